@@ -1,0 +1,65 @@
+"""The error tree.
+
+TunerError                      one line on stderr, exit code 1
+├── UsageError                  the command cannot mean what it says, exit code 2
+│   ├── SpaceError              a search-space file or a configuration
+│   ├── SpecError               a study's options: sampler, pruner, metric, …
+│   ├── DatasetError            a data source
+│   ├── NetworkError            a user's own `file.py:build`
+│   ├── StudyError              unknown study, name taken, nothing to do it on
+│   └── StorageUnavailable      a database that cannot be reached, read or written
+├── StorageError                the database failed in the middle of the work
+├── TrackingError               MLflow failed; never raised into the search
+├── WorkerError                 training workers cannot be started
+└── StudyStopped                a study that ended itself, for instance after repeated user errors
+"""
+
+
+class TunerError(Exception):
+    """Base of every error whose message is meant for the user; `exit_code` is the command's."""
+
+    exit_code = 1
+
+
+class UsageError(TunerError):
+    exit_code = 2
+
+
+class SpaceError(UsageError):
+    pass
+
+
+class SpecError(UsageError):
+    pass
+
+
+class DatasetError(UsageError):
+    pass
+
+
+class NetworkError(UsageError):
+    pass
+
+
+class StudyError(UsageError):
+    pass
+
+
+class StorageUnavailable(UsageError):
+    pass
+
+
+class StorageError(TunerError):
+    pass
+
+
+class TrackingError(TunerError):
+    pass
+
+
+class WorkerError(TunerError):
+    pass
+
+
+class StudyStopped(TunerError):
+    pass

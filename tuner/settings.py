@@ -1,0 +1,41 @@
+"""Where things live. The only reader of the environment.
+
+| variable             | meaning                                        | default                    |
+|----------------------|------------------------------------------------|----------------------------|
+| TUNER_STORAGE        | SQLAlchemy URL of the studies' database        | sqlite:///tuner.db         |
+| MLFLOW_TRACKING_URI  | MLflow's store or server                       | sqlite:///mlruns/mlflow.db |
+| TUNER_DATA_HOME      | folder searched for data sets                  | ~/.cache/tuner/data        |
+| TUNER_CHECKPOINTS    | folder of weights, one sub-folder a study      | .tuner/checkpoints         |
+| KERAS_HOME           | Keras' own cache, searched for its data sets   | ~/.keras                   |
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_STORAGE = "sqlite:///tuner.db"
+DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
+SYSTEM_DATA = Path("/usr/share/datasets")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Resolved once a command, then handed down."""
+
+    storage: str
+    tracking_uri: str
+    data_home: Path
+    checkpoints: Path
+    keras_home: Path
+
+
+def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
+    """Settings from flags first, then the environment, then the defaults."""
+    env = os.environ
+    return Settings(
+        storage=storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE,
+        tracking_uri=tracking_uri or env.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
+        data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
+        checkpoints=Path(env.get("TUNER_CHECKPOINTS") or ".tuner/checkpoints").expanduser(),
+        keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
+    )
