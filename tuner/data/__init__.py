@@ -1,0 +1,29 @@
+"""Data: a name or a file -> Dataset (arrays, split, scaling, fingerprint). Knows no TensorFlow."""
+
+from tuner.data.dataset import (
+    Dataset,
+    Split,
+    open_dataset,
+    save_dataset,
+)
+from tuner.data.describe import describe
+from tuner.data.load import load_dataset
+from tuner.data.named import NAMES
+from tuner.data.scaling import Scaling
+from tuner.data.sources import Source, parse_source
+from tuner.data.tables import Column, encode
+
+__all__ = [
+    "NAMES",
+    "Column",
+    "Dataset",
+    "Scaling",
+    "Source",
+    "Split",
+    "describe",
+    "encode",
+    "load_dataset",
+    "open_dataset",
+    "parse_source",
+    "save_dataset",
+]

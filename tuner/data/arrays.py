@@ -1,0 +1,104 @@
+"""Feature arrays: checked, and in the smallest dtype that loses nothing training could see."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.errors import DatasetError
+
+Features = npt.NDArray[np.generic]
+
+_BLOCK_VALUES = 4_000_000
+_SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
+
+
+def row_blocks(x: Features) -> Iterator[Features]:
+    """The rows in blocks of a few MB, so that what is computed of them stays small."""
+    rows = max(1, _BLOCK_VALUES // max(1, x[0].size)) if len(x) else 1
+    for start in range(0, len(x), rows):
+        yield x[start : start + rows]
+
+
+def check_features(x: Any, what: str) -> Features:
+    """x as an array (n, ...) of numbers or bools; (n,) becomes (n, 1).
+
+    Raises DatasetError for text, objects, no rows or no features.
+    """
+    try:
+        array = np.asarray(x)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{what} is no array ({error})") from error
+    if array.dtype.kind not in "biuf":
+        raise DatasetError(
+            f"{what} must hold numbers, it is {array.dtype}; "
+            "for columns of text use a .csv, a .parquet or a pandas DataFrame"
+        )
+    if array.ndim == 0:
+        raise DatasetError(f"{what} is a single number, not one row of features a sample")
+    if array.size == 0:
+        raise DatasetError(f"{what} is empty, its shape is {array.shape}")
+    return array[:, np.newaxis] if array.ndim == 1 else array
+
+
+def kept_dtype(arrays: list[Features]) -> np.dtype[np.generic]:
+    """The dtype for all of these parts.
+
+    A matrix stays uint8 where it is that (or bool), and is float32 otherwise. Images of whole
+    numbers take the smallest of uint8, int8, uint16, int16 that holds them; float16 stays.
+    """
+    dtypes = {array.dtype for array in arrays}
+    if dtypes <= {np.dtype(np.bool_), np.dtype(np.uint8)}:
+        return np.dtype(np.uint8)
+    if arrays[0].ndim > 2:
+        if all(dtype.kind in "biu" for dtype in dtypes):
+            low = min(int(array.min()) for array in arrays)
+            high = max(int(array.max()) for array in arrays)
+            for small in _SMALL_INTEGERS:
+                if np.iinfo(small).min <= low and high <= np.iinfo(small).max:
+                    return np.dtype(small)
+        if dtypes == {np.dtype(np.float16)}:
+            return np.dtype(np.float16)
+    return np.dtype(np.float32)
+
+
+def refuse_infinite(x: Features, features: tuple[str, ...] | None, what: str) -> None:
+    """DatasetError, naming row and column, for an infinite value or one beyond float32."""
+    if x.dtype.kind != "f":
+        return
+    start = 0
+    for block in row_blocks(x):
+        bad = np.abs(block.astype(np.float64, copy=False)) > np.finfo(np.float32).max
+        if bad.any():
+            row, *place = (int(i) for i in np.argwhere(bad)[0])
+            where = f"at {tuple(place)} of row {start + row + 1}"
+            if x.ndim == 2:
+                name = features[place[0]] if features else str(place[0] + 1)
+                where = f"in column {name} (row {start + row + 1})"
+            raise DatasetError(f"{what} holds an infinite value {where}; remove the row or mend it")
+        start += len(block)
+
+
+def has_missing(x: Features) -> bool:
+    return x.dtype.kind == "f" and any(bool(np.isnan(block).any()) for block in row_blocks(x))
+
+
+def check_parts(
+    parts: Mapping[str, Any], features: tuple[str, ...] | None, source: str
+) -> dict[str, Features]:
+    """All parts' features as arrays of numbers, alike in the shape of a row. Matrices may hold NaN.
+
+    Raises DatasetError for unlike shapes, infinite values, and NaN in images.
+    """
+    arrays = {part: check_features(x, f"{source}: x ({part})") for part, x in parts.items()}
+    shape = arrays["train"].shape[1:]
+    for part, array in arrays.items():
+        if array.shape[1:] != shape:
+            raise DatasetError(
+                f"{source}: rows of {part} have shape {array.shape[1:]}, those of train {shape}"
+            )
+        refuse_infinite(array, features, f"{source}: x ({part})")
+        if array.ndim > 2 and has_missing(array):
+            raise DatasetError(f"{source}: x ({part}) holds NaN; only tables may miss values")
+    return arrays

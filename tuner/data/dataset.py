@@ -1,0 +1,177 @@
+"""The prepared data of a study, and its form on disk that workers share."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.arrays import Features, row_blocks
+from tuner.data.raw import reading
+from tuner.data.scaling import Scaling
+from tuner.data.tables import Column
+from tuner.errors import DatasetError
+
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.spec import Task
+
+PARTS = ("train", "validation", "test")
+
+_INDEX = "dataset.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """x (n, *input_shape) in its own small dtype; y (n,) int32 classes 0..k-1, or float32."""
+
+    x: Features
+    y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Three splits with what is needed to train on them and to read the results.
+
+    `scaling` is applied to a batch of x, `target_scaling` to y (the identity but for regression).
+    `labels[i]` is the word for class i, of two the second is the positive one; empty for
+    regression. `features` name the columns of a matrix, `columns` say how a table became it,
+    `notes` what was done to missing and unseen values.
+    """
+
+    name: str
+    task: "Task"
+    train: Split
+    validation: Split
+    test: Split
+    scaling: Scaling
+    target_scaling: Scaling
+    labels: tuple[str, ...]
+    fingerprint: str
+    features: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(int(size) for size in self.train.x.shape[1:])
+
+    @property
+    def outputs(self) -> int:
+        """Units of the head: k for classes, 1 for binary and regression."""
+        return len(self.labels) if self.task == "classes" else 1
+
+    @property
+    def nbytes(self) -> int:
+        return sum(split.x.nbytes + split.y.nbytes for split in self.splits.values())
+
+
+def fingerprint(
+    splits: dict[str, Split], task: str, labels: tuple[str, ...], scaling: Scaling
+) -> str:
+    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling.
+
+    The fitted scale is left out: it follows from the rest, but its last bits from the machine.
+    """
+    digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
+    for part, split in splits.items():
+        for array in (split.x, split.y):
+            digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
+            for block in row_blocks(array):
+                digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
+
+
+def save_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write the arrays as .npy and the rest as one JSON, which comes last and makes it whole.
+
+    Raises DatasetError where the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, split in dataset.splits.items():
+            np.save(folder / f"{part}_x.npy", split.x, allow_pickle=False)
+            np.save(folder / f"{part}_y.npy", split.y, allow_pickle=False)
+        unfinished = folder / f"{_INDEX}.part"
+        unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
+        os.replace(unfinished, folder / _INDEX)
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+def _index(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "task": dataset.task,
+        "scaling": _scaling_to_json(dataset.scaling),
+        "target_scaling": _scaling_to_json(dataset.target_scaling),
+        "labels": dataset.labels,
+        "fingerprint": dataset.fingerprint,
+        "features": dataset.features,
+        "columns": None if dataset.columns is None else [asdict(c) for c in dataset.columns],
+        "notes": dataset.notes,
+    }
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """What `save_dataset` wrote; x is mapped from disk read-only, so that processes share it.
+
+    Raises DatasetError where the folder holds no whole data set.
+    """
+    with reading(str(folder / _INDEX)):
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    with reading(str(folder)):
+        splits = {part: _open_split(folder, part) for part in PARTS}
+    columns = index["columns"]
+    return Dataset(
+        name=index["name"],
+        task=index["task"],
+        **splits,
+        scaling=_scaling_from_json(index["scaling"]),
+        target_scaling=_scaling_from_json(index["target_scaling"]),
+        labels=tuple(index["labels"]),
+        fingerprint=index["fingerprint"],
+        features=_tuple(index["features"]),
+        columns=None if columns is None else tuple(_column_from_json(c) for c in columns),
+        notes=tuple(index["notes"]),
+    )
+
+
+def _open_split(folder: Path, part: str) -> Split:
+    x, y = (
+        np.load(folder / f"{part}_{which}.npy", mmap_mode="r", allow_pickle=False)
+        for which in ("x", "y")
+    )
+    return Split(x, y)
+
+
+def _scaling_to_json(scaling: Scaling) -> dict[str, Any]:
+    # A float32 comes back bit-equal from the float64 that JSON writes.
+    return {
+        "method": scaling.method,
+        "scale": scaling.scale.tolist(),
+        "offset": scaling.offset.tolist(),
+    }
+
+
+def _scaling_from_json(value: dict[str, Any]) -> Scaling:
+    scale, offset = (np.asarray(value[key], np.float32) for key in ("scale", "offset"))
+    return Scaling(value["method"], scale, offset)
+
+
+def _column_from_json(value: dict[str, Any]) -> Column:
+    return Column(**{**value, "categories": _tuple(value["categories"])})
+
+
+def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)

@@ -1,0 +1,50 @@
+"""A data set in words and numbers, for `tuner data describe`."""
+
+from typing import Any
+
+import numpy as np
+
+from tuner.data.dataset import Dataset, Split
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Plain values only (JSON): rows, shapes, classes or target range, scaling, notes."""
+    return {
+        "name": dataset.name,
+        "task": dataset.task,
+        "rows": {part: len(split) for part, split in dataset.splits.items()},
+        "input_shape": list(dataset.input_shape),
+        "dtype": str(dataset.train.x.dtype),
+        "outputs": dataset.outputs,
+        **(_classes(dataset) if dataset.labels else {"target": _target(dataset.train)}),
+        "features": None if dataset.features is None else list(dataset.features),
+        "scaling": dataset.scaling.method,
+        "notes": list(dataset.notes),
+        "bytes": dataset.nbytes,
+        "fingerprint": dataset.fingerprint,
+    }
+
+
+def _classes(dataset: Dataset) -> dict[str, Any]:
+    """Rows of each class by part, in the order of the indices that stand for them."""
+    counts = {
+        part: np.bincount(split.y, minlength=len(dataset.labels))
+        for part, split in dataset.splits.items()
+    }
+    return {
+        "classes": {
+            label: {part: int(rows[i]) for part, rows in counts.items()}
+            for i, label in enumerate(dataset.labels)
+        }
+    }
+
+
+def _target(train: Split) -> dict[str, float]:
+    """Of the training rows, in the target's own units."""
+    y = train.y.astype(np.float64)
+    return {
+        "low": float(y.min()),
+        "high": float(y.max()),
+        "mean": float(y.mean()),
+        "deviation": float(y.std()),
+    }

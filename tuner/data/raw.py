@@ -1,0 +1,82 @@
+"""What a reader hands over: pairs of features and targets, still unchecked, and their names."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tuner.errors import DatasetError
+
+# The names of a mapping's arrays, as `.npz` files and user code give them.
+KEYS = {
+    "train": ("x_train", "y_train"),
+    "validation": ("x_val", "y_val"),
+    "test": ("x_test", "y_test"),
+}
+WHOLE = ("x", "y")
+
+
+class Pair(NamedTuple):
+    """Features (n, ...) as an array or a pandas DataFrame, and one target a row."""
+
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class Raw:
+    """`parts` holds "train" and whichever of "validation" and "test" the source brings itself.
+
+    `source` begins every message about these data. `label_names` are the words for the whole
+    numbers 0..k-1 in the target; `features` the names of the columns of a matrix.
+    """
+
+    source: str
+    name: str
+    parts: dict[str, Pair]
+    label_names: tuple[str, ...] | None = None
+    features: tuple[str, ...] | None = None
+
+
+def parts_from_mapping(source: str, values: Mapping[str, Any]) -> dict[str, Pair]:
+    """Parts from arrays named as in KEYS or WHOLE, in any case; other names are not looked at."""
+    found = {str(name).lower(): value for name, value in values.items()}
+    pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in found else KEYS
+    parts = {}
+    for part, (x_key, y_key) in pairs.items():
+        if (x_key in found) != (y_key in found):
+            there, missing = (x_key, y_key) if x_key in found else (y_key, x_key)
+            raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
+        if x_key in found:
+            parts[part] = Pair(found[x_key], found[y_key])
+    if "train" not in parts:
+        names = ", ".join(sorted(map(str, values))) or "nothing"
+        raise DatasetError(
+            f"{source}: needs x and y, or x_train and y_train (and, as you like, x_val, y_val, "
+            f"x_test, y_test); it holds {names}"
+        )
+    return parts
+
+
+def first_line(error: BaseException) -> str:
+    """An error as part of a one-line message."""
+    text = " ".join(str(error).split("\n")[0].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Whatever a file makes its reader raise becomes one DatasetError that names the source."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except FileNotFoundError as error:
+        raise DatasetError(f"{source}: no such file") from error
+    except OSError as error:
+        raise DatasetError(f"{source}: cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise DatasetError(f"{source}: asks for more memory than there is") from error
+    except Exception as error:
+        # Broken files make zip, zlib, NumPy, pandas and Arrow raise nearly anything.
+        raise DatasetError(f"{source}: cannot be read ({first_line(error)})") from error

@@ -1,0 +1,99 @@
+"""Scaling by one multiplication and one addition, fitted on the training part alone."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.arrays import Features, row_blocks
+
+Method = Literal["minmax", "center", "standardize", "none"]
+
+_Floats = npt.NDArray[np.float32]
+_Wide = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """scaled = x * scale + offset; both float32, of shape () or one value a feature."""
+
+    method: Method
+    scale: _Floats
+    offset: _Floats
+
+    def apply(self, x: Features) -> _Floats:
+        """float32, in the shape of x (n, *input_shape)."""
+        return np.asarray(x.astype(np.float32) * self.scale + self.offset, np.float32)
+
+    def invert(self, scaled: Features) -> _Floats:
+        """float32: what `apply` was given, up to rounding."""
+        return np.asarray((scaled.astype(np.float32) - self.offset) / self.scale, np.float32)
+
+
+IDENTITY = Scaling("none", np.ones((), np.float32), np.zeros((), np.float32))
+
+
+def fit_scaling(
+    x: Features, wanted: str = "auto", leave: npt.NDArray[np.bool_] | None = None
+) -> Scaling:
+    """Fit on the training rows x (n, *input_shape).
+
+    "minmax" maps to [0, 1], "center" to [-0.5, 0.5], "standardize" to zero mean and unit variance.
+    Pixels share one scale: images, and matrices of uint8; columns of any other matrix have one
+    each. "auto" is minmax for pixels, standardize for other matrices and for images of floats with
+    negative values. A constant feature is moved, not stretched. Columns marked in `leave` (d,) stay
+    as they are: one-hot features.
+    """
+    pixels = x.ndim > 2 or x.dtype == np.uint8
+    low, high = _range(x, per_feature=not pixels)
+    method = cast(Method, wanted)
+    if wanted == "auto":
+        method = "minmax" if pixels and not (x.dtype.kind == "f" and low < 0) else "standardize"
+    if method == "none":
+        return IDENTITY
+    if x.dtype == np.uint8 and pixels and high > 127:
+        # Pictures use their dtype's whole range, whatever the extremes of this sample.
+        low, high = np.zeros_like(low), np.full_like(high, 255.0)
+    if method == "standardize":
+        mean, deviation = _moments(x, per_feature=x.ndim == 2)
+        scale, offset = _line(mean, deviation, constant=deviation == 0.0)
+    else:
+        scale, offset = _line(low, high - low, constant=high == low)
+        offset = offset - 0.5 * (high > low) if method == "center" else offset
+    if leave is not None:
+        scale, offset = np.where(leave, 1.0, scale), np.where(leave, 0.0, offset)
+    return Scaling(method, scale.astype(np.float32), offset.astype(np.float32))
+
+
+def _line(zero: _Wide, unit: _Wide, constant: npt.NDArray[np.bool_]) -> tuple[_Wide, _Wide]:
+    """Scale and offset that send `zero` to 0 and `zero + unit` to 1; scale 1 where constant."""
+    with np.errstate(over="ignore"):
+        scale = 1.0 / np.where(constant, 1.0, unit)
+        # A span too small for float32 would turn the scale into infinity.
+        scale = np.where(np.abs(scale) > np.finfo(np.float32).max, 1.0, scale)
+    return scale, -zero * scale
+
+
+def _range(x: Features, per_feature: bool) -> tuple[_Wide, _Wide]:
+    """Lowest and highest value, float64, of each column or of all."""
+    axis = 0 if per_feature else None
+    return (
+        np.asarray(x.min(axis=axis), np.float64),
+        np.asarray(x.max(axis=axis), np.float64),
+    )
+
+
+def _moments(x: Features, per_feature: bool) -> tuple[_Wide, _Wide]:
+    """Mean and standard deviation, float64, of each column or of all, in two passes of blocks."""
+    axis = 0 if per_feature else None
+    count = len(x) if per_feature else x.size
+    total = sum(np.sum(block, axis=axis, dtype=np.float64) for block in row_blocks(x))
+    mean = np.asarray(total / count, np.float64)
+    squares = sum(
+        np.sum(np.square(block.astype(np.float64) - mean), axis=axis) for block in row_blocks(x)
+    )
+    deviation = np.asarray(np.sqrt(squares / count), np.float64)
+    low, high = _range(x, per_feature)
+    # Of a constant column the rounded mean leaves a deviation that is tiny but not zero.
+    return mean, np.where(low == high, 0.0, deviation)

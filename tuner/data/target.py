@@ -1,0 +1,145 @@
+"""What the target is: classes, two of them, or a number; and its values as training takes them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.errors import DatasetError
+
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.spec import Task
+
+# Numbers are classes when they are few: at most so many different ones, and so many rows of each
+# on average. Whole numbers written as floats are more often counts, hence the lower limit.
+MAX_INTEGER_CLASSES = 100
+MAX_FLOAT_CLASSES = 20
+MIN_ROWS_A_CLASS = 3
+
+_Values = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Target:
+    """`values` by part: int32 indices into `labels`, or float32 for regression (no labels)."""
+
+    task: "Task"
+    values: dict[str, _Values]
+    labels: tuple[str, ...]
+
+
+def encode_target(
+    targets: dict[str, Any],
+    wanted: "Task | None",
+    names: tuple[str, ...] | None,
+    source: str,
+) -> Target:
+    """Infer the task where none is wanted, and encode every part's target alike.
+
+    Text, bools and categories are classes; numbers are where they are few (see above), floats only
+    when all are whole. Two classes are binary. Labels are sorted and indexed by rank; `names`
+    replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite values,
+    for a target with one value only, and where the wanted task does not fit.
+    """
+    parts = {part: _clean(y, f"{source}: the target") for part, y in targets.items()}
+    kinds = {"text" if values.dtype.kind == "U" else "numbers" for values in parts.values()}
+    if len(kinds) > 1:
+        raise DatasetError(f"{source}: the target is text in one part and numbers in another")
+    every = np.concatenate(list(parts.values()))
+    distinct = np.unique(every)
+    if len(distinct) < 2:
+        raise DatasetError(
+            f"{source}: the target holds one value only ({distinct[0]}); there is nothing to learn"
+        )
+    task = wanted or infer_task(every, distinct)
+    if task == "regression":
+        return Target(task, {p: _numbers(y, source) for p, y in parts.items()}, ())
+    if task == "binary" and len(distinct) != 2:
+        raise DatasetError(f"{source}: binary needs two classes, the target has {len(distinct)}")
+    indices = {p: np.searchsorted(distinct, y).astype(np.int32) for p, y in parts.items()}
+    return Target(task, indices, _labels(distinct, names))
+
+
+def infer_task(values: _Values, distinct: _Values) -> "Task":
+    """The task of cleaned values (bool, int, float or text) by the rule of `encode_target`."""
+    kind = values.dtype.kind
+    if kind in "iu":
+        limit = MAX_INTEGER_CLASSES
+    elif kind == "f":
+        limit = MAX_FLOAT_CLASSES if _whole(distinct) else 0
+    else:
+        limit = len(values)
+    few = len(distinct) <= limit and len(values) >= MIN_ROWS_A_CLASS * len(distinct)
+    # Text can be nothing but classes: where each has too few rows, the split will say so.
+    if not few and kind not in "Ub":
+        return "regression"
+    return "binary" if len(distinct) == 2 else "classes"
+
+
+def _whole(values: _Values) -> bool:
+    return bool(np.all(np.mod(values.astype(np.float64), 1.0) == 0.0))
+
+
+def _labels(distinct: _Values, names: tuple[str, ...] | None) -> tuple[str, ...]:
+    if names and distinct.dtype.kind in "iu" and 0 <= distinct[0] and distinct[-1] < len(names):
+        return tuple(names[int(index)] for index in distinct)
+    if distinct.dtype.kind == "f" and _whole(distinct):
+        return tuple(str(int(value)) for value in distinct.astype(np.float64))
+    return tuple(str(value) for value in distinct)
+
+
+def _numbers(values: _Values, source: str) -> npt.NDArray[np.float32]:
+    if values.dtype.kind == "U":
+        raise DatasetError(f"{source}: regression needs a target of numbers, it holds text")
+    wide = values.astype(np.float64)
+    if np.abs(wide).max() > np.finfo(np.float32).max:
+        raise DatasetError(f"{source}: the target holds values beyond float32")
+    return wide.astype(np.float32)
+
+
+def _clean(y: Any, what: str) -> _Values:
+    """(n,) of bool, int, float or text, without missing or infinite values."""
+    try:
+        values = np.asarray(y)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{what} is no array ({error})") from error
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise DatasetError(
+            f"{what} must be one value a row, its shape is {values.shape}"
+            + ("; for one-hot rows give y.argmax(axis=1)" if values.ndim == 2 else "")
+        )
+    if values.dtype.kind == "O":
+        values = _from_objects(values, what)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind not in "biufU":
+        raise DatasetError(f"{what} must be text or numbers, it is {values.dtype}")
+    if values.dtype.kind == "f":
+        _refuse(np.isnan(values), what, "is missing")
+        _refuse(np.isinf(values), what, "is infinite")
+    return values
+
+
+def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:
+    """Objects as pandas or lists hold them: all bools, all numbers, or else their text."""
+    import pandas as pd
+
+    _refuse(np.asarray(pd.isna(values)), what, "is missing")
+    kind = pd.api.types.infer_dtype(values, skipna=False)
+    if kind == "boolean":
+        return values.astype(np.bool_)
+    if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return values.astype(np.int64 if kind == "integer" else np.float64)
+    return np.array([str(value) for value in values], dtype=np.str_)
+
+
+def _refuse(bad: npt.NDArray[np.bool_], what: str, is_what: str) -> None:
+    if bad.any():
+        rows, first = int(bad.sum()), int(np.argmax(bad)) + 1
+        raise DatasetError(
+            f"{what} {is_what} in {rows} row{'s' * (rows > 1)} (first: row {first}); "
+            "remove or mend them"
+        )

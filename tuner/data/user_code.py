@@ -1,0 +1,97 @@
+"""`my_file.py:load`: data that a user's own function returns."""
+
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tuner.data.raw import Pair, first_line, parts_from_mapping, reading
+from tuner.errors import DatasetError
+
+_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
+
+
+def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
+    """Call the function and take apart what it returns.
+
+    It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
+    a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
+    other form, and with file and line for what the user's code raises.
+    """
+    source = f"{path}:{function_name}"
+    with reading(str(path)):
+        text = path.read_bytes()
+    with _beside(path), _user_errors(path):
+        function = _function(path, function_name, text)
+        returned = function()
+    if isinstance(returned, Mapping):
+        return parts_from_mapping(source, returned)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        size = f" of {len(returned)}" if isinstance(returned, (tuple, list)) else ""
+        raise DatasetError(
+            f"{source}: must return {_FORMS}; it returned a {type(returned).__name__}{size}"
+        )
+    first, second = returned
+    # Only tuples are pairs: a list of two rows is an x of two rows.
+    if all(isinstance(each, tuple) and len(each) == 2 for each in (first, second)):
+        return {"train": Pair(*first), "test": Pair(*second)}
+    return {"train": Pair(first, second)}
+
+
+def _function(path: Path, name: str, text: bytes) -> Callable[[], Any]:
+    # Compiled from the text just read, not imported: an import may take stale bytecode.
+    module = ModuleType(f"tuner_user_data_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
+    exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own code
+    function = getattr(module, name, None)
+    if not callable(function):
+        offered = ", ".join(
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        )
+        raise DatasetError(f"{path}: no function {name!r}; it has {offered or 'none'}")
+    return _without_arguments(path, name, function)
+
+
+def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> Callable[[], Any]:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise DatasetError(f"{path}:{name}: must take no arguments ({error})") from error
+    return function
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Modules in the file's own folder can be imported, as if it were run by Python."""
+    before = sys.path.copy()
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+@contextmanager
+def _user_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DatasetError:
+        raise
+    except SyntaxError as error:
+        where = f"{error.filename or path}:{error.lineno or 1}"
+        raise DatasetError(f"{where}: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(path)
+        ]
+        where = f"{path}:{lines[-1]}" if lines else str(path)
+        raise DatasetError(f"{where}: {first_line(error)}") from error

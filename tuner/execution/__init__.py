@@ -1,0 +1,6 @@
+"""Where trials run. The training entry point is named by string: nothing here imports it."""
+
+from tuner.execution.local import LocalWorkers
+from tuner.execution.protocol import Lost, Reply, Saved, Workers
+
+__all__ = ["LocalWorkers", "Lost", "Reply", "Saved", "Workers"]

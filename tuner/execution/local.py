@@ -1,0 +1,143 @@
+"""Workers as processes of this machine, forked from one server that has TensorFlow imported."""
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from typing import cast
+
+import psutil
+
+from tuner.execution.protocol import Lost, Message, Reply
+from tuner.execution.worker import worker_main
+from tuner.training.events import Ended, Plan, WorkerSetup
+
+# Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
+_MOST_JOBS = 200
+_MOST_GROWTH = 2 * 2**30
+
+
+@dataclass
+class _Worker:
+    process: ForkServerProcess
+    connection: Connection
+    lifeline: Connection
+    jobs: int = 0
+    first_rss: int = 0
+
+
+class LocalWorkers:
+    """`count` processes, one thread each. `preload` modules are imported once, in the server."""
+
+    def __init__(
+        self,
+        count: int,
+        entry: str,
+        setup: WorkerSetup,
+        preload: tuple[str, ...] = (),
+        gpus: tuple[int, ...] = (),
+    ) -> None:
+        self.count = count
+        self._entry, self._setup, self._gpus = entry, setup, gpus
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+        self._workers: list[_Worker] = []
+
+    def warm(self) -> None:
+        """Let the fork server begin its imports while the caller does something else."""
+        # Ctrl-C must not end the server in the middle of an import; it inherits the setting.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def start(self) -> None:
+        self.warm()
+        self._workers = [self._spawn(number) for number in range(self.count)]
+
+    def _spawn(self, number: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
+        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        process = self._context.Process(
+            target=worker_main,
+            args=(self._entry, replace(self._setup, gpu=gpu), theirs, their_lifeline),
+            name=f"tuner-worker-{number}",
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        their_lifeline.close()
+        return _Worker(cast(ForkServerProcess, process), ours, our_lifeline)
+
+    def submit(self, worker: int, plan: Plan) -> None:
+        if self._outgrown(self._workers[worker]):
+            self._replace(worker)
+        self._workers[worker].jobs += 1
+        self._send(worker, plan)
+
+    def reply(self, worker: int, reply: Reply) -> None:
+        self._send(worker, reply)
+
+    def _send(self, worker: int, message: Plan | Reply) -> None:
+        # A broken pipe shows as a lost worker at the next wait.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._workers[worker].connection.send(message)
+
+    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
+        connections = {worker.connection: n for n, worker in enumerate(self._workers)}
+        messages: list[tuple[int, Message]] = []
+        for ready in wait(list(connections), timeout_s):
+            number = connections[cast(Connection, ready)]
+            messages.append((number, self._receive(number)))
+        return messages
+
+    def _receive(self, number: int) -> Message:
+        worker = self._workers[number]
+        try:
+            message: Message = worker.connection.recv()
+        except (EOFError, ConnectionResetError):
+            worker.process.join(1.0)
+            lost = Lost(worker.process.exitcode)
+            self._replace(number)
+            return lost
+        if isinstance(message, Ended) and not worker.first_rss:
+            worker.first_rss = _rss(worker)
+        return message
+
+    def _outgrown(self, worker: _Worker) -> bool:
+        if worker.jobs >= _MOST_JOBS:
+            return True
+        return bool(worker.first_rss) and _rss(worker) - worker.first_rss > _MOST_GROWTH
+
+    def _replace(self, number: int) -> None:
+        _end(self._workers[number])
+        self._workers[number] = self._spawn(number)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        deadline = time.monotonic() + 5
+        for worker in self._workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+            worker.connection.close()
+            worker.lifeline.close()
+        self._workers = []
+
+
+def _rss(worker: _Worker) -> int:
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(worker.process.pid).memory_info().rss)
+    return 0
+
+
+def _end(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join(5)
+    worker.connection.close()
+    worker.lifeline.close()

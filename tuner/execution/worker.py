@@ -1,0 +1,59 @@
+"""The main function of a local worker process: run plans, send events, obey replies."""
+
+import importlib
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tuner.execution.protocol import Entry, Reply, Saved, Session
+from tuner.training.events import WorkerSetup
+
+
+def worker_main(
+    entry: str, setup: WorkerSetup, connection: Connection, lifeline: Connection
+) -> None:
+    """Serve plans from `connection` until it says None or the loop is gone."""
+    # Ctrl-C reaches the whole process group; what becomes of a trial is the loop's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
+    session: Session = resolve(entry)(setup)
+    try:
+        while (plan := connection.recv()) is not None:
+            _serve(session, plan, connection)
+    except (EOFError, BrokenPipeError):
+        return  # the loop closed its end: there is nobody to work for
+
+
+def resolve(entry: str) -> Entry:
+    """The function named by "package.module:function"."""
+    module, _, name = entry.partition(":")
+    function: Entry = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _end_with_loop(lifeline: Connection) -> None:
+    # A worker's parent is the fork server, so the loop's death sends no signal: but it closes
+    # the other end of this pipe, however it died.
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _serve(session: Session, plan: Any, connection: Connection) -> None:
+    try:
+        events = session.run(plan)
+        for event in events:
+            connection.send(event)
+            reply: Reply = connection.recv()
+            if reply.save_to is not None:
+                session.save(reply.save_to)
+                connection.send(Saved(reply.save_to))
+            if reply.stop:
+                break
+    except (EOFError, BrokenPipeError):
+        raise
+    except Exception as error:
+        connection.send(session.failure(error))

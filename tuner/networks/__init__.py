@@ -1,0 +1,11 @@
+"""params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
+
+from tuner.networks.build import (
+    build_network,
+    dropout_rates,
+    export_network,
+    initialise,
+    structure,
+)
+
+__all__ = ["build_network", "dropout_rates", "export_network", "initialise", "structure"]

@@ -1,0 +1,95 @@
+"""Dropout whose random bits cost next to nothing inside a compiled epoch.
+
+Keras' layer draws its mask with a stateless generator, which on small networks costs more than the
+matrix products. Here one 32-bit word a unit comes from hashing (seed, layer, step, position) with
+two rounds of integer mixing: nothing is stored, any step's mask can be drawn again, and XLA fuses
+the whole thing into the multiplication.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# 24 bits of each word decide, so a rate is exact to 6e-8 and the comparison fits in an int32.
+_RESOLUTION = 1 << 24
+_STEP_STRIDE = 0x9E3779B9
+_LAYER_STRIDE = 0x85EBCA6B
+
+
+def _mix(word: tf.Tensor) -> tf.Tensor:
+    """Bijective mixing of uint32 words: xor-shift and multiply rounds whose constants come from
+    C. Wellons' search for low-bias 32-bit hashes (2018)."""
+    shift, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
+    word = xor(word, shift(word, tf.constant(16, tf.uint32))) * tf.constant(0x7FEB352D, tf.uint32)
+    word = xor(word, shift(word, tf.constant(15, tf.uint32))) * tf.constant(0x846CA68B, tf.uint32)
+    return xor(word, shift(word, tf.constant(16, tf.uint32)))
+
+
+class DropoutClock:
+    """What all dropout layers of one network share: the trial's seed and the step it is at."""
+
+    def __init__(self) -> None:
+        self.seed = tf.Variable(0, dtype=tf.uint32, trainable=False)
+        self.step = tf.Variable(0, dtype=tf.uint32, trainable=False)
+
+    def reset(self, seed: int) -> None:
+        self.seed.assign(seed & 0xFFFFFFFF)
+        self.step.assign(0)
+
+    def tick(self) -> None:
+        self.step.assign_add(1)
+
+
+def keep_mask(
+    shape: tuple[int, ...], rate: tf.Tensor, layer: int, seed: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """Boolean mask of the given static shape, each unit kept with probability 1 - rate.
+
+    `rate` is a float32 scalar in [0, 1); `seed` and `step` are uint32 scalars, so neither is a
+    constant of the compiled program.
+    """
+    salt = tf.constant((layer + 1) * _LAYER_STRIDE & 0xFFFFFFFF, tf.uint32)
+    # Two mixings between step and position: neighbouring steps or layers must not yield shifted
+    # copies of one another's masks, as adding a plain offset to the position would.
+    key = _mix(_mix(seed + salt) + step * tf.constant(_STEP_STRIDE, tf.uint32))
+    position = tf.cast(tf.range(int(tf.TensorShape(shape).num_elements() or 0)), tf.uint32)
+    word = _mix(tf.bitwise.bitwise_xor(_mix(position + salt), key))
+    drawn = tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.int32)
+    return tf.reshape(drawn >= _threshold(rate), shape)
+
+
+def _threshold(rate: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.round(rate * float(_RESOLUTION)), tf.int32)
+
+
+class FastDropout(keras.layers.Layer):
+    """Inverted dropout (Srivastava et al., 2014) with the rate as an input of the program.
+
+    Needs a static batch size, which compiled training has. In exported networks its place is
+    taken by `keras.layers.Dropout`.
+    """
+
+    def __init__(self, index: int, clock: DropoutClock, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.index = index
+        self.clock = clock
+        # A bare variable in a list stays out of the layer's weights, so that the weights of the
+        # training form and of the exported form match one to one.
+        self._scalars = (tf.Variable(0.0, dtype=tf.float32, trainable=False),)
+
+    @property
+    def rate(self) -> tf.Variable:
+        return self._scalars[0]
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training:
+            return inputs
+        rate = tf.convert_to_tensor(self.rate)
+        shape = tuple(inputs.shape)
+        keep = keep_mask(shape, rate, self.index, self.clock.seed.value(), self.clock.step.value())
+        kept = 1.0 - tf.cast(_threshold(rate), tf.float32) / float(_RESOLUTION)
+        return inputs * tf.where(keep, 1.0 / kept, 0.0)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape

@@ -1,0 +1,55 @@
+"""When a search stops."""
+
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`trials` is the study's total of places. The others end this loop early: `timeout_s` and
+    `target` put running trials back; after `patience_trials` finished trials in a row that bring
+    no better score, no new one is begun."""
+
+    trials: int
+    timeout_s: float | None = None
+    target: float | None = None
+    patience_trials: int | None = None
+
+
+@dataclass
+class Stopping:
+    """Whether to begin more trials, and whether to leave at once. `asked` is set by a signal."""
+
+    limits: Limits
+    started: float = field(default_factory=time.monotonic)
+    asked: bool = False
+    reason: str | None = None
+    without_gain: int = 0
+
+    @property
+    def at_once(self) -> bool:
+        """Whether running trials are to be put back now."""
+        if self.reason is None:
+            timeout = self.limits.timeout_s
+            if self.asked:
+                self.reason = "interrupted"
+            elif timeout is not None and time.monotonic() - self.started >= timeout:
+                self.reason = "timeout"
+        return self.reason in ("interrupted", "timeout", "target", "errors")
+
+    @property
+    def no_more(self) -> bool:
+        """Whether no new trial is to be begun."""
+        return self.at_once or self.reason is not None
+
+    def finished(self, gained: bool, reached: bool) -> None:
+        """A trial has ended; `gained` if it is the new best, `reached` if it meets the target."""
+        self.without_gain = 0 if gained else self.without_gain + 1
+        patience = self.limits.patience_trials
+        if reached:
+            self.reason = "target"
+        elif patience is not None and self.without_gain >= patience:
+            self.reason = self.reason or "patience"
+
+    def errors(self) -> None:
+        self.reason = "errors"

@@ -1,0 +1,228 @@
+"""The loop: claim -> ask -> dispatch -> report / prune -> tell. One thread, never blocked.
+
+It knows neither TensorFlow nor MLflow. It owns all writes of its trials and renews its lease.
+"""
+
+import contextlib
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from tuner.execution import Lost, Reply, Saved, Workers
+from tuner.execution.protocol import Message
+from tuner.optimize.board import Board, Slot, Watcher
+from tuner.optimize.limits import Stopping
+from tuner.optimize.trials import Running, TrialBook, trial_seed
+from tuner.storage import places
+from tuner.storage.places import LEASE_S, MOST_ATTEMPTS
+from tuner.training.events import Ended, Failed, Goal, Interval, Plan
+
+_WAIT_S = 0.2
+_MOST_FAILURES = 3
+GO_ON, STOP = Reply(), Reply(stop=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a loop ended. `reason` is None when all places are done; `failure` the last error."""
+
+    reason: str | None
+    board: Board
+    put_back: int
+    failure: str | None = None
+
+
+class Loop:
+    """Runs a study's trials on workers until its limits are met."""
+
+    def __init__(
+        self,
+        book: TrialBook,
+        workers: Workers,
+        stopping: Stopping,
+        models: Path,
+        keep_all_models: bool,
+        watcher: Watcher,
+    ) -> None:
+        self._book, self._workers, self._stopping = book, workers, stopping
+        self._models, self._keep_all, self._watcher = models, keep_all_models, watcher
+        spec = book.spec
+        self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
+        self._running: dict[int, Running] = {}
+        self._board = Board(
+            total=stopping.limits.trials, slots=[Slot() for _ in range(workers.count)]
+        )
+        self._failures = 0
+        self._failure: str | None = None
+        self._renew_at = self._count_at = 0.0
+
+    def run(self) -> Outcome:
+        """Work until nothing is left or a limit ends it; nothing of ours is RUNNING afterwards."""
+        self._refresh_best()
+        try:
+            while not self._stopping.at_once:
+                self._housekeeping()
+                self._fill_workers()
+                if not self._running and self._finished():
+                    break
+                for worker, message in self._workers.wait(_WAIT_S):
+                    self._handle(worker, message)
+                self._watcher.changed(self._board)
+        finally:
+            put_back = self._put_all_back()
+        self._count()
+        return Outcome(self._stopping.reason, self._board, put_back, self._failure)
+
+    def _finished(self) -> bool:
+        """Nothing runs here: over, unless another loop may yet put a trial back."""
+        if self._stopping.no_more:
+            return True
+        counts = places.place_counts(self._book.store, self._book.lease.study_id, self._board.total)
+        return set(counts) <= {"done"}
+
+    def _fill_workers(self) -> None:
+        for worker in range(self._workers.count):
+            if worker in self._running or self._stopping.no_more:
+                continue
+            running = self._book.begin(worker, self._board.total)
+            if running is None:
+                return
+            self._running[worker] = running
+            self._workers.submit(worker, self._plan(running))
+            slot = Slot(trial=running.number, epochs=running.epochs)
+            self._board.slots[worker] = slot
+
+    def _plan(self, running: Running) -> Plan:
+        spec = self._book.spec
+        return Plan(
+            network=spec.space.network,
+            params=running.params,
+            seed=trial_seed(spec.seed, running.number),
+            goal=self._goal,
+            intervals=spec.intervals,
+        )
+
+    def _handle(self, worker: int, message: Message) -> None:
+        running = self._running.get(worker)
+        if running is None:
+            return  # a worker that was lost while idle has been replaced already
+        match message:
+            case Interval():
+                self._on_interval(worker, running, message)
+            case Ended():
+                self._on_ended(worker, running, message)
+            case Saved():
+                assert running.ended is not None
+                self._complete(worker, running, running.ended, str(message.path))
+            case Failed():
+                self._on_failed(worker, running, message)
+            case Lost():
+                self._on_lost(worker, running, message)
+
+    def _on_interval(self, worker: int, running: Running, interval: Interval) -> None:
+        prune = self._book.interval(running, interval)
+        self._workers.reply(worker, STOP if prune else GO_ON)
+        slot = self._board.slots[worker]
+        slot.epoch, slot.value = interval.epoch, running.verdicts.best
+        if prune:
+            self._book.prune(running)
+            self._ended(worker, "pruned", running.verdicts.best, gained=False)
+
+    def _on_ended(self, worker: int, running: Running, ended: Ended) -> None:
+        if ended.end == "diverged" or ended.score is None:
+            self._workers.reply(worker, STOP)
+            self._book.infeasible(running, "diverged", ended)
+            self._ended(worker, "diverged", ended.score, gained=False)
+        elif self._keep_all or self._goal.better(ended.score, self._board.best):
+            running.ended = ended
+            path = (self._models / f"trial-{running.number}.keras").absolute()
+            self._workers.reply(worker, Reply(stop=True, save_to=path))
+        else:
+            self._workers.reply(worker, STOP)
+            self._complete(worker, running, ended, None)
+
+    def _complete(
+        self, worker: int, running: Running, ended: Ended, model_path: str | None
+    ) -> None:
+        self._book.complete(running, ended, model_path)
+        assert ended.score is not None
+        gained = self._goal.better(ended.score, self._board.best)
+        if gained:
+            self._board.best, self._board.best_trial = ended.score, running.number
+        self._ended(worker, ended.end, ended.score, gained)
+
+    def _on_failed(self, worker: int, running: Running, failed: Failed) -> None:
+        if failed.kind == "out_of_memory":
+            self._book.infeasible(running, failed.kind, detail=failed.detail)
+            self._ended(worker, failed.kind, None, gained=False)
+            return
+        self._book.fail(running, failed.kind, failed.detail)
+        self._failures += 1
+        self._failure = f"trial {running.number}: {failed.message}"
+        if self._failures >= _MOST_FAILURES:
+            self._stopping.errors()
+        self._leave(worker, failed.kind, None)
+
+    def _on_lost(self, worker: int, running: Running, lost: Lost) -> None:
+        if running.place.attempt < MOST_ATTEMPTS:
+            self._book.put_back(running, "worker_lost")
+            self._leave(worker, "worker_lost", None)
+        else:
+            detail = f"its worker ended {MOST_ATTEMPTS} times, last with exit code {lost.exit_code}"
+            self._book.infeasible(running, "worker_lost", detail=detail)
+            self._ended(worker, "worker_lost", None, gained=False)
+
+    def _ended(self, worker: int, end: str, value: float | None, gained: bool) -> None:
+        """A trial has taken its place for good."""
+        self._failures = 0
+        self._board.done += 1
+        self._board.done_here += 1
+        reached = end not in ("pruned", "diverged") and self._goal.reached(value)
+        self._stopping.finished(gained, reached)
+        self._leave(worker, end, value)
+
+    def _leave(self, worker: int, end: str, value: float | None) -> None:
+        running = self._running.pop(worker)
+        self._board.slots[worker] = Slot()
+        self._board.ended[end] = self._board.ended.get(end, 0) + 1
+        self._watcher.trial_ended(self._board, running.number, end, value)
+
+    def _put_all_back(self) -> int:
+        count = len(self._running)
+        # Workers go first: none may send what would be written after its trial was given away.
+        self._workers.close()
+        end = self._stopping.reason or "error"
+        for running in self._running.values():
+            self._book.put_back(running, end)
+        self._running.clear()
+        with contextlib.suppress(Exception):
+            # A lease that cannot be ended here expires by itself.
+            places.renew_lease(self._book.store, self._book.lease, lasts_s=0.0)
+        return count
+
+    def _housekeeping(self) -> None:
+        """Renew the lease, take over what dead loops left, count what other loops did."""
+        clock = time.monotonic()
+        self._board.elapsed_s = clock - self._stopping.started
+        if clock >= self._renew_at:
+            self._renew_at = clock + LEASE_S / 4
+            places.renew_lease(self._book.store, self._book.lease)
+            self._book.repair()
+        if clock >= self._count_at:
+            self._count_at = clock + 2.0
+            self._count()
+
+    def _count(self) -> None:
+        counts = places.place_counts(self._book.store, self._book.lease.study_id, self._board.total)
+        self._board.done = counts.get("done", 0)
+
+    def _refresh_best(self) -> None:
+        trials = self._book.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        for trial in trials:
+            value = trial.value
+            if value is not None and math.isfinite(value):
+                if self._goal.better(value, self._board.best):
+                    self._board.best, self._board.best_trial = value, trial.number

@@ -1,0 +1,76 @@
+"""What Optuna is told of a running trial, and what it answers."""
+
+import math
+
+import optuna
+
+from tuner.pruners import reads_raw
+from tuner.spec import StudySpec
+from tuner.training.events import Ended, Goal, Interval
+
+
+class Verdicts:
+    """Reports one trial's values and asks whether it should go on.
+
+    Optuna sees the running best: an epoch that happens to be worse is no reason to prune, and a
+    pruned trial's value is then its score. While no epoch is over, that is the best interval.
+    Pruners that look for a trend read the raw values.
+    """
+
+    def __init__(self, spec: StudySpec, trial: optuna.Trial, epochs: int) -> None:
+        self._spec, self._trial, self._epochs = spec, trial, epochs
+        self._goal = Goal(spec.metric, spec.direction)
+        self._raw = reads_raw(spec.pruner)
+        self._inside: float | None = None
+        self._whole: float | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The best whole epoch's value, or the best interval's while there is none."""
+        return self._whole if self._whole is not None else self._inside
+
+    def should_prune(self, interval: Interval) -> bool:
+        """Report the interval. Not asked after the last epoch: that trial is complete."""
+        value = interval.metrics[self._spec.metric]
+        if not all(math.isfinite(v) for v in interval.metrics.values()):
+            return False  # the training ends as diverged by itself
+        self._keep(value, interval.whole)
+        shown = value if self._raw else self.best
+        assert shown is not None
+        self._trial.report(shown, interval.step)
+        if interval.whole and interval.epoch >= self._epochs:
+            return False
+        return self._trial.should_prune()
+
+    def _keep(self, value: float, whole: bool) -> None:
+        if whole and self._goal.better(value, self._whole):
+            self._whole = value
+        if not whole and self._goal.better(value, self._inside):
+            self._inside = value
+
+    def fill(self, ended: Ended) -> None:
+        """After an early stop, stand at the remaining rungs with the best, so that later trials
+        are compared with it there; the answers do not matter."""
+        if ended.score is None or self._raw:
+            return
+        done = ended.epochs * self._spec.intervals
+        for step in _rungs(self._spec):
+            if step > done:
+                self._trial.report(ended.score, step)
+                self._trial.should_prune()
+
+
+def _rungs(spec: StudySpec) -> list[int]:
+    """The steps at which the pruner compares trials."""
+    if spec.pruner.name == "none":
+        return []
+    if spec.pruner.name in ("hyperband", "asha"):
+        options = spec.pruner.options
+        factor = int(options.get("reduction_factor", 3))
+        step = int(options.get("min_resource", 1))
+        rungs = []
+        while step <= spec.max_step:
+            rungs.append(step)
+            step *= factor
+        return rungs
+    return [epoch * spec.intervals for epoch in range(1, spec.epochs + 1)]

@@ -1,0 +1,153 @@
+"""One trial of a loop, from its place to its end. All writes of a trial are here.
+
+The order of writes makes every moment safe to die in: the attempt's record first, then Optuna,
+then the place.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from tuner.optimize.pruning import Verdicts
+from tuner.spec import StudySpec
+from tuner.storage import places, records
+from tuner.storage.places import Lease, Place
+from tuner.storage.store import Store
+from tuner.training.events import Ended, Interval
+
+
+@dataclass
+class Running:
+    """A trial that a worker is training."""
+
+    place: Place
+    trial: optuna.Trial
+    params: dict[str, Any]
+    verdicts: Verdicts
+    epoch: int = 0
+    ended: Ended | None = None
+    pruned: bool = False
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    @property
+    def epochs(self) -> int:
+        return int(self.params["epochs"])
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """A seed of 31 bits for each trial of a study."""
+    digest = hashlib.sha256(f"{study_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+class TrialBook:
+    """Begins and ends trials in SQL for one loop."""
+
+    def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
+        self.store, self.study, self.spec, self.lease = store, study, spec, lease
+
+    def begin(self, worker: int, limit: int) -> Running | None:
+        """Claim a place and get its trial; None when no place is open."""
+        place = places.claim(self.store, self.lease, limit)
+        if place is None:
+            return None
+        trial = self._resume(place.trial_id) if place.trial_id else self.study.ask()
+        params = self.spec.space.sample(trial)
+        place = places.begin_attempt(self.store, self.lease, place, trial._trial_id, worker)
+        return Running(place, trial, params, Verdicts(self.spec, trial, int(params["epochs"])))
+
+    def _resume(self, trial_id: int) -> optuna.Trial:
+        """A trial that was put back goes on under its number, with its params."""
+        self.store.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
+        return optuna.Trial(self.study, trial_id)
+
+    def interval(self, running: Running, interval: Interval) -> bool:
+        """Record an interval; whether the trial should be pruned."""
+        records.record_interval(self.store, running.place, interval)
+        running.epoch = interval.epoch
+        return running.verdicts.should_prune(interval)
+
+    def complete(self, running: Running, ended: Ended, model_path: str | None) -> None:
+        """The trial ran to its end, or stopped early: its score is told."""
+        records.record_end(self.store, running.place, ended.end, ended=ended, model_path=model_path)
+        if ended.end == "early_stopped":
+            running.verdicts.fill(ended)
+        self._describe(running, ended.end, ended)
+        self.study.tell(running.trial, ended.score)
+        places.finish(self.store, running.place)
+
+    def prune(self, running: Running) -> None:
+        """The pruner ended the trial; its last report, the running best, stays as its value."""
+        best = running.verdicts.best
+        records.record_end(self.store, running.place, "pruned", score=best)
+        self._describe(running, "pruned")
+        self.study.tell(running.trial, state=TrialState.PRUNED)
+        places.finish(self.store, running.place)
+
+    def infeasible(
+        self, running: Running, end: str, ended: Ended | None = None, detail: str | None = None
+    ) -> None:
+        """The configuration cannot work. PRUNED with a violated constraint is the one form that
+        samplers learn from; they ignore failed trials."""
+        records.record_end(self.store, running.place, end, ended=ended, detail=detail)
+        self._describe(running, end, ended)
+        running.trial.set_constraint("feasible", 1.0)
+        self.study.tell(running.trial, state=TrialState.PRUNED)
+        places.finish(self.store, running.place)
+
+    def fail(self, running: Running, end: str, detail: str) -> None:
+        """An error of code, not of the configuration: its place is free for another trial."""
+        records.record_end(self.store, running.place, end, detail=detail)
+        self._describe(running, end)
+        self.study.tell(running.trial, state=TrialState.FAIL)
+        places.free(self.store, running.place)
+
+    def put_back(self, running: Running, end: str) -> None:
+        """Leave the trial for a next attempt, here or elsewhere."""
+        self.store.optuna.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
+        places.put_back(self.store, running.place, end)
+
+    def _describe(self, running: Running, end: str, ended: Ended | None = None) -> None:
+        """What Optuna's dashboard shows of a trial's end."""
+        running.trial.set_user_attr("end", end)
+        if ended is not None:
+            running.trial.set_user_attr("best_epoch", ended.best_epoch)
+            running.trial.set_user_attr("parameter_count", ended.parameter_count)
+
+    def repair(self) -> int:
+        """Take over what dead loops left: finished trials keep their places, the others are put
+        back. A RUNNING trial that no place knows is failed, if no other loop may yet bind it.
+        How many trials were put back."""
+        count = 0
+        for place in places.take_over_orphans(self.store, self.lease):
+            count += self._adopt(place)
+        if places.other_loops(self.store, self.lease) == 0:
+            self._fail_unbound()
+        return count
+
+    def _adopt(self, place: Place) -> bool:
+        if place.trial_id is None:
+            places.free(self.store, place)
+            return False
+        state = self.store.optuna.get_trial(place.trial_id).state
+        if state == TrialState.FAIL:
+            places.free(self.store, place)
+        elif state.is_finished():
+            places.finish(self.store, place)
+        else:
+            if state == TrialState.RUNNING:
+                self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
+            places.put_back(self.store, place, "lost")
+        return not state.is_finished()
+
+    def _fail_unbound(self) -> None:
+        bound = places.bound_trials(self.store, self.lease.study_id)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial._trial_id not in bound:
+                self.study.tell(trial.number, state=TrialState.FAIL)

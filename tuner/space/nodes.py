@@ -1,0 +1,127 @@
+"""A parameter of a space with everything that decides when it is there and what it may be: the
+file's words and the catalogue's condition and default beside them.
+
+Conditions are read from the resolved parameters. While its `when` fails, a parameter has its
+catalogue default, and further conditions see that default. It is absent where the catalogue knows
+no default, and where the catalogue's own condition fails: no momentum without sgd.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tuner.parameters import Scalar, catalogue, same, shown
+from tuner.space.ranges import Choices, FloatRange, IntRange, Range
+
+Requirement = Mapping[str, tuple[Scalar, ...]]
+Status = Literal["searched", "fixed", "absent"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """`range`: None for what is not searched. `value`: the constant, or the catalogue's default,
+    or None where there is neither. `needs`: the catalogue's condition. `most`: the most layers
+    of a repeated parameter. `constant`: the space says so itself, as opposed to a default."""
+
+    name: str
+    range: Range | None
+    value: Scalar | None
+    needs: Requirement
+    most: int = 1
+    constant: bool = False
+
+    @property
+    def when(self) -> Requirement:
+        return self.range.when if self.range else {}
+
+    @property
+    def repeat(self) -> str | None:
+        return self.range.repeat if self.range else None
+
+    @property
+    def parents(self) -> list[str]:
+        """The parameters that this one's presence or length depends on."""
+        return [*self.when, *self.needs, *([self.repeat] if self.repeat else [])]
+
+    def status(self, params: Mapping[str, object]) -> Status:
+        """What this parameter is, given the resolved parameters before it."""
+        if not hold(self.needs, params):
+            return "absent"
+        if self.range and hold(self.when, params) and (not self.repeat or self.repeat in params):
+            return "searched"
+        return "absent" if self.value is None else "fixed"
+
+    def flat_names(self, layers: int | None = None) -> list[str]:
+        """Optuna's names: `width`, or `width_1`, `width_2`, … of a repeated one."""
+        if not self.repeat:
+            return [self.name]
+        count = self.most if layers is None else layers
+        return [f"{self.name}_{layer}" for layer in range(1, count + 1)]
+
+    def takes(self, value: object) -> bool:
+        """Whether the parameter can ever have `value`."""
+        if self.range is None:
+            return same(value, self.value)
+        return self.range.refusal(value) is None or bool(self.when) and same(value, self.value)
+
+    def describe(self) -> str:
+        return self.range.describe() if self.range else f"always {shown(self.value)}"
+
+
+def hold(requirement: Requirement, params: Mapping[str, object]) -> bool:
+    """Whether every parent is there with one of the values asked for."""
+    return all(
+        parent in params and any(same(params[parent], value) for value in values)
+        for parent, values in requirement.items()
+    )
+
+
+def in_words(requirement: Requirement) -> str:
+    """ "optimizer is sgd and depth is 2 or 3" """
+    return " and ".join(
+        f"{parent} is {' or '.join(_bare(value) for value in values)}"
+        for parent, values in requirement.items()
+    )
+
+
+def _bare(value: Scalar) -> str:
+    return value if isinstance(value, str) and value.isidentifier() else shown(value)
+
+
+def make_nodes(network: str, parameters: Mapping[str, Range | Scalar]) -> dict[str, Node]:
+    """A node for each declared parameter, then for each other one of the catalogue; unchecked."""
+    nodes = {name: _node(network, name, said) for name, said in parameters.items()}
+    for name, known in catalogue(network).items():
+        nodes.setdefault(name, Node(name, None, known.default, known.when))
+    return {name: _with_layers(node, nodes) for name, node in nodes.items()}
+
+
+def _node(network: str, name: str, said: Range | Scalar) -> Node:
+    known = catalogue(network).get(name)
+    needs = known.when if known else {}
+    if isinstance(said, IntRange | FloatRange | Choices):
+        return Node(name, said, known.default if known else None, needs)
+    return Node(name, None, said, needs, constant=True)
+
+
+def _with_layers(node: Node, nodes: Mapping[str, Node]) -> Node:
+    if not node.repeat or node.repeat not in nodes:
+        return node
+    most = largest(nodes[node.repeat]) or 0
+    return Node(node.name, node.range, node.value, node.needs, max(0, int(most)))
+
+
+def largest(node: Node) -> float | None:
+    """The largest number that the parameter can be; None when it is no number."""
+    candidates: list[float] = []
+    if isinstance(node.range, IntRange | FloatRange):
+        candidates.append(node.range.top)
+    elif node.range:
+        candidates += _numbers(node.range.choices)
+    if node.range is None or node.when:
+        candidates += _numbers([node.value])
+    return max(candidates, default=None)
+
+
+def _numbers(values: Iterable[Scalar | None]) -> list[float]:
+    return [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]

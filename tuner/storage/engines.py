@@ -1,0 +1,114 @@
+"""SQLAlchemy engines that hold: SQLite with one writer at a time, PostgreSQL with live connections.
+
+SQLite gets WAL, a patient busy timeout, and BEGIN IMMEDIATE on the writing engine: SQLite ignores
+FOR UPDATE, so two loops would claim one place. Readers have an engine of their own whose deferred
+transactions never wait for a writer.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from tuner.errors import StorageError, StorageUnavailable
+
+_BUSY_S = 120
+_POSTGRES_OPTIONS = {
+    # Optuna compares naive timestamps: every session must speak one time zone.
+    "options": "-c timezone=UTC",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def parse_url(url: str) -> URL:
+    """A checked SQLAlchemy URL. Raises StorageUnavailable, never showing a password."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise StorageUnavailable(
+            "the storage URL cannot be read; expected sqlite:///file.db "
+            "or postgresql+psycopg://user:password@host/database"
+        ) from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageUnavailable(
+            f"storage {parsed.get_backend_name()!r} is not supported; use sqlite or postgresql"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StorageUnavailable("a study needs a database file, for instance sqlite:///tuner.db")
+    return parsed
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be printed: without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Arguments of `create_engine` for `url`."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_S}}
+    return {"pool_pre_ping": True, "connect_args": dict(_POSTGRES_OPTIONS)}
+
+
+def harden(engine: sa.Engine, writes: bool) -> None:
+    """Set each SQLite connection up, and how its transactions begin."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        # None: the driver must not begin transactions of its own; SQLAlchemy's begin event does.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        # NORMAL is safe against a killed process; only a power cut may cost the last commits.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    def on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", on_begin)
+
+
+def open_engine(url: URL, writes: bool) -> sa.Engine:
+    engine = sa.create_engine(url, **engine_options(url))
+    harden(engine, writes)
+    return engine
+
+
+@contextmanager
+def unavailable(url: URL) -> Iterator[None]:
+    """Opening a database: what fails becomes StorageUnavailable, one line without the password."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise StorageUnavailable(f"{shown(url)}: {_reason(error)}") from error
+    except ImportError as error:
+        raise StorageUnavailable(
+            f"{shown(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
+        ) from error
+    except RuntimeError as error:
+        raise StorageUnavailable(f"{shown(url)}: {error}") from error
+
+
+def _reason(error: sa.exc.SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[0].strip()
+
+
+@contextmanager
+def storage_errors(engine: sa.Engine) -> Iterator[None]:
+    """The boundary of the room: database errors leave it as StorageError, one line."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise StorageError(f"{shown(engine.url)}: {_reason(error)}") from error

@@ -1,0 +1,14 @@
+"""Alembic's environment for our own tables; the connection comes from migrate.py."""
+
+from alembic import context
+
+from tuner.storage.migrate import VERSION_TABLE, include_ours
+from tuner.storage.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    include_name=lambda name, kind, _parents: include_ours(name, kind),
+)
+context.run_migrations()

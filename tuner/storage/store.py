@@ -1,0 +1,86 @@
+"""One open database: Optuna's storage made robust, and engines for our own tables."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from tuner.errors import StorageUnavailable
+from tuner.storage import engines
+from tuner.storage.migrate import HEAD, current_revision, prepare_schema
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where studies live. Engines open on first use, so that `study list` pays for little."""
+
+    url: URL
+
+    @cached_property
+    def reader(self) -> sa.Engine:
+        return engines.open_engine(self.url, writes=False)
+
+    @cached_property
+    def optuna(self) -> Any:
+        """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
+        from tuner.storage.robust import open_optuna_storage
+
+        return open_optuna_storage(self.url)
+
+    @cached_property
+    def writer(self) -> sa.Engine:
+        engine: sa.Engine = self.optuna.engine
+        return engine
+
+    @property
+    def shown(self) -> str:
+        return engines.shown(self.url)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A read transaction. Raises StorageError."""
+        with engines.storage_errors(self.reader), self.reader.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A write transaction: the only one on SQLite while it lasts. Raises StorageError."""
+        with engines.storage_errors(self.writer), self.writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        for name in ("reader", "writer"):
+            if name in self.__dict__:
+                self.__dict__[name].dispose()
+
+
+def open_store(url: str) -> Store:
+    """Open, and where needed create, the database. Raises StorageUnavailable."""
+    store = Store(engines.parse_url(url))
+    folder = Path(str(store.url.database)).expanduser().parent
+    if store.url.get_backend_name() == "sqlite" and not folder.is_dir():
+        raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
+    with engines.unavailable(store.url):
+        if current_revision(store.reader) != HEAD:
+            writer = engines.open_engine(store.url, writes=True)
+            prepare_schema(writer)
+            writer.dispose()
+    return store
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database to look into; only a SQLite file can be missing altogether."""
+    parsed = engines.parse_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+
+
+def now(dialect: str) -> sa.ColumnElement[float]:
+    """The database's clock, in seconds since 1970."""
+    if dialect == "sqlite":
+        return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double)
+    return sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Double)

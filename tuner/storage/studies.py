@@ -1,0 +1,180 @@
+"""Studies in SQL: create, find, list, delete."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuner.errors import StudyError
+from tuner.spec import StudySpec
+from tuner.storage.store import Store, now
+from tuner.storage.tables import (
+    attempts,
+    deliveries,
+    intervals,
+    loops,
+    optuna_studies,
+    optuna_trials,
+    places,
+    studies,
+)
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """A study as stored. `experiment` is MLflow's, named like the study unless shared."""
+
+    study_id: int
+    name: str
+    spec: StudySpec
+    experiment: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """A line of `study list`."""
+
+    name: str
+    data: str
+    space: str
+    metric: str
+    states: dict[str, int]
+    best: float | None
+    created_at: datetime
+
+    @property
+    def finished(self) -> int:
+        return self.states.get("COMPLETE", 0) + self.states.get("PRUNED", 0)
+
+
+def create_study(
+    store: Store,
+    name: str,
+    spec: StudySpec,
+    experiment: str | None = None,
+    first_trials: list[dict[str, Any]] | None = None,
+) -> StudyRow:
+    """Create a study, its first trials queued. Raises StudyError when the name is taken."""
+    import optuna
+
+    try:
+        study = optuna.create_study(storage=store.optuna, study_name=name, direction=spec.direction)
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise StudyError(_taken(store, name)) from error
+    for params in first_trials or []:
+        study.enqueue_trial(params)
+    with store.writing() as connection:
+        connection.execute(
+            sa.insert(studies).values(
+                study_id=study._study_id,
+                name=name,
+                spec=spec.model_dump_json(),
+                experiment=experiment,
+                created_at=now(connection.dialect.name),
+            )
+        )
+    return load_study(store, name)
+
+
+def _taken(store: Store, name: str) -> str:
+    with store.reading() as connection:
+        ours = connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first()
+    if ours:
+        return f"a study named {name!r} exists already; choose another name, or delete that one"
+    return f"Optuna has a study {name!r} that tuner did not finish creating; choose another name"
+
+
+def load_study(store: Store, name: str | None = None) -> StudyRow:
+    """The study of that name, or the most recently created one. Raises StudyError."""
+    query = sa.select(studies).order_by(studies.c.created_at.desc(), studies.c.study_id.desc())
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    for row in rows:
+        if name is None or row.name == name:
+            return StudyRow(
+                study_id=row.study_id,
+                name=row.name,
+                spec=StudySpec.model_validate_json(row.spec),
+                experiment=row.experiment or row.name,
+                created_at=_when(row.created_at),
+            )
+    if not rows:
+        raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
+    known = ", ".join(row.name for row in rows[:8])
+    raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
+
+
+def free_name(store: Store, wanted: str) -> str:
+    """`wanted`, or with the first number that makes it new."""
+    with store.reading() as connection:
+        taken = set(connection.execute(sa.select(optuna_studies.c.study_name)).scalars())
+    number = 2
+    name = wanted
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    return name
+
+
+def list_studies(store: Store) -> list[StudySummary]:
+    """All studies, newest first. Plain SQL: nothing heavier than SQLAlchemy is imported."""
+    with store.reading() as connection:
+        rows = connection.execute(sa.select(studies).order_by(studies.c.created_at.desc())).all()
+        counts = connection.execute(
+            sa.select(optuna_trials.c.study_id, optuna_trials.c.state, sa.func.count()).group_by(
+                optuna_trials.c.study_id, optuna_trials.c.state
+            )
+        ).all()
+        scores = _best_scores(connection)
+    states: dict[int, dict[str, int]] = {}
+    for study_id, state, count in counts:
+        states.setdefault(study_id, {})[state] = count
+    return [_summary(row, states.get(row.study_id, {}), scores) for row in rows]
+
+
+def _best_scores(connection: sa.Connection) -> dict[int, tuple[float, float]]:
+    """Lowest and highest score of each study's COMPLETE trials."""
+    values = sa.table("trial_values", sa.column("trial_id"), sa.column("value"))
+    query = (
+        sa.select(
+            optuna_trials.c.study_id, sa.func.min(values.c.value), sa.func.max(values.c.value)
+        )
+        .join(values, values.c.trial_id == optuna_trials.c.trial_id)
+        .where(optuna_trials.c.state == "COMPLETE")
+        .group_by(optuna_trials.c.study_id)
+    )
+    return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+
+
+def _summary(
+    row: Any, states: dict[str, int], scores: dict[int, tuple[float, float]]
+) -> StudySummary:
+    spec = json.loads(row.spec)
+    low, high = scores.get(row.study_id, (None, None))
+    return StudySummary(
+        name=row.name,
+        data=spec["data"]["source"],
+        space=spec["space"]["network"],
+        metric=spec["metric"],
+        states=states,
+        best=high if spec["direction"] == "maximize" else low,
+        created_at=_when(row.created_at),
+    )
+
+
+def delete_study(store: Store, study: StudyRow) -> None:
+    """Remove a study, its trials and all our rows. Files and runs are the caller's to remove."""
+    trial_ids = sa.select(optuna_trials.c.trial_id).where(
+        optuna_trials.c.study_id == study.study_id
+    )
+    with store.writing() as connection:
+        connection.execute(sa.delete(intervals).where(intervals.c.trial_id.in_(trial_ids)))
+        for table in (attempts, places, loops, deliveries, studies):
+            connection.execute(sa.delete(table).where(table.c.study_id == study.study_id))
+    store.optuna.delete_study(study.study_id)
+
+
+def _when(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,104 @@
+"""Our own tables, beside Optuna's in the same database.
+
+Times are seconds since 1970 by the database's clock. `study_id` and `trial_id` are Optuna's.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+# A study exists once its row here does: it is written last.
+studies = sa.Table(
+    "tuner_studies",
+    metadata,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(512), nullable=False, unique=True),
+    sa.Column("spec", sa.Text, nullable=False),
+    sa.Column("experiment", sa.String(256), nullable=True),
+    sa.Column("created_at", sa.Double, nullable=False),
+)
+
+# One row for each of a study's `--trials N`.
+places = sa.Table(
+    "tuner_places",
+    metadata,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("trial_id", sa.Integer, nullable=True, unique=True),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("loop_id", sa.String(36), nullable=True),
+    sa.Index("tuner_places_state", "study_id", "state"),
+)
+
+# A loop may write its trials until its lease expires.
+loops = sa.Table(
+    "tuner_loops",
+    metadata,
+    sa.Column("loop_id", sa.String(36), primary_key=True),
+    sa.Column("study_id", sa.Integer, nullable=False, index=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("expires_at", sa.Double, nullable=False),
+)
+
+# One execution of a trial, and how it ended.
+attempts = sa.Table(
+    "tuner_attempts",
+    metadata,
+    sa.Column("trial_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("study_id", sa.Integer, nullable=False, index=True),
+    sa.Column("loop_id", sa.String(36), nullable=False),
+    sa.Column("worker", sa.Integer, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double, nullable=True),
+    sa.Column("end", sa.String(32), nullable=True),
+    sa.Column("detail", sa.Text, nullable=True),
+    sa.Column("score", sa.Double, nullable=True),
+    sa.Column("best_epoch", sa.Integer, nullable=True),
+    sa.Column("epochs", sa.Integer, nullable=True),
+    sa.Column("parameter_count", sa.BigInteger, nullable=True),
+    sa.Column("engine", sa.String(32), nullable=True),
+    sa.Column("seconds", sa.JSON, nullable=True),
+    sa.Column("model_path", sa.Text, nullable=True),
+)
+
+# Every report interval's raw metrics; Optuna's own table has only what the pruner was shown.
+intervals = sa.Table(
+    "tuner_intervals",
+    metadata,
+    sa.Column("trial_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("step", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("whole", sa.Boolean, nullable=False),
+    sa.Column("metrics", sa.JSON, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
+
+# What the tracker has delivered to MLflow. `trial_id` 0 stands for the study's parent run.
+deliveries = sa.Table(
+    "tuner_deliveries",
+    metadata,
+    sa.Column("study_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("trial_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("step", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("state", sa.String(16), nullable=False),
+)
+
+# Optuna's tables, as far as our queries read them.
+optuna_studies = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
+optuna_trials = sa.table(
+    "trials",
+    sa.column("trial_id"),
+    sa.column("number"),
+    sa.column("study_id"),
+    sa.column("state"),
+    sa.column("datetime_start"),
+    sa.column("datetime_complete"),
+)

@@ -1,0 +1,89 @@
+"""What a trial says while it trains. Plain data: it crosses processes and machines."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+End = Literal["complete", "early_stopped", "target", "diverged"]
+Failure = Literal["user_error", "out_of_memory", "error"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One report interval has ended.
+
+    `step` counts intervals as the pruner sees them; `epoch` is the epoch it belongs to, from 1;
+    `whole` says whether that epoch is over. `metrics` holds train values (running means over the
+    epoch so far, as Keras shows them) and `val_` values, in the units of the data.
+    """
+
+    step: int
+    epoch: int
+    whole: bool
+    metrics: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Training is over. `score` is the best epoch's objective value, None where there is none."""
+
+    end: End
+    score: float | None
+    best_epoch: int | None
+    epochs: int
+    parameter_count: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    engine: str = ""
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What early stopping and the score look at; training ends once `target` is reached."""
+
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    target: float | None = None
+
+    def better(self, value: float, than: float | None) -> bool:
+        if than is None:
+            return True
+        return value > than if self.direction == "maximize" else value < than
+
+    def reached(self, value: float | None) -> bool:
+        """Whether `value` meets the target, if there is one."""
+        if self.target is None or value is None:
+            return False
+        return not self.better(self.target, than=value)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that defines one trial's training besides the data: equal plans give equal weights."""
+
+    network: str
+    params: dict[str, Any]
+    seed: int
+    goal: Goal
+    intervals: int = 1
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The training raised; `detail` is the traceback."""
+
+    kind: Failure
+    message: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
+    the memory they may take before they are streamed. `code`: the user's own network as (path,
+    function, text). `gpu`: the index of the one to use; None trains on one CPU thread."""
+
+    data: Path
+    budget_bytes: float
+    code: tuple[str, str, str] | None = None
+    gpu: int | None = None

@@ -1,0 +1,102 @@
+"""One network structure with its optimizer: what a step and a validation chunk compute.
+
+Everything here is traced into compiled functions by a feed (`resident.py`, `streaming.py`), which
+says where batches come from. A trial's scalars and weights live in variables, so trials of one
+structure share the compilation.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tuner.data import Dataset
+from tuner.networks import build_network, dropout_rates, initialise
+from tuner.networks.custom import CustomNetwork
+from tuner.networks.regularisation import CompiledRegularisation
+from tuner.training.objective import OBJECTIVES, parameter_count
+from tuner.training.optimizers import build_optimizer, set_scalars
+
+
+class Program:
+    """The model, its optimizer and its objective for one structure."""
+
+    def __init__(
+        self, network: str | CustomNetwork, params: dict[str, Any], dataset: Dataset
+    ) -> None:
+        self.network = network
+        self.objective = OBJECTIVES[dataset.task]
+        self._regularisation = CompiledRegularisation()
+        self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
+        self.model = build_network(network, params, *self._shape, self._regularisation)
+        self.optimizer = build_optimizer(params)
+        self.optimizer.build(self.model.trainable_variables)
+        self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
+        self._scale = tf.constant(dataset.scaling.scale, tf.float32)
+        self._offset = tf.constant(dataset.scaling.offset, tf.float32)
+        self._target_scale = tf.constant(dataset.target_scaling.scale, tf.float32)
+        self._target_offset = tf.constant(dataset.target_scaling.offset, tf.float32)
+
+    @property
+    def parameter_count(self) -> int:
+        return parameter_count(self.model)
+
+    def start(self, params: dict[str, Any], seed: int) -> None:
+        """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, scalars set."""
+        for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(value)
+        set_scalars(self.optimizer, params)
+        if isinstance(self.network, CustomNetwork):
+            self._rebuild(params, seed)
+        else:
+            initialise(self.model, seed)
+        self._regularisation.reset(seed, dropout_rates(self.network, params))
+
+    def _rebuild(self, params: dict[str, Any], seed: int) -> None:
+        # How a user's layers start is known to their own code alone: run it again under the seed.
+        tf.keras.utils.set_random_seed(seed % (2**31))
+        fresh = build_network(self.network, params, *self._shape, self._regularisation)
+        for variable, value in zip(self.model.variables, fresh.variables, strict=True):
+            variable.assign(value)
+
+    def weights(self) -> list[np.ndarray]:
+        return [weight.numpy() for weight in self.model.weights]
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.weights, weights, strict=True):
+            variable.assign(value)
+
+    def step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+        """One optimizer step on a raw batch; sums over its rows of loss and metrics, float32."""
+        with tf.GradientTape() as tape:
+            outputs = self.model(self._scaled(x), training=True)
+            rows = self.objective.row_values(self._target(y), outputs)
+            penalty = tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+            loss = tf.reduce_mean(rows[0]) + penalty
+        variables = self.model.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        self._regularisation.clock.tick()
+        sums = tf.stack([tf.reduce_sum(values) for values in rows])
+        return sums + self._penalty_sum(penalty, len(rows), tf.cast(tf.shape(y)[0], tf.float32))
+
+    def score(self, x: tf.Tensor, y: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        """Sums over the counted rows (float32 of 0 and 1) of loss and metrics, no training."""
+        outputs = self.model(self._scaled(x), training=False)
+        rows = self.objective.row_values(self._target(y), outputs)
+        # where, not a product: a padded row's infinity times 0 would be NaN.
+        sums = tf.stack([tf.reduce_sum(tf.where(counted > 0, values, 0.0)) for values in rows])
+        penalty = tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+        return sums + self._penalty_sum(penalty, len(rows), tf.reduce_sum(counted))
+
+    @staticmethod
+    def _penalty_sum(penalty: tf.Tensor, metrics: int, rows: tf.Tensor) -> tf.Tensor:
+        """Keras adds regularisation to the reported loss of every row, to no other metric."""
+        return tf.one_hot(0, metrics) * penalty * rows
+
+    def _scaled(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(x, tf.float32) * self._scale + self._offset
+
+    def _target(self, y: tf.Tensor) -> tf.Tensor:
+        if y.dtype.is_integer:
+            return y
+        return y * self._target_scale + self._target_offset
