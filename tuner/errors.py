@@ -10,8 +10,7 @@ TunerError                      one line on stderr, exit code 1
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed in the middle of the work
 ├── TrackingError               MLflow failed; never raised into the search
-├── WorkerError                 training workers cannot be started
-└── StudyStopped                a study that ended itself, for instance after repeated user errors
+└── WorkerError                 training workers cannot be started
 """
 
 
@@ -58,8 +57,4 @@ class TrackingError(TunerError):
 
 
 class WorkerError(TunerError):
-    pass
-
-
-class StudyStopped(TunerError):
     pass

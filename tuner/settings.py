@@ -1,12 +1,12 @@
 """Where things live. The only reader of the environment.
 
-| variable             | meaning                                        | default                    |
-|----------------------|------------------------------------------------|----------------------------|
-| TUNER_STORAGE        | SQLAlchemy URL of the studies' database        | sqlite:///tuner.db         |
-| MLFLOW_TRACKING_URI  | MLflow's store or server                       | sqlite:///mlruns/mlflow.db |
-| TUNER_DATA_HOME      | folder searched for data sets                  | ~/.cache/tuner/data        |
-| TUNER_CHECKPOINTS    | folder of weights, one sub-folder a study      | .tuner/checkpoints         |
-| KERAS_HOME           | Keras' own cache, searched for its data sets   | ~/.keras                   |
+| variable            | meaning                                       | default                    |
+|---------------------|-----------------------------------------------|----------------------------|
+| TUNER_STORAGE       | SQLAlchemy URL of the studies' database       | sqlite:///tuner.db         |
+| MLFLOW_TRACKING_URI | MLflow's store or server                      | sqlite:///mlruns/mlflow.db |
+| TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
+| TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints         |
+| KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
 import os
@@ -39,3 +39,20 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
         checkpoints=Path(env.get("TUNER_CHECKPOINTS") or ".tuner/checkpoints").expanduser(),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
     )
+
+
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of processes that serve these settings: what they must not be told on a
+    command line, which shows passwords, and MLflow kept to its small form."""
+    return os.environ | {
+        "TUNER_STORAGE": settings.storage,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+    }
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow's start-up notes from the terminal; for processes started from here on."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

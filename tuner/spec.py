@@ -1,15 +1,36 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
+import hashlib
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tuner.errors import SpecError
+from tuner.parameters import nearest, shown
+from tuner.space import Space
+from tuner.space.scalars import Value
+from tuner.space.wording import explained, in_one_line
 
 Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
+Direction = Literal["maximize", "minimize"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
+ROWS_AN_INTERVAL = 10_000
+MOST_INTERVALS = 5
+
+# By task, the objectives that training reports; the first is the default.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classes": ("val_accuracy", "val_loss"),
+    "binary": ("val_accuracy", "val_loss"),
+    "regression": ("val_loss", "val_mae", "val_rmse"),
+}
+DIRECTIONS: dict[str, Direction] = {
+    "val_accuracy": "maximize",
+    "val_loss": "minimize",
+    "val_mae": "minimize",
+    "val_rmse": "minimize",
+}
 
 
 class DataSpec(BaseModel):
@@ -36,10 +57,117 @@ class DataSpec(BaseModel):
             share = getattr(self, name)
             if not 0 < share < 1:
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
-        check_seed(self.seed)
+        _check_seed(self.seed)
         return self
 
 
-def check_seed(seed: int) -> None:
+class Choice(BaseModel):
+    """A sampler or a pruner by name, with its options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Value] = Field(default_factory=dict)
+
+
+class CodeFile(BaseModel):
+    """A user's own Python file as it was when the study was created. `sha256`: of its bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    text: str
+
+    @classmethod
+    def of(cls, content: bytes) -> "CodeFile":
+        """Raises SpecError for bytes that are no UTF-8 text."""
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise SpecError(f"the code is not UTF-8 text (byte {error.start})") from error
+        return cls(sha256=hashlib.sha256(content).hexdigest(), text=text)
+
+
+class StudySpec(BaseModel):
+    """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
+    `code`: the user's own files by path. Raises SpecError when the parts do not fit together;
+    JSON from `model_dump_json` gives an equal one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    space: Space
+    data: DataSpec
+    fingerprint: str
+    train_rows: int = Field(ge=1)
+    task: Task
+    sampler: Choice = Choice(name="tpe")
+    pruner: Choice = Choice(name="hyperband")
+    metric: str
+    direction: Direction
+    seed: int = 0
+    code: dict[str, CodeFile] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.data.task not in (None, self.task):
+            raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
+        check_metric(self.metric, self.task)
+        if self.direction != direction_of(self.metric):
+            better = "larger" if direction_of(self.metric) == "maximize" else "smaller"
+            raise SpecError(
+                f"{self.metric} is better when it is {better}: the direction must be "
+                f"{direction_of(self.metric)}, got {self.direction}"
+            )
+        _check_seed(self.seed)
+        return self
+
+    @classmethod
+    def from_json(cls, text: str) -> "StudySpec":
+        """Raises SpecError for what is no study's definition."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            message = in_one_line(explained(error))
+            raise SpecError(f"not a study of this version of tuner: {message}") from error
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a trial may train."""
+        return int(self.space.largest("epochs"))
+
+    @property
+    def intervals(self) -> int:
+        """Reports within the first epoch: one for each 10 000 rows, from 1 to 5."""
+        return min(max(self.train_rows // ROWS_AN_INTERVAL, 1), MOST_INTERVALS)
+
+    @property
+    def max_step(self) -> int:
+        """The step of the last epoch's report."""
+        return self.epochs * self.intervals
+
+
+def _check_seed(seed: int) -> None:
     if not 0 <= seed < SEEDS:
         raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")
+
+
+def default_metric(task: Task) -> tuple[str, Direction]:
+    """The objective of a study that names none."""
+    metric = METRICS[task][0]
+    return metric, DIRECTIONS[metric]
+
+
+def check_metric(metric: str, task: Task) -> None:
+    """Raises SpecError for a metric that training of this task does not report."""
+    if metric not in METRICS[task]:
+        known = ", ".join(nearest(metric, METRICS[task]))
+        raise SpecError(f"unknown metric {shown(metric)} for {task}; there are: {known}")
+
+
+def direction_of(metric: str) -> Direction:
+    """Whether more or less of it is better. Raises SpecError for an unknown metric."""
+    if metric not in DIRECTIONS:
+        known = ", ".join(nearest(metric, DIRECTIONS))
+        raise SpecError(f"unknown metric {shown(metric)}; there are: {known}")
+    return DIRECTIONS[metric]

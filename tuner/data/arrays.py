@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.raw import first_line
 from tuner.errors import DatasetError
 
-Features = npt.NDArray[np.generic]
+Features = npt.NDArray[Any]
 
 _BLOCK_VALUES = 4_000_000
 _SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
@@ -21,15 +22,23 @@ def row_blocks(x: Features) -> Iterator[Features]:
         yield x[start : start + rows]
 
 
+def as_array(values: Any, what: str) -> Features:
+    """What a user gives, as an array; masked entries become NaN. DatasetError for no array."""
+    if np.ma.is_masked(values):
+        # asarray would bring back what the mask hides.
+        return np.ma.filled(values.astype(np.float64), np.nan)
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f"{what} is no array ({first_line(error)})") from error
+
+
 def check_features(x: Any, what: str) -> Features:
     """x as an array (n, ...) of numbers or bools; (n,) becomes (n, 1).
 
     Raises DatasetError for text, objects, no rows or no features.
     """
-    try:
-        array = np.asarray(x)
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{what} is no array ({error})") from error
+    array = as_array(x, what)
     if array.dtype.kind not in "biuf":
         raise DatasetError(
             f"{what} must hold numbers, it is {array.dtype}; "

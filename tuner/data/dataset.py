@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +103,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
             np.save(folder / f"{part}_y.npy", split.y, allow_pickle=False)
         unfinished = folder / f"{_INDEX}.part"
         unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
-        os.replace(unfinished, folder / _INDEX)
+        unfinished.replace(folder / _INDEX)
     except OSError as error:
         raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
 

@@ -11,7 +11,7 @@ from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
 from tuner.data.sources import read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, encode, learn_columns, notes
-from tuner.data.target import Target, encode_target
+from tuner.data.target import Target, TargetValues, encode_target
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -54,7 +54,10 @@ def _checked(raw: Raw) -> dict[str, Any]:
     x = {part: pair.x for part, pair in raw.parts.items()}
     frames = [hasattr(value, "iloc") and getattr(value, "ndim", 0) == 2 for value in x.values()]
     if all(frames):
-        return {part: value.rename(columns=str) for part, value in x.items()}
+        return {
+            part: value.set_axis([str(name) for name in value.columns], axis=1)
+            for part, value in x.items()
+        }
     if any(frames):
         raise DatasetError(f"{raw.source}: x is a DataFrame in one part only")
     arrays = check_parts(x, raw.features, raw.source)
@@ -77,8 +80,6 @@ def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
             raise DatasetError(
                 f"{source}: x and y of {part} differ in length, {len(x[part])} and {len(values)}"
             )
-        if len(values) == 0:
-            raise DatasetError(f"{source}: {part} holds no rows")
     if target.labels:
         learnt = np.bincount(target.values["train"], minlength=len(target.labels))
         absent = [target.labels[i] for i in np.flatnonzero(learnt == 0)]
@@ -91,14 +92,14 @@ def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
 
 def _split(
     x: dict[str, Any], target: Target, spec: "DataSpec", source: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, TargetValues]]:
     """x and y of all three parts: those given, and the others drawn from train, the test first."""
     x, y = dict(x), dict(target.values)
+    all_x, all_y = x["train"], y["train"]
     shares = {part: getattr(spec, part) for part in ("test", "validation") if part not in x}
-    classes = y["train"] if target.labels else np.zeros(len(y["train"]), np.int32)
+    classes = all_y.astype(np.int32) if target.labels else np.zeros(len(all_y), np.int32)
     rows = draw_splits(classes, shares, spec.seed, target.labels, source)
     if shares:
-        all_x, all_y = x["train"], y["train"]
         for part, chosen in rows.items():
             x[part] = all_x.iloc[chosen] if hasattr(all_x, "iloc") else all_x[chosen]
             y[part] = all_y[chosen]
@@ -113,9 +114,7 @@ def _encode(
         dtype = kept_dtype(list(x.values()))
         return {part: np.ascontiguousarray(x[part], dtype) for part in PARTS}, None, ()
     columns = learn_columns(x["train"], raw.source)
-    matrices: dict[str, Features] = {
-        part: encode(x[part], columns, raw.source) for part in PARTS
-    }
+    matrices: dict[str, Features] = {part: encode(x[part], columns, raw.source) for part in PARTS}
     said = tuple(line for part in PARTS for line in notes(x[part], columns, part))
     return matrices, columns, said
 

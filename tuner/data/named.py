@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,9 @@ def read_named(name: str, settings: Settings) -> Raw:
 
 
 def _read_sklearn(name: str) -> Raw:
-    # By name: a slow import without type stubs, needed for these sets alone.
-    loaded: Any = getattr(import_module("sklearn.datasets"), f"load_{name}")()
+    from sklearn import datasets  # slow, and needed for these sets alone
+
+    loaded: Any = getattr(datasets, f"load_{name}")()
     if name == "digits":
         images = loaded.images.astype(np.uint8)  # (1797, 8, 8), whole numbers 0..16
         return Raw(name, name, {"train": Pair(images, loaded.target)}, label_names=_DIGITS)
@@ -79,11 +79,13 @@ def _places(name: str, settings: Settings) -> list[Path]:
 
 def _download(name: str) -> dict[str, Pair]:
     """Let Keras fetch the set into its cache: the one place outside training that loads Keras."""
+    from keras import datasets
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)  # Keras waits without end on a silent network
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its progress must not mix with --json
-            train, test = getattr(import_module("keras.datasets"), name).load_data()
+            train, test = getattr(datasets, name).load_data()
     finally:
         socket.setdefaulttimeout(before)
     return {"train": Pair(*train), "test": Pair(*test)}

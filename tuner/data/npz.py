@@ -12,7 +12,7 @@ _WANTED = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
 
 
 def read_npz(path: Path) -> dict[str, Pair]:
-    """The parts of an archive that holds x and y, or x_train, y_train, x_val, y_val, x_test, y_test.
+    """The parts of an archive of x and y, or x_train, y_train, x_val, y_val, x_test and y_test.
 
     Raises DatasetError when the archive is corrupt, lacks arrays or holds Python objects, which
     are never unpickled: an archive is data, not code.

@@ -1,6 +1,6 @@
 """What a reader hands over: pairs of features and targets, still unchecked, and their names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +14,8 @@ KEYS = {
     "test": ("x_test", "y_test"),
 }
 WHOLE = ("x", "y")
+
+_LISTED = 30
 
 
 class Pair(NamedTuple):
@@ -50,12 +52,19 @@ def parts_from_mapping(source: str, values: Mapping[str, Any]) -> dict[str, Pair
         if x_key in found:
             parts[part] = Pair(found[x_key], found[y_key])
     if "train" not in parts:
-        names = ", ".join(sorted(map(str, values))) or "nothing"
+        names = listed(sorted(map(str, values))) or "nothing"
         raise DatasetError(
             f"{source}: needs x and y, or x_train and y_train (and, as you like, x_val, y_val, "
             f"x_test, y_test); it holds {names}"
         )
     return parts
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names for a message, cut off where they are many."""
+    words = [" ".join(str(name).split()) for name in names]
+    more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
+    return ", ".join(words[:_LISTED]) + more
 
 
 def first_line(error: BaseException) -> str:

@@ -39,7 +39,7 @@ class Source:
     @property
     def code(self) -> Path | None:
         """The Python file, where the source is user code."""
-        return self.path if self.path and self.path.suffix == ".py" else None
+        return self.path if self.path and self.path.suffix.lower() == ".py" else None
 
 
 def parse_source(text: str) -> Source:

@@ -75,4 +75,4 @@ def _allot(members: npt.NDArray[np.intp], share: float, keep: int) -> npt.NDArra
     taken = np.floor(ideal + 1e-9).astype(np.intp)
     short = max(0, round(float(ideal.sum())) - int(taken.sum()))
     taken[np.argsort(taken - ideal, kind="stable")[:short]] += 1
-    return np.clip(taken, 1, members - keep)
+    return np.asarray(np.clip(taken, 1, members - keep), np.intp)

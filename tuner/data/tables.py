@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import Pair, reading
+from tuner.data.raw import Pair, listed, reading
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -33,7 +33,7 @@ def read_table(path: Path, target: str) -> dict[str, Pair]:
     """
     with reading(str(path)):
         frame = _read(path)
-    columns = ", ".join(map(str, frame.columns))
+    columns = listed(frame.columns)
     if not target:
         raise DatasetError(f"{path}: name the target column as {path}:COLUMN, one of {columns}")
     if target not in frame.columns:
@@ -53,9 +53,7 @@ def _read(path: Path) -> "pd.DataFrame":
             with warnings.catch_warnings():
                 # index_col=False: a row longer than the header is an error, not a row index.
                 warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(
-                    path, index_col=False, skipinitialspace=True, low_memory=False
-                )
+                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
     except pd.errors.EmptyDataError as error:
         raise DatasetError(f"{path}: is empty") from error
     frame.columns = frame.columns.map(str)
@@ -90,9 +88,11 @@ def learn_columns(frame: "pd.DataFrame", source: str) -> tuple[Column, ...]:
     Raises DatasetError for columns of dates, bytes or other objects, and for text with more than
     MAX_CATEGORIES different values.
     """
+    if not len(frame.columns):
+        raise DatasetError(f"{source}: x has no columns")
     twice = sorted(map(str, frame.columns[frame.columns.duplicated()]))
     if twice:
-        raise DatasetError(f"{source}: several columns are named {', '.join(twice)}")
+        raise DatasetError(f"{source}: several columns are named {listed(twice)}")
     return tuple(_learn(frame[name], source) for name in frame.columns)
 
 
@@ -156,7 +156,7 @@ def encode(
     """
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking:
-        raise DatasetError(f"{source}: lacks the columns {', '.join(lacking)}")
+        raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
     width = sum(len(column.features) for column in columns)
     matrix = np.zeros((len(frame), width), np.float32)
     start = 0
@@ -178,7 +178,9 @@ def _encode(
     import pandas as pd
 
     missing = series.isna().to_numpy()
-    codes = pd.Index(column.categories, dtype=object).get_indexer(_text(series).astype(object))
+    codes = pd.Index(column.categories, dtype=object).get_indexer(
+        pd.Index(_text(series), dtype=object)
+    )
     known = np.flatnonzero(~missing & (codes >= 0))
     block[known, codes[known]] = 1.0
     if column.missing:

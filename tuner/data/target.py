@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.arrays import as_array
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # training reads data without pydantic
@@ -17,6 +18,8 @@ MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
 
+TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+
 _Values = npt.NDArray[np.generic]
 
 
@@ -25,7 +28,7 @@ class Target:
     """`values` by part: int32 indices into `labels`, or float32 for regression (no labels)."""
 
     task: "Task"
-    values: dict[str, _Values]
+    values: dict[str, TargetValues]
     labels: tuple[str, ...]
 
 
@@ -54,10 +57,12 @@ def encode_target(
         )
     task = wanted or infer_task(every, distinct)
     if task == "regression":
-        return Target(task, {p: _numbers(y, source) for p, y in parts.items()}, ())
+        return Target(task, _regression(parts, source), ())
     if task == "binary" and len(distinct) != 2:
         raise DatasetError(f"{source}: binary needs two classes, the target has {len(distinct)}")
-    indices = {p: np.searchsorted(distinct, y).astype(np.int32) for p, y in parts.items()}
+    indices: dict[str, TargetValues] = {
+        p: np.searchsorted(distinct, y).astype(np.int32) for p, y in parts.items()
+    }
     return Target(task, indices, _labels(distinct, names))
 
 
@@ -82,11 +87,18 @@ def _whole(values: _Values) -> bool:
 
 
 def _labels(distinct: _Values, names: tuple[str, ...] | None) -> tuple[str, ...]:
-    if names and distinct.dtype.kind in "iu" and 0 <= distinct[0] and distinct[-1] < len(names):
+    if names and distinct.dtype.kind in "iu" and distinct[0] >= 0 and distinct[-1] < len(names):
         return tuple(names[int(index)] for index in distinct)
     if distinct.dtype.kind == "f" and _whole(distinct):
         return tuple(str(int(value)) for value in distinct.astype(np.float64))
     return tuple(str(value) for value in distinct)
+
+
+def _regression(parts: dict[str, _Values], source: str) -> dict[str, TargetValues]:
+    numbers: dict[str, TargetValues] = {p: _numbers(y, source) for p, y in parts.items()}
+    if np.ptp(numbers["train"]) == 0:
+        raise DatasetError(f"{source}: the target of train is constant; there is nothing to learn")
+    return numbers
 
 
 def _numbers(values: _Values, source: str) -> npt.NDArray[np.float32]:
@@ -100,10 +112,7 @@ def _numbers(values: _Values, source: str) -> npt.NDArray[np.float32]:
 
 def _clean(y: Any, what: str) -> _Values:
     """(n,) of bool, int, float or text, without missing or infinite values."""
-    try:
-        values = np.asarray(y)
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{what} is no array ({error})") from error
+    values = as_array(y, what)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -111,6 +120,8 @@ def _clean(y: Any, what: str) -> _Values:
             f"{what} must be one value a row, its shape is {values.shape}"
             + ("; for one-hot rows give y.argmax(axis=1)" if values.ndim == 2 else "")
         )
+    if not len(values):
+        raise DatasetError(f"{what} is empty: there are no rows")
     if values.dtype.kind == "O":
         values = _from_objects(values, what)
     if values.dtype.kind == "S":

@@ -47,7 +47,7 @@ def _function(path: Path, name: str, text: bytes) -> Callable[[], Any]:
     module = ModuleType(f"tuner_user_data_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-    exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own code
+    exec(compile(text, str(path), "exec"), module.__dict__)  # the user's own code
     function = getattr(module, name, None)
     if not callable(function):
         offered = ", ".join(
@@ -55,7 +55,8 @@ def _function(path: Path, name: str, text: bytes) -> Callable[[], Any]:
             for key, value in vars(module).items()
             if inspect.isfunction(value) and value.__module__ == module.__name__
         )
-        raise DatasetError(f"{path}: no function {name!r}; it has {offered or 'none'}")
+        problem = f"no function {name!r}" if name else f"name the function as {path}:FUNCTION"
+        raise DatasetError(f"{path}: {problem}; it has {offered or 'none'}")
     return _without_arguments(path, name, function)
 
 

@@ -2,12 +2,16 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from pathlib import Path
 from typing import cast
 
 import psutil
@@ -31,7 +35,8 @@ class _Worker:
 
 
 class LocalWorkers:
-    """`count` processes, one thread each. `preload` modules are imported once, in the server."""
+    """`count` processes, one thread each. `preload` modules are imported once, in the server;
+    what server and workers write to stderr goes to the file `log`."""
 
     def __init__(
         self,
@@ -40,8 +45,10 @@ class LocalWorkers:
         setup: WorkerSetup,
         preload: tuple[str, ...] = (),
         gpus: tuple[int, ...] = (),
+        log: Path | None = None,
     ) -> None:
         self.count = count
+        self._log = log
         self._entry, self._setup, self._gpus = entry, setup, gpus
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
@@ -52,7 +59,8 @@ class LocalWorkers:
         # Ctrl-C must not end the server in the middle of an import; it inherits the setting.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            forkserver.ensure_running()
+            with _stderr_to(self._log):
+                forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -128,6 +136,25 @@ class LocalWorkers:
             worker.connection.close()
             worker.lifeline.close()
         self._workers = []
+
+
+@contextlib.contextmanager
+def _stderr_to(log: Path | None) -> Iterator[None]:
+    """Children started inside write their stderr to `log`: TensorFlow's start-up notes would cut
+    through the display, and a crashed worker's last words should be kept."""
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _rss(worker: _Worker) -> int:

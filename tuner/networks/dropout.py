@@ -1,9 +1,9 @@
 """Dropout whose random bits cost next to nothing inside a compiled epoch.
 
 Keras' layer draws its mask with a stateless generator, which on small networks costs more than the
-matrix products. Here one 32-bit word a unit comes from hashing (seed, layer, step, position) with
-two rounds of integer mixing: nothing is stored, any step's mask can be drawn again, and XLA fuses
-the whole thing into the multiplication.
+matrix products. Here one 32-bit word a unit comes from hashing (seed, layer, step, position) by
+integer mixing: nothing is stored, any step's mask can be drawn again, and XLA fuses the whole thing
+into the multiplication.
 """
 
 from typing import Any
@@ -42,21 +42,22 @@ class DropoutClock:
 
 
 def keep_mask(
-    shape: tuple[int, ...], rate: tf.Tensor, layer: int, seed: tf.Tensor, step: tf.Tensor
+    like: tf.Tensor, rate: tf.Tensor, layer: int, seed: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
-    """Boolean mask of the given static shape, each unit kept with probability 1 - rate.
+    """Boolean mask of the shape of `like`, each unit kept with probability 1 - rate.
 
     `rate` is a float32 scalar in [0, 1); `seed` and `step` are uint32 scalars, so neither is a
     constant of the compiled program.
     """
     salt = tf.constant((layer + 1) * _LAYER_STRIDE & 0xFFFFFFFF, tf.uint32)
-    # Two mixings between step and position: neighbouring steps or layers must not yield shifted
-    # copies of one another's masks, as adding a plain offset to the position would.
     key = _mix(_mix(seed + salt) + step * tf.constant(_STEP_STRIDE, tf.uint32))
-    position = tf.cast(tf.range(int(tf.TensorShape(shape).num_elements() or 0)), tf.uint32)
-    word = _mix(tf.bitwise.bitwise_xor(_mix(position + salt), key))
+    # An odd stride of its own for each step and layer: with an offset alone, two masks would be
+    # shifted copies of one another. One mixing a unit is all that the small networks can afford.
+    stride = tf.bitwise.bitwise_or(_mix(key + salt), tf.constant(1, tf.uint32))
+    position = tf.cast(tf.range(tf.size(like)), tf.uint32)
+    word = _mix(position * stride + key)
     drawn = tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.int32)
-    return tf.reshape(drawn >= _threshold(rate), shape)
+    return tf.reshape(drawn >= _threshold(rate), tf.shape(like))
 
 
 def _threshold(rate: tf.Tensor) -> tf.Tensor:
@@ -66,8 +67,7 @@ def _threshold(rate: tf.Tensor) -> tf.Tensor:
 class FastDropout(keras.layers.Layer):
     """Inverted dropout (Srivastava et al., 2014) with the rate as an input of the program.
 
-    Needs a static batch size, which compiled training has. In exported networks its place is
-    taken by `keras.layers.Dropout`.
+    In exported networks its place is taken by `keras.layers.Dropout`.
     """
 
     def __init__(self, index: int, clock: DropoutClock, **kwargs: Any) -> None:
@@ -86,8 +86,7 @@ class FastDropout(keras.layers.Layer):
         if not training:
             return inputs
         rate = tf.convert_to_tensor(self.rate)
-        shape = tuple(inputs.shape)
-        keep = keep_mask(shape, rate, self.index, self.clock.seed.value(), self.clock.step.value())
+        keep = keep_mask(inputs, rate, self.index, self.clock.seed.value(), self.clock.step.value())
         kept = 1.0 - tf.cast(_threshold(rate), tf.float32) / float(_RESOLUTION)
         return inputs * tf.where(keep, 1.0 / kept, 0.0)
 

@@ -1,7 +1,12 @@
 """When a search stops."""
 
+import math
 import time
 from dataclasses import dataclass, field
+
+from tuner.errors import UsageError
+
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -14,6 +19,29 @@ class Limits:
     timeout_s: float | None = None
     target: float | None = None
     patience_trials: int | None = None
+
+    @staticmethod
+    def check(
+        trials: int | None,
+        more: int | None,
+        workers: int | None,
+        patience_trials: int | None,
+        target: float | None,
+    ) -> None:
+        """Raise UsageError for numbers that mean nothing."""
+        if (trials is None) == (more is None):
+            raise UsageError("say how many trials: either --trials 100 in all, or --more 20")
+        counts = {
+            "--trials": trials,
+            "--more": more,
+            "--workers": workers,
+            "--patience-trials": patience_trials,
+        }
+        for option, count in counts.items():
+            if count is not None and not 1 <= count <= _MOST:
+                raise UsageError(f"{option} must be between 1 and {_MOST}, got {count}")
+        if target is not None and not math.isfinite(target):
+            raise UsageError(f"--target must be a finite number, got {target}")
 
 
 @dataclass

@@ -1,0 +1,21 @@
+"""The search space: a YAML file made into ranges that Optuna samples and a grid can enumerate.
+
+`files` reads it (`yaml_file` the text), `model` is what a study keeps, `plan` the order in which
+parameters are settled, `checks` what must hold between them.
+"""
+
+from tuner.parameters import Params, Scalar
+from tuner.space.files import load_space, parse_space, shipped_spaces, space_schema
+from tuner.space.model import Row, Space, make_space
+
+__all__ = [
+    "Params",
+    "Row",
+    "Scalar",
+    "Space",
+    "load_space",
+    "make_space",
+    "parse_space",
+    "shipped_spaces",
+    "space_schema",
+]

@@ -1,5 +1,5 @@
 """What must hold between the parameters of a space, and between it and the catalogue. Every
-function raises `Wrong`, with keys that begin at the parameter's name."""
+function raises `InvalidError`, with keys that begin at the parameter's name."""
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from tuner.parameters import LAYERS, NETWORKS, Parameter, Scalar, catalogue, nearest, shown
 from tuner.space.nodes import Node, in_words
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range
-from tuner.space.scalars import Wrong
+from tuner.space.scalars import InvalidError
 
 MOST_PARAMETERS = 1000
 LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
@@ -17,11 +17,13 @@ COUNTED = ("epochs", "patience")  # what reads their largest value needs a numbe
 def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
     """`said` in the catalogue's own types, once all its values are legal for `network`."""
     if not name.isidentifier() or len(name) > LONGEST_NAME:
-        raise Wrong("must be a name of letters, digits and _, not starting with a digit", name)
+        raise InvalidError(
+            "must be a name of letters, digits and _, not starting with a digit", name
+        )
     known = catalogue(network).get(name)
     if known is None:
         if network in NETWORKS:
-            raise Wrong(unknown_parameter(name, catalogue(network), network), name)
+            raise InvalidError(unknown_parameter(name, catalogue(network), network), name)
         return said
     if isinstance(said, Choices):
         return _fit_choices(known, said)
@@ -38,7 +40,7 @@ def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:
 
 def _fit_choices(known: Parameter, said: Choices) -> Choices:
     if known.name in COUNTED:
-        raise Wrong("must be a number or a range of type: int", known.name)
+        raise InvalidError("must be a number or a range of type: int", known.name)
     for choice in said.choices:
         _refuse(known.refusal(choice), known.name, "choices")
     return said.model_copy(update={"choices": tuple(known.cast(c) for c in said.choices)})
@@ -47,7 +49,7 @@ def _fit_choices(known: Parameter, said: Choices) -> Choices:
 def _fit_range(known: Parameter, said: IntRange | FloatRange) -> Range:
     if known.kind != said.type:
         kind = known.kind if known.kind in ("int", "float") else "categorical"
-        raise Wrong(f"must be {kind} for {known.name}, got {said.type}", known.name, "type")
+        raise InvalidError(f"must be {kind} for {known.name}, got {said.type}", known.name, "type")
     _refuse(known.refusal(said.low), known.name, "low")
     _refuse(known.refusal(said.top), known.name, "high")
     return said
@@ -55,7 +57,7 @@ def _fit_range(known: Parameter, said: IntRange | FloatRange) -> Range:
 
 def _refuse(reason: str | None, *keys: str) -> None:
     if reason:
-        raise Wrong(reason, *keys)
+        raise InvalidError(reason, *keys)
 
 
 def check_conditions(node: Node, nodes: Mapping[str, Node]) -> None:
@@ -65,9 +67,9 @@ def check_conditions(node: Node, nodes: Mapping[str, Node]) -> None:
         for value in values:
             if not nodes[parent].takes(value):
                 text = f"is never {shown(value)}; it takes {nodes[parent].describe()}"
-                raise Wrong(text, node.name, "when", parent)
+                raise InvalidError(text, node.name, "when", parent)
         if not values:
-            raise Wrong("must name a value", node.name, "when", parent)
+            raise InvalidError("must name a value", node.name, "when", parent)
     if node.range or node.constant:
         _check_needs(node, nodes)
 
@@ -75,19 +77,27 @@ def check_conditions(node: Node, nodes: Mapping[str, Node]) -> None:
 def _check_parent(node: Node, parent: str, nodes: Mapping[str, Node]) -> None:
     keys = (node.name, "when", parent)
     if parent not in nodes:
-        raise Wrong(unknown_parameter(parent, nodes, "this space"), *keys)
+        raise InvalidError(unknown_parameter(parent, nodes, "this space"), *keys)
     if nodes[parent].repeat:
-        raise Wrong("has one value a layer, so nothing can depend on it", *keys)
+        raise InvalidError("has one value a layer, so nothing can depend on it", *keys)
     if isinstance(nodes[parent].range, FloatRange):
-        raise Wrong("is a float range; depend on an int, a categorical or a constant", *keys)
+        raise InvalidError("is a float range; depend on an int, a categorical or a constant", *keys)
 
 
 def _check_needs(node: Node, nodes: Mapping[str, Node]) -> None:
+    parent = unreachable(node, nodes)
+    if parent:
+        words = in_words({parent: node.needs[parent]})
+        raise InvalidError(f"only matters when {words}, which this space rules out", node.name)
+
+
+def unreachable(node: Node, nodes: Mapping[str, Node]) -> str | None:
+    """The parent, if any, that can never have what the catalogue says this parameter needs."""
     for parent, values in node.needs.items():
         asked = node.when.get(parent, values)
         if not any(value in asked and nodes[parent].takes(value) for value in values):
-            words = in_words({parent: values})
-            raise Wrong(f"only matters when {words}, which this space rules out", node.name)
+            return parent
+    return None
 
 
 def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
@@ -96,22 +106,26 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
         return
     if node.repeat not in nodes:
         text = unknown_parameter(node.repeat, nodes, "this space")
-        raise Wrong(f"names {shown(node.repeat)}, which {text}", node.name, "repeat")
+        raise InvalidError(f"names {shown(node.repeat)}, which {text}", node.name, "repeat")
     _check_layers(node, nodes[node.repeat])
     known = catalogue(network).get(node.name)
     if known and not known.per_layer:
-        raise Wrong(f"does not fit: there is one {node.name} for all layers", node.name, "repeat")
+        raise InvalidError(
+            f"does not fit: there is one {node.name} for all layers", node.name, "repeat"
+        )
     if network in NETWORKS and node.repeat != LAYERS:
-        raise Wrong(f"must be {LAYERS}, got {shown(node.repeat)}", node.name, "repeat")
+        raise InvalidError(f"must be {LAYERS}, got {shown(node.repeat)}", node.name, "repeat")
 
 
 def _check_layers(node: Node, layers: Node) -> None:
     low = layers.range.low if isinstance(layers.range, IntRange) else layers.value
     counts = isinstance(layers.range, IntRange) or layers.range is None
     if not counts or isinstance(low, bool) or not isinstance(low, int) or layers.repeat:
-        raise Wrong(f"must name a single int parameter; {layers.name} is none", node.name, "repeat")
+        raise InvalidError(
+            f"must name a single int parameter; {layers.name} is none", node.name, "repeat"
+        )
     if low < 0:
-        raise Wrong(f"needs {layers.name} to be >= 0, got {low}", node.name, "repeat")
+        raise InvalidError(f"needs {layers.name} to be >= 0, got {low}", node.name, "repeat")
 
 
 def check_count(nodes: Iterable[Node]) -> None:
@@ -121,10 +135,12 @@ def check_count(nodes: Iterable[Node]) -> None:
     for node in nodes:
         total += node.most
         if total > MOST_PARAMETERS:
-            raise Wrong(f"brings the space above {MOST_PARAMETERS} parameters", node.name)
+            raise InvalidError(f"brings the space above {MOST_PARAMETERS} parameters", node.name)
         for name in node.flat_names():
             if name in owner:
-                raise Wrong(f"and a layer of {owner[name]} are both called {name}", node.name)
+                raise InvalidError(
+                    f"and a layer of {owner[name]} are both called {name}", node.name
+                )
             owner[name] = node.name
 
 
@@ -136,5 +152,4 @@ def in_order(nodes: Mapping[str, Node]) -> list[Node]:
     except CycleError as error:
         circle = error.args[1][::-1]  # graphlib names each before the one that depends on it
         arrows = " → ".join(circle[:8]) + (" → …" if len(circle) > 8 else "")
-        raise Wrong(f"depends on itself: {arrows}", circle[0]) from error
-
+        raise InvalidError(f"depends on itself: {arrows}", circle[0]) from error

@@ -1,17 +1,19 @@
 """A configuration that a person writes (a baseline, `trial add`) made into checked parameters
 for Optuna. Some of it may be left open for the sampler."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tuner.parameters import Scalar, same, shown
 from tuner.space.checks import unknown_parameter
 from tuner.space.nodes import Node, Requirement, hold, in_words
 from tuner.space.plan import Plan
 from tuner.space.ranges import Range
-from tuner.space.scalars import Wrong, check_scalar
+from tuner.space.scalars import InvalidError, check_scalar
 
 Point = dict[str, Scalar]
+Checked = TypeVar("Checked")
 
 
 class _Layers(dict[int, Scalar]):
@@ -41,7 +43,7 @@ class _Progress:
 def flatten(plan: Plan, configuration: Mapping[str, object]) -> Point:
     """Optuna's flat parameters: {"depth": 2, "width": [64, 32]} is {"depth": 2, "width_1": 64,
     "width_2": 32}; `width: 64` means every layer, `width_2: 32` one. Constants and defaults may
-    be named with the value they have. Raises Wrong, its first key the name in question."""
+    be named with the value they have. Raises InvalidError, its first key the name in question."""
     given = _by_parameter(plan, configuration)
     progress = _Progress()
     for node in plan.order:
@@ -54,29 +56,29 @@ def _by_parameter(plan: Plan, configuration: Mapping[str, object]) -> dict[str, 
     given: dict[str, Given] = {}
     for name, value in configuration.items():
         if name in plan.nodes:
-            given[name] = check_value(value, name)
+            given[name] = _checked(value, name, check_value)
         elif name in plan.flat:
             node, layer = plan.flat[name]
             layers = given.setdefault(node.name, _Layers())
             if not isinstance(layers, _Layers) or node.name in configuration:
-                raise Wrong("is given both as a whole and by layer", node.name)
-            layers[layer] = _scalar(value, name)
+                raise InvalidError("is given both as a whole and by layer", node.name)
+            layers[layer] = _checked(value, node.name, check_scalar)
         else:
-            raise Wrong(unknown_parameter(name, plan.nodes, "this space"), name)
+            raise InvalidError(unknown_parameter(name, plan.nodes, "this space"), name)
     return given
 
 
-def check_value(value: object, name: str) -> Scalar | list[Scalar]:
+def check_value(value: object) -> Scalar | list[Scalar]:
     """One value, or a list of values: one a layer."""
     if isinstance(value, list | tuple):
-        return [_scalar(item, name) for item in value]
-    return _scalar(value, name)
+        return [check_scalar(item) for item in value]
+    return check_scalar(value)
 
 
-def _scalar(value: object, name: str) -> Scalar:
+def _checked(value: object, name: str, check: Callable[[object], Checked]) -> Checked:
     try:
-        return check_scalar(value)
-    except Wrong as wrong:
+        return check(value)
+    except InvalidError as wrong:
         raise wrong.under(name) from None
 
 
@@ -84,7 +86,7 @@ def _take(node: Node, given: Given | None, progress: _Progress) -> None:
     active = _active(node, progress)
     if active is None:
         if given is not None and not _is_value(node, given):
-            raise Wrong(f"only matters when {_condition(node)}; name that too", node.name)
+            raise InvalidError(f"only matters when {_condition(node)}; name that too", node.name)
         progress.open.add(node.name)
     elif not (active and node.range):
         _take_fixed(node, given, progress)
@@ -108,7 +110,10 @@ def _active(node: Node, progress: _Progress) -> bool | None:
 
 
 def _condition(node: Node) -> str:
-    parts = [in_words({**node.needs, **node.when}), f"{node.repeat} is there" if node.repeat else ""]
+    parts = [
+        in_words({**node.needs, **node.when}),
+        f"{node.repeat} is there" if node.repeat else "",
+    ]
     return " and ".join(part for part in parts if part)
 
 
@@ -126,16 +131,16 @@ def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:
     if given is None or (needs and _is_value(node, given)):
         return
     if node.range or not needs:
-        raise Wrong(f"only matters when {_condition(node)}, got {shown(given)}", node.name)
+        raise InvalidError(f"only matters when {_condition(node)}, got {shown(given)}", node.name)
     how = "is fixed to" if node.constant else "is not searched by this space and stays at"
-    raise Wrong(f"{how} {shown(node.value)}, got {shown(given)}", node.name)
+    raise InvalidError(f"{how} {shown(node.value)}, got {shown(given)}", node.name)
 
 
 def _take_layers(node: Node, range_: Range, given: Given | None, progress: _Progress) -> None:
     count = progress.known.get(node.repeat or "")
     if count is None and isinstance(given, list | _Layers):
         text = f"is given by layer while {node.repeat} is left open; name {node.repeat} too"
-        raise Wrong(text, node.name)
+        raise InvalidError(text, node.name)
     layers = node.most if count is None else int(str(count))
     for layer, value in _by_layer(node, given, layers).items():
         progress.flat[f"{node.name}_{layer}"] = _accepted(range_, value, node.name)
@@ -146,19 +151,23 @@ def _by_layer(node: Node, given: Given | None, layers: int) -> dict[int, Scalar]
         return {}
     if isinstance(given, _Layers):
         if max(given) > layers:
-            raise Wrong(f"has {layers} layers, got a value for layer {max(given)}", node.name)
+            raise InvalidError(
+                f"has {layers} layers, got a value for layer {max(given)}", node.name
+            )
         return given
     if not isinstance(given, list):
         return dict.fromkeys(range(1, layers + 1), given)
     if len(given) != layers:
-        raise Wrong(f"must have one value for each of {layers} layers, got {len(given)}", node.name)
+        raise InvalidError(
+            f"must have one value for each of {layers} layers, got {len(given)}", node.name
+        )
     return dict(enumerate(given, start=1))
 
 
 def _accepted(range_: Range, value: Given, name: str) -> Scalar:
     reason = range_.refusal(value)
     if reason or isinstance(value, list | _Layers):
-        raise Wrong(reason or "must be one value", name)
+        raise InvalidError(reason or "must be one value", name)
     return range_.canonical(value)
 
 
@@ -168,12 +177,12 @@ def without_conflicts(plan: Plan, configuration: Mapping[str, object]) -> dict[s
     while True:
         try:
             flatten(plan, kept)
-        except Wrong as wrong:
+        except InvalidError as wrong:
             kept = {name: value for name, value in kept.items() if not _is_about(plan, name, wrong)}
         else:
             return kept
 
 
-def _is_about(plan: Plan, name: str, wrong: Wrong) -> bool:
+def _is_about(plan: Plan, name: str, wrong: InvalidError) -> bool:
     node = plan.flat[name][0].name if name in plan.flat else name
     return wrong.keys[0] in (name, node)

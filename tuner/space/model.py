@@ -1,23 +1,240 @@
 """The search space: what a file says, checked as a whole, and what a study asks of it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
-from pydantic import PlainValidator, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tuner.errors import SpaceError
-from tuner.parameters import NETWORKS, Params, Scalar, catalogue, nearest, shown
+from tuner.parameters import NETWORKS, Params, Scalar, nearest, shown
 from tuner.space import grid
-from tuner.space.checks import MOST_PARAMETERS, fit, unknown_parameter
+from tuner.space.checks import fit, unknown_parameter
 from tuner.space.configuration import check_value, flatten, without_conflicts
-from tuner.space.nodes import Node, in_words, largest, make_nodes
+from tuner.space.nodes import Node, in_words, largest
+from tuner.space.override import overridden
 from tuner.space.plan import Plan, make_plan
-from tuner.space.ranges import Choices, Declaration, FloatRange, IntRange, Range, Suggests
-from tuner.space.scalars import Wrong, check_scalar
-from tuner.space.wording import explained, placed
+from tuner.space.ranges import Declaration, FloatRange, IntRange, Range
+from tuner.space.scalars import InvalidError
+from tuner.space.trial import Suggests
+from tuner.space.wording import explained, in_one_line
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
+
+Configuration = dict[str, Scalar | list[Scalar]]
+
+
+def _check_network(value: object) -> object:
+    if isinstance(value, str) and value not in NETWORKS and not OWN_NETWORK.fullmatch(value):
+        known = ", ".join(nearest(value, NETWORKS))
+        raise InvalidError(f"must be one of {known}, or file.py:function; got {shown(value)}")
+    return value
+
+
+class Row(NamedTuple):
+    """A line of `tuner space show`."""
+
+    name: str
+    kind: str
+    range: str
+    condition: str
+    note: str
+
+
+class Space(BaseModel):
+    """A checked search space. Equal spaces have equal JSON, which a study stores.
+
+    Build one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
+    constructor raises pydantic's ValidationError.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, title="tuner search space"
+    )
+
+    network: Annotated[str, BeforeValidator(_check_network)]
+    parameters: dict[str, Declaration]
+    baselines: tuple[
+        dict[
+            str,
+            Annotated[
+                Scalar | list[Scalar],
+                PlainValidator(check_value, json_schema_input_type=Scalar | list[Scalar]),
+            ],
+        ],
+        ...,
+    ] = ()
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit(
+        cls, parameters: dict[str, Range | Scalar], info: ValidationInfo
+    ) -> dict[str, Range | Scalar]:
+        """Each parameter against the catalogue, in whose types its values are kept."""
+        network = info.data.get("network")
+        fitted, mistakes = {}, []
+        for name, said in parameters.items() if network else ():
+            try:
+                fitted[name] = fit(str(network), name, said)
+            except InvalidError as wrong:
+                mistakes.append(wrong)
+        if mistakes:
+            mistakes[0].more = len(mistakes) - 1
+            raise mistakes[0]
+        return fitted
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        try:
+            plan = self._plan
+        except InvalidError as wrong:
+            raise wrong.under("parameters") from None
+        for number, baseline in enumerate(self.baselines):
+            try:
+                flatten(plan, baseline)
+            except InvalidError as wrong:
+                raise wrong.under("baselines", number) from None
+        return self
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return make_plan(self.network, self.parameters)
+
+    def sample(self, trial: Suggests) -> Params:
+        """A trial's parameters: constants, defaults, and the active ones as `trial` suggests
+        them, parents before those that depend on them."""
+        return self._plan.resolve(lambda name, range_: range_.suggest(trial, name))
+
+    def resolve(self, flat: Mapping[str, Scalar]) -> Params:
+        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave.
+        Raises SpaceError when an active one is missing."""
+
+        def stored(name: str, range_: Range) -> Scalar:
+            if name not in flat or range_.refusal(flat[name]):
+                raise SpaceError(f"{name} = {shown(flat.get(name))} is no value of this space")
+            return flat[name]
+
+        return self._plan.resolve(stored)
+
+    def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
+        """A configuration as a person writes it, checked and in Optuna's flat names, to be
+        enqueued. `width: [64, 32]` is a value a layer, `width: 64` the same for every layer,
+        `width_2: 32` one layer's. What is left out is left to the sampler. Raises SpaceError."""
+        try:
+            return flatten(self._plan, configuration)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+
+    def override(self, values: Mapping[str, object]) -> "Space":
+        """The space with parameters fixed (`--set`): constants, searched ones, or defaults that
+        it did not name. A value outside the file's own range is fine if the network takes it.
+        What can no longer be active is dropped, from baselines too. Raises SpaceError."""
+        try:
+            parameters = overridden(self.network, dict(self.parameters), values)
+            changed = Space(network=self.network, parameters=parameters)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+        except ValidationError as error:
+            raise SpaceError(in_one_line(explained(error).without_first_key())) from error
+        baselines: list[Mapping[str, object]] = []
+        for baseline in self.baselines:
+            others = {name: value for name, value in baseline.items() if name not in values}
+            fitting = without_conflicts(changed._plan, others)
+            if fitting and fitting not in baselines:
+                baselines.append(fitting)
+        return make_space(self.network, parameters, baselines)
+
+    def grid(self) -> Iterator[dict[str, Scalar]]:
+        """Every point of the space once, as flat parameters, lazily and in a fixed order.
+        Raises SpaceError for a space that has no finite grid (`grid_size` is None)."""
+        if self.grid_size() is None:
+            raise SpaceError(self.why_no_grid())
+        return grid.points(self._plan)
+
+    def grid_size(self) -> int | None:
+        """How many points `grid` has; None when it is not finite, or too entangled to count."""
+        return self._grid_size
+
+    @cached_property
+    def _grid_size(self) -> int | None:
+        return grid.size(self._plan)
+
+    def why_no_grid(self) -> str:
+        """A sentence for a space whose `grid_size` is None."""
+        floats = [n for n, s in self.parameters.items() if isinstance(s, FloatRange) and not s.size]
+        if not floats:
+            return "the space's conditions are too entangled to count its points"
+        verb = "has" if len(floats) == 1 else "have"
+        return f"the space has no finite grid, since {', '.join(floats)} {verb} no step"
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """Optuna's distribution of every flat name, active or not."""
+        flat = self._plan.flat
+        return {name: node.range.distribution() for name, (node, _) in flat.items() if node.range}
+
+    def varying(self) -> list[str]:
+        """The parameters that are searched, in the file's order."""
+        return [node.name for node in self._plan.nodes.values() if node.range]
+
+    def is_conditional(self) -> bool:
+        """Whether some trials have parameters that others lack."""
+        layers = {node.repeat for node in self._plan.order}
+        return any(
+            node.range and (node.when or node.needs or node.name in layers)
+            for node in self._plan.order
+        )
+
+    def largest(self, name: str) -> float:
+        """The largest number that a parameter, constant or default can be. Raises SpaceError
+        for a name that is unknown or no number."""
+        node = self._plan.nodes.get(name)
+        number = largest(node) if node else None
+        if number is None:
+            text = unknown_parameter(name, self._plan.nodes, "this space")
+            raise SpaceError(f"{name} {'is no number' if node else text}")
+        return number
+
+    def rows(self) -> list[Row]:
+        """The table of `tuner space show`: searched parameters, constants, then defaults."""
+        return [_row(node) for node in self._plan.nodes.values()]
+
+
+def make_space(
+    network: str,
+    parameters: Mapping[str, Any],
+    baselines: Sequence[Mapping[str, object]] = (),
+) -> Space:
+    """A space from values as a file holds them. Raises SpaceError."""
+    return check_space({"network": network, "parameters": parameters, "baselines": baselines})
+
+
+def check_space(content: object) -> Space:
+    """A space from a file's content. Raises SpaceError without the file's name."""
+    try:
+        return Space.model_validate(content)
+    except ValidationError as error:
+        raise SpaceError(in_one_line(explained(error))) from error
+
+
+def _row(node: Node) -> Row:
+    if node.range is None:
+        kind = "constant" if node.constant else "default"
+        return Row(node.name, kind, shown(node.value), in_words(node.needs), "")
+    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
+    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
+        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
+    condition = in_words({**node.needs, **node.when})
+    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))

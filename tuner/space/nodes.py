@@ -62,7 +62,7 @@ class Node:
         """Whether the parameter can ever have `value`."""
         if self.range is None:
             return same(value, self.value)
-        return self.range.refusal(value) is None or bool(self.when) and same(value, self.value)
+        return self.range.refusal(value) is None or (bool(self.when) and same(value, self.value))
 
     def describe(self) -> str:
         return self.range.describe() if self.range else f"always {shown(self.value)}"

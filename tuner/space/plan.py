@@ -41,7 +41,7 @@ def _searched(
 
 
 def make_plan(network: str, parameters: Mapping[str, Range | Scalar]) -> Plan:
-    """Raises Wrong for conditions or repeats that cannot work, or for too many parameters."""
+    """Raises InvalidError for conditions or repeats that cannot work, and too many parameters."""
     nodes = make_nodes(network, parameters)
     for node in nodes.values():
         check_conditions(node, nodes)

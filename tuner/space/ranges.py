@@ -2,10 +2,10 @@
 constant. Each range knows its values, checks one, and asks Optuna for one."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,13 +21,14 @@ from tuner.parameters import Scalar, same, shown
 from tuner.space.scalars import (
     Conditions,
     Flag,
+    InvalidError,
     Real,
     Value,
     Whole,
-    Wrong,
     check_number,
     check_whole,
 )
+from tuner.space.trial import Suggests
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -36,23 +37,9 @@ MOST_CHOICES = 1000
 FINEST_STEP = 1e-7  # of the largest bound; Optuna finds a step's multiples to 1e-8 of a step
 
 
-class Suggests(Protocol):
-    """What sampling needs of an Optuna trial."""
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int: ...
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float: ...
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any: ...
-
-
 def _check_list(value: object) -> object:
     if not isinstance(value, list | tuple):
-        raise Wrong(f"must be a list such as [1, 2], got {shown(value)}")
+        raise InvalidError(f"must be a list such as [1, 2], got {shown(value)}")
     return value
 
 
@@ -60,7 +47,7 @@ class _Range(BaseModel):
     """`when`: active only while other parameters have these values. `repeat`: one value for each
     of as many layers as that int parameter says."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     when: Conditions = Field(default_factory=dict)
     repeat: str | None = None
@@ -69,7 +56,7 @@ class _Range(BaseModel):
 class IntRange(_Range):
     """Whole numbers low, low + step, … up to high; with `log` drawn on a logarithmic scale."""
 
-    type: Literal["int"] = "int"
+    type: Literal["int"]
     low: Whole
     high: Whole
     log: Flag = False
@@ -79,9 +66,9 @@ class IntRange(_Range):
     def _check(self) -> Self:
         _check_bounds(self.low, self.high, self.log)
         if self.step < 1:
-            raise Wrong(f"must be > 0, got {self.step}", "step")
+            raise InvalidError(f"must be > 0, got {self.step}", "step")
         if self.log and self.step != 1:
-            raise Wrong("cannot be combined with log: true; drop one of them", "step")
+            raise InvalidError("cannot be combined with log: true; drop one of them", "step")
         return self
 
     @property
@@ -100,7 +87,7 @@ class IntRange(_Range):
         """Why `value` is not one of this range's, worded to follow a name, or None."""
         try:
             number = check_whole(value)
-        except Wrong as wrong:
+        except InvalidError as wrong:
             return wrong.text
         if not self.low <= number <= self.top or (number - self.low) % self.step:
             return f"must be one of {self.describe()}; got {shown(value)}"
@@ -126,7 +113,7 @@ class FloatRange(_Range):
     """Numbers from low to high; with `step` only low, low + step, …; with `log` drawn on a
     logarithmic scale."""
 
-    type: Literal["float"] = "float"
+    type: Literal["float"]
     low: Real
     high: Real
     log: Flag = False
@@ -136,21 +123,21 @@ class FloatRange(_Range):
     def _check(self) -> Self:
         _check_bounds(self.low, self.high, self.log)
         if not math.isfinite(self.high - self.low):
-            raise Wrong(f"is too far from low ({self.low:g}), got {self.high:g}", "high")
+            raise InvalidError(f"is too far from low ({self.low:g}), got {self.high:g}", "high")
         if self.step is not None:
             self._check_step(self.step)
         return self
 
     def _check_step(self, step: float) -> None:
         if step <= 0:
-            raise Wrong(f"must be > 0, got {step}", "step")
+            raise InvalidError(f"must be > 0, got {step}", "step")
         if self.log:
-            raise Wrong("cannot be combined with log: true; drop one of them", "step")
+            raise InvalidError("cannot be combined with log: true; drop one of them", "step")
         if step < FINEST_STEP * max(abs(self.low), abs(self.high)):
-            raise Wrong(f"is too fine for these bounds, got {step}; leave it out", "step")
+            raise InvalidError(f"is too fine for these bounds, got {step}; leave it out", "step")
         # Optuna shortens a range whose last multiple is no exact decimal, again at every reading.
         if Decimal(str(float(self._multiple(self._steps)))) != self._multiple(self._steps):
-            raise Wrong(f"has too many digits to be exact, got {step}; round it", "step")
+            raise InvalidError(f"has too many digits to be exact, got {step}; round it", "step")
 
     @cached_property
     def _steps(self) -> int:
@@ -184,7 +171,7 @@ class FloatRange(_Range):
         """Why `value` is not one of this range's, worded to follow a name, or None."""
         try:
             number = check_number(value)
-        except Wrong as wrong:
+        except InvalidError as wrong:
             return wrong.text
         if self.low <= number <= self.top and self._on_step(number):
             return None
@@ -219,19 +206,23 @@ class FloatRange(_Range):
 class Choices(_Range):
     """One of a list of values: numbers, strings or truth values."""
 
-    type: Literal["categorical"] = "categorical"
+    type: Literal["categorical"]
     choices: Annotated[tuple[Value, ...], BeforeValidator(_check_list)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not self.choices:
-            raise Wrong("must name at least one value", "choices")
+            raise InvalidError("must name at least one value", "choices")
         if len(self.choices) > MOST_CHOICES:
-            raise Wrong(f"must be at most {MOST_CHOICES}, got {len(self.choices)}", "choices")
+            raise InvalidError(
+                f"must be at most {MOST_CHOICES}, got {len(self.choices)}", "choices"
+            )
         seen: set[Scalar] = set()
         for choice in self.choices:
             if choice in seen:  # 1, 1.0 and true are one key: Optuna cannot tell them apart either
-                raise Wrong(f"must differ from each other, got {shown(choice)} twice", "choices")
+                raise InvalidError(
+                    f"must differ from each other, got {shown(choice)} twice", "choices"
+                )
             seen.add(choice)
         return self
 
@@ -294,9 +285,9 @@ Declaration = Annotated[
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low > high:
-        raise Wrong(f"must be <= high ({shown(high)}), got {shown(low)}", "low")
+        raise InvalidError(f"must be <= high ({shown(high)}), got {shown(low)}", "low")
     if log and low <= 0:
-        raise Wrong(f"must be > 0 when log is true, got {shown(low)}", "low")
+        raise InvalidError(f"must be > 0 when log is true, got {shown(low)}", "low")
 
 
 def _described(low: float, high: float, log: bool, step: float | None) -> str:

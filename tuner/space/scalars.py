@@ -10,7 +10,7 @@ from tuner.parameters import Scalar, shown
 WHOLE_LIMIT = 2**53  # Optuna keeps every value as a float64: beyond this, integers blur
 
 
-class Wrong(ValueError):
+class InvalidError(ValueError):
     """A mistake, and the keys that lead to it from where it is raised. `text` follows the name
     of the place ("must be > 0, got 0"); `more` counts further mistakes found beside it."""
 
@@ -18,28 +18,31 @@ class Wrong(ValueError):
         super().__init__(text)
         self.text, self.keys, self.more = text, keys, more
 
-    def under(self, *keys: str | int) -> "Wrong":
-        return Wrong(self.text, *keys, *self.keys, more=self.more)
+    def under(self, *keys: str | int) -> "InvalidError":
+        return InvalidError(self.text, *keys, *self.keys, more=self.more)
+
+    def without_first_key(self) -> "InvalidError":
+        return InvalidError(self.text, *self.keys[1:], more=self.more)
 
 
 def check_scalar(value: object) -> Scalar:
     """`value` if it is a number, a string or a truth value that SQL and JSON can keep."""
     if isinstance(value, str):
         if "\0" in value or not _encodable(value):
-            raise Wrong(f"must be plain text, got {shown(value)}")
+            raise InvalidError(f"must be plain text, got {shown(value)}")
         return value
     if not isinstance(value, bool | int | float):
-        raise Wrong(f"must be a number, a string or true/false, got {_named(value)}")
+        raise InvalidError(f"must be a number, a string or true/false, got {_named(value)}")
     return value if isinstance(value, bool) else check_number(value)
 
 
 def check_number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Wrong(f"must be a number, got {_named(value)}")
+        raise InvalidError(f"must be a number, got {_named(value)}")
     if isinstance(value, float) and not math.isfinite(value):
-        raise Wrong(f"must be finite, got {value}")
+        raise InvalidError(f"must be finite, got {value}")
     if isinstance(value, int) and abs(value) > WHOLE_LIMIT:
-        raise Wrong(f"must lie within ±2^53, got {shown(value)}")
+        raise InvalidError(f"must lie within ±2^53, got {shown(value)}")
     return value
 
 
@@ -47,14 +50,14 @@ def check_whole(value: object) -> int:
     """An int; a float without a fraction (1e3) is one too."""
     number = check_number(value)
     if number != int(number):
-        raise Wrong(f"must be a whole number, got {shown(value)}")
+        raise InvalidError(f"must be a whole number, got {shown(value)}")
     check_number(int(number))
     return int(number)
 
 
 def _check_flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise Wrong(f"must be true or false, got {_named(value)}")
+        raise InvalidError(f"must be true or false, got {_named(value)}")
     return value
 
 

@@ -5,12 +5,12 @@ from pydantic_core import ErrorDetails
 
 from tuner.parameters import nearest, shown
 from tuner.space.ranges import RANGES
-from tuner.space.scalars import Wrong
+from tuner.space.scalars import InvalidError
 
 FILE_KEYS = ("network", "parameters", "baselines")
 
 
-def explained(error: ValidationError) -> Wrong:
+def explained(error: ValidationError) -> InvalidError:
     """The first of pydantic's mistakes, counting the others."""
     details = error.errors(include_url=False)
     first = _wrong(details[0])
@@ -18,7 +18,7 @@ def explained(error: ValidationError) -> Wrong:
     return first
 
 
-def in_one_line(wrong: Wrong) -> str:
+def in_one_line(wrong: InvalidError) -> str:
     """ "parameters.learning_rate.low must be > 0, got 0 (and 2 more)" """
     place = placed(wrong.keys)
     more = f" (and {wrong.more} more)" if wrong.more else ""
@@ -32,20 +32,22 @@ def placed(keys: tuple[str | int, ...]) -> str:
         if isinstance(key, int):
             text += f"[{key}]"
         else:
-            text += ("." if text else "") + (key if key.isidentifier() else shown(key))
+            text += ("." if text else "") + (
+                key if key.isidentifier() and len(key) <= 60 else shown(key)
+            )
     return text
 
 
-def _wrong(details: ErrorDetails) -> Wrong:
+def _wrong(details: ErrorDetails) -> InvalidError:
     keys = details["loc"]
     tag = ""
     if keys[0:1] == ("parameters",) and len(keys) > 2:
         tag = str(keys[2])  # which kind of range pydantic read it as; no key of the file
         keys = (*keys[:2], *keys[3:])
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, Wrong):
+    if isinstance(cause, InvalidError):
         return cause.under(*keys)
-    return Wrong(_text(details, tag), *keys)
+    return InvalidError(_text(details, tag), *keys)
 
 
 def _text(details: ErrorDetails, tag: str) -> str:

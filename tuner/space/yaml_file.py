@@ -65,13 +65,15 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with its own idea of scalars, and with refusals."""
 
     # None: every plain scalar reaches `read_scalar` as the text it is.
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _Mistake(problem="anchors and aliases are not taken", problem_mark=event.start_mark)
+            raise _Mistake(
+                problem="anchors and aliases are not taken", problem_mark=event.start_mark
+            )
         if getattr(event, "tag", None):
             raise _Mistake(problem="tags (!…) are not taken", problem_mark=event.start_mark)
         self.depth += 1

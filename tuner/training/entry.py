@@ -3,7 +3,6 @@
 Importing this module imports TensorFlow but runs no operation, so that a fork server may do it.
 """
 
-import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +42,7 @@ class TrainingSession:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.stem}.partial.keras")
         model.save(partial)
-        os.replace(partial, path)
+        partial.replace(path)
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()

@@ -50,26 +50,27 @@ def chunk_rows(rows: int, input_shape: tuple[int, ...]) -> int:
 
 
 class ResidentFeed:
-    """Whole intervals in one compiled call: gather, step, repeat. `xla` picks the compiler."""
+    """Whole intervals in one compiled call: gather, step, repeat.
+
+    With XLA every batch in the loop has one static shape, and the short last batch a small
+    function of its own. The plain graph takes batches of any size, so one function does.
+    """
 
     def __init__(self, program: Program, data: ResidentData, batch_size: int, xla: bool) -> None:
-        self._program = program
+        self._program, self._batch_size, self._xla = program, batch_size, xla
         self._x, self._y = data.train
         self._validation_x, self._validation_y = data.validation
-        self._batch_size = batch_size
-        self._whole_steps = int(self._x.shape[0]) // batch_size
+        self._rows = int(self._x.shape[0])
         self._loop = tf.function(self._train_steps, jit_compile=xla, autograph=False)
         self._last = tf.function(self._train_rows, autograph=False)
         self._evaluate = tf.function(self._evaluate_chunks, jit_compile=xla, autograph=False)
 
     def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         order_tensor = tf.constant(order, tf.int32)
-        whole = min(stop, self._whole_steps)
-        sums = self._loop(order_tensor, tf.constant(start), tf.constant(whole)).numpy()
-        if stop > self._whole_steps and np.isfinite(sums).all():
-            # The short last batch has a shape, and so a function, of its own.
-            rest = order_tensor[self._whole_steps * self._batch_size :]
-            sums = sums + self._last(rest).numpy()
+        alike = self._rows // self._batch_size if self._xla else stop
+        sums = self._loop(order_tensor, tf.constant(start), tf.constant(min(stop, alike))).numpy()
+        if stop > alike and np.isfinite(sums).all():
+            sums = sums + self._last(order_tensor[alike * self._batch_size :]).numpy()
         return np.asarray(sums)
 
     def evaluate(self) -> np.ndarray:
@@ -80,7 +81,11 @@ class ResidentFeed:
 
     def _train_steps(self, order: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = tf.slice(order, [step * self._batch_size], [self._batch_size])
+            first = step * self._batch_size
+            size = (
+                self._batch_size if self._xla else tf.minimum(self._batch_size, self._rows - first)
+            )
+            rows = tf.slice(order, [first], [size])
             return step + 1, sums + self._train_rows(rows)
 
         def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:

@@ -1,0 +1,64 @@
+# Everything a person needs: make demo, make test, make check, make bench.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV
+
+.PHONY: install demo test check format bench lock clean
+
+install: $(READY)
+
+$(BIN)/uv: requirements.lock
+	@test -n "$(PYTHON)" || { echo "tuner needs Python 3.11, 3.12 or 3.13 on the PATH" >&2; exit 2; }
+	@# Debian's Python may come without ensurepip; pip can then work from outside.
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
+		$(PYTHON) -m venv --without-pip --clear $(VENV)
+	awk '/^[^ ]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.txt
+	$(BIN)/python -m pip --version >/dev/null 2>&1 \
+		&& $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt \
+		|| $(PYTHON) -m pip --python $(BIN)/python install -q --require-hashes -r $(VENV)/uv.txt
+	@touch $@
+
+$(READY): $(BIN)/uv pyproject.toml requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python -q --compile-bytecode --group dev \
+		--constraint requirements.lock hatchling editables
+	$(BIN)/uv pip install --python $(BIN)/python -q --compile-bytecode --no-build-isolation \
+		--constraint requirements.lock --editable '.[postgres]'
+	@# Some machines forbid writing bytecode at import; without it every command starts slower.
+	$(BIN)/python -m compileall -q tuner
+	@touch $@
+
+demo: install
+	$(BIN)/tuner study create --data digits
+	$(BIN)/tuner optimize --trials 20
+	@echo
+	@echo "To type the commands above yourself, first:  . $(BIN)/activate"
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+# No index address and no host goes into the lock file.
+lock: $(BIN)/uv
+	$(BIN)/uv pip compile --python $(BIN)/python --universal --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --all-extras --group dev -q pyproject.toml \
+		-o requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

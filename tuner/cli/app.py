@@ -1,0 +1,71 @@
+"""The command tree and what all commands share."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from tuner.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Session:
+    """The global options, resolved."""
+
+    settings: Settings
+    traceback: bool
+
+
+def new_typer(help_text: str) -> typer.Typer:
+    return typer.Typer(
+        help=help_text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+app = new_typer(
+    "Hyperparameter search for Keras networks.\n\n"
+    "Example: [bold]tuner study create --data digits[/bold], then "
+    "[bold]tuner optimize --trials 100[/bold]"
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"tuner {version('tuner')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="Database of the studies.  (default: sqlite:///tuner.db)", metavar="URL"),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's store or server.", metavar="URI"),
+    ] = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show errors in full.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = Session(load_settings(storage, tracking_uri), traceback)
+
+
+def settings_of(context: typer.Context) -> Settings:
+    settings: Settings = context.obj.settings
+    return settings
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+StudyName = Annotated[
+    str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
+]

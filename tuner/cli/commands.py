@@ -1,0 +1,13 @@
+"""All command groups, hung into one tree."""
+
+from tuner.cli import data, optimize, space, study, trial, ui
+from tuner.cli.app import app
+
+app.add_typer(study.app, name="study")
+app.command("optimize", no_args_is_help=False)(optimize.optimize)
+app.add_typer(trial.app, name="trial")
+app.add_typer(space.app, name="space")
+app.add_typer(data.app, name="data")
+app.command("ui")(ui.ui)
+
+__all__ = ["app"]

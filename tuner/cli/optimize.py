@@ -1,0 +1,67 @@
+"""`tuner optimize`."""
+
+import sys
+from typing import Annotated, Literal
+
+import typer
+
+from tuner.cli.app import StudyName, settings_of
+from tuner.cli.parsing import seconds
+
+
+def optimize(
+    context: typer.Context,
+    study: StudyName = None,
+    trials: Annotated[
+        int | None, typer.Option(help="The study's total; repeating the command adds nothing.")
+    ] = None,
+    more: Annotated[int | None, typer.Option(help="This many beyond those it has.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes.  (default: one a core, or one a GPU)")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Stop after 90s, 30m or 2h; running trials are put back.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Stop once a network scores this well.")
+    ] = None,
+    patience_trials: Annotated[
+        int | None, typer.Option(help="Stop when this many trials in a row bring no better score.")
+    ] = None,
+    no_tracking: Annotated[
+        bool, typer.Option("--no-tracking", help="Leave MLflow out; SQL keeps everything.")
+    ] = False,
+    log_models: Annotated[
+        Literal["best", "all", "none"], typer.Option(help="Which models go to MLflow.")
+    ] = "best",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+) -> None:
+    """Train trials until the study has as many as you ask for.
+
+    Example: tuner optimize --trials 100 --timeout 30m
+
+    Several of these commands may run on one study at once, on one machine or many: together they
+    do exactly that number. Ctrl-C puts running trials back; the same command goes on with them.
+    """
+    from tuner.cli.display import Display
+    from tuner.cli.results import print_outcome
+    from tuner.optimize import Limits, Request, places_wanted
+    from tuner.optimize import optimize as run
+    from tuner.storage import open_store
+    from tuner.storage.studies import load_study
+
+    settings = settings_of(context)
+    Limits.check(trials, more, workers, patience_trials, target)
+    limit_s = seconds(timeout) if timeout else None
+    store = open_store(settings.storage)
+    row = load_study(store, study)
+    total = places_wanted(store, row, trials, more)
+    request = Request(
+        Limits(total, limit_s, target, patience_trials), workers, not no_tracking, log_models
+    )
+    with Display(row.spec.metric, quiet) as display:
+        display.stage(f"study {row.name}: {total} trials")
+        outcome, delivered = run(settings, store, row, request, display, display.stage)
+    code = print_outcome(settings, store, row, outcome, delivered)
+    if code:
+        sys.exit(code)

@@ -1,0 +1,155 @@
+"""What a search prints when it is over."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
+from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.records import IntervalRow
+from tuner.storage.studies import StudyRow
+from tuner.storage.trials import TrialRow, best_trial, ends, list_trials, table_row
+
+if TYPE_CHECKING:
+    from tuner.optimize import Delivered, Outcome
+
+_EXITS = {"interrupted": 130, "errors": 1}
+_REASONS = {
+    "timeout": "the time is up",
+    "target": "the target is reached",
+    "patience": "the last trials brought nothing better",
+    "interrupted": "interrupted",
+    "errors": "three trials in a row failed",
+}
+
+
+def print_outcome(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    outcome: "Outcome",
+    delivered: "Delivered | None",
+) -> int:
+    """Print how a search ended, its best trial and what to do next. The exit code."""
+    trials = list_trials(store, study)
+    counts = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in ends(trials).items())
+    say(f"\nstudy {study.name}: {counts or 'no trial yet'}")
+    if outcome.reason:
+        back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
+        say(f"stopped: {_REASONS[outcome.reason]}{back}")
+    best = best_trial(study, trials)
+    if best is not None:
+        print_best(study, best)
+    _next_steps(study, outcome, best is not None)
+    _say_delivery(settings, delivered)
+    if outcome.reason == "errors":
+        complain(f"{outcome.failure}; see: tuner trial list {study.name}")
+    return _EXITS.get(outcome.reason or "", 0)
+
+
+def print_best(study: StudyRow, best: TrialRow) -> None:
+    """The best trial as a small table."""
+    spec = study.spec
+    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the validation split")
+    width = max((len(name) for name in best.params), default=0)
+    for name, value in best.params.items():
+        say(f"  {name:<{width}}  {_param(value)}")
+    last = best.last
+    if last is not None and last.parameter_count:
+        epochs = f"best epoch {last.best_epoch} of {last.epochs}"
+        say(f"  ({last.parameter_count:,} parameters, {epochs})")
+
+
+def _param(value: Any) -> str:
+    return " ".join(short(v) for v in value) if isinstance(value, list) else short(value)
+
+
+def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+    say("\nnext:")
+    if outcome.board.done < outcome.board.total:
+        say(
+            f"  tuner optimize {study.name} --trials {outcome.board.total}   goes on from here"
+        )
+    else:
+        say(f"  tuner optimize {study.name} --more 50   searches on")
+    if has_best:
+        say(f"  tuner study best {study.name} --save best.keras   writes the network")
+    say("  tuner ui   opens MLflow and the Optuna dashboard")
+
+
+def _say_delivery(settings: Settings, delivered: "Delivered | None") -> None:
+    if delivered is not None and (delivered.owed or delivered.problem):
+        why = f" ({delivered.problem})" if delivered.problem else ""
+        complain(
+            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all, and the next "
+            "tuner optimize sends them"
+        )
+
+
+def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
+    """What `study show` prints."""
+    spec = study.spec
+    best = best_trial(study, trials)
+    return {
+        "study": study.name,
+        "created": study.created_at,
+        "data": spec.data.source,
+        "task": spec.task,
+        "train_rows": spec.train_rows,
+        "fingerprint": spec.fingerprint[:16],
+        "network": spec.space.network,
+        "varies": spec.space.varying(),
+        "epochs": spec.epochs,
+        "metric": f"{spec.metric}, {spec.direction}",
+        "sampler": f"{spec.sampler.name} {_options(spec.sampler.options)}".strip(),
+        "pruner": f"{spec.pruner.name} {_options(spec.pruner.options)}".strip(),
+        "seed": spec.seed,
+        "mlflow_experiment": study.experiment,
+        "trials": len(trials),
+        "ends": ends(trials),
+        "best_trial": best.number if best else None,
+        "best_score": best.value if best else None,
+        "best_params": best.params if best else None,
+    }
+
+
+def _options(options: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in options.items())
+
+
+def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_json: bool) -> None:
+    """One trial whole: facts, attempts, and a row a report interval."""
+    facts: dict[str, Any] = {"study": study.name, "queued": trial.state == "WAITING"}
+    facts |= table_row(trial)
+    last = trial.last
+    if last is not None:
+        facts |= {
+            "best_epoch": last.best_epoch,
+            "parameter_count": last.parameter_count,
+            "engine": last.engine,
+            "model": last.model_path,
+            "detail": last.detail,
+        }
+    attempts = [
+        {"attempt": a.attempt, "worker": a.worker, "end": a.end, "score": a.score}
+        for a in trial.attempts
+    ]
+    rows = [{"epoch": i.epoch, "step": i.step} | i.metrics for i in curve]
+    if as_json:
+        print_json(facts | {"attempts": attempts, "intervals": rows})
+        return
+    show_facts({name: value for name, value in facts.items() if name != "queued"}, False)
+    if len(attempts) > 1:
+        show_rows(attempts, False)
+    show_rows(rows, False)
+
+
+def confirm_deletion(store: Store, study: StudyRow, yes: bool) -> None:
+    """Ask, unless told not to. Raises typer.Abort when the answer is no."""
+    if not yes:
+        count = len(list_trials(store, study))
+        typer.confirm(
+            f"delete study {study.name} with its {count} trials, saved networks and MLflow runs?",
+            abort=True,
+        )

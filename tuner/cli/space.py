@@ -1,0 +1,73 @@
+"""`tuner space`: look at search spaces."""
+
+from typing import Annotated
+
+import typer
+
+from tuner.cli.app import Json, new_typer
+
+app = new_typer("Look at search spaces.")
+
+
+@app.command("list")
+def list_spaces(as_json: Json = False) -> None:
+    """The spaces that ship with tuner.
+
+    Example: tuner space list
+    """
+    from tuner.cli.output import show_rows
+    from tuner.space import load_space, shipped_spaces
+
+    rows = []
+    for name, path in shipped_spaces().items():
+        space = load_space(name)
+        rows.append(
+            {
+                "name": name,
+                "network": space.network,
+                "varies": " ".join(space.varying()),
+                "file": str(path),
+            }
+        )
+    show_rows(rows, as_json)
+
+
+@app.command("show")
+def show(
+    space: Annotated[str, typer.Argument(help="A shipped name, or a path to a YAML file.")],
+    as_json: Json = False,
+) -> None:
+    """A space's parameters, and the number of grid points where that is finite.
+
+    Example: tuner space show mlp
+    """
+    from tuner.cli.output import print_json, say, show_rows
+    from tuner.space import load_space
+
+    loaded = load_space(space)
+    points = loaded.grid_size()
+    if as_json:
+        facts = {"network": loaded.network, "grid_points": points}
+        print_json(
+            facts
+            | {
+                "parameters": [row._asdict() for row in loaded.rows()],
+                "baselines": loaded.baselines,
+            }
+        )
+        return
+    show_rows([row._asdict() for row in loaded.rows()], as_json, title=f"network: {loaded.network}")
+    known = "not finite: a float without step" if points is None else f"{points:,}"
+    say(f"grid points: {known};  baselines tried first: {len(loaded.baselines)}")
+
+
+@app.command("schema")
+def schema() -> None:
+    """The JSON Schema of a search-space file, for editors.
+
+    Example: tuner space schema > space.schema.json
+    """
+    from tuner.cli.output import print_json
+    from tuner.space import space_schema
+
+    print_json(space_schema())

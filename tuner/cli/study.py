@@ -1,0 +1,236 @@
+"""`tuner study`: create, list, show, best, export, delete."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tuner.cli.app import Json, StudyName, new_typer, settings_of
+from tuner.cli.data import DATA_HELP
+
+app = new_typer("Create studies and look at them.")
+
+Pairs = list[str] | None
+
+
+@app.command("create")
+def create(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="Its name.  (default: made of space and data)")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="A shipped search space, or a path to a YAML file.")
+    ] = "mlp",
+    data: Annotated[str, typer.Option(help=DATA_HELP, metavar="SOURCE")] = "fashion_mnist",
+    task: Annotated[
+        str | None, typer.Option(help="classes, binary or regression.  (default: inferred)")
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="minmax, center, standardize or none.  (default: by the data)"),
+    ] = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the training rows for validation.")
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Share for the test, where the data bring none.")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, random, grid, qmc, cmaes or gp.")] = "tpe",
+    sampler_option: Annotated[Pairs, typer.Option(metavar="K=V", help="May be repeated.")] = None,
+    pruner: Annotated[
+        str,
+        typer.Option(help="hyperband, asha, median, percentile, threshold, patient or none."),
+    ] = "hyperband",
+    pruner_option: Annotated[Pairs, typer.Option(metavar="K=V", help="May be repeated.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial trains.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better score before a trial ends.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="The objective, for instance val_accuracy or val_loss.")
+    ] = None,
+    direction: Annotated[
+        Literal["maximize", "minimize"] | None,
+        typer.Option(help="Of the metric; only its own is accepted.  (default: the metric's)"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the search, the splits and all trials.")] = 0,
+    set_: Annotated[
+        Pairs,
+        typer.Option("--set", metavar="K=V", help="Fix a parameter; may be repeated."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="MLflow experiment to share.  (default: the study's own)")
+    ] = None,
+) -> None:
+    """Create a study: what is searched, on which data, how.
+
+    Example: tuner study create digits-mlp --data digits --epochs 20 --set batch_size=32
+    """
+    from tuner.cli.output import say
+    from tuner.options import parse_configuration, parse_options
+    from tuner.spec import Choice
+    from tuner.storage import open_store
+    from tuner.studies import Wanted, data_spec
+    from tuner.studies import create as create_study
+
+    overrides = dict(parse_configuration(set_ or [], "--set"))
+    overrides |= {
+        key: value
+        for key, value in {"epochs": epochs, "patience": patience}.items()
+        if value is not None
+    }
+    wanted = Wanted(
+        name=name,
+        space=space,
+        data=data_spec(
+            source=data, task=task, scaling=scaling, validation=validation, test=test, seed=seed
+        ),
+        sampler=Choice(
+            name=sampler, options=parse_options(sampler_option or [], "--sampler-option")
+        ),
+        pruner=Choice(name=pruner, options=parse_options(pruner_option or [], "--pruner-option")),
+        overrides=overrides,
+        metric=metric,
+        direction=direction,
+        seed=seed,
+        experiment=experiment,
+    )
+    settings = settings_of(context)
+    row = create_study(wanted, settings, lambda: open_store(settings.storage))
+    say(f"created study {row.name}: {row.spec.metric}, {row.spec.direction}")
+    say(f"next: tuner optimize {row.name} --trials 100")
+
+
+@app.command("list")
+def list_studies(context: typer.Context, as_json: Json = False) -> None:
+    """All studies, newest first.
+
+    Example: tuner study list
+    """
+    from tuner.cli.output import say, show_rows
+    from tuner.storage import exists, open_store
+    from tuner.storage.studies import list_studies
+
+    settings = settings_of(context)
+    found = list_studies(open_store(settings.storage)) if exists(settings.storage) else []
+    if not found and not as_json:
+        say("no study yet; create one with: tuner study create")
+        return
+    rows = [
+        {
+            "study": study.name,
+            "data": study.data,
+            "network": study.space,
+            "finished": study.finished,
+            "running": study.states.get("RUNNING", 0),
+            "failed": study.states.get("FAIL", 0),
+            "best": study.best,
+            "metric": study.metric,
+            "created": study.created_at,
+        }
+        for study in found
+    ]
+    show_rows(rows, as_json)
+
+
+@app.command("show")
+def show(context: typer.Context, study: StudyName = None, as_json: Json = False) -> None:
+    """How a study is defined, and how its trials ended.
+
+    Example: tuner study show mlp-digits
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import show_facts
+    from tuner.cli.results import study_facts
+    from tuner.storage.trials import list_trials
+
+    store, row = open_study(context, study)
+    show_facts(study_facts(row, list_trials(store, row)), as_json)
+
+
+@app.command("best")
+def best(
+    context: typer.Context,
+    study: StudyName = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write the best network to this .keras file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The best trial; with --save its network, which takes unscaled inputs.
+
+    Example: tuner study best --save best.keras
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import print_json, say
+    from tuner.cli.results import print_best
+    from tuner.errors import StudyError
+    from tuner.storage.trials import best_trial, list_trials, table_row
+
+    store, row = open_study(context, study)
+    found = best_trial(row, list_trials(store, row))
+    if found is None:
+        raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
+    if as_json:
+        print_json({"study": row.name, "metric": row.spec.metric} | table_row(found))
+    else:
+        say(f"study {row.name}")
+        print_best(row, found)
+    if save is not None:
+        from tuner.models import save_network
+
+        again = save_network(settings_of(context), row, found, save)
+        if not as_json:
+            how = "trained again, its saved network being on another machine" if again else "copied"
+            say(f"\nwrote {save} ({how})")
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    study: StudyName = None,
+    to: Annotated[
+        Literal["csv", "json"], typer.Option("--format", help="Of what is printed.")
+    ] = "csv",
+) -> None:
+    """Every trial with its params, on standard output.
+
+    Example: tuner study export > trials.csv
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import print_csv, print_json
+    from tuner.storage.trials import list_trials, table_row
+
+    store, row = open_study(context, study)
+    rows = [table_row(trial) for trial in list_trials(store, row)]
+    if to == "json":
+        print_json(rows)
+    else:
+        print_csv(rows, row.spec.space.varying())
+
+
+@app.command("delete")
+def delete(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="The study's name.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Leave MLflow's runs.")] = False,
+) -> None:
+    """Delete a study: its trials, its saved networks, its MLflow runs.
+
+    Example: tuner study delete mlp-digits --yes
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import say
+    from tuner.cli.results import confirm_deletion
+    from tuner.studies import remove
+
+    store, row = open_study(context, study)
+    confirm_deletion(store, row, yes)
+    if not keep_runs:
+        from tuner.tracking import remove_runs
+
+        remove_runs(settings_of(context), store, row)
+    remove(settings_of(context), store, row)
+    say(f"deleted study {row.name}")

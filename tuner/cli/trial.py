@@ -1,0 +1,78 @@
+"""`tuner trial`: list, show, add."""
+
+from typing import Annotated
+
+import typer
+
+from tuner.cli.app import Json, new_typer
+
+app = new_typer("Look at trials, and queue your own.")
+
+InStudy = Annotated[str | None, typer.Option("--study", help="The study.  (default: the newest)")]
+
+
+@app.command("list")
+def list_trials(
+    context: typer.Context,
+    study: Annotated[
+        str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
+    ] = None,
+    best_first: Annotated[bool, typer.Option("--best-first", help="By score.")] = False,
+    as_json: Json = False,
+) -> None:
+    """A study's trials with their params.
+
+    Example: tuner trial list --best-first
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import show_rows
+    from tuner.storage.trials import list_trials, ordered, table_row
+
+    store, row = open_study(context, study)
+    trials = list_trials(store, row)
+    rows = [table_row(trial) for trial in (ordered(row, trials) if best_first else trials)]
+    show_rows(rows, as_json, title=f"study {row.name}: {row.spec.metric}, {row.spec.direction}")
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: InStudy = None,
+    as_json: Json = False,
+) -> None:
+    """One trial: its params, its attempts, its curves.
+
+    Example: tuner trial show 12
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.results import print_trial
+    from tuner.storage.trials import find_trial, trial_curve
+
+    store, row = open_study(context, study)
+    trial = find_trial(store, row, number)
+    print_trial(row, trial, trial_curve(store, trial), as_json)
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    values: Annotated[list[str], typer.Argument(metavar="K=V …", help="Parameters to fix.")],
+    study: InStudy = None,
+) -> None:
+    """Queue an idea of your own; what you leave out is drawn by the sampler.
+
+    Example: tuner trial add width=256 activation=relu
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import say
+    from tuner.options import parse_configuration
+    from tuner.storage.trials import enqueue
+
+    store, row = open_study(context, study)
+    number, waiting = enqueue(store, row, parse_configuration(values, "trial add"))
+    say(f"study {row.name}: trial {number} is queued ({waiting} waiting)")
+    say(
+        "it takes one of the study's places, before anything the sampler proposes: "
+        "tuner optimize --more 1"
+    )

@@ -1,0 +1,183 @@
+"""Run a study's trials: the workers, the tracker and the loop, put together."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import optuna
+
+from tuner.data import Dataset, load_dataset, save_dataset
+from tuner.errors import DatasetError, StudyError
+from tuner.execution import LocalWorkers
+from tuner.execution.machine import data_budget_bytes, default_workers, gpus
+from tuner.optimize.board import Board, Silent, Watcher
+from tuner.optimize.limits import Limits, Stopping
+from tuner.optimize.loop import Loop, Outcome
+from tuner.optimize.trials import TrialBook
+from tuner.pruners import make_pruner
+from tuner.samplers import make_sampler
+from tuner.settings import Settings, quiet_tensorflow
+from tuner.spec import StudySpec
+from tuner.storage import Store, places
+from tuner.storage.studies import StudyRow
+from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
+from tuner.training.events import WorkerSetup
+
+ENTRY = "tuner.training.entry:open_session"
+_PRELOAD = ("tensorflow", "keras", "tuner.training.entry")
+_DELIVERY_S = 120.0
+
+__all__ = [
+    "Board",
+    "Delivered",
+    "Limits",
+    "Outcome",
+    "Request",
+    "Silent",
+    "Watcher",
+    "optimize",
+    "places_wanted",
+    "user_network",
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `tuner optimize` was asked for. `log_models`: best, all or none."""
+
+    limits: Limits
+    workers: int | None = None
+    tracking: bool = True
+    log_models: str = "best"
+
+
+def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
+    """The study's total of places: `trials` in all, or `more` than it has. A grid ends with its
+    points. Raises StudyError when neither is given."""
+    if more is not None:
+        return places.add_places(store, study.study_id, more)
+    if trials is None:
+        raise StudyError("say how many trials: --trials 100 in all, or --more 20")
+    if study.spec.sampler.name == "grid":
+        points = study.spec.space.grid_size() or 0
+        trials = min(trials, points + len(study.spec.space.baselines))
+    places.ensure_places(store, study.study_id, trials)
+    return trials
+
+
+def optimize(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    request: Request,
+    watcher: Watcher | None = None,
+    stage: Callable[[str], None] = lambda text: None,
+    entry: str = ENTRY,
+) -> tuple[Outcome, Delivered | None]:
+    """Train until the study's places are done or a limit is met. SIGINT and SIGTERM end it, with
+    its trials put back.
+
+    Raises DatasetError when the data are no longer those the study was created with.
+    """
+    count = request.workers or default_workers()
+    setup_folder = Path(tempfile.mkdtemp(prefix="tuner-"))
+    setup = WorkerSetup(
+        data=setup_folder / "data",
+        budget_bytes=data_budget_bytes(count),
+        code=user_network(study.spec),
+    )
+    log = settings.checkpoints / study.name / "workers.log"
+    workers = LocalWorkers(count, entry, setup, _PRELOAD, gpus(), log)
+    tracker: TrackerProcess | None = None
+    stopping = Stopping(request.limits)
+    try:
+        with _signals(stopping):
+            quiet_tensorflow()
+            stage("starting TensorFlow and reading the data")
+            workers.warm()
+            save_dataset(_same_data(settings, study.spec), setup_folder / "data")
+            if request.tracking:
+                tracker = start_tracker(settings, study.name, request.log_models, setup.data)
+            workers.start()
+            outcome = _loop(settings, store, study, request, workers, stopping, watcher).run()
+            delivered = _deliver(tracker, stopping, stage)
+    finally:
+        if tracker is not None:
+            tracker.kill()
+        workers.close()
+        shutil.rmtree(setup_folder, ignore_errors=True)
+    return outcome, delivered
+
+
+def _loop(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    request: Request,
+    workers: LocalWorkers,
+    stopping: Stopping,
+    watcher: Watcher | None,
+) -> Loop:
+    spec = study.spec
+    lease = places.open_lease(store, study.study_id)
+    optuna_study = optuna.load_study(
+        study_name=study.name,
+        storage=store.optuna,
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
+    )
+    return Loop(
+        book=TrialBook(store, optuna_study, spec, lease),
+        workers=workers,
+        stopping=stopping,
+        models=settings.checkpoints / study.name,
+        keep_all_models=request.log_models == "all",
+        watcher=watcher or Silent(),
+    )
+
+
+def _same_data(settings: Settings, spec: StudySpec) -> Dataset:
+    dataset = load_dataset(spec.data, settings)
+    if dataset.fingerprint != spec.fingerprint:
+        raise DatasetError(
+            f"{spec.data.source} has changed since the study was created (fingerprint "
+            f"{dataset.fingerprint[:12]}, was {spec.fingerprint[:12]}); scores would not be "
+            "comparable: create a new study"
+        )
+    return dataset
+
+
+def user_network(spec: StudySpec) -> tuple[str, str, str] | None:
+    """The study's own network as (path, function, text), from the copy the study keeps."""
+    path, separator, function = spec.space.network.rpartition(":")
+    return (path, function, spec.code[path].text) if separator else None
+
+
+def _deliver(
+    tracker: TrackerProcess | None, stopping: Stopping, stage: Callable[[str], None]
+) -> Delivered | None:
+    if tracker is None:
+        return None
+    stage("sending what is left to MLflow")
+    return tracker.finish(5.0 if stopping.asked else _DELIVERY_S)
+
+
+@contextmanager
+def _signals(stopping: Stopping) -> Iterator[None]:
+    """While inside, SIGINT and SIGTERM ask the loop to stop."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stopping.asked = True
+
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in wanted]
+    try:
+        yield
+    finally:
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,103 @@
+"""NAME=VALUE words of the command line, and the options of samplers and pruners."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from tuner.errors import SpecError
+from tuner.parameters import Scalar, nearest, shown
+from tuner.space.scalars import InvalidError, check_scalar
+from tuner.space.yaml_file import parse_scalar
+
+
+class Option(NamedTuple):
+    """An option's type, with its smallest and largest value or its possible words."""
+
+    type: type[bool] | type[int] | type[float] | type[str]
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def refusal(self, value: Scalar) -> str | None:
+        """Why the option cannot have this value, worded to follow its name, or None."""
+        if not self._fits(value):
+            return f"must be {_NOUNS[self.type]}, got {shown(value)}"
+        if self.choices and value not in self.choices:
+            ordered = nearest(str(value), self.choices)
+            return f"must be one of {', '.join(ordered)}; got {shown(value)}"
+        if self.low is not None and float(value) < self.low:
+            return f"must be >= {self.low:g}, got {shown(value)}"
+        if self.high is not None and float(value) > self.high:
+            return f"must be <= {self.high:g}, got {shown(value)}"
+        return None
+
+    def _fits(self, value: Scalar) -> bool:
+        if self.type is float:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        return type(value) is self.type
+
+
+_NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+
+COUNT = Option(int, low=0)
+POSITIVE = Option(int, low=1)
+NUMBER = Option(float)
+FLAG = Option(bool)
+
+
+def check_options(
+    what: str, name: str, given: Mapping[str, Scalar], options: Mapping[str, Option]
+) -> None:
+    """Raises SpecError for an option that `what` ("sampler") `name` does not take, listing
+    those it does, the nearest first, and for a value that does not fit."""
+    for option, value in given.items():
+        if option not in options:
+            known = ", ".join(nearest(option, options)) or "none"
+            raise SpecError(f"{what} {name} has no option {shown(option)}; it takes: {known}")
+        reason = options[option].refusal(value)
+        if reason:
+            raise SpecError(f"{what} {name}: {option} {reason}")
+
+
+def unknown(what: str, name: str, names: Iterable[str]) -> SpecError:
+    return SpecError(f"unknown {what} {shown(name)}; there are: {', '.join(nearest(name, names))}")
+
+
+def parse_value(text: str) -> Scalar:
+    """A word as the search-space file reads it: 1e-4 is a number, true a truth value, no a
+    string. Raises SpecError for what is no finite number."""
+    value = parse_scalar(text)
+    try:
+        return text if value is None else check_scalar(value)
+    except InvalidError as error:
+        raise SpecError(f"{shown(text)} {error.text}") from error
+
+
+def parse_options(words: Iterable[str], flag: str = "--sampler-option") -> dict[str, Scalar]:
+    """["n_startup_trials=5"] as {"n_startup_trials": 5}. Raises SpecError, naming `flag`."""
+    return {name: parse_value(text) for name, text in _split(words, flag).items()}
+
+
+def parse_configuration(words: Iterable[str], flag: str) -> dict[str, Scalar | list[Scalar]]:
+    """["depth=2", "width=64,32"] as {"depth": 2, "width": [64, 32]}; brackets around a list are
+    fine too, and needed for a list of one. Raises SpecError, naming `flag`."""
+    return {name: _value_or_list(text) for name, text in _split(words, flag).items()}
+
+
+def _value_or_list(text: str) -> Scalar | list[Scalar]:
+    bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
+    if bare == text and "," not in text:
+        return parse_value(text)
+    return [parse_value(item.strip()) for item in bare.split(",")] if bare.strip() else []
+
+
+def _split(words: Iterable[str], flag: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise SpecError(f"{flag} takes NAME=VALUE, got {shown(word)}")
+        if name in values:
+            raise SpecError(f"{flag} gives {name} twice")
+        values[name] = text.strip()
+    return values

@@ -1,0 +1,138 @@
+"""Trials as people look at them: Optuna's record and ours, joined."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import StudyError
+from tuner.parameters import Params
+from tuner.storage.records import AttemptRow, IntervalRow, read_attempts, read_intervals
+from tuner.storage.store import Store
+from tuner.storage.studies import StudyRow
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial. `value` is its score, or for a pruned one its best report; `end` says how its
+    last attempt ended; `seconds` is that attempt's whole time."""
+
+    number: int
+    trial_id: int
+    state: str
+    value: float | None
+    params: Params
+    attempts: list[AttemptRow]
+
+    @property
+    def last(self) -> AttemptRow | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def end(self) -> str | None:
+        return self.last.end if self.last else None
+
+    @property
+    def seconds(self) -> float | None:
+        last = self.last
+        if last is None or last.ended_at is None:
+            return None
+        return last.ended_at - last.started_at
+
+
+def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
+    """All trials of a study, by number."""
+    attempts = read_attempts(store, study.study_id)
+    trials = store.optuna.get_all_trials(study.study_id, deepcopy=False)
+    return [_row(study, trial, attempts.get(trial._trial_id, [])) for trial in trials]
+
+
+def _row(study: StudyRow, trial: FrozenTrial, attempts: list[AttemptRow]) -> TrialRow:
+    queued = trial.state == TrialState.WAITING and not trial.params
+    flat = trial.system_attrs.get("fixed_params", {}) if queued else trial.params
+    # A queued trial knows only what was asked for; the rest is drawn when it begins.
+    params = dict(flat) if queued or not flat else study.spec.space.resolve(flat)
+    return TrialRow(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=trial.state.name,
+        value=trial.value,
+        params=params,
+        attempts=attempts,
+    )
+
+
+def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
+    """The trial of that number. Raises StudyError."""
+    for trial in list_trials(store, study):
+        if trial.number == number:
+            return trial
+    raise StudyError(f"study {study.name!r} has no trial {number}")
+
+
+def trial_curve(store: Store, trial: TrialRow) -> list[IntervalRow]:
+    """The intervals of a trial's last attempt."""
+    if trial.last is None:
+        return []
+    return read_intervals(store, trial.trial_id, trial.last.attempt)
+
+
+def best_trial(study: StudyRow, trials: list[TrialRow]) -> TrialRow | None:
+    """The COMPLETE trial with the best finite score; the earliest among equals."""
+    sign = -1 if study.spec.direction == "maximize" else 1
+    finished = [
+        trial
+        for trial in trials
+        if trial.state == "COMPLETE" and trial.value is not None and math.isfinite(trial.value)
+    ]
+    return min(finished, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
+
+
+def ends(trials: list[TrialRow]) -> dict[str, int]:
+    """How trials ended, counted; unfinished ones under their state."""
+    counts = Counter(
+        trial.end
+        if trial.end and trial.state not in ("WAITING", "RUNNING")
+        else trial.state.lower()
+        for trial in trials
+    )
+    return dict(counts.most_common())
+
+
+def table_row(trial: TrialRow) -> dict[str, Any]:
+    """One flat row: what `trial list` prints and `study export` writes."""
+    last = trial.last
+    return {
+        "trial": trial.number,
+        "state": trial.state.lower(),
+        "end": trial.end,
+        "score": trial.value,
+        "epochs": last.epochs if last else None,
+        "seconds": round(trial.seconds, 2) if trial.seconds is not None else None,
+        "params": trial.params,
+    }
+
+
+def ordered(study: StudyRow, trials: list[TrialRow]) -> list[TrialRow]:
+    """Best score first: COMPLETE trials, then pruned ones, then those without a value."""
+    sign = -1 if study.spec.direction == "maximize" else 1
+
+    def key(trial: TrialRow) -> tuple[bool, bool, float, int]:
+        value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+        return value is None, trial.state != "COMPLETE", sign * (value or 0.0), trial.number
+
+    return sorted(trials, key=key)
+
+
+def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
+    """Queue a configuration. Its trial's number, and how many trials wait. Raises SpaceError for
+    values that the study's space does not hold."""
+    import optuna
+
+    flat = study.spec.space.flatten(configuration)
+    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
+    optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"})
+    waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return waiting[-1].number, len(waiting)

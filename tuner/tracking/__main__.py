@@ -1,0 +1,103 @@
+"""The tracker's process: `python -m tuner.tracking`, told its setup by one line on stdin.
+
+It delivers once a second what SQL has and MLflow lacks, until stdin ends; then once more, and exits
+with 0 if all is delivered.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tuner.errors import TunerError
+from tuner.storage import open_store
+from tuner.storage.store import Store
+from tuner.storage.studies import load_study
+from tuner.storage.tracked import count_delivered
+from tuner.storage.turn import Turn
+from tuner.tracking.client import open_client
+from tuner.tracking.mirror import Mirror
+from tuner.tracking.process import PROBLEM, TrackerSetup
+
+_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+_LIVE_S = 5.0
+# Without a loop to kill it, a tracker must not stay for ever.
+_LAST_PASS_S = 600
+_LAST_TRIES = 2
+
+
+class Tracker:
+    """Delivers one study, and lives through whatever MLflow and the database do."""
+
+    def __init__(self, setup: TrackerSetup, store: Store) -> None:
+        self._setup, self._store = setup, store
+        self._study = load_study(store, setup.study_name)
+        self._turn = Turn(store, self._study.study_id)
+        self._mirror: Mirror | None = None
+        self._said: str | None = None
+        self._live_at = 0.0
+
+    def follow(self) -> None:
+        """Deliver until stdin ends."""
+        pause = _PAUSE_S
+        while not _stdin_ends_within(pause):
+            pause = _PAUSE_S if self._try_pass() else min(2 * pause, _LONGEST_PAUSE_S)
+
+    def finish(self) -> bool:
+        """Deliver the rest; whether nothing is owed."""
+        for attempt in range(_LAST_TRIES):
+            if attempt:
+                time.sleep(_PAUSE_S)
+            if self._try_pass(last=True):
+                break
+        return count_delivered(self._store, self._study.study_id)[1] == 0
+
+    def _try_pass(self, last: bool = False) -> bool:
+        """Whether the pass went well; if not, why is said once."""
+        try:
+            self._pass(last)
+        except TunerError as error:
+            if str(error) != self._said:
+                print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+            self._said = str(error)
+            return False
+        self._said = None
+        return True
+
+    def _pass(self, last: bool) -> None:
+        if not self._turn.mine():
+            return  # another loop's tracker delivers this study
+        if self._mirror is None:
+            data = Path(self._setup.data) if self._setup.data else None
+            client = open_client(self._setup.tracking_uri)
+            log_models = self._setup.log_models
+            self._mirror = Mirror(self._store, client, self._study, log_models, data)
+        live = last or time.monotonic() >= self._live_at
+        if live:
+            self._live_at = time.monotonic() + _LIVE_S
+        self._mirror.deliver(live, last)
+
+
+def _stdin_ends_within(seconds: float) -> bool:
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def main() -> int:
+    os.nice(10)  # training goes first
+    setup = TrackerSetup(**json.loads(sys.stdin.buffer.readline()))
+    try:
+        tracker = Tracker(setup, open_store(setup.store_url))
+        tracker.follow()
+        signal.alarm(_LAST_PASS_S)
+        return 0 if tracker.finish() else 1
+    except TunerError as error:
+        print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""MLflow's client, its errors, and a study's experiment. MLflow is imported when it is needed."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import TrackingError, TunerError
+
+Client = Any
+
+# A server that does not answer costs a call 2 x 10 s, not MLflow's own 244 s; who calls tries again
+# later anyway. Nothing phones home, prints links or logs behind our back.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+# MLflow's UI shows training runs first, and does not ask what the experiment is.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+@contextmanager
+def tracking_errors() -> Iterator[None]:
+    """The boundary of the room: whatever MLflow raises leaves it as TrackingError, one line."""
+    try:
+        yield
+    except TunerError:
+        raise
+    except Exception as error:  # MLflow lets errors of requests, SQLAlchemy and the disk through
+        raise TrackingError(_in_one_line(error)) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_password(f"MLflow: {lines[0]}")
+
+
+def without_password(text: str) -> str:
+    """The text, the user and password of every URL in it hidden."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def open_client(tracking_uri: str) -> Client:
+    """A client of the store or server, whose folder is made where it is a local file.
+    Raises TrackingError."""
+    os.environ.update(_ENVIRONMENT)
+    with tracking_errors():
+        if (database := _local_file(tracking_uri)) is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri)
+
+
+def _local_file(tracking_uri: str) -> Path | None:
+    """The database file of a SQLite tracking URI."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    return Path(tracking_uri.removeprefix("sqlite:///").split("?")[0]).absolute()
+
+
+def open_experiment(client: Client, name: str) -> str:
+    """The id of the experiment of that name, made or taken out of the bin where needed."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(
+                client.create_experiment(name, artifacts_of(client, name), tags=_EXPERIMENT_TAGS)
+            )
+        except MlflowException:
+            # Another study's tracker may have made it meanwhile.
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+def artifacts_of(client: Client, name: str) -> str | None:
+    """A folder beside a local database: MLflow's own default would follow the working directory.
+    None leaves it to the server."""
+    database = _local_file(client.tracking_uri)
+    if database is None:
+        return None
+    folder = re.sub(r"[^\w-]+", "-", name)[:80]
+    if folder != name:
+        folder += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return str(database.parent / folder)
+
+
+def find_runs(client: Client, experiment_id: str, tag: str, value: str) -> list[Any]:
+    """All runs outside the bin whose tag has that value."""
+    runs: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], _filter(tag, value), page_token=token)
+        runs += page
+        token = page.token
+        if not token:
+            return [run for run in runs if run.data.tags.get(tag) == value]
+
+
+def _filter(tag: str, value: str) -> str:
+    # MLflow's filters know no escapes: a value that holds both kinds of quotes is filtered here.
+    quotes = [quote for quote in "'\"" if quote not in value]
+    return f"tags.`{tag}` = {quotes[0]}{value}{quotes[0]}" if quotes else ""
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether MLflow answered that it has no such thing."""
+    cause = error.__cause__ or error
+    return getattr(cause, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"

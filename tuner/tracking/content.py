@@ -1,0 +1,147 @@
+"""What a run shows, as plain values: from SQL's rows and the study's definition alone."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from tuner.errors import SpaceError
+from tuner.spec import Choice, StudySpec
+from tuner.storage.records import IntervalRow
+from tuner.storage.studies import StudyRow
+from tuner.storage.tracked import Completed, TrackedTrial, improvements
+
+STUDY_TAG = "tuner.study"
+TRIAL_TAG = "tuner.trial"
+
+# MLflow's own limit is 8000 characters.
+_LONGEST_TRACEBACK = 4000
+
+
+class Point(NamedTuple):
+    """A value of a metric. `at`: milliseconds since 1970, by SQL's clock."""
+
+    key: str
+    value: float
+    at: int
+    step: int
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def trial_tag(study: StudyRow, trial: TrackedTrial) -> str:
+    return f"{study.name}/{trial.number}"
+
+
+def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[str, str]:
+    """The tags that a trial's run is created with and found by."""
+    return {
+        "mlflow.parentRunId": parent_id,
+        TRIAL_TAG: trial_tag(study, trial),
+        "study": study.name,
+        "trial": str(trial.number),
+        "attempt": str(trial.attempt.attempt),
+    }
+
+
+def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
+    """The trial's hyperparameters, constants and defaults included; one a layer as a list."""
+    try:
+        params: Mapping[str, object] = spec.space.resolve(trial.params)
+    except SpaceError:  # values that someone wrote past the space are shown as they are
+        params = trial.params
+    return {name: _shown(value) for name, value in params.items()}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_shown(one) for one in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def state_tags(trial: TrackedTrial) -> dict[str, str]:
+    """How the trial stands, or how it ended."""
+    tags = {"state": trial.state}
+    if not trial.ended:
+        return tags
+    if trial.attempt.end:
+        tags["end"] = trial.attempt.end
+    if trial.attempt.score is not None:
+        tags["score"] = f"{trial.attempt.score:.6g}"
+    if trial.attempt.engine:
+        tags["engine"] = trial.attempt.engine
+    if trial.attempt.detail:
+        # The end of a traceback says what went wrong.
+        tags["traceback"] = trial.attempt.detail[-_LONGEST_TRACEBACK:]
+    return tags
+
+
+def curve(rows: Iterable[IntervalRow]) -> Iterator[Point]:
+    """Metrics by whole epochs. What the pruner saw within the first epoch is left out: an epoch
+    would have several values."""
+    for row in rows:
+        if row.whole:
+            for name, value in row.metrics.items():
+                yield Point(name, value, milliseconds(row.at), row.epoch)
+
+
+def results(trial: TrackedTrial, rows: list[IntervalRow]) -> Iterator[Point]:
+    """An ended trial's single numbers."""
+    attempt = trial.attempt
+    ended_at = end_of(trial)
+    whole_epochs = sum(row.whole for row in rows)
+    numbers: dict[str, float | None] = {
+        "score": attempt.score,
+        "best_epoch": attempt.best_epoch,
+        "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
+        "seconds": ended_at - attempt.started_at,
+        "parameter_count": attempt.parameter_count,
+    }
+    for name, number in numbers.items():
+        if number is not None:
+            yield Point(name, float(number), milliseconds(ended_at), 0)
+
+
+def end_of(trial: TrackedTrial) -> float:
+    """When an ended trial ended, in seconds since 1970."""
+    return trial.attempt.ended_at or trial.attempt.started_at
+
+
+def study_params(spec: StudySpec) -> dict[str, str]:
+    """A study's definition, in the words of the command that creates it."""
+    fixed = {
+        "network": spec.space.network,
+        "data": spec.data.source,
+        "task": spec.task,
+        "train_rows": str(spec.train_rows),
+        "fingerprint": spec.fingerprint,
+        "sampler": _choice(spec.sampler),
+        "pruner": _choice(spec.pruner),
+        "metric": spec.metric,
+        "direction": spec.direction,
+        "seed": str(spec.seed),
+    }
+    rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
+    return fixed | rows
+
+
+def _range(values: str, condition: str) -> str:
+    return f"{values} (when {condition})" if condition else values
+
+
+def _choice(choice: Choice) -> str:
+    options = ", ".join(f"{name}={value}" for name, value in choice.options.items())
+    return f"{choice.name} ({options})" if options else choice.name
+
+
+def best_scores(trials: list[Completed], direction: str) -> list[Point]:
+    """The best score so far after each completed trial; step n is the n-th to complete."""
+    bests = improvements(trials, direction)
+    points: list[Point] = []
+    best = math.nan
+    for step, trial in enumerate(trials, start=1):
+        if bests and bests[0] is trial:
+            best = bests.pop(0).score
+        points.append(Point("best_score", best, milliseconds(trial.ended_at), step))
+    return points

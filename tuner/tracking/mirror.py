@@ -1,0 +1,160 @@
+"""SQL -> MLflow, as often as one likes: what MLflow has is left, what it lacks is sent."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from tuner.data import Dataset
+from tuner.errors import TrackingError
+from tuner.storage import records, tracked
+from tuner.storage.store import Store
+from tuner.storage.studies import StudyRow
+from tuner.storage.tracked import Delivery, TrackedTrial
+from tuner.tracking import content
+from tuner.tracking.client import Client, tracking_errors
+from tuner.tracking.content import milliseconds
+from tuner.tracking.inputs import dataset_input, open_prepared
+from tuner.tracking.models import input_shape, log_model
+from tuner.tracking.runs import StudyRun, TrialRuns, send
+
+LogModels = Literal["best", "all", "none"]
+
+# One refusal may be about that trial; a second one in a row is about MLflow.
+_MOST_REFUSALS = 2
+_STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
+
+
+class Mirror:
+    """Draws one study in MLflow. `data`: a folder of prepared arrays to take an example from."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: Client,
+        study: StudyRow,
+        log_models: LogModels = "best",
+        data: Path | None = None,
+    ) -> None:
+        self._store, self._client, self._study = store, client, study
+        self._log_models, self._data = log_models, data
+        self._study_run: StudyRun | None = None
+        self._trial_runs: TrialRuns | None = None
+        self._doubtful: set[int] = set()
+        self._bests: set[int] | None = None
+
+    def deliver(self, live: bool = True, last: bool = False) -> int:
+        """One pass. `live`: the curves of running trials too. `last`: the study's run is closed,
+        unless trials of other loops run. How many trials were delivered to their end.
+
+        Raises TrackingError, after all that could be delivered was, and StorageError.
+        """
+        try:
+            study_run = self._open_study_run()
+            trials = tracked.undelivered(self._store, self._study.study_id)
+            sent = self._deliver_all([trial for trial in trials if _is_due(trial, live)])
+            resting = last and all(trial.state != "RUNNING" for trial in trials)
+            with tracking_errors():
+                study_run.update(close=resting)
+        except TrackingError:
+            # Begin the next pass by looking at what MLflow has.
+            self._study_run = self._trial_runs = None
+            raise
+        return sent
+
+    def _open_study_run(self) -> StudyRun:
+        if self._study_run is None:
+            with tracking_errors():
+                self._study_run = StudyRun(self._store, self._client, self._study)
+        return self._study_run
+
+    def _deliver_all(self, trials: list[TrackedTrial]) -> int:
+        sent = refusals = 0
+        problem: TrackingError | None = None
+        self._bests = None
+        # Those refused before come last, lest they stand in the way of the others.
+        for trial in sorted(trials, key=lambda trial: trial.trial_id in self._doubtful):
+            try:
+                with tracking_errors():
+                    self._deliver(trial)
+            except TrackingError as error:
+                self._doubtful.add(trial.trial_id)
+                problem, refusals = problem or error, refusals + 1
+                if refusals == _MOST_REFUSALS:
+                    break
+            else:
+                self._doubtful.discard(trial.trial_id)
+                sent, refusals = sent + trial.ended, 0
+        if problem is not None:
+            raise problem
+        return sent
+
+    def _deliver(self, trial: TrackedTrial) -> None:
+        """Send what the trial's run lacks, and remember it."""
+        run = self._runs().of(trial, trusted=trial.trial_id not in self._doubtful)
+        last_attempt = trial.attempt.attempt
+        after = 0 if trial.ended else run.step
+        rows = records.read_intervals(self._store, trial.trial_id, last_attempt, after)
+        if not trial.ended and run == trial.delivery and not rows and run.state == trial.state:
+            return
+        points = list(content.curve(row for row in rows if row.step > run.step))
+        if trial.ended:
+            points += content.results(trial, rows)
+        params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
+        send(self._client, run.run_id, points, params, content.state_tags(trial))
+        if run.step == 0:
+            data = dataset_input(self._study.spec, self._dataset)
+            self._client.log_inputs(run.run_id, [data])
+        if trial.ended:
+            self._end(trial, run.run_id)
+        elif run.state != trial.state:
+            self._client.update_run(run.run_id, status=_STATUS[trial.state])
+        step = rows[-1].step if rows else run.step
+        delivered = Delivery(run.run_id, last_attempt, step, trial.state)
+        tracked.mark(self._store, self._study.study_id, trial.trial_id, delivered)
+
+    def _runs(self) -> TrialRuns:
+        if self._trial_runs is None:
+            experiment_id, parent_id = self._open_study_run().open(self._dataset)
+            self._trial_runs = TrialRuns(self._client, self._study, experiment_id, parent_id)
+        return self._trial_runs
+
+    def _end(self, trial: TrackedTrial, run_id: str) -> None:
+        if self._wants_model(trial):
+            self._log_model(trial, run_id)
+        status = "FAILED" if trial.state == "FAIL" else "FINISHED"
+        self._client.set_terminated(run_id, status, milliseconds(content.end_of(trial)))
+
+    def _wants_model(self, trial: TrackedTrial) -> bool:
+        if trial.attempt.model_path is None or self._log_models == "none":
+            return False
+        return self._log_models == "all" or trial.trial_id in self._best_trials()
+
+    def _best_trials(self) -> set[int]:
+        """Those that were the best when they ended."""
+        if self._bests is None:
+            trials = tracked.completed(self._store, self._study.study_id)
+            bests = tracked.improvements(trials, self._study.spec.direction)
+            self._bests = {best.trial_id for best in bests}
+        return self._bests
+
+    def _log_model(self, trial: TrackedTrial, run_id: str) -> None:
+        path = Path(str(trial.attempt.model_path))
+        shape = input_shape(path)
+        if shape is None:
+            # Deleted, or on another machine: no reason to withhold the rest of the trial.
+            send(self._client, run_id, [], tags={"model": f"{path.name} cannot be read here"})
+            return
+        model_id = log_model(self._client, run_id, path, shape, self._study.spec, self._dataset)
+        score = [point for point in content.results(trial, []) if point.key == "score"]
+        send(self._client, run_id, score, model_id=model_id)
+
+    @cached_property
+    def _dataset(self) -> Dataset | None:
+        return open_prepared(self._data)
+
+
+def _is_due(trial: TrackedTrial, live: bool) -> bool:
+    if trial.state == "RUNNING":
+        return live
+    # A trial that was put back before anything of it was drawn has no run yet.
+    return trial.ended or (trial.delivery is not None and trial.delivery.state != trial.state)
