@@ -202,6 +202,7 @@ def test_mistake_in_a_network_of_ones_own(lines: str, message: str) -> None:
         ("{depth: one}", "baselines[0].depth must be a number, got 'one'"),
         ("{optimizer: rmsprop}", "baselines[0].optimizer must be one of adam, sgd"),
         ("{momentum: 0.5}", "momentum only matters when optimizer is sgd; name that too"),
+        ("{momentum: 0.0}", "momentum only matters when optimizer is sgd; name that too"),
         ("{optimizer: adam, momentum: 0.5}", "momentum only matters when optimizer is sgd, got"),
         ("{epochs: 10}", "epochs is fixed to 27, got 10"),
         ("{batch_norm: true}", "batch_norm is not searched by this space and stays at false"),
@@ -257,7 +258,7 @@ baselines:
         ('a: "\\UFFFFFFFF"', "mine.yaml: is not valid YAML"),
         ("[" * 5000, "mine.yaml:1: nested too deep"),
         ("a: " + "{a: " * 3000, "mine.yaml:1: nested too deep"),
-        ("#" * 1_000_001, "mine.yaml: is larger than 1 MB"),
+        ("#" * 200_001, "mine.yaml: is larger than 200 kB"),
         ("network: mlp\nparameters: {epochs: " + "9" * 5000 + "}", "epochs must be a whole number"),
     ],
 )
@@ -311,7 +312,7 @@ def test_file_by_path(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"\xff\xfe\x00", "is not UTF-8 text"),
-        (b"#" * 1_000_001, "is larger than 1 MB"),
+        (b"#" * 200_001, "is larger than 200 kB"),
         (None, "cannot be read: No such file"),
     ],
 )

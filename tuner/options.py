@@ -1,6 +1,8 @@
 """NAME=VALUE words of the command line, and the options of samplers and pruners."""
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tuner.errors import SpecError
@@ -60,6 +62,16 @@ def check_options(
 
 def unknown(what: str, name: str, names: Iterable[str]) -> SpecError:
     return SpecError(f"unknown {what} {shown(name)}; there are: {', '.join(nearest(name, names))}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Optuna's notes on what it calls experimental."""
+    from optuna.exceptions import ExperimentalWarning  # here, since parsing needs no Optuna
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
 
 
 def parse_value(text: str) -> Scalar:

@@ -19,9 +19,8 @@ from optuna.pruners import (
 )
 
 from tuner.errors import SpecError
-from tuner.options import COUNT, NUMBER, POSITIVE, Option, check_options, unknown
+from tuner.options import COUNT, NUMBER, POSITIVE, Option, check_options, quiet, unknown
 from tuner.parameters import Scalar
-from tuner.samplers import quiet
 from tuner.spec import Choice, Direction
 
 _FACTOR = Option(int, low=2)

@@ -4,14 +4,11 @@ To add one: a line in SAMPLERS, with the options that its constructor takes.
 """
 
 import hashlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -22,7 +19,7 @@ from optuna.samplers import (
 )
 
 from tuner.errors import SpecError
-from tuner.options import COUNT, FLAG, POSITIVE, Option, check_options, unknown
+from tuner.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
 from tuner.parameters import Scalar
 from tuner.space import Space
 from tuner.spec import Choice
@@ -132,11 +129,3 @@ def _build(choice: Choice, seed: int | None) -> BaseSampler:
             return kind.build(seed=seed, **settings)
         except (ValueError, TypeError) as error:
             raise SpecError(f"sampler {choice.name}: {error}") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's notes on what it calls experimental."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tuner.errors import SpecError
-from tuner.parameters import nearest, shown
+from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
 from tuner.space.scalars import Value
 from tuner.space.wording import explained, in_one_line
@@ -18,6 +18,7 @@ Direction = Literal["maximize", "minimize"]
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 ROWS_AN_INTERVAL = 10_000
 MOST_INTERVALS = 5
+MOST_GRID_POINTS = 10_000
 
 # By task, the objectives that training reports; the first is the default.
 METRICS: dict[Task, tuple[str, ...]] = {
@@ -145,6 +146,21 @@ class StudySpec(BaseModel):
     def max_step(self) -> int:
         """The step of the last epoch's report."""
         return self.epochs * self.intervals
+
+    def first_trials(self) -> list[dict[str, Scalar]]:
+        """What is tried before the sampler proposes anything, as flat parameters: the baselines,
+        and for a grid every point that is not one of them. Raises SpecError for a grid too large.
+        """
+        trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
+        if self.sampler.name != "grid":
+            return trials
+        points = self.space.grid_size() or 0
+        if points > MOST_GRID_POINTS:
+            raise SpecError(
+                f"the grid has {points:,} points, more than {MOST_GRID_POINTS:,}; fix parameters "
+                "with --set, or use sampler random or tpe"
+            )
+        return trials + [point for point in self.space.grid() if point not in trials]
 
 
 def _check_seed(seed: int) -> None:

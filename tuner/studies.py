@@ -27,8 +27,6 @@ from tuner.spec import (
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name
 
-MOST_GRID_POINTS = 10_000
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -85,7 +83,7 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     """Create the study and queue its first trials: baselines, or the grid. The database is opened
     last, so that a UsageError leaves nothing half-made."""
     spec = define(wanted, settings)
-    first_trials = _first_trials(spec)
+    first_trials = spec.first_trials()
     if wanted.name is not None:
         _check_name(wanted.name)
     store = open_store()
@@ -107,19 +105,6 @@ def _check_name(name: str) -> None:
             f"{name!r} is no name for a study: up to 200 characters, not beginning with . or -, "
             'without / \\ : * ? " < > |'
         )
-
-
-def _first_trials(spec: StudySpec) -> list[dict[str, Any]]:
-    trials: list[dict[str, Any]] = [dict(spec.space.flatten(b)) for b in spec.space.baselines]
-    if spec.sampler.name == "grid":
-        points = spec.space.grid_size() or 0
-        if points > MOST_GRID_POINTS:
-            raise SpecError(
-                f"the grid has {points:,} points, more than {MOST_GRID_POINTS:,}; fix parameters "
-                "with --set, or use sampler random or tpe"
-            )
-        trials += [dict(point) for point in spec.space.grid() if point not in trials]
-    return trials
 
 
 def _user_code(space: Space, data: DataSpec) -> dict[str, CodeFile]:

@@ -44,17 +44,17 @@ def optimize(
     do exactly that number. Ctrl-C puts running trials back; the same command goes on with them.
     """
     from tuner.cli.display import Display
+    from tuner.cli.open import open_study
     from tuner.cli.results import print_outcome
     from tuner.optimize import Limits, Request, places_wanted
     from tuner.optimize import optimize as run
-    from tuner.storage import open_store
-    from tuner.storage.studies import load_study
+    from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(trials, more, workers, patience_trials, target)
     limit_s = seconds(timeout) if timeout else None
-    store = open_store(settings.storage)
-    row = load_study(store, study)
+    store, row = open_study(context, study)
+    check_code(row.spec)
     total = places_wanted(store, row, trials, more)
     request = Request(
         Limits(total, limit_s, target, patience_trials), workers, not no_tracking, log_models

@@ -68,9 +68,7 @@ def _param(value: Any) -> str:
 def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     say("\nnext:")
     if outcome.board.done < outcome.board.total:
-        say(
-            f"  tuner optimize {study.name} --trials {outcome.board.total}   goes on from here"
-        )
+        say(f"  tuner optimize {study.name} --trials {outcome.board.total}   goes on from here")
     else:
         say(f"  tuner optimize {study.name} --more 50   searches on")
     if has_best:

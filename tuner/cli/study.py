@@ -229,8 +229,8 @@ def delete(
     store, row = open_study(context, study)
     confirm_deletion(store, row, yes)
     if not keep_runs:
-        from tuner.tracking import remove_runs
+        from tuner.tracking.removal import remove_study
 
-        remove_runs(settings_of(context), store, row)
+        remove_study(settings_of(context).tracking_uri, row)
     remove(settings_of(context), store, row)
     say(f"deleted study {row.name}")

@@ -30,7 +30,8 @@ def list_trials(
 
     store, row = open_study(context, study)
     trials = list_trials(store, row)
-    rows = [table_row(trial) for trial in (ordered(row, trials) if best_first else trials)]
+    shown = ordered(row, trials) if best_first else trials
+    rows = [table_row(trial, only=row.spec.space.varying()) for trial in shown]
     show_rows(rows, as_json, title=f"study {row.name}: {row.spec.metric}, {row.spec.direction}")
 
 

@@ -16,13 +16,16 @@ from typing import cast
 
 import psutil
 
-from tuner.execution.protocol import Lost, Message, Reply
+from tuner.errors import WorkerError
+from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply
 from tuner.execution.worker import worker_main
 from tuner.training.events import Ended, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
 _MOST_JOBS = 200
 _MOST_GROWTH = 2 * 2**30
+# So many in a row that end before their session is open, and it is no accident.
+_MOST_STILLBORN = 3
 
 
 @dataclass
@@ -30,28 +33,29 @@ class _Worker:
     process: ForkServerProcess
     connection: Connection
     lifeline: Connection
+    opened: bool = False
     jobs: int = 0
     first_rss: int = 0
 
 
 class LocalWorkers:
-    """`count` processes, one thread each. `preload` modules are imported once, in the server;
-    what server and workers write to stderr goes to the file `log`."""
+    """`count` processes, one thread each. What they and their server write to stderr goes to the
+    file `log`."""
 
     def __init__(
         self,
         count: int,
-        entry: str,
+        entry: EntryPoint,
         setup: WorkerSetup,
-        preload: tuple[str, ...] = (),
         gpus: tuple[int, ...] = (),
         log: Path | None = None,
     ) -> None:
         self.count = count
         self._log = log
-        self._entry, self._setup, self._gpus = entry, setup, gpus
+        self._entry, self._setup, self._gpus = entry.name, setup, gpus
+        self._stillborn = 0
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        self._context.set_forkserver_preload(list(entry.preload))
         self._workers: list[_Worker] = []
 
     def warm(self) -> None:
@@ -66,7 +70,8 @@ class LocalWorkers:
 
     def start(self) -> None:
         self.warm()
-        self._workers = [self._spawn(number) for number in range(self.count)]
+        for number in range(self.count):
+            self._workers.append(self._spawn(number))
 
     def _spawn(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -81,7 +86,7 @@ class LocalWorkers:
         process.start()
         theirs.close()
         their_lifeline.close()
-        return _Worker(cast(ForkServerProcess, process), ours, our_lifeline)
+        return _Worker(process, ours, our_lifeline)
 
     def submit(self, worker: int, plan: Plan) -> None:
         if self._outgrown(self._workers[worker]):
@@ -102,21 +107,36 @@ class LocalWorkers:
         messages: list[tuple[int, Message]] = []
         for ready in wait(list(connections), timeout_s):
             number = connections[cast(Connection, ready)]
-            messages.append((number, self._receive(number)))
+            message = self._receive(number)
+            if message is not None:
+                messages.append((number, message))
         return messages
 
-    def _receive(self, number: int) -> Message:
+    def _receive(self, number: int) -> Message | None:
         worker = self._workers[number]
         try:
-            message: Message = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
-            worker.process.join(1.0)
-            lost = Lost(worker.process.exitcode)
-            self._replace(number)
-            return lost
+            message: Message | Opened = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._lose(number)
+        if isinstance(message, Opened):
+            if message.problem is not None:
+                raise WorkerError(f"training cannot start: {message.problem}")
+            worker.opened, self._stillborn = True, 0
+            return None
         if isinstance(message, Ended) and not worker.first_rss:
             worker.first_rss = _rss(worker)
         return message
+
+    def _lose(self, number: int) -> Lost:
+        worker = self._workers[number]
+        worker.process.join(1.0)
+        exit_code = worker.process.exitcode
+        self._stillborn += not worker.opened
+        if self._stillborn >= _MOST_STILLBORN:
+            see = f"; see {self._log}" if self._log else ""
+            raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
+        self._replace(number)
+        return Lost(exit_code)
 
     def _outgrown(self, worker: _Worker) -> bool:
         if worker.jobs >= _MOST_JOBS:
@@ -149,7 +169,8 @@ def _stderr_to(log: Path | None) -> Iterator[None]:
     sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with log.open("wb") as file:
+        # Appended to: another loop of the study may be writing here too.
+        with log.open("ab") as file:
             os.dup2(file.fileno(), 2)
         yield
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tuner.training.events import Ended, Failed, Interval, Plan, WorkerSetup
+from tuner.training.events import Ended, Failed, Interval, Plan
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A worker's first word: its session is open, or the problem it has with that."""
+
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Lost:
     """The worker process is gone; another takes its number."""
 
@@ -37,14 +44,17 @@ class Lost:
 Message = Interval | Ended | Saved | Failed | Lost
 
 
-class Entry(Protocol):
-    """A training entry point, named "package.module:function"."""
+@dataclass(frozen=True)
+class EntryPoint:
+    """Where training begins. `name`: "package.module:function", a function that takes a WorkerSetup
+    and returns a Session. `preload`: the slow modules it needs, imported once for all workers."""
 
-    def __call__(self, setup: WorkerSetup) -> "Session": ...
+    name: str
+    preload: tuple[str, ...] = ()
 
 
 class Session(Protocol):
-    """What a training entry point returns for a WorkerSetup."""
+    """One worker's training."""
 
     def run(self, plan: Plan) -> Iterator[Interval | Ended]: ...
 
@@ -67,7 +77,8 @@ class Workers(Protocol):
     def reply(self, worker: int, reply: Reply) -> None: ...
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        """Messages that have arrived, after waiting for at least one up to the timeout."""
+        """Messages that have arrived, after waiting for at least one up to the timeout. Raises
+        WorkerError when workers cannot be started."""
         ...
 
     def close(self) -> None:

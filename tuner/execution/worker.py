@@ -4,10 +4,11 @@ import importlib
 import os
 import signal
 import threading
+import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tuner.execution.protocol import Entry, Reply, Saved, Session
+from tuner.execution.protocol import Opened, Reply, Saved, Session
 from tuner.training.events import WorkerSetup
 
 
@@ -18,19 +19,25 @@ def worker_main(
     # Ctrl-C reaches the whole process group; what becomes of a trial is the loop's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
-    session: Session = resolve(entry)(setup)
     try:
-        while (plan := connection.recv()) is not None:
+        session = _open(entry, setup, connection)
+        while session is not None and (plan := connection.recv()) is not None:
             _serve(session, plan, connection)
     except (EOFError, BrokenPipeError):
         return  # the loop closed its end: there is nobody to work for
 
 
-def resolve(entry: str) -> Entry:
-    """The function named by "package.module:function"."""
+def _open(entry: str, setup: WorkerSetup, connection: Connection) -> Session | None:
     module, _, name = entry.partition(":")
-    function: Entry = getattr(importlib.import_module(module), name)
-    return function
+    try:
+        session: Session = getattr(importlib.import_module(module), name)(setup)
+    except Exception as error:
+        traceback.print_exc()
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        connection.send(Opened(f"{type(error).__name__}: {first_line}"))
+        return None
+    connection.send(Opened())
+    return session
 
 
 def _end_with_loop(lifeline: Connection) -> None:

@@ -1,6 +1,7 @@
 """params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
 
 from tuner.networks.build import (
+    NETWORKS,
     build_network,
     dropout_rates,
     export_network,
@@ -8,4 +9,11 @@ from tuner.networks.build import (
     structure,
 )
 
-__all__ = ["build_network", "dropout_rates", "export_network", "initialise", "structure"]
+__all__ = [
+    "NETWORKS",
+    "build_network",
+    "dropout_rates",
+    "export_network",
+    "initialise",
+    "structure",
+]

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import optuna
 
 from tuner.data import Dataset, load_dataset, save_dataset
 from tuner.errors import DatasetError, StudyError
-from tuner.execution import LocalWorkers
+from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
 from tuner.optimize.limits import Limits, Stopping
@@ -28,11 +29,13 @@ from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import WorkerSetup
 
-ENTRY = "tuner.training.entry:open_session"
-_PRELOAD = ("tensorflow", "keras", "tuner.training.entry")
+KERAS = EntryPoint(
+    "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
+)
 _DELIVERY_S = 120.0
 
 __all__ = [
+    "KERAS",
     "Board",
     "Delivered",
     "Limits",
@@ -59,15 +62,14 @@ class Request:
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
     """The study's total of places: `trials` in all, or `more` than it has. A grid ends with its
     points. Raises StudyError when neither is given."""
+    is_grid = study.spec.sampler.name == "grid"
+    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
     if more is not None:
-        return places.add_places(store, study.study_id, more)
+        return places.add_places(store, study.study_id, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    if study.spec.sampler.name == "grid":
-        points = study.spec.space.grid_size() or 0
-        trials = min(trials, points + len(study.spec.space.baselines))
-    places.ensure_places(store, study.study_id, trials)
-    return trials
+    places.ensure_places(store, study.study_id, min(trials, most))
+    return min(trials, most)
 
 
 def optimize(
@@ -77,7 +79,7 @@ def optimize(
     request: Request,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
-    entry: str = ENTRY,
+    entry: EntryPoint = KERAS,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's places are done or a limit is met. SIGINT and SIGTERM end it, with
     its trials put back.
@@ -92,19 +94,20 @@ def optimize(
         code=user_network(study.spec),
     )
     log = settings.checkpoints / study.name / "workers.log"
-    workers = LocalWorkers(count, entry, setup, _PRELOAD, gpus(), log)
+    workers = LocalWorkers(count, entry, setup, gpus(), log)
     tracker: TrackerProcess | None = None
     stopping = Stopping(request.limits)
     try:
         with _signals(stopping):
             quiet_tensorflow()
-            stage("starting TensorFlow and reading the data")
+            stage("starting the workers and reading the data")
             workers.warm()
             save_dataset(_same_data(settings, study.spec), setup_folder / "data")
             if request.tracking:
                 tracker = start_tracker(settings, study.name, request.log_models, setup.data)
             workers.start()
-            outcome = _loop(settings, store, study, request, workers, stopping, watcher).run()
+            with store.asking_optuna():
+                outcome = _loop(settings, store, study, request, workers, stopping, watcher).run()
             delivered = _deliver(tracker, stopping, stage)
     finally:
         if tracker is not None:

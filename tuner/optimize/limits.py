@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tuner.errors import UsageError
 
 _MOST = 1_000_000
+_AT_ONCE = ("interrupted", "timeout", "target", "errors")
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,13 @@ class Stopping:
     @property
     def at_once(self) -> bool:
         """Whether running trials are to be put back now."""
-        if self.reason is None:
+        if self.reason not in _AT_ONCE:
             timeout = self.limits.timeout_s
             if self.asked:
                 self.reason = "interrupted"
             elif timeout is not None and time.monotonic() - self.started >= timeout:
                 self.reason = "timeout"
-        return self.reason in ("interrupted", "timeout", "target", "errors")
+        return self.reason in _AT_ONCE
 
     @property
     def no_more(self) -> bool:
@@ -75,9 +76,13 @@ class Stopping:
         self.without_gain = 0 if gained else self.without_gain + 1
         patience = self.limits.patience_trials
         if reached:
-            self.reason = "target"
+            self.target()
         elif patience is not None and self.without_gain >= patience:
             self.reason = self.reason or "patience"
+
+    def target(self) -> None:
+        if self.reason not in _AT_ONCE:
+            self.reason = "target"
 
     def errors(self) -> None:
         self.reason = "errors"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from tuner.errors import StorageError
 from tuner.execution import Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
 from tuner.optimize.board import Board, Slot, Watcher
@@ -57,11 +58,11 @@ class Loop:
         )
         self._failures = 0
         self._failure: str | None = None
-        self._renew_at = self._count_at = 0.0
+        self._renew_at = self._look_at = 0.0
 
     def run(self) -> Outcome:
         """Work until nothing is left or a limit ends it; nothing of ours is RUNNING afterwards."""
-        self._refresh_best()
+        self._look_around()
         try:
             while not self._stopping.at_once:
                 self._housekeeping()
@@ -73,7 +74,7 @@ class Loop:
                 self._watcher.changed(self._board)
         finally:
             put_back = self._put_all_back()
-        self._count()
+        self._look_around()
         return Outcome(self._stopping.reason, self._board, put_back, self._failure)
 
     def _finished(self) -> bool:
@@ -132,7 +133,7 @@ class Loop:
             self._ended(worker, "pruned", running.verdicts.best, gained=False)
 
     def _on_ended(self, worker: int, running: Running, ended: Ended) -> None:
-        if ended.end == "diverged" or ended.score is None:
+        if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
             self._workers.reply(worker, STOP)
             self._book.infeasible(running, "diverged", ended)
             self._ended(worker, "diverged", ended.score, gained=False)
@@ -142,12 +143,17 @@ class Loop:
             self._workers.reply(worker, Reply(stop=True, save_to=path))
         else:
             self._workers.reply(worker, STOP)
-            self._complete(worker, running, ended, None)
+            self._complete(worker, running, ended)
 
     def _complete(
-        self, worker: int, running: Running, ended: Ended, model_path: str | None
+        self,
+        worker: int,
+        running: Running,
+        ended: Ended,
+        model_path: str | None = None,
+        detail: str | None = None,
     ) -> None:
-        self._book.complete(running, ended, model_path)
+        self._book.complete(running, ended, model_path, detail)
         assert ended.score is not None
         gained = self._goal.better(ended.score, self._board.best)
         if gained:
@@ -155,6 +161,10 @@ class Loop:
         self._ended(worker, ended.end, ended.score, gained)
 
     def _on_failed(self, worker: int, running: Running, failed: Failed) -> None:
+        if running.ended is not None:
+            # It was only saving its network: the score is no less true.
+            self._complete(worker, running, running.ended, detail=failed.detail)
+            return
         if failed.kind == "out_of_memory":
             self._book.infeasible(running, failed.kind, detail=failed.detail)
             self._ended(worker, failed.kind, None, gained=False)
@@ -167,11 +177,14 @@ class Loop:
         self._leave(worker, failed.kind, None)
 
     def _on_lost(self, worker: int, running: Running, lost: Lost) -> None:
-        if running.place.attempt < MOST_ATTEMPTS:
+        how = f"its worker ended with exit code {lost.exit_code}"
+        if running.ended is not None:
+            self._complete(worker, running, running.ended, detail=f"{how} while saving the network")
+        elif (losses := self._book.losses(running) + 1) < MOST_ATTEMPTS:
             self._book.put_back(running, "worker_lost")
             self._leave(worker, "worker_lost", None)
         else:
-            detail = f"its worker ended {MOST_ATTEMPTS} times, last with exit code {lost.exit_code}"
+            detail = f"lost {losses} times; at last {how}"
             self._book.infeasible(running, "worker_lost", detail=detail)
             self._ended(worker, "worker_lost", None, gained=False)
 
@@ -195,13 +208,17 @@ class Loop:
         # Workers go first: none may send what would be written after its trial was given away.
         self._workers.close()
         end = self._stopping.reason or "error"
-        for running in self._running.values():
-            self._book.put_back(running, end)
+        with contextlib.ExitStack() as last_things:  # each is done, whatever becomes of the others
+            last_things.callback(self._end_lease)
+            for running in self._running.values():
+                last_things.callback(self._book.put_back, running, end)
         self._running.clear()
-        with contextlib.suppress(Exception):
+        return count
+
+    def _end_lease(self) -> None:
+        with contextlib.suppress(StorageError):
             # A lease that cannot be ended here expires by itself.
             places.renew_lease(self._book.store, self._book.lease, lasts_s=0.0)
-        return count
 
     def _housekeeping(self) -> None:
         """Renew the lease, take over what dead loops left, count what other loops did."""
@@ -211,18 +228,18 @@ class Loop:
             self._renew_at = clock + LEASE_S / 4
             places.renew_lease(self._book.store, self._book.lease)
             self._book.repair()
-        if clock >= self._count_at:
-            self._count_at = clock + 2.0
-            self._count()
+        if clock >= self._look_at:
+            self._look_at = clock + 2.0
+            self._look_around()
 
-    def _count(self) -> None:
+    def _look_around(self) -> None:
+        """How far the study is, with what other loops and earlier commands did."""
         counts = places.place_counts(self._book.store, self._book.lease.study_id, self._board.total)
         self._board.done = counts.get("done", 0)
-
-    def _refresh_best(self) -> None:
         trials = self._book.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for trial in trials:
-            value = trial.value
-            if value is not None and math.isfinite(value):
-                if self._goal.better(value, self._board.best):
-                    self._board.best, self._board.best_trial = value, trial.number
+            score = math.nan if trial.value is None else trial.value
+            if math.isfinite(score) and self._goal.better(score, self._board.best):
+                self._board.best, self._board.best_trial = score, trial.number
+        if self._goal.reached(self._board.best):
+            self._stopping.target()

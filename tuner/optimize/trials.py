@@ -1,7 +1,8 @@
 """One trial of a loop, from its place to its end. All writes of a trial are here.
 
-The order of writes makes every moment safe to die in: the attempt's record first, then Optuna,
-then the place.
+The order of writes makes every moment safe to die in. At the beginning: the trial waits, has a
+place, runs; so none is ever RUNNING that no place knows. At the end: the attempt's record first,
+then Optuna, then the place.
 """
 
 import hashlib
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState, create_trial
 
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
@@ -29,7 +31,6 @@ class Running:
     verdicts: Verdicts
     epoch: int = 0
     ended: Ended | None = None
-    pruned: bool = False
 
     @property
     def number(self) -> int:
@@ -53,19 +54,41 @@ class TrialBook:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
 
     def begin(self, worker: int, limit: int) -> Running | None:
-        """Claim a place and get its trial; None when no place is open."""
+        """Claim a place and start its trial; None when there is none to start now."""
         place = places.claim(self.store, self.lease, limit)
         if place is None:
             return None
-        trial = self._resume(place.trial_id) if place.trial_id else self.study.ask()
-        params = self.spec.space.sample(trial)
+        place = self._with_trial(place)
+        trial = self._start(place)
+        if trial is None:
+            return None
+        params: dict[str, Any] = dict(self.spec.space.sample(trial))
         place = places.begin_attempt(self.store, self.lease, place, trial._trial_id, worker)
         return Running(place, trial, params, Verdicts(self.spec, trial, int(params["epochs"])))
 
-    def _resume(self, trial_id: int) -> optuna.Trial:
-        """A trial that was put back goes on under its number, with its params."""
-        self.store.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
-        return optuna.Trial(self.study, trial_id)
+    def _with_trial(self, place: Place) -> Place:
+        """The place with a trial: the one to go on with, or that was queued, or a new one."""
+        while place.trial_id is None:
+            # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a
+            # place of its own, which another loop may be about to start.
+            self.study.add_trial(create_trial(state=TrialState.WAITING))
+            place = places.bind(self.store, self.lease, place)
+        return place
+
+    def _start(self, place: Place) -> optuna.Trial | None:
+        """A trial that was put back goes on under its number, with its params. None when it no
+        longer waits."""
+        assert place.trial_id is not None
+        try:
+            if not self.store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING):
+                return None
+        except UpdateFinishedTrialError:
+            # A loop that had been taken for dead has told it after all.
+            self._adopt(place)
+            return None
+        # As `ask` does, or the sampler would not see what began since the last `tell`.
+        self.study._thread_local.cached_all_trials = None
+        return optuna.Trial(self.study, place.trial_id)
 
     def interval(self, running: Running, interval: Interval) -> bool:
         """Record an interval; whether the trial should be pruned."""
@@ -73,9 +96,15 @@ class TrialBook:
         running.epoch = interval.epoch
         return running.verdicts.should_prune(interval)
 
-    def complete(self, running: Running, ended: Ended, model_path: str | None) -> None:
+    def complete(
+        self,
+        running: Running,
+        ended: Ended,
+        model_path: str | None = None,
+        detail: str | None = None,
+    ) -> None:
         """The trial ran to its end, or stopped early: its score is told."""
-        records.record_end(self.store, running.place, ended.end, ended=ended, model_path=model_path)
+        records.record_end(self.store, running.place, ended.end, ended, detail, model_path)
         if ended.end == "early_stopped":
             running.verdicts.fill(ended)
         self._describe(running, ended.end, ended)
@@ -113,6 +142,10 @@ class TrialBook:
         self.store.optuna.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
         places.put_back(self.store, running.place, end)
 
+    def losses(self, running: Running) -> int:
+        """How many attempts of the trial were lost before this one."""
+        return places.count_losses(self.store, running.trial._trial_id)
+
     def _describe(self, running: Running, end: str, ended: Ended | None = None) -> None:
         """What Optuna's dashboard shows of a trial's end."""
         running.trial.set_user_attr("end", end)
@@ -122,13 +155,11 @@ class TrialBook:
 
     def repair(self) -> int:
         """Take over what dead loops left: finished trials keep their places, the others are put
-        back. A RUNNING trial that no place knows is failed, if no other loop may yet bind it.
-        How many trials were put back."""
-        count = 0
-        for place in places.take_over_orphans(self.store, self.lease):
-            count += self._adopt(place)
-        if places.other_loops(self.store, self.lease) == 0:
-            self._fail_unbound()
+        back. A RUNNING trial that no place knows is none of ours, and failed. How many trials
+        were put back."""
+        orphans = places.take_over_orphans(self.store, self.lease)
+        count = sum(self._adopt(place) for place in orphans)
+        self._fail_unbound()
         return count
 
     def _adopt(self, place: Place) -> bool:
@@ -147,7 +178,9 @@ class TrialBook:
         return not state.is_finished()
 
     def _fail_unbound(self) -> None:
+        # In this order: what runs by now had its place before.
+        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         bound = places.bound_trials(self.store, self.lease.study_id)
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for trial in running:
             if trial._trial_id not in bound:
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)

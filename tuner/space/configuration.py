@@ -85,7 +85,7 @@ def _checked(value: object, name: str, check: Callable[[object], Checked]) -> Ch
 def _take(node: Node, given: Given | None, progress: _Progress) -> None:
     active = _active(node, progress)
     if active is None:
-        if given is not None and not _is_value(node, given):
+        if given is not None and (node.range or not _is_value(node, given)):
             raise InvalidError(f"only matters when {_condition(node)}; name that too", node.name)
         progress.open.add(node.name)
     elif not (active and node.range):
@@ -141,7 +141,8 @@ def _take_layers(node: Node, range_: Range, given: Given | None, progress: _Prog
     if count is None and isinstance(given, list | _Layers):
         text = f"is given by layer while {node.repeat} is left open; name {node.repeat} too"
         raise InvalidError(text, node.name)
-    layers = node.most if count is None else int(str(count))
+    layers = node.most if count is None else count
+    assert isinstance(layers, int)  # check_repeat has seen to it
     for layer, value in _by_layer(node, given, layers).items():
         progress.flat[f"{node.name}_{layer}"] = _accepted(range_, value, node.name)
 

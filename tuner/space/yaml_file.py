@@ -16,7 +16,7 @@ import yaml
 from tuner.errors import SpaceError
 from tuner.parameters import Scalar, shown
 
-LARGEST_BYTES = 1_000_000
+LARGEST_BYTES = 200_000  # PyYAML reads some 100 kB a second
 DEEPEST = 20
 LONGEST_NUMBER = 400  # characters; Python refuses to read integers of more than 4300
 
@@ -112,7 +112,7 @@ _Loader.add_constructor("tag:yaml.org,2002:seq", _Loader.read_list)
 def read_yaml(text: str, source: str) -> object:
     """The document's values. Raises SpaceError, with `source` and the line, for malformed YAML."""
     if len(text.encode(errors="replace")) > LARGEST_BYTES:
-        raise SpaceError(f"{source}: is larger than 1 MB, no search space")
+        raise SpaceError(f"{source}: is larger than {LARGEST_BYTES // 1000} kB, no search space")
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
@@ -128,14 +128,14 @@ def read_yaml(text: str, source: str) -> object:
 
 
 def read_text(path: Path) -> str:
-    """The file's text. Raises SpaceError for what is no readable UTF-8 file of at most 1 MB."""
+    """The file's text. Raises SpaceError for what is no readable UTF-8 file of at most 200 kB."""
     try:
         if path.exists() and not path.is_file():
             raise SpaceError(f"{path}: is not a file")
         with path.open("rb") as stream:
             content = stream.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
-            raise SpaceError(f"{path}: is larger than 1 MB, no search space")
+            raise SpaceError(f"{path}: is larger than {LARGEST_BYTES // 1000} kB, no search space")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpaceError(f"{path}: is not UTF-8 text (byte {error.start})") from error

@@ -42,6 +42,9 @@ def parse_url(url: str) -> URL:
         raise StorageUnavailable(
             f"storage {parsed.get_backend_name()!r} is not supported; use sqlite or postgresql"
         )
+    if "@" in (parsed.host or ""):
+        # Whatever lies before it is the rest of a password: it must not be shown as a host.
+        raise StorageUnavailable("the storage URL cannot be read; write @ in a password as %40")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StorageUnavailable("a study needs a database file, for instance sqlite:///tuner.db")
     return parsed
@@ -49,7 +52,8 @@ def parse_url(url: str) -> URL:
 
 def shown(url: URL) -> str:
     """The URL as it may be printed: without its password."""
-    return url.render_as_string(hide_password=True)
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 def engine_options(url: URL) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tuner.errors import StorageUnavailable
+from tuner.storage.engines import shown
 from tuner.storage.tables import metadata
 
 VERSION_TABLE = "tuner_alembic_version"
@@ -43,7 +44,13 @@ def _prepare_optuna(connection: sa.Connection) -> None:
     from alembic.script import ScriptDirectory
     from optuna.storages._rdb import models
 
-    if sa.inspect(connection).has_table("alembic_version"):
+    tables = set(sa.inspect(connection).get_table_names())
+    if "alembic_version" in tables:
+        if not {"studies", "version_info"} <= tables:
+            raise StorageUnavailable(
+                f"{shown(connection.engine.url)} belongs to another program (MLflow?); give tuner "
+                "a database of its own"
+            )
         return
     models.BaseModel.metadata.create_all(connection)
     version = models.VersionInfoModel.__table__

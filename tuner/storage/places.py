@@ -6,21 +6,24 @@ Optuna, so several loops on one study do exactly N trials between them.
 
 import os
 import socket
+import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from tuner.storage.store import Store, now
-from tuner.storage.tables import attempts, loops, places
+from tuner.storage.tables import attempts, loops, optuna_trials, places
 
 LEASE_S = 60.0
 MOST_ATTEMPTS = 3
+_LOCK_KEY = 7310542
 
 
 @dataclass(frozen=True)
 class Place:
-    """A claimed place. `trial_id` is None until Optuna has been asked for a trial."""
+    """A claimed place. `trial_id` is None until it is given a trial; `attempt` is the trial's last
+    one, 0 before the first."""
 
     study_id: int
     number: int
@@ -37,18 +40,11 @@ class Lease:
     number: int
 
 
-@dataclass(frozen=True)
-class Orphan:
-    """A place whose loop is gone: what its trial needs is decided by its state in Optuna."""
-
-    number: int
-    trial_id: int | None
-    attempt: int
-
-
 def open_lease(store: Store, study_id: int) -> Lease:
     loop_id = str(uuid.uuid4())
     with store.writing() as connection:
+        # Two loops with one number would draw the same points.
+        _one_at_a_time(connection, study_id)
         clock = now(connection.dialect.name)
         number = connection.execute(
             sa.select(sa.func.count()).select_from(loops).where(loops.c.study_id == study_id)
@@ -81,37 +77,44 @@ def renew_lease(store: Store, lease: Lease, lasts_s: float = LEASE_S) -> None:
 def ensure_places(store: Store, study_id: int, total: int) -> None:
     """Make places 1..total exist. Repeating it changes nothing."""
     with store.writing() as connection:
-        have = _most(connection, study_id)
-        rows = [
-            {"study_id": study_id, "number": number, "state": "open"}
-            for number in range(have + 1, total + 1)
-        ]
-        if rows:
-            connection.execute(sa.insert(places), rows)
+        _open_new(connection, study_id, _count(connection, study_id), total)
 
 
-def add_places(store: Store, study_id: int, more: int) -> int:
-    """Add `more` places; the new total."""
+def add_places(store: Store, study_id: int, more: int, most: int = sys.maxsize) -> int:
+    """Add `more` places, but none beyond `most` in all; the new total."""
     with store.writing() as connection:
-        have = _most(connection, study_id)
-        rows = [
-            {"study_id": study_id, "number": have + offset, "state": "open"}
-            for offset in range(1, more + 1)
-        ]
+        have = _count(connection, study_id)
+        total = max(have, min(have + more, most))
+        _open_new(connection, study_id, have, total)
+    return total
+
+
+def _open_new(connection: sa.Connection, study_id: int, have: int, total: int) -> None:
+    rows = [
+        {"study_id": study_id, "number": number, "state": "open"}
+        for number in range(have + 1, total + 1)
+    ]
+    if rows:
         connection.execute(sa.insert(places), rows)
-    return have + more
 
 
-def _most(connection: sa.Connection, study_id: int) -> int:
-    if connection.dialect.name == "postgresql":
-        # Nothing to lock exists yet: two loops must not both add place N+1.
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(7310542, study_id)))
+def _count(connection: sa.Connection, study_id: int) -> int:
+    # Two loops must not both add place N+1.
+    _one_at_a_time(connection, study_id)
     query = sa.select(sa.func.max(places.c.number)).where(places.c.study_id == study_id)
     return connection.execute(query).scalar() or 0
 
 
+def _one_at_a_time(connection: sa.Connection, study_id: int) -> None:
+    """Wait until no other transaction of this kind runs on the study, where there is no row yet
+    that could be locked. SQLite has one writer at a time anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY, study_id)))
+
+
 def claim(store: Store, lease: Lease, limit: int) -> Place | None:
-    """Claim an open place numbered at most `limit`, those with a trial to go on with first."""
+    """Claim an open place numbered at most `limit`, those with a trial to go on with first. Any
+    other is given the first trial that waits, if one does."""
     with store.writing() as connection:
         row = connection.execute(
             sa.select(places.c.number, places.c.trial_id, places.c.attempt)
@@ -123,9 +126,30 @@ def claim(store: Store, lease: Lease, limit: int) -> Place | None:
         ).first()
         if row is None:
             return None
-        place = Place(lease.study_id, row.number, row.attempt + 1, row.trial_id)
+        trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
+        place = Place(lease.study_id, row.number, row.attempt, trial_id)
         _take(connection, lease, place)
     return place
+
+
+def bind(store: Store, lease: Lease, place: Place) -> Place:
+    """Give a claimed place the first trial that waits, if one does."""
+    with store.writing() as connection:
+        place = replace(place, trial_id=_first_waiting(connection, place.study_id))
+        _take(connection, lease, place)
+    return place
+
+
+def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
+    """The first trial that waits and has no place; ours until the transaction ends."""
+    _one_at_a_time(connection, study_id)
+    query = (
+        sa.select(sa.func.min(optuna_trials.c.trial_id))
+        .where(optuna_trials.c.study_id == study_id)
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
+        .where(~sa.exists().where(places.c.trial_id == optuna_trials.c.trial_id))
+    )
+    return connection.execute(query).scalar()
 
 
 def _take(connection: sa.Connection, lease: Lease, place: Place) -> None:
@@ -140,21 +164,9 @@ def _take(connection: sa.Connection, lease: Lease, place: Place) -> None:
 
 
 def begin_attempt(store: Store, lease: Lease, place: Place, trial_id: int, worker: int) -> Place:
-    """Bind the trial Optuna gave to the place and open its attempt.
-
-    Optuna's queue may hand out a trial that was put back and has a place of its own: then that
-    place is taken instead, and ours is opened again. The place to go on with.
-    """
+    """Open the next attempt of the place's trial. The place as it is now."""
     with store.writing() as connection:
-        own = connection.execute(
-            sa.select(places.c.number, places.c.attempt)
-            .where(places.c.trial_id == trial_id, places.c.number != place.number)
-            .with_for_update()
-        ).first()
-        if own is not None:
-            _open(connection, place, keeps_trial=False)
-            place = Place(place.study_id, own.number, own.attempt + 1, trial_id)
-        place = Place(place.study_id, place.number, place.attempt, trial_id)
+        place = replace(place, attempt=place.attempt + 1, trial_id=trial_id)
         _take(connection, lease, place)
         connection.execute(
             sa.insert(attempts).values(
@@ -229,15 +241,15 @@ def take_over_orphans(store: Store, lease: Lease) -> list[Place]:
     return orphans
 
 
-def other_loops(store: Store, lease: Lease) -> int:
-    """How many other loops hold a lease on the study."""
+def count_losses(store: Store, trial_id: int) -> int:
+    """How many attempts of a trial ended because its worker or its loop died."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .where(attempts.c.trial_id == trial_id, attempts.c.end.in_(("worker_lost", "lost")))
+    )
     with store.reading() as connection:
-        return connection.execute(
-            sa.select(sa.func.count())
-            .select_from(loops)
-            .where(loops.c.study_id == lease.study_id, loops.c.loop_id != lease.loop_id)
-            .where(loops.c.expires_at >= now(connection.dialect.name))
-        ).scalar_one()
+        return connection.execute(query).scalar_one()
 
 
 def bound_trials(store: Store, study_id: int) -> set[int]:

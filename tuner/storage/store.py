@@ -53,16 +53,29 @@ class Store:
         with engines.storage_errors(self.writer), self.writer.begin() as connection:
             yield connection
 
+    @contextlib.contextmanager
+    def asking_optuna(self) -> Iterator[None]:
+        """Around work in which Optuna calls its storage itself. Raises StorageError."""
+        from optuna.exceptions import StorageInternalError
+
+        with engines.storage_errors(self.writer):
+            try:
+                yield
+            except StorageInternalError as error:
+                raise error.__cause__ or error from error
+
     def close(self) -> None:
-        for name in ("reader", "writer"):
-            if name in self.__dict__:
-                self.__dict__[name].dispose()
+        if "reader" in self.__dict__:
+            self.reader.dispose()
+        if "optuna" in self.__dict__:
+            self.optuna.remove_session()
+            self.optuna.engine.dispose()
 
 
 def open_store(url: str) -> Store:
     """Open, and where needed create, the database. Raises StorageUnavailable."""
     store = Store(engines.parse_url(url))
-    folder = Path(str(store.url.database)).expanduser().parent
+    folder = Path(str(store.url.database)).parent
     if store.url.get_backend_name() == "sqlite" and not folder.is_dir():
         raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
     with engines.unavailable(store.url):

@@ -97,7 +97,7 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
             return StudyRow(
                 study_id=row.study_id,
                 name=row.name,
-                spec=StudySpec.model_validate_json(row.spec),
+                spec=StudySpec.from_json(row.spec),
                 experiment=row.experiment or row.name,
                 created_at=_when(row.created_at),
             )

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,8 +102,8 @@ def ends(trials: list[TrialRow]) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def table_row(trial: TrialRow) -> dict[str, Any]:
-    """One flat row: what `trial list` prints and `study export` writes."""
+def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, Any]:
+    """One row: what `trial list` prints and `study export` writes; `only` these params."""
     last = trial.last
     return {
         "trial": trial.number,
@@ -111,7 +112,9 @@ def table_row(trial: TrialRow) -> dict[str, Any]:
         "score": trial.value,
         "epochs": last.epochs if last else None,
         "seconds": round(trial.seconds, 2) if trial.seconds is not None else None,
-        "params": trial.params,
+        "params": {
+            name: value for name, value in trial.params.items() if only is None or name in only
+        },
     }
 
 

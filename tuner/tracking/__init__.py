@@ -1,14 +1,9 @@
 """SQL -> MLflow: a picture of a study that can be drawn again at any time, in a process of its own.
 
-What is imported here knows no MLflow; `tuner.tracking.removal` and `tuner.tracking.mirror` do.
+What is imported here imports MLflow when it is called, and only to take runs away.
 """
 
-from tuner.tracking.process import (
-    Delivered,
-    LogModels,
-    TrackerProcess,
-    run_link,
-    start_tracker,
-)
+from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
+from tuner.tracking.removal import Removed, remove_runs
 
-__all__ = ["Delivered", "LogModels", "TrackerProcess", "run_link", "start_tracker"]
+__all__ = ["Delivered", "Removed", "TrackerProcess", "remove_runs", "run_link", "start_tracker"]

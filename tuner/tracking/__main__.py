@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tuner.errors import TunerError
+from tuner.errors import TrackingError, TunerError
 from tuner.storage import open_store
 from tuner.storage.store import Store
 from tuner.storage.studies import load_study
@@ -70,7 +70,9 @@ class Tracker:
 
     def _pass(self, last: bool) -> None:
         if not self._turn.mine():
-            return  # another loop's tracker delivers this study
+            if last:
+                raise TrackingError("another loop's tracker delivers this study")
+            return
         if self._mirror is None:
             data = Path(self._setup.data) if self._setup.data else None
             client = open_client(self._setup.tracking_uri)

@@ -1,10 +1,11 @@
 """MLflow's client, its errors, and a study's experiment. MLflow is imported when it is needed."""
 
+import contextlib
 import hashlib
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,16 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+_LONGEST_LINE = 240
 # MLflow's UI shows training runs first, and does not ask what the experiment is.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
-@contextmanager
+@contextlib.contextmanager
 def tracking_errors() -> Iterator[None]:
     """The boundary of the room: whatever MLflow raises leaves it as TrackingError, one line."""
     try:
@@ -40,8 +43,22 @@ def tracking_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return without_password(f"MLflow: {lines[0]}")
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    address = re.search(r"https?://[^/\s]+", line)
+    if address and (reason := _unreachable(error)):
+        return without_password(f"MLflow at {address[0]} does not answer ({reason})")
+    text = without_password(f"MLflow: {line}")
+    return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + "…"
+
+
+def _unreachable(error: BaseException | None) -> str | None:
+    """The network's own word for it, at the bottom of what was raised from what."""
+    reason = None
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        error = error.__cause__ or error.__context__
+    return reason
 
 
 def without_password(text: str) -> str:
@@ -55,10 +72,19 @@ def open_client(tracking_uri: str) -> Client:
     os.environ.update(_ENVIRONMENT)
     with tracking_errors():
         if (database := _local_file(tracking_uri)) is not None:
-            database.parent.mkdir(parents=True, exist_ok=True)
+            _prepare_file(database)
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri)
+
+
+def _prepare_file(database: Path) -> None:
+    database.parent.mkdir(parents=True, exist_ok=True)
+    if not database.exists():
+        # The file remembers it: MLflow's many small commits take half the time, and its UI can
+        # read while we write.
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _local_file(tracking_uri: str) -> Path | None:

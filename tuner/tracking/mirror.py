@@ -2,7 +2,6 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from tuner.data import Dataset
 from tuner.errors import TrackingError
@@ -17,22 +16,21 @@ from tuner.tracking.inputs import dataset_input, open_prepared
 from tuner.tracking.models import input_shape, log_model
 from tuner.tracking.runs import StudyRun, TrialRuns, send
 
-LogModels = Literal["best", "all", "none"]
-
 # One refusal may be about that trial; a second one in a row is about MLflow.
 _MOST_REFUSALS = 2
 _STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
 
 
 class Mirror:
-    """Draws one study in MLflow. `data`: a folder of prepared arrays to take an example from."""
+    """Draws one study in MLflow. `log_models`: best, all or none. `data`: a folder of prepared
+    arrays to take models' input examples from."""
 
     def __init__(
         self,
         store: Store,
         client: Client,
         study: StudyRow,
-        log_models: LogModels = "best",
+        log_models: str = "best",
         data: Path | None = None,
     ) -> None:
         self._store, self._client, self._study = store, client, study

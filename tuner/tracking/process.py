@@ -11,26 +11,25 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from tuner.errors import TunerError
+from tuner.settings import Settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
 
 PROBLEM = "tuner: "
 
-LogModels = Literal["best", "all", "none"]
-
 
 @dataclass(frozen=True)
 class TrackerSetup:
-    """What a tracker is told. `data`: a folder of prepared arrays, for models' input examples."""
+    """What a tracker is told. `log_models`: best, all or none. `data`: a folder of prepared
+    arrays, for models' input examples."""
 
     store_url: str
     tracking_uri: str
     study_name: str
-    log_models: LogModels = "best"
+    log_models: str = "best"
     data: str | None = None
 
 
@@ -44,12 +43,14 @@ class Delivered:
 
 
 class TrackerProcess:
-    """A running tracker."""
+    """A running tracker. `log`: the file for what it and MLflow have to say; a temporary one by
+    default."""
 
-    def __init__(self, setup: TrackerSetup, log: Path) -> None:
-        self.log = log
+    def __init__(self, setup: TrackerSetup, log: Path | None = None) -> None:
         self._setup = setup
-        with log.open("wb") as output:
+        self._temporary = None if log else tempfile.TemporaryDirectory(prefix="tuner-tracking-")
+        self.log = log or Path(self._temporary.name if self._temporary else "") / "tracking.log"
+        with self.log.open("wb") as output:
             # A session of its own: Ctrl-C at the terminal is the loop's to handle. -P: a file of
             # the user's folder must not pass for a module.
             self.process = subprocess.Popen(
@@ -73,26 +74,30 @@ class TrackerProcess:
     def finish(self, timeout_s: float = 60.0) -> Delivered:
         """Wait until all is delivered, or MLflow will not take it, or the time is over."""
         self._close()
-        problem = None
+        late = None
         try:
             self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            self.kill()
-            problem = f"MLflow took longer than {timeout_s:.0f} s"
-        return self._outcome(problem)
+            self.process.kill()
+            late = f"MLflow took longer than {timeout_s:.0f} s"
+        outcome = self._outcome(late)
+        self.kill()
+        return outcome
 
     def kill(self) -> None:
         """End it at once. What SQL holds can be delivered at any later time."""
         self._close()
         self.process.kill()
         self.process.wait()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def _close(self) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
-    def _outcome(self, problem: str | None) -> Delivered:
+    def _outcome(self, late: str | None) -> Delivered:
         try:
             store = open_store(self._setup.store_url)
             study = load_study(store, self._setup.study_name)
@@ -102,36 +107,33 @@ class TrackerProcess:
             return Delivered(0, 0, str(error))
         if owed == 0 and self.process.returncode == 0:
             return Delivered(sent, 0)
-        return Delivered(sent, owed, last_problem(self.log) or problem)
+        return Delivered(sent, owed, self._complaint() or late or self._last_words())
+
+    def _lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+
+    def _complaint(self) -> str | None:
+        """What the tracker itself last had to say."""
+        said = [line for line in self._lines() if line.startswith(PROBLEM)]
+        return said[-1].removeprefix(PROBLEM) if said else None
+
+    def _last_words(self) -> str:
+        """What it died of, if it did not come to say anything."""
+        return (self._lines() or [f"the tracker ended with {self.process.returncode}"])[-1]
 
 
 def start_tracker(
-    store_url: str,
-    tracking_uri: str,
+    settings: Settings,
     study_name: str,
-    log_models: LogModels = "best",
+    log_models: str = "best",
     data: Path | None = None,
     log: Path | None = None,
 ) -> TrackerProcess:
-    """Start delivering a study to MLflow. `log`: the file for what the tracker and MLflow have to
-    say; a temporary one by default."""
-    if log is None:
-        with tempfile.NamedTemporaryFile(
-            prefix="tuner-tracking-", suffix=".log", delete=False
-        ) as file:
-            log = Path(file.name)
-    setup = TrackerSetup(
-        store_url, tracking_uri, study_name, log_models, str(data.absolute()) if data else None
-    )
+    """Start delivering a study to MLflow. `log_models`: best, all or none. `data`: a folder of
+    prepared arrays, kept until `finish`, for models' input examples."""
+    folder = str(data.absolute()) if data else None
+    setup = TrackerSetup(settings.storage, settings.tracking_uri, study_name, log_models, folder)
     return TrackerProcess(setup, log)
-
-
-def last_problem(log: Path) -> str | None:
-    """What the tracker last complained of, or what it died of."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    ours = [line.removeprefix(PROBLEM) for line in lines if line.startswith(PROBLEM)]
-    said = ours or lines
-    return said[-1] if said else None
 
 
 def run_link(tracking_uri: str, run_id: str | None = None) -> str:

@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.settings import Settings
+from tuner.storage import Store, tracked
 from tuner.storage.studies import StudyRow
 from tuner.tracking.client import Client, artifacts_of, find_runs, open_client, tracking_errors
 from tuner.tracking.content import STUDY_TAG
@@ -18,10 +20,12 @@ class Removed:
     registered: int
 
 
-def remove_study(tracking_uri: str, study: StudyRow) -> Removed:
-    """`remove`, by MLflow's address. Raises TrackingError."""
+def remove_runs(settings: Settings, store: Store, study: StudyRow) -> Removed:
+    """`remove`, where anything of the study was ever delivered. Raises TrackingError."""
+    if tracked.read_delivery(store, study.study_id) is None:
+        return Removed(0, 0, 0)
     with tracking_errors():
-        return remove(open_client(tracking_uri), study)
+        return remove(open_client(settings.tracking_uri), study)
 
 
 def remove(client: Client, study: StudyRow) -> Removed:

@@ -68,7 +68,10 @@ class ResidentFeed:
     def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         order_tensor = tf.constant(order, tf.int32)
         alike = self._rows // self._batch_size if self._xla else stop
-        sums = self._loop(order_tensor, tf.constant(start), tf.constant(min(stop, alike))).numpy()
+        sums = np.zeros(len(self._program.objective.names), np.float32)
+        if start < alike:  # XLA cannot slice a batch out of fewer rows
+            upto = tf.constant(min(stop, alike))
+            sums = self._loop(order_tensor, tf.constant(start), upto).numpy()
         if stop > alike and np.isfinite(sums).all():
             sums = sums + self._last(order_tensor[alike * self._batch_size :]).numpy()
         return np.asarray(sums)
@@ -116,20 +119,23 @@ class ResidentFeed:
 
 class StreamingFeed:
     """For data that should not sit in memory: batches are read from the mapped files by tf.data,
-    two ahead, and each goes through one compiled step."""
+    two ahead, and each goes through one compiled step; a short last one through a plain graph, as
+    compiling it for its single step would not pay."""
 
     def __init__(self, program: Program, dataset: Dataset, batch_size: int, xla: bool) -> None:
         self._program = program
         self._dataset = dataset
         self._batch_size = batch_size
         self._step = tf.function(program.step, jit_compile=xla, autograph=False)
+        self._last = tf.function(program.step, autograph=False)
         self._score = tf.function(program.score, jit_compile=xla, autograph=False)
 
     def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         rows = order[start * self._batch_size : stop * self._batch_size]
         sums = np.zeros(len(self._program.objective.names), np.float32)
         for x, y in self._batches(self._dataset.train, rows, self._batch_size):
-            sums = sums + self._step(x, y).numpy()
+            step = self._step if len(y) == self._batch_size else self._last
+            sums = sums + step(x, y).numpy()
             if not np.isfinite(sums[0]):
                 break
         return sums

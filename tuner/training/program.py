@@ -1,7 +1,7 @@
 """One network structure with its optimizer: what a step and a validation chunk compute.
 
-Everything here is traced into compiled functions by a feed (`resident.py`, `streaming.py`), which
-says where batches come from. A trial's scalars and weights live in variables, so trials of one
+Everything here is traced into compiled functions by a feed (feeds.py), which says where batches
+come from. A trial's scalars and weights live in variables, so trials of one
 structure share the compilation.
 """
 
@@ -31,6 +31,7 @@ class Program:
         self.model = build_network(network, params, *self._shape, self._regularisation)
         self.optimizer = build_optimizer(params)
         self.optimizer.build(self.model.trainable_variables)
+        self.called: set[str] = set()  # the kinds of work whose functions are compiled
         self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
         self._scale = tf.constant(dataset.scaling.scale, tf.float32)
         self._offset = tf.constant(dataset.scaling.offset, tf.float32)

@@ -3,13 +3,13 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tuner.data import Dataset
-from tuner.networks import structure
+from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.training.events import End, Ended, Goal, Interval, Plan
 from tuner.training.feeds import Feed, ResidentData, ResidentFeed, StreamingFeed
@@ -77,11 +77,16 @@ def worth_compiling(plan: Plan, dataset: Dataset) -> bool:
     plan always runs the same way."""
     rows = len(dataset.train.y)
     steps = plan.params["epochs"] * math.ceil(rows / plan.params["batch_size"])
-    width = plan.params.get("width", 128)
-    widest = max(width) if isinstance(width, list) else width
-    weights = widest * (int(np.prod(dataset.input_shape)) + widest * plan.params.get("depth", 2))
-    arithmetic_s = 6 * weights * rows * plan.params["epochs"] / _FLOPS_PER_S
+    arithmetic_s = 6 * _weights(plan, dataset) * rows * plan.params["epochs"] / _FLOPS_PER_S
     return (steps * _SAVED_PER_STEP_S + arithmetic_s / 2) * _SHARE_RUN > _COMPILE_S
+
+
+def _weights(plan: Plan, dataset: Dataset) -> int:
+    """Roughly how many weights the network has; a user's own is taken for a middling one."""
+    params = plan.params if plan.network in NETWORKS else {"width": 128, "depth": 2}
+    width, depth = params["width"], params["depth"]
+    widest = max(width, default=0) if isinstance(width, list) else width
+    return int(widest * (np.prod(dataset.input_shape) + widest * depth))
 
 
 class _Run:
@@ -137,15 +142,19 @@ class _Run:
             yield Interval(step, epoch, whole, metrics, sum(self._seconds.values()))
 
     def _train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
+        return self._timed("train", lambda: self._feed.train(order, start, stop))
+
+    def _timed(self, kind: str, work: Callable[[], np.ndarray]) -> np.ndarray:
+        """Do it, and book its seconds: a program's first call also traces and compiles."""
         clock = time.perf_counter()
-        sums = self._feed.train(order, start, stop)
-        self._seconds["train"] += time.perf_counter() - clock
+        sums = work()
+        booked = kind if kind in self._program.called else "first_call"
+        self._seconds[booked] += time.perf_counter() - clock
+        self._program.called.add(kind)
         return sums
 
     def _metrics(self, sums: np.ndarray, rows: int) -> dict[str, float]:
-        clock = time.perf_counter()
-        validation_sums = self._feed.evaluate()
-        self._seconds["evaluate"] += time.perf_counter() - clock
+        validation_sums = self._timed("evaluate", self._feed.evaluate)
         names, dataset = self._program.objective.names, self._trainer.dataset
         scale = 1.0 / float(dataset.target_scaling.scale)
         validation_rows = len(dataset.validation.y)

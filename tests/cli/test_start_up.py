@@ -1,0 +1,71 @@
+"""What a fresh interpreter imports, and the help of every command."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"tensorflow", "keras", "mlflow", "optuna", "pandas", "sklearn"}
+
+
+def imported_by(words: list[str], cwd: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after running a command."""
+    code = (
+        "import sys\n"
+        f"sys.argv = {['tuner', *words]!r}\n"
+        "from tuner.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.rpartition("MODULES")[2].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["study", "list"], ["optimize", "--help"]])
+def test_light_commands_import_nothing_heavy(words, tmp_path, tuner):
+    tuner("study", "create", "--data", "digits")
+    assert imported_by(words, str(tmp_path)) & HEAVY == set()
+
+
+COMMANDS = [
+    ["study", "create"],
+    ["study", "list"],
+    ["study", "show"],
+    ["study", "best"],
+    ["study", "export"],
+    ["study", "delete"],
+    ["optimize"],
+    ["trial", "list"],
+    ["trial", "show"],
+    ["trial", "add"],
+    ["space", "list"],
+    ["space", "show"],
+    ["space", "schema"],
+    ["data", "describe"],
+    ["ui"],
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_has_an_example_of_the_command_itself(words, tuner):
+    done = tuner(*words, "--help")
+    assert done.code == 0
+    assert f"Example: tuner {' '.join(words)}" in " ".join(done.out.split())
+
+
+def test_every_command_is_listed_above():
+    from tuner.cli.commands import app
+
+    groups = {group.name: group.typer_instance for group in app.registered_groups}
+    found = [[command.name] for command in app.registered_commands]
+    for name, group in groups.items():
+        found += [[name, command.name] for command in group.registered_commands]
+    assert sorted(found) == sorted(COMMANDS)
+
+
+def test_version(tuner):
+    from importlib.metadata import version
+
+    assert tuner("--version").out.strip() == f"tuner {version('tuner')}"

@@ -1,0 +1,190 @@
+"""A user's own network: refused where it does not fit, trained as Keras would where it does."""
+
+import os
+import traceback
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+from tensorflow_helpers import make_dataset, make_plan, outcome, own_network, train, weights
+
+from tuner.errors import NetworkError
+from tuner.networks.custom import CustomNetwork
+from tuner.training.trial import Trainer, epoch_order
+
+pytestmark = pytest.mark.tensorflow
+
+PENALISED = """
+    import keras
+
+    def build(params, input_shape, outputs):
+        return keras.Sequential([
+            keras.Input(input_shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(
+                params["units"],
+                activation="tanh",
+                kernel_regularizer=keras.regularizers.L2(0.01),
+                activity_regularizer=keras.regularizers.L2(0.003),
+            ),
+            keras.layers.BatchNormalization(),
+            keras.layers.Dense(outputs, activation="softmax"),
+        ])
+"""
+DROPPING = """
+    import keras
+
+    class Net(keras.Model):
+        def __init__(self, rate, outputs):
+            super().__init__()
+            self.hidden = keras.layers.Dense(8, activation="relu")
+            self.dropout = keras.layers.Dropout(rate)
+            self.head = keras.layers.Dense(outputs, activation="softmax")
+
+        def call(self, inputs, training=False):
+            return self.head(self.dropout(self.hidden(inputs), training=training))
+
+    def build(params, input_shape, outputs):
+        return Net(params["dropout"], outputs)
+"""
+
+
+def network(text: str) -> CustomNetwork:
+    return CustomNetwork("nets.py", "build", dedent(text))
+
+
+def returning(value: str) -> CustomNetwork:
+    return network(f"""
+        import keras
+        from keras import layers
+
+        def build(params, input_shape, outputs):
+            inputs = keras.Input(input_shape)
+            return {value}
+    """)
+
+
+def test_a_network_is_built_from_its_text() -> None:
+    own = network("""
+        import keras
+
+        def build(params, input_shape, outputs):
+            inputs = keras.Input(input_shape)
+            hidden = keras.layers.Dense(params["units"])(inputs)
+            return keras.Model(inputs, keras.layers.Dense(outputs)(hidden))
+    """)
+    model = own.build({"units": 4}, (6,), 3)
+    assert [tuple(w.shape) for w in model.weights] == [(6, 4), (4,), (4, 3), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("None", "must return a keras.Model, got NoneType"),
+        ("layers.Dense(outputs)", "must return a keras.Model, got Dense"),
+        ("keras.Model(inputs, layers.Dense(7)(inputs))", r"shape \(None, 3\), got \(None, 7\)"),
+        ("keras.Sequential([layers.Dense(2)])", r"shape \(None, 3\), got \(None, 2\)"),
+        (
+            "keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(1)(inputs)])",
+            r"shape \(None, 3\), got \(None, 3\), \(None, 1\)",
+        ),
+        (
+            "keras.Model(inputs, layers.Reshape((2, 3))(inputs))",
+            r"shape \(None, 3\), got \(None, 2, 3\)",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(value: str, message: str) -> None:
+    with pytest.raises(NetworkError, match=f"nets.py:build .*{message}"):
+        returning(value).build({}, (6,), 3)
+
+
+def test_a_missing_function_is_refused() -> None:
+    for text in ("def make(): ...", "build = 3"):
+        with pytest.raises(NetworkError, match=r"nets\.py: no function 'build'"):
+            network(text).load()
+
+
+def test_a_model_for_other_inputs_fails_before_training() -> None:
+    model = "keras.Sequential([keras.Input((5,)), layers.Dense(outputs)])"
+    with pytest.raises(ValueError, match="expected shape"):
+        returning(model).build({}, (6,), 3)
+
+
+def test_errors_of_the_file_keep_its_name_and_line() -> None:
+    own = network("""
+        def build(params, input_shape, outputs):
+            return params["unitz"]
+    """)
+    with pytest.raises(KeyError, match="unitz") as caught:
+        own.build({"units": 4}, (6,), 3)
+    last = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (last.filename, last.lineno, last.name) == ("nets.py", 3, "build")
+    with pytest.raises(SyntaxError) as wrong:
+        network("def build(:").load()
+    assert wrong.value.filename == "nets.py"
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
+def test_penalties_train_as_in_keras(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda plan, dataset: compiled)
+    dataset, own = make_dataset(), network(PENALISED)
+    plan = own_network(make_plan(units=6, momentum=0.8))
+    trainer = Trainer(dataset, network=own)
+    program, _, _ = trainer.prepare(plan)
+    program.start(plan.params, plan.seed)
+    model = own.build(plan.params, dataset.input_shape, dataset.outputs)
+    model.set_weights(program.weights())
+    intervals, _ = train(trainer, plan)
+
+    history = keras_history(model, dataset, plan)
+    for ours, theirs in zip(weights(trainer), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+    assert intervals[0].metrics == pytest.approx(history, rel=2e-5)
+
+
+def keras_history(model: Any, dataset: Any, plan: Any) -> dict[str, float]:
+    params = plan.params
+    model.compile(
+        keras.optimizers.SGD(params["learning_rate"], momentum=params["momentum"]),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    order = epoch_order(plan.seed, 1, len(dataset.train))
+    fitted = model.fit(
+        dataset.scaling.apply(dataset.train.x)[order],
+        dataset.train.y[order],
+        batch_size=params["batch_size"],
+        shuffle=False,
+        validation_data=(dataset.scaling.apply(dataset.validation.x), dataset.validation.y),
+        validation_batch_size=len(dataset.validation),
+        verbose=0,
+    )
+    return {name: value for name, (value,) in fitted.history.items()}
+
+
+def test_random_layers_of_a_users_network_are_repeatable() -> None:
+    dataset, own = make_dataset(), network(DROPPING)
+    plan = own_network(make_plan(seed=2**63, dropout=0.4, epochs=2, optimizer="adam"))
+    trainer = Trainer(dataset, network=own)
+    first = outcome(trainer, plan)
+    other = outcome(
+        trainer, own_network(make_plan(seed=4, dropout=0.4, epochs=2, optimizer="adam"))
+    )
+    assert other[1] != first[1]
+    assert outcome(trainer, plan) == first
+    assert outcome(Trainer(dataset, network=own), plan) == first
+    without = own_network(make_plan(seed=2**63, dropout=0.0, epochs=2, optimizer="adam"))
+    assert outcome(trainer, without)[0] != first[0]
+
+
+def test_a_users_network_may_call_its_parameters_as_it_likes() -> None:
+    text = PENALISED.replace('params["units"]', 'len(params["width"])')
+    plan = own_network(make_plan(width="narrow", depth="deep"))
+    _, ended = train(Trainer(make_dataset(), network=network(text)), plan)
+    assert ended.parameter_count == 6 * 6 + 6 + 2 * 6 + 6 * 3 + 3

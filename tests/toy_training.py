@@ -1,0 +1,110 @@
+"""A training entry point without TensorFlow: a trial's parameters say what becomes of it.
+
+`x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
+`act` says: nothing (learn), stays at x from the first epoch on (flat), raises, crashes, hangs, or
+its loss becomes nan; or its network cannot be saved (unsaved), or the worker dies of it (unsafe).
+It crashes only the first `crashes` times that its trial is begun under one loop. An epoch takes
+`pace` seconds.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.data import Dataset, open_dataset
+from tuner.execution import EntryPoint
+from tuner.training.events import Ended, Failed, Interval, Plan, WorkerSetup
+
+NETWORK = "toy.py:build"
+PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
+TOY = EntryPoint("toy_training:open_session", preload=("numpy", "tuner.data"))
+BROKEN = EntryPoint("toy_training:open_broken")
+STILLBORN = EntryPoint("toy_training:open_stillborn")
+
+
+class ToySession:
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._folder = setup.data
+        self._dataset: Dataset = open_dataset(setup.data)
+        self._plan: Plan | None = None
+
+    def run(self, plan: Plan) -> Iterator[Interval | Ended]:
+        self._plan = plan
+        params, goal = PARAMETERS | plan.params, plan.goal
+        best, best_epoch = None, 0
+        for epoch in range(1, params["epochs"] + 1):
+            time.sleep(params["pace"])
+            if epoch == params["at"]:
+                self._act(params["act"], plan.seed, params["crashes"])
+            value = score_at(params, plan.seed, epoch)
+            yield Interval(epoch * plan.intervals, epoch, True, _metrics(value), 0.1 * epoch)
+            if np.isnan(value):
+                yield Ended("diverged", best, best_epoch or None, epoch, 7)
+                return
+            if goal.better(value, best):
+                best, best_epoch = value, epoch
+            if goal.reached(best):
+                yield _ended("target", best, best_epoch, epoch)
+                return
+            if epoch - best_epoch >= params["patience"]:
+                yield _ended("early_stopped", best, best_epoch, epoch)
+                return
+        yield _ended("complete", best, best_epoch, params["epochs"])
+
+    def _act(self, act: str, seed: int, crashes: int) -> None:
+        if act == "raise":
+            raise ValueError("the network of this trial\ncannot be built")
+        if act == "hang":
+            time.sleep(600)
+        if act == "crash":
+            times = self._folder / f"crashes-{seed}"
+            done = len(times.read_text()) if times.exists() else 0
+            if done < crashes:
+                times.write_text("x" * (done + 1))
+                os._exit(9)
+
+    def save(self, path: Path) -> None:
+        assert self._plan is not None
+        if self._plan.params.get("act") == "unsafe":
+            os._exit(9)
+        if self._plan.params.get("act") == "unsaved":
+            raise OSError("No space left on device")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(self._plan.params["x"]))
+
+    def failure(self, error: Exception) -> Failed:
+        return Failed("user_error", f"{type(error).__name__}: {error}", f"Traceback: {error!r}")
+
+
+def score_at(params: dict[str, Any], seed: int, epoch: int) -> float:
+    """The validation accuracy after an epoch; the seed moves it by less than 0.001."""
+    if params["act"] == "nan" and epoch >= params["at"]:
+        return float("nan")
+    if params["act"] == "flat":
+        return float(params["x"])
+    noise = np.random.default_rng([seed, epoch]).uniform(-1e-3, 0)
+    return float(params["x"] * (1 - 0.5**epoch) + noise)
+
+
+def _metrics(value: float) -> dict[str, float]:
+    return {"loss": 1 - value, "val_loss": 1 - value, "val_accuracy": value}
+
+
+def _ended(end: Any, best: float | None, best_epoch: int, epochs: int) -> Ended:
+    return Ended(end, best, best_epoch, epochs, 7, {"train": 0.1 * epochs}, "toy")
+
+
+def open_session(setup: WorkerSetup) -> ToySession:
+    return ToySession(setup)
+
+
+def open_broken(setup: WorkerSetup) -> ToySession:
+    raise RuntimeError("no such device\nin this machine")
+
+
+def open_stillborn(setup: WorkerSetup) -> ToySession:
+    os._exit(7)

@@ -1,0 +1,118 @@
+"""The tracker as a process: it delivers beside the loop, and nothing waits for it."""
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tracking_helpers import Search, make_settings
+
+from tuner.storage import tracked
+from tuner.storage.turn import Turn
+from tuner.tracking import run_link, start_tracker
+from tuner.tracking.client import Client
+
+HOLD_THE_TURN = """
+import sys, time
+from tuner.storage import open_store
+from tuner.storage.turn import Turn
+turn = Turn(open_store(sys.argv[1]), int(sys.argv[2]))
+assert turn.mine()
+print("mine", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_tracker_delivers_all_and_ends(
+    search: Search, tracking_uri: str, runs: Any, tmp_path: Path
+) -> None:
+    finished, running = search.start(), search.start()
+    search.train(finished, epochs=2)
+    search.complete(finished, score=0.9)
+    search.train(running, epochs=1)
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    late = search.start()
+    search.prune(late, score=0.3)
+    delivered = tracker.finish(60)
+    assert (delivered.sent, delivered.owed, delivered.problem) == (2, 0, None)
+    assert not tracker.alive
+    assert set(runs()) == {search.study.name, "trial 0", "trial 1", "trial 2"}
+
+
+def test_a_dead_server_is_told_in_one_line(search: Search, tmp_path: Path) -> None:
+    search.complete(search.start(), 0.5)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"
+        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        assert "secret" not in str(tracker.process.args)
+        delivered = tracker.finish(60)
+    assert (delivered.sent, delivered.owed) == (0, 1)
+    assert delivered.problem is not None
+    assert delivered.problem.startswith("MLflow at http://***@127.0.0.1:")
+    assert "does not answer" in delivered.problem
+    assert "\n" not in delivered.problem
+
+
+def test_finish_does_not_wait_longer_than_it_is_told(search: Search) -> None:
+    search.complete(search.start(), 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        began = time.monotonic()
+        delivered = tracker.finish(0.5)
+        assert time.monotonic() - began < 5
+    assert (delivered.owed, delivered.problem) == (1, "MLflow took longer than 0 s")
+
+
+def test_a_killed_tracker_is_no_trouble(search: Search, tracking_uri: str) -> None:
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    tracker.kill()
+    tracker.kill()
+    assert not tracker.alive
+
+
+def test_a_study_is_delivered_by_one_process_at_a_time(search: Search) -> None:
+    study_id = search.study.study_id
+    arguments = [search.store.url.render_as_string(hide_password=False), str(study_id)]
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_TURN, *arguments], stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"mine\n"
+    turn = Turn(search.store, study_id)
+    assert not turn.mine()
+    assert Turn(search.store, study_id + 1).mine()
+    other.kill()  # its turn ends with it
+    other.wait()
+    other.stdout.close()
+    assert turn.mine()
+    turn.give_back()
+
+
+def test_starting_a_tracker_imports_no_mlflow() -> None:
+    code = "import sys, tuner.tracking; print('mlflow' in sys.modules, 'tensorflow' in sys.modules)"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert output.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "run_id", "link"),
+    [
+        ("sqlite:///mlruns/mlflow.db", "ab12", "tuner ui"),
+        ("http://me:secret@host:5000/", None, "http://host:5000"),
+        ("https://host/mlflow", "ab12", "https://host/mlflow/#/runs/ab12"),
+    ],
+)
+def test_run_link(uri: str, run_id: str | None, link: str) -> None:
+    assert run_link(uri, run_id) == link
+
+
+def test_mlflow_forgets_nothing_that_is_owed(search: Search, client: Client) -> None:
+    assert tracked.count_delivered(search.store, search.study.study_id) == (0, 0)
+    search.complete(search.start(), 0.5)
+    search.start()
+    assert tracked.count_delivered(search.store, search.study.study_id) == (0, 1)

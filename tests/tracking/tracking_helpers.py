@@ -1,0 +1,124 @@
+"""A study whose trials are written as a loop writes them, without training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from tuner.settings import Settings
+from tuner.space import parse_space
+from tuner.spec import Choice, DataSpec, StudySpec
+from tuner.storage import Store, places, records
+from tuner.storage.places import Lease, Place
+from tuner.storage.studies import StudyRow
+from tuner.training.events import Ended, Interval
+
+SPACE = """
+network: mlp
+parameters:
+  depth: 2
+  width: {type: int, low: 8, high: 64, repeat: depth}
+  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true}
+  optimizer: {type: categorical, choices: [adam, sgd]}
+  momentum: {type: float, low: 0.0, high: 0.9, when: {optimizer: sgd}}
+  epochs: 15
+"""
+
+
+def make_spec() -> StudySpec:
+    return StudySpec(
+        space=parse_space(SPACE, "space.yaml"),
+        data=DataSpec(source="digits", task="classes"),
+        fingerprint="0123456789abcdef" * 4,
+        train_rows=20_000,
+        task="classes",
+        sampler=Choice(name="random"),
+        metric="val_accuracy",
+        direction="maximize",
+        seed=3,
+    )
+
+
+@dataclass
+class Running:
+    place: Place
+    trial: optuna.Trial
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+
+class Search:
+    """Writes what a loop would write."""
+
+    def __init__(self, store: Store, study: StudyRow) -> None:
+        self.store, self.study = store, study
+        self._optuna = optuna.load_study(
+            study_name=study.name,
+            storage=store.optuna,
+            sampler=optuna.samplers.RandomSampler(seed=1),
+        )
+        self._lease: Lease = places.open_lease(store, study.study_id)
+
+    def start(self) -> Running:
+        """Begin a new trial, or the next attempt of one that was put back."""
+        if not places.place_counts(self.store, self.study.study_id).get("open"):
+            places.add_places(self.store, self.study.study_id, 1)
+        place = places.claim(self.store, self._lease, 10_000)
+        assert place is not None
+        if place.trial_id is None:
+            trial = self._optuna.ask()
+        else:
+            self.store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING)
+            trial = optuna.Trial(self._optuna, place.trial_id)
+        self.study.spec.space.sample(trial)
+        place = places.begin_attempt(self.store, self._lease, place, trial._trial_id, 0)
+        return Running(place, trial)
+
+    def train(self, running: Running, epochs: int, first: int = 1) -> None:
+        """Whole epochs from `first` on; the first of all in two intervals."""
+        if first == 1:
+            self.interval(running, step=1, epoch=1, whole=False)
+        for epoch in range(first, first + epochs):
+            self.interval(running, step=2 * epoch, epoch=epoch, whole=True)
+
+    def interval(self, running: Running, step: int, epoch: int, whole: bool) -> None:
+        value = 1.0 - 1.0 / (step + running.number + 1)
+        metrics = {
+            "loss": 1 - value,
+            "accuracy": value,
+            "val_loss": 1.1 - value,
+            "val_accuracy": value,
+        }
+        interval = Interval(step, epoch, whole, metrics, 0.1 * step)
+        records.record_interval(self.store, running.place, interval)
+
+    def complete(self, running: Running, score: float, model: Path | None = None) -> None:
+        ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
+        path = str(model) if model else None
+        records.record_end(self.store, running.place, "complete", ended=ended, model_path=path)
+        self._optuna.tell(running.trial, score)
+        places.finish(self.store, running.place)
+
+    def prune(self, running: Running, score: float) -> None:
+        records.record_end(self.store, running.place, "pruned", score=score)
+        running.trial.report(score, 1)
+        self._optuna.tell(running.trial, state=TrialState.PRUNED)
+        places.finish(self.store, running.place)
+
+    def fail(self, running: Running, detail: str) -> None:
+        records.record_end(self.store, running.place, "user_error", detail=detail)
+        self._optuna.tell(running.trial, state=TrialState.FAIL)
+        places.free(self.store, running.place)
+
+    def put_back(self, running: Running) -> None:
+        self.store.optuna.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
+        places.put_back(self.store, running.place, "interrupted")
+
+
+def make_settings(search: Search, tracking_uri: str) -> Settings:
+    nowhere = Path("nowhere")
+    url = search.store.url.render_as_string(hide_password=False)
+    return Settings(url, tracking_uri, nowhere, nowhere, nowhere)

@@ -1,0 +1,162 @@
+"""One compiled epoch against Keras' own `fit`, fed the same batches in the same order."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+from tensorflow_helpers import make_dataset, make_plan, on_disk, train, weights
+
+from tuner.data import Dataset
+from tuner.training.events import Plan
+from tuner.training.program import Program
+from tuner.training.trial import Trainer, epoch_order
+
+pytestmark = pytest.mark.tensorflow
+
+# 75 training rows: every batch size here leaves a short last batch, which is trained too.
+CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    "sgd": (
+        "classes",
+        True,
+        {"depth": 2, "width": [7, 5], "activation": "relu", "batch_size": 8},
+    ),
+    "momentum": (
+        "binary",
+        False,
+        {"batch_norm": True, "momentum": 0.9, "learning_rate": 0.05, "batch_size": 16},
+    ),
+    "adam": (
+        "regression",
+        False,
+        {"depth": 2, "optimizer": "adam", "activation": "sigmoid", "learning_rate": 0.02},
+    ),
+    "adam with batch norm": (
+        "classes",
+        False,
+        {"batch_norm": True, "optimizer": "adam", "learning_rate": 0.02, "batch_size": 32},
+    ),
+}
+LOSSES = {
+    "classes": "sparse_categorical_crossentropy",
+    "binary": "binary_crossentropy",
+    "regression": "mean_squared_error",
+}
+HEADS = {"classes": "softmax", "binary": "sigmoid", "regression": None}
+
+
+@dataclass(frozen=True)
+class Expected:
+    weights: list[np.ndarray]
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def data_and_plan(case: str) -> tuple[Dataset, Plan]:
+    task, images, params = CASES[case]
+    return make_dataset(task, images=images), make_plan(seed=3, intervals=3, **params)
+
+
+@cache
+def keras_epoch(case: str) -> Expected:
+    """What Keras makes of the epoch, from the weights that the trial starts with."""
+    dataset, plan = data_and_plan(case)
+    program = Program("mlp", plan.params, dataset)
+    program.start(plan.params, plan.seed)
+    model = keras_network(dataset, plan.params)
+    model.set_weights(program.weights())
+    metrics: list[Any] = ["accuracy"]
+    if dataset.task == "regression":
+        metrics = ["mae", keras.metrics.RootMeanSquaredError(name="rmse")]
+    model.compile(keras_optimizer(plan.params), LOSSES[dataset.task], metrics=metrics)
+    order = epoch_order(plan.seed, 1, len(dataset.train))
+    x, y = scaled(dataset, "train")
+    history = model.fit(
+        x[order],
+        y[order],
+        batch_size=plan.params["batch_size"],
+        shuffle=False,
+        validation_data=scaled(dataset, "validation"),
+        verbose=0,
+    ).history
+    return Expected(model.get_weights(), {name: last for name, (last,) in history.items()})
+
+
+def keras_network(dataset: Dataset, params: dict[str, Any]) -> Any:
+    width, depth, normalised = params["width"], params["depth"], params["batch_norm"]
+    layers = [keras.Input(dataset.input_shape), keras.layers.Flatten()]
+    for units in width if isinstance(width, list) else [width] * depth:
+        layers.append(keras.layers.Dense(units, use_bias=not normalised))
+        layers += [keras.layers.BatchNormalization()] if normalised else []
+        layers.append(keras.layers.Activation(params["activation"]))
+    return keras.Sequential(
+        [*layers, keras.layers.Dense(dataset.outputs, activation=HEADS[dataset.task])]
+    )
+
+
+def keras_optimizer(params: dict[str, Any]) -> Any:
+    if params["optimizer"] == "adam":
+        return keras.optimizers.Adam(params["learning_rate"])
+    return keras.optimizers.SGD(params["learning_rate"], momentum=params["momentum"])
+
+
+def scaled(dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
+    split = dataset.splits[part]
+    y = dataset.target_scaling.apply(split.y) if dataset.task == "regression" else split.y
+    return dataset.scaling.apply(split.x), y
+
+
+def compare(case: str, trainer: Trainer, engine: str) -> None:
+    _, plan = data_and_plan(case)
+    intervals, ended = train(trainer, plan)
+    expected = keras_epoch(case)
+    assert ended.engine == engine
+    for ours, theirs in zip(weights(trainer), expected.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+    unit = 1 / float(trainer.dataset.target_scaling.scale)
+    for name, value in expected.metrics.items():
+        in_units = value * unit if name.endswith(("mae", "rmse")) else value
+        assert intervals[-1].metrics[name] == pytest.approx(in_units, rel=2e-5), name
+    assert set(intervals[-1].metrics) == set(expected.metrics)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_resident_graph(case: str) -> None:
+    compare(case, Trainer(data_and_plan(case)[0]), "graph")
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.usefixtures("xla")
+def test_resident_xla(case: str) -> None:
+    compare(case, Trainer(data_and_plan(case)[0]), "xla")
+
+
+@pytest.mark.parametrize("case", ["sgd", "adam"])
+def test_streamed_graph(case: str, tmp_path: Path) -> None:
+    mapped = on_disk(data_and_plan(case)[0], tmp_path)
+    compare(case, Trainer(mapped, budget_bytes=0), "graph")
+
+
+@pytest.mark.usefixtures("xla")
+def test_streamed_xla(tmp_path: Path) -> None:
+    mapped = on_disk(data_and_plan("momentum")[0], tmp_path)
+    compare("momentum", Trainer(mapped, budget_bytes=0), "xla")
+
+
+def test_regression_metrics_are_in_the_units_of_the_target() -> None:
+    dataset, plan = data_and_plan("adam")
+    trainer = Trainer(dataset)
+    intervals, _ = train(trainer, plan)
+    model = keras_network(dataset, plan.params)
+    model.set_weights(weights(trainer))
+    standardised = model(dataset.scaling.apply(dataset.validation.x)).numpy()[:, 0]
+    errors = dataset.target_scaling.invert(standardised) - dataset.validation.y
+    metrics = intervals[-1].metrics
+    assert metrics["val_mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+    assert metrics["val_rmse"] == pytest.approx(np.sqrt(np.square(errors).mean()), rel=1e-5)

@@ -1,0 +1,117 @@
+"""A worker's session: opened on prepared data, saving what a trial found, telling failures."""
+
+import os
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_helpers import make_dataset, make_plan, on_disk
+
+from tuner.data import Dataset
+from tuner.errors import NetworkError
+from tuner.training.entry import TrainingSession, open_session
+from tuner.training.events import Ended, WorkerSetup
+
+pytestmark = pytest.mark.tensorflow
+
+OWN = dedent("""
+    import keras
+
+    def build(params, input_shape, outputs):
+        return keras.Sequential([keras.layers.Dense(outputs, activation="softmax")])
+""")
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return on_disk(make_dataset(), tmp_path / "data")
+
+
+@pytest.fixture
+def setup(dataset: Dataset, tmp_path: Path) -> WorkerSetup:
+    return WorkerSetup(tmp_path / "data", float("inf"))
+
+
+def test_a_session_trains_and_saves_the_best_network(
+    setup: WorkerSetup, dataset: Dataset, tmp_path: Path
+) -> None:
+    session = open_session(setup)
+    *_, ended = session.run(make_plan(epochs=3, dropout=0.2))
+    assert isinstance(ended, Ended)
+    target = tmp_path / "models" / "trial-3.keras"
+    session.save(target)
+    session.save(target)
+    assert [path.name for path in target.parent.iterdir()] == ["trial-3.keras"]
+    y = dataset.validation.y
+    probabilities = keras.models.load_model(target)(dataset.validation.x).numpy()
+    loss = -np.log(probabilities[np.arange(len(y)), y]).mean()
+    assert loss == pytest.approx(ended.score, rel=1e-5)
+
+
+def test_a_failed_save_leaves_the_former_file_whole(
+    setup: WorkerSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = TrainingSession(setup)
+    list(session.run(make_plan()))
+    target = tmp_path / "best.keras"
+    session.save(target)
+    before = target.read_bytes()
+
+    def full_disk(model: Any, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        session.save(target)
+    assert target.read_bytes() == before
+
+
+def test_nothing_is_saved_before_a_trial(setup: WorkerSetup, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="no trial"):
+        TrainingSession(setup).save(tmp_path / "best.keras")
+
+
+def test_a_users_own_network_in_a_session(
+    setup: WorkerSetup, dataset: Dataset, tmp_path: Path
+) -> None:
+    own = WorkerSetup(setup.data, setup.budget_bytes, ("nets.py", "build", OWN))
+    session = TrainingSession(own)
+    *_, ended = session.run(make_plan(epochs=2))
+    assert isinstance(ended, Ended)
+    session.save(tmp_path / "own.keras")
+    model = keras.models.load_model(tmp_path / "own.keras")
+    rows = model(dataset.validation.x).numpy()[np.arange(33), dataset.validation.y]
+    assert -np.log(rows).mean() == pytest.approx(ended.score, rel=1e-5)
+
+
+def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:
+    small = WorkerSetup(setup.data, budget_bytes=dataset.nbytes - 1)
+    plan = make_plan(epochs=2)
+    scores = [list(TrainingSession(given).run(plan))[-1].score for given in (setup, small)]  # type: ignore[union-attr]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "own", "kind"),
+    [
+        (ValueError("bad\nnews"), False, "error"),
+        (ValueError("bad\nnews"), True, "user_error"),
+        (NetworkError("bad\nnews"), False, "user_error"),
+        (MemoryError("bad\nnews"), True, "out_of_memory"),
+        (tf.errors.ResourceExhaustedError(None, None, "bad\nnews"), False, "out_of_memory"),
+    ],
+)
+def test_failures(setup: WorkerSetup, error: Exception, own: bool, kind: str) -> None:
+    code = ("nets.py", "build", OWN) if own else None
+    session = TrainingSession(WorkerSetup(setup.data, setup.budget_bytes, code))
+    failed = session.failure(error)
+    assert (failed.kind, failed.message) == (kind, f"{type(error).__name__}: bad")
+    assert failed.detail.endswith("news")

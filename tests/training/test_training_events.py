@@ -1,0 +1,131 @@
+"""What a trial says while it trains: intervals, and the four ways in which it ends."""
+
+import math
+import os
+from dataclasses import replace
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import numpy as np
+from tensorflow_helpers import make_dataset, make_plan, outcome, train, weights
+
+from tuner.training.events import Goal, Interval
+from tuner.training.trial import Trainer, worth_compiling
+
+pytestmark = pytest.mark.tensorflow
+
+
+def test_the_first_epoch_reports_k_times_and_later_ones_once() -> None:
+    intervals, ended = train(Trainer(make_dataset()), make_plan(intervals=3, epochs=3))
+    assert [i.step for i in intervals] == [1, 2, 3, 6, 9]
+    assert [i.epoch for i in intervals] == [1, 1, 1, 2, 3]
+    assert [i.whole for i in intervals] == [False, False, True, True, True]
+    assert (ended.end, ended.epochs) == ("complete", 3)
+    names = {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert all(set(i.metrics) == names for i in intervals)
+    seconds = [i.seconds for i in intervals]
+    assert seconds == sorted(seconds)
+    assert min(ended.seconds.values()) > 0
+    assert set(ended.seconds) == {"prepare", "first_call", "train", "evaluate"}
+
+
+def test_reporting_more_often_changes_no_weight() -> None:
+    trainer = Trainer(make_dataset())
+    once, five = (outcome(trainer, make_plan(intervals=k, epochs=2)) for k in (1, 5))
+    assert once[1] == five[1]
+    assert once[0][-1]["val_loss"] == five[0][-1]["val_loss"]
+
+
+def test_an_epoch_of_fewer_steps_than_intervals_reports_at_each_step() -> None:
+    trainer = Trainer(make_dataset(rows=20))
+    intervals, _ = train(trainer, make_plan(intervals=5, epochs=2, batch_size=10))
+    assert [(i.step, i.epoch) for i in intervals] == [(1, 1), (5, 1), (10, 2)]
+
+
+@pytest.mark.parametrize("compiler", ["graph", "xla"])
+def test_fewer_rows_than_a_batch(compiler: str, request: pytest.FixtureRequest) -> None:
+    if compiler == "xla":
+        request.getfixturevalue("xla")
+    trainer = Trainer(make_dataset(rows=20))
+    intervals, ended = train(trainer, make_plan(intervals=3, epochs=2, batch_size=64))
+    assert [i.step for i in intervals] == [3, 6]
+    assert (ended.end, ended.engine) == ("complete", compiler)
+    assert intervals[1].metrics["loss"] < intervals[0].metrics["loss"]
+
+
+def test_closing_the_events_stops_training() -> None:
+    trainer = Trainer(make_dataset())
+    plan = make_plan(intervals=3, epochs=50, patience=50)
+    events = trainer.run(plan)
+    first = next(events)
+    at_stop = [w.tobytes() for w in weights(trainer)]
+    events.close()  # type: ignore[attr-defined]
+    assert isinstance(first, Interval)
+    assert (first.step, first.whole) == (1, False)
+    assert [w.tobytes() for w in weights(trainer)] == at_stop
+    short = make_plan(seed=9, epochs=2)
+    assert outcome(trainer, short) == outcome(Trainer(make_dataset()), short)
+
+
+@pytest.mark.parametrize("metric", ["val_loss", "val_accuracy"])
+def test_early_stopping_restores_the_best_epoch(metric: str) -> None:
+    goal = Goal(metric, "minimize" if metric == "val_loss" else "maximize")
+    trainer = Trainer(make_dataset())
+    plan = make_plan(goal=goal, width=64, learning_rate=1.0, epochs=200, patience=3)
+    intervals, ended = train(trainer, plan)
+    curve = [i.metrics[metric] for i in intervals]
+    best = min(curve) if goal.direction == "minimize" else max(curve)
+    assert ended.end == "early_stopped"
+    assert ended.score == best
+    assert ended.best_epoch == curve.index(best) + 1
+    assert ended.epochs == len(curve) == ended.best_epoch + 3
+    program, feed, _ = trainer.prepare(plan)
+    again = dict(zip(program.objective.names, feed.evaluate() / 33, strict=True))
+    assert again[metric.removeprefix("val_")] == pytest.approx(best, rel=1e-6)
+
+
+def test_a_reached_target_ends_the_trial() -> None:
+    free = make_plan(epochs=20, patience=20)
+    curve = [i.metrics["val_loss"] for i in train(Trainer(make_dataset()), free)[0]]
+    goal = replace(free.goal, target=curve[4])
+    intervals, ended = train(Trainer(make_dataset()), replace(free, goal=goal))
+    assert ended.end == "target"
+    assert ended.score is not None
+    assert ended.score <= curve[4]
+    assert (
+        ended.epochs == len(intervals) == next(n for n, v in enumerate(curve, 1) if v <= curve[4])
+    )
+
+
+@pytest.mark.parametrize("compiler", ["graph", "xla"])
+def test_divergence_ends_within_its_interval(compiler: str, request: pytest.FixtureRequest) -> None:
+    if compiler == "xla":
+        request.getfixturevalue("xla")
+    trainer = Trainer(make_dataset("regression"))
+    plan = make_plan(activation="relu", learning_rate=1e6, batch_size=4, epochs=10, intervals=2)
+    intervals, ended = train(trainer, plan)
+    assert (ended.end, ended.epochs, ended.score) == ("diverged", 1, None)
+    assert [i.step for i in intervals] == [1]
+    assert not math.isfinite(intervals[0].metrics["loss"])
+
+
+def test_divergence_after_a_good_epoch_restores_it() -> None:
+    trainer = Trainer(make_dataset("regression"))
+    # Without hidden layers the error grows by a constant factor a step, so it takes a few epochs.
+    plan = make_plan(depth=0, learning_rate=1.5, epochs=100, patience=100)
+    intervals, ended = train(trainer, plan)
+    assert ended.end == "diverged"
+    assert 1 < ended.epochs < 100
+    assert ended.best_epoch == 1
+    assert ended.score == intervals[0].metrics["val_loss"]
+    assert all(np.isfinite(w).all() for w in weights(trainer))
+
+
+def test_compiling_is_worth_it_for_long_trials_only() -> None:
+    small, large = make_dataset(), make_dataset(rows=4000)
+    assert not worth_compiling(make_plan(), small)
+    assert worth_compiling(make_plan(epochs=100, batch_size=1), large)
+    assert worth_compiling(make_plan(epochs=100, width=[4096], depth=1), large)
+    assert not worth_compiling(make_plan(depth=0, width=[], dropout=[]), small)
