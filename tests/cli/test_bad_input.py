@@ -59,8 +59,10 @@ def test_an_unreachable_database_hides_its_password(tuner):
 def test_an_unknown_study_lists_those_there_are(tuner):
     tuner(*CREATE)
     for words in (["study", "show"], ["study", "delete"], ["optimize", "--trials", "1"]):
-        done = tuner(words[0], *words[1:2], "nope", *words[2:]) if words[0] == "study" else tuner(
-            "optimize", "nope", "--trials", "1"
+        done = (
+            tuner(words[0], *words[1:2], "nope", *words[2:])
+            if words[0] == "study"
+            else tuner("optimize", "nope", "--trials", "1")
         )
         assert done.code == 2
         assert "mlp-digits" in done.err

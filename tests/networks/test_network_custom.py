@@ -130,9 +130,9 @@ def test_errors_of_the_file_keep_its_name_and_line() -> None:
     assert wrong.value.filename == "nets.py"
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
-def test_penalties_train_as_in_keras(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda plan, dataset: compiled)
+def test_penalties_train_as_in_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With XLA, whose short last batch takes the plain graph: so both are compared.
+    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda plan, dataset: True)
     dataset, own = make_dataset(), network(PENALISED)
     plan = own_network(make_plan(units=6, momentum=0.8))
     trainer = Trainer(dataset, network=own)
@@ -140,9 +140,8 @@ def test_penalties_train_as_in_keras(compiled: bool, monkeypatch: pytest.MonkeyP
     program.start(plan.params, plan.seed)
     model = own.build(plan.params, dataset.input_shape, dataset.outputs)
     model.set_weights(program.weights())
-    intervals, _ = train(trainer, plan)
-
     history = keras_history(model, dataset, plan)
+    intervals, _ = train(trainer, plan)
     for ours, theirs in zip(weights(trainer), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
     assert intervals[0].metrics == pytest.approx(history, rel=2e-5)
@@ -154,6 +153,7 @@ def keras_history(model: Any, dataset: Any, plan: Any) -> dict[str, float]:
         keras.optimizers.SGD(params["learning_rate"], momentum=params["momentum"]),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
+        run_eagerly=True,
     )
     order = epoch_order(plan.seed, 1, len(dataset.train))
     fitted = model.fit(

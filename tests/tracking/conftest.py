@@ -1,5 +1,6 @@
 """An MLflow, and a study in a database of its own."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def client(tracking_uri: str) -> Client:
 
 
 @pytest.fixture
-def search(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Search]:
+def search(
+    tmp_path: Path, request: pytest.FixtureRequest, prepared_sqlite: Path
+) -> Iterator[Search]:
+    shutil.copy(prepared_sqlite, tmp_path / "tuner.db")
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     yield Search(store, create_study(store, request.node.name, make_spec()))
     store.close()

@@ -9,7 +9,7 @@ import pytest
 from tracking_helpers import Search, make_spec
 
 from tuner.errors import TrackingError
-from tuner.storage import records, tracked
+from tuner.storage import Store, records, tracked
 from tuner.storage.studies import create_study
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
@@ -270,6 +270,33 @@ def test_studies_share_an_experiment(search: Search, client: Client, tmp_path: P
     studies = sorted(run.data.tags["study"] for run in found if "study" in run.data.tags)
     assert studies == names
     assert len(found) == 4
+
+
+def test_every_storage_can_be_drawn(
+    store: Store, client: Client, request: pytest.FixtureRequest
+) -> None:
+    search = Search(store, create_study(store, request.node.name, make_spec()))
+    done, put_back, running = search.start(), search.start(), search.start()
+    search.train(done, epochs=2)
+    search.complete(done, score=0.7)
+    search.put_back(put_back)
+    search.train(running, epochs=1)
+    assert Mirror(store, client, search.study).deliver() == 1
+    assert tracked.count_delivered(store, search.study.study_id) == (1, 0)
+    again = search.start()
+    search.prune(again, score=0.2)
+    search.complete(running, score=0.8)
+    assert Mirror(store, client, search.study).deliver(last=True) == 2
+    experiment = client.get_experiment_by_name(search.study.name)
+    shown = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert shown["trial 1"].data.tags["attempt"] == "2"
+    assert history(client, shown["trial 2"], "loss") == in_sql(
+        search, running.trial._trial_id, 1, "loss"
+    )
+    assert [value for _, value, _ in history(client, shown[search.study.name], "best_score")] == [
+        0.7,
+        0.8,
+    ]
 
 
 def test_a_dead_server_is_one_line(search: Search) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from test_models import keras_file, models
-from tracking_helpers import Search, make_settings, make_spec
+from tracking_helpers import Search, make_spec
 
 from tuner.storage.studies import create_study, delete_study
-from tuner.tracking import remove_runs
+from tuner.tracking import remove_study
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
 
@@ -29,7 +29,7 @@ def test_a_removed_study_leaves_nothing(
     (logged,) = models(client, runs()["trial 0"])
     files = Path(logged.artifact_location)
     assert (files / "MLmodel").exists()
-    removed = remove_runs(make_settings(search, tracking_uri), search.store, search.study)
+    removed = remove_study(tracking_uri, search.study, search.store)
     assert (removed.runs, removed.models, removed.registered) == (2, 1, 0)
     assert client.get_experiment_by_name(search.study.name) is None
     assert not files.exists()
@@ -39,7 +39,7 @@ def test_a_new_study_of_the_name_shows_nothing_of_the_old(
     search: Search, client: Client, tracking_uri: str, runs: Runs, tmp_path: Path
 ) -> None:
     deliver(search, client, tmp_path)
-    remove_runs(make_settings(search, tracking_uri), search.store, search.study)
+    remove_study(tracking_uri, search.study, search.store)
     delete_study(search.store, search.study)
     again = Search(search.store, create_study(search.store, search.study.name, make_spec()))
     again.start()
@@ -57,7 +57,7 @@ def test_others_runs_of_a_shared_experiment_stay(
         search.store, create_study(search.store, f"{name}-2", make_spec(), experiment=name)
     )
     deliver(other, client, tmp_path)
-    remove_runs(make_settings(search, tracking_uri), search.store, search.study)
+    remove_study(tracking_uri, search.study, search.store)
     experiment = client.get_experiment_by_name(name)
     assert experiment.lifecycle_stage == "active"
     left = client.search_runs([experiment.experiment_id])
@@ -76,11 +76,10 @@ def test_a_registered_model_stays(
     (logged,) = models(client, runs()["trial 0"])
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.register_model(f"models:/{logged.model_id}", "kept")
-    removed = remove_runs(make_settings(search, tracking_uri), search.store, search.study)
+    removed = remove_study(tracking_uri, search.study, search.store)
     assert (removed.runs, removed.models, removed.registered) == (2, 0, 1)
     assert (Path(logged.artifact_location) / "MLmodel").exists()
 
 
 def test_a_study_without_runs_asks_no_mlflow(search: Search) -> None:
-    settings = make_settings(search, "http://127.0.0.1:9")
-    assert remove_runs(settings, search.store, search.study).runs == 0
+    assert remove_study("http://127.0.0.1:9", search.study, search.store).runs == 0

@@ -87,10 +87,10 @@ def test_early_stopping_restores_the_best_epoch(metric: str) -> None:
 
 
 def test_a_reached_target_ends_the_trial() -> None:
-    free = make_plan(epochs=20, patience=20)
-    curve = [i.metrics["val_loss"] for i in train(Trainer(make_dataset()), free)[0]]
+    trainer, free = Trainer(make_dataset()), make_plan(epochs=20, patience=20)
+    curve = [i.metrics["val_loss"] for i in train(trainer, free)[0]]
     goal = replace(free.goal, target=curve[4])
-    intervals, ended = train(Trainer(make_dataset()), replace(free, goal=goal))
+    intervals, ended = train(trainer, replace(free, goal=goal))
     assert ended.end == "target"
     assert ended.score is not None
     assert ended.score <= curve[4]

@@ -41,7 +41,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str | Non
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(shown(value) for value in row.values()))
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
     console().print(table)
 
 
@@ -82,6 +82,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _cell(name: str, value: Any) -> str:
+    return f"{value:.1f}" if name == "seconds" and value is not None else shown(value)
+
+
 def shown(value: Any) -> str:
     """A value as a table shows it."""
     if value is None:
@@ -93,9 +97,12 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M")
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}={short(v)}" for k, v in value.items())
+        if any(isinstance(inner, Mapping) for inner in value.values()):
+            return "; ".join(f"{name}: {shown(inner)}" for name, inner in value.items())
+        return ", ".join(f"{name}={short(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
-        return " ".join(short(v) for v in value)
+        sentences = any(isinstance(inner, str) and " " in inner for inner in value)
+        return ("; " if sentences else " ").join(short(inner) for inner in value)
     return str(value)
 
 

@@ -44,7 +44,7 @@ def print_outcome(
     _next_steps(study, outcome, best is not None)
     _say_delivery(settings, delivered)
     if outcome.reason == "errors":
-        complain(f"{outcome.failure}; see: tuner trial list {study.name}")
+        complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
     return _EXITS.get(outcome.reason or "", 0)
 
 

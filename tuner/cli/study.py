@@ -231,6 +231,6 @@ def delete(
     if not keep_runs:
         from tuner.tracking.removal import remove_study
 
-        remove_study(settings_of(context).tracking_uri, row)
+        remove_study(settings_of(context).tracking_uri, row, store)
     remove(settings_of(context), store, row)
     say(f"deleted study {row.name}")

@@ -5,7 +5,9 @@ FOR UPDATE, so two loops would claim one place. Readers have an engine of their 
 transactions never wait for a writer.
 """
 
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,7 +73,7 @@ def harden(engine: sa.Engine, writes: bool) -> None:
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         # None: the driver must not begin transactions of its own; SQLAlchemy's begin event does.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         # NORMAL is safe against a killed process; only a power cut may cost the last commits.
         connection.execute("PRAGMA synchronous=NORMAL")
 
@@ -80,6 +82,22 @@ def harden(engine: sa.Engine, writes: bool) -> None:
 
     sa.event.listen(engine, "connect", on_connect)
     sa.event.listen(engine, "begin", on_begin)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that switch a new database at once hold each other up until their busy
+    timeouts: so each gives way at once, and tries again."""
+    deadline = time.monotonic() + _BUSY_S
+    connection.execute("PRAGMA busy_timeout=0")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
 def open_engine(url: URL, writes: bool) -> sa.Engine:

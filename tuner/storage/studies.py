@@ -142,7 +142,7 @@ def _best_scores(connection: sa.Connection) -> dict[int, tuple[float, float]]:
             optuna_trials.c.study_id, sa.func.min(values.c.value), sa.func.max(values.c.value)
         )
         .join(values, values.c.trial_id == optuna_trials.c.trial_id)
-        .where(optuna_trials.c.state == "COMPLETE")
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
         .group_by(optuna_trials.c.study_id)
     )
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}

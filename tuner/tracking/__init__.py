@@ -4,6 +4,6 @@ What is imported here imports MLflow when it is called, and only to take runs aw
 """
 
 from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
-from tuner.tracking.removal import Removed, remove_runs
+from tuner.tracking.removal import Removed, remove_study
 
-__all__ = ["Delivered", "Removed", "TrackerProcess", "remove_runs", "run_link", "start_tracker"]
+__all__ = ["Delivered", "Removed", "TrackerProcess", "remove_study", "run_link", "start_tracker"]

@@ -57,6 +57,8 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(_shown(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()  # as the space file writes it
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -4,7 +4,6 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.settings import Settings
 from tuner.storage import Store, tracked
 from tuner.storage.studies import StudyRow
 from tuner.tracking.client import Client, artifacts_of, find_runs, open_client, tracking_errors
@@ -20,12 +19,13 @@ class Removed:
     registered: int
 
 
-def remove_runs(settings: Settings, store: Store, study: StudyRow) -> Removed:
-    """`remove`, where anything of the study was ever delivered. Raises TrackingError."""
-    if tracked.read_delivery(store, study.study_id) is None:
+def remove_study(tracking_uri: str, study: StudyRow, store: Store | None = None) -> Removed:
+    """`remove`, by MLflow's address. With `store`, MLflow is not asked about a study of which
+    nothing was ever delivered. Raises TrackingError."""
+    if store is not None and tracked.read_delivery(store, study.study_id) is None:
         return Removed(0, 0, 0)
     with tracking_errors():
-        return remove(open_client(settings.tracking_uri), study)
+        return remove(open_client(tracking_uri), study)
 
 
 def remove(client: Client, study: StudyRow) -> Removed:
@@ -55,7 +55,8 @@ def _remove_model(client: Client, model_id: str) -> bool:
     model = client.get_logged_model(model_id)
     if model.tags.get("mlflow.modelVersions"):
         return False
-    get_artifact_repository(model.artifact_location).delete_artifacts()
+    repository = get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
+    repository.delete_artifacts()
     client.delete_logged_model(model_id)
     return True
 

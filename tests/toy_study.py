@@ -24,11 +24,31 @@ from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.storage.trials import TrialRow, list_trials
 
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
-_TESTS = Path(__file__).resolve().parents[1]
 
 
 def any_of(*choices: Any) -> dict[str, Any]:
     return {"type": "categorical", "choices": list(choices)}
+
+
+def toy_spec(
+    parameters: Mapping[str, Any] | None = None,
+    baselines: Iterable[Mapping[str, Any]] = (),
+    **options: Any,
+) -> StudySpec:
+    """A study of 3 epochs a trial that varies x, unless told otherwise."""
+    values = PARAMETERS | {"x": ANY_X, "epochs": 3} | dict(parameters or {})
+    defaults: dict[str, Any] = {
+        "data": DataSpec(source="points.npz", task="classes"),
+        "fingerprint": "0" * 64,
+        "train_rows": 42,
+        "task": "classes",
+        "metric": "val_accuracy",
+        "direction": "maximize",
+        "sampler": Choice(name="random"),
+        "pruner": Choice(name="none"),
+        "code": {NETWORK.partition(":")[0]: CodeFile.of(b"")},
+    }
+    return StudySpec(space=make_space(NETWORK, values, list(baselines)), **defaults | options)
 
 
 class Bench:
@@ -48,20 +68,10 @@ class Bench:
         name: str = "toy",
         **options: Any,
     ) -> StudyRow:
-        """A study of 3 epochs a trial that varies x, unless told otherwise."""
-        values = PARAMETERS | {"x": ANY_X, "epochs": 3} | dict(parameters or {})
-        dataset = load_dataset(self._data(), self.settings)
-        spec = StudySpec(
-            space=make_space(NETWORK, values, list(baselines)),
-            data=self._data(),
-            fingerprint=dataset.fingerprint,
-            train_rows=len(dataset.train.y),
-            task="classes",
-            metric="val_accuracy",
-            direction="maximize",
-            code={NETWORK.partition(":")[0]: CodeFile.of(b"")},
-            **{"sampler": Choice(name="random"), "pruner": Choice(name="none")} | options,
-        )
+        """A toy study on real, small data, with what comes first in its queue."""
+        data = self._data()
+        fingerprint = load_dataset(data, self.settings).fingerprint
+        spec = toy_spec(parameters, baselines, data=data, fingerprint=fingerprint, **options)
         return create_study(self.store, name, spec, first_trials=spec.first_trials())
 
     def _data(self) -> DataSpec:
@@ -91,7 +101,7 @@ class Bench:
         """The same in a process of its own."""
         return subprocess.Popen(
             [sys.executable, __file__, str(self.folder), self.url, str(trials), str(workers)],
-            env=os.environ | {"PYTHONPATH": str(_TESTS)},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,0 +1,78 @@
+"""The tables: made once whoever comes first, equal to what the code declares."""
+
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from at_once import at_once, open_and_close
+
+import pytest
+from tuner.errors import StorageUnavailable
+from tuner.storage import open_store
+from tuner.storage.migrate import HEAD, VERSION_TABLE, current_revision, include_ours
+from tuner.storage.studies import create_study, list_studies
+from tuner.storage.tables import metadata
+from toy_study import toy_spec
+
+
+def test_first_opening_makes_both_schemas(empty_url: str) -> None:
+    store = open_store(empty_url)
+    tables = set(sa.inspect(store.reader).get_table_names())
+    assert set(metadata.tables) | {VERSION_TABLE} <= tables
+    assert {"studies", "trials", "trial_values", "alembic_version"} <= tables
+    assert current_revision(store.reader) == HEAD
+    assert store.optuna.get_current_version() == store.optuna.get_head_version()
+    store.close()
+
+
+def test_opening_again_keeps_everything(empty_url: str) -> None:
+    store = open_store(empty_url)
+    create_study(store, "first", toy_spec())
+    store.close()
+    again = open_store(empty_url)
+    assert [study.name for study in list_studies(again)] == ["first"]
+    again.close()
+
+
+def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
+    assert at_once(open_and_close, empty_url) == ["opened"] * 4
+    store = open_store(empty_url)
+    with store.reading() as connection:
+        for table in (VERSION_TABLE, "alembic_version", "version_info"):
+            count = sa.select(sa.func.count()).select_from(sa.table(table))
+            assert connection.execute(count).scalar() == 1
+    store.close()
+
+
+def test_migrations_make_what_the_tables_declare(storage_url: str) -> None:
+    store = open_store(storage_url)
+    options = {
+        "version_table": VERSION_TABLE,
+        "include_name": lambda name, kind, _parents: include_ours(name, kind),
+        "compare_server_default": True,
+    }
+    with store.reader.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        # Nothing to add, and Optuna's tables not to be dropped either.
+        assert compare_metadata(context, metadata) == []
+    store.close()
+
+
+def test_a_newer_schema_is_refused(storage_url: str) -> None:
+    store = open_store(storage_url)
+    with store.writing() as connection:
+        connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
+    store.close()
+    with pytest.raises(StorageUnavailable, match="9999.*upgrade tuner") as caught:
+        open_store(storage_url)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_programs_database_is_left_alone(empty_url: str) -> None:
+    engine = sa.create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        connection.execute(sa.text("CREATE TABLE experiments (name VARCHAR(32))"))
+    with pytest.raises(StorageUnavailable, match="belongs to another program"):
+        open_store(empty_url)
+    assert set(sa.inspect(engine).get_table_names()) == {"alembic_version", "experiments"}
+    engine.dispose()
