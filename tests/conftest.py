@@ -44,30 +44,24 @@ def _prepare(url: str) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database with all tables."""
+def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database with all tables and nothing in them."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("prepared_sqlite"), tmp_path / "tuner.db")
-        yield f"sqlite:///{tmp_path}/tuner.db"
-    else:
-        yield from _copy(
-            request.getfixturevalue("postgres"), request.getfixturevalue("prepared_postgres")
-        )
+        return f"sqlite:///{tmp_path}/tuner.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    name = request.getfixturevalue("prepared_postgres")
+    postgres.empty(name)
+    return postgres.url(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database without any table."""
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any table."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/empty.db"
-    else:
-        yield from _copy(request.getfixturevalue("postgres"), "template1")
-
-
-def _copy(postgres: Postgres, template: str) -> Iterator[str]:
-    name = postgres.create(template)
-    yield postgres.url(name)
-    postgres.drop(name)
+        return f"sqlite:///{tmp_path}/empty.db"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.url(postgres.create())
 
 
 @pytest.fixture

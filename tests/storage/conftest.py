@@ -2,7 +2,6 @@ from collections.abc import Iterator
 from multiprocessing import forkserver
 
 import pytest
-from at_once import PRELOAD
 from toy_study import toy_spec
 
 from tuner.storage import Store
@@ -18,6 +17,5 @@ def study(store: Store) -> StudyRow:
 def _own_fork_server() -> Iterator[None]:
     """Processes of these tests start with the imports done; later tests want a server of theirs."""
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    forkserver.set_forkserver_preload(PRELOAD)
     yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]

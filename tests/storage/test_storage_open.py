@@ -96,14 +96,12 @@ def test_unescaped_at_in_a_password_shows_none_of_it() -> None:
 
 
 def test_awkward_password_logs_in_and_is_never_shown(postgres: Postgres) -> None:
-    name = postgres.create()
-    store = open_store(postgres.url(name))
+    store = open_store(postgres.url(postgres.create()))
     assert list_studies(store) == []
     assert store.optuna.get_all_studies() == []
     assert PASSWORD not in store.shown
     assert "odd:***@" in store.shown
     store.close()
-    postgres.drop(name)
 
 
 def test_wrong_password_is_refused_without_being_shown(postgres: Postgres) -> None:

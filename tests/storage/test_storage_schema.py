@@ -1,17 +1,17 @@
 """The tables: made once whoever comes first, equal to what the code declares."""
 
+import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from at_once import at_once, open_and_close
+from toy_study import toy_spec
 
-import pytest
 from tuner.errors import StorageUnavailable
 from tuner.storage import open_store
 from tuner.storage.migrate import HEAD, VERSION_TABLE, current_revision, include_ours
 from tuner.storage.studies import create_study, list_studies
 from tuner.storage.tables import metadata
-from toy_study import toy_spec
 
 
 def test_first_opening_makes_both_schemas(empty_url: str) -> None:
@@ -57,13 +57,13 @@ def test_migrations_make_what_the_tables_declare(storage_url: str) -> None:
     store.close()
 
 
-def test_a_newer_schema_is_refused(storage_url: str) -> None:
-    store = open_store(storage_url)
+def test_a_newer_schema_is_refused(empty_url: str) -> None:
+    store = open_store(empty_url)
     with store.writing() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     store.close()
-    with pytest.raises(StorageUnavailable, match="9999.*upgrade tuner") as caught:
-        open_store(storage_url)
+    with pytest.raises(StorageUnavailable, match=r"9999.*upgrade tuner") as caught:
+        open_store(empty_url)
     assert "\n" not in str(caught.value)
 
 

@@ -52,6 +52,12 @@ LOSSES = {
 HEADS = {"classes": "softmax", "binary": "sigmoid", "regression": None}
 
 
+@pytest.fixture(autouse=True)
+def _uneven_validation_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """33 rows in four chunks of 9: the last is partly padding."""
+    monkeypatch.setattr("tuner.training.feeds._CHUNK_ROWS", 10)
+
+
 @dataclass(frozen=True)
 class Expected:
     weights: list[np.ndarray]

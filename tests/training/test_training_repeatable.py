@@ -57,6 +57,19 @@ def test_streamed_training_equals_resident_training(tmp_path: Path) -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
+def test_every_step_draws_masks_of_its_own() -> None:
+    trainer, plan = Trainer(make_dataset()), make_plan(dropout=0.5, learning_rate=1e-30)
+    program, feed, _ = trainer.prepare(plan)
+    rows = np.arange(75, dtype=np.int32)
+
+    def losses() -> list[float]:  # of the same batch, by the same weights
+        program.start(plan.params, plan.seed)
+        return [float(feed.train(rows, 0, 1)[0]) for _ in range(4)]
+
+    assert len(set(losses())) == 4
+    assert losses() == losses()
+
+
 def test_scalars_are_inputs_of_one_program() -> None:
     dataset = make_dataset()
     base = {"depth": 2, "dropout": [0.2, 0.4], "momentum": 0.5, "learning_rate": 0.1}

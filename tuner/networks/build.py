@@ -17,8 +17,9 @@ NETWORKS: dict[str, Builder] = {"mlp": build_mlp}
 
 # Inputs of the compiled program: they may differ between trials that share one compilation.
 SCALARS = {"learning_rate", "momentum", "dropout", "epochs", "patience"}
-# Of those, what a user's own network may read while it builds, and so must not be shared there.
-_OPTIMIZER_SCALARS = {"learning_rate", "momentum", "epochs", "patience"}
+# The same for a user's own network, which is not shown them: what it built in as a constant would
+# stay for the next trial of the same structure. Any other parameter is part of the structure.
+_TRAINING_SCALARS = {"learning_rate", "momentum", "epochs", "patience"}
 
 
 def build_network(
@@ -31,14 +32,18 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
-        return network.build(params, input_shape, outputs)
+        return network.build(_shown(params), input_shape, outputs)
     return NETWORKS[network](params, input_shape, outputs, task, regularisation)
+
+
+def _shown(params: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in _TRAINING_SCALARS}
 
 
 def structure(network: str | CustomNetwork, params: dict[str, Any]) -> str:
     """A key equal for exactly those params that can share one compiled program."""
     if isinstance(network, CustomNetwork):
-        shared = {k: v for k, v in params.items() if k not in _OPTIMIZER_SCALARS}
+        shared = _shown(params)
         name = network.identity
     else:
         shared = {k: v for k, v in params.items() if k not in SCALARS}

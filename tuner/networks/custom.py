@@ -1,4 +1,7 @@
-"""A user's own network: `file.py:build`, a function of (params, input_shape, outputs)."""
+"""A user's own network: `file.py:build`, a function of (params, input_shape, outputs).
+
+`params` are all but those of the training alone: learning_rate, momentum, epochs, patience.
+"""
 
 import hashlib
 from collections.abc import Callable

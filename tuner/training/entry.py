@@ -56,6 +56,8 @@ class TrainingSession:
 
 def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
+    # It warns of retracing, which is what new structures are here.
+    tf.get_logger().setLevel("ERROR")
     if setup.gpu is None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)

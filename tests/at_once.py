@@ -1,0 +1,90 @@
+"""One function in several processes at the same moment."""
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import optuna
+
+from tuner.optimize.trials import TrialBook
+from tuner.storage import open_store, places
+from tuner.storage.studies import load_study
+from tuner.training.events import Ended
+
+_PRELOAD = ["pytest", "psycopg", "sqlalchemy.dialects.sqlite", "tuner.optimize.trials"]
+
+
+def at_once(function: Callable[..., Any], *args: Any, count: int = 4) -> list[Any]:
+    """What `function` returned, or raised, in each of `count` processes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    barrier, results = context.Barrier(count), context.Queue()
+    processes = [
+        context.Process(target=_run, args=(barrier, results, function, args)) for _ in range(count)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def _run(
+    barrier: Barrier, results: "Queue[Any]", function: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
+    barrier.wait(60)
+    try:
+        results.put(function(*args))
+    except Exception as error:
+        results.put(f"{type(error).__name__}: {error}")
+
+
+def open_and_close(url: str) -> str:
+    store = open_store(url)
+    _ = store.optuna
+    store.close()
+    return "opened"
+
+
+def claim_all(url: str, study_id: int, total: int) -> dict[str, Any]:
+    """Make sure of the places, add two more, then claim those up to `total`."""
+    store = open_store(url)
+    places.ensure_places(store, study_id, total)
+    more = places.add_places(store, study_id, 2)
+    lease = places.open_lease(store, study_id)
+    claimed = []
+    while (place := places.claim(store, lease, total)) is not None:
+        claimed.append(place.number)
+    store.close()
+    return {"loop": lease.number, "claimed": claimed, "more": more}
+
+
+def search(url: str, total: int) -> list[tuple[int, int, str]]:
+    """What a loop writes, without training: trials begin, and are put back or completed by
+    chance. (trial, attempt, what became of it), until the study's places are done."""
+    store = open_store(url)
+    row = load_study(store)
+    lease = places.open_lease(store, row.study_id)
+    study = optuna.load_study(study_name=row.name, storage=store.optuna)
+    book = TrialBook(store, study, row.spec, lease)
+    chance = random.Random(lease.number)
+    did: list[tuple[int, int, str]] = []
+    while set(places.place_counts(store, row.study_id)) != {"done"}:
+        if chance.random() < 0.2:
+            book.repair()
+        running = book.begin(0, total)
+        if running is None:
+            time.sleep(0.01)
+        elif chance.random() < 0.4:
+            book.put_back(running, "interrupted")
+            did.append((running.number, running.place.attempt, "put back"))
+        else:
+            book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+            did.append((running.number, running.place.attempt, "complete"))
+    store.close()
+    return did

@@ -1,0 +1,151 @@
+"""Studies in SQL, as `tuner study` sees them."""
+
+from datetime import UTC, datetime, timedelta
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState, create_trial
+from toy_study import toy_spec
+
+from tuner.errors import SpecError, StudyError
+from tuner.storage import Store, open_store, places, records
+from tuner.storage.studies import (
+    StudyRow,
+    create_study,
+    delete_study,
+    free_name,
+    list_studies,
+    load_study,
+)
+from tuner.storage.tables import metadata, studies
+from tuner.training.events import Interval
+
+
+def test_what_is_created_is_loaded(storage_url: str) -> None:
+    spec = toy_spec(seed=7)
+    store = open_store(storage_url)
+    created = create_study(store, "toy", spec, experiment="shared")
+    store.close()
+    again = open_store(storage_url)
+    loaded = load_study(again, "toy")
+    again.close()
+    assert loaded == created
+    assert (loaded.spec, loaded.experiment) == (spec, "shared")
+    assert abs(datetime.now(UTC) - loaded.created_at) < timedelta(minutes=5)
+
+
+def test_experiment_is_named_like_the_study(store: Store) -> None:
+    assert create_study(store, "toy", toy_spec()).experiment == "toy"
+
+
+def test_without_a_name_the_newest(store: Store) -> None:
+    for name in ("b", "a", "c"):
+        create_study(store, name, toy_spec())
+    assert load_study(store).name == "c"
+    delete_study(store, load_study(store, "c"))
+    assert load_study(store).name == "a"
+
+
+def test_first_trials_wait_in_their_order(store: Store) -> None:
+    wanted = [{"x": 0.3}, {"x": 0.1}, {"x": 0.2}]
+    create_study(store, "toy", toy_spec(), first_trials=wanted)
+    trials = store.optuna.get_all_trials(load_study(store).study_id)
+    assert [trial.system_attrs["fixed_params"] for trial in trials] == wanted
+    assert {trial.state for trial in trials} == {TrialState.WAITING}
+
+
+def test_a_name_is_taken_once(store: Store, study: StudyRow) -> None:
+    with pytest.raises(StudyError, match="a study named 'toy' exists already"):
+        create_study(store, "toy", toy_spec(seed=1))
+    assert load_study(store, "toy") == study
+
+
+def test_an_unknown_name_lists_those_there_are(store: Store) -> None:
+    for name in ("one", "two"):
+        create_study(store, name, toy_spec())
+    with pytest.raises(StudyError, match=r"no study named 'three' in .*; there are: two, one"):
+        load_study(store, "three")
+
+
+def test_no_study_at_all_says_how_to_make_one(store: Store) -> None:
+    with pytest.raises(StudyError, match="holds no study; create one with: tuner study create"):
+        load_study(store)
+
+
+def test_optunas_own_study_is_none_of_ours(store: Store) -> None:
+    optuna.create_study(study_name="theirs", storage=store.optuna)
+    assert list_studies(store) == []
+    with pytest.raises(StudyError, match="holds no study"):
+        load_study(store, "theirs")
+    with pytest.raises(StudyError, match="did not finish creating; choose another name"):
+        create_study(store, "theirs", toy_spec())
+    assert free_name(store, "theirs") == "theirs-2"
+
+
+def test_free_names_are_numbered(store: Store) -> None:
+    assert free_name(store, "toy") == "toy"
+    for name in ("toy", "toy-2"):
+        create_study(store, name, toy_spec())
+    assert free_name(store, "toy") == "toy-3"
+
+
+@pytest.mark.parametrize(("metric", "best"), [("val_accuracy", 0.9), ("val_loss", 0.2)])
+def test_the_list_counts_trials_and_knows_the_best(store: Store, metric: str, best: float) -> None:
+    direction = "maximize" if metric == "val_accuracy" else "minimize"
+    create_study(store, "toy", toy_spec(metric=metric, direction=direction))
+    study = optuna.load_study(study_name="toy", storage=store.optuna)
+    for value in (0.5, 0.9, 0.2):
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value))
+    # Neither a pruned trial's value nor what is not finite can be the best.
+    study.add_trial(create_trial(state=TrialState.PRUNED, value=1.0 if best == 0.9 else 0.0))
+    for value in (float("inf"), float("-inf")):
+        study.add_trial(create_trial(state=TrialState.COMPLETE, value=value))
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.enqueue_trial({"x": 0.1})
+    create_study(store, "empty", toy_spec())
+
+    empty, toy = list_studies(store)
+    assert (empty.name, empty.states, empty.best, empty.finished) == ("empty", {}, None, 0)
+    assert toy.states == {"COMPLETE": 5, "PRUNED": 1, "FAIL": 1, "WAITING": 1}
+    assert (toy.best, toy.finished, toy.metric, toy.data) == (best, 6, metric, "points.npz")
+
+
+def test_deleting_leaves_no_row_and_spares_the_others(store: Store) -> None:
+    for name in ("kept", "gone"):
+        _use(store, create_study(store, name, toy_spec()))
+    before = _rows(store)
+    delete_study(store, load_study(store, "gone"))
+    assert [study.name for study in list_studies(store)] == ["kept"]
+    assert _rows(store) == {table: count / 2 for table, count in before.items()}
+    assert [study.study_name for study in store.optuna.get_all_studies()] == ["kept"]
+    create_study(store, "gone", toy_spec())
+
+
+def _use(store: Store, study: StudyRow) -> None:
+    """Leave rows of every kind that a loop writes."""
+    lease = places.open_lease(store, study.study_id)
+    places.ensure_places(store, study.study_id, 1)
+    trial = optuna.load_study(study_name=study.name, storage=store.optuna).ask()
+    place = places.claim(store, lease, 1)
+    assert place is not None
+    place = places.begin_attempt(store, lease, place, trial._trial_id, worker=0)
+    records.record_interval(store, place, Interval(1, 1, True, {"loss": 1.0}, 0.1))
+
+
+def _rows(store: Store) -> dict[str, float]:
+    with store.reading() as connection:
+        return {
+            table.name: connection.execute(
+                sa.select(sa.func.count()).select_from(table)
+            ).scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+
+def test_a_spec_of_another_version_is_refused_in_one_line(store: Store, study: StudyRow) -> None:
+    with store.writing() as connection:
+        connection.execute(sa.update(studies).values(spec='{"space": {}, "later": 1}'))
+    with pytest.raises(SpecError, match="not a study of this version of tuner") as caught:
+        load_study(store)
+    assert "\n" not in str(caught.value)
