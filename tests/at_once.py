@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
 from typing import Any
 
 import optuna
+from toy_study import Bench
 
 from tuner.optimize.trials import TrialBook
 from tuner.storage import open_store, places
 from tuner.storage.studies import load_study
 from tuner.training.events import Ended
 
-_PRELOAD = ["pytest", "psycopg", "sqlalchemy.dialects.sqlite", "tuner.optimize.trials"]
+_PRELOAD = ["pytest", "psycopg", "sqlalchemy.dialects.sqlite", "tuner.optimize", "toy_study"]
 
 
 def at_once(function: Callable[..., Any], *args: Any, count: int = 4) -> list[Any]:
@@ -64,6 +66,14 @@ def claim_all(url: str, study_id: int, total: int) -> dict[str, Any]:
     return {"loop": lease.number, "claimed": claimed, "more": more}
 
 
+def run_toy(folder: str, url: str, total: int) -> int:
+    """A whole loop with a worker: how many trials it ended."""
+    store = open_store(url)
+    outcome = Bench(Path(folder), store).run(total)
+    store.close()
+    return outcome.board.done_here
+
+
 def search(url: str, total: int) -> list[tuple[int, int, str]]:
     """What a loop writes, without training: trials begin, and are put back or completed by
     chance. (trial, attempt, what became of it), until the study's places are done."""
@@ -74,13 +84,15 @@ def search(url: str, total: int) -> list[tuple[int, int, str]]:
     book = TrialBook(store, study, row.spec, lease)
     chance = random.Random(lease.number)
     did: list[tuple[int, int, str]] = []
+    deadline = time.monotonic() + 30
     while set(places.place_counts(store, row.study_id)) != {"done"}:
+        assert time.monotonic() < deadline, did
         if chance.random() < 0.2:
             book.repair()
         running = book.begin(0, total)
         if running is None:
             time.sleep(0.01)
-        elif chance.random() < 0.4:
+        elif chance.random() < 0.5:
             book.put_back(running, "interrupted")
             did.append((running.number, running.place.attempt, "put back"))
         else:

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from optuna.storages._rdb.models import BaseModel
 from postgres_server import Postgres
 
 from tuner.storage import Store, open_store
+from tuner.storage.tables import metadata as ours
+
+theirs = BaseModel.metadata
 
 
 @pytest.fixture(scope="session")
@@ -24,35 +29,38 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def prepared_postgres(postgres: Postgres) -> str:
-    name = postgres.create()
-    _prepare(postgres.url(name))
-    return name
+def postgres_store(postgres: Postgres) -> Iterator[Store]:
+    yield from _open(postgres.url(postgres.create()))
 
 
 @pytest.fixture(scope="session")
-def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sqlite") / "tuner.db"
-    _prepare(f"sqlite:///{path}")
-    return path
+def sqlite_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    yield from _open(f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/tuner.db")
 
 
-def _prepare(url: str) -> None:
+def _open(url: str) -> Iterator[Store]:
     store = open_store(url)
-    _ = store.optuna
+    yield store
     store.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with all tables and nothing in them."""
-    if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("prepared_sqlite"), tmp_path / "tuner.db")
-        return f"sqlite:///{tmp_path}/tuner.db"
-    postgres: Postgres = request.getfixturevalue("postgres")
-    name = request.getfixturevalue("prepared_postgres")
-    postgres.empty(name)
-    return postgres.url(name)
+def store(request: pytest.FixtureRequest) -> Store:
+    """An open database with all tables and nothing in them."""
+    name = {"sqlite": "sqlite_store", "postgresql": "postgres_store"}[request.param]
+    store: Store = request.getfixturevalue(name)
+    with store.writing() as connection:
+        for tables in (ours, theirs):
+            for table in reversed(tables.sorted_tables):
+                if table.name != "version_info":
+                    connection.execute(sa.delete(table))
+    return store
+
+
+@pytest.fixture
+def storage_url(store: Store) -> str:
+    """The URL of that database."""
+    return store.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -62,10 +70,3 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/empty.db"
     postgres: Postgres = request.getfixturevalue("postgres")
     return postgres.url(postgres.create())
-
-
-@pytest.fixture
-def store(storage_url: str) -> Iterator[Store]:
-    store = open_store(storage_url)
-    yield store
-    store.close()

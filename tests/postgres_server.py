@@ -5,12 +5,10 @@ import warnings
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 PASSWORD = "p{a}@s%/s:#"
 _PASSWORD_IN_A_URL = "p{a}%40s%25%2Fs%3A%23"
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-_VERSIONS = ("alembic_version", "tuner_alembic_version", "version_info")
 
 
 class Postgres:
@@ -42,21 +40,6 @@ class Postgres:
         name = f"test_{next(self._numbers)}"
         self._admin.execute(f"CREATE DATABASE {name}".encode())
         return name
-
-    def empty(self, database: str) -> None:
-        """Cut a database's other connections and take all rows away: far cheaper than a new one."""
-        with self._connect(database) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            connection.execute("SET session_replication_role = replica")  # in any order
-            tables = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-            ).fetchall()
-            for (table,) in tables:
-                if table not in _VERSIONS:
-                    connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
     def stop(self) -> None:
         self._admin.close()

@@ -4,9 +4,10 @@ python toy_study.py FOLDER URL TRIALS [WORKERS] runs the newest study of the dat
 """
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from toy_training import NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
 from tuner.execution import EntryPoint
-from tuner.optimize import Limits, Outcome, Request, optimize, places_wanted
+from tuner.optimize import Board, Limits, Outcome, Request, Silent, Watcher, optimize, places_wanted
 from tuner.settings import Settings
 from tuner.space import make_space
 from tuner.spec import Choice, CodeFile, DataSpec, StudySpec
@@ -51,6 +52,19 @@ def toy_spec(
     return StudySpec(space=make_space(NETWORK, values, list(baselines)), **defaults | options)
 
 
+class Signals(Silent):
+    """A watcher that sends this process a signal, by default once all workers have trained two
+    epochs of a trial."""
+
+    def __init__(self, number: signal.Signals, when: Callable[[Board], bool] | None = None) -> None:
+        self._number = number
+        self._when = when or (lambda board: all(slot.epoch >= 2 for slot in board.slots))
+
+    def changed(self, board: Board) -> None:
+        if self._when(board):
+            os.kill(os.getpid(), self._number)
+
+
 class Bench:
     """A folder and a database with a study of toy trials."""
 
@@ -77,9 +91,13 @@ class Bench:
     def _data(self) -> DataSpec:
         path = self.folder / "points.npz"
         if not path.exists():
-            x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
-            np.savez(path, x=x, y=np.arange(60) % 3)
+            self.write_data(path)
         return DataSpec(source=str(path), task="classes")
+
+    @staticmethod
+    def write_data(path: Path, seed: int = 0) -> None:
+        x = np.random.default_rng(seed).normal(size=(60, 3)).astype(np.float32)
+        np.savez(path, x=x, y=np.arange(60) % 3)
 
     def run(
         self,
@@ -88,13 +106,14 @@ class Bench:
         more: int | None = None,
         entry: EntryPoint = TOY,
         log_models: str = "best",
+        watcher: Watcher | None = None,
         **limits: Any,
     ) -> Outcome:
         """What `tuner optimize` does, without MLflow."""
         study = load_study(self.store)
         total = places_wanted(self.store, study, trials, more)
         request = Request(Limits(total, **limits), workers, False, log_models)
-        outcome, _ = optimize(self.settings, self.store, study, request, entry=entry)
+        outcome, _ = optimize(self.settings, self.store, study, request, watcher, entry=entry)
         return outcome
 
     def start(self, trials: int, workers: int = 1) -> subprocess.Popen[str]:

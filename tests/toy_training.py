@@ -1,10 +1,10 @@
 """A training entry point without TensorFlow: a trial's parameters say what becomes of it.
 
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
-`act` says: nothing (learn), stays at x from the first epoch on (flat), raises, crashes, hangs, or
-its loss becomes nan; or its network cannot be saved (unsaved), or the worker dies of it (unsafe).
-It crashes only the first `crashes` times that its trial is begun under one loop. An epoch takes
-`pace` seconds.
+`act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
+crashes, hangs, becomes nan or inf; or its network cannot be saved (unsaved), or the worker dies of
+it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
+epoch takes `pace` seconds.
 """
 
 import os
@@ -21,7 +21,8 @@ from tuner.training.events import Ended, Failed, Interval, Plan, WorkerSetup
 
 NETWORK = "toy.py:build"
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
-TOY = EntryPoint("toy_training:open_session", preload=("numpy", "tuner.data"))
+# pytest: every worker imports the main module of its loop anew, which here is that.
+TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "tuner.data"))
 BROKEN = EntryPoint("toy_training:open_broken")
 STILLBORN = EntryPoint("toy_training:open_stillborn")
 
@@ -41,7 +42,7 @@ class ToySession:
             if epoch == params["at"]:
                 self._act(params["act"], plan.seed, params["crashes"])
             value = score_at(params, plan.seed, epoch)
-            yield Interval(epoch * plan.intervals, epoch, True, _metrics(value), 0.1 * epoch)
+            yield Interval(epoch * plan.intervals, epoch, True, _metrics(value))
             if np.isnan(value):
                 yield Ended("diverged", best, best_epoch or None, epoch, 7)
                 return
@@ -84,8 +85,12 @@ def score_at(params: dict[str, Any], seed: int, epoch: int) -> float:
     """The validation accuracy after an epoch; the seed moves it by less than 0.001."""
     if params["act"] == "nan" and epoch >= params["at"]:
         return float("nan")
+    if params["act"] == "inf" and epoch >= params["at"]:
+        return float("inf")
     if params["act"] == "flat":
         return float(params["x"])
+    if params["act"] == "fall" and epoch >= params["at"]:
+        return float(params["x"] / 10)
     noise = np.random.default_rng([seed, epoch]).uniform(-1e-3, 0)
     return float(params["x"] * (1 - 0.5**epoch) + noise)
 

@@ -29,7 +29,7 @@ def attempts(store: Store, place: Place) -> list[records.AttemptRow]:
 
 def test_metrics_that_are_no_numbers_survive(store: Store, place: Place) -> None:
     metrics = {"loss": math.nan, "val_loss": math.inf, "a": -math.inf, "b": 1e-300, "c": 0.1}
-    records.record_interval(store, place, Interval(5, 2, True, metrics, 1.0))
+    records.record_interval(store, place, Interval(5, 2, True, metrics))
     assert place.trial_id is not None
     (row,) = records.read_intervals(store, place.trial_id, 1)
     assert (row.step, row.epoch, row.whole) == (5, 2, True)
@@ -39,7 +39,7 @@ def test_metrics_that_are_no_numbers_survive(store: Store, place: Place) -> None
 
 def test_intervals_come_in_order_from_a_step_on(store: Store, place: Place) -> None:
     for step in (3, 1, 2):
-        records.record_interval(store, place, Interval(step, 1, step == 3, {"loss": step}, 0.1))
+        records.record_interval(store, place, Interval(step, 1, step == 3, {"loss": step}))
     assert place.trial_id is not None
     rows = records.read_intervals(store, place.trial_id, 1, after_step=1)
     assert [(row.step, row.whole, row.metrics["loss"]) for row in rows] == [

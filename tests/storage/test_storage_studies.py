@@ -130,7 +130,7 @@ def _use(store: Store, study: StudyRow) -> None:
     place = places.claim(store, lease, 1)
     assert place is not None
     place = places.begin_attempt(store, lease, place, trial._trial_id, worker=0)
-    records.record_interval(store, place, Interval(1, 1, True, {"loss": 1.0}, 0.1))
+    records.record_interval(store, place, Interval(1, 1, True, {"loss": 1.0}))
 
 
 def _rows(store: Store) -> dict[str, float]:

@@ -25,6 +25,17 @@ def client(tracking_uri: str) -> Client:
     return open_client(tracking_uri)
 
 
+@pytest.fixture(scope="session")
+def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("prepared") / "tuner.db"
+    store = open_store(f"sqlite:///{path}")
+    with store.writing():
+        pass
+    store.close()
+    return path
+
+
 @pytest.fixture
 def search(
     tmp_path: Path, request: pytest.FixtureRequest, prepared_sqlite: Path

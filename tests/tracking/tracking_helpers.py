@@ -92,7 +92,7 @@ class Search:
             "val_loss": 1.1 - value,
             "val_accuracy": value,
         }
-        interval = Interval(step, epoch, whole, metrics, 0.1 * step)
+        interval = Interval(step, epoch, whole, metrics)
         records.record_interval(self.store, running.place, interval)
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
@@ -103,7 +103,10 @@ class Search:
         places.finish(self.store, running.place)
 
     def prune(self, running: Running, score: float) -> None:
-        records.record_end(self.store, running.place, "pruned", score=score)
+        place = running.place
+        assert place.trial_id is not None
+        rows = records.read_intervals(self.store, place.trial_id, place.attempt)
+        records.record_pruned(self.store, place, score, sum(row.whole for row in rows), {})
         running.trial.report(score, 1)
         self._optuna.tell(running.trial, state=TrialState.PRUNED)
         places.finish(self.store, running.place)

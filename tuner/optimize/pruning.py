@@ -14,11 +14,13 @@ class Verdicts:
 
     Optuna sees the running best: an epoch that happens to be worse is no reason to prune, and a
     pruned trial's value is then its score. While no epoch is over, that is the best interval.
-    Pruners that look for a trend read the raw values.
+    Pruners that look for a trend read the raw values. Up to the step `judged` an earlier attempt
+    of the trial has reported, and was let go on.
     """
 
-    def __init__(self, spec: StudySpec, trial: optuna.Trial, epochs: int) -> None:
+    def __init__(self, spec: StudySpec, trial: optuna.Trial, epochs: int, judged: int = 0) -> None:
         self._spec, self._trial, self._epochs = spec, trial, epochs
+        self._judged = judged
         self._goal = Goal(spec.metric, spec.direction)
         self._raw = reads_raw(spec.pruner)
         self._inside: float | None = None
@@ -35,6 +37,8 @@ class Verdicts:
         if not all(math.isfinite(v) for v in interval.metrics.values()):
             return False  # the training ends as diverged by itself
         self._keep(value, interval.whole)
+        if interval.step <= self._judged:
+            return False
         shown = value if self._raw else self.best
         assert shown is not None
         self._trial.report(shown, interval.step)
@@ -53,7 +57,7 @@ class Verdicts:
         are compared with it there; the answers do not matter."""
         if ended.score is None or self._raw:
             return
-        done = ended.epochs * self._spec.intervals
+        done = max(ended.epochs * self._spec.intervals, self._judged)
         for step in _rungs(self._spec):
             if step > done:
                 self._trial.report(ended.score, step)

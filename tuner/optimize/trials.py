@@ -29,7 +29,7 @@ class Running:
     trial: optuna.Trial
     params: dict[str, Any]
     verdicts: Verdicts
-    epoch: int = 0
+    last: Interval | None = None
     ended: Ended | None = None
 
     @property
@@ -64,7 +64,12 @@ class TrialBook:
             return None
         params: dict[str, Any] = dict(self.spec.space.sample(trial))
         place = places.begin_attempt(self.store, self.lease, place, trial._trial_id, worker)
-        return Running(place, trial, params, Verdicts(self.spec, trial, int(params["epochs"])))
+        judged = self._judged(trial) if place.attempt > 1 else 0
+        verdicts = Verdicts(self.spec, trial, int(params["epochs"]), judged)
+        return Running(place, trial, params, verdicts)
+
+    def _judged(self, trial: optuna.Trial) -> int:
+        return self.store.optuna.get_trial(trial._trial_id).last_step or 0
 
     def _with_trial(self, place: Place) -> Place:
         """The place with a trial: the one to go on with, or that was queued, or a new one."""
@@ -86,14 +91,16 @@ class TrialBook:
             # A loop that had been taken for dead has told it after all.
             self._adopt(place)
             return None
-        # As `ask` does, or the sampler would not see what began since the last `tell`.
+        # As `ask` does, or Optuna's caches would know neither a trial queued by another process
+        # nor what began since the last `tell`.
         self.study._thread_local.cached_all_trials = None
+        self.study.get_trials(deepcopy=False)
         return optuna.Trial(self.study, place.trial_id)
 
     def interval(self, running: Running, interval: Interval) -> bool:
         """Record an interval; whether the trial should be pruned."""
         records.record_interval(self.store, running.place, interval)
-        running.epoch = interval.epoch
+        running.last = interval
         return running.verdicts.should_prune(interval)
 
     def complete(
@@ -114,7 +121,10 @@ class TrialBook:
     def prune(self, running: Running) -> None:
         """The pruner ended the trial; its last report, the running best, stays as its value."""
         best = running.verdicts.best
-        records.record_end(self.store, running.place, "pruned", score=best)
+        last = running.last
+        epochs = last.epoch - (not last.whole) if last else 0
+        spent = last.seconds if last else {}
+        records.record_pruned(self.store, running.place, best, epochs, spent)
         self._describe(running, "pruned")
         self.study.tell(running.trial, state=TrialState.PRUNED)
         places.finish(self.store, running.place)

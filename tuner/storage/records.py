@@ -65,19 +65,30 @@ def record_end(
     ended: Ended | None = None,
     detail: str | None = None,
     model_path: str | None = None,
-    score: float | None = None,
 ) -> None:
     """Close the attempt with all that is known of it, before Optuna is told."""
     values: dict[str, Any] = {"end": end, "detail": detail, "model_path": model_path}
-    values["score"] = ended.score if ended else score
     if ended:
         values |= {
+            "score": ended.score,
             "best_epoch": ended.best_epoch,
             "epochs": ended.epochs,
             "parameter_count": ended.parameter_count,
             "engine": ended.engine,
             "seconds": ended.seconds,
         }
+    _close(store, place, values)
+
+
+def record_pruned(
+    store: Store, place: Place, score: float | None, epochs: int, seconds: dict[str, float]
+) -> None:
+    """Close the attempt of a trial that the pruner ended after so many whole epochs."""
+    values = {"end": "pruned", "score": score, "epochs": epochs, "seconds": seconds}
+    _close(store, place, values)
+
+
+def _close(store: Store, place: Place, values: dict[str, Any]) -> None:
     with store.writing() as connection:
         connection.execute(
             sa.update(attempts)

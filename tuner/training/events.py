@@ -14,14 +14,15 @@ class Interval:
 
     `step` counts intervals as the pruner sees them; `epoch` is the epoch it belongs to, from 1;
     `whole` says whether that epoch is over. `metrics` holds train values (running means over the
-    epoch so far, as Keras shows them) and `val_` values, in the units of the data.
+    epoch so far, as Keras shows them) and `val_` values, in the units of the data. `seconds`:
+    what the trial has spent so far, by kind of work.
     """
 
     step: int
     epoch: int
     whole: bool
     metrics: dict[str, float]
-    seconds: float
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Both feeds train rows in the order given and yield equal sums for equal batches.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +32,15 @@ class Feed(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Compilation:
+    """How a program's functions are made. `xla`: the training loop by XLA, else a plain graph.
+    `traces_last_batch`: a function for the short last batch, else it runs eagerly."""
+
+    xla: bool
+    traces_last_batch: bool
+
+
 class ResidentData:
     """A split's arrays as tensors, made once a worker and shared by all its programs."""
 
@@ -52,18 +62,22 @@ def chunk_rows(rows: int, input_shape: tuple[int, ...]) -> int:
 class ResidentFeed:
     """Whole intervals in one compiled call: gather, step, repeat.
 
-    With XLA every batch in the loop has one static shape, and the short last batch a small
-    function of its own. The plain graph takes batches of any size, so one function does.
+    With XLA every batch in the loop has one static shape; the short last batch runs apart, eagerly
+    where too few epochs are ahead to repay tracing it. The plain graph takes batches of any size,
+    so there one function does. Validation's few large chunks gain nothing from XLA.
     """
 
-    def __init__(self, program: Program, data: ResidentData, batch_size: int, xla: bool) -> None:
-        self._program, self._batch_size, self._xla = program, batch_size, xla
+    def __init__(
+        self, program: Program, data: ResidentData, batch_size: int, compilation: Compilation
+    ) -> None:
+        self._program, self._batch_size, self._xla = program, batch_size, compilation.xla
         self._x, self._y = data.train
         self._validation_x, self._validation_y = data.validation
         self._rows = int(self._x.shape[0])
-        self._loop = tf.function(self._train_steps, jit_compile=xla, autograph=False)
-        self._last = tf.function(self._train_rows, autograph=False)
-        self._evaluate = tf.function(self._evaluate_chunks, jit_compile=xla, autograph=False)
+        self._loop = tf.function(self._train_steps, jit_compile=self._xla, autograph=False)
+        traced = tf.function(self._train_rows, autograph=False)
+        self._last = traced if compilation.traces_last_batch else self._train_rows
+        self._evaluate = tf.function(self._evaluate_chunks, autograph=False)
 
     def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         order_tensor = tf.constant(order, tf.int32)
@@ -167,5 +181,3 @@ class StreamingFeed:
         batches: Any = tf.data.Dataset.from_generator(read, output_signature=signature)
         return iter(batches.prefetch(2))
 
-
-FeedMaker = Callable[[Program, int, bool], Feed]

@@ -12,7 +12,13 @@ from tuner.data import Dataset
 from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.training.events import End, Ended, Goal, Interval, Plan
-from tuner.training.feeds import Feed, ResidentData, ResidentFeed, StreamingFeed
+from tuner.training.feeds import (
+    Compilation,
+    Feed,
+    ResidentData,
+    ResidentFeed,
+    StreamingFeed,
+)
 from tuner.training.objective import readable
 from tuner.training.program import Program
 
@@ -22,6 +28,8 @@ _SAVED_PER_STEP_S = 1e-4
 _FLOPS_PER_S = 6e10
 _COMPILE_S = 0.5
 _SHARE_RUN = 1 / 3
+# Tracing the short last batch takes as long as running it eagerly some ten times.
+_EAGER_EPOCHS = 30
 
 _KEPT_PROGRAMS = 8
 
@@ -54,22 +62,26 @@ class Trainer:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
         network = self._network or plan.network
         batch_size = int(plan.params["batch_size"])
-        xla = worth_compiling(plan, self.dataset)
-        key = structure(network, plan.params) + f"|xla={xla}"
+        compilation = Compilation(
+            xla=worth_compiling(plan, self.dataset),
+            traces_last_batch=plan.params["epochs"] > _EAGER_EPOCHS,
+        )
+        key = f"{structure(network, plan.params)} {compilation}"
         found = self._programs.pop(key, None)
         if found is None:
             program = Program(network, plan.params, self.dataset)
-            found = program, self._feed(program, batch_size, xla), "xla" if xla else "graph"
+            feed = self._feed(program, batch_size, compilation)
+            found = program, feed, "xla" if compilation.xla else "graph"
         self._programs[key] = found
         if len(self._programs) > _KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         self.program = found[0]
         return found
 
-    def _feed(self, program: Program, batch_size: int, xla: bool) -> Feed:
+    def _feed(self, program: Program, batch_size: int, compilation: Compilation) -> Feed:
         if self._data is None:
-            return StreamingFeed(program, self.dataset, batch_size, xla)
-        return ResidentFeed(program, self._data, batch_size, xla)
+            return StreamingFeed(program, self.dataset, batch_size, compilation.xla)
+        return ResidentFeed(program, self._data, batch_size, compilation)
 
 
 def worth_compiling(plan: Plan, dataset: Dataset) -> bool:
@@ -139,7 +151,7 @@ class _Run:
             if whole and _finite(metrics):
                 self._remember(epoch, metrics[self._goal.metric])
             step = part if epoch == 1 and not whole else epoch * self._plan.intervals
-            yield Interval(step, epoch, whole, metrics, sum(self._seconds.values()))
+            yield Interval(step, epoch, whole, metrics, dict(self._seconds))
 
     def _train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         return self._timed("train", lambda: self._feed.train(order, start, stop))

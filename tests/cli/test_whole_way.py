@@ -1,0 +1,64 @@
+"""The README's way, for real: create, optimize on every core, MLflow, the network in a file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+
+TUNER = [sys.executable, "-c", "from tuner.cli import main; main()"]
+
+
+def run(folder: Path, *words: str) -> str:
+    # A process of its own: a loop must have imported no TensorFlow before its workers do.
+    done = subprocess.run([*TUNER, *words], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_readme_s_way(tmp_path: Path) -> None:
+    run(tmp_path, "study", "create", "--data", "digits", "--epochs", "4", "--seed", "1")
+    printed = run(tmp_path, "optimize", "--trials", "5", "--workers", "2")
+    assert "study mlp-digits" in printed
+    assert "tuner study best mlp-digits --save best.keras" in printed
+
+    trials = json.loads(run(tmp_path, "trial", "list", "--json"))
+    assert [trial["trial"] for trial in trials] == list(range(5))
+    assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
+
+    best = json.loads(run(tmp_path, "study", "best", "--save", "best.keras", "--json"))
+    assert best["score"] == max(t["score"] for t in trials if t["state"] == "complete")
+    assert accuracy_of(tmp_path / "best.keras") == pytest.approx(best["score"], abs=1e-6)
+    assert runs_in_mlflow(tmp_path) == {
+        (trial["trial"], "FINISHED", trial["state"].upper()) for trial in trials
+    }
+    # The study has what was asked for: the same command again adds nothing.
+    run(tmp_path, "optimize", "--trials", "5", "--quiet", "--no-tracking")
+    assert len(json.loads(run(tmp_path, "trial", "list", "--json"))) == 5
+
+
+def accuracy_of(network: Path) -> float:
+    """Of a saved network on the unscaled validation images, by Keras alone."""
+    import keras
+    import numpy as np
+
+    from tuner.data import load_dataset
+    from tuner.settings import load_settings
+    from tuner.spec import DataSpec
+
+    split = load_dataset(DataSpec(source="digits", seed=1), load_settings()).validation
+    outputs = keras.models.load_model(network)(np.asarray(split.x, np.float32))
+    return float((np.argmax(outputs, axis=1) == split.y).mean())
+
+
+def runs_in_mlflow(folder: Path) -> set[tuple[int, str, str]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("mlp-digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`tuner.trial` != ''")
+    return {(int(r.data.tags["trial"]), r.info.status, r.data.tags["state"]) for r in runs}

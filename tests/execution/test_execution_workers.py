@@ -1,0 +1,189 @@
+"""Worker processes: what they answer, how they die, what takes their place."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from toy_study import Bench
+from toy_training import BROKEN, STILLBORN, TOY
+
+from tuner.data import load_dataset, save_dataset
+from tuner.errors import WorkerError
+from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local
+from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus
+from tuner.execution.protocol import Message
+from tuner.settings import load_settings
+from tuner.spec import DataSpec
+from tuner.training.events import Ended, Failed, Goal, Interval, Plan, WorkerSetup
+
+GO_ON = Reply()
+PLAN = Plan("toy", {"x": 0.8, "epochs": 3, "patience": 5}, 1, Goal("val_accuracy", "maximize"))
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSetup]:
+    folder = tmp_path_factory.mktemp("workers")
+    Bench.write_data(folder / "points.npz")
+    dataset = load_dataset(DataSpec(source=str(folder / "points.npz")), load_settings())
+    save_dataset(dataset, folder / "data")
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield WorkerSetup(folder / "data", 1e9)
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def workers(setup: WorkerSetup) -> Iterator[LocalWorkers]:
+    workers = LocalWorkers(1, TOY, setup)
+    workers.start()
+    yield workers
+    workers.close()
+
+
+def acting(act: str, **params: Any) -> Plan:
+    return replace(PLAN, params=PLAN.params | {"act": act} | params)
+
+
+def next_message(workers: LocalWorkers) -> Message:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for _, message in workers.wait(0.5):
+            return message
+    raise AssertionError("the worker says nothing")
+
+
+def conversation(workers: LocalWorkers, plan: Plan, reply: Reply = GO_ON) -> list[Message]:
+    """All a worker says of a plan, each time answered by `reply`."""
+    workers.submit(0, plan)
+    said = [next_message(workers)]
+    while isinstance(said[-1], Interval) and not reply.stop:
+        workers.reply(0, reply)
+        said.append(next_message(workers))
+    if isinstance(said[-1], Interval | Ended):
+        workers.reply(0, Reply(stop=True))
+    return said
+
+
+def pid(workers: LocalWorkers) -> int:
+    found = workers._workers[0].process.pid
+    assert found is not None
+    return found
+
+
+def test_a_trial_is_told_interval_by_interval(workers: LocalWorkers) -> None:
+    *intervals, ended = conversation(workers, PLAN)
+    assert [interval.step for interval in intervals] == [1, 2, 3]  # type: ignore[union-attr]
+    assert isinstance(ended, Ended)
+    assert (ended.end, ended.best_epoch) == ("complete", 3)
+
+
+def test_equal_plans_give_equal_events(workers: LocalWorkers) -> None:
+    assert conversation(workers, PLAN) == conversation(workers, PLAN)
+
+
+def test_a_stopped_worker_takes_the_next_plan(workers: LocalWorkers) -> None:
+    first = conversation(workers, PLAN, Reply(stop=True))
+    assert [type(message) for message in first] == [Interval]
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+
+
+def test_the_network_is_saved_before_the_worker_goes_on(
+    workers: LocalWorkers, tmp_path: Path
+) -> None:
+    path = tmp_path / "models" / "trial-0.keras"
+    workers.submit(0, PLAN)
+    while not isinstance(next_message(workers), Ended):
+        workers.reply(0, GO_ON)
+    workers.reply(0, Reply(stop=True, save_to=path))
+    assert next_message(workers) == Saved(path)
+    assert path.read_text() == "0.8"
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+
+
+def test_an_error_is_told_and_the_worker_lives(workers: LocalWorkers) -> None:
+    before = pid(workers)
+    failed = conversation(workers, acting("raise"))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.message.startswith("ValueError: the network")
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+    assert pid(workers) == before
+
+
+def test_a_dead_worker_is_replaced(workers: LocalWorkers) -> None:
+    assert conversation(workers, acting("crash"))[-1] == Lost(9)
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+
+
+def test_a_worker_that_dies_idle_is_replaced_too(workers: LocalWorkers) -> None:
+    conversation(workers, PLAN)
+    os.kill(pid(workers), signal.SIGKILL)
+    assert next_message(workers) == Lost(-9)
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+
+
+def test_ctrl_c_is_none_of_a_workers_business(workers: LocalWorkers) -> None:
+    conversation(workers, PLAN)
+    os.kill(pid(workers), signal.SIGINT)
+    assert isinstance(conversation(workers, PLAN)[-1], Ended)
+
+
+def test_workers_are_recycled(workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_MOST_JOBS", 2)
+    pids = []
+    for _ in range(5):
+        assert isinstance(conversation(workers, PLAN)[-1], Ended)
+        pids.append(pid(workers))
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+
+
+def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:
+    workers = LocalWorkers(2, TOY, setup)
+    workers.start()
+    processes = [psutil.Process(worker.process.pid) for worker in workers._workers]
+    for number in range(2):
+        workers.submit(number, acting("hang", at=1))
+    clock = time.monotonic()
+    workers.close()
+    assert time.monotonic() - clock < 3
+    assert not any(process.is_running() for process in processes)
+
+
+def test_a_worker_ends_with_the_pipe_to_its_loop(workers: LocalWorkers) -> None:
+    workers.submit(0, acting("hang", at=1))
+    process = psutil.Process(pid(workers))
+    workers._workers[0].lifeline.close()
+    process.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (BROKEN, "training cannot start: RuntimeError: no such device"),
+        (STILLBORN, "workers end as they start, with exit code 7"),
+        (
+            EntryPoint("nowhere:open"),
+            "cannot start: ModuleNotFoundError: No module named 'nowhere'",
+        ),
+    ],
+)
+def test_workers_that_cannot_start(setup: WorkerSetup, entry: EntryPoint, words: str) -> None:
+    workers = LocalWorkers(2, entry, setup)
+    workers.start()
+    with pytest.raises(WorkerError) as caught:
+        for _ in range(10):
+            workers.wait(2.0)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    workers.close()
+
+
+def test_what_the_machine_has() -> None:
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+    assert default_workers() == (len(gpus()) or cores())
+    assert data_budget_bytes(4) == pytest.approx(psutil.virtual_memory().total / 8)

@@ -1,0 +1,169 @@
+"""Limits and interruptions: what runs is put back, and goes on later as it was."""
+
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+import sqlalchemy as sa
+from toy_study import Bench, Signals, any_of
+
+from tuner.optimize import Board
+from tuner.optimize.limits import Limits, Stopping
+from tuner.storage.tables import loops
+from tuner.storage.trials import TrialRow
+
+SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_idle(board: Board) -> bool:
+    return board.done_here == 1 and all(slot.trial is None for slot in board.slots)
+
+
+def expire_leases(bench: Bench) -> None:
+    with bench.store.writing() as connection:
+        connection.execute(sa.update(loops).values(expires_at=0.0))
+
+
+def began(trials: list[TrialRow]) -> int:
+    return sum(trial.state == "RUNNING" and bool(trial.attempts) for trial in trials)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(p.is_running() and p.status() != "zombie" for p in processes)
+
+
+@SQLITE
+def test_ctrl_c_puts_running_trials_back(bench: Bench) -> None:
+    bench.create({"epochs": 40, "patience": 40, "pace": 0.05})
+    loop = bench.start(4, workers=2)
+    wait_until(lambda: began(bench.trials) == 2)
+    clock = time.monotonic()
+    loop.send_signal(signal.SIGINT)
+    said, _ = loop.communicate(timeout=20)
+    assert time.monotonic() - clock < 5
+    assert said == "interrupted done_here=0 put_back=2\n"
+    assert bench.states == ["WAITING"] * 2
+    assert bench.places == {"open": 4}
+    assert [trial.end for trial in bench.trials] == ["interrupted"] * 2
+
+
+def test_what_was_interrupted_goes_on_under_its_number(bench: Bench) -> None:
+    bench.create({"epochs": 10, "pace": 0.02})
+    outcome = bench.run(3, workers=2, watcher=Signals(signal.SIGTERM))
+    assert (outcome.reason, outcome.put_back) == ("interrupted", 2)
+    before = {trial.number: trial.params for trial in bench.trials}
+    assert bench.states == ["WAITING"] * 2
+    bench.run(3, workers=2)
+    assert bench.states == ["COMPLETE"] * 3
+    assert {n: bench.trials[n].params for n in before} == before
+    for number in before:
+        ends = [attempt.end for attempt in bench.trials[number].attempts]
+        assert ends == ["interrupted", "complete"]
+
+
+@SQLITE
+def test_a_timeout_puts_back_what_would_run_for_ever(bench: Bench) -> None:
+    bench.create({"act": any_of("hang", "learn")}, [{"act": "learn"}, {"act": "hang"}])
+    assert bench.run(3, timeout_s=1.5).reason == "timeout"
+    assert bench.states == ["COMPLETE", "WAITING"]
+    assert bench.trials[1].end == "timeout"
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_killed_loop_ends_its_workers_and_is_taken_over(bench: Bench) -> None:
+    bench.create({"epochs": 20, "patience": 20, "pace": 0.04})
+    loop = bench.start(3, workers=2)
+    wait_until(lambda: began(bench.trials) == 2)
+    before = {trial.number: trial.params for trial in bench.trials}
+    family = psutil.Process(loop.pid).children(recursive=True)
+    assert len(family) >= 3  # the fork server and two workers
+    loop.kill()
+    loop.communicate(timeout=20)
+    wait_until(lambda: gone(family), timeout_s=5)
+    assert bench.places == {"claimed": 2, "open": 1}
+
+    # Its lease still holds: another loop does what is open, and leaves the rest alone.
+    assert bench.run(3, watcher=Signals(signal.SIGINT, when=is_idle)).board.done_here == 1
+    assert bench.states == ["RUNNING", "RUNNING", "COMPLETE"]
+    expire_leases(bench)
+    bench.run(3, workers=2)
+    assert bench.states == ["COMPLETE"] * 3
+    assert {n: bench.trials[n].params for n in before} == before
+    for number in before:
+        ends = [attempt.end for attempt in bench.trials[number].attempts]
+        assert ends == ["lost", "complete"]
+
+
+@SQLITE
+def test_interruptions_do_not_use_up_a_trials_attempts(bench: Bench) -> None:
+    parameters = {"act": any_of("learn", "crash"), "crashes": 1, "at": 8, "epochs": 8}
+    bench.create({"pace": 0.02} | parameters, [{"act": "crash", "x": 0.5}])
+    for _ in range(3):
+        assert bench.run(1, watcher=Signals(signal.SIGINT)).put_back == 1
+    bench.run(1)
+    (trial,) = bench.trials
+    assert trial.state == "COMPLETE"
+    assert [a.end for a in trial.attempts] == ["interrupted"] * 3 + ["worker_lost", "complete"]
+
+
+@SQLITE
+def test_a_reached_target_ends_the_search(bench: Bench) -> None:
+    parameters = {"x": any_of(0.9, 0.5), "pace": any_of(0.0, 0.2)}
+    bench.create(parameters, [{"x": 0.5, "pace": 0.2}, {"x": 0.9, "pace": 0.0}])
+    outcome = bench.run(5, workers=2, target=0.6)
+    assert (outcome.reason, outcome.put_back) == ("target", 1)
+    assert bench.states == ["WAITING", "COMPLETE"]
+    assert bench.trials[1].end == "target"
+    assert bench.trials[1].value is not None
+    assert bench.trials[1].value >= 0.6
+    # It is reached already: nothing begins.
+    again = bench.run(5, target=0.6)
+    assert (again.reason, again.board.done_here) == ("target", 0)
+    assert bench.run(3).reason is None
+
+
+@SQLITE
+def test_patience_runs_out_after_trials_that_bring_nothing(bench: Bench) -> None:
+    baselines = [{"x": x} for x in (0.5, 0.4, 0.6, 0.3, 0.2, 0.9)]
+    bench.create(baselines=baselines)
+    outcome = bench.run(6, patience_trials=2)
+    assert (outcome.reason, outcome.board.best_trial) == ("patience", 2)
+    assert bench.states == ["COMPLETE"] * 5 + ["WAITING"]
+
+
+@SQLITE
+def test_the_best_of_other_loops_counts(bench: Bench) -> None:
+    bench.create(baselines=[{"x": x} for x in (0.9, 0.5, 0.4)])
+    bench.run(1)
+    outcome = bench.run(3)
+    assert (outcome.board.best_trial, outcome.board.done_here) == (0, 2)
+    assert [trial.last and bool(trial.last.model_path) for trial in bench.trials] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_signal_is_obeyed_after_patience_ran_out() -> None:
+    stopping = Stopping(Limits(9, patience_trials=1))
+    stopping.finished(gained=False, reached=False)
+    assert (stopping.no_more, stopping.at_once) == (True, False)
+    stopping.asked = True
+    assert stopping.at_once
+    assert stopping.reason == "interrupted"
+
+
+def test_time_limits_hold_after_patience_ran_out() -> None:
+    stopping = Stopping(Limits(9, timeout_s=0.0, patience_trials=1))
+    stopping.finished(gained=False, reached=False)
+    assert stopping.at_once
+    assert stopping.reason == "timeout"
