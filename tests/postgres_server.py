@@ -41,6 +41,10 @@ class Postgres:
         self._admin.execute(f"CREATE DATABASE {name}".encode())
         return name
 
+    def drop(self, database: str) -> None:
+        """Take a database from under whoever uses it."""
+        self._admin.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
+
     def stop(self) -> None:
         self._admin.close()
         self._server.cleanup()

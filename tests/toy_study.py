@@ -120,7 +120,7 @@ class Bench:
         """The same in a process of its own."""
         return subprocess.Popen(
             [sys.executable, __file__, str(self.folder), self.url, str(trials), str(workers)],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

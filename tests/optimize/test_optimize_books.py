@@ -2,10 +2,15 @@
 
 from collections import Counter
 
+import optuna
+import pytest
 from at_once import at_once, run_toy, search
 from toy_study import Bench
 
-from tuner.storage import places
+from tuner.optimize.trials import TrialBook
+from tuner.storage import places, records
+from tuner.storage.studies import StudyRow
+from tuner.training.events import Ended, Interval
 
 
 def test_four_loops_do_exactly_the_places_and_no_attempt_twice(bench: Bench) -> None:
@@ -33,3 +38,56 @@ def test_two_loops_do_the_total_between_them(bench: Bench) -> None:
     assert bench.places == {"done": 12}
     assert [len(trial.attempts) for trial in bench.trials] == [1] * 12
     assert len({trial.params["x"] for trial in bench.trials}) == 12
+
+
+def open_book(bench: Bench, study: StudyRow) -> TrialBook:
+    optuna_study = optuna.load_study(study_name=study.name, storage=bench.store.optuna)
+    lease = places.open_lease(bench.store, study.study_id)
+    return TrialBook(bench.store, optuna_study, study.spec, lease)
+
+
+class DiedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("module", "moment"),
+    [
+        (places, "bind"),
+        (places, "begin_attempt"),
+        (records, "record_interval"),
+        (records, "record_end"),
+        (optuna.Study, "tell"),
+        (places, "finish"),
+    ],
+)
+def test_a_loop_may_die_between_any_two_writes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, module: object, moment: str
+) -> None:
+    study = bench.create()
+    places.ensure_places(bench.store, study.study_id, 2)
+    dead, heir = open_book(bench, study), open_book(bench, study)
+    with monkeypatch.context() as patch, pytest.raises(DiedError):
+        patch.setattr(module, moment, _die)
+        run_one(dead)
+    places.renew_lease(bench.store, dead.lease, lasts_s=-1.0)
+    heir.repair()
+    while set(bench.places) != {"done"}:
+        run_one(heir)
+    assert bench.states == ["COMPLETE"] * 2
+    assert bench.places == {"done": 2}
+    # What had been recorded whole is not trained again.
+    attempts = sum(len(trial.attempts) for trial in bench.trials)
+    assert attempts == (3 if moment in ("record_interval", "record_end") else 2)
+
+
+def _die(*_args: object, **_options: object) -> None:
+    raise DiedError
+
+
+def run_one(book: TrialBook) -> None:
+    running = book.begin(0, 2)
+    assert running is not None
+    book.interval(running, Interval(1, 1, True, {"val_accuracy": 0.5}))
+    book.complete(running, Ended("complete", 0.5, 1, 1, 7))

@@ -84,6 +84,8 @@ def test_a_pruned_trial_keeps_its_best_as_its_value(bench: Bench) -> None:
         first_epoch,
         first_epoch,
     )
+    assert trial.last is not None
+    assert (trial.last.epochs, trial.last.ended_at is not None) == (2, True)
     raw = [row.metrics["val_accuracy"] for row in trial_curve(bench.store, trial)]
     assert raw == [first_epoch, pytest.approx(0.02)]
     assert bench.places == {"done": 2}

@@ -3,14 +3,19 @@
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing import forkserver
+from pathlib import Path
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from postgres_server import PASSWORD, Postgres
 from toy_study import Bench, Signals, any_of
 
-from tuner.optimize import Board
+from tuner.errors import StorageError
+from tuner.optimize import Board, Silent
 from tuner.optimize.limits import Limits, Stopping
+from tuner.storage import open_store
 from tuner.storage.tables import loops
 from tuner.storage.trials import TrialRow
 
@@ -38,7 +43,14 @@ def began(trials: list[TrialRow]) -> int:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != "zombie" for p in processes)
+    return not any(map(alive, processes))
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @SQLITE
@@ -151,6 +163,27 @@ def test_the_best_of_other_loops_counts(bench: Bench) -> None:
         False,
         False,
     ]
+
+
+def test_a_database_that_vanishes_ends_the_loop_in_one_line(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    name = postgres.create()
+    bench = Bench(tmp_path, open_store(postgres.url(name)))
+    bench.create({"epochs": 100, "patience": 100, "pace": 0.01})
+
+    class Vandal(Silent):
+        def changed(self, board: Board) -> None:
+            if board.slots[0].epoch == 3:
+                postgres.drop(name)
+
+    with pytest.raises(StorageError, match=f'"{name}" does not exist') as caught:
+        bench.run(2, watcher=Vandal())
+    assert "\n" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+    wait_until(lambda: gone(server.children()), timeout_s=5)
+    bench.store.close()
 
 
 def test_a_signal_is_obeyed_after_patience_ran_out() -> None:

@@ -3,7 +3,6 @@
 import optuna
 import pytest
 import sqlalchemy as sa
-from at_once import at_once, claim_all
 from optuna.trial import TrialState, create_trial
 
 from tuner.storage import Store, places
@@ -51,15 +50,6 @@ def expire(store: Store, lease: Lease) -> None:
 def ends(store: Store, lease: Lease) -> list[str | None]:
     found = read_attempts(store, lease.study_id)
     return [attempt.end for attempts in found.values() for attempt in attempts]
-
-
-def test_four_processes_claim_each_place_once(storage_url: str, study: StudyRow) -> None:
-    found = at_once(claim_all, storage_url, study.study_id, 30)
-    claimed = [number for process in found for number in process["claimed"]]
-    assert sorted(claimed) == list(range(1, 31))
-    assert sorted(process["more"] for process in found) == [32, 34, 36, 38]
-    # Each loop has a number of its own, or two would draw the same points.
-    assert sorted(process["loop"] for process in found) == [0, 1, 2, 3]
 
 
 def test_ensuring_places_twice_adds_none(store: Store, study: StudyRow) -> None:

@@ -4,7 +4,6 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from at_once import at_once, open_and_close
 from toy_study import toy_spec
 
 from tuner.errors import StorageUnavailable
@@ -31,16 +30,6 @@ def test_opening_again_keeps_everything(empty_url: str) -> None:
     again = open_store(empty_url)
     assert [study.name for study in list_studies(again)] == ["first"]
     again.close()
-
-
-def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
-    assert at_once(open_and_close, empty_url) == ["opened"] * 4
-    store = open_store(empty_url)
-    with store.reading() as connection:
-        for table in (VERSION_TABLE, "alembic_version", "version_info"):
-            count = sa.select(sa.func.count()).select_from(sa.table(table))
-            assert connection.execute(count).scalar() == 1
-    store.close()
 
 
 def test_migrations_make_what_the_tables_declare(storage_url: str) -> None:

@@ -149,3 +149,21 @@ def test_a_spec_of_another_version_is_refused_in_one_line(store: Store, study: S
     with pytest.raises(SpecError, match="not a study of this version of tuner") as caught:
         load_study(store)
     assert "\n" not in str(caught.value)
+
+
+def test_a_study_that_cannot_be_finished_leaves_its_name_free(store: Store) -> None:
+    with pytest.raises(TypeError):
+        create_study(store, "toy", toy_spec(), first_trials=[{"x": 0.5}, {"x": object()}])
+    assert store.optuna.get_all_studies() == []
+    create_study(store, "toy", toy_spec())
+
+
+def test_what_optuna_deleted_is_gone_here_too(store: Store, study: StudyRow) -> None:
+    _use(store, study)
+    store.optuna.delete_study(study.study_id)  # as the dashboard's button does
+    assert list_studies(store) == []
+    with pytest.raises(StudyError, match="holds no study"):
+        load_study(store)
+    # SQLite gives the ids out again: nothing old may cling to them.
+    _use(store, create_study(store, "toy", toy_spec()))
+    assert _rows(store)["tuner_intervals"] == 1

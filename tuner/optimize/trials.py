@@ -163,29 +163,30 @@ class TrialBook:
             running.trial.set_user_attr("best_epoch", ended.best_epoch)
             running.trial.set_user_attr("parameter_count", ended.parameter_count)
 
-    def repair(self) -> int:
+    def repair(self) -> None:
         """Take over what dead loops left: finished trials keep their places, the others are put
-        back. A RUNNING trial that no place knows is none of ours, and failed. How many trials
-        were put back."""
-        orphans = places.take_over_orphans(self.store, self.lease)
-        count = sum(self._adopt(place) for place in orphans)
+        back. A RUNNING trial that no place knows is none of ours, and failed."""
+        for place in places.take_over_orphans(self.store, self.lease):
+            self._adopt(place)
         self._fail_unbound()
-        return count
 
-    def _adopt(self, place: Place) -> bool:
+    def _adopt(self, place: Place) -> None:
         if place.trial_id is None:
             places.free(self.store, place)
-            return False
-        state = self.store.optuna.get_trial(place.trial_id).state
-        if state == TrialState.FAIL:
+            return
+        trial = self.store.optuna.get_trial(place.trial_id)
+        score = records.final_score(self.store, place)
+        if trial.state == TrialState.FAIL:
             places.free(self.store, place)
-        elif state.is_finished():
+        elif trial.state.is_finished():
+            places.finish(self.store, place)
+        elif trial.state == TrialState.RUNNING and score is not None:
+            # Its loop died between the record and the telling.
+            self.study.tell(trial.number, score)
             places.finish(self.store, place)
         else:
-            if state == TrialState.RUNNING:
-                self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
+            self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
             places.put_back(self.store, place, "lost")
-        return not state.is_finished()
 
     def _fail_unbound(self) -> None:
         # In this order: what runs by now had its place before.

@@ -97,6 +97,17 @@ def _close(store: Store, place: Place, values: dict[str, Any]) -> None:
         )
 
 
+def final_score(store: Store, place: Place) -> float | None:
+    """The score of the place's attempt if it trained to its end, else None."""
+    query = (
+        sa.select(attempts.c.score)
+        .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
+        .where(attempts.c.end.in_(("complete", "early_stopped", "target")))
+    )
+    with store.reading() as connection:
+        return connection.execute(query).scalar()
+
+
 def read_attempts(store: Store, study_id: int) -> dict[int, list[AttemptRow]]:
     """All attempts of a study, by trial id, in order."""
     names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]

@@ -60,23 +60,47 @@ def create_study(
     """Create a study, its first trials queued. Raises StudyError when the name is taken."""
     import optuna
 
+    _forget_vanished(store)
     try:
         study = optuna.create_study(storage=store.optuna, study_name=name, direction=spec.direction)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise StudyError(_taken(store, name)) from error
-    for params in first_trials or []:
-        study.enqueue_trial(params)
+    try:
+        for params in first_trials or []:
+            study.enqueue_trial(params)
+        _write_spec(store, study._study_id, name, spec, experiment)
+    except BaseException:  # Ctrl-C too: half of a study would only occupy the name
+        store.optuna.delete_study(study._study_id)
+        raise
+    return load_study(store, name)
+
+
+def _write_spec(
+    store: Store, study_id: int, name: str, spec: StudySpec, experiment: str | None
+) -> None:
     with store.writing() as connection:
         connection.execute(
             sa.insert(studies).values(
-                study_id=study._study_id,
+                study_id=study_id,
                 name=name,
                 spec=spec.model_dump_json(),
                 experiment=experiment,
                 created_at=now(connection.dialect.name),
             )
         )
-    return load_study(store, name)
+
+
+def _forget_vanished(store: Store) -> None:
+    """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
+    their ids to new studies and trials."""
+    with store.writing() as connection:
+        query = sa.select(studies.c.study_id).where(~_in_optuna())
+        for study_id in connection.execute(query).scalars().all():
+            _delete_ours(connection, study_id)
+
+
+def _in_optuna() -> sa.ColumnElement[bool]:
+    return studies.c.study_id.in_(sa.select(optuna_studies.c.study_id))
 
 
 def _taken(store: Store, name: str) -> str:
@@ -89,9 +113,8 @@ def _taken(store: Store, name: str) -> str:
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
     """The study of that name, or the most recently created one. Raises StudyError."""
-    query = sa.select(studies).order_by(studies.c.created_at.desc(), studies.c.study_id.desc())
     with store.reading() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(_newest_first()).all()
     for row in rows:
         if name is None or row.name == name:
             return StudyRow(
@@ -105,6 +128,14 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
     known = ", ".join(row.name for row in rows[:8])
     raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
+
+
+def _newest_first() -> sa.Select[Any]:
+    return (
+        sa.select(studies)
+        .where(_in_optuna())
+        .order_by(studies.c.created_at.desc(), studies.c.study_id.desc())
+    )
 
 
 def free_name(store: Store, wanted: str) -> str:
@@ -121,7 +152,7 @@ def free_name(store: Store, wanted: str) -> str:
 def list_studies(store: Store) -> list[StudySummary]:
     """All studies, newest first. Plain SQL: nothing heavier than SQLAlchemy is imported."""
     with store.reading() as connection:
-        rows = connection.execute(sa.select(studies).order_by(studies.c.created_at.desc())).all()
+        rows = connection.execute(_newest_first()).all()
         counts = connection.execute(
             sa.select(optuna_trials.c.study_id, optuna_trials.c.state, sa.func.count()).group_by(
                 optuna_trials.c.study_id, optuna_trials.c.state
@@ -166,14 +197,16 @@ def _summary(
 
 def delete_study(store: Store, study: StudyRow) -> None:
     """Remove a study, its trials and all our rows. Files and runs are the caller's to remove."""
-    trial_ids = sa.select(optuna_trials.c.trial_id).where(
-        optuna_trials.c.study_id == study.study_id
-    )
     with store.writing() as connection:
-        connection.execute(sa.delete(intervals).where(intervals.c.trial_id.in_(trial_ids)))
-        for table in (attempts, places, loops, deliveries, studies):
-            connection.execute(sa.delete(table).where(table.c.study_id == study.study_id))
+        _delete_ours(connection, study.study_id)
     store.optuna.delete_study(study.study_id)
+
+
+def _delete_ours(connection: sa.Connection, study_id: int) -> None:
+    trial_ids = sa.select(attempts.c.trial_id).where(attempts.c.study_id == study_id)
+    connection.execute(sa.delete(intervals).where(intervals.c.trial_id.in_(trial_ids)))
+    for table in (attempts, places, loops, deliveries, studies):
+        connection.execute(sa.delete(table).where(table.c.study_id == study_id))
 
 
 def _when(seconds: float) -> datetime:

@@ -180,4 +180,3 @@ class StreamingFeed:
         )
         batches: Any = tf.data.Dataset.from_generator(read, output_signature=signature)
         return iter(batches.prefetch(2))
-

@@ -1,0 +1,39 @@
+"""Several processes at the same moment on one database."""
+
+from collections.abc import Iterator
+from multiprocessing import forkserver
+
+import pytest
+import sqlalchemy as sa
+from at_once import at_once, claim_all, open_and_close
+
+from tuner.storage import open_store
+from tuner.storage.migrate import VERSION_TABLE
+from tuner.storage.studies import StudyRow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_fork_server() -> Iterator[None]:
+    """These processes start with their imports done; later tests want a server of their own."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
+    assert at_once(open_and_close, empty_url) == ["opened"] * 4
+    store = open_store(empty_url)
+    with store.reading() as connection:
+        for table in (VERSION_TABLE, "alembic_version", "version_info"):
+            count = sa.select(sa.func.count()).select_from(sa.table(table))
+            assert connection.execute(count).scalar() == 1
+    store.close()
+
+
+def test_four_processes_claim_each_place_once(storage_url: str, study: StudyRow) -> None:
+    found = at_once(claim_all, storage_url, study.study_id, 30)
+    claimed = [number for process in found for number in process["claimed"]]
+    assert sorted(claimed) == list(range(1, 31))
+    assert sorted(process["more"] for process in found) == [32, 34, 36, 38]
+    # Each loop has a number of its own, or two would draw the same points.
+    assert sorted(process["loop"] for process in found) == [0, 1, 2, 3]
