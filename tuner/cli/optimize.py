@@ -1,12 +1,11 @@
 """`tuner optimize`."""
 
-import sys
 from typing import Annotated, Literal
 
 import typer
 
-from tuner.cli.app import StudyName, settings_of
-from tuner.cli.parsing import seconds
+from tuner.cli.app import Json, StudyName, settings_of
+from tuner.cli.parsing import seconds, size
 
 
 def optimize(
@@ -34,7 +33,16 @@ def optimize(
     log_models: Annotated[
         Literal["best", "all", "none"], typer.Option(help="Which models go to MLflow.")
     ] = "best",
+    data_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Stream data larger than this, such as 2GiB, in each worker.  "
+            "(default: half of the memory, shared)",
+            metavar="SIZE",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Train trials until the study has as many as you ask for.
 
@@ -53,15 +61,13 @@ def optimize(
     settings = settings_of(context)
     Limits.check(trials, more, workers, patience_trials, target)
     limit_s = seconds(timeout) if timeout else None
+    memory = size(data_memory) if data_memory else None
     store, row = open_study(context, study)
     check_code(row.spec)
     total = places_wanted(store, row, trials, more)
-    request = Request(
-        Limits(total, limit_s, target, patience_trials), workers, not no_tracking, log_models
-    )
-    with Display(row.spec.metric, quiet) as display:
+    limits = Limits(total, limit_s, target, patience_trials)
+    request = Request(limits, workers, not no_tracking, log_models, memory)
+    with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")
         outcome, delivered = run(settings, store, row, request, display, display.stage)
-    code = print_outcome(settings, store, row, outcome, delivered)
-    if code:
-        sys.exit(code)
+    raise typer.Exit(print_outcome(store, row, outcome, delivered, as_json))

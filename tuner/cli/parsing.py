@@ -5,6 +5,7 @@ import re
 from tuner.errors import UsageError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def seconds(text: str) -> float:
@@ -15,14 +16,9 @@ def seconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def assignments(pairs: list[str], option: str) -> dict[str, str]:
-    """Names and raw values from K=V texts. Raises UsageError."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name.strip():
-            raise UsageError(f"{option} takes NAME=VALUE, got {pair!r}")
-        if name.strip() in found:
-            raise UsageError(f"{option} {name.strip()} is given twice")
-        found[name.strip()] = value.strip()
-    return found
+def size(text: str) -> float:
+    """Bytes from 512MiB, 4G or 1.5GiB: powers of 1024. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"--data-memory must be a size such as 512MiB or 4GiB, got {text!r}")
+    return float(match[1]) * _SIZES[match[2].upper()]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
-from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow
@@ -25,27 +24,35 @@ _REASONS = {
 
 
 def print_outcome(
-    settings: Settings,
     store: Store,
     study: StudyRow,
     outcome: "Outcome",
     delivered: "Delivered | None",
+    as_json: bool,
 ) -> int:
     """Print how a search ended, its best trial and what to do next. The exit code."""
     trials = list_trials(store, study)
+    best = best_trial(study, trials)
+    if as_json:
+        facts = {"study": study.name, "stopped": outcome.reason, "ends": ends(trials)}
+        print_json(facts | {"best": table_row(best) if best else None})
+    else:
+        _say_ends(study, trials, outcome)
+        if best is not None:
+            print_best(study, best)
+        _next_steps(study, outcome, best is not None)
+    _complain_of_delivery(delivered)
+    if outcome.reason == "errors":
+        complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
+    return _EXITS.get(outcome.reason or "", 0)
+
+
+def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> None:
     counts = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in ends(trials).items())
     say(f"\nstudy {study.name}: {counts or 'no trial yet'}")
     if outcome.reason:
         back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
         say(f"stopped: {_REASONS[outcome.reason]}{back}")
-    best = best_trial(study, trials)
-    if best is not None:
-        print_best(study, best)
-    _next_steps(study, outcome, best is not None)
-    _say_delivery(settings, delivered)
-    if outcome.reason == "errors":
-        complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
-    return _EXITS.get(outcome.reason or "", 0)
 
 
 def print_best(study: StudyRow, best: TrialRow) -> None:
@@ -76,7 +83,7 @@ def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     say("  tuner ui   opens MLflow and the Optuna dashboard")
 
 
-def _say_delivery(settings: Settings, delivered: "Delivered | None") -> None:
+def _complain_of_delivery(delivered: "Delivered | None") -> None:
     if delivered is not None and (delivered.owed or delivered.problem):
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(

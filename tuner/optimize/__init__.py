@@ -51,12 +51,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Request:
-    """What `tuner optimize` was asked for. `log_models`: best, all or none."""
+    """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
+    what the data may take in each worker before they are streamed; None shares half the memory."""
 
     limits: Limits
     workers: int | None = None
     tracking: bool = True
     log_models: str = "best"
+    data_memory_bytes: float | None = None
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -90,7 +92,7 @@ def optimize(
     setup_folder = Path(tempfile.mkdtemp(prefix="tuner-"))
     setup = WorkerSetup(
         data=setup_folder / "data",
-        budget_bytes=data_budget_bytes(count),
+        budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(study.spec),
     )
     log = settings.checkpoints / study.name / "workers.log"
