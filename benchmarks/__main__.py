@@ -22,7 +22,7 @@ from typing import Any
 Result = dict[str, Any]
 SEEDS = (0, 1, 2)
 LIST_EPOCHS = 2
-LIMIT_S = 120
+LIMIT_S = 300
 
 
 @dataclass(frozen=True)
