@@ -95,7 +95,9 @@ def test_mistakes(name: str, options: dict[str, Scalar], message: str) -> None:
 
 
 def test_a_multivariate_tpe_can_be_switched_off() -> None:
-    make_sampler(Choice(name="tpe", options={"multivariate": False}), SPACE, 0, 0)
+    sampler = make_sampler(Choice(name="tpe", options={"multivariate": False}), SPACE, 0, 0)
+    assert isinstance(sampler, optuna.samplers.TPESampler)
+    assert (sampler._multivariate, sampler._group) == (False, False)
 
 
 def test_grid_takes_a_finite_space() -> None:

@@ -159,6 +159,7 @@ def test_a_worker_ends_with_the_pipe_to_its_loop(workers: LocalWorkers) -> None:
     process = psutil.Process(pid(workers))
     workers._workers[0].lifeline.close()
     process.wait(5)
+    assert not process.is_running()
 
 
 @pytest.mark.parametrize(
