@@ -13,7 +13,7 @@ import optuna
 from toy_study import Bench
 
 from tuner.optimize.trials import TrialBook
-from tuner.storage import open_store, places
+from tuner.storage import leases, open_store, places
 from tuner.storage.studies import load_study
 from tuner.training.events import Ended
 
@@ -58,7 +58,7 @@ def claim_all(url: str, study_id: int, total: int) -> dict[str, Any]:
     store = open_store(url)
     places.ensure_places(store, study_id, total)
     more = places.add_places(store, study_id, 2)
-    lease = places.open_lease(store, study_id)
+    lease = leases.open_lease(store, study_id)
     claimed = []
     while (place := places.claim(store, lease, total)) is not None:
         claimed.append(place.number)
@@ -79,7 +79,7 @@ def search(url: str, total: int) -> list[tuple[int, int, str]]:
     chance. (trial, attempt, what became of it), until the study's places are done."""
     store = open_store(url)
     row = load_study(store)
-    lease = places.open_lease(store, row.study_id)
+    lease = leases.open_lease(store, row.study_id)
     study = optuna.load_study(study_name=row.name, storage=store.optuna)
     book = TrialBook(store, study, row.spec, lease)
     chance = random.Random(lease.number)

@@ -24,6 +24,8 @@ from tuner.storage import Store, open_store, places
 from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.storage.trials import TrialRow, list_trials
 
+# What this process finds beside the installed packages, a child finds too.
+_PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
 
 
@@ -120,7 +122,7 @@ class Bench:
         """The same in a process of its own."""
         return subprocess.Popen(
             [sys.executable, __file__, str(self.folder), self.url, str(trials), str(workers)],
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(self.folder)},
+            env=os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

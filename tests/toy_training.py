@@ -2,9 +2,10 @@
 
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
-crashes, hangs, becomes nan or inf; or its network cannot be saved (unsaved), or the worker dies of
-it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
-epoch takes `pace` seconds.
+crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow); or its network
+cannot be saved (unsaved), or the worker dies of it (unsafe). It crashes only the first `crashes`
+times that its trial is begun under one loop. An epoch takes `pace` seconds. Where the plan keeps
+checkpoints, it writes them and goes on from them.
 """
 
 import os
@@ -17,7 +18,8 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.execution import EntryPoint
-from tuner.training.events import Ended, Failed, Interval, Plan, WorkerSetup
+from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity
+from tuner.training.events import Ended, Failed, Interval, Plan, Resumed, WorkerSetup
 
 NETWORK = "toy.py:build"
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
@@ -33,34 +35,50 @@ class ToySession:
         self._dataset: Dataset = open_dataset(setup.data)
         self._plan: Plan | None = None
 
-    def run(self, plan: Plan) -> Iterator[Interval | Ended]:
+    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
         self._plan = plan
         params, goal = PARAMETERS | plan.params, plan.goal
-        best, best_epoch = None, 0
-        for epoch in range(1, params["epochs"] + 1):
+        keeper = self._keeper(plan)
+        found = None if keeper is None else keeper.latest()
+        at = Progress() if found is None else found.progress
+        if found is not None:
+            yield Resumed(at.epoch)
+        while at.epoch < params["epochs"]:
+            epoch = at.epoch + 1
             time.sleep(params["pace"])
             if epoch == params["at"]:
                 self._act(params["act"], plan.seed, params["crashes"])
             value = score_at(params, plan.seed, epoch)
             yield Interval(epoch * plan.intervals, epoch, True, _metrics(value))
             if np.isnan(value):
-                yield Ended("diverged", best, best_epoch or None, epoch, 7)
+                yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
                 return
-            if goal.better(value, best):
-                best, best_epoch = value, epoch
-            if goal.reached(best):
-                yield _ended("target", best, best_epoch, epoch)
+            if goal.better(value, at.best):
+                at.best, at.best_epoch = value, epoch
+            at.epoch = epoch
+            if goal.reached(at.best):
+                yield _ended("target", at)
                 return
-            if epoch - best_epoch >= params["patience"]:
-                yield _ended("early_stopped", best, best_epoch, epoch)
+            if epoch - (at.best_epoch or 0) >= params["patience"]:
+                yield _ended("early_stopped", at)
                 return
-        yield _ended("complete", best, best_epoch, params["epochs"])
+            if keeper is not None and epoch < params["epochs"] and keeper.due():
+                keeper.keep(Checkpoint(at))
+        yield _ended("complete", at)
+
+    def _keeper(self, plan: Plan) -> Keeper | None:
+        if plan.checkpoints is None:
+            return None
+        known = identity(plan, plan.network, self._dataset.fingerprint, "toy")
+        return Keeper(plan.checkpoints, known)
 
     def _act(self, act: str, seed: int, crashes: int) -> None:
         if act == "raise":
             raise ValueError("the network of this trial\ncannot be built")
         if act == "hang":
             time.sleep(600)
+        if act == "grow":
+            _grow()
         if act == "crash":
             times = self._folder / f"crashes-{seed}"
             done = len(times.read_text()) if times.exists() else 0
@@ -99,8 +117,15 @@ def _metrics(value: float) -> dict[str, float]:
     return {"loss": 1 - value, "val_loss": 1 - value, "val_accuracy": value}
 
 
-def _ended(end: Any, best: float | None, best_epoch: int, epochs: int) -> Ended:
-    return Ended(end, best, best_epoch, epochs, 7, {"train": 0.1 * epochs}, "toy")
+def _ended(end: Any, at: Progress) -> Ended:
+    return Ended(end, at.best, at.best_epoch, at.epoch, 7, {"train": 0.1 * at.epoch}, "toy")
+
+
+def _grow() -> None:
+    taken = []
+    for _ in range(100):
+        taken.append(np.ones(20_000_000, np.uint8))  # zeros would take no memory until written to
+        time.sleep(0.02)
 
 
 def open_session(setup: WorkerSetup) -> ToySession:

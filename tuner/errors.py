@@ -9,6 +9,7 @@ TunerError                      one line on stderr, exit code 1
 │   ├── StudyError              unknown study, name taken, nothing to do it on
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed in the middle of the work
+├── TakenOver                   another loop has the trial now; handled in the loop
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
 """
@@ -50,6 +51,13 @@ class StorageUnavailable(UsageError):
 
 class StorageError(TunerError):
     pass
+
+
+class TakenOver(TunerError):
+    """Another loop has taken the trial over: this one may no longer write it."""
+
+    def __init__(self, trial_id: int | None) -> None:
+        super().__init__(f"another loop has taken over the trial with id {trial_id}")
 
 
 class TrackingError(TunerError):

@@ -220,7 +220,7 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     bench.run(1)
     first = bench.trials[0].last
     assert first is not None
-    path = bench.settings.checkpoints / "toy" / "trial-0.keras"
+    path = bench.settings.checkpoints / "toy" / "trial-0" / "attempt-1.keras"
     assert first.model_path == str(path)
     assert path.read_text() == "0.8"
     bench.run(2)
@@ -230,4 +230,4 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     assert bench.run(None, more=1, log_models="all").board.done_here == 1
     third = bench.trials[2].last
     assert third is not None
-    assert third.model_path == str(path.with_name("trial-2.keras"))
+    assert third.model_path == str(path.parents[1] / "trial-2" / "attempt-1.keras")

@@ -16,6 +16,7 @@ from tuner.errors import StorageError
 from tuner.optimize import Board, Silent
 from tuner.optimize.limits import Limits, Stopping
 from tuner.storage import open_store
+from tuner.storage.leases import LEASE_S
 from tuner.storage.tables import loops
 from tuner.storage.trials import TrialRow
 
@@ -103,7 +104,10 @@ def test_a_killed_loop_ends_its_workers_and_is_taken_over(bench: Bench) -> None:
     wait_until(lambda: gone(family), timeout_s=5)
     assert bench.places == {"claimed": 2, "open": 1}
 
-    # Its lease still holds: another loop does what is open, and leaves the rest alone.
+    # As if on another machine, its lease still holds: a loop does what is open, and leaves the
+    # rest alone.
+    with bench.store.writing() as connection:
+        connection.execute(sa.update(loops).values(process=None))
     assert bench.run(3, watcher=Signals(signal.SIGINT, when=is_idle)).board.done_here == 1
     assert bench.states == ["RUNNING", "RUNNING", "COMPLETE"]
     expire_leases(bench)
@@ -113,6 +117,36 @@ def test_a_killed_loop_ends_its_workers_and_is_taken_over(bench: Bench) -> None:
     for number in before:
         ends = [attempt.end for attempt in bench.trials[number].attempts]
         assert ends == ["lost", "complete"]
+
+
+@SQLITE
+def test_after_a_kill_the_same_command_goes_on_at_once(bench: Bench) -> None:
+    bench.create({"epochs": 20, "patience": 20, "pace": 0.04})
+    loop = bench.start(2, workers=2)
+    wait_until(lambda: began(bench.trials) == 2)
+    loop.kill()
+    loop.communicate(timeout=20)
+    clock = time.monotonic()
+    bench.run(2, workers=2)
+    assert time.monotonic() - clock < LEASE_S / 2
+    assert bench.states == ["COMPLETE"] * 2
+    assert [[a.end for a in trial.attempts] for trial in bench.trials] == [["lost", "complete"]] * 2
+
+
+@SQLITE
+def test_a_trial_whose_loop_dies_three_times_is_given_up(bench: Bench) -> None:
+    bench.create({"epochs": 400, "patience": 400, "pace": 0.05})
+    for _ in range(3):
+        loop = bench.start(1)
+        wait_until(lambda: began(bench.trials) == 1)
+        loop.kill()
+        loop.communicate(timeout=20)
+    assert bench.run(1).board.done_here == 0
+    (trial,) = bench.trials
+    assert (trial.state, [a.end for a in trial.attempts]) == ("PRUNED", ["lost"] * 3)
+    told = bench.store.optuna.get_trial(trial.trial_id)
+    assert told.constraints == {"feasible": 1.0}
+    assert bench.places == {"done": 1}
 
 
 @SQLITE

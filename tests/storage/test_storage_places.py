@@ -1,37 +1,27 @@
 """Places, leases, attempts: exactly N trials together, whoever runs them and whoever dies."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
+from trial_writes import begin, begun, bound, claimed, complete, fail, put_back
 
-from tuner.storage import Store, places
-from tuner.storage.places import Lease, Place
+from tuner.errors import TakenOver
+from tuner.storage import Store, leases, places
+from tuner.storage.leases import Lease
+from tuner.storage.places import Place
+from tuner.storage.process import identity, is_dead
 from tuner.storage.records import read_attempts
 from tuner.storage.studies import StudyRow
 from tuner.storage.tables import loops
+from tuner.storage.tables import places as rows
 
 
 @pytest.fixture
 def lease(store: Store, study: StudyRow) -> Lease:
-    return places.open_lease(store, study.study_id)
-
-
-def claimed(store: Store, lease: Lease, limit: int = 99) -> Place:
-    place = places.claim(store, lease, limit)
-    assert place is not None
-    return place
-
-
-def begun(store: Store, lease: Lease) -> Place:
-    """A place whose new trial runs."""
-    place = claimed(store, lease)
-    if place.trial_id is None:
-        waiting(store)
-        place = places.bind(store, lease, place)
-    assert place.trial_id is not None
-    store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING)
-    return places.begin_attempt(store, lease, place, place.trial_id, worker=0)
+    return leases.open_lease(store, study.study_id)
 
 
 def waiting(store: Store) -> int:
@@ -84,26 +74,36 @@ def test_queued_trials_are_given_out_in_order_and_once(store: Store, lease: Leas
     assert [claimed(store, lease).trial_id for _ in range(5)] == [*queued, None, None]
 
 
-def test_a_new_trial_is_bound_to_the_place_that_asks_first(store: Store, lease: Lease) -> None:
+def test_a_new_trial_is_bound_to_its_place_as_it_is_made(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 2)
     first, second = claimed(store, lease), claimed(store, lease)
-    assert places.bind(store, lease, first).trial_id is None
-    trial_id = waiting(store)
-    assert places.bind(store, lease, second).trial_id == trial_id
-    assert places.bind(store, lease, first).trial_id is None
+    trial_id = bound(store, lease, second).trial_id
+    # Made again, as after a lost answer: the place keeps the trial it has.
+    assert bound(store, lease, second).trial_id == trial_id
+    assert len(store.optuna.get_all_trials(lease.study_id)) == 1
+    assert bound(store, lease, first).trial_id not in (None, trial_id)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lease: Lease) -> None:
+    places.ensure_places(store, lease.study_id, 3)
+    kept, lost = claimed(store, lease), claimed(store, lease)
+    again = places.claim(store, lease, 99, known=frozenset([kept.number]))
+    assert again == lost
+    known = frozenset([kept.number, lost.number])
+    third = places.claim(store, lease, 99, known)
+    assert third is not None
+    assert third.number == 3
 
 
 def test_what_was_put_back_comes_first_to_its_own_place(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 3)
     _, place = begun(store, lease), begun(store, lease)
     queued = waiting(store)
-    store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
-    # It waits now, but has a place: no other may have it, only the queued one.
-    assert claimed(store, lease).trial_id == queued
-    places.put_back(store, place, "interrupted")
+    put_back(store, lease, place, "interrupted")
     again = claimed(store, lease)
     assert (again.number, again.trial_id, again.attempt) == (place.number, place.trial_id, 1)
-    assert places.begin_attempt(store, lease, again, queued - 1, worker=1).attempt == 2
+    assert claimed(store, lease).trial_id == queued
+    assert begin(store, lease, again).attempt == 2
     assert ends(store, lease) == [None, "interrupted", None]
 
 
@@ -112,25 +112,23 @@ def test_claiming_alone_is_no_attempt(store: Store, lease: Lease) -> None:
     assert claimed(store, lease).attempt == 0
     for _ in range(3):  # loops that die before they begin
         expire(store, lease)
-        lease = places.open_lease(store, lease.study_id)
+        lease = leases.open_lease(store, lease.study_id)
         (orphan,) = places.take_over_orphans(store, lease)
-        places.put_back(store, orphan, "lost")
+        open_again(store, lease, orphan)
         assert claimed(store, lease).attempt == 0
     assert read_attempts(store, lease.study_id) == {}
 
 
 def test_a_finished_place_is_never_open_again(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 1)
-    places.finish(store, begun(store, lease))
+    complete(store, lease, begun(store, lease))
     assert places.claim(store, lease, 99) is None
     assert places.place_counts(store, lease.study_id) == {"done": 1}
 
 
 def test_a_freed_place_forgets_its_trial(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 1)
-    place = begun(store, lease)
-    store.optuna.set_trial_state_values(place.trial_id, TrialState.FAIL)
-    places.free(store, place)
+    fail(store, lease, begun(store, lease))
     again = claimed(store, lease)
     assert (again.number, again.trial_id, again.attempt) == (1, None, 0)
 
@@ -138,26 +136,26 @@ def test_a_freed_place_forgets_its_trial(store: Store, lease: Lease) -> None:
 def test_orphans_are_taken_only_from_an_expired_lease(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 4)
     place, other = begun(store, lease), claimed(store, lease)
-    places.finish(store, begun(store, lease))
-    second = places.open_lease(store, lease.study_id)
+    complete(store, lease, begun(store, lease))
+    second = leases.open_lease(store, lease.study_id)
     kept = begun(store, second)
     assert places.take_over_orphans(store, second) == []
     expire(store, lease)
     found = places.take_over_orphans(store, second)
     assert sorted(orphan.number for orphan in found) == [place.number, other.number]
     assert places.take_over_orphans(store, second) == []
-    assert ends(store, lease) == ["lost", None, None]
+    assert ends(store, lease) == ["lost", "complete", None]
     assert kept.number not in [orphan.number for orphan in found]
 
 
 def test_a_renewed_lease_holds_and_an_ended_one_does_not(store: Store, lease: Lease) -> None:
     places.ensure_places(store, lease.study_id, 1)
     begun(store, lease)
-    second = places.open_lease(store, lease.study_id)
+    second = leases.open_lease(store, lease.study_id)
     expire(store, lease)
-    places.renew_lease(store, lease)
+    leases.renew_lease(store, lease)
     assert places.take_over_orphans(store, second) == []
-    places.renew_lease(store, lease, lasts_s=-1.0)
+    leases.renew_lease(store, lease, lasts_s=-1.0)
     assert len(places.take_over_orphans(store, second)) == 1
 
 
@@ -165,8 +163,82 @@ def test_losses_are_counted_and_interruptions_are_not(store: Store, lease: Lease
     places.ensure_places(store, lease.study_id, 1)
     for end in ("worker_lost", "interrupted", "timeout", "lost"):
         place = begun(store, lease)
-        store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
-        places.put_back(store, place, end)
+        put_back(store, lease, place, end)
     assert place.trial_id is not None
     assert places.count_losses(store, place.trial_id) == 2
     assert ends(store, lease) == ["worker_lost", "interrupted", "timeout", "lost"]
+
+
+def open_again(store: Store, lease: Lease, place: Place) -> None:
+    store.write(lambda connection: places.put_back(connection, lease, place))
+
+
+def test_a_loop_that_died_on_this_machine_is_not_waited_for(store: Store, lease: Lease) -> None:
+    places.ensure_places(store, lease.study_id, 1)
+    place = begun(store, lease)
+    second = leases.open_lease(store, lease.study_id)
+    assert places.take_over_orphans(store, second) == []
+    dead = identity().replace('"started": "', '"started": "1')
+    with store.writing() as connection:
+        mine = loops.c.loop_id == lease.loop_id
+        connection.execute(sa.update(loops).where(mine).values(process=dead))
+    assert places.take_over_orphans(store, second) == [replace(place)]
+
+
+def test_of_processes_on_other_machines_nothing_is_known() -> None:
+    assert not is_dead(None)
+    assert not is_dead(identity())
+    assert not is_dead('{"machine": "another", "pid": 1, "started": "0"}')
+    assert is_dead(identity().replace('"started": "', '"started": "1'))
+
+
+def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease) -> None:
+    places.ensure_places(store, lease.study_id, 1)
+    place = begun(store, lease)
+    expire(store, lease)
+    second = leases.open_lease(store, lease.study_id)
+    (orphan,) = places.take_over_orphans(store, second)
+    leases.renew_lease(store, lease)  # it wakes
+    assert leases.held(store, lease) == set()
+    for write in (complete, fail, lambda *held: put_back(*held, "interrupted")):
+        with pytest.raises(TakenOver):
+            write(store, lease, place)
+    trial = store.optuna.get_trial(place.trial_id)
+    assert (trial.state.name, trial.value) == ("RUNNING", None)
+    assert ends(store, lease) == ["lost"]
+    complete(store, second, replace(orphan, attempt=place.attempt))
+    assert store.optuna.get_trial(place.trial_id).state.name == "COMPLETE"
+
+
+def test_the_fence_guards_every_write_to_a_trial(store: Store, lease: Lease) -> None:
+    places.ensure_places(store, lease.study_id, 1)
+    place = begun(store, lease)
+    store.optuna.fence = lambda connection, trial_id: places.hold(lease, connection, trial_id)
+    study = optuna.load_study(study_name="toy", storage=store.optuna)
+    trial = optuna.Trial(study, place.trial_id)
+    trial.report(0.25, 1)
+    with store.writing() as connection:
+        connection.execute(sa.update(rows).values(loop_id="another"))
+    writes = [
+        lambda: trial.report(0.5, 2),
+        lambda: trial.suggest_float("x", 0, 1),
+        lambda: trial.set_user_attr("end", "pruned"),
+        lambda: trial.set_constraint("feasible", 1.0),
+        lambda: study.tell(trial, 0.5),
+    ]
+    for write in writes:
+        with pytest.raises(TakenOver):
+            write()
+    store.optuna.fence = None
+    untouched = store.optuna.get_trial(place.trial_id)
+    assert (untouched.state.name, untouched.intermediate_values) == ("RUNNING", {1: 0.25})
+    assert (untouched.params, untouched.user_attrs) == ({}, {})
+
+
+def test_an_attempt_begins_only_with_its_trial(store: Store, lease: Lease) -> None:
+    places.ensure_places(store, lease.study_id, 1)
+    place = bound(store, lease, claimed(store, lease))
+    store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING)  # by someone else
+    with pytest.raises(AssertionError):
+        begin(store, lease, place)
+    assert read_attempts(store, lease.study_id) == {}

@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 from toy_study import toy_spec
+from trial_writes import begun
 
 from tuner.errors import SpecError, StudyError
-from tuner.storage import Store, open_store, places, records
+from tuner.storage import Store, leases, open_store, places, records
 from tuner.storage.studies import (
     StudyRow,
     create_study,
@@ -124,13 +125,10 @@ def test_deleting_leaves_no_row_and_spares_the_others(store: Store) -> None:
 
 def _use(store: Store, study: StudyRow) -> None:
     """Leave rows of every kind that a loop writes."""
-    lease = places.open_lease(store, study.study_id)
+    lease = leases.open_lease(store, study.study_id)
     places.ensure_places(store, study.study_id, 1)
-    trial = optuna.load_study(study_name=study.name, storage=store.optuna).ask()
-    place = places.claim(store, lease, 1)
-    assert place is not None
-    place = places.begin_attempt(store, lease, place, trial._trial_id, worker=0)
-    records.record_interval(store, place, Interval(1, 1, True, {"loss": 1.0}))
+    place = begun(store, lease)
+    records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 1.0}))
 
 
 def _rows(store: Store) -> dict[str, float]:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
+from trial_writes import begin, tell
 
 from tuner.settings import Settings
 from tuner.space import parse_space
 from tuner.spec import Choice, DataSpec, StudySpec
-from tuner.storage import Store, places, records
-from tuner.storage.places import Lease, Place
+from tuner.storage import Store, leases, places, records
+from tuner.storage.leases import Lease
+from tuner.storage.places import Place
+from tuner.storage.records import AttemptEnd
 from tuner.storage.studies import StudyRow
 from tuner.training.events import Ended, Interval
 
@@ -60,7 +63,7 @@ class Search:
             storage=store.optuna,
             sampler=optuna.samplers.RandomSampler(seed=1),
         )
-        self._lease: Lease = places.open_lease(store, study.study_id)
+        self._lease: Lease = leases.open_lease(store, study.study_id)
 
     def start(self) -> Running:
         """Begin a new trial, or the next attempt of one that was put back."""
@@ -68,13 +71,11 @@ class Search:
             places.add_places(self.store, self.study.study_id, 1)
         place = places.claim(self.store, self._lease, 10_000)
         assert place is not None
-        if place.trial_id is None:
-            trial = self._optuna.ask()
-        else:
-            self.store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING)
-            trial = optuna.Trial(self._optuna, place.trial_id)
+        place = begin(self.store, self._lease, place)
+        assert place.trial_id is not None
+        self._optuna.get_trials(deepcopy=False)
+        trial = optuna.Trial(self._optuna, place.trial_id)
         self.study.spec.space.sample(trial)
-        place = places.begin_attempt(self.store, self._lease, place, trial._trial_id, 0)
         return Running(place, trial)
 
     def train(self, running: Running, epochs: int, first: int = 1) -> None:
@@ -93,32 +94,33 @@ class Search:
             "val_accuracy": value,
         }
         interval = Interval(step, epoch, whole, metrics)
-        records.record_interval(self.store, running.place, interval)
+        records.record_interval(self.store, self._lease, running.place, interval)
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        path = str(model) if model else None
-        records.record_end(self.store, running.place, "complete", ended=ended, model_path=path)
-        self._optuna.tell(running.trial, score)
-        places.finish(self.store, running.place)
+        end = AttemptEnd.of("complete", ended, model_path=str(model) if model else None)
+        self._tell(running, end, TrialState.COMPLETE, score)
 
     def prune(self, running: Running, score: float) -> None:
         place = running.place
         assert place.trial_id is not None
         rows = records.read_intervals(self.store, place.trial_id, place.attempt)
-        records.record_pruned(self.store, place, score, sum(row.whole for row in rows), {})
+        epochs = sum(row.whole for row in rows)
+        last = Interval(2 * epochs, epochs, True, {}) if epochs else None
         running.trial.report(score, 1)
-        self._optuna.tell(running.trial, state=TrialState.PRUNED)
-        places.finish(self.store, running.place)
+        end = AttemptEnd.unfinished("pruned", score, last)
+        self._tell(running, end, TrialState.PRUNED, score)
 
     def fail(self, running: Running, detail: str) -> None:
-        records.record_end(self.store, running.place, "user_error", detail=detail)
-        self._optuna.tell(running.trial, state=TrialState.FAIL)
-        places.free(self.store, running.place)
+        self._tell(running, AttemptEnd.of("user_error", detail=detail), TrialState.FAIL)
 
     def put_back(self, running: Running) -> None:
-        self.store.optuna.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
-        places.put_back(self.store, running.place, "interrupted")
+        self._tell(running, AttemptEnd.of("interrupted"), TrialState.WAITING)
+
+    def _tell(
+        self, running: Running, end: AttemptEnd, state: TrialState, value: float | None = None
+    ) -> None:
+        tell(self.store, self._lease, running.place, end, state, value)
 
 
 def make_settings(search: Search, tracking_uri: str) -> Settings:

@@ -88,6 +88,9 @@ class LocalWorkers:
         their_lifeline.close()
         return _Worker(process, ours, our_lifeline)
 
+    def restart(self, worker: int) -> None:
+        self._replace(worker)
+
     def submit(self, worker: int, plan: Plan) -> None:
         if self._outgrown(self._workers[worker]):
             self._replace(worker)
@@ -141,7 +144,14 @@ class LocalWorkers:
     def _outgrown(self, worker: _Worker) -> bool:
         if worker.jobs >= _MOST_JOBS:
             return True
-        return bool(worker.first_rss) and _rss(worker) - worker.first_rss > _MOST_GROWTH
+        if not worker.first_rss:
+            return False
+        return _rss(worker) - worker.first_rss > self._most_growth(worker.first_rss)
+
+    def _most_growth(self, first_rss: int) -> float:
+        # What earlier trials have left behind must not count against the next one's limit.
+        limit = self._setup.memory_bytes
+        return _MOST_GROWTH if limit is None else min(_MOST_GROWTH, (limit - first_rss) / 2)
 
     def _replace(self, number: int) -> None:
         _end(self._workers[number])

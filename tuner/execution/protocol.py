@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tuner.training.events import Ended, Failed, Interval, Plan
+from tuner.training.events import Ended, Failed, Interval, Plan, Resumed
+
+# A worker's exit code when it ends itself for holding more memory than it may.
+OUT_OF_MEMORY = 117
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,18 @@ class Lost:
 
     exit_code: int | None
 
+    @property
+    def out_of_memory(self) -> bool:
+        return self.exit_code == OUT_OF_MEMORY
 
-Message = Interval | Ended | Saved | Failed | Lost
+    @property
+    def how(self) -> str:
+        if self.out_of_memory:
+            return "its worker held more memory than a trial may take (--trial-memory)"
+        return f"its worker ended with exit code {self.exit_code}"
+
+
+Message = Resumed | Interval | Ended | Saved | Failed | Lost
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class EntryPoint:
 class Session(Protocol):
     """One worker's training."""
 
-    def run(self, plan: Plan) -> Iterator[Interval | Ended]: ...
+    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]: ...
 
     def save(self, path: Path) -> None:
         """Write the network of the trial that has just ended to `path`, whole or not at all."""
@@ -75,6 +88,10 @@ class Workers(Protocol):
     def submit(self, worker: int, plan: Plan) -> None: ...
 
     def reply(self, worker: int, reply: Reply) -> None: ...
+
+    def restart(self, worker: int) -> None:
+        """End what the worker is doing, at once; a fresh one takes its number."""
+        ...
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
         """Messages that have arrived, after waiting for at least one up to the timeout. Raises

@@ -4,12 +4,17 @@ import importlib
 import os
 import signal
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from tuner.execution.protocol import Opened, Reply, Saved, Session
+import psutil
+
+from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
 from tuner.training.events import WorkerSetup
+
+_LOOK_S = 0.05
 
 
 def worker_main(
@@ -21,6 +26,9 @@ def worker_main(
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
     try:
         session = _open(entry, setup, connection)
+        if session is not None and setup.memory_bytes is not None:
+            limit = setup.memory_bytes
+            threading.Thread(target=_end_over_limit, args=(limit,), daemon=True).start()
         while session is not None and (plan := connection.recv()) is not None:
             _serve(session, plan, connection)
     except (EOFError, BrokenPipeError):
@@ -31,6 +39,7 @@ def _open(entry: str, setup: WorkerSetup, connection: Connection) -> Session | N
     module, _, name = entry.partition(":")
     try:
         session: Session = getattr(importlib.import_module(module), name)(setup)
+        _check_limit(setup.memory_bytes)
     except Exception as error:
         traceback.print_exc()
         first_line = (str(error).strip().splitlines() or [""])[0]
@@ -38,6 +47,23 @@ def _open(entry: str, setup: WorkerSetup, connection: Connection) -> Session | N
         return None
     connection.send(Opened())
     return session
+
+
+def _check_limit(limit_bytes: float | None) -> None:
+    held = psutil.Process().memory_info().rss
+    if limit_bytes is not None and held > limit_bytes:
+        raise MemoryError(
+            f"a worker holds {held / 2**20:.0f} MiB before it trains anything; "
+            f"the limit of {limit_bytes / 2**20:.0f} MiB for a trial must be above that"
+        )
+
+
+def _end_over_limit(limit_bytes: float) -> None:
+    # Not by RLIMIT: an allocation that fails inside XLA is a SIGSEGV, which looks like any crash.
+    process = psutil.Process()
+    while process.memory_info().rss <= limit_bytes:
+        time.sleep(_LOOK_S)
+    os._exit(OUT_OF_MEMORY)
 
 
 def _end_with_loop(lifeline: Connection) -> None:

@@ -33,6 +33,10 @@ class DropoutClock:
         self.seed = tf.Variable(0, dtype=tf.uint32, trainable=False)
         self.step = tf.Variable(0, dtype=tf.uint32, trainable=False)
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return [self.seed, self.step]
+
     def reset(self, seed: int) -> None:
         self.seed.assign(seed & 0xFFFFFFFF)
         self.step.assign(0)

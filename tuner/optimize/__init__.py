@@ -17,6 +17,7 @@ from tuner.errors import DatasetError, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
+from tuner.optimize.files import TrialFiles
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
 from tuner.optimize.trials import TrialBook
@@ -24,7 +25,8 @@ from tuner.pruners import make_pruner
 from tuner.samplers import make_sampler
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.spec import StudySpec
-from tuner.storage import Store, places
+from tuner.storage import Store, leases, places
+from tuner.storage.leases import LEASE_S
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import WorkerSetup
@@ -52,13 +54,16 @@ __all__ = [
 @dataclass(frozen=True)
 class Request:
     """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
-    what the data may take in each worker before they are streamed; None shares half the memory."""
+    what the data may take in each worker before they are streamed; None shares half the memory.
+    `trial_memory_bytes`: the resident memory of a worker past which its trial is ended."""
 
     limits: Limits
     workers: int | None = None
     tracking: bool = True
     log_models: str = "best"
     data_memory_bytes: float | None = None
+    trial_memory_bytes: float | None = None
+    lease_s: float = LEASE_S
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -94,6 +99,7 @@ def optimize(
         data=setup_folder / "data",
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(study.spec),
+        memory_bytes=request.trial_memory_bytes,
     )
     log = settings.checkpoints / study.name / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
@@ -129,7 +135,7 @@ def _loop(
     watcher: Watcher | None,
 ) -> Loop:
     spec = study.spec
-    lease = places.open_lease(store, study.study_id)
+    lease = leases.open_lease(store, study.study_id, request.lease_s)
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=store.optuna,
@@ -140,7 +146,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        models=settings.checkpoints / study.name,
+        files=TrialFiles(settings.checkpoints / study.name),
         keep_all_models=request.log_models == "all",
         watcher=watcher or Silent(),
     )

@@ -14,12 +14,13 @@ _AT_ONCE = ("interrupted", "timeout", "target", "errors")
 class Limits:
     """`trials` is the study's total of places. The others end this loop early: `timeout_s` and
     `target` put running trials back; after `patience_trials` finished trials in a row that bring
-    no better score, no new one is begun."""
+    no better score, no new one is begun. `trial_timeout_s` ends a single attempt of a trial."""
 
     trials: int
     timeout_s: float | None = None
     target: float | None = None
     patience_trials: int | None = None
+    trial_timeout_s: float | None = None
 
     @staticmethod
     def check(

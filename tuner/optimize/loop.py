@@ -7,19 +7,19 @@ import contextlib
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from optuna.trial import TrialState
 
-from tuner.errors import StorageError
+from tuner.errors import StorageError, TakenOver
 from tuner.execution import Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
 from tuner.optimize.board import Board, Slot, Watcher
+from tuner.optimize.files import TrialFiles
 from tuner.optimize.limits import Stopping
 from tuner.optimize.trials import Running, TrialBook, trial_seed
-from tuner.storage import places
-from tuner.storage.places import LEASE_S, MOST_ATTEMPTS
-from tuner.training.events import Ended, Failed, Goal, Interval, Plan
+from tuner.storage import leases, places, records
+from tuner.storage.places import MOST_ATTEMPTS
+from tuner.training.events import Ended, Failed, Goal, Interval, Plan, Resumed
 
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
@@ -44,12 +44,12 @@ class Loop:
         book: TrialBook,
         workers: Workers,
         stopping: Stopping,
-        models: Path,
+        files: TrialFiles,
         keep_all_models: bool,
         watcher: Watcher,
     ) -> None:
         self._book, self._workers, self._stopping = book, workers, stopping
-        self._models, self._keep_all, self._watcher = models, keep_all_models, watcher
+        self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
         spec = book.spec
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
         self._running: dict[int, Running] = {}
@@ -71,6 +71,7 @@ class Loop:
                     break
                 for worker, message in self._workers.wait(_WAIT_S):
                     self._handle(worker, message)
+                self._end_overdue()
                 self._watcher.changed(self._board)
         finally:
             put_back = self._put_all_back()
@@ -88,29 +89,45 @@ class Loop:
         for worker in range(self._workers.count):
             if worker in self._running or self._stopping.no_more:
                 continue
-            running = self._book.begin(worker, self._board.total)
+            known = frozenset(running.place.number for running in self._running.values())
+            try:
+                running = self._book.begin(worker, self._board.total, known)
+            except TakenOver:
+                return  # this loop was held up for longer than its lease
             if running is None:
                 return
+            running.began = time.monotonic()
             self._running[worker] = running
             self._workers.submit(worker, self._plan(running))
             slot = Slot(trial=running.number, epochs=running.epochs)
             self._board.slots[worker] = slot
 
     def _plan(self, running: Running) -> Plan:
-        spec = self._book.spec
+        spec, attempt = self._book.spec, running.place.attempt
+        known = records.known_epochs(self._book.store, running.trial_id) if attempt > 1 else 0
         return Plan(
             network=spec.space.network,
             params=running.params,
             seed=trial_seed(spec.seed, running.number),
             goal=self._goal,
             intervals=spec.intervals,
+            checkpoints=self._files.checkpoints(running.number, attempt, known),
         )
 
     def _handle(self, worker: int, message: Message) -> None:
         running = self._running.get(worker)
         if running is None:
             return  # a worker that was lost while idle has been replaced already
+        try:
+            self._answer(worker, running, message)
+        except TakenOver:
+            self._let_go(worker)
+
+    def _answer(self, worker: int, running: Running, message: Message) -> None:
         match message:
+            case Resumed():
+                self._book.resumed(running, message.epoch)
+                self._workers.reply(worker, GO_ON)
             case Interval():
                 self._on_interval(worker, running, message)
             case Ended():
@@ -139,7 +156,7 @@ class Loop:
             self._ended(worker, "diverged", ended.score, gained=False)
         elif self._keep_all or self._goal.better(ended.score, self._board.best):
             running.ended = ended
-            path = (self._models / f"trial-{running.number}.keras").absolute()
+            path = self._files.network(running.number, running.place.attempt)
             self._workers.reply(worker, Reply(stop=True, save_to=path))
         else:
             self._workers.reply(worker, STOP)
@@ -177,28 +194,54 @@ class Loop:
         self._leave(worker, failed.kind, None)
 
     def _on_lost(self, worker: int, running: Running, lost: Lost) -> None:
-        how = f"its worker ended with exit code {lost.exit_code}"
+        how = lost.how
         if running.ended is not None:
             self._complete(worker, running, running.ended, detail=f"{how} while saving the network")
+        elif lost.out_of_memory:
+            self._book.infeasible(running, "out_of_memory", detail=how)
+            self._ended(worker, "out_of_memory", None, gained=False)
         elif (losses := self._book.losses(running) + 1) < MOST_ATTEMPTS:
-            self._book.put_back(running, "worker_lost")
+            self._book.put_back(running, "worker_lost", detail=how)
             self._leave(worker, "worker_lost", None)
         else:
             detail = f"lost {losses} times; at last {how}"
             self._book.infeasible(running, "worker_lost", detail=detail)
             self._ended(worker, "worker_lost", None, gained=False)
 
+    def _end_overdue(self) -> None:
+        """End trials past the time limit for one, whatever their workers are doing."""
+        limit = self._stopping.limits.trial_timeout_s
+        if limit is None:
+            return
+        for worker, running in list(self._running.items()):
+            if time.monotonic() - running.began > limit and running.ended is None:
+                self._workers.restart(worker)
+                detail = f"still training after {limit:g} s, the limit for one trial"
+                try:
+                    self._book.infeasible(running, "time_limit", detail=detail)
+                except TakenOver:
+                    self._let_go(worker)
+                else:
+                    self._ended(worker, "time_limit", running.verdicts.best, gained=False)
+
+    def _let_go(self, worker: int) -> None:
+        """Another loop has the trial now: nothing of it is ours to write."""
+        self._workers.restart(worker)
+        self._leave(worker, "taken_over", None, ours=False)
+
     def _ended(self, worker: int, end: str, value: float | None, gained: bool) -> None:
         """A trial has taken its place for good."""
         self._failures = 0
         self._board.done += 1
         self._board.done_here += 1
-        reached = end not in ("pruned", "diverged") and self._goal.reached(value)
+        reached = end in ("complete", "early_stopped", "target") and self._goal.reached(value)
         self._stopping.finished(gained, reached)
         self._leave(worker, end, value)
 
-    def _leave(self, worker: int, end: str, value: float | None) -> None:
+    def _leave(self, worker: int, end: str, value: float | None, ours: bool = True) -> None:
         running = self._running.pop(worker)
+        if ours and end != "worker_lost":
+            self._files.forget(running.number)
         self._board.slots[worker] = Slot()
         self._board.ended[end] = self._board.ended.get(end, 0) + 1
         self._watcher.trial_ended(self._board, running.number, end, value)
@@ -211,26 +254,37 @@ class Loop:
         with contextlib.ExitStack() as last_things:  # each is done, whatever becomes of the others
             last_things.callback(self._end_lease)
             for running in self._running.values():
-                last_things.callback(self._book.put_back, running, end)
+                last_things.callback(self._put_back, running, end)
         self._running.clear()
         return count
+
+    def _put_back(self, running: Running, end: str) -> None:
+        with contextlib.suppress(TakenOver):
+            self._book.put_back(running, end)
 
     def _end_lease(self) -> None:
         with contextlib.suppress(StorageError):
             # A lease that cannot be ended here expires by itself.
-            places.renew_lease(self._book.store, self._book.lease, lasts_s=0.0)
+            leases.renew_lease(self._book.store, self._book.lease, lasts_s=0.0)
 
     def _housekeeping(self) -> None:
         """Renew the lease, take over what dead loops left, count what other loops did."""
         clock = time.monotonic()
         self._board.elapsed_s = clock - self._stopping.started
         if clock >= self._renew_at:
-            self._renew_at = clock + LEASE_S / 4
-            places.renew_lease(self._book.store, self._book.lease)
+            self._renew_at = clock + self._book.lease.lasts_s / 4
+            leases.renew_lease(self._book.store, self._book.lease)
+            self._let_go_of_lost_places()
             self._book.repair()
         if clock >= self._look_at:
             self._look_at = clock + 2.0
             self._look_around()
+
+    def _let_go_of_lost_places(self) -> None:
+        held = leases.held(self._book.store, self._book.lease)
+        for worker, running in list(self._running.items()):
+            if running.place.number not in held:
+                self._let_go(worker)
 
     def _look_around(self) -> None:
         """How far the study is, with what other loops and earlier commands did."""

@@ -36,7 +36,7 @@ class Verdicts:
         value = interval.metrics[self._spec.metric]
         if not all(math.isfinite(v) for v in interval.metrics.values()):
             return False  # the training ends as diverged by itself
-        self._keep(value, interval.whole)
+        self.recall(value, interval.whole)
         if interval.step <= self._judged:
             return False
         shown = value if self._raw else self.best
@@ -46,7 +46,8 @@ class Verdicts:
             return False
         return self._trial.should_prune()
 
-    def _keep(self, value: float, whole: bool) -> None:
+    def recall(self, value: float, whole: bool) -> None:
+        """Remember a value that was reported, now or by an earlier attempt."""
         if whole and self._goal.better(value, self._whole):
             self._whole = value
         if not whole and self._goal.better(value, self._inside):

@@ -1,40 +1,52 @@
 """One trial of a loop, from its place to its end. All writes of a trial are here.
 
-The order of writes makes every moment safe to die in. At the beginning: the trial waits, has a
-place, runs; so none is ever RUNNING that no place knows. At the end: the attempt's record first,
-then Optuna, then the place.
+Every change of a trial's state carries our rows in its transaction: RUNNING comes with the attempt,
+an end with the attempt's record and the place. So there is no moment to die in that would leave one
+without the other; and a loop whose trial was taken over is refused both (TakenOver).
 """
 
+import functools
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from tuner.errors import TakenOver
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
-from tuner.storage import places, records
-from tuner.storage.places import Lease, Place
+from tuner.storage import places, records, riders
+from tuner.storage.leases import Lease
+from tuner.storage.places import MOST_ATTEMPTS, Place
+from tuner.storage.records import AttemptEnd
+from tuner.storage.riders import Then
 from tuner.storage.store import Store
 from tuner.training.events import Ended, Interval
 
 
 @dataclass
 class Running:
-    """A trial that a worker is training."""
+    """A trial that a worker is training. `began`: the loop's clock, in seconds."""
 
     place: Place
     trial: optuna.Trial
     params: dict[str, Any]
     verdicts: Verdicts
+    began: float = 0.0
     last: Interval | None = None
     ended: Ended | None = None
 
     @property
     def number(self) -> int:
         return self.trial.number
+
+    @property
+    def trial_id(self) -> int:
+        return self.trial._trial_id
 
     @property
     def epochs(self) -> int:
@@ -52,44 +64,46 @@ class TrialBook:
 
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
+        store.optuna.fence = functools.partial(places.hold, lease)
 
-    def begin(self, worker: int, limit: int) -> Running | None:
-        """Claim a place and start its trial; None when there is none to start now."""
-        place = places.claim(self.store, self.lease, limit)
+    def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
+        """Claim a place and start its trial; None when there is none to start now. `known`: the
+        numbers of the places whose trials this loop is running. Raises TakenOver."""
+        place = places.claim(self.store, self.lease, limit, known)
         if place is None:
             return None
-        place = self._with_trial(place)
-        trial = self._start(place)
+        if place.trial_id is None:
+            place = self._with_new_trial(place)
+        trial = self._start(place, worker)
         if trial is None:
+            self._settle(place)
             return None
         params: dict[str, Any] = dict(self.spec.space.sample(trial))
-        place = places.begin_attempt(self.store, self.lease, place, trial._trial_id, worker)
-        judged = self._judged(trial) if place.attempt > 1 else 0
+        judged = self._judged(trial) if place.attempt else 0
         verdicts = Verdicts(self.spec, trial, int(params["epochs"]), judged)
-        return Running(place, trial, params, verdicts)
+        return Running(replace(place, attempt=place.attempt + 1), trial, params, verdicts)
 
     def _judged(self, trial: optuna.Trial) -> int:
         return self.store.optuna.get_trial(trial._trial_id).last_step or 0
 
-    def _with_trial(self, place: Place) -> Place:
-        """The place with a trial: the one to go on with, or that was queued, or a new one."""
-        while place.trial_id is None:
-            # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a
-            # place of its own, which another loop may be about to start.
+    def _with_new_trial(self, place: Place) -> Place:
+        # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a place of
+        # its own, which another loop may be about to start.
+        with self.store.optuna.carrying(riders.binding(self.lease, place)):
             self.study.add_trial(create_trial(state=TrialState.WAITING))
-            place = places.bind(self.store, self.lease, place)
-        return place
+        return replace(place, trial_id=places.bound_trial(self.store, place))
 
-    def _start(self, place: Place) -> optuna.Trial | None:
-        """A trial that was put back goes on under its number, with its params. None when it no
-        longer waits."""
+    def _start(self, place: Place, worker: int) -> optuna.Trial | None:
+        """A trial that was put back goes on under its number, with its params. None when it does
+        not wait."""
         assert place.trial_id is not None
+        attempt = replace(place, attempt=place.attempt + 1)
+        rider = riders.beginning(self.store, self.lease, attempt, worker)
         try:
-            if not self.store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING):
-                return None
+            with self.store.optuna.carrying(rider):
+                if not self.store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING):
+                    return None
         except UpdateFinishedTrialError:
-            # A loop that had been taken for dead has told it after all.
-            self._adopt(place)
             return None
         # As `ask` does, or Optuna's caches would know neither a trial queued by another process
         # nor what began since the last `tell`.
@@ -98,10 +112,18 @@ class TrialBook:
         return optuna.Trial(self.study, place.trial_id)
 
     def interval(self, running: Running, interval: Interval) -> bool:
-        """Record an interval; whether the trial should be pruned."""
-        records.record_interval(self.store, running.place, interval)
-        running.last = interval
-        return running.verdicts.should_prune(interval)
+        """Record an interval; whether the trial should be pruned. Raises TakenOver."""
+        with _still_ours(running.trial_id):
+            records.record_interval(self.store, self.lease, running.place, interval)
+            running.last = interval
+            return running.verdicts.should_prune(interval)
+
+    def resumed(self, running: Running, epoch: int) -> None:
+        """The trial goes on behind so many epochs of an earlier attempt. Raises TakenOver."""
+        place = running.place
+        records.resume(self.store, self.lease, place, epoch)
+        for row in records.read_intervals(self.store, running.trial_id, place.attempt):
+            running.verdicts.recall(row.metrics[self.spec.metric], row.whole)
 
     def complete(
         self,
@@ -110,51 +132,66 @@ class TrialBook:
         model_path: str | None = None,
         detail: str | None = None,
     ) -> None:
-        """The trial ran to its end, or stopped early: its score is told."""
-        records.record_end(self.store, running.place, ended.end, ended, detail, model_path)
-        if ended.end == "early_stopped":
-            running.verdicts.fill(ended)
-        self._describe(running, ended.end, ended)
-        self.study.tell(running.trial, ended.score)
-        places.finish(self.store, running.place)
+        """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
+        with _still_ours(running.trial_id):
+            if ended.end == "early_stopped":
+                running.verdicts.fill(ended)
+        end = AttemptEnd.of(ended.end, ended, detail, model_path)
+        self._tell(running, end, places.finish, TrialState.COMPLETE, ended)
 
     def prune(self, running: Running) -> None:
-        """The pruner ended the trial; its last report, the running best, stays as its value."""
-        best = running.verdicts.best
-        last = running.last
-        epochs = last.epoch - (not last.whole) if last else 0
-        spent = last.seconds if last else {}
-        records.record_pruned(self.store, running.place, best, epochs, spent)
-        self._describe(running, "pruned")
-        self.study.tell(running.trial, state=TrialState.PRUNED)
-        places.finish(self.store, running.place)
+        """The pruner ended the trial; its last report, the running best, stays as its value.
+        Raises TakenOver."""
+        end = AttemptEnd.unfinished("pruned", running.verdicts.best, running.last)
+        self._tell(running, end, places.finish, TrialState.PRUNED)
 
     def infeasible(
         self, running: Running, end: str, ended: Ended | None = None, detail: str | None = None
     ) -> None:
         """The configuration cannot work. PRUNED with a violated constraint is the one form that
-        samplers learn from; they ignore failed trials."""
-        records.record_end(self.store, running.place, end, ended=ended, detail=detail)
-        self._describe(running, end, ended)
-        running.trial.set_constraint("feasible", 1.0)
-        self.study.tell(running.trial, state=TrialState.PRUNED)
-        places.finish(self.store, running.place)
+        samplers learn from; they ignore failed trials. Raises TakenOver."""
+        with _still_ours(running.trial_id):
+            running.trial.set_constraint("feasible", 1.0)
+        best = running.verdicts.best
+        how = (
+            AttemptEnd.of(end, ended, detail)
+            if ended
+            else AttemptEnd.unfinished(end, best, running.last, detail)
+        )
+        self._tell(running, how, places.finish, TrialState.PRUNED, ended)
 
     def fail(self, running: Running, end: str, detail: str) -> None:
-        """An error of code, not of the configuration: its place is free for another trial."""
-        records.record_end(self.store, running.place, end, detail=detail)
-        self._describe(running, end)
-        self.study.tell(running.trial, state=TrialState.FAIL)
-        places.free(self.store, running.place)
+        """An error of code, not of the configuration: its place is free for another trial. Raises
+        TakenOver."""
+        self._tell(running, AttemptEnd.of(end, detail=detail), places.free, TrialState.FAIL)
 
-    def put_back(self, running: Running, end: str) -> None:
-        """Leave the trial for a next attempt, here or elsewhere."""
-        self.store.optuna.set_trial_state_values(running.trial._trial_id, TrialState.WAITING)
-        places.put_back(self.store, running.place, end)
+    def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
+        """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""
+        how = AttemptEnd.of(end, detail=detail)
+        rider = riders.ending(self.store, self.lease, running.place, how, places.put_back)
+        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
+            self.store.optuna.set_trial_state_values(running.trial_id, TrialState.WAITING)
+
+    def _tell(
+        self,
+        running: Running,
+        end: AttemptEnd,
+        then: Then,
+        state: TrialState,
+        ended: Ended | None = None,
+    ) -> None:
+        with _still_ours(running.trial_id):
+            self._describe(running, end.values["end"], ended)
+        if self.store.optuna.get_trial(running.trial_id).state != TrialState.RUNNING:
+            raise TakenOver(running.trial_id)
+        value = ended.score if ended and state == TrialState.COMPLETE else None
+        rider = riders.ending(self.store, self.lease, running.place, end, then)
+        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
+            self.study.tell(running.trial, value, state=state)
 
     def losses(self, running: Running) -> int:
         """How many attempts of the trial were lost before this one."""
-        return places.count_losses(self.store, running.trial._trial_id)
+        return places.count_losses(self.store, running.trial_id)
 
     def _describe(self, running: Running, end: str, ended: Ended | None = None) -> None:
         """What Optuna's dashboard shows of a trial's end."""
@@ -163,35 +200,67 @@ class TrialBook:
             running.trial.set_user_attr("best_epoch", ended.best_epoch)
             running.trial.set_user_attr("parameter_count", ended.parameter_count)
 
-    def repair(self) -> None:
-        """Take over what dead loops left: finished trials keep their places, the others are put
-        back. A RUNNING trial that no place knows is none of ours, and failed."""
-        for place in places.take_over_orphans(self.store, self.lease):
-            self._adopt(place)
-        self._fail_unbound()
+    def repair(self) -> "Repaired":
+        """Take over what dead loops left: their trials are put back, or told infeasible when they
+        have lost too many attempts. A RUNNING trial that no place knows is none of ours, and
+        failed."""
+        orphans = places.take_over_orphans(self.store, self.lease)
+        for place in orphans:
+            self._settle(place)
+        return Repaired(len(orphans), self._fail_unbound())
 
-    def _adopt(self, place: Place) -> None:
+    def _settle(self, place: Place) -> None:
+        """Give a place up that this loop holds and does not run, as its trial's state has it."""
         if place.trial_id is None:
-            places.free(self.store, place)
+            self.store.write(lambda c: places.free(c, self.lease, place))
             return
-        trial = self.store.optuna.get_trial(place.trial_id)
-        score = records.final_score(self.store, place)
-        if trial.state == TrialState.FAIL:
-            places.free(self.store, place)
-        elif trial.state.is_finished():
-            places.finish(self.store, place)
-        elif trial.state == TrialState.RUNNING and score is not None:
-            # Its loop died between the record and the telling.
-            self.study.tell(trial.number, score)
-            places.finish(self.store, place)
+        state = self.store.optuna.get_trial(place.trial_id).state
+        if state == TrialState.FAIL:
+            self.store.write(lambda c: places.free(c, self.lease, place))
+        elif state.is_finished():
+            self.store.write(lambda c: places.finish(c, self.lease, place))
+        elif state == TrialState.RUNNING and self._is_lost_for_good(place.trial_id):
+            self._give_up(place, place.trial_id)
         else:
-            self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
-            places.put_back(self.store, place, "lost")
+            rider = riders.settling(self.store, self.lease, place, places.put_back)
+            with self.store.optuna.carrying(rider):
+                self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
 
-    def _fail_unbound(self) -> None:
+    def _is_lost_for_good(self, trial_id: int) -> bool:
+        return places.count_losses(self.store, trial_id) >= MOST_ATTEMPTS
+
+    def _give_up(self, place: Place, trial_id: int) -> None:
+        trial = optuna.Trial(self.study, trial_id)
+        trial.set_user_attr("end", "lost")
+        trial.set_constraint("feasible", 1.0)
+        with self.store.optuna.carrying(
+            riders.settling(self.store, self.lease, place, places.finish)
+        ):
+            self.study.tell(trial, state=TrialState.PRUNED)
+
+    def _fail_unbound(self) -> int:
         # In this order: what runs by now had its place before.
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         bound = places.bound_trials(self.store, self.lease.study_id)
-        for trial in running:
-            if trial._trial_id not in bound:
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        unbound = [trial for trial in running if trial._trial_id not in bound]
+        for trial in unbound:
+            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        return len(unbound)
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """`put_back`: places of dead loops that were opened or finished; `failed`: RUNNING trials
+    without a place."""
+
+    put_back: int
+    failed: int
+
+
+@contextmanager
+def _still_ours(trial_id: int) -> Iterator[None]:
+    """Optuna refuses to change a trial that someone else has told: for us it was taken over."""
+    try:
+        yield
+    except UpdateFinishedTrialError as error:
+        raise TakenOver(trial_id) from error

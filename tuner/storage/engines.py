@@ -20,7 +20,8 @@ from tuner.errors import StorageError, StorageUnavailable
 _BUSY_S = 120
 _POSTGRES_OPTIONS = {
     # Optuna compares naive timestamps: every session must speak one time zone.
-    "options": "-c timezone=UTC",
+    # A loop that was frozen within a transaction must not keep its locks from those that go on.
+    "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 30,

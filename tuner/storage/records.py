@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.storage.places import Place
-from tuner.storage.store import Store, now
+from tuner.storage.leases import Lease
+from tuner.storage.places import Place, hold
+from tuner.storage.store import now, reads, writes
 from tuner.storage.tables import attempts, intervals
 from tuner.training.events import Ended, Interval
 
@@ -31,6 +32,7 @@ class AttemptRow:
     engine: str | None
     seconds: dict[str, float]
     model_path: str | None
+    resumed_epoch: int | None
 
 
 @dataclass(frozen=True)
@@ -42,73 +44,121 @@ class IntervalRow:
     at: float
 
 
-def record_interval(store: Store, place: Place, interval: Interval) -> None:
-    """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none."""
-    with store.writing() as connection:
-        connection.execute(
-            sa.insert(intervals).values(
-                trial_id=place.trial_id,
-                attempt=place.attempt,
-                step=interval.step,
-                epoch=interval.epoch,
-                whole=interval.whole,
-                metrics=_encoded(interval.metrics),
-                at=now(connection.dialect.name),
-            )
-        )
-
-
-def record_end(
-    store: Store,
-    place: Place,
-    end: str,
-    ended: Ended | None = None,
-    detail: str | None = None,
-    model_path: str | None = None,
+@writes
+def record_interval(
+    connection: sa.Connection, lease: Lease, place: Place, interval: Interval
 ) -> None:
-    """Close the attempt with all that is known of it, before Optuna is told."""
-    values: dict[str, Any] = {"end": end, "detail": detail, "model_path": model_path}
-    if ended:
-        values |= {
-            "score": ended.score,
-            "best_epoch": ended.best_epoch,
-            "epochs": ended.epochs,
-            "parameter_count": ended.parameter_count,
-            "engine": ended.engine,
-            "seconds": ended.seconds,
-        }
-    _close(store, place, values)
+    """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none. Raises
+    TakenOver."""
+    hold(lease, connection, place.trial_id)
+    row = {"trial_id": place.trial_id, "attempt": place.attempt, "step": interval.step}
+    kept = sa.select(intervals.c.step).filter_by(**row)
+    if connection.execute(kept).first() is None:
+        values = {"epoch": interval.epoch, "whole": interval.whole}
+        metrics = _encoded(interval.metrics)
+        clock = now(connection.dialect.name)
+        connection.execute(sa.insert(intervals).values(**row, **values, metrics=metrics, at=clock))
 
 
-def record_pruned(
-    store: Store, place: Place, score: float | None, epochs: int, seconds: dict[str, float]
-) -> None:
-    """Close the attempt of a trial that the pruner ended after so many whole epochs."""
-    values = {"end": "pruned", "score": score, "epochs": epochs, "seconds": seconds}
-    _close(store, place, values)
-
-
-def _close(store: Store, place: Place, values: dict[str, Any]) -> None:
-    with store.writing() as connection:
-        connection.execute(
-            sa.update(attempts)
-            .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
-            .values(ended_at=now(connection.dialect.name), **values)
-        )
-
-
-def final_score(store: Store, place: Place) -> float | None:
-    """The score of the place's attempt if it trained to its end, else None."""
-    query = (
-        sa.select(attempts.c.score)
-        .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
-        .where(attempts.c.end.in_(("complete", "early_stopped", "target")))
+@writes
+def resume(connection: sa.Connection, lease: Lease, place: Place, epoch: int) -> None:
+    """The attempt goes on behind so many epochs: it is given the intervals that the attempts
+    before it have recorded of them, so that each attempt's curve is whole. Raises TakenOver."""
+    hold(lease, connection, place.trial_id)
+    _update_attempt(connection, place, {"resumed_epoch": epoch})
+    mine = (intervals.c.trial_id == place.trial_id) & (intervals.c.attempt == place.attempt)
+    connection.execute(sa.delete(intervals).where(mine))
+    columns = [column for column in intervals.c if column.name != "attempt"]
+    earlier = (
+        sa.select(*columns, sa.literal(place.attempt))
+        .where(intervals.c.trial_id == place.trial_id, intervals.c.epoch <= epoch)
+        .where(intervals.c.attempt == _latest_of_step(place))
     )
-    with store.reading() as connection:
-        return connection.execute(query).scalar()
+    names = [*(column.name for column in columns), "attempt"]
+    connection.execute(sa.insert(intervals).from_select(names, earlier))
 
 
-def read_attempts(store: Store, study_id: int) -> dict[int, list[AttemptRow]]:
+def _latest_of_step(place: Place) -> sa.ScalarSelect[int]:
+    """For a step, the last attempt before this one that recorded it: all of them are equal."""
+    other = intervals.alias()
+    return (
+        sa.select(sa.func.max(other.c.attempt))
+        .where(other.c.trial_id == intervals.c.trial_id, other.c.step == intervals.c.step)
+        .where(other.c.attempt < place.attempt)
+        .scalar_subquery()
+    )
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended: `values` are columns of its row, `end` among them."""
+
+    values: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        end: str,
+        ended: Ended | None = None,
+        detail: str | None = None,
+        model_path: str | None = None,
+    ) -> "AttemptEnd":
+        values: dict[str, Any] = {"end": end, "detail": detail, "model_path": model_path}
+        if ended:
+            names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
+            values |= {name: getattr(ended, name) for name in names}
+        return cls(values)
+
+    @classmethod
+    def unfinished(
+        cls, end: str, score: float | None, last: Interval | None, detail: str | None = None
+    ) -> "AttemptEnd":
+        """Of a trial that was ended from outside, after the interval `last`."""
+        epochs = last.epoch - (not last.whole) if last else 0
+        spent = last.seconds if last else {}
+        return cls(
+            {"end": end, "score": score, "epochs": epochs, "seconds": spent, "detail": detail}
+        )
+
+
+def close_attempt(connection: sa.Connection, place: Place, end: AttemptEnd) -> None:
+    """Close the attempt with all that is known of it."""
+    _update_attempt(
+        connection, place, {"ended_at": now(connection.dialect.name)} | dict(end.values)
+    )
+
+
+def _update_attempt(connection: sa.Connection, place: Place, values: Mapping[str, Any]) -> None:
+    connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
+        .values(**values)
+    )
+
+
+@reads
+def has_ended(connection: sa.Connection, lease: Lease, place: Place, end: AttemptEnd) -> bool:
+    """Whether the attempt is one of this loop, and was closed like that."""
+    query = sa.select(attempts.c.trial_id).where(
+        attempts.c.trial_id == place.trial_id,
+        attempts.c.attempt == place.attempt,
+        attempts.c.loop_id == lease.loop_id,
+        attempts.c.end == end.values["end"],
+    )
+    return connection.execute(query).first() is not None
+
+
+@reads
+def known_epochs(connection: sa.Connection, trial_id: int) -> int:
+    """The last whole epoch that any attempt of the trial has recorded; 0 where there is none."""
+    query = sa.select(sa.func.max(intervals.c.epoch)).where(
+        intervals.c.trial_id == trial_id, intervals.c.whole
+    )
+    return connection.execute(query).scalar() or 0
+
+
+@reads
+def read_attempts(connection: sa.Connection, study_id: int) -> dict[int, list[AttemptRow]]:
     """All attempts of a study, by trial id, in order."""
     names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]
     query = (
@@ -117,16 +167,16 @@ def read_attempts(store: Store, study_id: int) -> dict[int, list[AttemptRow]]:
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
     found: dict[int, list[AttemptRow]] = {}
-    with store.reading() as connection:
-        for row in connection.execute(query):
-            values = dict(row._mapping)
-            values["seconds"] = values["seconds"] or {}
-            found.setdefault(row.trial_id, []).append(AttemptRow(**values))
+    for row in connection.execute(query):
+        values = dict(row._mapping)
+        values["seconds"] = values["seconds"] or {}
+        found.setdefault(row.trial_id, []).append(AttemptRow(**values))
     return found
 
 
+@reads
 def read_intervals(
-    store: Store, trial_id: int, attempt: int, after_step: int = 0
+    connection: sa.Connection, trial_id: int, attempt: int, after_step: int = 0
 ) -> list[IntervalRow]:
     """The intervals of one attempt beyond a step, in order."""
     query = (
@@ -135,11 +185,10 @@ def read_intervals(
         .where(intervals.c.step > after_step)
         .order_by(intervals.c.step)
     )
-    with store.reading() as connection:
-        return [
-            IntervalRow(row.step, row.epoch, row.whole, _decoded(row.metrics), row.at)
-            for row in connection.execute(query)
-        ]
+    return [
+        IntervalRow(row.step, row.epoch, row.whole, _decoded(row.metrics), row.at)
+        for row in connection.execute(query)
+    ]
 
 
 def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -1,11 +1,12 @@
 """One open database: Optuna's storage made robust, and engines for our own tables."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
@@ -13,13 +14,19 @@ from sqlalchemy.engine import URL
 from tuner.errors import StorageUnavailable
 from tuner.storage import engines
 from tuner.storage.migrate import HEAD, current_revision, prepare_schema
+from tuner.storage.patience import Patience
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where studies live. Engines open on first use, so that `study list` pays for little."""
+    """Where studies live. Engines open on first use, so that `study list` pays for little.
+    `patience`: how long a failing database is tried again."""
 
     url: URL
+    patience: Patience = field(default_factory=Patience, compare=False)
 
     @cached_property
     def reader(self) -> sa.Engine:
@@ -30,7 +37,14 @@ class Store:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
         from tuner.storage.robust import open_optuna_storage
 
-        return open_optuna_storage(self.url)
+        return open_optuna_storage(self.url, self.patience)
+
+    @cached_property
+    def optuna_reader(self) -> Any:
+        """The same for looking only: it waits for no writer."""
+        from tuner.storage.robust import open_optuna_storage
+
+        return open_optuna_storage(self.url, self.patience, writes=False)
 
     @cached_property
     def writer(self) -> sa.Engine:
@@ -64,12 +78,55 @@ class Store:
             except StorageInternalError as error:
                 raise error.__cause__ or error from error
 
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """What `work` finds in a read transaction, tried again while the database fails in a way
+        that passes. Raises StorageError."""
+        return self._insist(self.reader, work)
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """The same in a write transaction. `work` may be repeated after a commit whose answer was
+        lost: it must find what it has done already."""
+        return self._insist(self.writer, work)
+
+    def _insist(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+        def once(_again: bool) -> T:
+            with engine.begin() as connection:
+                return work(connection)
+
+        with engines.storage_errors(engine):
+            return self.patience.insist(once)
+
     def close(self) -> None:
         if "reader" in self.__dict__:
             self.reader.dispose()
-        if "optuna" in self.__dict__:
-            self.optuna.remove_session()
-            self.optuna.engine.dispose()
+        for name in ("optuna", "optuna_reader"):
+            if name in self.__dict__:
+                self.__dict__[name].remove_session()
+                self.__dict__[name].engine.dispose()
+
+
+def reads(
+    function: Callable[Concatenate[sa.Connection, P], T],
+) -> Callable[Concatenate[Store, P], T]:
+    """Makes a function of a connection one of a store: see `Store.read`."""
+
+    @functools.wraps(function)
+    def run(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return store.read(lambda connection: function(connection, *args, **kwargs))
+
+    return run
+
+
+def writes(
+    function: Callable[Concatenate[sa.Connection, P], T],
+) -> Callable[Concatenate[Store, P], T]:
+    """Makes a function of a connection one of a store: see `Store.write`."""
+
+    @functools.wraps(function)
+    def run(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return store.write(lambda connection: function(connection, *args, **kwargs))
+
+    return run
 
 
 def open_store(url: str) -> Store:

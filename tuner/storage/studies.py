@@ -9,13 +9,15 @@ import sqlalchemy as sa
 
 from tuner.errors import StudyError
 from tuner.spec import StudySpec
-from tuner.storage.store import Store, now
+from tuner.storage.process import is_dead
+from tuner.storage.store import Store, now, reads, writes
 from tuner.storage.tables import (
     attempts,
     deliveries,
     intervals,
     loops,
     optuna_studies,
+    optuna_study_attributes,
     optuna_trials,
     places,
     studies,
@@ -61,6 +63,7 @@ def create_study(
     import optuna
 
     _forget_vanished(store)
+    _clear_half_made(store, name)
     try:
         study = optuna.create_study(storage=store.optuna, study_name=name, direction=spec.direction)
     except optuna.exceptions.DuplicatedStudyError as error:
@@ -75,10 +78,12 @@ def create_study(
     return load_study(store, name)
 
 
+@writes
 def _write_spec(
-    store: Store, study_id: int, name: str, spec: StudySpec, experiment: str | None
+    connection: sa.Connection, study_id: int, name: str, spec: StudySpec, experiment: str | None
 ) -> None:
-    with store.writing() as connection:
+    written = sa.select(studies.c.study_id).where(studies.c.study_id == study_id)
+    if connection.execute(written).first() is None:
         connection.execute(
             sa.insert(studies).values(
                 study_id=study_id,
@@ -90,13 +95,38 @@ def _write_spec(
         )
 
 
-def _forget_vanished(store: Store) -> None:
+@writes
+def _forget_vanished(connection: sa.Connection) -> None:
     """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
     their ids to new studies and trials."""
-    with store.writing() as connection:
-        query = sa.select(studies.c.study_id).where(~_in_optuna())
-        for study_id in connection.execute(query).scalars().all():
-            _delete_ours(connection, study_id)
+    query = sa.select(studies.c.study_id).where(~_in_optuna())
+    for study_id in connection.execute(query).scalars().all():
+        _delete_ours(connection, study_id)
+
+
+def _clear_half_made(store: Store, name: str) -> None:
+    """A command that was killed while it made a study leaves Optuna's part of it: without our row
+    it is no study, and must not keep the name."""
+    study_id = _half_made(store, name)
+    if study_id is not None:
+        store.optuna.delete_study(study_id)
+
+
+@reads
+def _half_made(connection: sa.Connection, name: str) -> int | None:
+    from tuner.storage.robust import MADE
+
+    made = optuna_study_attributes
+    query = (
+        sa.select(optuna_studies.c.study_id, made.c.value_json)
+        .join(made, made.c.study_id == optuna_studies.c.study_id)
+        .where(optuna_studies.c.study_name == name, made.c.key == MADE)
+        .where(optuna_studies.c.study_id.not_in(sa.select(studies.c.study_id)))
+    )
+    row = connection.execute(query).first()
+    if row is None or not is_dead(json.loads(row.value_json)["process"]):
+        return None
+    return row.study_id
 
 
 def _in_optuna() -> sa.ColumnElement[bool]:
@@ -113,8 +143,7 @@ def _taken(store: Store, name: str) -> str:
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
     """The study of that name, or the most recently created one. Raises StudyError."""
-    with store.reading() as connection:
-        rows = connection.execute(_newest_first()).all()
+    rows = store.read(lambda connection: connection.execute(_newest_first()).all())
     for row in rows:
         if name is None or row.name == name:
             return StudyRow(
@@ -167,13 +196,15 @@ def list_studies(store: Store) -> list[StudySummary]:
 
 def _best_scores(connection: sa.Connection) -> dict[int, tuple[float, float]]:
     """Lowest and highest score of each study's COMPLETE trials."""
-    values = sa.table("trial_values", sa.column("trial_id"), sa.column("value"))
+    names = ("trial_id", "value", "value_type")
+    values = sa.table("trial_values", *map(sa.column, names))
     query = (
         sa.select(
             optuna_trials.c.study_id, sa.func.min(values.c.value), sa.func.max(values.c.value)
         )
         .join(values, values.c.trial_id == optuna_trials.c.trial_id)
         .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
+        .where(sa.cast(values.c.value_type, sa.String(16)) == "FINITE")
         .group_by(optuna_trials.c.study_id)
     )
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
@@ -197,8 +228,7 @@ def _summary(
 
 def delete_study(store: Store, study: StudyRow) -> None:
     """Remove a study, its trials and all our rows. Files and runs are the caller's to remove."""
-    with store.writing() as connection:
-        _delete_ours(connection, study.study_id)
+    store.write(lambda connection: _delete_ours(connection, study.study_id))
     store.optuna.delete_study(study.study_id)
 
 

@@ -28,6 +28,8 @@ places = sa.Table(
     sa.Column("trial_id", sa.Integer, nullable=True, unique=True),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("loop_id", sa.String(36), nullable=True),
+    # Which command added it: repeated after a lost answer, it must not add its places twice.
+    sa.Column("added_by", sa.String(36), nullable=True),
     sa.Index("tuner_places_state", "study_id", "state"),
 )
 
@@ -42,6 +44,8 @@ loops = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
+    # See process.py: a loop of this machine that has died need not be waited for.
+    sa.Column("process", sa.String(256), nullable=True),
 )
 
 # One execution of a trial, and how it ended.
@@ -64,6 +68,8 @@ attempts = sa.Table(
     sa.Column("engine", sa.String(32), nullable=True),
     sa.Column("seconds", sa.JSON, nullable=True),
     sa.Column("model_path", sa.Text, nullable=True),
+    # The epochs that came from an earlier attempt's checkpoint; 0 when it began from the first.
+    sa.Column("resumed_epoch", sa.Integer, nullable=True),
 )
 
 # Every report interval's raw metrics; Optuna's own table has only what the pruner was shown.
@@ -101,4 +107,16 @@ optuna_trials = sa.table(
     sa.column("state"),
     sa.column("datetime_start"),
     sa.column("datetime_complete"),
+)
+optuna_trial_attributes = sa.table(
+    "trial_system_attributes",
+    sa.column("trial_id"),
+    sa.column("key"),
+    sa.column("value_json"),
+)
+optuna_study_attributes = sa.table(
+    "study_system_attributes",
+    sa.column("study_id"),
+    sa.column("key"),
+    sa.column("value_json"),
 )

@@ -46,7 +46,7 @@ class TrialRow:
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
     """All trials of a study, by number."""
     attempts = read_attempts(store, study.study_id)
-    trials = store.optuna.get_all_trials(study.study_id, deepcopy=False)
+    trials = store.optuna_reader.get_all_trials(study.study_id, deepcopy=False)
     return [_row(study, trial, attempts.get(trial._trial_id, [])) for trial in trials]
 
 

@@ -13,7 +13,7 @@ from tuner.data import open_dataset
 from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
-from tuner.training.events import Ended, Failed, Failure, Interval, Plan, WorkerSetup
+from tuner.training.events import Ended, Failed, Failure, Interval, Plan, Resumed, WorkerSetup
 from tuner.training.trial import Trainer
 
 
@@ -25,7 +25,7 @@ class TrainingSession:
         self.trainer = Trainer(open_dataset(setup.data), setup.budget_bytes, self._network)
         self._plan: Plan | None = None
 
-    def run(self, plan: Plan) -> Iterator[Interval | Ended]:
+    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
         self._plan = plan
         return self.trainer.run(plan)
 

@@ -26,6 +26,13 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """Training goes on behind `epoch` whole epochs of an earlier attempt."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """Training is over. `score` is the best epoch's objective value, None where there is none."""
 
@@ -59,14 +66,28 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Checkpoints:
+    """Where a trial keeps what its next attempt needs. `folder`: the trial's own. `attempt`: from
+    1. `known_epochs`: whole epochs of earlier attempts whose intervals are kept elsewhere: a
+    checkpoint beyond them is not used. `every_s`: seconds from one to the next at least."""
+
+    folder: Path
+    attempt: int
+    known_epochs: int = 0
+    every_s: float = 10.0
+
+
+@dataclass(frozen=True)
 class Plan:
-    """All that defines one trial's training besides the data: equal plans give equal weights."""
+    """All that defines one trial's training besides the data: equal plans give equal weights.
+    `checkpoints` have no say in that."""
 
     network: str
     params: dict[str, Any]
     seed: int
     goal: Goal
     intervals: int = 1
+    checkpoints: Checkpoints | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -82,9 +103,11 @@ class Failed:
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
     the memory they may take before they are streamed. `code`: the user's own network as (path,
-    function, text). `gpu`: the index of the one to use; None trains on one CPU thread."""
+    function, text). `gpu`: the index of the one to use; None trains on one CPU thread.
+    `memory_bytes`: the resident memory past which the worker ends itself."""
 
     data: Path
     budget_bytes: float
     code: tuple[str, str, str] | None = None
     gpu: int | None = None
+    memory_bytes: float | None = None

@@ -7,6 +7,7 @@ structure share the compilation.
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -44,8 +45,7 @@ class Program:
 
     def start(self, params: dict[str, Any], seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, scalars set."""
-        for variable, value in zip(self.optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(value)
+        _assign(self.optimizer.variables, self._optimizer_start)
         set_scalars(self.optimizer, params)
         if isinstance(self.network, CustomNetwork):
             self._rebuild(params, seed)
@@ -57,15 +57,30 @@ class Program:
         # How a user's layers start is known to their own code alone: run it again under the seed.
         tf.keras.utils.set_random_seed(seed % (2**31))
         fresh = build_network(self.network, params, *self._shape, self._regularisation)
-        for variable, value in zip(self.model.variables, fresh.variables, strict=True):
-            variable.assign(value)
+        _assign(self.model.variables, fresh.variables)
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """All that the next steps depend on, by the part that owns it. Random states of a user's
+        layers are in it where they are Keras' own, variables of a SeedGenerator."""
+        return {part: [v.numpy() for v in owned] for part, owned in self._variables().items()}
+
+    def restore(self, state: dict[str, list[np.ndarray]]) -> None:
+        """Bring back what `state` gave, in a trial started with the same params and seed."""
+        for part, owned in self._variables().items():
+            _assign(owned, state[part])
+
+    def _variables(self) -> dict[str, list[Any]]:
+        return {
+            "model": self.model.variables,
+            "optimizer": self.optimizer.variables,
+            "dropout": self._regularisation.clock.variables,
+        }
 
     def weights(self) -> list[np.ndarray]:
         return [weight.numpy() for weight in self.model.weights]
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
-        for variable, value in zip(self.model.weights, weights, strict=True):
-            variable.assign(value)
+        _assign(self.model.weights, weights)
 
     def step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """One optimizer step on a raw batch; sums over its rows of loss and metrics, float32."""
@@ -101,3 +116,15 @@ class Program:
         if y.dtype.is_integer:
             return y
         return y * self._target_scale + self._target_offset
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def machinery() -> str:
+    """What trains here, as far as it is the same on all machines that are set up alike."""
+    versions = [f"{module.__name__} {module.__version__}" for module in (tf, keras, np)]
+    device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    return ", ".join([*versions, device])

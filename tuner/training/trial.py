@@ -11,7 +11,8 @@ import numpy as np
 from tuner.data import Dataset
 from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.training.events import End, Ended, Goal, Interval, Plan
+from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity
+from tuner.training.events import End, Ended, Goal, Interval, Plan, Resumed
 from tuner.training.feeds import (
     Compilation,
     Feed,
@@ -20,7 +21,7 @@ from tuner.training.feeds import (
     StreamingFeed,
 )
 from tuner.training.objective import readable
-from tuner.training.program import Program
+from tuner.training.program import Program, machinery
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
 # 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
@@ -32,6 +33,8 @@ _SHARE_RUN = 1 / 3
 _EAGER_EPOCHS = 30
 
 _KEPT_PROGRAMS = 8
+
+_KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
 
 class Trainer:
@@ -50,8 +53,9 @@ class Trainer:
         self._programs: OrderedDict[str, tuple[Program, Feed, str]] = OrderedDict()
         self.program: Program | None = None
 
-    def run(self, plan: Plan) -> Iterator[Interval | Ended]:
-        """Yield an Interval after each report interval and one Ended, unless closed before.
+    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
+        """Yield an Interval after each report interval and one Ended, unless closed before; and
+        Resumed before them all, if an earlier attempt left a checkpoint to go on from.
 
         When it ends, `self.program` holds the best epoch's weights. Errors of a user's own network
         pass through as they are.
@@ -77,6 +81,17 @@ class Trainer:
             self._programs.popitem(last=False)
         self.program = found[0]
         return found
+
+    def keeper(self, plan: Plan) -> Keeper | None:
+        """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
+        if plan.checkpoints is None:
+            return None
+        network = plan.network if self._network is None else self._network.identity
+        xla, streams = worth_compiling(plan, self.dataset), self._streams
+        surroundings = f"{machinery()} {xla=} {streams=}"
+        return Keeper(
+            plan.checkpoints, identity(plan, network, self.dataset.fingerprint, surroundings)
+        )
 
     def _feed(self, program: Program, batch_size: int, compilation: Compilation) -> Feed:
         if self._data is None:
@@ -108,34 +123,53 @@ class _Run:
         self._trainer, self._plan, self._goal = trainer, plan, plan.goal
         self._rows = len(trainer.dataset.train.y)
         self._steps = math.ceil(self._rows / int(plan.params["batch_size"]))
-        self._best: float | None = None
-        self._best_epoch: int | None = None
-        self._best_weights: list[np.ndarray] | None = None
-        self._seconds = {"prepare": 0.0, "first_call": 0.0, "train": 0.0, "evaluate": 0.0}
+        self._keeper = trainer.keeper(plan)
+        self._at = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
+        self._best_weights: list[np.ndarray] = []
 
-    def events(self) -> Iterator[Interval | Ended]:
-        clock = time.perf_counter()
-        self._program, self._feed, self._engine = self._trainer.prepare(self._plan)
-        self._program.start(self._plan.params, self._plan.seed)
-        self._seconds["prepare"] = time.perf_counter() - clock
-        epochs = int(self._plan.params["epochs"])
-        for epoch in range(1, epochs + 1):
+    def events(self) -> Iterator[Resumed | Interval | Ended]:
+        self._begin()
+        if self._at.epoch > 0:
+            yield Resumed(self._at.epoch)
+        end = self._end()  # not None where the target was lowered since the last attempt
+        while end is None:
+            epoch = self._at.epoch + 1
             for interval in self._epoch(epoch):
                 yield interval
                 if not _finite(interval.metrics):
                     yield self._ended("diverged", epoch)
                     return
-            if (end := self._end_after(epoch, epochs)) is not None:
-                yield self._ended(end, epoch)
-                return
+            end = self._end()
+            if end is None:
+                self._keep()
+        yield self._ended(end, self._at.epoch)
 
-    def _end_after(self, epoch: int, epochs: int) -> End | None:
-        if self._goal.reached(self._best):
+    def _begin(self) -> None:
+        """Make everything ready for the first epoch, or for the one behind a checkpoint."""
+        clock = time.perf_counter()
+        self._program, self._feed, self._engine = self._trainer.prepare(self._plan)
+        self._program.start(self._plan.params, self._plan.seed)
+        found = None if self._keeper is None else self._keeper.latest()
+        if found is not None:
+            self._at, self._best_weights = found.progress, found.arrays["best"]
+            self._program.restore(found.arrays)
+        self._at.seconds["prepare"] += time.perf_counter() - clock
+
+    def _keep(self) -> None:
+        """Whoever listens has asked for more after this epoch's interval, so he has kept it."""
+        if self._keeper is not None and self._keeper.due():
+            arrays = self._program.state() | {"best": self._best_weights}
+            self._keeper.keep(Checkpoint(self._at, arrays))
+
+    def _end(self) -> End | None:
+        """How training ends with the epoch it is at, if it does."""
+        epoch, params = self._at.epoch, self._plan.params
+        if self._goal.reached(self._at.best):
             return "target"
-        if epoch == epochs:
+        if epoch == int(params["epochs"]):
             return "complete"
-        waited = epoch - (self._best_epoch or 0)
-        return "early_stopped" if waited >= int(self._plan.params["patience"]) else None
+        waited = epoch - (self._at.best_epoch or 0)
+        return "early_stopped" if waited >= int(params["patience"]) else None
 
     def _epoch(self, epoch: int) -> Iterator[Interval]:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
@@ -149,9 +183,9 @@ class _Run:
             metrics = self._metrics(sums, rows)
             whole = part == parts
             if whole and _finite(metrics):
-                self._remember(epoch, metrics[self._goal.metric])
+                self._finish(epoch, metrics[self._goal.metric])
             step = part if epoch == 1 and not whole else epoch * self._plan.intervals
-            yield Interval(step, epoch, whole, metrics, dict(self._seconds))
+            yield Interval(step, epoch, whole, metrics, dict(self._at.seconds))
 
     def _train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
         return self._timed("train", lambda: self._feed.train(order, start, stop))
@@ -161,7 +195,7 @@ class _Run:
         clock = time.perf_counter()
         sums = work()
         booked = kind if kind in self._program.called else "first_call"
-        self._seconds[booked] += time.perf_counter() - clock
+        self._at.seconds[booked] += time.perf_counter() - clock
         self._program.called.add(kind)
         return sums
 
@@ -178,21 +212,22 @@ class _Run:
         shown = readable(dataset.task, validation, scale)
         return metrics | {f"val_{name}": value for name, value in shown.items()}
 
-    def _remember(self, epoch: int, value: float) -> None:
-        if self._goal.better(value, self._best):
-            self._best, self._best_epoch = value, epoch
+    def _finish(self, epoch: int, value: float) -> None:
+        self._at.epoch = epoch
+        if self._goal.better(value, self._at.best):
+            self._at.best, self._at.best_epoch = value, epoch
             self._best_weights = self._program.weights()
 
-    def _ended(self, end: End, epoch: int) -> Ended:
-        if self._best_weights is not None:
+    def _ended(self, end: End, epochs: int) -> Ended:
+        if self._best_weights:
             self._program.set_weights(self._best_weights)
         return Ended(
             end=end,
-            score=self._best,
-            best_epoch=self._best_epoch,
-            epochs=epoch,
+            score=self._at.best,
+            best_epoch=self._at.best_epoch,
+            epochs=epochs,
             parameter_count=self._program.parameter_count,
-            seconds=dict(self._seconds),
+            seconds=dict(self._at.seconds),
             engine=self._engine,
         )
 

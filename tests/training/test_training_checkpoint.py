@@ -1,0 +1,265 @@
+"""Checkpoint files: what comes back from them, what is passed over, and when they are written."""
+
+import errno
+import math
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_st
+from toy_study import Bench
+from toy_training import ToySession
+
+from tuner.data import load_dataset, save_dataset
+from tuner.settings import load_settings
+from tuner.spec import DataSpec
+from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity, read, write
+from tuner.training.events import Checkpoints, Ended, Goal, Interval, Plan, Resumed, WorkerSetup
+
+PLAN = Plan("mlp", {"width": [8, 4], "rate": 0.1}, 7, Goal("val_loss", "minimize", 0.2), 3)
+SAME = "0" * 64
+
+arrays = arrays_st.arrays(
+    st.sampled_from(["float32", "float16", "float64", "int64", "uint32", "bool"]),
+    arrays_st.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
+finite = st.floats(allow_nan=False)
+progress = st.builds(
+    Progress,
+    epoch=st.integers(1, 10**6),
+    best=st.none() | finite,
+    best_epoch=st.none() | st.integers(1),
+    seconds=st.dictionaries(st.text(), finite),
+)
+
+
+def checkpoint_at(epoch: int, values: int = 100) -> Checkpoint:
+    weights = [np.arange(values, dtype=np.float32) * epoch, np.asarray(epoch)]
+    return Checkpoint(Progress(epoch, 0.5, 1), {"model": weights, "none": []})
+
+
+def keeper(folder: Path, attempt: int, known_epochs: int = 99, name: str = SAME) -> Keeper:
+    return Keeper(Checkpoints(folder, attempt, known_epochs, every_s=0.0), name)
+
+
+def epoch_found(folder: Path, attempt: int, known_epochs: int = 99) -> int | None:
+    found = keeper(folder, attempt, known_epochs).latest()
+    return None if found is None else found.progress.epoch
+
+
+@settings(max_examples=60, deadline=None)
+@given(progress=progress, groups=st.dictionaries(st.text(), st.lists(arrays, max_size=3)))
+def test_what_was_written_comes_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    progress: Progress,
+    groups: dict[str, list[np.ndarray]],
+) -> None:
+    path = tmp_path_factory.mktemp("trial") / "attempt-1.ckpt"
+    write(path, SAME, Checkpoint(progress, groups))
+    found = read(path, SAME)
+    assert found is not None
+    assert found.progress == progress
+    assert list(found.arrays) == list(groups)
+    for name, group in groups.items():
+        for one, other in zip(found.arrays[name], group, strict=True):
+            assert (one.dtype, one.shape, one.tobytes()) == (
+                other.dtype,
+                other.shape,
+                other.tobytes(),
+            )
+
+
+def test_a_dtype_that_numpy_lacks_comes_back(tmp_path: Path) -> None:
+    array = np.array([1.5, -2.0, math.inf], ml_dtypes.bfloat16)
+    write(tmp_path / "one.ckpt", SAME, Checkpoint(Progress(1), {"model": [array, array[0]]}))
+    found = read(tmp_path / "one.ckpt", SAME)
+    assert found is not None
+    whole, first = found.arrays["model"]
+    assert whole.dtype == first.dtype == array.dtype
+    assert (whole.tolist(), first.tolist()) == ([1.5, -2.0, math.inf], 1.5)
+
+
+def test_the_newest_of_the_attempts_before_is_found(tmp_path: Path) -> None:
+    for attempt, epoch in ((1, 4), (2, 6), (3, 9)):
+        write(tmp_path / f"attempt-{attempt}.ckpt", SAME, checkpoint_at(epoch))
+    assert [epoch_found(tmp_path, attempt) for attempt in (1, 2, 3, 5)] == [None, 4, 6, 9]
+    assert epoch_found(tmp_path, 5, known_epochs=8) == 6
+    assert epoch_found(tmp_path, 5, known_epochs=6) == 6
+    assert epoch_found(tmp_path, 5, known_epochs=3) is None
+    assert keeper(tmp_path, 5, name="1" * 64).latest() is None
+    assert epoch_found(tmp_path / "nowhere", 2) is None
+
+
+def test_any_damage_is_passed_over_for_an_older_file(tmp_path: Path) -> None:
+    older, newer = tmp_path / "attempt-1.ckpt", tmp_path / "attempt-2.ckpt"
+    write(older, SAME, checkpoint_at(4))
+    write(newer, SAME, checkpoint_at(6, values=10))
+    whole = newer.read_bytes()
+    for size in range(len(whole)):
+        newer.write_bytes(whole[:size])
+        assert epoch_found(tmp_path, 3) == 4, size
+        flipped = bytes([whole[size] ^ 1 << size % 8])
+        newer.write_bytes(whole[:size] + flipped + whole[size + 1 :])
+        assert epoch_found(tmp_path, 3) == 4, size
+    for strange in (whole + b"\0", b"\0" * len(whole), whole[: len(whole) // 2] * 2):
+        newer.write_bytes(strange)
+        assert epoch_found(tmp_path, 3) == 4
+    newer.write_bytes(whole)
+    assert epoch_found(tmp_path, 3) == 6
+    newer.unlink()
+    newer.mkdir()
+    assert epoch_found(tmp_path, 3) == 4
+
+
+def test_objects_are_not_written(tmp_path: Path) -> None:
+    odd = Checkpoint(Progress(1), {"model": [np.array([{}], object)]})
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write(tmp_path / "odd.ckpt", SAME, odd)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_older_attempts_go_once_a_newer_one_is_there(tmp_path: Path) -> None:
+    for name in ("attempt-1.ckpt", "attempt-2.ckpt", "attempt-2.part", "attempt-4.ckpt"):
+        (tmp_path / name).write_bytes(b"anything")
+    keeper(tmp_path, 3).keep(checkpoint_at(5))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["attempt-3.ckpt", "attempt-4.ckpt"]
+    keeper(tmp_path, 3).keep(checkpoint_at(6))
+    (tmp_path / "attempt-4.ckpt").unlink()
+    assert epoch_found(tmp_path, 4) == 6
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_ten_seconds_lie_between_two(tmp_path: Path) -> None:
+    clock = Clock()
+    keeper = Keeper(Checkpoints(tmp_path, 1), SAME, clock)
+    kept = []
+    for second in range(1, 36):
+        clock.now = 1000.0 + second
+        if keeper.due():
+            keeper.keep(checkpoint_at(second))
+            kept.append(second)
+    assert kept == [10, 20, 30]
+
+
+def no_space(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("failing", ["os.fsync", "pathlib.Path.replace"])
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: str,
+) -> None:
+    keeper(tmp_path, 1).keep(checkpoint_at(2))
+    second = keeper(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(failing, no_space)
+        second.keep(checkpoint_at(3))
+        second.keep(checkpoint_at(4))
+    assert [path.name for path in tmp_path.iterdir()] == ["attempt-1.ckpt"]
+    said = capsys.readouterr().err
+    path = tmp_path / "attempt-2.ckpt"
+    assert said == f"tuner: no checkpoint {path} (No space left on device); training goes on\n"
+    second.keep(checkpoint_at(5))
+    assert epoch_found(tmp_path, 3) == 5
+
+
+def test_no_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    keeper(tmp_path / "file" / "trial", 1).keep(checkpoint_at(1))
+    monkeypatch.setattr("builtins.print", no_space)  # a log on the same full disk
+    keeper(tmp_path / "file" / "trial", 1).keep(checkpoint_at(1))
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_training_checkpoint import checkpoint_at, keeper
+
+folder = Path(sys.argv[1])
+keeper(folder, 1).keep(checkpoint_at(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for epoch in (2, 3):
+    keeper(folder, 2).keep(checkpoint_at(epoch, values=10**6))
+print("went on", "tensorflow" in sys.modules)
+"""
+
+
+def test_a_file_that_the_system_cuts_short(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path), str(here)],
+        env=os.environ | {"PYTHONPATH": str(here.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "went on False\n"
+    assert done.stderr.count("File too large") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["attempt-1.ckpt"]
+    assert epoch_found(tmp_path, 3) == 1
+
+
+def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
+    known = identity(PLAN, "mlp", SAME, "numpy 2")
+    goal = PLAN.goal
+    for same in (
+        replace(PLAN, params=dict(reversed(PLAN.params.items()))),
+        replace(PLAN, goal=replace(goal, target=None)),
+        replace(PLAN, checkpoints=Checkpoints(tmp_path, 2)),
+    ):
+        assert identity(same, "mlp", SAME, "numpy 2") == known
+    others = [
+        identity(replace(PLAN, params=PLAN.params | {"rate": 0.2}), "mlp", SAME, "numpy 2"),
+        identity(replace(PLAN, seed=8), "mlp", SAME, "numpy 2"),
+        identity(replace(PLAN, intervals=2), "mlp", SAME, "numpy 2"),
+        identity(replace(PLAN, goal=replace(goal, metric="loss")), "mlp", SAME, "numpy 2"),
+        identity(replace(PLAN, goal=replace(goal, direction="maximize")), "mlp", SAME, "numpy 2"),
+        identity(PLAN, "build@1234", SAME, "numpy 2"),
+        identity(PLAN, "mlp", "1" * 64, "numpy 2"),
+        identity(PLAN, "mlp", SAME, "numpy 3"),
+    ]
+    assert len({known, *others}) == len(others) + 1
+
+
+def test_checkpoints_are_no_part_of_a_plan(tmp_path: Path) -> None:
+    assert replace(PLAN, checkpoints=Checkpoints(tmp_path, 2)) == PLAN
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> ToySession:
+    Bench.write_data(tmp_path / "points.npz")
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "points.npz")), load_settings())
+    save_dataset(dataset, tmp_path / "data")
+    return ToySession(WorkerSetup(tmp_path / "data", 1e9))
+
+
+@pytest.mark.parametrize("act", ["learn", "fall", "flat"])
+def test_a_toy_trial_goes_on(toy: ToySession, tmp_path: Path, act: str) -> None:
+    params = {"x": 0.8, "epochs": 8, "patience": 4, "act": act, "at": 3}
+    plan = Plan("toy.py:build", params, 1, Goal("val_accuracy", "maximize"))
+    *intervals, ended = toy.run(plan)
+    assert isinstance(ended, Ended)
+    events = toy.run(replace(plan, checkpoints=Checkpoints(tmp_path / "trial", 1, 0, 0.0)))
+    for _ in range(3):
+        assert isinstance(next(events), Interval)
+    again = toy.run(replace(plan, checkpoints=Checkpoints(tmp_path / "trial", 2, 3, 0.0)))
+    assert list(again) == [Resumed(2), *intervals[2:], ended]
