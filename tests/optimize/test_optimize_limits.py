@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def expire_leases(bench: Bench) -> None:
 
 def began(trials: list[TrialRow]) -> int:
     return sum(trial.state == "RUNNING" and bool(trial.attempts) for trial in trials)
+
+
+def has_begun(bench: Bench, attempt: int) -> bool:
+    return any(len(trial.attempts) == attempt for trial in bench.trials)
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -136,9 +141,9 @@ def test_after_a_kill_the_same_command_goes_on_at_once(bench: Bench) -> None:
 @SQLITE
 def test_a_trial_whose_loop_dies_three_times_is_given_up(bench: Bench) -> None:
     bench.create({"epochs": 400, "patience": 400, "pace": 0.05})
-    for _ in range(3):
+    for attempt in (1, 2, 3):
         loop = bench.start(1)
-        wait_until(lambda: began(bench.trials) == 1)
+        wait_until(partial(has_begun, bench, attempt))
         loop.kill()
         loop.communicate(timeout=20)
     assert bench.run(1).board.done_here == 0

@@ -63,15 +63,15 @@ class Search:
             storage=store.optuna,
             sampler=optuna.samplers.RandomSampler(seed=1),
         )
-        self._lease: Lease = leases.open_lease(store, study.study_id)
+        self.lease: Lease = leases.open_lease(store, study.study_id)
 
     def start(self) -> Running:
         """Begin a new trial, or the next attempt of one that was put back."""
         if not places.place_counts(self.store, self.study.study_id).get("open"):
             places.add_places(self.store, self.study.study_id, 1)
-        place = places.claim(self.store, self._lease, 10_000)
+        place = places.claim(self.store, self.lease, 10_000)
         assert place is not None
-        place = begin(self.store, self._lease, place)
+        place = begin(self.store, self.lease, place)
         assert place.trial_id is not None
         self._optuna.get_trials(deepcopy=False)
         trial = optuna.Trial(self._optuna, place.trial_id)
@@ -94,7 +94,7 @@ class Search:
             "val_accuracy": value,
         }
         interval = Interval(step, epoch, whole, metrics)
-        records.record_interval(self.store, self._lease, running.place, interval)
+        records.record_interval(self.store, self.lease, running.place, interval)
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
@@ -120,7 +120,7 @@ class Search:
     def _tell(
         self, running: Running, end: AttemptEnd, state: TrialState, value: float | None = None
     ) -> None:
-        tell(self.store, self._lease, running.place, end, state, value)
+        tell(self.store, self.lease, running.place, end, state, value)
 
 
 def make_settings(search: Search, tracking_uri: str) -> Settings:

@@ -41,6 +41,18 @@ def optimize(
             metavar="SIZE",
         ),
     ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(help="End a trial that trains longer than 90s, 10m or 1h as infeasible."),
+    ] = None,
+    trial_memory: Annotated[
+        str | None,
+        typer.Option(
+            help="End a trial whose worker holds more memory, such as 2GiB, TensorFlow's own "
+            "0.8 GiB included.",
+            metavar="SIZE",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -61,12 +73,14 @@ def optimize(
     settings = settings_of(context)
     Limits.check(trials, more, workers, patience_trials, target)
     limit_s = seconds(timeout) if timeout else None
+    trial_limit_s = seconds(trial_timeout, "--trial-timeout") if trial_timeout else None
     memory = size(data_memory) if data_memory else None
+    trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
     store, row = open_study(context, study)
     check_code(row.spec)
     total = places_wanted(store, row, trials, more)
-    limits = Limits(total, limit_s, target, patience_trials)
-    request = Request(limits, workers, not no_tracking, log_models, memory)
+    limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
+    request = Request(limits, workers, not no_tracking, log_models, memory, trial_bytes)
     with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")
         outcome, delivered = run(settings, store, row, request, display, display.stage)

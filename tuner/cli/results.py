@@ -6,12 +6,13 @@ import typer
 
 from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
 from tuner.storage import Store
+from tuner.storage.places import LOSSES
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, best_trial, ends, list_trials, table_row
 
 if TYPE_CHECKING:
-    from tuner.optimize import Delivered, Outcome
+    from tuner.optimize import Delivered, Outcome, Repaired
 
 _EXITS = {"interrupted": 130, "errors": 1}
 _REASONS = {
@@ -113,6 +114,7 @@ def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
         "mlflow_experiment": study.experiment,
         "trials": len(trials),
         "ends": ends(trials),
+        "attempts_lost": sum(a.end in LOSSES for trial in trials for a in trial.attempts) or None,
         "best_trial": best.number if best else None,
         "best_score": best.value if best else None,
         "best_params": best.params if best else None,
@@ -135,9 +137,16 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
             "engine": last.engine,
             "model": last.model_path,
             "detail": last.detail,
+            "retry_of": trial.retry_of,
         }
     attempts = [
-        {"attempt": a.attempt, "worker": a.worker, "end": a.end, "score": a.score}
+        {
+            "attempt": a.attempt,
+            "worker": a.worker,
+            "from_epoch": (a.resumed_epoch or 0) + 1,
+            "end": a.end,
+            "score": a.score,
+        }
         for a in trial.attempts
     ]
     rows = [{"epoch": i.epoch, "step": i.step} | i.metrics for i in curve]
@@ -148,6 +157,26 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
     if len(attempts) > 1:
         show_rows(attempts, False)
     show_rows(rows, False)
+
+
+def queued(study: str, number: int, waiting: int) -> str:
+    """What to know of a trial that was queued."""
+    return (
+        f"study {study}: trial {number} is queued ({waiting} waiting)\n"
+        "it takes one of the study's places, before anything the sampler proposes: "
+        "tuner optimize --more 1"
+    )
+
+
+def repaired(study: str, done: "Repaired") -> str:
+    """What `study repair` did."""
+    parts = {
+        "places of dead loops settled": done.settled,
+        "running trials without a place failed": done.failed,
+        "attempts without an end closed": done.closed,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+    return f"study {study}: {told or 'nothing to repair'}"
 
 
 def confirm_deletion(store: Store, study: StudyRow, yes: bool) -> None:

@@ -210,6 +210,23 @@ def export(
         print_csv(rows, row.spec.space.varying())
 
 
+@app.command("repair")
+def repair(context: typer.Context, study: StudyName = None) -> None:
+    """Put right what killed searches have left, without running any trial.
+
+    Example: tuner study repair mlp-digits
+
+    tuner optimize does the same when it starts. Searches that are at work are left alone.
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import say
+    from tuner.cli.results import repaired
+    from tuner.optimize import repair as repair_study
+
+    store, row = open_study(context, study)
+    say(repaired(row.name, repair_study(store, row)))
+
+
 @app.command("delete")
 def delete(
     context: typer.Context,

@@ -1,4 +1,4 @@
-"""`tuner trial`: list, show, add."""
+"""`tuner trial`: list, show, add, retry."""
 
 from typing import Annotated
 
@@ -67,13 +67,29 @@ def add(
     """
     from tuner.cli.open import open_study
     from tuner.cli.output import say
+    from tuner.cli.results import queued
     from tuner.options import parse_configuration
     from tuner.storage.trials import enqueue
 
     store, row = open_study(context, study)
     number, waiting = enqueue(store, row, parse_configuration(values, "trial add"))
-    say(f"study {row.name}: trial {number} is queued ({waiting} waiting)")
-    say(
-        "it takes one of the study's places, before anything the sampler proposes: "
-        "tuner optimize --more 1"
-    )
+    say(queued(row.name, number, waiting))
+
+
+@app.command("retry")
+def retry(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(help="The trial's number.")],
+    study: InStudy = None,
+) -> None:
+    """Try a trial's configuration once more, as a new trial with a seed of its own.
+
+    Example: tuner trial retry 12
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import say
+    from tuner.cli.results import queued
+    from tuner.storage.trials import retry as retry_trial
+
+    store, row = open_study(context, study)
+    say(queued(row.name, *retry_trial(store, row, number)))

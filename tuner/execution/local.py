@@ -26,6 +26,7 @@ _MOST_JOBS = 200
 _MOST_GROWTH = 2 * 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
@@ -60,13 +61,14 @@ class LocalWorkers:
 
     def warm(self) -> None:
         """Let the fork server begin its imports while the caller does something else."""
-        # Ctrl-C must not end the server in the middle of an import; it inherits the setting.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # What ends a search must not end the server in the middle of an import: it inherits that
+        # they are blocked. Blocked, not ignored, so that we lose none that comes now.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         try:
             with _stderr_to(self._log):
                 forkserver.ensure_running()
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def start(self) -> None:
         self.warm()

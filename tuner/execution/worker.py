@@ -21,8 +21,9 @@ def worker_main(
     entry: str, setup: WorkerSetup, connection: Connection, lifeline: Connection
 ) -> None:
     """Serve plans from `connection` until it says None or the loop is gone."""
-    # Ctrl-C reaches the whole process group; what becomes of a trial is the loop's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These may reach the whole process group; what becomes of a trial is the loop's decision.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
     try:
         session = _open(entry, setup, connection)

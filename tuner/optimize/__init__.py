@@ -1,14 +1,10 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
-import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import optuna
 
@@ -18,9 +14,12 @@ from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
 from tuner.optimize.files import TrialFiles
+from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
-from tuner.optimize.trials import TrialBook
+from tuner.optimize.repair import repair
+from tuner.optimize.scratch import scratch_folder
+from tuner.optimize.trials import Repaired, TrialBook
 from tuner.pruners import make_pruner
 from tuner.samplers import make_sampler
 from tuner.settings import Settings, quiet_tensorflow
@@ -35,6 +34,7 @@ KERAS = EntryPoint(
     "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
 )
 _DELIVERY_S = 120.0
+_PATIENCE_S = 600.0
 
 __all__ = [
     "KERAS",
@@ -42,11 +42,13 @@ __all__ = [
     "Delivered",
     "Limits",
     "Outcome",
+    "Repaired",
     "Request",
     "Silent",
     "Watcher",
     "optimize",
     "places_wanted",
+    "repair",
     "user_network",
 ]
 
@@ -93,36 +95,56 @@ def optimize(
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
+    stopping = Stopping(request.limits)
+    # A night's search outlasts a database that is restarted; a signal ends the waiting.
+    store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
+    interrupts = Interrupts(stopping)
+    with interrupts.caught(), scratch_folder() as folder:
+        quiet_tensorflow()
+        stage("starting the workers and reading the data")
+        with _workers(settings, study, request, folder / "data", entry) as workers:
+            save_dataset(_same_data(settings, study.spec), folder / "data")
+            workers.start()
+            with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
+                with store.asking_optuna():
+                    loop = _loop(settings, store, study, request, workers, stopping, watcher)
+                    outcome = loop.run()
+                return outcome, _deliver(tracker, stopping, stage)
+
+
+@contextmanager
+def _workers(
+    settings: Settings, study: StudyRow, request: Request, data: Path, entry: EntryPoint
+) -> Iterator[LocalWorkers]:
+    """Workers whose fork server is warming up; they are ended at the end."""
     count = request.workers or default_workers()
-    setup_folder = Path(tempfile.mkdtemp(prefix="tuner-"))
     setup = WorkerSetup(
-        data=setup_folder / "data",
+        data=data,
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(study.spec),
         memory_bytes=request.trial_memory_bytes,
     )
     log = settings.checkpoints / study.name / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
-    tracker: TrackerProcess | None = None
-    stopping = Stopping(request.limits)
     try:
-        with _signals(stopping):
-            quiet_tensorflow()
-            stage("starting the workers and reading the data")
-            workers.warm()
-            save_dataset(_same_data(settings, study.spec), setup_folder / "data")
-            if request.tracking:
-                tracker = start_tracker(settings, study.name, request.log_models, setup.data)
-            workers.start()
-            with store.asking_optuna():
-                outcome = _loop(settings, store, study, request, workers, stopping, watcher).run()
-            delivered = _deliver(tracker, stopping, stage)
+        workers.warm()
+        yield workers
     finally:
-        if tracker is not None:
-            tracker.kill()
         workers.close()
-        shutil.rmtree(setup_folder, ignore_errors=True)
-    return outcome, delivered
+
+
+@contextmanager
+def _tracker(
+    settings: Settings, study: StudyRow, request: Request, folder: Path
+) -> Iterator[TrackerProcess | None]:
+    if not request.tracking:
+        yield None
+        return
+    tracker = start_tracker(settings, study.name, request.log_models, folder / "data")
+    try:
+        yield tracker
+    finally:
+        tracker.kill()
 
 
 def _loop(
@@ -175,20 +197,4 @@ def _deliver(
     if tracker is None:
         return None
     stage("sending what is left to MLflow")
-    return tracker.finish(5.0 if stopping.asked else _DELIVERY_S)
-
-
-@contextmanager
-def _signals(stopping: Stopping) -> Iterator[None]:
-    """While inside, SIGINT and SIGTERM ask the loop to stop."""
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        stopping.asked = True
-
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, ask) for number in wanted]
-    try:
-        yield
-    finally:
-        for number, handler in zip(wanted, before, strict=True):
-            signal.signal(number, handler)
+    return tracker.finish(_DELIVERY_S, hurry=lambda: stopping.asked)

@@ -265,7 +265,7 @@ class Loop:
     def _end_lease(self) -> None:
         with contextlib.suppress(StorageError):
             # A lease that cannot be ended here expires by itself.
-            leases.renew_lease(self._book.store, self._book.lease, lasts_s=0.0)
+            self._book.close()
 
     def _housekeeping(self) -> None:
         """Renew the lease, take over what dead loops left, count what other loops did."""

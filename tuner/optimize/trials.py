@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 from tuner.errors import TakenOver
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
-from tuner.storage import places, records, riders
+from tuner.storage import leases, places, records, riders
 from tuner.storage.leases import Lease
 from tuner.storage.places import MOST_ATTEMPTS, Place
 from tuner.storage.records import AttemptEnd
@@ -207,7 +207,13 @@ class TrialBook:
         orphans = places.take_over_orphans(self.store, self.lease)
         for place in orphans:
             self._settle(place)
-        return Repaired(len(orphans), self._fail_unbound())
+        failed = self._fail_unbound()
+        return Repaired(len(orphans), failed, places.close_strays(self.store, self.lease.study_id))
+
+    def close(self) -> None:
+        """The loop writes no more: its lease ends. Raises StorageError."""
+        self.store.optuna.fence = None
+        leases.renew_lease(self.store, self.lease, lasts_s=0.0)
 
     def _settle(self, place: Place) -> None:
         """Give a place up that this loop holds and does not run, as its trial's state has it."""
@@ -250,11 +256,12 @@ class TrialBook:
 
 @dataclass(frozen=True)
 class Repaired:
-    """`put_back`: places of dead loops that were opened or finished; `failed`: RUNNING trials
-    without a place."""
+    """`settled`: places of dead loops that were opened or finished; `failed`: RUNNING trials
+    without a place; `closed`: attempts without an end that nobody was running."""
 
-    put_back: int
+    settled: int
     failed: int
+    closed: int
 
 
 @contextmanager

@@ -34,10 +34,15 @@ _PASSING_REFUSALS = ("shutting down", "starting up", "recovery", "too many", "sl
 
 @dataclass
 class Patience:
-    """How long failing work is repeated: `seconds`, or two once `hurried` says so."""
+    """How long failing work is repeated: `seconds`, but no more than two once `hurried` says so,
+    for all work together."""
 
     seconds: float = 20.0
     hurried: Callable[[], bool] = lambda: False
+    _hurried_at: float | None = None
+
+    def set(self, seconds: float, hurried: Callable[[], bool]) -> None:
+        self.seconds, self.hurried, self._hurried_at = seconds, hurried, None
 
     def insist(self, work: Callable[[bool], T]) -> T:
         """What `work` returns, repeated while it fails in a way that passes. Its argument says
@@ -50,11 +55,17 @@ class Patience:
                 if not passes(error):
                     raise
                 failed_at = failed_at or time.monotonic()
-                most = min(self.seconds, _HURRIED_S) if self.hurried() else self.seconds
-                if time.monotonic() - failed_at >= most:
+                if time.monotonic() >= self._until(failed_at):
                     raise
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause, again = min(2 * pause, _LONGEST_PAUSE_S), True
+
+    def _until(self, failed_at: float) -> float:
+        until = failed_at + self.seconds
+        if not self.hurried():
+            return until
+        self._hurried_at = self._hurried_at or time.monotonic()
+        return min(until, self._hurried_at + _HURRIED_S)
 
 
 def passes(error: BaseException) -> bool:

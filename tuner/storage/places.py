@@ -258,6 +258,22 @@ def _close_as_lost(connection: sa.Connection, place: Place) -> None:
     )
 
 
+@writes
+def close_strays(connection: sa.Connection, study_id: int) -> int:
+    """Close as lost the attempts that no claimed place is at; how many there were."""
+    at_work = (
+        sa.exists()
+        .where(places.c.trial_id == attempts.c.trial_id, places.c.state == "claimed")
+        .where(places.c.attempt == attempts.c.attempt)
+    )
+    closed = connection.execute(
+        sa.update(attempts)
+        .where(attempts.c.study_id == study_id, attempts.c.ended_at.is_(None), ~at_work)
+        .values(end="lost", ended_at=now(connection.dialect.name))
+    )
+    return int(closed.rowcount)
+
+
 @reads
 def count_losses(connection: sa.Connection, trial_id: int) -> int:
     """How many attempts of a trial ended because its worker or its loop died."""

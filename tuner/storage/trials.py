@@ -18,7 +18,8 @@ from tuner.storage.studies import StudyRow
 @dataclass(frozen=True)
 class TrialRow:
     """One trial. `value` is its score, or for a pruned one its best report; `end` says how its
-    last attempt ended; `seconds` is that attempt's whole time."""
+    last attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the
+    trial it was made from."""
 
     number: int
     trial_id: int
@@ -26,6 +27,7 @@ class TrialRow:
     value: float | None
     params: Params
     attempts: list[AttemptRow]
+    retry_of: int | None = None
 
     @property
     def last(self) -> AttemptRow | None:
@@ -62,6 +64,7 @@ def _row(study: StudyRow, trial: FrozenTrial, attempts: list[AttemptRow]) -> Tri
         value=trial.value,
         params=params,
         attempts=attempts,
+        retry_of=trial.user_attrs.get("retry_of"),
     )
 
 
@@ -132,10 +135,28 @@ def ordered(study: StudyRow, trials: list[TrialRow]) -> list[TrialRow]:
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
     """Queue a configuration. Its trial's number, and how many trials wait. Raises SpaceError for
     values that the study's space does not hold."""
+    return _queue(store, study, study.spec.space.flatten(configuration), {})
+
+
+def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
+    """Queue a trial's configuration again, as a new trial with a seed of its own. Its number, and
+    how many trials wait. Raises StudyError."""
+    found = find_trial(store, study, number)
+    flat = store.optuna_reader.get_trial(found.trial_id).params
+    if found.state in ("WAITING", "RUNNING") or not flat:
+        raise StudyError(
+            f"trial {number} of study {study.name!r} is {found.state.lower()}, and has nothing yet "
+            "to be tried again"
+        )
+    return _queue(store, study, flat, {"retry_of": number})
+
+
+def _queue(
+    store: Store, study: StudyRow, flat: dict[str, Any], attributes: dict[str, Any]
+) -> tuple[int, int]:
     import optuna
 
-    flat = study.spec.space.flatten(configuration)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"})
+    optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"} | attributes)
     waiting = optuna_study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     return waiting[-1].number, len(waiting)

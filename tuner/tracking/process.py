@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -71,7 +72,9 @@ class TrackerProcess:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def finish(self, timeout_s: float = 60.0) -> Delivered:
+    def finish(
+        self, timeout_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
+    ) -> Delivered:
         """Wait until all is delivered, or MLflow will not take it, or the time is over."""
         self._close()
         late = None

@@ -1,0 +1,68 @@
+"""What SIGINT, SIGTERM and a closed terminal do to a search."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tuner.optimize.limits import Stopping
+
+_PATIENCE_S = 8.0
+
+
+class Interrupts:
+    """The first signal asks the search to stop, or, while nothing runs that would have to be put
+    back, ends it by KeyboardInterrupt. Further ones change nothing; and a search that has not come
+    to its end some seconds later, be it for a dead database, is cut off: what it leaves behind the
+    next one puts in order."""
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
+        self._gently = False
+        self._cut = threading.Timer(_PATIENCE_S, _cut_off)
+        self._cut.daemon = True
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Inside, the signals are ours."""
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        # nohup ignores this one, and so do we then.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            wanted.append(signal.SIGHUP)
+        before = [signal.signal(number, self._hear) for number in wanted]
+        try:
+            yield
+        finally:
+            self._cut.cancel()
+            for number, handler in zip(wanted, before, strict=True):
+                signal.signal(number, handler)
+
+    @contextmanager
+    def gently(self) -> Iterator[None]:
+        """Inside, a signal only asks."""
+        self._gently = True
+        try:
+            yield
+        finally:
+            self._gently = False
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stopping.asked:
+            return
+        self._stopping.asked = True
+        self._cut.start()
+        if not self._gently:
+            raise KeyboardInterrupt
+
+
+def _cut_off() -> None:
+    print(
+        f"tuner: no orderly end within {_PATIENCE_S:.0f} s; what was running goes on with the next "
+        "tuner optimize",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(130)
