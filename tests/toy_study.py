@@ -1,17 +1,21 @@
-"""Small studies of toy trials, and loops that run them: in this process, or in one of their own.
+"""Small studies of toy trials, and loops that run them: in this process, or in one of their own."""
 
-python toy_study.py FOLDER URL TRIALS [WORKERS] runs the newest study of the database.
-"""
-
+import datetime
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from optuna.storages._rdb import storage as rdb
 from toy_training import NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
@@ -70,11 +74,11 @@ class Signals(Silent):
 class Bench:
     """A folder and a database with a study of toy trials."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store = folder, store
+    def __init__(self, folder: Path, store: Store, tracking_uri: str | None = None) -> None:
+        self.folder, self.store, self.tracking_uri = folder, store, tracking_uri
         self.url = store.url.render_as_string(hide_password=False)
         self.settings = Settings(
-            self.url, "sqlite://", folder, folder / "checkpoints", folder / "keras"
+            self.url, tracking_uri or "sqlite://", folder, folder / "checkpoints", folder / "keras"
         )
 
     def create(
@@ -107,21 +111,35 @@ class Bench:
         workers: int = 1,
         more: int | None = None,
         entry: EntryPoint = TOY,
-        log_models: str = "best",
         watcher: Watcher | None = None,
+        asked: Mapping[str, Any] = MappingProxyType({}),
         **limits: Any,
     ) -> Outcome:
-        """What `tuner optimize` does, without MLflow."""
+        """What `tuner optimize` does; without MLflow, unless this bench has one. `asked`: more of
+        the Request."""
         study = load_study(self.store)
         total = places_wanted(self.store, study, trials, more)
-        request = Request(Limits(total, **limits), workers, False, log_models)
+        request = Request(Limits(total, **limits), workers, bool(self.tracking_uri), **asked)
         outcome, _ = optimize(self.settings, self.store, study, request, watcher, entry=entry)
         return outcome
 
-    def start(self, trials: int, workers: int = 1) -> subprocess.Popen[str]:
-        """The same in a process of its own."""
+    def start(
+        self,
+        trials: int,
+        workers: int = 1,
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        clock_s: float = 0.0,
+        file_bytes: int | None = None,
+        **limits: Any,
+    ) -> subprocess.Popen[str]:
+        """The same in a process of its own: its clock goes wrong by `clock_s`, and it can write no
+        file larger than `file_bytes`."""
+        order = Order(
+            str(self.folder), self.url, self.tracking_uri, trials, workers, dict(asked), limits
+        )
+        arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
         return subprocess.Popen(
-            [sys.executable, __file__, str(self.folder), self.url, str(trials), str(workers)],
+            [sys.executable, __file__, *arguments],
             env=os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -141,10 +159,46 @@ class Bench:
         return places.place_counts(self.store, load_study(self.store).study_id)
 
 
-def main(folder: str, url: str, trials: str, workers: str = "1") -> None:
-    outcome = Bench(Path(folder), open_store(url)).run(int(trials), int(workers))
+@dataclass(frozen=True)
+class Order:
+    """What a process of its own is to run."""
+
+    folder: str
+    url: str
+    tracking_uri: str | None
+    trials: int
+    workers: int
+    asked: dict[str, Any]
+    limits: dict[str, Any]
+
+
+def set_clock(offset_s: float) -> None:
+    """This process reads another time than the machine's."""
+    real_time, real_datetime = time.time, datetime.datetime
+
+    class Shifted(real_datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+            return real_datetime.now(tz) + datetime.timedelta(seconds=offset_s)
+
+    time.time = lambda: real_time() + offset_s
+    rdb.datetime = Shifted
+
+
+def main(order_json: str, clock_s: str, file_bytes: str) -> int:
+    order = Order(**json.loads(order_json))
+    if float(clock_s):
+        set_clock(float(clock_s))
+    if file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
+    bench = Bench(Path(order.folder), open_store(order.url), order.tracking_uri)
+    outcome = bench.run(order.trials, order.workers, asked=order.asked, **order.limits)
     print(f"{outcome.reason} done_here={outcome.board.done_here} put_back={outcome.put_back}")
+    return 130 if outcome.reason == "interrupted" else 0
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

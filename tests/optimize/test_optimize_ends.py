@@ -227,7 +227,7 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     second = bench.trials[1].last
     assert second is not None
     assert (second.end, second.model_path) == ("complete", None)
-    assert bench.run(None, more=1, log_models="all").board.done_here == 1
+    assert bench.run(None, more=1, asked={"log_models": "all"}).board.done_here == 1
     third = bench.trials[2].last
     assert third is not None
     assert third.model_path == str(path.parents[1] / "trial-2" / "attempt-1.keras")

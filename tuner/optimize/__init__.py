@@ -13,7 +13,7 @@ from tuner.errors import DatasetError, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
-from tuner.optimize.files import TrialFiles
+from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
@@ -57,7 +57,9 @@ __all__ = [
 class Request:
     """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
     what the data may take in each worker before they are streamed; None shares half the memory.
-    `trial_memory_bytes`: the resident memory of a worker past which its trial is ended."""
+    `trial_memory_bytes`: the resident memory of a worker past which its trial is ended.
+    `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
+    before others take its trials over."""
 
     limits: Limits
     workers: int | None = None
@@ -65,6 +67,7 @@ class Request:
     log_models: str = "best"
     data_memory_bytes: float | None = None
     trial_memory_bytes: float | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
     lease_s: float = LEASE_S
 
 
@@ -168,7 +171,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.name),
+        files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         watcher=watcher or Silent(),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuner.training.events import Checkpoints
 
+CHECKPOINT_EVERY_S = 10.0
 # What a killed writer leaves half written, too.
 _CHECKPOINTS = ("*.ckpt", "*.part")
 
@@ -16,6 +17,7 @@ class TrialFiles:
     while it was frozen overwrites nothing when it wakes."""
 
     folder: Path
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
     def of(self, number: int) -> Path:
         return (self.folder / f"trial-{number}").absolute()
@@ -28,7 +30,7 @@ class TrialFiles:
         by a study of the same name that is gone."""
         if attempt == 1:
             self.forget(number)
-        return Checkpoints(self.of(number), attempt, known_epochs)
+        return Checkpoints(self.of(number), attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended."""
