@@ -17,6 +17,10 @@ from tuner.storage.tables import metadata as ours
 theirs = BaseModel.metadata
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="faults: for an hour instead of minutes")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     # Not in pytest's own folder, which every start of pytest closes to other users: as root, the

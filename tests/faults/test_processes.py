@@ -1,0 +1,135 @@
+"""Processes that are killed, interrupted or frozen."""
+
+import contextlib
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from toy_study import Bench
+
+from faults import victims
+from faults.audit import ends
+from faults.victims import finish, wait_until
+
+SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+SLOWLY = {"epochs": 6, "patience": 6, "pace": 0.1}
+OFTEN = {"checkpoint_every_s": 0.0}
+
+Check = Callable[..., None]
+
+
+@pytest.mark.times(3, 200)
+def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
+    bench, chance = tracked_bench, random.Random(1)
+    trials = 4 + times // 3
+    bench.create(SLOWLY)
+    loop = bench.start(trials, workers=2, asked=OFTEN)
+    killed = 0
+    while killed < times and loop.poll() is None:
+        time.sleep(chance.uniform(0.1, 0.5))
+        killed += victims.running(bench) > 0 and victims.kill_a_worker(loop, chance)
+    assert finish(loop).startswith(f"None done_here={trials}")
+    assert killed >= min(times, 3)
+    check(bench, trials, "a worker killed in mid-trial", killed)
+    assert ends(bench)["worker_lost"] > 0
+
+
+@pytest.mark.times(5, 100)
+def test_loops_killed(tracked_bench: Bench, times: int, check: Check) -> None:
+    bench, chance = tracked_bench, random.Random(2)
+    trials = 6 + times
+    bench.create(SLOWLY)
+    for _ in range(times):
+        loop = bench.start(trials, workers=2, asked=OFTEN)
+        time.sleep(chance.uniform(0.0, 3.0))
+        family = victims.family(loop)
+        loop.kill()
+        loop.communicate()
+        wait_until(lambda family=family: victims.gone(family), timeout_s=10)  # type: ignore[misc]
+    said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
+    assert said.startswith("None"), said
+    check(bench, trials, "the loop killed at a random moment", times)
+
+
+@pytest.mark.times(10, 500)
+def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
+    bench, chance = tracked_bench, random.Random(3)
+    trials = 4 + times // 2
+    bench.create(SLOWLY)
+    for number in range(times):
+        loop = bench.start(trials, workers=2, asked=OFTEN)
+        time.sleep(chance.uniform(0.0, 3.0))
+        family = victims.family(loop)
+        loop.send_signal(signal.SIGINT if number % 2 else signal.SIGTERM)
+        finish(loop, timeout_s=10)
+        wait_until(lambda family=family: victims.gone(family), timeout_s=10)  # type: ignore[misc]
+        assert victims.running(bench) == 0
+        assert "claimed" not in bench.places
+    said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
+    assert said.startswith("None"), said
+    check(bench, trials, "SIGINT or SIGTERM at a random millisecond", times)
+
+
+@pytest.mark.times(1, 20)
+def test_many_loops(bench: Bench, times: int, check: Check, request: pytest.FixtureRequest) -> None:
+    count = 8 if request.config.getoption("--soak") else 4
+    bench.create({"pace": 0.02})
+    trials = 0
+    for _ in range(times):
+        trials += 10
+        for _ in ("together", "again"):
+            loops = [bench.start(trials) for _ in range(count)]
+            said = [finish(loop, 120) for loop in loops]
+            assert all(line.startswith("None") for line in said), said
+    name = bench.store.url.get_backend_name()
+    check(bench, trials, f"{count} loops started together, then again ({name})", times)
+
+
+@pytest.mark.times(1, 20)
+def test_a_frozen_loop(tracked_bench: Bench, times: int, check: Check) -> None:
+    bench = tracked_bench
+    bench.create(SLOWLY)
+    trials = 0
+    for _ in range(times):
+        trials += 4
+        _freeze_and_take_over(bench, trials)
+    check(bench, trials, "a loop frozen past its lease, taken over, thawed", times)
+    assert ends(bench)["lost"] >= times
+
+
+def _freeze(bench: Bench, loop: subprocess.Popen[str]) -> None:
+    """Stop the loop, but not in the middle of a transaction: on SQLite everybody would wait with
+    it, which nobody can help."""
+    path = str(bench.store.url.database)
+    while True:
+        loop.send_signal(signal.SIGSTOP)
+        time.sleep(0.05)
+        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                loop.send_signal(signal.SIGCONT)
+        time.sleep(0.02)
+
+
+def _freeze_and_take_over(bench: Bench, trials: int) -> None:
+    loop = bench.start(trials, workers=2, asked=OFTEN | {"lease_s": 1.5})
+    wait_until(lambda: victims.running(bench) == 2)
+    _freeze(bench, loop)
+    lost = {t.number for t in bench.trials if t.state == "RUNNING"}
+    # No tracker: the frozen loop's goes on, and has the turn.
+    heir = Bench(bench.folder, bench.store).start(trials, workers=2, asked=OFTEN)
+    said = finish(heir)
+    loop.send_signal(signal.SIGCONT)
+    assert said.startswith("None"), said
+    woken = finish(loop)
+    assert woken.startswith("None"), woken
+    for trial in bench.trials:
+        if trial.number in lost:
+            assert trial.attempts[0].end == "lost"
+            assert trial.attempts[-1].end in ("complete", "early_stopped", "pruned")

@@ -1,0 +1,69 @@
+"""Processes of a running search: finding them, ending them, waiting for them."""
+
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import psutil
+from toy_study import Bench
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.02)
+
+
+def family(loop: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All processes that a loop has started: the fork server, workers, the tracker."""
+    try:
+        return psutil.Process(loop.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers(loop: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The loop's worker processes: what its fork server has forked."""
+    try:
+        children = psutil.Process(loop.pid).children()
+        return [worker for child in children for worker in child.children()]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(is_alive(process) for process in processes)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def kill_a_worker(loop: subprocess.Popen[str], chance: random.Random) -> bool:
+    """Whether there was one to kill."""
+    found = workers(loop)
+    if found:
+        chance.choice(found).send_signal(signal.SIGKILL)
+    return bool(found)
+
+
+def running(bench: Bench) -> int:
+    """How many trials are being trained now."""
+    return sum(t.state == "RUNNING" and t.end is None for t in bench.trials)
+
+
+def finish(loop: subprocess.Popen[str], timeout_s: float = 120.0) -> str:
+    """Wait for the loop's end; what it said. A test must not leave it behind."""
+    try:
+        said, _ = loop.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        loop.kill()
+        said, _ = loop.communicate()
+        raise AssertionError(f"the loop does not end; it said: {said}") from None
+    return said
