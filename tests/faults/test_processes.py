@@ -84,7 +84,7 @@ def test_many_loops(bench: Bench, times: int, check: Check, request: pytest.Fixt
         for _ in ("together", "again"):
             loops = [bench.start(trials) for _ in range(count)]
             said = [finish(loop, 120) for loop in loops]
-            assert all(line.startswith("None") for line in said), said
+            assert all(line.startswith("None") for line in said), "\n".join(said)
     name = bench.store.url.get_backend_name()
     check(bench, trials, f"{count} loops started together, then again ({name})", times)
 

@@ -71,7 +71,9 @@ class Patience:
 def passes(error: BaseException) -> bool:
     """Whether the same work may succeed a little later."""
     # Optuna raises an error of its own from SQLAlchemy's.
-    found = error if isinstance(error, sa.exc.DBAPIError) else error.__cause__
+    found = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__
+    if isinstance(found, sa.exc.PendingRollbackError):
+        return True  # the connection was lost before, where Optuna takes that for something else
     if not isinstance(found, sa.exc.DBAPIError) or isinstance(found, sa.exc.IntegrityError):
         return False
     if isinstance(found.orig, sqlite3.Error):
