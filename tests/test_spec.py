@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tuner.errors import SpecError
-from tuner.space import load_space
+from tuner.space import Space, load_space, make_space
 from tuner.spec import (
     DIRECTIONS,
     METRICS,
@@ -101,3 +103,187 @@ def test_code_is_hashed_as_bytes() -> None:
     assert code.sha256 == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     with pytest.raises(SpecError, match=r"not UTF-8 text \(byte 0\)"):
         CodeFile.of(b"\xff")
+
+
+FLOATS = {"type": "float", "low": 1e-4, "high": 0.1, "log": True}
+PLAIN: dict[str, Any] = {
+    "optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
+    "depth": {"type": "int", "low": 1, "high": 3},
+    "learning_rate": FLOATS,
+}
+# What a parameter may be; None: the file does not name it.
+SAID: dict[str, list[Any]] = {
+    "learning_rate": [None, 0.01, FLOATS, FLOATS | {"high": 1.0}, FLOATS | {"log": False}],
+    "width": [
+        None,
+        64,
+        {"type": "int", "low": 8, "high": 64},
+        {"type": "int", "low": 8, "high": 64, "step": 8},
+        {"type": "int", "low": 8, "high": 64, "repeat": "depth"},
+        {"type": "int", "low": 8, "high": 64, "when": {"optimizer": "sgd"}},
+        {"type": "int", "low": 8, "high": 64, "when": {"optimizer": "adam", "depth": [2, 3]}},
+    ],
+    "activation": [
+        None,
+        {"type": "categorical", "choices": ["relu", "tanh"]},
+        {"type": "categorical", "choices": ["tanh", "relu"]},
+    ],
+}
+BASELINES: list[list[dict[str, Any]]] = [
+    [],
+    [{"depth": 1}],
+    [{"depth": 2}],
+    [{"depth": 1}, {"depth": 2}],
+    [{"depth": 2}, {"depth": 1}],
+    [{"depth": 1}, {"depth": 1}],
+]
+# Parts of a definition that can be changed one without another, and what each may be.
+PARTS: dict[str, list[Any]] = {
+    **SAID,
+    "baselines": BASELINES,
+    "source": ["digits", "x.csv:y"],
+    "validation": [1 / 6, 0.2, 0.1666666666],
+    "test": [0.15, 0.2],
+    "scaling": ["auto", "minmax"],
+    "split_seed": [0, 1],
+    "seed": [5, 6],
+    "fingerprint": ["0" * 64, "1" * 64],
+    "train_rows": [50_000, 50_001],
+    "sampler": [
+        Choice(name="tpe"),
+        Choice(name="random"),
+        Choice(name="tpe", options={"group": True}),
+        Choice(name="tpe", options={"group": False}),
+    ],
+    "pruner": [Choice(name="none"), Choice(name="median"), Choice(name="hyperband")],
+    "metric": [("val_accuracy", "maximize"), ("val_loss", "minimize")],
+    "code": [CodeFile.of(b""), CodeFile.of(b"x = 1")],
+}
+parts = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in PARTS.items()})
+
+
+def assembled(chosen: dict[str, Any]) -> StudySpec:
+    said = PLAIN | {name: chosen[name] for name in SAID}
+    parameters = {name: value for name, value in said.items() if value is not None}
+    metric, direction = chosen["metric"]
+    return spec(
+        space=make_space("mlp", parameters, chosen["baselines"]),
+        data=DataSpec(
+            task="classes",
+            seed=chosen["split_seed"],
+            **{name: chosen[name] for name in ("source", "validation", "test", "scaling")},
+        ),
+        metric=metric,
+        direction=direction,
+        code={"data.py": chosen["code"]},
+        **{
+            name: chosen[name]
+            for name in ("seed", "fingerprint", "train_rows", "sampler", "pruner")
+        },
+    )
+
+
+@settings(deadline=None)
+@given(parts)
+def test_a_definition_does_not_differ_from_itself(chosen: dict[str, Any]) -> None:
+    one = assembled(chosen)
+    assert one.differences(one) == []
+    assert one.differences(StudySpec.from_json(one.model_dump_json())) == []
+    assert StudySpec.from_json(one.model_dump_json()).differences(one) == []
+
+
+@settings(deadline=None, max_examples=200)
+@given(parts, st.data())
+def test_each_change_is_one_difference(chosen: dict[str, Any], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(PARTS)))
+    other = data.draw(st.sampled_from([value for value in PARTS[name] if value != chosen[name]]))
+    one, changed = assembled(chosen), assembled({**chosen, name: other})
+    told = changed.differences(one)
+    assert len(told) == len(one.differences(changed)) == 1, told
+    assert "\n" not in told[0]
+
+
+def test_differences_are_in_the_words_of_files_and_flags() -> None:
+    net = make_space("net.py:build", {"units": 3})
+    data = DataSpec(source="x.csv:y", task="classes", seed=8)
+    sampler = Choice(name="tpe", options={"n_startup_trials": 5, "group": True})
+    changed = spec(space=net, data=data, seed=8, fingerprint="1" * 64, sampler=sampler)
+    told = changed.differences(spec(space=make_space("mlp", {"depth": 3})))
+    assert told == [
+        "network was mlp, is net.py:build",
+        "depth was 3, is not in the space",
+        "units was not in the space, is 3",
+        "sampler was tpe group=false n_startup_trials=5, is tpe group=true n_startup_trials=5",
+        "data was digits, is x.csv:y",
+        "seed was 7, is 8",
+        "seed of the split was 0, is 8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "was", "now", "told"),
+    [
+        (
+            "learning_rate",
+            FLOATS,
+            FLOATS | {"high": 1},
+            "float 0.0001–0.1 log, is float 0.0001–1 log",
+        ),
+        ("depth", None, 3, "2 by default, is 3"),
+        (
+            "width",
+            {"type": "int", "low": 8, "high": 64, "step": 8, "repeat": "depth"},
+            {"type": "int", "low": 8, "high": 64, "when": {"depth": [1, 2]}},
+            "int 8–64 step 8 one a layer (depth), is int 8–64 when depth is 1 or 2",
+        ),
+        ("activation", {"type": "categorical", "choices": ["relu", "elu"]}, "elu", "[relu, elu]"),
+        (
+            "batch_norm",
+            {"type": "categorical", "choices": [True, False]},
+            True,
+            "[true, false], is true",
+        ),
+    ],
+)
+def test_a_changed_parameter_is_told_as_the_file_says_it(
+    name: str, was: Any, now: Any, told: str
+) -> None:
+    def space(said: Any) -> Space:
+        return make_space("mlp", PLAIN | {name: said} if said is not None else {})
+
+    before, after = space(was), space(now)
+    found = spec(space=after).differences(spec(space=before))
+    assert any(one.startswith(f"{name} was {told}") for one in found), found
+
+
+def test_equal_numbers_of_another_kind_are_a_change() -> None:
+    choices = [[1, 2], [1.0, 2.0], [True, 2]]
+    spaces = [make_space("net.py:f", {"x": {"type": "categorical", "choices": c}}) for c in choices]
+    specs = [spec(space=one) for one in spaces]
+    assert [len(one.differences(two)) for one in specs for two in specs] == [
+        0,
+        1,
+        1,
+        1,
+        0,
+        1,
+        1,
+        1,
+        0,
+    ]
+
+
+def test_the_order_of_the_file_is_no_change() -> None:
+    turned = dict(reversed(PLAIN.items()))
+    assert (
+        spec(space=make_space("mlp", PLAIN)).differences(spec(space=make_space("mlp", turned)))
+        == []
+    )
+
+
+def test_a_long_change_is_cut_short() -> None:
+    def long(last: str) -> StudySpec:
+        said = {"type": "categorical", "choices": [f"choice-{i}" for i in range(30)] + [last]}
+        return spec(space=make_space("net.py:f", {"x": said}))
+
+    assert long("a").differences(long("b")) == ["x has changed"]

@@ -20,7 +20,17 @@ from toy_training import NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
 from tuner.execution import EntryPoint
-from tuner.optimize import Board, Limits, Outcome, Request, Silent, Watcher, optimize, places_wanted
+from tuner.optimize import (
+    KERAS,
+    Board,
+    Limits,
+    Outcome,
+    Request,
+    Silent,
+    Watcher,
+    optimize,
+    places_wanted,
+)
 from tuner.settings import Settings
 from tuner.space import make_space
 from tuner.spec import Choice, CodeFile, DataSpec, StudySpec
@@ -130,13 +140,13 @@ class Bench:
         asked: Mapping[str, Any] = MappingProxyType({}),
         clock_s: float = 0.0,
         file_bytes: int | None = None,
+        entry: str = TOY.name,
         **limits: Any,
     ) -> subprocess.Popen[str]:
         """The same in a process of its own: its clock goes wrong by `clock_s`, and it can write no
-        file larger than `file_bytes`."""
-        order = Order(
-            str(self.folder), self.url, self.tracking_uri, trials, workers, dict(asked), limits
-        )
+        file larger than `file_bytes`. `entry`: of TOY or KERAS."""
+        where = (str(self.folder), self.url, self.tracking_uri)
+        order = Order(*where, entry, trials, workers, dict(asked), limits)
         arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
         return subprocess.Popen(
             [sys.executable, __file__, *arguments],
@@ -166,6 +176,7 @@ class Order:
     folder: str
     url: str
     tracking_uri: str | None
+    entry: str
     trials: int
     workers: int
     asked: dict[str, Any]
@@ -192,7 +203,8 @@ def main(order_json: str, clock_s: str, file_bytes: str) -> int:
     if file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
     bench = Bench(Path(order.folder), open_store(order.url), order.tracking_uri)
-    outcome = bench.run(order.trials, order.workers, asked=order.asked, **order.limits)
+    entry = {TOY.name: TOY, KERAS.name: KERAS}[order.entry]
+    outcome = bench.run(order.trials, order.workers, entry=entry, asked=order.asked, **order.limits)
     print(f"{outcome.reason} done_here={outcome.board.done_here} put_back={outcome.put_back}")
     return 130 if outcome.reason == "interrupted" else 0
 

@@ -1,0 +1,97 @@
+"""Real networks that lose their worker or their loop: the curve is as if nothing had happened."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from toy_study import Bench
+
+from faults import victims
+from faults.victims import finish, wait_until
+from tuner.data import load_dataset
+from tuner.optimize import KERAS
+from tuner.space import load_space
+from tuner.spec import Choice, DataSpec, StudySpec
+from tuner.storage import open_store, records
+from tuner.storage.studies import create_study
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+FIXED = {
+    "depth": 2,
+    "width": 32,
+    "activation": "relu",
+    "dropout": 0.2,
+    "batch_norm": True,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "batch_size": 8,
+    "epochs": 60,
+    "patience": 60,
+}
+
+
+def digits(folder: Path) -> Bench:
+    """A study of one configuration on digits."""
+    folder.mkdir()
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    bench = Bench(folder, store)
+    data = DataSpec(source="digits")
+    dataset = load_dataset(data, bench.settings)
+    space = load_space("mlp").override(FIXED)
+    spec = StudySpec(
+        space=space.model_copy(update={"baselines": ()}),
+        data=data.model_copy(update={"task": dataset.task}),
+        fingerprint=dataset.fingerprint,
+        train_rows=len(dataset.train.y),
+        task=dataset.task,
+        metric="val_accuracy",
+        direction="maximize",
+        sampler=Choice(name="random"),
+        pruner=Choice(name="none"),
+    )
+    create_study(store, "digits", spec)
+    return bench
+
+
+def curve(bench: Bench) -> list[tuple[int, dict[str, float]]]:
+    (trial,) = bench.trials
+    assert trial.last is not None
+    rows = records.read_intervals(bench.store, trial.trial_id, trial.last.attempt)
+    return [(row.step, row.metrics) for row in rows]
+
+
+def epochs_done(bench: Bench) -> int:
+    return max((len(curve(bench)) for _ in bench.trials if bench.trials[0].attempts), default=0)
+
+
+def test_a_trial_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """Its worker is killed, then its loop: the third attempt ends with the same numbers, and the
+    same network, as one that nobody disturbed."""
+    calm, rough = digits(tmp_path / "calm"), digits(tmp_path / "rough")
+    often = {"checkpoint_every_s": 0.0}
+    loop = rough.start(1, asked=often, entry=KERAS.name)
+    wait_until(lambda: epochs_done(rough) >= 8, 90)
+    victims.workers(loop)[0].send_signal(signal.SIGKILL)
+    wait_until(lambda: len(rough.trials[0].attempts) == 2 and epochs_done(rough) >= 20, 60)
+    loop.kill()
+    loop.communicate()
+    last = rough.start(1, asked=often, entry=KERAS.name)
+    untouched = calm.start(1, entry=KERAS.name)
+    assert finish(last).startswith("None done_here=1")
+    assert finish(untouched).startswith("None done_here=1")
+
+    (trial,), (twin,) = rough.trials, calm.trials
+    assert [a.end for a in trial.attempts] == ["worker_lost", "lost", "complete"]
+    assert all((a.resumed_epoch or 0) > 0 for a in trial.attempts[1:])
+    assert curve(rough) == curve(calm)
+    assert trial.value == twin.value
+    networks = [weights(t.last.model_path) for t in (trial, twin) if t.last is not None]
+    assert networks[0] == networks[1]
+    assert not list((tmp_path / "rough").rglob("*.ckpt"))
+
+
+def weights(path: str | None) -> list[bytes]:
+    import keras
+
+    assert path is not None
+    return [w.tobytes() for w in keras.saving.load_model(path).get_weights()]
