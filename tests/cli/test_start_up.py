@@ -35,16 +35,22 @@ COMMANDS = [
     ["study", "show"],
     ["study", "best"],
     ["study", "export"],
+    ["study", "repair"],
+    ["study", "repair"],
     ["study", "delete"],
     ["optimize"],
     ["trial", "list"],
     ["trial", "show"],
     ["trial", "add"],
+    ["trial", "retry"],
+    ["trial", "retry"],
     ["space", "list"],
     ["space", "show"],
     ["space", "schema"],
     ["data", "describe"],
+    ["doctor"],
     ["ui"],
+    ["doctor"],
 ]
 
 

@@ -21,6 +21,7 @@ class Row:
 
 
 ROWS = pytest.StashKey[list[Row]]()
+MEASURES = pytest.StashKey[list[tuple[str, str]]]()
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def check(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 
 @pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Takes a figure for the second table: what, how much."""
+
+    def note(what: str, figure: str) -> None:
+        request.config.stash.setdefault(MEASURES, []).append((what, figure))
+
+    return note
+
+
+@pytest.fixture
 def bench(tmp_path: Path, store: Store) -> Bench:
     """A bench on SQLite and on PostgreSQL, without MLflow."""
     return Bench(tmp_path, store)
@@ -59,13 +70,17 @@ def tracked_bench(tmp_path: Path) -> Iterator[Bench]:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    rows = config.stash.get(ROWS, [])
-    if not (rows and config.getoption("--soak")):
+    if not config.getoption("--soak"):
         return
+    say = terminalreporter.write_line
     terminalreporter.section("faults")
-    terminalreporter.write_line("| fault | times | lost | duplicated | zombies |")
-    terminalreporter.write_line("|---|---|---|---|---|")
-    for row in rows:
+    say("| fault | times | lost | duplicated | zombies |")
+    say("|---|---|---|---|---|")
+    for row in config.stash.get(ROWS, []):
         counts = [len(lines) for lines in (row.audit.lost, row.audit.duplicated, row.audit.zombies)]
-        cells = " | ".join(map(str, [row.fault, row.times, *counts]))
-        terminalreporter.write_line(f"| {cells} |")
+        say(f"| {' | '.join(map(str, [row.fault, row.times, *counts]))} |")
+    say("")
+    say("| measure | |")
+    say("|---|---|")
+    for what, figure in config.stash.get(MEASURES, []):
+        say(f"| {what} | {figure} |")

@@ -128,7 +128,7 @@ def _options(options: dict[str, Any]) -> str:
 def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_json: bool) -> None:
     """One trial whole: facts, attempts, and a row a report interval."""
     facts: dict[str, Any] = {"study": study.name, "queued": trial.state == "WAITING"}
-    facts |= table_row(trial)
+    facts |= table_row(trial) | {"retry_of": trial.retry_of}
     last = trial.last
     if last is not None:
         facts |= {
@@ -137,7 +137,6 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
             "engine": last.engine,
             "model": last.model_path,
             "detail": last.detail,
-            "retry_of": trial.retry_of,
         }
     attempts = [
         {

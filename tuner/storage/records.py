@@ -158,14 +158,18 @@ def known_epochs(connection: sa.Connection, trial_id: int) -> int:
 
 
 @reads
-def read_attempts(connection: sa.Connection, study_id: int) -> dict[int, list[AttemptRow]]:
-    """All attempts of a study, by trial id, in order."""
+def read_attempts(
+    connection: sa.Connection, study_id: int, trial_id: int | None = None
+) -> dict[int, list[AttemptRow]]:
+    """All attempts of a study, or of one trial, by trial id, in order."""
     names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]
     query = (
         sa.select(*names)
         .where(attempts.c.study_id == study_id)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
+    if trial_id is not None:
+        query = query.where(attempts.c.trial_id == trial_id)
     found: dict[int, list[AttemptRow]] = {}
     for row in connection.execute(query):
         values = dict(row._mapping)

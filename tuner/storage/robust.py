@@ -52,7 +52,7 @@ class RobustStorage(RDBStorage):
     """RDBStorage on hardened connections, whose password may hold any character. `fence`: raises
     where a trial is no longer ours to write; it is given the connection and the trial's id."""
 
-    def __init__(self, url: URL, patience: Patience, writes: bool = True) -> None:
+    def __init__(self, url: URL, patience: Patience) -> None:
         self.patience = patience
         self.fence: Callable[[sa.Connection, int], None] | None = None
         self._rider: Rider | None = None
@@ -61,7 +61,7 @@ class RobustStorage(RDBStorage):
         text = url.render_as_string(hide_password=False)
         # The schema is prepared before, under a lock: see migrate.py.
         super().__init__(text, engine_kwargs=options, skip_table_creation=True)
-        engines.harden(self.engine, writes)
+        engines.harden(self.engine, writes=True)
         # Connections opened while the base class started are not set up: let them go.
         self.engine.dispose()
         sa.event.listen(self.scoped_session, "before_commit", self._commits)
@@ -246,8 +246,8 @@ for _name in (
     setattr(RobustStorage, _name, _guarded(_name))
 
 
-def open_optuna_storage(url: URL, patience: Patience, writes: bool = True) -> RobustStorage:
+def open_optuna_storage(url: URL, patience: Patience) -> RobustStorage:
     """Optuna's storage on a prepared schema. Raises StorageUnavailable."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with engines.unavailable(url):
-        return RobustStorage(url, patience, writes)
+        return RobustStorage(url, patience)

@@ -40,13 +40,6 @@ class Store:
         return open_optuna_storage(self.url, self.patience)
 
     @cached_property
-    def optuna_reader(self) -> Any:
-        """The same for looking only: it waits for no writer."""
-        from tuner.storage.robust import open_optuna_storage
-
-        return open_optuna_storage(self.url, self.patience, writes=False)
-
-    @cached_property
     def writer(self) -> sa.Engine:
         engine: sa.Engine = self.optuna.engine
         return engine
@@ -99,10 +92,9 @@ class Store:
     def close(self) -> None:
         if "reader" in self.__dict__:
             self.reader.dispose()
-        for name in ("optuna", "optuna_reader"):
-            if name in self.__dict__:
-                self.__dict__[name].remove_session()
-                self.__dict__[name].engine.dispose()
+        if "optuna" in self.__dict__:
+            self.optuna.remove_session()
+            self.optuna.engine.dispose()
 
 
 def reads(

@@ -120,3 +120,23 @@ optuna_study_attributes = sa.table(
     sa.column("key"),
     sa.column("value_json"),
 )
+optuna_user_attributes = sa.table(
+    "trial_user_attributes",
+    sa.column("trial_id"),
+    sa.column("key"),
+    sa.column("value_json"),
+)
+optuna_trial_values = sa.table(
+    "trial_values",
+    sa.column("trial_id"),
+    sa.column("value"),
+    sa.column("value_type"),
+)
+trial_params = sa.table(
+    "trial_params",
+    sa.column("param_id"),
+    sa.column("trial_id"),
+    sa.column("param_name"),
+    sa.column("param_value"),
+    sa.column("distribution_json"),
+)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from tuner.errors import StudyError
 from tuner.parameters import Params
+from tuner.storage.optuna_rows import OptunaTrial, read_trials
 from tuner.storage.records import AttemptRow, IntervalRow, read_attempts, read_intervals
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -48,31 +49,31 @@ class TrialRow:
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
     """All trials of a study, by number."""
     attempts = read_attempts(store, study.study_id)
-    trials = store.optuna_reader.get_all_trials(study.study_id, deepcopy=False)
-    return [_row(study, trial, attempts.get(trial._trial_id, [])) for trial in trials]
+    trials = store.read(lambda connection: read_trials(connection, study.study_id))
+    return [_row(study, trial, attempts.get(trial.trial_id, [])) for trial in trials]
 
 
-def _row(study: StudyRow, trial: FrozenTrial, attempts: list[AttemptRow]) -> TrialRow:
-    queued = trial.state == TrialState.WAITING and not trial.params
-    flat = trial.system_attrs.get("fixed_params", {}) if queued else trial.params
+def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> TrialRow:
+    queued = trial.state == "WAITING" and not trial.params
+    flat = trial.fixed if queued else trial.params
     # A queued trial knows only what was asked for; the rest is drawn when it begins.
     params = dict(flat) if queued or not flat else study.spec.space.resolve(flat)
     return TrialRow(
         number=trial.number,
-        trial_id=trial._trial_id,
-        state=trial.state.name,
+        trial_id=trial.trial_id,
+        state=trial.state,
         value=trial.value,
         params=params,
         attempts=attempts,
-        retry_of=trial.user_attrs.get("retry_of"),
+        retry_of=trial.retry_of,
     )
 
 
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     """The trial of that number. Raises StudyError."""
-    for trial in list_trials(store, study):
-        if trial.number == number:
-            return trial
+    for trial in store.read(lambda connection: read_trials(connection, study.study_id, number)):
+        attempts = read_attempts(store, study.study_id, trial.trial_id)
+        return _row(study, trial, attempts.get(trial.trial_id, []))
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
@@ -142,7 +143,7 @@ def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
     """Queue a trial's configuration again, as a new trial with a seed of its own. Its number, and
     how many trials wait. Raises StudyError."""
     found = find_trial(store, study, number)
-    flat = store.optuna_reader.get_trial(found.trial_id).params
+    flat = store.optuna.get_trial(found.trial_id).params
     if found.state in ("WAITING", "RUNNING") or not flat:
         raise StudyError(
             f"trial {number} of study {study.name!r} is {found.state.lower()}, and has nothing yet "

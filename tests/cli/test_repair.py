@@ -1,0 +1,55 @@
+"""Putting studies and trials right from the command line."""
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from trial_writes import begun
+
+from tuner.storage import Store, leases, open_store, places
+from tuner.storage.studies import load_study
+
+
+@pytest.fixture
+def store(tuner, tmp_path: Path) -> Store:
+    assert tuner("study", "create", "mine", "--data", "digits").code == 0
+    return open_store(f"sqlite:///{tmp_path}/tuner.db")
+
+
+def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None:
+    study_id = load_study(store).study_id
+    places.ensure_places(store, study_id, 1)
+    lease = leases.open_lease(store, study_id)
+    place = begun(store, lease)
+    optuna.load_study(study_name="mine", storage=store.optuna).add_trial(
+        create_trial(state=TrialState.RUNNING)
+    )
+    # Its loop lives: only the trial that has no place is put right.
+    done = tuner("study", "repair", "mine")
+    assert (done.code, done.out) == (0, "study mine: 1 running trials without a place failed\n")
+    leases.renew_lease(store, lease, lasts_s=-1.0)
+    assert tuner("study", "repair", "mine").out == "study mine: 1 places of dead loops settled\n"
+    assert store.optuna.get_trial(place.trial_id).state == TrialState.WAITING
+    assert tuner("study", "repair", "mine").out == "study mine: nothing to repair\n"
+    rows = json.loads(tuner("trial", "list", "mine", "--json").out)
+    assert [row["state"] for row in rows] == ["waiting", "waiting", "fail"]
+
+
+def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:
+    study = optuna.load_study(study_name="mine", storage=store.optuna)
+    spec = load_study(store).spec
+    trial = study.ask()
+    params = spec.space.sample(trial)
+    assert tuner("trial", "retry", "0").code == 2  # it is running
+    study.tell(trial, state=TrialState.FAIL)
+    done = tuner("trial", "retry", "0")
+    assert done.code == 0
+    assert done.out.startswith("study mine: trial 2 is queued (2 waiting)\n")
+    shown = json.loads(tuner("trial", "show", "2", "--json").out)
+    assert shown["retry_of"] == 0
+    known = spec.space.flatten(params)
+    assert shown["params"] == {name: known[name] for name in shown["params"]} != {}
+    missing = tuner("trial", "retry", "99")
+    assert (missing.code, missing.err) == (2, "tuner: study 'mine' has no trial 99\n")
