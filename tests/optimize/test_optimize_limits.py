@@ -41,7 +41,8 @@ def expire_leases(bench: Bench) -> None:
 
 
 def began(trials: list[TrialRow]) -> int:
-    return sum(trial.state == "RUNNING" and bool(trial.attempts) for trial in trials)
+    """How many are being trained: what is resolved has all its params."""
+    return sum(trial.state == "RUNNING" and "epochs" in trial.params for trial in trials)
 
 
 def has_begun(bench: Bench, attempt: int) -> bool:

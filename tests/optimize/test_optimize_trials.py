@@ -5,10 +5,11 @@ from pathlib import Path
 import optuna
 import pytest
 from toy_study import Bench, any_of
+from trial_writes import begun
 
 from tuner.errors import DatasetError
 from tuner.spec import Choice
-from tuner.storage import open_store
+from tuner.storage import leases, open_store, places
 from tuner.storage.studies import load_study
 from tuner.storage.trials import enqueue
 
@@ -88,6 +89,20 @@ def test_a_trial_that_optuna_alone_began_is_failed_and_takes_no_place(bench: Ben
     optuna.load_study(study_name="toy", storage=bench.store.optuna).ask()
     bench.run(2)
     assert bench.states == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_trial_whose_loop_died_while_it_was_drawn(bench: Bench) -> None:
+    study = bench.create({"pace": any_of(0.0, 0.001)})
+    places.ensure_places(bench.store, study.study_id, 1)
+    lease = leases.open_lease(bench.store, study.study_id)
+    place = begun(bench.store, lease)
+    optuna_study = optuna.load_study(study_name="toy", storage=bench.store.optuna)
+    optuna_study.get_trials()
+    optuna.Trial(optuna_study, place.trial_id).suggest_float("x", 0.0, 1.0)
+    leases.renew_lease(bench.store, lease, lasts_s=-1.0)
+    (drawn,) = xs(bench)
+    bench.run(1)
+    assert (bench.states, xs(bench)) == (["COMPLETE"], [drawn])
 
 
 @SQLITE

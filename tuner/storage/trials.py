@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from tuner.errors import StudyError
+from tuner.errors import SpaceError, StudyError
 from tuner.parameters import Params
 from tuner.storage.optuna_rows import OptunaTrial, read_trials
 from tuner.storage.records import AttemptRow, IntervalRow, read_attempts, read_intervals
@@ -57,7 +57,7 @@ def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> Tri
     queued = trial.state == "WAITING" and not trial.params
     flat = trial.fixed if queued else trial.params
     # A queued trial knows only what was asked for; the rest is drawn when it begins.
-    params = dict(flat) if queued or not flat else study.spec.space.resolve(flat)
+    params = dict(flat) if queued or not flat else _resolved(study, flat)
     return TrialRow(
         number=trial.number,
         trial_id=trial.trial_id,
@@ -67,6 +67,13 @@ def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> Tri
         attempts=attempts,
         retry_of=trial.retry_of,
     )
+
+
+def _resolved(study: StudyRow, flat: Params) -> Params:
+    try:
+        return study.spec.space.resolve(flat)
+    except SpaceError:
+        return dict(flat)  # it is being drawn now, or its loop died while it was
 
 
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
