@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpaceError
 from tuner.space import Space, make_space, parse_space
+from tuner.space.difference import space_differences
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -145,7 +146,9 @@ def test_grid_points_are_distinct_and_as_many_as_counted(space: Space | None) ->
 @quick
 @given(spaces())
 def test_json_keeps_a_space(space: Space) -> None:
-    assert Space.model_validate_json(space.model_dump_json()) == space
+    again = Space.model_validate_json(space.model_dump_json())
+    assert again == space
+    assert space_differences(again, space) == []
 
 
 @quick

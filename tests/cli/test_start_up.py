@@ -36,13 +36,11 @@ COMMANDS = [
     ["study", "best"],
     ["study", "export"],
     ["study", "repair"],
-    ["study", "repair"],
     ["study", "delete"],
     ["optimize"],
     ["trial", "list"],
     ["trial", "show"],
     ["trial", "add"],
-    ["trial", "retry"],
     ["trial", "retry"],
     ["space", "list"],
     ["space", "show"],
@@ -50,7 +48,6 @@ COMMANDS = [
     ["data", "describe"],
     ["doctor"],
     ["ui"],
-    ["doctor"],
 ]
 
 

@@ -24,12 +24,6 @@ def test_a_taken_default_name_is_numbered(tuner, study):
     assert "mlp-digits-2" in tuner("study", "create", "--data", "digits").out
 
 
-def test_a_taken_given_name_is_refused(tuner, study):
-    done = tuner("study", "create", study, "--data", "digits")
-    assert (done.code, done.out) == (2, "")
-    assert "exists already" in done.err
-
-
 def test_list_in_an_empty_folder_makes_no_file(tuner, tmp_path):
     done = tuner("study", "list")
     assert done.code == 0

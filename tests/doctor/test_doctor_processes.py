@@ -1,0 +1,105 @@
+"""MLflow and TensorFlow, asked in processes of their own."""
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doctor_helpers import settings_for
+
+from tuner.doctor import Finding, devices, tracking
+from tuner.doctor.devices import tensorflow
+from tuner.tracking.client import open_client
+
+
+def mlflow_at(uri: str, folder: Path) -> Finding:
+    (finding,) = tracking.mlflow(settings_for("sqlite:///none.db", folder, uri))
+    return finding
+
+
+def test_mlflow_down_is_a_warning(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        began = time.monotonic()
+        told = mlflow_at(f"http://me:s3cret@127.0.0.1:{free.getsockname()[1]}", tmp_path)
+        assert time.monotonic() - began < 30
+    assert told.state == "warn"
+    assert "does not answer (Connection refused)" in told.found
+    assert "s3cret" not in told.found
+    assert told.advice == "tuner optimize works without it; tuner sync delivers later"
+
+
+def test_a_silent_mlflow_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried = tracking.probe
+    monkeypatch.setattr(tracking, "probe", lambda settings: hurried(settings, within_s=0.5))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        told = mlflow_at(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+        assert time.monotonic() - began < 30
+    assert told.state == "warn"
+    assert "does not answer within 0 s" in told.found
+
+
+def test_a_store_of_mlflow_answers(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    open_client(uri).search_experiments()
+    assert mlflow_at(uri, tmp_path) == Finding("mlflow", "ok", f"{uri} answers")
+
+
+def fake(program: str, tmp_path: Path, within_s: float = 60) -> Finding:
+    settings = settings_for("sqlite:///none.db", tmp_path)
+    (finding,) = tensorflow(settings, ["-c", program], within_s)
+    return finding
+
+
+def prints(tmp_path: Path, **facts: Any) -> Finding:
+    known = {"tensorflow": "2.21", "keras": "3.15", "gpus": [], "cuda": True, "works": True} | facts
+    return fake(f"import json; print('noise'); print(json.dumps({known!r}))", tmp_path)
+
+
+def test_tensorflow_s_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: ())
+    assert prints(tmp_path).found == "2.21 with Keras 3.15 trains on the processor's cores"
+    monkeypatch.setattr(devices, "gpus", lambda: (0, 1))
+    assert prints(tmp_path, gpus=["H100", "H100"]).found.endswith("trains on 2 GPUs (H100)")
+
+
+def test_a_gpu_that_tensorflow_does_not_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "gpus", lambda: (0, 1))
+    told = prints(tmp_path, gpus=["H100"])
+    assert (told.state, told.found) == (
+        "warn",
+        "2.21 with Keras 3.15 sees 1 of the driver's 2 GPUs",
+    )
+    assert "CUDA_VISIBLE_DEVICES" in str(told.advice)
+    assert "knows no GPU" in str(prints(tmp_path, cuda=False).advice)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "AVX"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "died of SIGSEGV"),
+        ("raise ImportError('no libfoo')", "ImportError: no libfoo"),
+        ("raise SystemExit(3)", "ended with 3"),
+    ],
+)
+def test_a_tensorflow_that_does_not_start(program: str, words: str, tmp_path: Path) -> None:
+    told = fake(program, tmp_path)
+    assert told.state == "fail"
+    assert words in told.found
+
+
+def test_a_tensorflow_that_hangs(tmp_path: Path) -> None:
+    told = fake("import time; time.sleep(60)", tmp_path, within_s=0.2)
+    assert (told.state, told.found) == ("fail", "did not start within 0 s")
+
+
+@pytest.mark.tensorflow
+def test_the_real_tensorflow(tmp_path: Path) -> None:
+    (told,) = tensorflow(settings_for("sqlite:///none.db", tmp_path))
+    assert told.state == "ok", told
+    assert "trains on" in told.found
