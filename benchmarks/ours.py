@@ -141,7 +141,7 @@ def _search(
         seed=seed,
     )
     store = open_store(settings.storage)
-    study = create(wanted, settings, lambda: store)
+    study = create(wanted, settings, lambda: store).study
     total = places_wanted(store, study, trials, None)
     request = Request(Limits(total, timeout_s, target), workers, tracking)
     optimize(settings, store, study, request)

@@ -21,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="faults: for an hour instead of minutes")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file goes to one process; all that need TensorFlow to the one that has imported it."""
+    for item in items:
+        heavy = item.get_closest_marker("tensorflow") is not None
+        item.add_marker(pytest.mark.xdist_group("tensorflow" if heavy else item.path.name))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     # Not in pytest's own folder, which every start of pytest closes to other users: as root, the

@@ -1,6 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
+from tuner.space.difference import changed, space_differences
+from tuner.space.nodes import bare
 from tuner.space.scalars import Value
 from tuner.space.wording import explained, in_one_line
 
@@ -69,6 +72,10 @@ class Choice(BaseModel):
 
     name: str
     options: dict[str, Value] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = sorted(self.options.items())
+        return " ".join([self.name, *(f"{name}={bare(value)}" for name, value in options)])
 
 
 class CodeFile(BaseModel):
@@ -161,6 +168,56 @@ class StudySpec(BaseModel):
                 "with --set, or use sampler random or tpe"
             )
         return trials + [point for point in self.space.grid() if point not in trials]
+
+    def differences(self, was: "StudySpec") -> list[str]:
+        """What this definition says otherwise than `was` does, an entry each in a user's words:
+        "seed was 0, is 1". Empty when both define the same study."""
+        facts = [
+            changed(name, _in_words(old), _in_words(new))
+            for name, fact in _FACTS.items()
+            if (old := fact(was)) != (new := fact(self))
+        ]
+        return [*space_differences(was.space, self.space), *facts, *self._data_and_code(was)]
+
+    def _data_and_code(self, was: "StudySpec") -> list[str]:
+        found = []
+        split = (was.data.seed, self.data.seed)
+        if split[0] != split[1] and split != (was.seed, self.seed):  # --seed sets both
+            found.append(changed("seed of the split", *map(str, split)))
+        if _request(self) == _request(was):  # otherwise other contents are what was asked for
+            if self.fingerprint != was.fingerprint:
+                old, new = was.fingerprint[:12], self.fingerprint[:12]
+                found.append(f"data have changed (fingerprint {new}… was {old}…)")
+            elif self.train_rows != was.train_rows:
+                found.append(changed("rows trained on", str(was.train_rows), str(self.train_rows)))
+        # A file that only one of them has is another network or source, and named already.
+        shared = [path for path in self.code if path in was.code]
+        return found + [
+            f"{path} has changed" for path in shared if self.code[path] != was.code[path]
+        ]
+
+
+# The direction is left out: it follows from the metric.
+_FACTS: dict[str, Callable[[StudySpec], object]] = {
+    "metric": lambda spec: spec.metric,
+    "sampler": lambda spec: spec.sampler,
+    "pruner": lambda spec: spec.pruner,
+    "data": lambda spec: spec.data.source,
+    "task": lambda spec: spec.task,
+    "validation share": lambda spec: spec.data.validation,
+    "test share": lambda spec: spec.data.test,
+    "scaling": lambda spec: spec.data.scaling,
+    "seed": lambda spec: spec.seed,
+}
+
+
+def _in_words(fact: object) -> str:
+    return f"{fact:.6g}" if isinstance(fact, float) else str(fact)
+
+
+def _request(spec: StudySpec) -> DataSpec:
+    """What was asked of the data, the task said either way."""
+    return spec.data.model_copy(update={"task": spec.task})
 
 
 def _check_seed(seed: int) -> None:

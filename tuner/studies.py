@@ -1,10 +1,11 @@
 """Creating and deleting studies: a request becomes a StudySpec, data and code looked at once."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -25,7 +26,9 @@ from tuner.spec import (
     direction_of,
 )
 from tuner.storage import Store
-from tuner.storage.studies import StudyRow, create_study, delete_study, free_name
+from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+
+_MOST_DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,57 @@ def define(wanted: Wanted, settings: Settings) -> StudySpec:
     return spec
 
 
-def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> StudyRow:
-    """Create the study and queue its first trials: baselines, or the grid. The database is opened
-    last, so that a UsageError leaves nothing half-made."""
+class Created(NamedTuple):
+    """`is_new`: False for a study that had that name and definition before."""
+
+    study: StudyRow
+    is_new: bool
+
+
+def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
+    """Create the study and queue its first trials: baselines, or the grid. A study that has the
+    name already is left as it is. The database is opened last, so that a UsageError leaves nothing
+    half-made. Raises StudyError where the name belongs to a study that is defined otherwise."""
     spec = define(wanted, settings)
     first_trials = spec.first_trials()
     if wanted.name is not None:
         _check_name(wanted.name)
     store = open_store()
-    name = wanted.name or free_name(store, default_name(wanted))
-    return create_study(store, name, spec, wanted.experiment, first_trials)
+    found = _find(store, wanted.name)
+    if found is None:
+        name = wanted.name or free_name(store, default_name(wanted))
+        try:
+            return Created(create_study(store, name, spec, wanted.experiment, first_trials), True)
+        except StudyError:  # another command may have made it meanwhile
+            found = _find(store, wanted.name)
+            if found is None:
+                raise
+    _check_same(found, spec, wanted.experiment)
+    return Created(found, False)
+
+
+def _find(store: Store, name: str | None) -> StudyRow | None:
+    try:
+        return load_study(store, name) if name is not None else None
+    except StudyError:
+        return None
+
+
+def _check_same(study: StudyRow, spec: StudySpec, experiment: str | None) -> None:
+    differences = spec.differences(study.spec)
+    if study.experiment != (experiment or study.name):
+        differences.append(
+            f"MLflow experiment was {study.experiment}, is {experiment or study.name}"
+        )
+    if not differences:
+        return
+    told = differences[:_MOST_DIFFERENCES]
+    if more := len(differences) - len(told):
+        told.append(f"and {more} more")
+    raise StudyError(
+        f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
+        f"name, or delete that study first: tuner study delete {shlex.quote(study.name)}"
+    )
 
 
 def default_name(wanted: Wanted) -> str:
@@ -124,12 +168,14 @@ def _code_file(path: str, error_class: type[UsageError]) -> CodeFile:
         return CodeFile.of(Path(path).read_bytes())
     except OSError as error:
         raise error_class(f"{path}: {error.strerror or error}") from error
+    except SpecError as error:
+        raise error_class(f"{path}: {error}") from error
 
 
 def check_code(spec: StudySpec) -> None:
     """Refuse to go on with user code that has changed since. Raises SpecError."""
     for path, kept in spec.code.items():
-        if Path(path).exists() and CodeFile.of(Path(path).read_bytes()).sha256 != kept.sha256:
+        if Path(path).exists() and _code_file(path, SpecError).sha256 != kept.sha256:
             raise SpecError(
                 f"{path} has changed since the study was created; scores would not be comparable: "
                 "create a new study, or put the file back"

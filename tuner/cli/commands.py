@@ -1,6 +1,6 @@
 """All command groups, hung into one tree."""
 
-from tuner.cli import data, optimize, space, study, trial, ui
+from tuner.cli import data, doctor, optimize, space, study, trial, ui
 from tuner.cli.app import app
 
 app.add_typer(study.app, name="study")
@@ -9,5 +9,6 @@ app.add_typer(trial.app, name="trial")
 app.add_typer(space.app, name="space")
 app.add_typer(data.app, name="data")
 app.command("ui")(ui.ui)
+app.command("doctor", no_args_is_help=False)(doctor.doctor)
 
 __all__ = ["app"]

@@ -1,5 +1,6 @@
 """`tuner study`: create, list, show, best, export, delete."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,6 +67,9 @@ def create(
     """Create a study: what is searched, on which data, how.
 
     Example: tuner study create digits-mlp --data digits --epochs 20 --set batch_size=32
+
+    A name that exists already with the very same definition is left as it is; with any other
+    definition it is refused.
     """
     from tuner.cli.output import say
     from tuner.options import parse_configuration, parse_options
@@ -97,9 +101,10 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row = create_study(wanted, settings, lambda: open_store(settings.storage))
-    say(f"created study {row.name}: {row.spec.metric}, {row.spec.direction}")
-    say(f"next: tuner optimize {row.name} --trials 100")
+    row, is_new = create_study(wanted, settings, lambda: open_store(settings.storage))
+    made = "created study {}" if is_new else "study {} exists already, with this definition"
+    say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
+    say(f"next: tuner optimize {shlex.quote(row.name)} --trials 100")
 
 
 @app.command("list")

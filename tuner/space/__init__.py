@@ -1,7 +1,7 @@
 """The search space: a YAML file made into ranges that Optuna samples and a grid can enumerate.
 
 `files` reads it (`yaml_file` the text), `model` is what a study keeps, `plan` the order in which
-parameters are settled, `checks` what must hold between them.
+parameters are settled, `checks` what must hold between them, `difference` what sets two apart.
 """
 
 from tuner.parameters import Params, Scalar

@@ -79,12 +79,13 @@ def hold(requirement: Requirement, params: Mapping[str, object]) -> bool:
 def in_words(requirement: Requirement) -> str:
     """ "optimizer is sgd and depth is 2 or 3" """
     return " and ".join(
-        f"{parent} is {' or '.join(_bare(value) for value in values)}"
+        f"{parent} is {' or '.join(bare(value) for value in values)}"
         for parent, values in requirement.items()
     )
 
 
-def _bare(value: Scalar) -> str:
+def bare(value: Scalar) -> str:
+    """A value as a sentence has it: plain words without quotes."""
     return value if isinstance(value, str) and value.isidentifier() else shown(value)
 
 

@@ -55,7 +55,7 @@ def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
 
 def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> TrialRow:
     queued = trial.state == "WAITING" and not trial.params
-    flat = trial.fixed if queued else trial.params
+    flat: dict[str, Any] = trial.fixed if queued else trial.params
     # A queued trial knows only what was asked for; the rest is drawn when it begins.
     params = dict(flat) if queued or not flat else _resolved(study, flat)
     return TrialRow(
@@ -69,7 +69,7 @@ def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> Tri
     )
 
 
-def _resolved(study: StudyRow, flat: Params) -> Params:
+def _resolved(study: StudyRow, flat: dict[str, Any]) -> Params:
     try:
         return study.spec.space.resolve(flat)
     except SpaceError:

@@ -1,0 +1,81 @@
+"""What the database says of searches: those at work, and what dead ones have left."""
+
+import shlex
+from collections.abc import Iterator
+
+from tuner.doctor.finding import Finding, Look, counted, fine, several, warning
+from tuner.storage import health
+from tuner.storage.health import Glance, LoopRow
+
+
+def search_checks(store: Glance) -> dict[str, Look]:
+    return {
+        "leases": lambda: _leases(store),
+        "leftovers": lambda: _leftovers(store),
+        "deliveries": lambda: _deliveries(store),
+    }
+
+
+def _leases(store: Glance) -> Iterator[Finding]:
+    loops = health.loops_at_work(store)
+    working = [_at_work(loop) for loop in loops if loop.is_at_work]
+    yield fine("leases", several(working) if working else "no search is at work")
+    gone = [loop for loop in loops if not loop.is_at_work]
+    for study in sorted({loop.study for loop in gone}):
+        told = several([_gone(loop) for loop in gone if loop.study == study])
+        name = shlex.quote(study)
+        advice = (
+            f"tuner optimize {name} takes them over; without running: tuner study repair {name}"
+        )
+        yield warning("leases", f"{study}: {told}", advice)
+
+
+def _at_work(loop: LoopRow) -> str:
+    holds = counted(loop.places, "trial")
+    return f"{loop.study}: {_who(loop)} at {holds}, its lease good for {loop.seconds_left:.0f} s"
+
+
+def _gone(loop: LoopRow) -> str:
+    why = "has died" if loop.is_dead else f"let its lease expire {_ago(-loop.seconds_left)} ago"
+    return f"{_who(loop)} {why} and still holds {counted(loop.places, 'place')}"
+
+
+def _who(loop: LoopRow) -> str:
+    return f"{loop.host} (pid {loop.pid})"
+
+
+def _ago(seconds: float) -> str:
+    for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= length:
+            return counted(int(seconds // length), unit)
+    return counted(int(seconds), "second")
+
+
+def _leftovers(store: Glance) -> Iterator[Finding]:
+    found = health.leftovers(store)
+    for left in found:
+        parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
+        told = " and ".join(_plural(count, what) for what, count in parts.items() if count)
+        advice = f"tuner study repair {shlex.quote(left.study)}"
+        yield warning("leftovers", f"{left.study}: {told}", advice)
+    if not found:
+        yield fine("leftovers", "none")
+
+
+def _plural(count: int, what: str) -> str:
+    """ "2 attempts without an end" """
+    noun, rest = what.split(" ", 1)
+    return f"{counted(count, noun)} {rest.replace('runs', 'run') if count != 1 else rest}"
+
+
+def _deliveries(store: Glance) -> Iterator[Finding]:
+    sent, owed = health.all_owed(store)
+    at_work = {loop.study for loop in health.loops_at_work(store) if loop.is_at_work}
+    if sent or not owed:
+        yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}")
+    for study, count in owed.items():
+        if study in at_work:
+            yield fine("deliveries", f"{study}: {count:,} on their way")
+        else:
+            found = f"{study}: MLflow lacks {counted(count, 'ended trial')}"
+            yield warning("deliveries", found, f"tuner sync {shlex.quote(study)}")
