@@ -6,22 +6,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.storage.optuna_rows import flat_params
 from tuner.storage.records import AttemptRow
-from tuner.storage.store import Store
-from tuner.storage.tables import attempts, deliveries, optuna_trials
+from tuner.storage.store import Store, reads, writes
+from tuner.storage.tables import attempts, deliveries, optuna_trials, optuna_user_attributes
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 # Stands for the study's own run among the deliveries of its trials.
 PARENT = 0
-
-_params = sa.table(
-    "trial_params",
-    sa.column("trial_id"),
-    sa.column("param_name"),
-    sa.column("param_value"),
-    sa.column("distribution_json"),
-)
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,8 @@ class Delivery:
 @dataclass(frozen=True)
 class TrackedTrial:
     """A trial that MLflow does not have whole. `params`: Optuna's flat ones. `attempt`: the last.
-    `started_at`: its first attempt's start, in seconds since 1970."""
+    `started_at`: its first attempt's start, in seconds since 1970; `retry_of`: the trial it was
+    made from."""
 
     trial_id: int
     number: int
@@ -46,6 +40,7 @@ class TrackedTrial:
     attempt: AttemptRow
     started_at: float
     delivery: Delivery | None
+    retry_of: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -62,13 +57,29 @@ class Completed:
     ended_at: float
 
 
-def undelivered(store: Store, study_id: int) -> list[TrackedTrial]:
+@reads
+def undelivered(connection: sa.Connection, study_id: int) -> list[TrackedTrial]:
     """The trials that ever ran and whose end MLflow has not been told, in order."""
-    owed = _owed(study_id)
-    with store.reading() as connection:
-        rows = connection.execute(owed.order_by(optuna_trials.c.number)).all()
-        ran = _attempts(connection, owed) if rows else {}
-        params = _flat_params(connection, owed) if rows else {}
+    told = deliveries.c.state
+    return _tracked(connection, study_id, sa.or_(told.is_(None), told.not_in(ENDED)))
+
+
+@reads
+def ever_run(connection: sa.Connection, study_id: int) -> list[TrackedTrial]:
+    """All trials that ever ran, in order."""
+    return _tracked(connection, study_id, sa.true())
+
+
+def _tracked(
+    connection: sa.Connection, study_id: int, condition: sa.ColumnElement[bool]
+) -> list[TrackedTrial]:
+    chosen = _trials(study_id).where(condition)
+    rows = connection.execute(chosen.order_by(optuna_trials.c.number)).all()
+    if not rows:
+        return []
+    ran = _attempts(connection, chosen)
+    params = flat_params(connection, chosen)
+    retried = _retries(connection, chosen)
     return [
         TrackedTrial(
             trial_id=row.trial_id,
@@ -78,17 +89,17 @@ def undelivered(store: Store, study_id: int) -> list[TrackedTrial]:
             attempt=ran[row.trial_id][-1],
             started_at=ran[row.trial_id][0].started_at,
             delivery=_delivery(row),
+            retry_of=retried.get(row.trial_id),
         )
         for row in rows
         if row.trial_id in ran
     ]
 
 
-def _owed(study_id: int) -> sa.Select[Any]:
+def _trials(study_id: int) -> sa.Select[Any]:
     mine = (deliveries.c.trial_id == optuna_trials.c.trial_id) & (
         deliveries.c.study_id == optuna_trials.c.study_id
     )
-    told = deliveries.c.state
     return (
         sa.select(
             optuna_trials.c.trial_id,
@@ -97,11 +108,10 @@ def _owed(study_id: int) -> sa.Select[Any]:
             deliveries.c.run_id,
             deliveries.c.attempt,
             deliveries.c.step,
-            told.label("told"),
+            deliveries.c.state.label("told"),
         )
         .select_from(optuna_trials.outerjoin(deliveries, mine))
         .where(optuna_trials.c.study_id == study_id)
-        .where(sa.or_(told.is_(None), told.not_in(ENDED)))
     )
 
 
@@ -109,8 +119,8 @@ def _delivery(row: Any) -> Delivery | None:
     return Delivery(row.run_id, row.attempt, row.step, row.told) if row.run_id else None
 
 
-def _attempts(connection: sa.Connection, owed: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
-    trials = owed.subquery()
+def _attempts(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
+    trials = chosen.subquery()
     names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]
     query = (
         sa.select(*names)
@@ -125,23 +135,18 @@ def _attempts(connection: sa.Connection, owed: sa.Select[Any]) -> dict[int, list
     return found
 
 
-def _flat_params(connection: sa.Connection, owed: sa.Select[Any]) -> dict[int, dict[str, Any]]:
-    from optuna.distributions import json_to_distribution
-
-    trials = owed.subquery()
-    query = sa.select(_params).join(trials, trials.c.trial_id == _params.c.trial_id)
-    known: dict[str, Any] = {}
-    found: dict[int, dict[str, Any]] = {}
-    for row in connection.execute(query):
-        text = row.distribution_json
-        if text not in known:
-            known[text] = json_to_distribution(text)
-        value = known[text].to_external_repr(row.param_value)
-        found.setdefault(row.trial_id, {})[row.param_name] = value
-    return found
+def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int]:
+    trials, attributes = chosen.subquery(), optuna_user_attributes
+    query = (
+        sa.select(attributes.c.trial_id, attributes.c.value_json)
+        .join(trials, trials.c.trial_id == attributes.c.trial_id)
+        .where(attributes.c.key == "retry_of")
+    )
+    return {row.trial_id: int(row.value_json) for row in connection.execute(query)}
 
 
-def completed(store: Store, study_id: int) -> list[Completed]:
+@reads
+def completed(connection: sa.Connection, study_id: int) -> list[Completed]:
     """The study's COMPLETE trials, in the order in which they ended."""
     query = (
         sa.select(
@@ -152,9 +157,8 @@ def completed(store: Store, study_id: int) -> list[Completed]:
         .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
         .order_by(attempts.c.attempt)
     )
-    with store.reading() as connection:
-        # Of a trial whose loop died between its end and the telling, the last attempt counts.
-        last = {row.trial_id: Completed(*row) for row in connection.execute(query)}
+    # Attempts come in order: the last one counts.
+    last = {row.trial_id: Completed(*row) for row in connection.execute(query)}
     return sorted(last.values(), key=lambda trial: (trial.ended_at, trial.trial_id))
 
 
@@ -172,12 +176,12 @@ def read_delivery(store: Store, study_id: int, trial_id: int = PARENT) -> Delive
     query = sa.select(deliveries).where(
         deliveries.c.study_id == study_id, deliveries.c.trial_id == trial_id
     )
-    with store.reading() as connection:
-        row = connection.execute(query).first()
+    row = store.read(lambda connection: connection.execute(query).first())
     return Delivery(row.run_id, row.attempt, row.step, row.state) if row else None
 
 
-def mark(store: Store, study_id: int, trial_id: int, delivery: Delivery) -> None:
+@writes
+def mark(connection: sa.Connection, study_id: int, trial_id: int, delivery: Delivery) -> None:
     """Remember what MLflow has just taken."""
     values: Mapping[str, Any] = {
         "run_id": delivery.run_id,
@@ -186,20 +190,23 @@ def mark(store: Store, study_id: int, trial_id: int, delivery: Delivery) -> None
         "state": delivery.state,
     }
     mine = (deliveries.c.study_id == study_id) & (deliveries.c.trial_id == trial_id)
-    with store.writing() as connection:
-        changed = connection.execute(sa.update(deliveries).where(mine).values(**values))
-        if changed.rowcount == 0:
-            keys = {"study_id": study_id, "trial_id": trial_id}
-            connection.execute(sa.insert(deliveries).values(**keys, **values))
+    changed = connection.execute(sa.update(deliveries).where(mine).values(**values))
+    if changed.rowcount == 0:
+        keys = {"study_id": study_id, "trial_id": trial_id}
+        connection.execute(sa.insert(deliveries).values(**keys, **values))
 
 
-def forget(store: Store, study_id: int) -> None:
-    """Forget all deliveries of a study: MLflow is another one, or was emptied."""
-    with store.writing() as connection:
-        connection.execute(sa.delete(deliveries).where(deliveries.c.study_id == study_id))
+@writes
+def forget(connection: sa.Connection, study_id: int, trial_id: int | None = None) -> None:
+    """Forget all deliveries of a study, or one trial's: what MLflow had is gone or wrong."""
+    gone = sa.delete(deliveries).where(deliveries.c.study_id == study_id)
+    if trial_id is not None:
+        gone = gone.where(deliveries.c.trial_id == trial_id)
+    connection.execute(gone)
 
 
-def count_delivered(store: Store, study_id: int) -> tuple[int, int]:
+@reads
+def count_delivered(connection: sa.Connection, study_id: int) -> tuple[int, int]:
     """How many ended trials MLflow has, and how many it lacks."""
     ran = sa.exists().where(attempts.c.trial_id == optuna_trials.c.trial_id)
     ended = (
@@ -214,6 +221,5 @@ def count_delivered(store: Store, study_id: int) -> tuple[int, int]:
         .where(deliveries.c.study_id == study_id, deliveries.c.trial_id != PARENT)
         .where(deliveries.c.state.in_(ENDED))
     )
-    with store.reading() as connection:
-        sent = connection.execute(told).scalar_one()
-        return sent, connection.execute(ended).scalar_one() - sent
+    sent = connection.execute(told).scalar_one()
+    return sent, connection.execute(ended).scalar_one() - sent

@@ -1,14 +1,15 @@
 """The tracker's process: `python -m tuner.tracking`, told its setup by one line on stdin.
 
-It delivers once a second what SQL has and MLflow lacks, until stdin ends; then once more, and exits
-with 0 if all is delivered.
+It delivers once a second what SQL has and MLflow lacks, until stdin says `finish`; then once more,
+and exits with 0 if all is delivered. When stdin ends without that word, its loop has died: it ends
+at once, whatever it is doing. What it delivers may be delivered again.
 """
 
 import json
 import os
-import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -20,13 +21,11 @@ from tuner.storage.tracked import count_delivered
 from tuner.storage.turn import Turn
 from tuner.tracking.client import open_client
 from tuner.tracking.mirror import Mirror
-from tuner.tracking.process import PROBLEM, TrackerSetup
+from tuner.tracking.process import FINISH, PROBLEM, TrackerSetup
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _LIVE_S = 5.0
-# Without a loop to kill it, a tracker must not stay for ever.
-_LAST_PASS_S = 600
 _LAST_TRIES = 2
 
 
@@ -41,10 +40,10 @@ class Tracker:
         self._said: str | None = None
         self._live_at = 0.0
 
-    def follow(self) -> None:
-        """Deliver until stdin ends."""
+    def follow(self, finishing: threading.Event) -> None:
+        """Deliver until it is time to finish."""
         pause = _PAUSE_S
-        while not _stdin_ends_within(pause):
+        while not finishing.wait(pause):
             pause = _PAUSE_S if self._try_pass() else min(2 * pause, _LONGEST_PAUSE_S)
 
     def finish(self) -> bool:
@@ -77,24 +76,41 @@ class Tracker:
             data = Path(self._setup.data) if self._setup.data else None
             client = open_client(self._setup.tracking_uri)
             log_models = self._setup.log_models
-            self._mirror = Mirror(self._store, client, self._study, log_models, data)
+            self._mirror = Mirror(
+                self._store, client, self._study, log_models, data, self._turn.mine
+            )
         live = last or time.monotonic() >= self._live_at
         if live:
             self._live_at = time.monotonic() + _LIVE_S
         self._mirror.deliver(live, last)
 
 
-def _stdin_ends_within(seconds: float) -> bool:
-    return bool(select.select([sys.stdin], [], [], seconds)[0])
+def _listen(finishing: threading.Event) -> None:
+    """Hear the loop's last word, or its death."""
+    if _read_line() == FINISH:
+        finishing.set()
+        _read_line()
+    os._exit(1)
+
+
+def _read_line() -> bytes:
+    # Not sys.stdin: a thread that waits in it would hold its lock when the process ends.
+    line = b""
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return line
 
 
 def main() -> int:
     os.nice(10)  # training goes first
-    setup = TrackerSetup(**json.loads(sys.stdin.buffer.readline()))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells us
+    setup = TrackerSetup(**json.loads(_read_line()))
+    finishing = threading.Event()
+    threading.Thread(target=_listen, args=(finishing,), daemon=True).start()
     try:
         tracker = Tracker(setup, open_store(setup.store_url))
-        tracker.follow()
-        signal.alarm(_LAST_PASS_S)
+        tracker.follow(finishing)
         return 0 if tracker.finish() else 1
     except TunerError as error:
         print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
         "study": study.name,
         "trial": str(trial.number),
         "attempt": str(trial.attempt.attempt),
-    }
+    } | ({} if trial.retry_of is None else {"retry_of": str(trial.retry_of)})
 
 
 def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:

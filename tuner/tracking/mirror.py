@@ -1,5 +1,6 @@
 """SQL -> MLflow, as often as one likes: what MLflow has is left, what it lacks is sent."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +24,7 @@ _STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
 
 class Mirror:
     """Draws one study in MLflow. `log_models`: best, all or none. `data`: a folder of prepared
-    arrays to take models' input examples from."""
+    arrays to take models' input examples from. `still_mine`: whether it is still our turn."""
 
     def __init__(
         self,
@@ -32,9 +33,11 @@ class Mirror:
         study: StudyRow,
         log_models: str = "best",
         data: Path | None = None,
+        still_mine: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store, self._client, self._study = store, client, study
         self._log_models, self._data = log_models, data
+        self._still_mine = still_mine
         self._study_run: StudyRun | None = None
         self._trial_runs: TrialRuns | None = None
         self._doubtful: set[int] = set()
@@ -113,7 +116,9 @@ class Mirror:
     def _runs(self) -> TrialRuns:
         if self._trial_runs is None:
             experiment_id, parent_id = self._open_study_run().open(self._dataset)
-            self._trial_runs = TrialRuns(self._client, self._study, experiment_id, parent_id)
+            self._trial_runs = TrialRuns(
+                self._client, self._study, experiment_id, parent_id, self._still_mine
+            )
         return self._trial_runs
 
     def _end(self, trial: TrackedTrial, run_id: str) -> None:

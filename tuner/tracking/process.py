@@ -1,7 +1,7 @@
 """The tracker as its loop sees it: a process that is started, left alone, and asked to finish.
 
-It imports no MLflow. The tracker hears of nothing but the end of its stdin, which also comes when
-the loop dies.
+It imports no MLflow. The tracker hears of nothing but what its stdin says: to finish, or by its end
+that the loop has died.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
 
 PROBLEM = "tuner: "
+FINISH = b"finish"
+# How long a tracker may go on once there is haste.
+_HURRIED_S = 3.0
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,9 @@ class TrackerProcess:
                 stderr=output,
                 start_new_session=True,
             )
-        assert self.process.stdin is not None
         # Through the pipe: arguments are for every user of the machine to read, and URLs hold
         # passwords.
-        with contextlib.suppress(BrokenPipeError):  # it has died already; its log says why
-            self.process.stdin.write(json.dumps(asdict(setup)).encode() + b"\n")
-            self.process.stdin.flush()
+        self._say(json.dumps(asdict(setup)).encode() + b"\n")
 
     @property
     def alive(self) -> bool:
@@ -75,30 +77,39 @@ class TrackerProcess:
     def finish(
         self, timeout_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
     ) -> Delivered:
-        """Wait until all is delivered, or MLflow will not take it, or the time is over."""
-        self._close()
-        late = None
-        try:
-            self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            late = f"MLflow took longer than {timeout_s:.0f} s"
+        """Wait until all is delivered, or MLflow will not take it, or the time is over; once
+        `hurry` says so, only for seconds."""
+        self._say(FINISH + b"\n")
+        began = time.monotonic()
+        until, hurried = began + timeout_s, False
+        while self.alive and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+            if hurry() and not hurried:
+                until, hurried = min(until, time.monotonic() + _HURRIED_S), True
+        late = f"MLflow took longer than {until - began:.0f} s" if self.alive else None
+        self._end()
         outcome = self._outcome(late)
         self.kill()
         return outcome
 
     def kill(self) -> None:
         """End it at once. What SQL holds can be delivered at any later time."""
-        self._close()
-        self.process.kill()
-        self.process.wait()
+        self._end()
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def _close(self) -> None:
+    def _end(self) -> None:
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
+        self.process.kill()
+        self.process.wait()
+
+    def _say(self, line: bytes) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died already; its log says why
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
 
     def _outcome(self, late: str | None) -> Delivered:
         try:

@@ -1,6 +1,9 @@
 """Which run shows what: the study's own run, and one run a trial."""
 
+from collections.abc import Callable
+
 from tuner.data import Dataset
+from tuner.errors import TrackingError
 from tuner.storage import tracked
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -104,8 +107,15 @@ class StudyRun:
 class TrialRuns:
     """Finds the run of a trial before it makes one."""
 
-    def __init__(self, client: Client, study: StudyRow, experiment_id: str, parent_id: str) -> None:
-        self._client, self._study = client, study
+    def __init__(
+        self,
+        client: Client,
+        study: StudyRow,
+        experiment_id: str,
+        parent_id: str,
+        still_mine: Callable[[], bool],
+    ) -> None:
+        self._client, self._study, self._still_mine = client, study, still_mine
         self._experiment_id, self._parent_id = experiment_id, parent_id
         self._known: dict[str, Delivery] | None = None
 
@@ -137,6 +147,9 @@ class TrialRuns:
         self._known = None
 
     def _create(self, trial: TrackedTrial) -> Delivery:
+        if not self._still_mine():
+            # The turn ends with the connection to the database: it may have been lost since.
+            raise TrackingError("another loop's tracker delivers this study")
         tags = content.identity_tags(self._study, trial, self._parent_id)
         run = self._client.create_run(
             self._experiment_id,
