@@ -47,6 +47,7 @@ COMMANDS = [
     ["space", "schema"],
     ["data", "describe"],
     ["doctor"],
+    ["sync"],
     ["ui"],
 ]
 

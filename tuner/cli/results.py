@@ -13,6 +13,7 @@ from tuner.storage.trials import TrialRow, best_trial, ends, list_trials, table_
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
+    from tuner.tracking.sync import Checked, Synced
 
 _EXITS = {"interrupted": 130, "errors": 1}
 _REASONS = {
@@ -88,8 +89,8 @@ def _complain_of_delivery(delivered: "Delivered | None") -> None:
     if delivered is not None and (delivered.owed or delivered.problem):
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all, and the next "
-            "tuner optimize sends them"
+            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all: "
+            "tuner sync sends them when MLflow is back"
         )
 
 
@@ -176,6 +177,37 @@ def repaired(study: str, done: "Repaired") -> str:
     }
     told = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
     return f"study {study}: {told or 'nothing to repair'}"
+
+
+def print_synced(done: list["Synced"], as_json: bool) -> int:
+    """What `sync` sent. The exit code."""
+    if as_json:
+        print_json([vars(one) for one in done])
+    for one in done:
+        if not as_json:
+            say(f"study {one.study}: {one.sent} trials sent, {one.owed} owed")
+        if one.problem:
+            complain(f"study {one.study}: {one.problem}")
+    return 1 if any(one.owed or one.problem for one in done) else 0
+
+
+def print_checked(found: list["Checked"], as_json: bool) -> int:
+    """Where MLflow differs. The exit code."""
+    rows = [
+        {"study": one.study, "trial": difference.trial, "difference": difference.what}
+        for one in found
+        for difference in one.differences
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        show_rows(rows, False)
+        for one in found:
+            if not one.differences:
+                say(f"study {one.study}: MLflow shows all {one.trials} trials as SQL has them")
+        if rows:
+            say("tuner sync puts this right")
+    return 1 if rows else 0
 
 
 def confirm_deletion(store: Store, study: StudyRow, yes: bool) -> None:
