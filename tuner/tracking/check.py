@@ -37,7 +37,8 @@ def check(store: Store, client: Client, study: StudyRow, log_models: str) -> lis
     if trials and not shown.parents:
         found.append(Difference(None, "the study's own run is missing"))
     if len(shown.parents) > 1:
-        found.append(Difference(None, f"the study has {len(shown.parents)} runs of its own"))
+        what = f"the study has {len(shown.parents)} runs of its own"
+        found.append(Difference(None, what, _superfluous(store, study, shown.parents)))
     bests = tracked.improvements(tracked.completed(store, study.study_id), study.spec.direction)
     wanted = {best.trial_id for best in bests} if log_models == "best" else None
     for trial in trials:
@@ -73,6 +74,14 @@ class Shown:
             if TRIAL_TAG in run.data.tags:
                 runs.setdefault(run.data.tags[TRIAL_TAG], []).append(run)
         return cls(find_runs(client, experiment.experiment_id, STUDY_TAG, study.name), runs)
+
+
+def _superfluous(store: Store, study: StudyRow, parents: list[Any]) -> tuple[str, ...]:
+    """All but the run that is known as the study's own, or but one."""
+    ids = [run.info.run_id for run in parents]
+    known = tracked.read_delivery(store, study.study_id)
+    kept = known.run_id if known is not None and known.run_id in ids else ids[0]
+    return tuple(run_id for run_id in ids if run_id != kept)
 
 
 def _differences(

@@ -1,0 +1,115 @@
+"""A real MLflow server on loopback, and a proxy before it that misbehaves as it is told."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+_ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class MlflowServer:
+    """Starts in seconds. `stop` ends it with all of its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        log = (folder / "server.log").open("wb")
+        arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        stores = {"--backend-store-uri": "mlflow.db", "--artifacts-destination": "artifacts"}
+        for option, name in stores.items():
+            prefix = "sqlite:///" if name.endswith(".db") else ""
+            arguments += [option, f"{prefix}{folder / name}"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments],
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self._wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
+                return
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError("the server does not start")
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Proxy:
+    """Before a server on loopback. `mode`: pass; refuse, which closes at once; frozen, which
+    answers nothing; 500, which answers only that; drop, which hands requests on, and in half of the
+    cases cuts the answer off."""
+
+    def __init__(self, target_port: int, mode: str = "pass") -> None:
+        self.mode, self.dropped = mode, 0
+        self._target, self._random = target_port, random.Random(5)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def close(self) -> None:
+        for end in [self._listener, *self._open]:
+            end.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(client)
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        if self.mode == "refuse":
+            client.close()
+        elif self.mode == "500":
+            client.recv(65536)
+            client.sendall(_ERROR)
+            client.close()
+        elif self.mode != "frozen":
+            server = socket.create_connection(("127.0.0.1", self._target))
+            self._open.append(server)
+            threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
+            self._pump(server, client, answers=True)
+
+    def _pump(self, source: socket.socket, target: socket.socket, answers: bool = False) -> None:
+        try:
+            while data := source.recv(65536):
+                if answers and self.mode == "drop" and self._random.random() < 0.5:
+                    self.dropped += 1
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
