@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
-.PHONY: install demo test check format bench lock clean
+.PHONY: install demo test soak check format bench lock clean
 
 install: $(READY)
 
@@ -38,8 +38,12 @@ demo: install
 	@echo
 	@echo "To type the commands above yourself, first:  . $(BIN)/activate"
 
+# In two processes: most of the time is waiting, for workers, servers and signals.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+soak: install
+	$(BIN)/python -m pytest tests/faults --soak --timeout 0 --durations 0
 
 check: install
 	$(BIN)/ruff format --check .

@@ -25,8 +25,8 @@ FIXED = {
     "optimizer": "adam",
     "learning_rate": 0.001,
     "batch_size": 8,
-    "epochs": 60,
-    "patience": 60,
+    "epochs": 200,
+    "patience": 200,
 }
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from toy_study import Bench, any_of
 
@@ -82,7 +81,3 @@ def test_nan_in_the_data(tmp_path: Path) -> None:
     np.savez(spec.source, x=table, y=np.arange(60) % 3)
     loaded = load_dataset(spec, settings)
     assert all(np.isfinite(split.x).all() for split in (loaded.train, loaded.validation))
-
-
-def test_workers_fit_into_the_memory_of_this_suite() -> None:
-    assert psutil.Process().memory_info().rss < MEMORY_BYTES

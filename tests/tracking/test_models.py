@@ -13,6 +13,7 @@ from tracking_helpers import Search
 from tuner.data import save_dataset
 from tuner.data.dataset import Dataset, Split
 from tuner.data.scaling import IDENTITY, Scaling
+from tuner.errors import TrackingError
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
 
@@ -120,6 +121,25 @@ def test_a_break_within_a_model_is_mended(
     (logged,) = models(client, runs()["trial 0"])
     assert str(logged.status) == "READY"
     assert runs()["trial 0"].info.status == "FINISHED"
+
+
+def test_a_model_that_was_made_unheard_is_gone_on_with(
+    search: Search, client: Client, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(search, tmp_path, [0.5])
+    create = client.create_logged_model
+
+    def create_unheard(*words: Any, **options: Any) -> None:
+        create(*words, **options)
+        raise OSError("connection reset")
+
+    with monkeypatch.context() as patch, pytest.raises(TrackingError):
+        patch.setattr(client, "create_logged_model", create_unheard)
+        Mirror(search.store, client, search.study).deliver()
+    Mirror(search.store, client, search.study).deliver()
+    run = runs()["trial 0"]
+    assert len(models(client, run)) == 1
+    assert len(client.search_logged_models([run.info.experiment_id])) == 1
 
 
 def test_a_lost_model_file_does_not_hold_up_its_trial(

@@ -47,7 +47,11 @@ def log_model(
     """Log the model as the run's output; its id. Repeating it goes on with what an interrupted
     call began."""
     run = client.get_run(run_id)
-    model = _begun(client, run) or _begin(client, run)
+    model = _linked(client, run)
+    if model is None:
+        model = _unlinked(client, run) or _begin(client, run)
+        # Linked before it is filled: whoever goes on after a break finds it by its run.
+        client.log_outputs(run_id, [_output(model)])
     if str(model.status) != "READY":
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
             _write(Path(folder), keras_file, shape, spec, dataset, model)
@@ -56,24 +60,34 @@ def log_model(
     return str(model.model_id)
 
 
-def _begun(client: Client, run: Any) -> Any:
+def _linked(client: Client, run: Any) -> Any:
     outputs = run.outputs.model_outputs if run.outputs else []
     return client.get_logged_model(outputs[0].model_id) if outputs else None
 
 
-def _begin(client: Client, run: Any) -> Any:
+def _unlinked(client: Client, run: Any) -> Any:
+    """One that was made, but we did not hear of it."""
+    number = run.data.tags["trial"]
+    found = client.search_logged_models(
+        [run.info.experiment_id], filter_string=f"tags.trial = '{number}'"
+    )
+    return next((model for model in found if model.source_run_id == run.info.run_id), None)
+
+
+def _output(model: Any) -> Any:
     from mlflow.entities import LoggedModelOutput
 
-    model = client.create_logged_model(
+    return LoggedModelOutput(model.model_id, step=0)
+
+
+def _begin(client: Client, run: Any) -> Any:
+    return client.create_logged_model(
         run.info.experiment_id,
         name=NAME,
         source_run_id=run.info.run_id,
         tags={key: run.data.tags[key] for key in ("study", "trial")},
         params=run.data.params,
     )
-    # Linked before it is filled: whoever goes on after a break finds it by its run.
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return model
 
 
 def _write(
