@@ -64,13 +64,14 @@ def epochs_done(bench: Bench) -> int:
     return max((len(curve(bench)) for _ in bench.trials if bench.trials[0].attempts), default=0)
 
 
-def test_a_trial_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    """Its worker is killed, then its loop: the third attempt ends with the same numbers, and the
+def test_killed_twice(tmp_path: Path) -> None:
+    """A trial loses its worker, then its loop: the third attempt ends with the same numbers, and the
     same network, as one that nobody disturbed."""
     calm, rough = digits(tmp_path / "calm"), digits(tmp_path / "rough")
     often = {"checkpoint_every_s": 0.0}
     loop = rough.start(1, asked=often, entry=KERAS.name)
-    wait_until(lambda: epochs_done(rough) >= 8, 90)
+    wait_until(lambda: epochs_done(rough) >= 8 or loop.poll() is not None, 90)
+    assert loop.poll() is None, finish(loop)
     victims.workers(loop)[0].send_signal(signal.SIGKILL)
     wait_until(lambda: len(rough.trials[0].attempts) == 2 and epochs_done(rough) >= 20, 60)
     loop.kill()

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -67,6 +68,10 @@ class LocalWorkers:
         try:
             with _stderr_to(self._log):
                 forkserver.ensure_running()
+        except OSError as error:
+            # Its socket lies in the temporary folder, whose path must not be long.
+            where = tempfile.gettempdir()
+            raise WorkerError(f"workers cannot be started: {error} (TMPDIR: {where})") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
