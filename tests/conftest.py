@@ -18,7 +18,8 @@ theirs = BaseModel.metadata
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--soak", action="store_true", help="faults: for an hour instead of minutes")
+    help_text = "faults: for hours instead of minutes, or for a share of that"
+    parser.addoption("--soak", type=float, nargs="?", const=1.0, default=0.0, help=help_text)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

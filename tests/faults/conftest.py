@@ -28,7 +28,7 @@ MEASURES = pytest.StashKey[list[tuple[str, str]]]()
 def times(request: pytest.FixtureRequest) -> int:
     """How often: `@pytest.mark.times(ci, soak)`."""
     ci, soak = request.node.get_closest_marker("times").args
-    return soak if request.config.getoption("--soak") else ci
+    return max(ci, round(soak * request.config.getoption("--soak")))
 
 
 @pytest.fixture

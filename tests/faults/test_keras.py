@@ -65,8 +65,8 @@ def epochs_done(bench: Bench) -> int:
 
 
 def test_killed_twice(tmp_path: Path) -> None:
-    """A trial loses its worker, then its loop: the third attempt ends with the same numbers, and the
-    same network, as one that nobody disturbed."""
+    """A trial loses its worker, then its loop: the third attempt ends with the same numbers, and
+    the same network, as one that nobody disturbed."""
     calm, rough = digits(tmp_path / "calm"), digits(tmp_path / "rough")
     often = {"checkpoint_every_s": 0.0}
     loop = rough.start(1, asked=often, entry=KERAS.name)

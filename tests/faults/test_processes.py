@@ -26,13 +26,15 @@ Check = Callable[..., None]
 def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
     bench, chance = tracked_bench, random.Random(1)
     trials = 4 + times // 3
-    bench.create(SLOWLY)
+    bench.create(SLOWLY | {"pace": 0.3})
     loop = bench.start(trials, workers=2, asked=OFTEN)
+    wait_until(lambda: victims.running(bench) > 0)
     killed = 0
     while killed < times and loop.poll() is None:
         time.sleep(chance.uniform(0.1, 0.5))
         killed += victims.running(bench) > 0 and victims.kill_a_worker(loop, chance)
-    assert finish(loop).startswith(f"None done_here={trials}")
+    said = finish(loop, 300)
+    assert said.startswith(f"None done_here={trials}"), said
     assert killed >= min(times, 3)
     check(bench, trials, "a worker killed in mid-trial", killed)
     assert ends(bench)["worker_lost"] > 0

@@ -9,6 +9,9 @@ from collections.abc import Callable
 import psutil
 from toy_study import Bench
 
+# Workers that end as they begin, several in a row, end the search: they are another fault.
+_GROWN_S = 1.0
+
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
@@ -46,8 +49,8 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def kill_a_worker(loop: subprocess.Popen[str], chance: random.Random) -> bool:
-    """Whether there was one to kill."""
-    found = workers(loop)
+    """Whether there was one to kill, that is old enough to train."""
+    found = [worker for worker in workers(loop) if time.time() - worker.create_time() > _GROWN_S]
     if found:
         chance.choice(found).send_signal(signal.SIGKILL)
     return bool(found)

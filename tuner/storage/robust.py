@@ -15,7 +15,11 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.study import StudyDirection
@@ -250,4 +254,7 @@ def open_optuna_storage(url: URL, patience: Patience) -> RobustStorage:
     """Optuna's storage on a prepared schema. Raises StorageUnavailable."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with engines.unavailable(url):
-        return RobustStorage(url, patience)
+        try:
+            return patience.insist(lambda _again: RobustStorage(url, patience))
+        except StorageInternalError as error:
+            raise error.__cause__ or error from error

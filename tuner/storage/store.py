@@ -16,6 +16,8 @@ from tuner.storage import engines
 from tuner.storage.migrate import HEAD, current_revision, prepare_schema
 from tuner.storage.patience import Patience
 
+_OPENING_S = 1.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -128,11 +130,18 @@ def open_store(url: str) -> Store:
     if store.url.get_backend_name() == "sqlite" and not folder.is_dir():
         raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
     with engines.unavailable(store.url):
-        if current_revision(store.reader) != HEAD:
-            writer = engines.open_engine(store.url, writes=True)
-            prepare_schema(writer)
-            writer.dispose()
+        # Not for long: a database that is down is said at once.
+        Patience(_OPENING_S).insist(lambda _again: _make_ready(store))
     return store
+
+
+def _make_ready(store: Store) -> None:
+    if current_revision(store.reader) != HEAD:
+        writer = engines.open_engine(store.url, writes=True)
+        try:
+            prepare_schema(writer)
+        finally:
+            writer.dispose()
 
 
 def exists(url: str) -> bool:
