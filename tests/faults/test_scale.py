@@ -1,5 +1,6 @@
 """What a study costs as it grows. Only in a soak: it measures, and asserts nothing of speed."""
 
+import contextlib
 import os
 import random
 import statistics
@@ -159,5 +160,8 @@ def _finished(bench: Bench, study: StudyRow) -> int:
 
 def _rss(process: psutil.Process) -> int:
     """Of the loop alone and of its workers; the tracker has MLflow's."""
-    found = [process, *process.children(recursive=True)]
-    return sum(p.memory_info().rss for p in found if "tuner.tracking" not in p.cmdline())
+    held = 0
+    for each in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            held += each.memory_info().rss if "tuner.tracking" not in each.cmdline() else 0
+    return held

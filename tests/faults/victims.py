@@ -10,7 +10,7 @@ import psutil
 from toy_study import Bench
 
 # Workers that end as they begin, several in a row, end the search: they are another fault.
-_GROWN_S = 1.0
+_GROWN_S = 2.5
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
