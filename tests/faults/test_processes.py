@@ -25,7 +25,7 @@ Check = Callable[..., None]
 @pytest.mark.times(3, 200)
 def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
     bench, chance = tracked_bench, random.Random(1)
-    trials = 4 + times // 3
+    trials = 8 + times
     bench.create(SLOWLY | {"pace": 0.3})
     loop = bench.start(trials, workers=2, asked=OFTEN)
     wait_until(lambda: victims.running(bench) > 0)

@@ -1,5 +1,6 @@
 """The tracker as a process: it delivers beside the loop, and nothing waits for it."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tracking_helpers import Search, make_settings
 from tuner.storage import Store, tracked
 from tuner.storage.turn import Turn
 from tuner.tracking import run_link, start_tracker
-from tuner.tracking.client import Client
+from tuner.tracking.client import Client, open_client
 
 HOLD_THE_TURN = """
 import sys, time
@@ -120,3 +121,18 @@ def test_mlflow_forgets_nothing_that_is_owed(search: Search, client: Client) -> 
     search.complete(search.start(), 0.5)
     search.start()
     assert tracked.count_delivered(search.store, search.study.study_id) == (0, 1)
+
+
+def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    database = tmp_path / "mlruns" / "mlflow.db"
+    code = f"from tuner.tracking.client import open_client; open_client('sqlite:///{database}')"
+    for pause in (1.5, 2.0, 2.5, 30.0):  # killed here and there while it makes its tables
+        maker = subprocess.Popen([sys.executable, "-c", code])
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            maker.wait(pause)
+        maker.kill()
+        maker.wait()
+    client = open_client(f"sqlite:///{database}")
+    assert client.get_experiment("0").artifact_location == str(database.parent / "0")
+    assert client.get_experiment(client.create_experiment("mine")).name == "mine"
+    client.get_run(client.create_run("0").info.run_id)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,12 +82,27 @@ def open_client(tracking_uri: str) -> Client:
 
 
 def _prepare_file(database: Path) -> None:
+    """Make MLflow's tables elsewhere, and give the file its name when it is whole: MLflow makes
+    them step by step, and cannot go on with a file that was left in the middle of that."""
     database.parent.mkdir(parents=True, exist_ok=True)
-    if not database.exists():
+    if database.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=database.parent, prefix=".mlflow-") as folder:
+        partial = Path(folder) / database.name
         # The file remembers it: MLflow's many small commits take half the time, and its UI can
         # read while we write.
-        with contextlib.closing(sqlite3.connect(database)) as connection:
+        with contextlib.closing(sqlite3.connect(partial)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+        _make_tables(partial, database.parent)
+        with contextlib.suppress(FileExistsError):  # another tracker was faster
+            os.link(partial, database)
+
+
+def _make_tables(database: Path, artifacts: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore(f"sqlite:///{database}", str(artifacts))
+    store.engine.dispose()  # what is written lies in the one file then
 
 
 def _local_file(tracking_uri: str) -> Path | None:
