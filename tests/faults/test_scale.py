@@ -1,4 +1,4 @@
-"""What a study costs as it grows. Only in a soak: it measures, and asserts nothing of speed."""
+"""What a study costs as it grows. Only in a soak: it measures, and asserts nothing of it."""
 
 import contextlib
 import os
@@ -30,7 +30,6 @@ from tuner.training.events import Ended, Interval
 
 Measured = Callable[[str, str], None]
 SIZES = (100, 1_000, 10_000)
-MOST_MIB_A_TRIAL = 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +150,6 @@ def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> Non
     assert early is not None
     grown = (late[1] - early[1]) / 2**20 / (late[0] - early[0])
     measured(f"memory a trial, trials {early[0]} to {late[0]} on digits", f"{grown:.2f} MiB")
-    assert grown <= MOST_MIB_A_TRIAL
     bench.store.close()
 
 
