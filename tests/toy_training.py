@@ -3,9 +3,9 @@
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
 crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow); or its network
-cannot be saved (unsaved), or is large (big), or the worker dies of it (unsafe). It crashes only the
-first `crashes` times that its trial is begun under one loop. An epoch takes `pace` seconds. Where
-the plan keeps checkpoints, it writes them and goes on from them.
+cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
+it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
+epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
 """
 
 import os
@@ -90,6 +90,8 @@ class ToySession:
         assert self._plan is not None
         if self._plan.params.get("act") == "unsafe":
             os._exit(9)
+        if self._plan.params.get("act") == "unending":
+            time.sleep(600)
         if self._plan.params.get("act") == "unsaved":
             raise OSError("No space left on device")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
-"""What a study costs as it grows. Only in a soak: it measures, and asserts nothing of it."""
+"""What a study costs as it grows. Only in a soak: it measures, and asserts nothing of speed."""
 
 import contextlib
+import json
 import os
 import random
 import statistics
@@ -29,6 +30,7 @@ from tuner.storage.tables import places as place_rows
 from tuner.training.events import Ended, Interval
 
 Measured = Callable[[str, str], None]
+MOST_MIB_A_TRIAL = 0.5
 SIZES = (100, 1_000, 10_000)
 
 
@@ -46,6 +48,7 @@ def test_ten_thousand_trials(tmp_path: Path, measured: Measured) -> None:
     for size in SIZES:
         _fill(bench, study, made, size)
         made = size + _time_asking(bench, study, size, measured)
+        assert json.loads(tuner(bench, "study", "show", "--json").stdout)["trials"] == made
         for command in ("list", "show"):
             seconds = min(_timed(bench, "study", command) for _ in range(3))
             measured(f"tuner study {command} at {size} trials", f"{seconds:.2f} s")
@@ -127,6 +130,7 @@ def tuner(bench: Bench, *command: str, **options: Any) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.xfail(strict=True, reason="TensorFlow keeps some of every structure it has traced")
 def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> None:
     """Keras keeps some memory of every trial, and Optuna's cache some too."""
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
@@ -150,6 +154,7 @@ def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> Non
     assert early is not None
     grown = (late[1] - early[1]) / 2**20 / (late[0] - early[0])
     measured(f"memory a trial, trials {early[0]} to {late[0]} on digits", f"{grown:.2f} MiB")
+    assert grown <= MOST_MIB_A_TRIAL
     bench.store.close()
 
 

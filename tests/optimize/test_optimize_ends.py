@@ -193,6 +193,21 @@ def test_a_score_outlives_a_network_that_cannot_be_saved(bench: Bench, act: str)
 
 
 @SQLITE
+@pytest.mark.parametrize("limit", [{"timeout_s": 2.0}, {"trial_timeout_s": 1.0}])
+def test_what_is_trained_outlives_a_save_that_is_cut_off(
+    bench: Bench, limit: dict[str, float]
+) -> None:
+    bench.create({"act": any_of("unending", "learn")}, [{"act": "unending", "x": 0.8}])
+    outcome = bench.run(1, **limit)
+    (trial,) = bench.trials
+    assert (trial.state, trial.end, outcome.put_back) == ("COMPLETE", "complete", 0)
+    assert trial.value == pytest.approx(0.7, abs=2e-3)
+    assert trial.last is not None
+    assert "saving its network" in (trial.last.detail or "")
+    assert bench.places == {"done": 1}
+
+
+@SQLITE
 def test_workers_that_cannot_start_cost_no_trial(bench: Bench) -> None:
     forkserver._forkserver._stop()  # type: ignore[attr-defined]  # or it writes to another log
     acting(bench, "learn")

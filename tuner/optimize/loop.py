@@ -23,6 +23,7 @@ from tuner.training.events import Ended, Failed, Goal, Interval, Plan, Resumed
 
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
+_UNSAVED = "ended while it was saving its network ({})"
 GO_ON, STOP = Reply(), Reply(stop=True)
 
 
@@ -214,15 +215,21 @@ class Loop:
         if limit is None:
             return
         for worker, running in list(self._running.items()):
-            if time.monotonic() - running.began > limit and running.ended is None:
+            if time.monotonic() - running.began > limit:
                 self._workers.restart(worker)
-                detail = f"still training after {limit:g} s, the limit for one trial"
                 try:
-                    self._book.infeasible(running, "time_limit", detail=detail)
+                    self._end_by_time(worker, running, limit)
                 except TakenOver:
                     self._let_go(worker)
-                else:
-                    self._ended(worker, "time_limit", running.verdicts.best, gained=False)
+
+    def _end_by_time(self, worker: int, running: Running, limit_s: float) -> None:
+        if running.ended is not None:
+            detail = _UNSAVED.format("time_limit")
+            self._complete(worker, running, running.ended, detail=detail)
+            return
+        detail = f"still training after {limit_s:g} s, the limit for one trial"
+        self._book.infeasible(running, "time_limit", detail=detail)
+        self._ended(worker, "time_limit", running.verdicts.best, gained=False)
 
     def _let_go(self, worker: int) -> None:
         """Another loop has the trial now: nothing of it is ours to write."""
@@ -247,7 +254,7 @@ class Loop:
         self._watcher.trial_ended(self._board, running.number, end, value)
 
     def _put_all_back(self) -> int:
-        count = len(self._running)
+        count = sum(running.ended is None for running in self._running.values())
         # Workers go first: none may send what would be written after its trial was given away.
         self._workers.close()
         end = self._stopping.reason or "error"
@@ -260,7 +267,10 @@ class Loop:
 
     def _put_back(self, running: Running, end: str) -> None:
         with contextlib.suppress(TakenOver):
-            self._book.put_back(running, end)
+            if running.ended is None:
+                self._book.put_back(running, end)
+            else:  # it was only saving its network: what it has trained is not lost
+                self._book.complete(running, running.ended, detail=_UNSAVED.format(end))
 
     def _end_lease(self) -> None:
         with contextlib.suppress(StorageError):

@@ -167,7 +167,7 @@ class TrialBook:
 
     def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
         """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""
-        how = AttemptEnd.of(end, detail=detail)
+        how = AttemptEnd.unfinished(end, None, running.last, detail)
         rider = riders.ending(self.store, self.lease, running.place, how, places.put_back)
         with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
             self.store.optuna.set_trial_state_values(running.trial_id, TrialState.WAITING)
