@@ -11,6 +11,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from pump import pump
+
 _ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -96,20 +98,10 @@ class Proxy:
         elif self.mode != "frozen":
             server = socket.create_connection(("127.0.0.1", self._target))
             self._open.append(server)
-            threading.Thread(target=self._pump, args=(client, server), daemon=True).start()
-            self._pump(server, client, answers=True)
+            threading.Thread(target=pump, args=(client, server), daemon=True).start()
+            pump(server, client, self._cuts)
 
-    def _pump(self, source: socket.socket, target: socket.socket, answers: bool = False) -> None:
-        try:
-            while data := source.recv(65536):
-                if answers and self.mode == "drop" and self._random.random() < 0.5:
-                    self.dropped += 1
-                    break
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def _cuts(self, _data: bytes) -> bool:
+        cut = self.mode == "drop" and self._random.random() < 0.5
+        self.dropped += cut
+        return cut

@@ -6,6 +6,8 @@ import socket
 import threading
 from pathlib import Path
 
+from pump import pump
+
 _SOCKET = ".s.PGSQL.5432"
 # The server's word that a transaction is committed: CommandComplete, 11 bytes, its tag.
 _COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"
@@ -38,26 +40,11 @@ class CommitCutter:
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._server_path)
             self._open += [client, server]
-            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+            threading.Thread(target=pump, args=(client, server), daemon=True).start()
+            answers = (server, client, self._cuts)
+            threading.Thread(target=pump, args=answers, daemon=True).start()
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        self._pump(client, server, cuts=False)
-
-    def _answer(self, server: socket.socket, client: socket.socket) -> None:
-        self._pump(server, client, cuts=True)
-
-    def _pump(self, source: socket.socket, target: socket.socket, cuts: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if cuts and _COMMITTED in data and self._random.random() < self._chance:
-                    self.cuts += 1
-                    break
-                target.sendall(data)
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def _cuts(self, data: bytes) -> bool:
+        cut = _COMMITTED in data and self._random.random() < self._chance
+        self.cuts += cut
+        return cut

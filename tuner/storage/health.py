@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from tuner.storage import engines
 from tuner.storage.migrate import HEAD, VERSION_TABLE
 from tuner.storage.patience import Patience
+from tuner.storage.places import strays
 from tuner.storage.process import is_dead
 from tuner.storage.store import Store, now
 from tuner.storage.tables import attempts, deliveries, loops, optuna_trials, places, studies
@@ -221,14 +222,9 @@ def leftovers(store: Store) -> list[Leftovers]:
     """Of the studies that have any."""
     placed = sa.exists().where(places.c.trial_id == optuna_trials.c.trial_id)
     running = sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING"
-    at_work = (
-        sa.exists()
-        .where(places.c.trial_id == attempts.c.trial_id, places.c.state == "claimed")
-        .where(places.c.attempt == attempts.c.attempt)
-    )
     trials = _count(optuna_trials, running, ~placed)
-    strays = _count(attempts, attempts.c.ended_at.is_(None), ~at_work)
-    query = sa.select(studies.c.name, trials, strays).order_by(studies.c.name)
+    open_ends = _count(attempts, *strays())
+    query = sa.select(studies.c.name, trials, open_ends).order_by(studies.c.name)
     with store.reading() as connection:
         rows = [Leftovers(*row) for row in connection.execute(query)]
     return [row for row in rows if row.trials or row.attempts]

@@ -258,17 +258,22 @@ def _close_as_lost(connection: sa.Connection, place: Place) -> None:
     )
 
 
-@writes
-def close_strays(connection: sa.Connection, study_id: int) -> int:
-    """Close as lost the attempts that no claimed place is at; how many there were."""
+def strays() -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that single out attempts without an end that no claimed place is at."""
     at_work = (
         sa.exists()
         .where(places.c.trial_id == attempts.c.trial_id, places.c.state == "claimed")
         .where(places.c.attempt == attempts.c.attempt)
     )
+    return attempts.c.ended_at.is_(None), ~at_work
+
+
+@writes
+def close_strays(connection: sa.Connection, study_id: int) -> int:
+    """Close as lost the attempts that no claimed place is at; how many there were."""
     closed = connection.execute(
         sa.update(attempts)
-        .where(attempts.c.study_id == study_id, attempts.c.ended_at.is_(None), ~at_work)
+        .where(attempts.c.study_id == study_id, *strays())
         .values(end="lost", ended_at=now(connection.dialect.name))
     )
     return int(closed.rowcount)

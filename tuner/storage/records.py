@@ -13,6 +13,8 @@ from tuner.storage.store import now, reads, writes
 from tuner.storage.tables import attempts, intervals
 from tuner.training.events import Ended, Interval
 
+ATTEMPT_COLUMNS = [c for c in attempts.c if c.name not in ("study_id", "loop_id")]
+
 
 @dataclass(frozen=True)
 class AttemptRow:
@@ -162,14 +164,18 @@ def read_attempts(
     connection: sa.Connection, study_id: int, trial_id: int | None = None
 ) -> dict[int, list[AttemptRow]]:
     """All attempts of a study, or of one trial, by trial id, in order."""
-    names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]
     query = (
-        sa.select(*names)
+        sa.select(*ATTEMPT_COLUMNS)
         .where(attempts.c.study_id == study_id)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
     if trial_id is not None:
         query = query.where(attempts.c.trial_id == trial_id)
+    return attempt_rows(connection, query)
+
+
+def attempt_rows(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
+    """What a query for ATTEMPT_COLUMNS finds, by trial id, in its order."""
     found: dict[int, list[AttemptRow]] = {}
     for row in connection.execute(query):
         values = dict(row._mapping)

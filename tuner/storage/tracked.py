@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.storage.optuna_rows import flat_params
-from tuner.storage.records import AttemptRow
+from tuner.storage.records import ATTEMPT_COLUMNS, AttemptRow, attempt_rows
 from tuner.storage.store import Store, reads, writes
 from tuner.storage.tables import attempts, deliveries, optuna_trials, optuna_user_attributes
 
@@ -121,18 +121,12 @@ def _delivery(row: Any) -> Delivery | None:
 
 def _attempts(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
     trials = chosen.subquery()
-    names = [column for column in attempts.c if column.name not in ("study_id", "loop_id")]
     query = (
-        sa.select(*names)
+        sa.select(*ATTEMPT_COLUMNS)
         .join(trials, trials.c.trial_id == attempts.c.trial_id)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
-    found: dict[int, list[AttemptRow]] = {}
-    for row in connection.execute(query):
-        values = dict(row._mapping)
-        values["seconds"] = values["seconds"] or {}
-        found.setdefault(row.trial_id, []).append(AttemptRow(**values))
-    return found
+    return attempt_rows(connection, query)
 
 
 def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int]:
