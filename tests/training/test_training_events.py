@@ -129,3 +129,22 @@ def test_compiling_is_worth_it_for_long_trials_only() -> None:
     assert worth_compiling(make_plan(epochs=100, batch_size=1), large)
     assert worth_compiling(make_plan(epochs=100, width=[4096], depth=1), large)
     assert not worth_compiling(make_plan(depth=0, width=[], dropout=[]), small)
+
+
+def test_the_test_split_is_read_after_the_last_epoch_alone_and_selects_nothing() -> None:
+    rising = make_plan(
+        epochs=6, patience=1, learning_rate=3.0, goal=Goal("test_accuracy", "maximize")
+    )
+    plan = replace(rising, held_out="test")
+    trainer = Trainer(make_dataset())
+    intervals, ended = train(trainer, plan)
+    assert [set(i.metrics) for i in intervals[:-1]] == [{"loss", "accuracy"}] * 5
+    last = intervals[-1].metrics
+    assert set(last) == {"loss", "accuracy", "test_loss", "test_accuracy"}
+    assert (ended.end, ended.epochs, ended.best_epoch) == ("complete", 6, 6)
+    assert ended.score == last["test_accuracy"]
+    # The last epoch's weights are kept: those that a search trains into the same epoch.
+    assert all(np.isfinite(w).all() for w in weights(trainer))
+    patient = replace(rising, goal=Goal("val_accuracy", "maximize"))
+    again, _ = train(trainer, replace(patient, params=rising.params | {"patience": 100}))
+    assert again[-1].metrics["val_accuracy"] == ended.score

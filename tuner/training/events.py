@@ -80,13 +80,19 @@ class Checkpoints:
 @dataclass(frozen=True)
 class Plan:
     """All that defines one trial's training besides the data: equal plans give equal weights.
-    `checkpoints` have no say in that."""
+    `checkpoints` have no say in that.
+
+    `held_out`: what the split that is not trained on is to the trial. "val": it is read after each
+    interval, and the best epoch is kept. "test": it is read once, after the last epoch, and nothing
+    is selected: that epoch's value is the score.
+    """
 
     network: str
     params: dict[str, Any]
     seed: int
     goal: Goal
     intervals: int = 1
+    held_out: Literal["val", "test"] = "val"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
 
 

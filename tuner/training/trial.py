@@ -168,6 +168,8 @@ class _Run:
             return "target"
         if epoch == int(params["epochs"]):
             return "complete"
+        if self._plan.held_out == "test":
+            return None
         waited = epoch - (self._at.best_epoch or 0)
         return "early_stopped" if waited >= int(params["patience"]) else None
 
@@ -180,10 +182,12 @@ class _Run:
         for part in range(1, parts + 1):
             sums += self._train(order, bounds[part - 1], bounds[part])
             rows = min(bounds[part] * int(self._plan.params["batch_size"]), self._rows)
-            metrics = self._metrics(sums, rows)
             whole = part == parts
+            metrics = self._trained(sums, rows)
+            if self._looks(epoch):
+                metrics |= self._held_out()
             if whole and _finite(metrics):
-                self._finish(epoch, metrics[self._goal.metric])
+                self._finish(epoch, metrics.get(self._goal.metric))
             step = part if epoch == 1 and not whole else epoch * self._plan.intervals
             yield Interval(step, epoch, whole, metrics, dict(self._at.seconds))
 
@@ -199,22 +203,32 @@ class _Run:
         self._program.called.add(kind)
         return sums
 
-    def _metrics(self, sums: np.ndarray, rows: int) -> dict[str, float]:
-        validation_sums = self._timed("evaluate", self._feed.evaluate)
-        names, dataset = self._program.objective.names, self._trainer.dataset
-        scale = 1.0 / float(dataset.target_scaling.scale)
-        validation_rows = len(dataset.validation.y)
-        train = dict(zip(names, (float(s) / rows for s in sums), strict=True))
-        validation = {
-            name: float(s) / validation_rows for name, s in zip(names, validation_sums, strict=True)
-        }
-        metrics = readable(dataset.task, train, scale)
-        shown = readable(dataset.task, validation, scale)
-        return metrics | {f"val_{name}": value for name, value in shown.items()}
+    def _looks(self, epoch: int) -> bool:
+        """Whether the split that is held out is read in this epoch."""
+        return self._plan.held_out == "val" or epoch == int(self._plan.params["epochs"])
 
-    def _finish(self, epoch: int, value: float) -> None:
+    def _trained(self, sums: np.ndarray, rows: int) -> dict[str, float]:
+        return self._readable(sums, rows, "")
+
+    def _held_out(self) -> dict[str, float]:
+        sums = self._timed("evaluate", self._feed.evaluate)
+        rows = len(self._trainer.dataset.validation.y)
+        return self._readable(sums, rows, f"{self._plan.held_out}_")
+
+    def _readable(self, sums: np.ndarray, rows: int, prefix: str) -> dict[str, float]:
+        names, dataset = self._program.objective.names, self._trainer.dataset
+        means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
+        shown = readable(dataset.task, means, 1.0 / float(dataset.target_scaling.scale))
+        return {f"{prefix}{name}": value for name, value in shown.items()}
+
+    def _finish(self, epoch: int, value: float | None) -> None:
+        """A whole epoch is over; `value` is the objective's, if it was looked at."""
         self._at.epoch = epoch
-        if self._goal.better(value, self._at.best):
+        if value is None:
+            return
+        if self._plan.held_out == "test":
+            self._at.best, self._at.best_epoch = value, epoch
+        elif self._goal.better(value, self._at.best):
             self._at.best, self._at.best_epoch = value, epoch
             self._best_weights = self._program.weights()
 
