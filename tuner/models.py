@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from tuner.data import load_dataset
 from tuner.errors import StudyError
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
@@ -32,14 +31,14 @@ def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: P
     from tempfile import TemporaryDirectory
 
     from tuner.data import save_dataset
-    from tuner.optimize import user_network
+    from tuner.optimize import trained_on, user_network
     from tuner.optimize.trials import trial_seed
     from tuner.training.entry import open_session
     from tuner.training.events import Goal, Plan, WorkerSetup
 
     spec = study.spec
     with TemporaryDirectory() as folder:
-        save_dataset(load_dataset(spec.data, settings), Path(folder))
+        save_dataset(trained_on(settings, spec), Path(folder))
         session = open_session(WorkerSetup(Path(folder), float("inf"), user_network(spec)))
         plan = Plan(
             network=spec.space.network,
@@ -47,6 +46,7 @@ def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: P
             seed=trial_seed(spec.seed, trial.number),
             goal=Goal(spec.metric, spec.direction),
             intervals=spec.intervals,
+            held_out=spec.held_out,
         )
         for _ in session.run(plan):
             continue

@@ -10,6 +10,7 @@ from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
 from tuner.space.difference import changed, space_differences
+from tuner.space.grid import MOST_POINTS
 from tuner.space.nodes import bare
 from tuner.space.scalars import Value
 from tuner.space.wording import explained, in_one_line
@@ -17,13 +18,14 @@ from tuner.space.wording import explained, in_one_line
 Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 Direction = Literal["maximize", "minimize"]
+HeldOut = Literal["val", "test"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 ROWS_AN_INTERVAL = 10_000
 MOST_INTERVALS = 5
-MOST_GRID_POINTS = 10_000
 
-# By task, the objectives that training reports; the first is the default.
+# By task, the objectives that training reports; the first is the default. A study that holds the
+# test split out has them with test_ for val_.
 METRICS: dict[Task, tuple[str, ...]] = {
     "classes": ("val_accuracy", "val_loss"),
     "binary": ("val_accuracy", "val_loss"),
@@ -34,6 +36,10 @@ DIRECTIONS: dict[str, Direction] = {
     "val_loss": "minimize",
     "val_mae": "minimize",
     "val_rmse": "minimize",
+    "test_accuracy": "maximize",
+    "test_loss": "minimize",
+    "test_mae": "minimize",
+    "test_rmse": "minimize",
 }
 
 
@@ -98,8 +104,10 @@ class CodeFile(BaseModel):
 
 class StudySpec(BaseModel):
     """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
-    `code`: the user's own files by path. Raises SpecError when the parts do not fit together;
-    JSON from `model_dump_json` gives an equal one.
+    `code`: the user's own files by path. `held_out`: "val" for a search, scored by the best epoch
+    on the validation split; "test" for a comparison, trained on train + validation and scored on
+    the test split after the last epoch. Raises SpecError when the parts do not fit together; JSON
+    from `model_dump_json` gives an equal one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,13 +122,19 @@ class StudySpec(BaseModel):
     metric: str
     direction: Direction
     seed: int = 0
+    held_out: HeldOut = "val"
     code: dict[str, CodeFile] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.data.task not in (None, self.task):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
-        check_metric(self.metric, self.task)
+        check_metric(self.metric, self.task, self.held_out)
+        if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
+            raise SpecError(
+                "a comparison on the test split selects nothing: its sampler is listed, its pruner "
+                f"none, got {self.sampler.name} and {self.pruner.name}"
+            )
         if self.direction != direction_of(self.metric):
             better = "larger" if direction_of(self.metric) == "maximize" else "smaller"
             raise SpecError(
@@ -146,7 +160,10 @@ class StudySpec(BaseModel):
 
     @property
     def intervals(self) -> int:
-        """Reports within the first epoch: one for each 10 000 rows, from 1 to 5."""
+        """Reports within the first epoch: one for each 10 000 rows, from 1 to 5; a single one where
+        nothing can be pruned."""
+        if self.held_out == "test":
+            return 1
         return min(max(self.train_rows // ROWS_AN_INTERVAL, 1), MOST_INTERVALS)
 
     @property
@@ -158,13 +175,15 @@ class StudySpec(BaseModel):
         """What is tried before the sampler proposes anything, as flat parameters: the baselines,
         and for a grid every point that is not one of them. Raises SpecError for a grid too large.
         """
+        if self.sampler.name == "listed":  # it has them all, by the number of the trial
+            return []
         trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
         if self.sampler.name != "grid":
             return trials
         points = self.space.grid_size() or 0
-        if points > MOST_GRID_POINTS:
+        if points > MOST_POINTS:
             raise SpecError(
-                f"the grid has {points:,} points, more than {MOST_GRID_POINTS:,}; fix parameters "
+                f"the grid has {points:,} points, more than {MOST_POINTS:,}; fix parameters "
                 "with --set, or use sampler random or tpe"
             )
         return trials + [point for point in self.space.grid() if point not in trials]
@@ -208,6 +227,7 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "test share": lambda spec: spec.data.test,
     "scaling": lambda spec: spec.data.scaling,
     "seed": lambda spec: spec.seed,
+    "split that is held out": lambda spec: spec.held_out,
 }
 
 
@@ -225,16 +245,26 @@ def _check_seed(seed: int) -> None:
         raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")
 
 
-def default_metric(task: Task) -> tuple[str, Direction]:
+def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
+    """The objectives that a study of this task can have; the first is the default."""
+    return [on_split(metric, held_out) for metric in METRICS[task]]
+
+
+def on_split(metric: str, held_out: HeldOut) -> str:
+    """`val_loss` or `test_loss` as the one of that split."""
+    return f"{held_out}_{metric.partition('_')[2]}"
+
+
+def default_metric(task: Task, held_out: HeldOut = "val") -> tuple[str, Direction]:
     """The objective of a study that names none."""
-    metric = METRICS[task][0]
+    metric = metrics_of(task, held_out)[0]
     return metric, DIRECTIONS[metric]
 
 
-def check_metric(metric: str, task: Task) -> None:
+def check_metric(metric: str, task: Task, held_out: HeldOut = "val") -> None:
     """Raises SpecError for a metric that training of this task does not report."""
-    if metric not in METRICS[task]:
-        known = ", ".join(nearest(metric, METRICS[task]))
+    if metric not in metrics_of(task, held_out):
+        known = ", ".join(nearest(metric, metrics_of(task, held_out)))
         raise SpecError(f"unknown metric {shown(metric)} for {task}; there are: {known}")
 
 

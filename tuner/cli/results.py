@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tuner.tracking.sync import Checked, Synced
 
 _EXITS = {"interrupted": 130, "errors": 1}
+_SPLITS = {"val": "validation split", "test": "test split"}
 _REASONS = {
     "timeout": "the time is up",
     "target": "the target is reached",
@@ -60,7 +61,8 @@ def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> No
 def print_best(study: StudyRow, best: TrialRow) -> None:
     """The best trial as a small table."""
     spec = study.spec
-    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the validation split")
+    split = _SPLITS[spec.held_out]
+    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the {split}")
     width = max((len(name) for name in best.params), default=0)
     for name, value in best.params.items():
         say(f"  {name:<{width}}  {_param(value)}")
@@ -109,6 +111,7 @@ def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
         "varies": spec.space.varying(),
         "epochs": spec.epochs,
         "metric": f"{spec.metric}, {spec.direction}",
+        "scored_on": _scored_on(study),
         "sampler": f"{spec.sampler.name} {_options(spec.sampler.options)}".strip(),
         "pruner": f"{spec.pruner.name} {_options(spec.pruner.options)}".strip(),
         "seed": spec.seed,
@@ -120,6 +123,10 @@ def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
         "best_score": best.value if best else None,
         "best_params": best.params if best else None,
     }
+
+
+def _scored_on(study: StudyRow) -> str | None:
+    return "test split, after the last epoch" if study.spec.held_out == "test" else None
 
 
 def _options(options: dict[str, Any]) -> str:
@@ -149,7 +156,11 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
         }
         for a in trial.attempts
     ]
-    rows = [{"epoch": i.epoch, "step": i.step} | i.metrics for i in curve]
+    names = dict.fromkeys(name for i in curve for name in i.metrics)
+    rows = [
+        {"epoch": i.epoch, "step": i.step} | {name: i.metrics.get(name) for name in names}
+        for i in curve
+    ]
     if as_json:
         print_json(facts | {"attempts": attempts, "intervals": rows})
         return

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,15 @@ class Dataset:
     @property
     def nbytes(self) -> int:
         return sum(split.x.nbytes + split.y.nbytes for split in self.splits.values())
+
+    def for_test(self) -> "Dataset":
+        """What a comparison trains on: all rows but the test's, and the test split in the place of
+        the validation split. The scaling stays as it was fitted on the training rows."""
+        train = Split(
+            np.concatenate([self.train.x, self.validation.x]),
+            np.concatenate([self.train.y, self.validation.y]),
+        )
+        return replace(self, train=train, validation=self.test)
 
 
 def fingerprint(

@@ -49,6 +49,7 @@ __all__ = [
     "optimize",
     "places_wanted",
     "repair",
+    "trained_on",
     "user_network",
 ]
 
@@ -106,7 +107,7 @@ def optimize(
         quiet_tensorflow()
         stage("starting the workers and reading the data")
         with _workers(settings, study, request, folder / "data", entry) as workers:
-            save_dataset(_same_data(settings, study.spec), folder / "data")
+            save_dataset(trained_on(settings, study.spec), folder / "data")
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
                 with store.asking_optuna():
@@ -177,7 +178,9 @@ def _loop(
     )
 
 
-def _same_data(settings: Settings, spec: StudySpec) -> Dataset:
+def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
+    """The data as the study's trials see them. Raises DatasetError when they are no longer those
+    the study was created with."""
     dataset = load_dataset(spec.data, settings)
     if dataset.fingerprint != spec.fingerprint:
         raise DatasetError(
@@ -185,7 +188,7 @@ def _same_data(settings: Settings, spec: StudySpec) -> Dataset:
             f"{dataset.fingerprint[:12]}, was {spec.fingerprint[:12]}); scores would not be "
             "comparable: create a new study"
         )
-    return dataset
+    return dataset.for_test() if spec.held_out == "test" else dataset
 
 
 def user_network(spec: StudySpec) -> tuple[str, str, str] | None:

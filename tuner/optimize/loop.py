@@ -112,6 +112,7 @@ class Loop:
             seed=trial_seed(spec.seed, running.number),
             goal=self._goal,
             intervals=spec.intervals,
+            held_out=spec.held_out,
             checkpoints=self._files.checkpoints(running.number, attempt, known),
         )
 

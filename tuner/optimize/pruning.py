@@ -33,7 +33,9 @@ class Verdicts:
 
     def should_prune(self, interval: Interval) -> bool:
         """Report the interval. Not asked after the last epoch: that trial is complete."""
-        value = interval.metrics[self._spec.metric]
+        value = interval.metrics.get(self._spec.metric)
+        if value is None:
+            return False  # a comparison looks at its metric after the last epoch alone
         if not all(math.isfinite(v) for v in interval.metrics.values()):
             return False  # the training ends as diverged by itself
         self.recall(value, interval.whole)

@@ -123,7 +123,8 @@ class TrialBook:
         place = running.place
         records.resume(self.store, self.lease, place, epoch)
         for row in records.read_intervals(self.store, running.trial_id, place.attempt):
-            running.verdicts.recall(row.metrics[self.spec.metric], row.whole)
+            if self.spec.metric in row.metrics:
+                running.verdicts.recall(row.metrics[self.spec.metric], row.whole)
 
     def complete(
         self,

@@ -1,11 +1,19 @@
 """The search space: a YAML file made into ranges that Optuna samples and a grid can enumerate.
 
-`files` reads it (`yaml_file` the text), `model` is what a study keeps, `plan` the order in which
-parameters are settled, `checks` what must hold between them, `difference` what sets two apart.
+`files` reads it (`yaml_file` the text, `extras` what it says beside the space), `model` is what a
+study keeps, `plan` the order in which parameters are settled, `listing` the configurations that are
+named one by one, `checks` what must hold between them, `difference` what sets two apart.
 """
 
 from tuner.parameters import Params, Scalar
-from tuner.space.files import load_space, parse_space, shipped_spaces, space_schema
+from tuner.space.files import (
+    SpaceFile,
+    load_file,
+    load_space,
+    parse_space,
+    shipped_spaces,
+    space_schema,
+)
 from tuner.space.model import Row, Space, make_space
 
 __all__ = [
@@ -13,6 +21,8 @@ __all__ = [
     "Row",
     "Scalar",
     "Space",
+    "SpaceFile",
+    "load_file",
     "load_space",
     "make_space",
     "parse_space",

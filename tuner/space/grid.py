@@ -12,6 +12,7 @@ from tuner.parameters import Scalar
 from tuner.space.nodes import Node
 from tuner.space.plan import Plan
 
+MOST_POINTS = 10_000  # that anyone can train
 MOST_STEPS = 100_000  # of counting, under a second; whoever needs more has no grid to train
 
 Point = dict[str, Scalar]

@@ -21,6 +21,7 @@ from tuner.parameters import NETWORKS, Params, Scalar, nearest, shown
 from tuner.space import grid
 from tuner.space.checks import fit, unknown_parameter
 from tuner.space.configuration import check_value, flatten, without_conflicts
+from tuner.space.listing import every_point, listed
 from tuner.space.nodes import Node, in_words, largest
 from tuner.space.override import overridden
 from tuner.space.plan import Plan, make_plan
@@ -171,6 +172,18 @@ class Space(BaseModel):
     @cached_property
     def _grid_size(self) -> int | None:
         return grid.size(self._plan)
+
+    def configurations(self) -> list[dict[str, Scalar]]:
+        """What the space names one by one: its baselines or, where it has none, the points of its
+        grid, as flat parameters. Raises SpaceError where a baseline leaves something open."""
+        try:
+            if self.baselines:
+                return listed(self._plan, self.baselines)
+            if (size := self.grid_size()) is not None:
+                return every_point(self._plan, size)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+        raise SpaceError(f"{self.why_no_grid()}; name configurations under baselines")
 
     def why_no_grid(self) -> str:
         """A sentence for a space whose `grid_size` is None."""

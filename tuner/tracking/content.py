@@ -124,6 +124,8 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         "direction": spec.direction,
         "seed": str(spec.seed),
     }
+    if spec.held_out == "test":
+        fixed["held_out"] = spec.held_out
     rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
     return fixed | rows
 
