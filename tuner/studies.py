@@ -10,16 +10,25 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from tuner.data import load_dataset, parse_source
-from tuner.errors import DatasetError, NetworkError, SpecError, StudyError, UsageError
+from tuner.errors import (
+    DatasetError,
+    NetworkError,
+    SpaceError,
+    SpecError,
+    StudyError,
+    UsageError,
+)
+from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
 from tuner.settings import Settings
-from tuner.space import Space, load_space
+from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
     Choice,
     CodeFile,
     DataSpec,
     Direction,
+    HeldOut,
     StudySpec,
     check_metric,
     default_metric,
@@ -45,6 +54,7 @@ class Wanted:
     direction: Direction | None = None
     seed: int = 0
     experiment: str | None = None
+    held_out: HeldOut = "val"
 
 
 def data_spec(**values: Any) -> DataSpec:
@@ -54,28 +64,49 @@ def data_spec(**values: Any) -> DataSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(nearest(where, DataSpec.model_fields))
+            raise SpecError(f"{where} is no known key; known: {known}") from error
         raise SpecError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+
+
+def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
+    """The data that a space's file means, with the options that are not None in place of its own
+    keys. `seed`: of the split, where the file fixes none. Raises a UsageError."""
+    said = {"seed": seed, **file.data}
+    try:
+        data_spec(**said)
+    except SpecError as error:
+        raise SpaceError(f"{file.source}: data: {error}") from error
+    return data_spec(**said | {key: value for key, value in options.items() if value is not None})
 
 
 def define(wanted: Wanted, settings: Settings) -> StudySpec:
     """The study's spec, everything checked and the data loaded. Raises a UsageError."""
     space = load_space(wanted.space).override(wanted.overrides)
+    return define_on(space, wanted, settings)
+
+
+def define_on(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
+    """The same with a space that is at hand: the file and the overrides are not looked at."""
     check_sampler(wanted.sampler, space)
     code = _user_code(space, wanted.data)
     dataset = load_dataset(wanted.data, settings)
-    metric = wanted.metric or default_metric(dataset.task)[0]
-    check_metric(metric, dataset.task)
+    metric = wanted.metric or default_metric(dataset.task, wanted.held_out)[0]
+    check_metric(metric, dataset.task, wanted.held_out)
+    validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,
         data=wanted.data.model_copy(update={"task": dataset.task}),
         fingerprint=dataset.fingerprint,
-        train_rows=len(dataset.train.y),
+        train_rows=len(dataset.train) + validation,
         task=dataset.task,
         sampler=wanted.sampler,
         pruner=wanted.pruner,
         metric=metric,
         direction=wanted.direction or direction_of(metric),
         seed=wanted.seed,
+        held_out=wanted.held_out,
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
@@ -93,7 +124,11 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
     name already is left as it is. The database is opened last, so that a UsageError leaves nothing
     half-made. Raises StudyError where the name belongs to a study that is defined otherwise."""
-    spec = define(wanted, settings)
+    return create_as(define(wanted, settings), wanted, open_store)
+
+
+def create_as(spec: StudySpec, wanted: Wanted, open_store: Callable[[], Store]) -> Created:
+    """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
     if wanted.name is not None:
         _check_name(wanted.name)

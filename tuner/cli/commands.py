@@ -1,10 +1,11 @@
 """All command groups, hung into one tree."""
 
-from tuner.cli import data, doctor, optimize, space, study, sync, trial, ui
+from tuner.cli import compare, data, doctor, optimize, space, study, sync, trial, ui
 from tuner.cli.app import app
 
 app.add_typer(study.app, name="study")
 app.command("optimize", no_args_is_help=False)(optimize.optimize)
+app.command("compare", no_args_is_help=False)(compare.compare)
 app.add_typer(trial.app, name="trial")
 app.command("sync", no_args_is_help=False)(sync.sync)
 app.add_typer(space.app, name="space")

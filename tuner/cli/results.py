@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
     from tuner.tracking.sync import Checked, Synced
 
-_EXITS = {"interrupted": 130, "errors": 1}
+EXITS = {"interrupted": 130, "errors": 1}
 _SPLITS = {"val": "validation split", "test": "test split"}
-_REASONS = {
+REASONS = {
     "timeout": "the time is up",
     "target": "the target is reached",
     "patience": "the last trials brought nothing better",
@@ -44,10 +44,10 @@ def print_outcome(
         if best is not None:
             print_best(study, best)
         _next_steps(study, outcome, best is not None)
-    _complain_of_delivery(delivered)
+    complain_of_delivery(delivered)
     if outcome.reason == "errors":
         complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
-    return _EXITS.get(outcome.reason or "", 0)
+    return EXITS.get(outcome.reason or "", 0)
 
 
 def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> None:
@@ -55,7 +55,7 @@ def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> No
     say(f"\nstudy {study.name}: {counts or 'no trial yet'}")
     if outcome.reason:
         back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
-        say(f"stopped: {_REASONS[outcome.reason]}{back}")
+        say(f"stopped: {REASONS[outcome.reason]}{back}")
 
 
 def print_best(study: StudyRow, best: TrialRow) -> None:
@@ -87,7 +87,7 @@ def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     say("  tuner ui   opens MLflow and the Optuna dashboard")
 
 
-def _complain_of_delivery(delivered: "Delivered | None") -> None:
+def complain_of_delivery(delivered: "Delivered | None") -> None:
     if delivered is not None and (delivered.owed or delivered.problem):
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(

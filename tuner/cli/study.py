@@ -23,9 +23,16 @@ def create(
     space: Annotated[
         str, typer.Option(help="A shipped search space, or a path to a YAML file.")
     ] = "mlp",
-    data: Annotated[str, typer.Option(help=DATA_HELP, metavar="SOURCE")] = "fashion_mnist",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{DATA_HELP}  (default: the space file's data, else fashion_mnist)",
+            metavar="SOURCE",
+        ),
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="classes, binary or regression.  (default: inferred)")
+        str | None,
+        typer.Option(help="classes, binary or regression.  (default: the file's, else inferred)"),
     ] = None,
     scaling: Annotated[
         str | None,
@@ -37,7 +44,9 @@ def create(
     test: Annotated[
         float | None, typer.Option(help="Share for the test, where the data bring none.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, random, grid, qmc, cmaes or gp.")] = "tpe",
+    sampler: Annotated[
+        str, typer.Option(help="tpe, random, grid, listed, qmc, cmaes or gp.")
+    ] = "tpe",
     sampler_option: Annotated[Pairs, typer.Option(metavar="K=V", help="May be repeated.")] = None,
     pruner: Annotated[
         str,
@@ -73,9 +82,10 @@ def create(
     """
     from tuner.cli.output import say
     from tuner.options import parse_configuration, parse_options
+    from tuner.space import load_file
     from tuner.spec import Choice
     from tuner.storage import open_store
-    from tuner.studies import Wanted, data_spec
+    from tuner.studies import Wanted, file_data
     from tuner.studies import create as create_study
 
     overrides = dict(parse_configuration(set_ or [], "--set"))
@@ -87,8 +97,14 @@ def create(
     wanted = Wanted(
         name=name,
         space=space,
-        data=data_spec(
-            source=data, task=task, scaling=scaling, validation=validation, test=test, seed=seed
+        data=file_data(
+            load_file(space),
+            seed,
+            source=data,
+            task=task,
+            scaling=scaling,
+            validation=validation,
+            test=test,
         ),
         sampler=Choice(
             name=sampler, options=parse_options(sampler_option or [], "--sampler-option")

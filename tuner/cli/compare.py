@@ -1,0 +1,113 @@
+"""`tuner compare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.cli.app import Json, settings_of
+from tuner.cli.data import DATA_HELP
+
+if TYPE_CHECKING:
+    from tuner.analysis.compare import Subject
+
+
+def compare(
+    context: typer.Context,
+    file: Annotated[
+        str | None,
+        typer.Argument(help="A shipped search space, or a path to a YAML file.", metavar="[FILE]"),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Instead of a file: this study's best trial.")
+    ] = None,
+    trial: Annotated[int | None, typer.Option(help="With --study: this trial.")] = None,
+    seeds: Annotated[int, typer.Option(help="Trials of each configuration.")] = 3,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{DATA_HELP}  (default: the file's data, else fashion_mnist)", metavar="SOURCE"
+        ),
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="minmax, center, standardize or none.  (default: the file's, or auto)"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Fix a parameter; may be repeated."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of its study.  (default: compare-FILE-DATA)")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes.  (default: one a core, or one a GPU)")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the splits and all trials.")] = 0,
+    no_tracking: Annotated[
+        bool, typer.Option("--no-tracking", help="Leave MLflow out; SQL keeps everything.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the table goes, without ending.  (default: comparisons/STUDY)",
+            metavar="PREFIX",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare configurations on the test split: mean and deviation over seeds.
+
+    Example: tuner compare ./reference.yaml --seeds 3
+
+    The configurations are the file's baselines or, where it has none, its grid. Each is trained on
+    train + validation for all its epochs; nothing is selected, and the test split is read after the
+    last epoch alone. The same command again goes on, and a larger --seeds adds to it.
+    """
+    from tuner.analysis import compare as room
+    from tuner.cli.comparison import print_comparison
+    from tuner.cli.display import Display
+    from tuner.optimize import Limits
+    from tuner.storage import open_store
+    from tuner.studies import check_code
+
+    settings = settings_of(context)
+    Limits.check(1, None, workers, None, None)
+    subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
+    row = room.prepare(subject, seeds, settings, lambda: open_store(settings.storage), name, seed)
+    check_code(row.spec)
+    store = open_store(settings.storage)
+    with Display(row.spec.metric, as_json) as display:
+        display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
+        ran = room.train(
+            settings, store, row, seeds, workers, not no_tracking, display, display.stage
+        )
+    table = room.results(store, row, subject)
+    files = room.save(row, table, to or Path("comparisons") / row.name)
+    raise typer.Exit(print_comparison(row, table, files, ran, as_json))
+
+
+def _subject(
+    context: typer.Context,
+    file: str | None,
+    study: str | None,
+    trial: int | None,
+    changes: tuple[str | None, str | None, list[str] | None],
+    seed: int,
+) -> "Subject":
+    from tuner.analysis.compare import of_file, of_trial
+    from tuner.cli.open import open_study
+    from tuner.errors import UsageError
+    from tuner.options import parse_configuration
+
+    if (file is None) == (study is None):
+        raise UsageError("say what is compared: either a file, or --study NAME")
+    data, scaling, set_ = changes
+    if file is not None:
+        if trial is not None:
+            raise UsageError("--trial goes with --study")
+        overrides = parse_configuration(set_ or [], "--set")
+        return of_file(file, overrides, seed, source=data, scaling=scaling)
+    if any(change is not None for change in changes):
+        raise UsageError("--study brings its own data and values: no --data, --scaling or --set")
+    return of_trial(*open_study(context, study), trial)
