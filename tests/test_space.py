@@ -9,6 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
+from tuner.catalogue import catalogue
 from tuner.errors import SpaceError
 from tuner.space import Space, load_space, parse_space
 
@@ -45,12 +46,10 @@ def test_sampled_parameters_hold_constants_defaults_and_active_ones() -> None:
         "width": [16, 8],
         "optimizer": "adam",
         "learning_rate": 0.01,
-        "activation": "relu",
-        "dropout": 0.0,
-        "batch_norm": False,
-        "epochs": 27,
-        "patience": 5,
-        "batch_size": 32,
+    } | {
+        name: known.default
+        for name, known in catalogue("mlp").items()
+        if name not in LAYERED and known.when in ({}, {"loss": ("auto", "cross_entropy", "mse")})
     }
 
 

@@ -238,7 +238,10 @@ baselines:
         ("- 1", "mine.yaml: must be a mapping"),
         ("network: mlp", "mine.yaml: parameters is missing"),
         ("parameters: {}", "mine.yaml: network is missing"),
-        ("network: mpl\nparameters: {}", "network must be one of mlp, or file.py:function; got"),
+        (
+            "network: mpl\nparameters: {}",
+            "must be one of mlp, cnn, or file.py:function; got",
+        ),
         ("network: net.py\nparameters: {}", "or file.py:function; got 'net.py'"),
         ("network: 3\nparameters: {}", "network must be a string"),
         ("network: mlp\nparameters: 3", "parameters must be a mapping"),

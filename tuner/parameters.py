@@ -1,8 +1,6 @@
-"""The catalogue: every parameter that the shipped networks and the training take, with its legal
-values and its default. Pure data; a search space is checked against it.
+"""What a parameter is: its legal values, its default, and words for what is wrong with a value.
 
-To add a parameter: add it here, read it in the network or the training, and give it a range in
-search_spaces/.
+catalogue.py has all of them.
 """
 
 import math
@@ -15,15 +13,14 @@ Scalar = bool | int | float | str
 Params = dict[str, Scalar | list[Scalar]]
 Kind = Literal["int", "float", "categorical", "bool"]
 
-LAYERS = "depth"  # the parameter of a shipped network that a per-layer parameter repeats over
-
 
 @dataclass(frozen=True)
 class Parameter:
     """One parameter. `low` and `high` are inclusive unless marked open; None means no bound.
 
     `when`: the parameter exists only while the others have these values (momentum with sgd).
-    `per_layer`: may be given once a layer (`repeat: depth`), then it is a list in `Params`.
+    `layers`: the parameter that counts what this one may be given for one by one (`repeat: depth`);
+    then it is a list in `Params`. `note`: what `space show` adds to a value that is not searched.
     """
 
     name: str
@@ -35,8 +32,9 @@ class Parameter:
     high_open: bool = False
     choices: tuple[Scalar, ...] = ()
     when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
-    per_layer: bool = False
+    layers: str | None = None
     doc: str = ""
+    note: str = ""
 
     def refusal(self, value: object) -> str | None:
         """Why `value` is not legal, worded to follow a name ("must be >= 1, got 0"), or None."""
@@ -49,6 +47,17 @@ class Parameter:
         if self.kind == "int" and value != int(value):
             return f"must be a whole number, got {shown(value)}"
         return self._out_of_bounds(value)
+
+    def legal(self) -> str:
+        """Its legal values as documentation has them: "whole number, 1 … 64"."""
+        if self.kind == "bool":
+            return "true, false"
+        if self.kind == "categorical":
+            return ", ".join(map(str, self.choices))
+        bounds = [f"{'>' if self.low_open else '>='} {self.low:g}"] if self.low is not None else []
+        if self.high is not None:
+            bounds.append(f"{'<' if self.high_open else '<='} {self.high:g}")
+        return ", ".join([_noun(self.kind), *bounds])
 
     def cast(self, value: Scalar) -> Scalar:
         """A legal value in the parameter's own type: 0 becomes 0.0 for a float parameter."""
@@ -97,50 +106,3 @@ def _among(value: object, choices: tuple[Scalar, ...]) -> bool:
 
 def _noun(kind: str) -> str:
     return "whole number" if kind == "int" else "number"
-
-
-def _table(*parameters: Parameter) -> dict[str, Parameter]:
-    return {parameter.name: parameter for parameter in parameters}
-
-
-ACTIVATIONS = (
-    "relu", "tanh", "sigmoid", "elu", "selu", "gelu", "swish", "softplus", "leaky_relu", "linear",
-)  # fmt: skip
-OPTIMIZERS = ("adam", "sgd")
-
-TRAINING: dict[str, Parameter] = _table(
-    Parameter("epochs", "int", 27, low=1, high=100_000, doc="most epochs a trial trains"),
-    Parameter(
-        "patience", "int", 5, low=1, high=100_000,
-        doc="epochs without a better objective before a trial stops early",
-    ),
-    Parameter("batch_size", "int", 32, low=1, high=1_048_576, doc="rows a training step"),
-    Parameter("learning_rate", "float", 1e-3, low=0.0, low_open=True, doc="of the optimizer"),
-    Parameter("optimizer", "categorical", "adam", choices=OPTIMIZERS, doc="Keras optimizer"),
-    Parameter(
-        "momentum", "float", 0.0, low=0.0, high=1.0, high_open=True,
-        when={"optimizer": ("sgd",)}, doc="of sgd",
-    ),
-)  # fmt: skip
-
-MLP: dict[str, Parameter] = _table(
-    Parameter("depth", "int", 2, low=0, high=64, doc="hidden layers"),
-    Parameter("width", "int", 128, low=1, high=65_536, per_layer=True, doc="units of a layer"),
-    Parameter("activation", "categorical", "relu", choices=ACTIVATIONS, doc="of hidden layers"),
-    Parameter(
-        "dropout", "float", 0.0, low=0.0, high=1.0, high_open=True, per_layer=True,
-        doc="share of a hidden layer's outputs that is dropped in training",
-    ),
-    Parameter(
-        "batch_norm", "bool", False, choices=(True, False),
-        doc="batch normalisation in every hidden layer",
-    ),
-)  # fmt: skip
-
-NETWORKS: dict[str, dict[str, Parameter]] = {"mlp": MLP}
-
-
-def catalogue(network: str) -> dict[str, Parameter]:
-    """The parameters known for `network`: its own and the training's. A network that is not
-    shipped (`file.py:build`) has the training's alone; any other name is its own affair."""
-    return {**NETWORKS.get(network, {}), **TRAINING}

@@ -12,7 +12,8 @@ import tensorflow as tf
 from scipy import stats
 
 from tuner.networks.dropout import DropoutClock, FastDropout, keep_mask
-from tuner.networks.regularisation import CompiledRegularisation
+from tuner.networks.parts import CompiledParts
+from tuner.networks.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
 
@@ -170,15 +171,15 @@ def test_both_compilers_draw_the_same_mask() -> None:
 
 
 def test_each_layer_of_a_network_has_its_own_rate() -> None:
-    regularisation = CompiledRegularisation()
-    layers = [regularisation.dropout(index, rate) for index, rate in ((0, 0.5), (2, 0.5))]
-    regularisation.reset(seed=4, rates=[0.1, 0.6])
+    parts = CompiledParts(Scalars())
+    layers = [parts.dropout(0.5), parts.dropout(0.5)]
+    parts.reset(seed=4, rates=[0.1, 0.6])
     inputs = tf.ones((BATCH, UNITS))
     shares = [float(np.mean(layer(inputs, training=True) == 0)) for layer in layers]
     assert shares == pytest.approx([0.1, 0.6], abs=0.02)
     drawn = [layer(inputs, training=True).numpy() for layer in layers]
-    regularisation.clock.tick()
+    parts.clock.tick()
     assert not np.array_equal(layers[0](inputs, training=True), drawn[0])
-    regularisation.reset(seed=4, rates=[0.1, 0.6])
+    parts.reset(seed=4, rates=[0.1, 0.6])
     for layer, before in zip(layers, drawn, strict=True):
         np.testing.assert_array_equal(layer(inputs, training=True), before)

@@ -13,7 +13,8 @@ from tensorflow_helpers import make_plan, train, weights
 
 from tuner.data import Dataset, Scaling, Split
 from tuner.data.scaling import IDENTITY
-from tuner.training.optimizers import ScalarSGD, build_optimizer, set_scalars
+from tuner.networks.scalars import Scalars
+from tuner.training.optimizers import ScalarSGD, build_optimizer
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -57,11 +58,13 @@ def test_momentum_as_an_input_makes_the_steps_of_keras() -> None:
     start = [draw.normal(size=shape).astype(np.float32) for shape in ((3, 2), (2,))]
     steps = [[draw.normal(size=w.shape).astype(np.float32) for w in start] for _ in range(6)]
     params = {"optimizer": "sgd", "learning_rate": 0.03, "momentum": 0.85}
-    ours, theirs = build_optimizer(params), keras.optimizers.SGD(0.03, momentum=0.85)
+    scalars = Scalars()
+    scalars.set(params)
+    ours, theirs = build_optimizer(params, scalars), keras.optimizers.SGD(0.03, momentum=0.85)
     assert isinstance(ours, ScalarSGD)
     ours.build(variables := [keras.Variable(w) for w in start])
     theirs.build(references := [keras.Variable(w) for w in start])
-    set_scalars(ours, params)
+    ours.learning_rate.assign(0.03)
     for gradients in steps:
         ours.apply([tf.constant(g) for g in gradients], variables)
         theirs.apply([tf.constant(g) for g in gradients], references)

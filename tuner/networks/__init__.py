@@ -5,9 +5,9 @@ from tuner.networks.build import (
     build_network,
     dropout_rates,
     export_network,
-    initialise,
     structure,
 )
+from tuner.networks.initializers import initialise
 
 __all__ = [
     "NETWORKS",

@@ -1,25 +1,39 @@
-"""One door to all networks: build, initialise, tell structures apart, export."""
+"""One door to all networks: build, tell structures apart, export."""
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from tuner.networks.cnn import build_cnn, cnn_rates
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.mlp import build_mlp, per_layer
-from tuner.networks.regularisation import PlainRegularisation, Regularisation
+from tuner.networks.mlp import build_mlp, mlp_rates
+from tuner.networks.parts import Parts, PlainParts
+from tuner.networks.scalars import OF_NETWORK, OF_TRAINING
 
-Builder = Callable[..., Any]
 
-NETWORKS: dict[str, Builder] = {"mlp": build_mlp}
+class Shipped(NamedTuple):
+    """A network by name. `rates`: of all its dropouts in order, those of zero included."""
 
-# Inputs of the compiled program: they may differ between trials that share one compilation.
-SCALARS = {"learning_rate", "momentum", "dropout", "epochs", "patience"}
-# The same for a user's own network, which is not shown them: what it built in as a constant would
-# stay for the next trial of the same structure. Any other parameter is part of the structure.
-_TRAINING_SCALARS = {"learning_rate", "momentum", "epochs", "patience"}
+    build: Callable[..., keras.Model]
+    rates: Callable[[dict[str, Any]], list[float]]
+
+
+NETWORKS: dict[str, Shipped] = {
+    "mlp": Shipped(build_mlp, mlp_rates),
+    "cnn": Shipped(build_cnn, cnn_rates),
+}
+
+# What a trial may bring to a program that is compiled already, since no step knows of it. (What the
+# steps read from variables: scalars.py.)
+_OUTSIDE = {
+    "epochs", "patience", "learning_rate", "initializer", "init_sigma", "schedule",
+    "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
+    "decay", "cycle_rise",
+}  # fmt: skip
+_OF_LAYERS = {"dropout", "input_dropout", "block_dropout", *OF_NETWORK}
 
 
 def build_network(
@@ -28,59 +42,39 @@ def build_network(
     input_shape: tuple[int, ...],
     outputs: int,
     task: str,
-    regularisation: Regularisation,
+    parts: Parts,
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
         return network.build(_shown(params), input_shape, outputs)
-    return NETWORKS[network](params, input_shape, outputs, task, regularisation)
+    return NETWORKS[network].build(params, input_shape, outputs, task, parts)
 
 
 def _shown(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if name not in _TRAINING_SCALARS}
+    """What a user's own network is shown: no number of the training alone, since what it built in
+    as a constant would stay for the next trial of the same structure."""
+    hidden = _OUTSIDE.union(OF_TRAINING)
+    return {name: value for name, value in params.items() if name not in hidden}
 
 
 def structure(network: str | CustomNetwork, params: dict[str, Any]) -> str:
     """A key equal for exactly those params that can share one compiled program."""
+    shared = _shown(params)
     if isinstance(network, CustomNetwork):
-        shared = _shown(params)
         name = network.identity
     else:
-        shared = {k: v for k, v in params.items() if k not in SCALARS}
-        shared["dropout_layers"] = [rate > 0 for rate in _rates(params)]
+        shared = {k: v for k, v in shared.items() if k not in _OF_LAYERS}
+        shared["dropout_layers"] = [rate > 0 for rate in NETWORKS[network].rates(params)]
         name = network
-    shared["momentum"] = params.get("momentum", 0.0) > 0
-    return json.dumps([name, shared], sort_keys=True)
-
-
-def _rates(params: dict[str, Any]) -> list[float]:
-    return [float(rate) for rate in per_layer(params["dropout"], params["depth"])]
+    present = [scalar for scalar in OF_TRAINING if params.get(scalar, 0) > 0]
+    return json.dumps([name, shared, present], sort_keys=True)
 
 
 def dropout_rates(network: str | CustomNetwork, params: dict[str, Any]) -> list[float]:
     """One rate for each dropout layer the network has, in order."""
     if isinstance(network, CustomNetwork):
         return []
-    return [rate for rate in _rates(params) if rate > 0]
-
-
-def initialise(model: Any, seed: int) -> None:
-    """Draw a shipped network's weights anew: kernels by their own Keras initialisers, each with a
-    seed of its own; every other weight as its layer starts it."""
-    for index, layer in enumerate(model.layers):
-        for weight in layer.weights:
-            initializer = getattr(layer, f"{weight.name}_initializer", None)
-            if initializer is None:
-                raise ValueError(f"{layer.name}.{weight.name} has no initialiser")
-            weight.assign(_seeded(initializer, seed, index)(weight.shape))
-
-
-def _seeded(initializer: Any, seed: int, index: int) -> Any:
-    config = initializer.get_config()
-    if "seed" not in config:
-        return initializer
-    derived = int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
-    return type(initializer).from_config({**config, "seed": derived})
+    return [float(rate) for rate in NETWORKS[network].rates(params) if rate > 0]
 
 
 def export_network(
@@ -93,9 +87,7 @@ def export_network(
     probabilities, or values in the target's units. `weights` as `model.get_weights()` orders them.
     """
     shape = dataset.input_shape
-    trained = build_network(
-        network, params, shape, dataset.outputs, dataset.task, PlainRegularisation()
-    )
+    trained = build_network(network, params, shape, dataset.outputs, dataset.task, PlainParts())
     trained.set_weights(weights)
     inputs = keras.Input(shape, name="inputs")
     scaling = dataset.scaling

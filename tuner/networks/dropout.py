@@ -53,15 +53,25 @@ def keep_mask(
     `rate` is a float32 scalar in [0, 1); `seed` and `step` are uint32 scalars, so neither is a
     constant of the compiled program.
     """
-    salt = tf.constant((layer + 1) * _LAYER_STRIDE & 0xFFFFFFFF, tf.uint32)
-    key = _mix(_mix(seed + salt) + step * tf.constant(_STEP_STRIDE, tf.uint32))
+    return tf.reshape(_drawn(tf.size(like), layer, seed, step) >= _threshold(rate), tf.shape(like))
+
+
+def hashed(count: tf.Tensor, salt: int, clock: DropoutClock) -> tf.Tensor:
+    """`count` numbers in [0, 1), float32, of the trial's seed and step; `salt` tells uses apart."""
+    drawn = _drawn(count, salt, clock.seed.value(), clock.step.value())
+    return tf.cast(drawn, tf.float32) / float(_RESOLUTION)
+
+
+def _drawn(count: tf.Tensor, salt: int, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """int32 (count,), evenly spread over 0..2^24-1."""
+    word = tf.constant((salt + 1) * _LAYER_STRIDE & 0xFFFFFFFF, tf.uint32)
+    key = _mix(_mix(seed + word) + step * tf.constant(_STEP_STRIDE, tf.uint32))
     # An odd stride of its own for each step and layer: with an offset alone, two masks would be
     # shifted copies of one another. One mixing a unit is all that the small networks can afford.
-    stride = tf.bitwise.bitwise_or(_mix(key + salt), tf.constant(1, tf.uint32))
-    position = tf.cast(tf.range(tf.size(like)), tf.uint32)
-    word = _mix(position * stride + key)
-    drawn = tf.cast(tf.bitwise.right_shift(word, tf.constant(8, tf.uint32)), tf.int32)
-    return tf.reshape(drawn >= _threshold(rate), tf.shape(like))
+    stride = tf.bitwise.bitwise_or(_mix(key + word), tf.constant(1, tf.uint32))
+    position = tf.cast(tf.range(count), tf.uint32)
+    mixed = _mix(position * stride + key)
+    return tf.cast(tf.bitwise.right_shift(mixed, tf.constant(8, tf.uint32)), tf.int32)
 
 
 def _threshold(rate: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ import keras
 HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
 
 
-def output_layer(task: str, outputs: int) -> Any:
+def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
     """The Dense layer that ends a network for `task`, with `outputs` units."""
-    return keras.layers.Dense(outputs, activation=HEAD_ACTIVATIONS[task], name="output")
+    activation = HEAD_ACTIVATIONS[task]
+    return keras.layers.Dense(outputs, activation=activation, use_bias=bias, name="output")

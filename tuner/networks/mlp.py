@@ -1,19 +1,15 @@
-"""A multilayer perceptron: Dense, batch normalisation, activation, dropout; `depth` times."""
+"""A multilayer perceptron: Dense, normalisation, activation, dropout; `depth` times."""
 
 from typing import Any
 
 import keras
 
-from tuner.networks.heads import output_layer
-from tuner.networks.regularisation import Regularisation
+from tuner.networks.hidden import dense_layers, dropped, per_layer
+from tuner.networks.parts import Parts
 
 
 def build_mlp(
-    params: dict[str, Any],
-    input_shape: tuple[int, ...],
-    outputs: int,
-    task: str,
-    regularisation: Regularisation,
+    params: dict[str, Any], input_shape: tuple[int, ...], outputs: int, task: str, parts: Parts
 ) -> keras.Model:
     """An MLP over flattened inputs.
 
@@ -21,19 +17,10 @@ def build_mlp(
     """
     inputs = keras.Input(input_shape)
     hidden = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
-    depth = params["depth"]
-    widths, rates = per_layer(params["width"], depth), per_layer(params["dropout"], depth)
-    for index, (width, rate) in enumerate(zip(widths, rates, strict=True)):
-        # The shift of batch normalisation takes the place of the bias.
-        hidden = keras.layers.Dense(width, use_bias=not params["batch_norm"])(hidden)
-        if params["batch_norm"]:
-            hidden = keras.layers.BatchNormalization()(hidden)
-        hidden = keras.layers.Activation(params["activation"])(hidden)
-        if rate > 0:
-            hidden = regularisation.dropout(index, rate)(hidden)
-    return keras.Model(inputs, output_layer(task, outputs)(hidden))
+    hidden = dropped(hidden, params.get("input_dropout", 0.0), parts)
+    return keras.Model(inputs, dense_layers(hidden, params, outputs, task, parts, first=True))
 
 
-def per_layer(value: Any, depth: int) -> list[Any]:
-    """One value a hidden layer, from a scalar or a list of that length."""
-    return list(value) if isinstance(value, list) else [value] * depth
+def mlp_rates(params: dict[str, Any]) -> list[float]:
+    """The dropout rates in the order of the network, zeros included."""
+    return [params.get("input_dropout", 0.0), *per_layer(params["dropout"], params["depth"])]

@@ -4,13 +4,15 @@ function raises `InvalidError`, with keys that begin at the parameter's name."""
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from tuner.parameters import LAYERS, NETWORKS, Parameter, Scalar, catalogue, nearest, shown
+from tuner.catalogue import NETWORKS, catalogue
+from tuner.parameters import Parameter, Scalar, nearest, shown
 from tuner.space.nodes import Node, in_words
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range
 from tuner.space.scalars import InvalidError
 
 MOST_PARAMETERS = 1000
 LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
+MOST_NAMED = 10
 COUNTED = ("epochs", "patience")  # what reads their largest value needs a number or an int range
 
 
@@ -35,7 +37,8 @@ def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
 
 def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:
     ordered = nearest(name, valid)
-    return f"is no parameter of {where}; did you mean {ordered[0]}? Known: {', '.join(ordered)}"
+    others = ", ".join(ordered[:MOST_NAMED]) + (", …" if len(ordered) > MOST_NAMED else "")
+    return f"is no parameter of {where}; did you mean {ordered[0]}? Known: {others}"
 
 
 def _fit_choices(known: Parameter, said: Choices) -> Choices:
@@ -109,12 +112,12 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
         raise InvalidError(f"names {shown(node.repeat)}, which {text}", node.name, "repeat")
     _check_layers(node, nodes[node.repeat])
     known = catalogue(network).get(node.name)
-    if known and not known.per_layer:
+    if known and not known.layers:
         raise InvalidError(
             f"does not fit: there is one {node.name} for all layers", node.name, "repeat"
         )
-    if network in NETWORKS and node.repeat != LAYERS:
-        raise InvalidError(f"must be {LAYERS}, got {shown(node.repeat)}", node.name, "repeat")
+    if known and node.repeat != known.layers:
+        raise InvalidError(f"must be {known.layers}, got {shown(node.repeat)}", node.name, "repeat")
 
 
 def _check_layers(node: Node, layers: Node) -> None:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tuner.parameters import catalogue
+from tuner.catalogue import catalogue
 from tuner.space.nodes import bare, in_words
 from tuner.space.ranges import Choices, FloatRange, IntRange
 

@@ -16,8 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from tuner.catalogue import NETWORKS, catalogue
 from tuner.errors import SpaceError
-from tuner.parameters import NETWORKS, Params, Scalar, nearest, shown
+from tuner.parameters import Params, Scalar, nearest, shown
 from tuner.space import grid
 from tuner.space.checks import fit, unknown_parameter
 from tuner.space.configuration import check_value, flatten, without_conflicts
@@ -222,7 +223,9 @@ class Space(BaseModel):
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""
-        return [_row(node) for node in self._plan.nodes.values()]
+        known = catalogue(self.network)
+        notes = {name: parameter.note for name, parameter in known.items()}
+        return [_row(node, notes.get(node.name, "")) for node in self._plan.nodes.values()]
 
 
 def make_space(
@@ -242,10 +245,10 @@ def check_space(content: object) -> Space:
         raise SpaceError(in_one_line(explained(error))) from error
 
 
-def _row(node: Node) -> Row:
+def _row(node: Node, note: str) -> Row:
     if node.range is None:
         kind = "constant" if node.constant else "default"
-        return Row(node.name, kind, shown(node.value), in_words(node.needs), "")
+        return Row(node.name, kind, shown(node.value), in_words(node.needs), note)
     notes = [f"one a layer ({node.repeat})"] if node.repeat else []
     if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
         notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")

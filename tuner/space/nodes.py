@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.parameters import Scalar, catalogue, same, shown
+from tuner.catalogue import catalogue
+from tuner.parameters import Scalar, same, shown
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range
 
 Requirement = Mapping[str, tuple[Scalar, ...]]

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from tuner.parameters import Scalar, catalogue
+from tuner.catalogue import catalogue
+from tuner.parameters import Scalar
 from tuner.space.checks import unreachable
 from tuner.space.nodes import Node, make_nodes
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range

@@ -17,17 +17,19 @@ import numpy as np
 from tuner.training.events import Checkpoints, Plan
 
 # The number changes with the file's form and with Progress: other files are then passed over.
-_MAGIC = b"tuner checkpoint 1\n"
+_MAGIC = b"tuner checkpoint 2\n"
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass
 class Progress:
-    """How far a trial has come: whole epochs, the best of them, seconds by kind of work."""
+    """How far a trial has come: whole epochs, the best of them, the objective after each, seconds
+    by kind of work."""
 
     epoch: int = 0
     best: float | None = None
     best_epoch: int | None = None
+    values: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 

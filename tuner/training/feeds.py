@@ -21,9 +21,9 @@ _CHUNK_VALUES = 8_000_000
 class Feed(Protocol):
     """A compiled program with data flowing through it."""
 
-    def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Take optimizer steps start..stop-1 of an epoch whose rows come in `order` (int32, one
-        entry a training row). Sums of loss and metrics over the rows, float32; ends early, with
+        entry a training row), with learning rates `rates` (float32, one a step). Sums of loss and metrics over the rows, float32; ends early, with
         non-finite sums, once the loss is not finite."""
         ...
 
@@ -79,31 +79,36 @@ class ResidentFeed:
         self._last = traced if compilation.traces_last_batch else self._train_rows
         self._evaluate = tf.function(self._evaluate_chunks, autograph=False)
 
-    def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
-        order_tensor = tf.constant(order, tf.int32)
+    def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
+        order_tensor, rates_tensor = tf.constant(order, tf.int32), tf.constant(rates)
         alike = self._rows // self._batch_size if self._xla else stop
         sums = np.zeros(len(self._program.objective.names), np.float32)
         if start < alike:  # XLA cannot slice a batch out of fewer rows
             upto = tf.constant(min(stop, alike))
-            sums = self._loop(order_tensor, tf.constant(start), upto).numpy()
+            sums = self._loop(order_tensor, rates_tensor, tf.constant(start), upto).numpy()
         if stop > alike and np.isfinite(sums).all():
-            sums = sums + self._last(order_tensor[alike * self._batch_size :]).numpy()
+            sums = (
+                sums
+                + self._last(order_tensor[alike * self._batch_size :], rates_tensor[-1]).numpy()
+            )
         return np.asarray(sums)
 
     def evaluate(self) -> np.ndarray:
         return np.asarray(self._evaluate().numpy())
 
-    def _train_rows(self, rows: tf.Tensor) -> tf.Tensor:
-        return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows))
+    def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
+        return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows), rate)
 
-    def _train_steps(self, order: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+    def _train_steps(
+        self, order: tf.Tensor, rates: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
+    ) -> tf.Tensor:
         def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first = step * self._batch_size
             size = (
                 self._batch_size if self._xla else tf.minimum(self._batch_size, self._rows - first)
             )
             rows = tf.slice(order, [first], [size])
-            return step + 1, sums + self._train_rows(rows)
+            return step + 1, sums + self._train_rows(rows, rates[step])
 
         def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
@@ -144,12 +149,13 @@ class StreamingFeed:
         self._last = tf.function(program.step, autograph=False)
         self._score = tf.function(program.score, jit_compile=xla, autograph=False)
 
-    def train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         rows = order[start * self._batch_size : stop * self._batch_size]
         sums = np.zeros(len(self._program.objective.names), np.float32)
-        for x, y in self._batches(self._dataset.train, rows, self._batch_size):
+        batches = self._batches(self._dataset.train, rows, self._batch_size)
+        for (x, y), rate in zip(batches, rates[start:stop], strict=True):
             step = self._step if len(y) == self._batch_size else self._last
-            sums = sums + step(x, y).numpy()
+            sums = sums + step(x, y, tf.constant(rate)).numpy()
             if not np.isfinite(sums[0]):
                 break
         return sums

@@ -7,24 +7,21 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tuner.catalogue import LOSSES
+from tuner.networks.scalars import Scalars
+
 RowValues = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Loss = Callable[[tf.Tensor, tf.Tensor, Scalars], tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Objective:
-    """`loss` and each of `metrics` give one float32 a row; `labels` shapes the target for them."""
+class Task:
+    """`labels` shapes the target for the metrics, `probabilities` for losses, given how many
+    outputs there are: one-hot for classes. Each of `metrics` gives one float32 a row."""
 
-    loss: RowValues
     metrics: Mapping[str, RowValues]
     labels: Callable[[tf.Tensor], tf.Tensor]
-
-    @property
-    def names(self) -> list[str]:
-        return ["loss", *self.metrics]
-
-    def row_values(self, y: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
-        target = self.labels(y)
-        return [self.loss(target, outputs), *(m(target, outputs) for m in self.metrics.values())]
+    probabilities: Callable[[tf.Tensor, int], tf.Tensor]
 
 
 def _column(y: tf.Tensor) -> tf.Tensor:
@@ -43,19 +40,71 @@ def _hit_binary(y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.equal(outputs[:, 0] > 0.5, y[:, 0] > 0.5), tf.float32)
 
 
-OBJECTIVES = {
-    "classes": Objective(
-        keras.losses.sparse_categorical_crossentropy,
+def _huber(y: tf.Tensor, outputs: tf.Tensor, scalars: Scalars) -> tf.Tensor:
+    """Huber (1964): quadratic up to delta, linear beyond."""
+    delta, error = scalars["huber_delta"], tf.abs(y - outputs)
+    rows = tf.where(error <= delta, 0.5 * error**2, delta * error - 0.5 * delta**2)
+    return tf.reduce_mean(rows, -1)
+
+
+TASKS = {
+    "classes": Task(
         {"accuracy": _hit_class},
         lambda y: tf.cast(y, tf.int32),
+        lambda y, outputs: tf.one_hot(tf.cast(y, tf.int32), outputs),
     ),
-    "binary": Objective(keras.losses.binary_crossentropy, {"accuracy": _hit_binary}, _column),
-    "regression": Objective(
-        keras.losses.mean_squared_error,
+    "binary": Task({"accuracy": _hit_binary}, _column, lambda y, outputs: _column(y)),
+    "regression": Task(
         {"mae": _absolute, "mse": keras.losses.mean_squared_error},
         _column,
+        lambda y, outputs: _column(y),
     ),
 }
+_CROSS_ENTROPY = {
+    "classes": keras.losses.categorical_crossentropy,
+    "binary": keras.losses.binary_crossentropy,
+}
+_LOSSES: dict[str, Loss] = {
+    "mse": lambda y, outputs, _: keras.losses.mean_squared_error(y, outputs),
+    "mae": lambda y, outputs, _: keras.losses.mean_absolute_error(y, outputs),
+    "huber": _huber,
+}
+
+
+class Objective:
+    """The loss that `params` ask for and the task's metrics."""
+
+    def __init__(self, task: str, outputs: int, params: dict[str, Any], scalars: Scalars) -> None:
+        self._task, self._outputs, self._scalars = TASKS[task], outputs, scalars
+        loss = params.get("loss", "auto")
+        self._loss = LOSSES[task][0] if loss == "auto" else loss
+        self._smooths = params.get("label_smoothing", 0.0) > 0
+        self._cross_entropy = _CROSS_ENTROPY.get(task)
+        self._plain_classes = task == "classes" and not self._smooths
+        self._evenly = 1.0 / outputs if task == "classes" else 0.5
+
+    @property
+    def names(self) -> list[str]:
+        return ["loss", *self._task.metrics]
+
+    def row_values(self, y: tf.Tensor, outputs: tf.Tensor) -> list[tf.Tensor]:
+        """The loss of each row (float32), then each metric's value."""
+        labels = self._task.labels(y)
+        metrics = [metric(labels, outputs) for metric in self._task.metrics.values()]
+        return [self._row_losses(y, outputs), *metrics]
+
+    def _row_losses(self, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        if self._loss == "cross_entropy" and self._plain_classes:
+            return keras.losses.sparse_categorical_crossentropy(self._task.labels(y), outputs)
+        target = self._task.probabilities(y, self._outputs)
+        if self._smooths:
+            # Szegedy et al. (2016)
+            share = self._scalars["label_smoothing"]
+            target = target * (1.0 - share) + share * self._evenly
+        if self._loss == "cross_entropy":
+            assert self._cross_entropy is not None
+            return self._cross_entropy(target, outputs)
+        return _LOSSES[self._loss](target, outputs, self._scalars)
 
 
 def readable(task: str, means: dict[str, float], target_scale: float) -> dict[str, float]:

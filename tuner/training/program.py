@@ -14,9 +14,12 @@ import tensorflow as tf
 from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.regularisation import CompiledRegularisation
-from tuner.training.objective import OBJECTIVES, parameter_count
-from tuner.training.optimizers import build_optimizer, set_scalars
+from tuner.networks.parts import CompiledParts
+from tuner.networks.scalars import Scalars
+from tuner.training.augment import Augmentation
+from tuner.training.objective import Objective, parameter_count
+from tuner.training.optimizers import build_optimizer
+from tuner.training.weights import WeightRules
 
 
 class Program:
@@ -26,11 +29,14 @@ class Program:
         self, network: str | CustomNetwork, params: dict[str, Any], dataset: Dataset
     ) -> None:
         self.network = network
-        self.objective = OBJECTIVES[dataset.task]
-        self._regularisation = CompiledRegularisation()
+        self._scalars = Scalars()
+        self.objective = Objective(dataset.task, dataset.outputs, params, self._scalars)
+        self._parts = CompiledParts(self._scalars)
         self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
-        self.model = build_network(network, params, *self._shape, self._regularisation)
-        self.optimizer = build_optimizer(params)
+        self.model = build_network(network, params, *self._shape, self._parts)
+        self._augmented = Augmentation(params, self._scalars, self._parts.clock)
+        self._rules = WeightRules(self.model, params, self._scalars)
+        self.optimizer = build_optimizer(params, self._scalars)
         self.optimizer.build(self.model.trainable_variables)
         self.called: set[str] = set()  # the kinds of work whose functions are compiled
         self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
@@ -46,17 +52,17 @@ class Program:
     def start(self, params: dict[str, Any], seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, scalars set."""
         _assign(self.optimizer.variables, self._optimizer_start)
-        set_scalars(self.optimizer, params)
+        self._scalars.set(params)
         if isinstance(self.network, CustomNetwork):
             self._rebuild(params, seed)
         else:
-            initialise(self.model, seed)
-        self._regularisation.reset(seed, dropout_rates(self.network, params))
+            initialise(self.model, params, seed)
+        self._parts.reset(seed, dropout_rates(self.network, params))
 
     def _rebuild(self, params: dict[str, Any], seed: int) -> None:
         # How a user's layers start is known to their own code alone: run it again under the seed.
         tf.keras.utils.set_random_seed(seed % (2**31))
-        fresh = build_network(self.network, params, *self._shape, self._regularisation)
+        fresh = build_network(self.network, params, *self._shape, self._parts)
         _assign(self.model.variables, fresh.variables)
 
     def state(self) -> dict[str, list[np.ndarray]]:
@@ -73,7 +79,7 @@ class Program:
         return {
             "model": self.model.variables,
             "optimizer": self.optimizer.variables,
-            "dropout": self._regularisation.clock.variables,
+            "dropout": self._parts.clock.variables,
         }
 
     def weights(self) -> list[np.ndarray]:
@@ -82,16 +88,21 @@ class Program:
     def set_weights(self, weights: list[np.ndarray]) -> None:
         _assign(self.model.weights, weights)
 
-    def step(self, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def step(self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         """One optimizer step on a raw batch; sums over its rows of loss and metrics, float32."""
+        scaled = self._scaled(self._augmented(x))
         with tf.GradientTape() as tape:
-            outputs = self.model(self._scaled(x), training=True)
+            outputs = self.model(scaled, training=True)
             rows = self.objective.row_values(self._target(y), outputs)
-            penalty = tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
+            penalty = self._rules.penalty()
             loss = tf.reduce_mean(rows[0]) + penalty
         variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
-        self._regularisation.clock.tick()
+        gradients = self._rules.clipped(tape.gradient(loss, variables))
+        self._rules.decay(learning_rate)
+        self.optimizer.learning_rate.assign(learning_rate)
+        self.optimizer.apply(gradients, variables)
+        self._rules.bound()
+        self._parts.clock.tick()
         sums = tf.stack([tf.reduce_sum(values) for values in rows])
         return sums + self._penalty_sum(penalty, len(rows), tf.cast(tf.shape(y)[0], tf.float32))
 
@@ -101,8 +112,7 @@ class Program:
         rows = self.objective.row_values(self._target(y), outputs)
         # where, not a product: a padded row's infinity times 0 would be NaN.
         sums = tf.stack([tf.reduce_sum(tf.where(counted > 0, values, 0.0)) for values in rows])
-        penalty = tf.add_n(self.model.losses) if self.model.losses else tf.constant(0.0)
-        return sums + self._penalty_sum(penalty, len(rows), tf.reduce_sum(counted))
+        return sums + self._penalty_sum(self._rules.penalty(), len(rows), tf.reduce_sum(counted))
 
     @staticmethod
     def _penalty_sum(penalty: tf.Tensor, metrics: int, rows: tf.Tensor) -> tf.Tensor:

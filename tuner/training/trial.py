@@ -22,6 +22,7 @@ from tuner.training.feeds import (
 )
 from tuner.training.objective import readable
 from tuner.training.program import Program, machinery
+from tuner.training.schedules import learning_rates
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
 # 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
@@ -177,10 +178,12 @@ class _Run:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
         parts = min(self._plan.intervals, self._steps) if epoch == 1 else 1
         order = epoch_order(self._plan.seed, epoch, self._rows)
+        params, values = self._plan.params, self._at.values
+        rates = learning_rates(params, epoch, self._steps, values, self._goal.direction)
         bounds = [round(i * self._steps / parts) for i in range(parts + 1)]
         sums = np.zeros(len(self._program.objective.names), np.float64)
         for part in range(1, parts + 1):
-            sums += self._train(order, bounds[part - 1], bounds[part])
+            sums += self._train(order, rates, bounds[part - 1], bounds[part])
             rows = min(bounds[part] * int(self._plan.params["batch_size"]), self._rows)
             whole = part == parts
             metrics = self._trained(sums, rows)
@@ -191,8 +194,8 @@ class _Run:
             step = part if epoch == 1 and not whole else epoch * self._plan.intervals
             yield Interval(step, epoch, whole, metrics, dict(self._at.seconds))
 
-    def _train(self, order: np.ndarray, start: int, stop: int) -> np.ndarray:
-        return self._timed("train", lambda: self._feed.train(order, start, stop))
+    def _train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
+        return self._timed("train", lambda: self._feed.train(order, rates, start, stop))
 
     def _timed(self, kind: str, work: Callable[[], np.ndarray]) -> np.ndarray:
         """Do it, and book its seconds: a program's first call also traces and compiles."""
@@ -226,6 +229,7 @@ class _Run:
         self._at.epoch = epoch
         if value is None:
             return
+        self._at.values.append(value)
         if self._plan.held_out == "test":
             self._at.best, self._at.best_epoch = value, epoch
         elif self._goal.better(value, self._at.best):

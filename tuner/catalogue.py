@@ -1,0 +1,223 @@
+"""The catalogue: every parameter that the shipped networks and the training take. Pure data; a
+search space is checked against it, and `tuner space parameters` prints it.
+
+To add a parameter: add it here, read it in the network or the training, and give it a range in
+search_spaces/.
+"""
+
+from tuner.parameters import Parameter, Scalar
+
+ACTIVATIONS = (
+    "relu", "leaky_relu", "elu", "selu", "gelu", "swish", "softplus", "sigmoid", "tanh", "arctan",
+    "linear",
+)  # fmt: skip
+INITIALIZERS = (
+    "auto", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform",
+    "lecun_normal", "normal", "orthogonal",
+)  # fmt: skip
+OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad")
+SCHEDULES = ("constant", "plateau", "cosine", "exponential", "one_cycle")
+
+# By task, the losses that fit it; the first is what `auto` means.
+LOSSES: dict[str, tuple[str, ...]] = {
+    "classes": ("cross_entropy", "mse"),
+    "binary": ("cross_entropy", "mse"),
+    "regression": ("mse", "mae", "huber"),
+}
+
+
+def _table(*parameters: Parameter) -> dict[str, Parameter]:
+    return {parameter.name: parameter for parameter in parameters}
+
+
+def _share(name: str, default: float = 0.0, **more: object) -> Parameter:
+    """A float in [0, 1)."""
+    return Parameter(name, "float", default, low=0.0, high=1.0, high_open=True, **more)  # type: ignore[arg-type]
+
+
+def _amount(name: str, doc: str) -> Parameter:
+    """A float from 0, which means none."""
+    return Parameter(name, "float", 0.0, low=0.0, doc=doc)
+
+
+def _needs(parent: str, *values: Scalar) -> dict[str, tuple[Scalar, ...]]:
+    return {parent: values}
+
+
+_LENGTH = _table(
+    Parameter("epochs", "int", 27, low=1, high=100_000, doc="most epochs a trial trains"),
+    Parameter(
+        "patience", "int", 5, low=1, high=100_000,
+        doc="epochs without a better objective before a trial stops early",
+    ),
+    Parameter("batch_size", "int", 32, low=1, high=1_048_576, doc="rows a training step"),
+)  # fmt: skip
+
+_LOSS = _table(
+    Parameter(
+        "loss", "categorical", "auto", choices=("auto", "cross_entropy", "mse", "mae", "huber"),
+        doc="what is minimised; mse of classes is that of their one-hot form",
+        note="auto: cross_entropy for classes and binary, mse for regression",
+    ),
+    Parameter(
+        "huber_delta", "float", 1.0, low=0.0, low_open=True, when=_needs("loss", "huber"),
+        doc="error, in standard deviations of the target, from which huber grows linearly",
+    ),
+    _share(
+        "label_smoothing", when=_needs("loss", "auto", "cross_entropy", "mse"),
+        doc="share of the target that is spread evenly over all classes",
+    ),
+)  # fmt: skip
+
+_OPTIMIZER = _table(
+    Parameter("optimizer", "categorical", "adam", choices=OPTIMIZERS, doc="Keras optimizer"),
+    Parameter(
+        "learning_rate", "float", 1e-3, low=0.0, low_open=True,
+        doc="of the optimizer; where a schedule changes it, its largest",
+    ),
+    _share("momentum", when=_needs("optimizer", "sgd"), doc="of sgd"),
+    Parameter(
+        "nesterov", "bool", False, choices=(True, False), when=_needs("optimizer", "sgd"),
+        doc="Nesterov's form of momentum",
+    ),
+    _amount(
+        "weight_decay",
+        "share of each kernel taken away a step, times the learning rate (decoupled); adamw is "
+        "adam with this",
+    ),
+    _amount("clip_norm", "largest norm of all gradients together; 0: not clipped"),
+)  # fmt: skip
+
+_SCHEDULE = _table(
+    Parameter(
+        "schedule", "categorical", "constant", choices=SCHEDULES,
+        doc="of the learning rate over the steps of a trial",
+    ),
+    Parameter(
+        "warmup_epochs", "float", 0.0, low=0.0,
+        doc="epochs of a linear rise to the learning rate; the schedule begins behind them",
+    ),
+    Parameter(
+        "plateau_factor", "float", 0.5, low=0.0, high=1.0, low_open=True, high_open=True,
+        when=_needs("schedule", "plateau"),
+        doc="what the rate is multiplied by when the objective no longer gets better",
+    ),
+    Parameter(
+        "plateau_patience", "int", 2, low=1, high=100_000, when=_needs("schedule", "plateau"),
+        doc="epochs without a better objective before that",
+    ),
+    Parameter(
+        "plateau_min_delta", "float", 1e-4, low=0.0, when=_needs("schedule", "plateau"),
+        doc="by how much an objective must be better to count",
+    ),
+    Parameter(
+        "cosine_floor", "float", 0.0, low=0.0, high=1.0, when=_needs("schedule", "cosine"),
+        doc="share of the learning rate that is left at the end",
+    ),
+    Parameter(
+        "decay", "float", 0.9, low=0.0, high=1.0, low_open=True,
+        when=_needs("schedule", "exponential"), doc="what the rate is multiplied by each epoch",
+    ),
+    Parameter(
+        "cycle_rise", "float", 0.3, low=0.0, high=1.0, low_open=True, high_open=True,
+        when=_needs("schedule", "one_cycle"), doc="share of the steps in which the rate rises",
+    ),
+)  # fmt: skip
+
+_REGULARISATION = _table(
+    _amount("l1", "penalty on the sum of all kernels' absolute values"),
+    _amount("l2", "penalty on the sum of all kernels' squares"),
+    _amount("max_norm", "largest norm of a unit's incoming weights; 0: not bounded"),
+    Parameter(
+        "augment_shift", "int", 0, low=0, high=64,
+        doc="images: shifted by up to so many pixels each way, anew each time; zeros come in",
+    ),
+    Parameter(
+        "augment_flip", "bool", False, choices=(True, False),
+        doc="images: left and right exchanged in half of the cases",
+    ),
+)  # fmt: skip
+
+TRAINING: dict[str, Parameter] = _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION
+
+_LAYERS = _table(
+    Parameter("depth", "int", 2, low=0, high=64, doc="hidden layers"),
+    Parameter("width", "int", 128, low=1, high=65_536, layers="depth", doc="units of a layer"),
+    Parameter(
+        "taper", "float", 1.0, low=0.0, high=4.0, low_open=True,
+        doc="each further hidden layer has so many times the width of the one before",
+    ),
+    Parameter("activation", "categorical", "relu", choices=ACTIVATIONS, doc="of hidden layers"),
+    _share(
+        "leaky_slope", 0.2, when=_needs("activation", "leaky_relu"), doc="of leaky_relu below zero"
+    ),
+    Parameter(
+        "initializer", "categorical", "auto", choices=INITIALIZERS, doc="of the kernels",
+        note="auto: he_normal for relu, leaky_relu, elu, gelu, swish; lecun_normal for selu; "
+        "glorot_uniform for the others and the output layer",
+    ),
+    Parameter(
+        "init_sigma", "float", 0.05, low=0.0, low_open=True, when=_needs("initializer", "normal"),
+        doc="standard deviation of normal",
+    ),
+    Parameter(
+        "bias", "categorical", "all", choices=("all", "input", "none"),
+        doc="which layers have one; input: one constant input beside the others, its weights drawn "
+        "as theirs",
+    ),
+    _share("dropout", layers="depth", doc="share of a hidden layer's outputs dropped in training"),
+    _share("input_dropout", doc="share of the inputs dropped in training"),
+    Parameter(
+        "batch_norm", "bool", False, choices=(True, False),
+        doc="batch normalisation in every hidden layer",
+    ),
+    Parameter(
+        "layer_norm", "bool", False, choices=(True, False),
+        doc="layer normalisation in every hidden layer",
+    ),
+    Parameter(
+        "norm_position", "categorical", "before", choices=("before", "after"),
+        doc="normalisation before or after the activation",
+    ),
+)  # fmt: skip
+
+_BLOCKS = _table(
+    Parameter("blocks", "int", 2, low=0, high=8, doc="of convolutions, each ended by max pooling"),
+    Parameter("convolutions", "int", 1, low=1, high=8, doc="in each block"),
+    Parameter(
+        "filters", "int", 32, low=1, high=4096, layers="blocks", doc="of a block's convolutions"
+    ),
+    Parameter(
+        "filter_growth", "float", 2.0, low=0.0, high=8.0, low_open=True,
+        doc="each further block has so many times the filters of the one before",
+    ),
+    Parameter("kernel", "int", 3, low=1, high=31, doc="side of a convolution's window, in pixels"),
+    Parameter(
+        "padding", "categorical", "same", choices=("same", "valid"),
+        doc="of convolutions; a map smaller than the window is padded in any case",
+    ),
+    Parameter("pool", "int", 2, low=1, high=16, doc="side of a pooling window; 1: no pooling"),
+    _share("block_dropout", layers="blocks", doc="share of a block's outputs dropped in training"),
+)  # fmt: skip
+
+MLP = _LAYERS
+CNN = _BLOCKS | _LAYERS
+
+NETWORKS: dict[str, dict[str, Parameter]] = {"mlp": MLP, "cnn": CNN}
+
+# As the reference lists them.
+GROUPS: dict[str, dict[str, Parameter]] = {
+    "dense layers (mlp, cnn)": _LAYERS,
+    "convolutions (cnn)": _BLOCKS,
+    "length": _LENGTH,
+    "loss": _LOSS,
+    "optimizer": _OPTIMIZER,
+    "schedule": _SCHEDULE,
+    "regularisation": _REGULARISATION,
+}
+
+
+def catalogue(network: str) -> dict[str, Parameter]:
+    """The parameters known for `network`: its own and the training's. A network that is not
+    shipped (`file.py:build`) has the training's alone; any other name is its own affair."""
+    return {**NETWORKS.get(network, {}), **TRAINING}

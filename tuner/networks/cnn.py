@@ -1,0 +1,60 @@
+"""A convolutional network: blocks of convolutions that end in max pooling, then dense layers."""
+
+from typing import Any
+
+import keras
+
+from tuner.networks.hidden import (
+    activated,
+    dense_layers,
+    dropped,
+    grown,
+    normalised_before,
+    per_layer,
+    uses_bias,
+)
+from tuner.networks.parts import Parts
+
+
+def build_cnn(
+    params: dict[str, Any], input_shape: tuple[int, ...], outputs: int, task: str, parts: Parts
+) -> keras.Model:
+    """A CNN over images (height, width) or (height, width, channels).
+
+    `filters` and `block_dropout` are one value for every block or a list with one a block.
+    """
+    inputs = keras.Input(input_shape)
+    image = keras.layers.Reshape((*input_shape, 1))(inputs) if len(input_shape) == 2 else inputs
+    hidden = dropped(image, params.get("input_dropout", 0.0), parts)
+    blocks = params["blocks"]
+    filters = grown(per_layer(params["filters"], blocks), params["filter_growth"])
+    rates = per_layer(params["block_dropout"], blocks)
+    for block, (count, rate) in enumerate(zip(filters, rates, strict=True)):
+        for number in range(params["convolutions"]):
+            first = block == number == 0
+            hidden = activated(_convolved(hidden, params, count, first), params, parts)
+        hidden = dropped(_pooled(hidden, params["pool"]), rate, parts)
+    hidden = keras.layers.Flatten()(hidden)
+    return keras.Model(inputs, dense_layers(hidden, params, outputs, task, parts, blocks == 0))
+
+
+def cnn_rates(params: dict[str, Any]) -> list[float]:
+    """The dropout rates in the order of the network, zeros included."""
+    return [
+        params.get("input_dropout", 0.0),
+        *per_layer(params["block_dropout"], params["blocks"]),
+        *per_layer(params["dropout"], params["depth"]),
+    ]
+
+
+def _convolved(hidden: Any, params: dict[str, Any], filters: int, first: bool) -> Any:
+    kernel = params["kernel"]
+    fits = min(hidden.shape[1:3]) >= kernel
+    bias = uses_bias(params, first, normalised_before(params))
+    padding = params["padding"] if fits else "same"
+    return keras.layers.Conv2D(filters, kernel, padding=padding, use_bias=bias)(hidden)
+
+
+def _pooled(hidden: Any, pool: int) -> Any:
+    # "same" keeps the last, narrower window: a map never shrinks to nothing.
+    return keras.layers.MaxPooling2D(pool, padding="same")(hidden) if pool > 1 else hidden

@@ -1,0 +1,65 @@
+"""How weights start. Keras' initializers by name, seeded weight by weight."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+# He et al. (2015) for what is zero on one side, Klambauer et al. (2017) for selu, Glorot and
+# Bengio (2010) for the rest.
+_MATCHED = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "swish"), "he_normal"),
+    "selu": "lecun_normal",
+}
+_DEFAULT = "glorot_uniform"
+
+_BY_NAME: dict[str, Callable[[int, float], Any]] = {
+    "glorot_uniform": lambda seed, _: keras.initializers.GlorotUniform(seed),
+    "glorot_normal": lambda seed, _: keras.initializers.GlorotNormal(seed),
+    "he_uniform": lambda seed, _: keras.initializers.HeUniform(seed),
+    "he_normal": lambda seed, _: keras.initializers.HeNormal(seed),
+    "lecun_uniform": lambda seed, _: keras.initializers.LecunUniform(seed),
+    "lecun_normal": lambda seed, _: keras.initializers.LecunNormal(seed),
+    "normal": lambda seed, sigma: keras.initializers.RandomNormal(0.0, sigma, seed),
+    "orthogonal": lambda seed, _: keras.initializers.Orthogonal(seed=seed),
+}
+
+
+def initialise(model: Any, params: dict[str, Any], seed: int) -> None:
+    """Draw a shipped network's weights anew: kernels and the weights of a constant input as
+    `params` say, each layer with a seed of its own; every other weight as its layer starts it."""
+    for index, layer in enumerate(model.layers):
+        names = [weight.name for weight in layer.weights]
+        constant_input = "bias" in names and params.get("bias") == "input"
+        for weight in layer.weights:
+            if weight.name == "kernel":
+                draw = _drawing(layer, params, _seed(seed, index))
+                kernel, bias = _with_constant_input(weight, draw, constant_input)
+                weight.assign(kernel)
+            elif weight.name == "bias" and constant_input:
+                weight.assign(bias)
+            else:
+                weight.assign(getattr(layer, f"{weight.name}_initializer")(weight.shape))
+
+
+def _drawing(layer: Any, params: dict[str, Any], seed: int) -> Any:
+    name = params.get("initializer", "auto")
+    if name == "auto":
+        output = layer.name == "output"
+        name = _DEFAULT if output else _MATCHED.get(params["activation"], _DEFAULT)
+    return _BY_NAME[name](seed, params.get("init_sigma", 1.0))
+
+
+def _with_constant_input(weight: Any, draw: Any, wanted: bool) -> tuple[Any, Any]:
+    """The kernel, and the weights of one more input that is always 1: drawn together, so that
+    these are as large as their neighbours."""
+    if not wanted:
+        return draw(weight.shape), None
+    inputs = int(np.prod(weight.shape[:-1]))
+    drawn = np.asarray(draw((inputs + 1, weight.shape[-1])))
+    return drawn[:-1].reshape(weight.shape), drawn[-1]
+
+
+def _seed(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
