@@ -6,6 +6,7 @@ crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow
 cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
 it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
+Where it holds out the test split, the last epoch's value is the score, and the only one that is told.
 """
 
 import os
@@ -49,17 +50,19 @@ class ToySession:
             if epoch == params["at"]:
                 self._act(params["act"], plan.seed, params["crashes"])
             value = score_at(params, plan.seed, epoch)
-            yield Interval(epoch * plan.intervals, epoch, True, _metrics(value))
+            looks = plan.held_out == "val" or epoch == params["epochs"]
+            metrics = _metrics(value, plan.held_out if looks else None)
+            yield Interval(epoch * plan.intervals, epoch, True, metrics)
             if np.isnan(value):
                 yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
                 return
-            if goal.better(value, at.best):
-                at.best, at.best_epoch = value, epoch
             at.epoch = epoch
+            if looks and (plan.held_out == "test" or goal.better(value, at.best)):
+                at.best, at.best_epoch = value, epoch
             if goal.reached(at.best):
                 yield _ended("target", at)
                 return
-            if epoch - (at.best_epoch or 0) >= params["patience"]:
+            if looks and epoch - (at.best_epoch or 0) >= params["patience"]:
                 yield _ended("early_stopped", at)
                 return
             if keeper is not None and epoch < params["epochs"] and keeper.due():
@@ -118,8 +121,10 @@ def score_at(params: dict[str, Any], seed: int, epoch: int) -> float:
     return float(params["x"] * (1 - 0.5**epoch) + noise)
 
 
-def _metrics(value: float) -> dict[str, float]:
-    return {"loss": 1 - value, "val_loss": 1 - value, "val_accuracy": value}
+def _metrics(value: float, held_out: str | None) -> dict[str, float]:
+    """`held_out`: the split that the trial looks at, None where it does not."""
+    seen = {f"{held_out}_loss": 1 - value, f"{held_out}_accuracy": value} if held_out else {}
+    return {"loss": 1 - value} | seen
 
 
 def _ended(end: Any, at: Progress) -> Ended:

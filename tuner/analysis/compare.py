@@ -177,14 +177,16 @@ def caption(study: StudyRow) -> str:
 def save(study: StudyRow, table: Table, prefix: Path) -> list[Path]:
     """Write the table as Markdown and CSV, and a heat map as PNG where it is one. The files.
     Raises UsageError where they cannot be written."""
-    texts = {".md": _page(study, table), ".csv": csv_text(table)}
+    maps = panels(table)
+    page = _page(study, table) + (f"\n![{study.name}]({prefix.name}.png)\n" if maps else "")
+    texts = {".md": page, ".csv": csv_text(table)}
     written = []
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
         for ending, text in texts.items():
             written.append(prefix.with_name(prefix.name + ending))
             written[-1].write_text(text, encoding="utf-8")
-        if maps := panels(table):
+        if maps:
             written.append(prefix.with_name(prefix.name + ".png"))
             draw(table, maps, written[-1])
     except OSError as error:
@@ -194,5 +196,5 @@ def save(study: StudyRow, table: Table, prefix: Path) -> list[Path]:
 
 def _page(study: StudyRow, table: Table) -> str:
     common = in_words(table.common)
-    shared = f"\nThe same for all: {common}.\n" if common else ""
+    shared = f"\nThe same for all: {common}; all else by default.\n" if common else ""
     return f"# {study.name}\n\n{caption(study)}\n\n{markdown(table)}{shared}"

@@ -16,6 +16,7 @@ from tuner.storage.trials import TrialRow
 
 _POINTS = 0.5  # of accuracy, below a reference that counts as reached
 _SHARE = 1.05  # of a reference's error
+_ALWAYS_TOLD = ("epochs", "batch_size", "optimizer", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All configurations in their order, and the metric they are compared by."""
+    """All configurations in their order, and the metric they are compared by. `searched`: the
+    parameters that the space does not fix; `told`: those to be told of where they are alike."""
 
     metric: str
     rows: Sequence[Row]
+    searched: Sequence[str]
+    told: Sequence[str] = ()
 
     @property
     def percent(self) -> bool:
@@ -48,18 +52,16 @@ class Table:
 
     @property
     def varying(self) -> list[str]:
-        """The parameters in which the configurations differ."""
-        return [name for name in self._names if len({_key(row, name) for row in self.rows}) > 1]
+        """The parameters in which the configurations differ. What only comes and goes with one of
+        them, such as the default momentum of sgd, is none."""
+        return [name for name in self.searched if len({_key(row, name) for row in self.rows}) > 1]
 
     @property
     def common(self) -> Params:
-        """The parameters that all configurations share. Patience is none: nothing stops early."""
-        left_out = {*self.varying, "patience"}
-        return {name: self.rows[0].params[name] for name in self._names if name not in left_out}
-
-    @property
-    def _names(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self.rows for name in row.params))
+        """What all configurations share of the parameters to be told of."""
+        first = self.rows[0].params
+        shared = [name for name in first if len({_key(row, name) for row in self.rows}) == 1]
+        return {name: first[name] for name in shared if name in self.told}
 
     def mean(self, row: Row) -> float | None:
         """Over its seeds, an accuracy in percent; None where no trial has finished."""
@@ -146,7 +148,9 @@ def make_table(
         _row(params, grouped.get(_exact(params), []), reference)
         for params, reference in zip(configurations, references, strict=True)
     ]
-    return Table(spec.metric, rows)
+    # Patience is of no use here: nothing stops early.
+    told = {*space.parameters, *_ALWAYS_TOLD} - {"patience"}
+    return Table(spec.metric, rows, space.varying(), tuple(told))
 
 
 def _row(params: Params, trials: Sequence[TrialRow], reference: float | None) -> Row:

@@ -51,5 +51,5 @@ def _say_all(study: StudyRow, table: "Table", files: Sequence[Path]) -> None:
         console().print(picture)
         say()
     if table.common:
-        say(f"the same for all: {in_words(table.common)}")
+        say(f"the same for all: {in_words(table.common)}; all else by default")
     say(f"wrote {', '.join(str(file) for file in files)}")
