@@ -6,7 +6,7 @@ crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow
 cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
 it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
-Where it holds out the test split, the last epoch's value is the score, and the only one that is told.
+Where it holds out the test split, the last epoch's value is the score, and the only one told.
 """
 
 import os

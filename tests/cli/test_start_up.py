@@ -23,7 +23,9 @@ def imported_by(words: list[str], cwd: str) -> set[str]:
     return set(done.stdout.rpartition("MODULES")[2].split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["study", "list"], ["optimize", "--help"], ["compare", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["study", "list"], ["optimize", "--help"], ["compare", "--help"]]
+)
 def test_light_commands_import_nothing_heavy(words, tmp_path, tuner):
     tuner("study", "create", "--data", "digits")
     assert imported_by(words, str(tmp_path)) & HEAVY == set()

@@ -1,0 +1,110 @@
+"""Configurations dealt out by the number of the trial, and studies that hold the test split out."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from at_once import at_once, run_toy
+from test_optimize_trials import SQLITE
+from toy_study import Bench, any_of
+
+from tuner.data import load_dataset
+from tuner.optimize import trained_on
+from tuner.spec import Choice
+from tuner.storage.studies import StudyRow, load_study
+from tuner.storage.trials import TrialRow, trial_curve
+
+XS = [0.5, 0.25, 0.75]
+LISTED = Choice(name="listed")
+HELD_OUT: dict[str, Any] = {"held_out": "test", "metric": "test_accuracy", "sampler": LISTED}
+
+
+def create(bench: Bench, **options: Any) -> StudyRow:
+    return bench.create(baselines=[{"x": x} for x in XS], **{"sampler": LISTED} | options)
+
+
+def xs(bench: Bench) -> list[Any]:
+    return [trial.params["x"] for trial in bench.trials]
+
+
+def test_in_turn_again_and_again_with_new_seeds(bench: Bench) -> None:
+    create(bench)
+    assert bench.trials == []
+    bench.run(4)
+    assert bench.run(4).board.done_here == 0
+    bench.run(7)
+    assert xs(bench) == [*XS, *XS, XS[0]]
+    assert len({trial.value for trial in bench.trials}) == 7
+
+
+def test_two_loops_deal_evenly(bench: Bench) -> None:
+    create(bench)
+    done = at_once(run_toy, str(bench.folder), bench.url, 9, count=2)
+    assert sum(done) == 9
+    assert Counter(xs(bench)) == dict.fromkeys(XS, 3)
+    assert bench.states == ["COMPLETE"] * 9
+
+
+@SQLITE
+def test_values_of_every_kind(bench: Bench) -> None:
+    pairs = [{"x": 1.0, "flag": True}, {"x": 0.5, "flag": "no"}]
+    bench.create({"flag": any_of(True, "no", 3)}, pairs, sampler=LISTED)
+    bench.run(2)
+    assert [(trial.params["x"], trial.params["flag"]) for trial in bench.trials] == [
+        (1.0, True),
+        (0.5, "no"),
+    ]
+
+
+def curve(bench: Bench, trial: TrialRow) -> list[set[str]]:
+    return [set(row.metrics) for row in trial_curve(bench.store, trial)]
+
+
+@SQLITE
+def test_the_test_split_is_read_after_the_last_epoch(bench: Bench) -> None:
+    create(bench, **HELD_OUT)
+    bench.run(3, workers=2)
+    for trial in bench.trials:
+        assert curve(bench, trial) == [{"loss"}, {"loss"}, {"loss", "test_loss", "test_accuracy"}]
+        assert trial.value == trial_curve(bench.store, trial)[-1].metrics["test_accuracy"]
+    assert bench.states == ["COMPLETE"] * 3
+
+
+@SQLITE
+def test_nothing_stops_early_and_the_last_epoch_counts(bench: Bench) -> None:
+    bench.create({"act": "fall", "at": 3, "epochs": 6, "patience": 1}, [{"x": 0.8}], **HELD_OUT)
+    bench.run(1)
+    (trial,) = bench.trials
+    assert trial.last is not None
+    assert (trial.end, trial.last.epochs, trial.last.best_epoch) == ("complete", 6, 6)
+    assert trial.value == pytest.approx(0.08)
+
+
+@SQLITE
+def test_a_trial_that_lost_its_worker_goes_on(bench: Bench) -> None:
+    bench.create({"act": "crash", "at": 3, "crashes": 1, "epochs": 4}, [{"x": 0.5}], **HELD_OUT)
+    bench.run(1, asked={"checkpoint_every_s": 0.0})
+    (trial,) = bench.trials
+    assert [row.end for row in trial.attempts] == ["worker_lost", "complete"]
+    assert trial.attempts[1].resumed_epoch == 2
+    assert [len(metrics) for metrics in curve(bench, trial)] == [1, 1, 1, 3]
+
+
+@SQLITE
+def test_a_diverged_one_is_told_as_such(bench: Bench) -> None:
+    bench.create({"act": "nan", "at": 2}, [{"x": 0.5}], **HELD_OUT)
+    bench.run(1)
+    assert [(trial.state, trial.end) for trial in bench.trials] == [("PRUNED", "diverged")]
+
+
+@SQLITE
+def test_workers_are_given_all_rows_but_the_test_s(bench: Bench) -> None:
+    create(bench, **HELD_OUT)
+    spec = load_study(bench.store).spec
+    whole, given = load_dataset(spec.data, bench.settings), trained_on(bench.settings, spec)
+    assert len(given.train) == len(whole.train) + len(whole.validation)
+    np.testing.assert_array_equal(given.validation.x, whole.test.x)
+    search = trained_on(bench.settings, bench.create(name="search").spec)
+    np.testing.assert_array_equal(search.train.x, whole.train.x)
+    np.testing.assert_array_equal(search.validation.x, whole.validation.x)
