@@ -1,0 +1,27 @@
+"""A bench on SQLite in the folder of the test, which is the working folder."""
+
+from collections.abc import Iterator
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+from toy_study import Bench
+
+from tuner.storage import open_store
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text("")  # the code that toy studies say they have
+    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+    yield Bench(tmp_path, store)
+    store.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_fork_server() -> Iterator[None]:
+    """The fork server of these tests has imported no TensorFlow; later ones want another."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
