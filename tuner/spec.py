@@ -225,12 +225,6 @@ def _check_seed(seed: int) -> None:
         raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")
 
 
-def default_metric(task: Task) -> tuple[str, Direction]:
-    """The objective of a study that names none."""
-    metric = METRICS[task][0]
-    return metric, DIRECTIONS[metric]
-
-
 def check_metric(metric: str, task: Task) -> None:
     """Raises SpecError for a metric that training of this task does not report."""
     if metric not in METRICS[task]:

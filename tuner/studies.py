@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tuner.data import load_dataset, parse_source
 from tuner.errors import DatasetError, NetworkError, SpecError, StudyError, UsageError
+from tuner.fitting import fitted, objective
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
 from tuner.settings import Settings
@@ -21,8 +22,6 @@ from tuner.spec import (
     DataSpec,
     Direction,
     StudySpec,
-    check_metric,
-    default_metric,
     direction_of,
 )
 from tuner.storage import Store
@@ -63,8 +62,8 @@ def define(wanted: Wanted, settings: Settings) -> StudySpec:
     check_sampler(wanted.sampler, space)
     code = _user_code(space, wanted.data)
     dataset = load_dataset(wanted.data, settings)
-    metric = wanted.metric or default_metric(dataset.task)[0]
-    check_metric(metric, dataset.task)
+    space = fitted(space, dataset.task, dataset.input_shape)
+    metric = objective(space, dataset.task, wanted.metric)
     spec = StudySpec(
         space=space,
         data=wanted.data.model_copy(update={"task": dataset.task}),
