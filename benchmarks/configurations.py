@@ -15,7 +15,7 @@ from tuner.errors import DatasetError, UsageError
 
 Configuration = dict[str, int | float | str | bool]
 
-# The ranges of the shipped `mlp` space, both ends included.
+# The ranges of space.yaml, both ends included.
 DEPTH = (1, 4)
 WIDTH = (32, 512)  # log
 ACTIVATIONS = ["relu", "tanh", "sigmoid", "elu", "gelu"]

@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from tuner.errors import SpecError
 from tuner.space import Space, load_space, make_space
 from tuner.spec import (
-    DIRECTIONS,
-    METRICS,
     Choice,
     CodeFile,
     DataSpec,
     StudySpec,
-    Task,
-    default_metric,
     direction_of,
 )
 
@@ -84,13 +80,6 @@ def test_foreign_json_is_refused_in_one_line(text: str) -> None:
 def test_shares_lie_between_none_and_all(split: str, share: float) -> None:
     with pytest.raises(SpecError, match=f"the {split} share must lie between 0 and 1"):
         DataSpec.model_validate({split: share})
-
-
-@pytest.mark.parametrize("task", METRICS)
-def test_default_metric_belongs_to_its_task(task: Task) -> None:
-    metric, direction = default_metric(task)
-    assert metric in METRICS[task]
-    assert direction == direction_of(metric) == DIRECTIONS[metric]
 
 
 def test_unknown_metric_has_no_direction() -> None:

@@ -24,6 +24,7 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "binary": ("cross_entropy", "mse"),
     "regression": ("mse", "mae", "huber"),
 }
+ALL_LOSSES = tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses))
 
 
 def _table(*parameters: Parameter) -> dict[str, Parameter]:
@@ -55,7 +56,7 @@ _LENGTH = _table(
 
 _LOSS = _table(
     Parameter(
-        "loss", "categorical", "auto", choices=("auto", "cross_entropy", "mse", "mae", "huber"),
+        "loss", "categorical", "auto", choices=("auto", *ALL_LOSSES),
         doc="what is minimised; mse of classes is that of their one-hot form",
         note="auto: cross_entropy for classes and binary, mse for regression",
     ),

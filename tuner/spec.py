@@ -255,12 +255,6 @@ def on_split(metric: str, held_out: HeldOut) -> str:
     return f"{held_out}_{metric.partition('_')[2]}"
 
 
-def default_metric(task: Task, held_out: HeldOut = "val") -> tuple[str, Direction]:
-    """The objective of a study that names none."""
-    metric = metrics_of(task, held_out)[0]
-    return metric, DIRECTIONS[metric]
-
-
 def check_metric(metric: str, task: Task, held_out: HeldOut = "val") -> None:
     """Raises SpecError for a metric that training of this task does not report."""
     if metric not in metrics_of(task, held_out):

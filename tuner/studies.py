@@ -18,6 +18,7 @@ from tuner.errors import (
     StudyError,
     UsageError,
 )
+from tuner.fitting import fitted, objective
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
@@ -30,8 +31,6 @@ from tuner.spec import (
     Direction,
     HeldOut,
     StudySpec,
-    check_metric,
-    default_metric,
     direction_of,
 )
 from tuner.storage import Store
@@ -92,8 +91,8 @@ def define_on(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
     check_sampler(wanted.sampler, space)
     code = _user_code(space, wanted.data)
     dataset = load_dataset(wanted.data, settings)
-    metric = wanted.metric or default_metric(dataset.task, wanted.held_out)[0]
-    check_metric(metric, dataset.task, wanted.held_out)
+    space = fitted(space, dataset.task, dataset.input_shape)
+    metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,

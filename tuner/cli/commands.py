@@ -1,6 +1,17 @@
 """All command groups, hung into one tree."""
 
-from tuner.cli import compare, data, doctor, optimize, space, study, sync, trial, ui
+from tuner.cli import (
+    activations,
+    compare,
+    data,
+    doctor,
+    optimize,
+    space,
+    study,
+    sync,
+    trial,
+    ui,
+)
 from tuner.cli.app import app
 
 app.add_typer(study.app, name="study")
@@ -10,6 +21,7 @@ app.add_typer(trial.app, name="trial")
 app.command("sync", no_args_is_help=False)(sync.sync)
 app.add_typer(space.app, name="space")
 app.add_typer(data.app, name="data")
+app.command("activations", no_args_is_help=False)(activations.activations)
 app.command("ui")(ui.ui)
 app.command("doctor", no_args_is_help=False)(doctor.doctor)
 

@@ -63,8 +63,10 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     spec = study.spec
     split = _SPLITS[spec.held_out]
     say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the {split}")
-    width = max((len(name) for name in best.params), default=0)
-    for name, value in best.params.items():
+    # The file's own parameters: with all defaults beside them nobody would find these.
+    named = {name: value for name, value in best.params.items() if name in spec.space.parameters}
+    width = max((len(name) for name in named), default=0)
+    for name, value in named.items():
         say(f"  {name:<{width}}  {_param(value)}")
     last = best.last
     if last is not None and last.parameter_count:

@@ -61,6 +61,33 @@ def show(
     say(f"grid points: {known};  baselines tried first: {len(loaded.baselines)}")
 
 
+@app.command("parameters")
+def parameters(
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown, as in the README.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """All parameters that a space file can search or fix, with their values and meaning.
+
+    Example: tuner space parameters
+    """
+    from itertools import groupby
+
+    from tuner.cli.output import print_json, show_rows
+    from tuner.space.reference import entries, markdown
+
+    if as_markdown and not as_json:
+        print(markdown())
+        return
+    if as_json:
+        print_json([entry._asdict() for entry in entries()])
+        return
+    for group, found in groupby(entries(), key=lambda entry: entry.group):
+        rows = [entry._asdict() for entry in found]
+        show_rows([{k: v for k, v in row.items() if k != "group"} for row in rows], False, group)
+
+
 @app.command("schema")
 def schema() -> None:
     """The JSON Schema of a search-space file, for editors.

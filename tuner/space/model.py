@@ -221,6 +221,10 @@ class Space(BaseModel):
             raise SpaceError(f"{name} {'is no number' if node else text}")
         return number
 
+    def takes(self, name: str, value: Scalar) -> bool:
+        """Whether a parameter that the space knows can ever have this value."""
+        return self._plan.nodes[name].takes(value)
+
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""
         known = catalogue(self.network)

@@ -23,8 +23,9 @@ class Feed(Protocol):
 
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Take optimizer steps start..stop-1 of an epoch whose rows come in `order` (int32, one
-        entry a training row), with learning rates `rates` (float32, one a step). Sums of loss and metrics over the rows, float32; ends early, with
-        non-finite sums, once the loss is not finite."""
+        entry a training row), with learning rates `rates` (float32, one a step). Sums of loss and
+        metrics over the rows, float32; ends early, with non-finite sums, once the loss is not
+        finite."""
         ...
 
     def evaluate(self) -> np.ndarray:

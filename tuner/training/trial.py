@@ -67,14 +67,12 @@ class Trainer:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
         network = self._network or plan.network
         batch_size = int(plan.params["batch_size"])
-        compilation = Compilation(
-            xla=worth_compiling(plan, self.dataset),
-            traces_last_batch=plan.params["epochs"] > _EAGER_EPOCHS,
-        )
-        key = f"{structure(network, plan.params)} {compilation}"
+        worth, long = worth_compiling(plan, self.dataset), plan.params["epochs"] > _EAGER_EPOCHS
+        key = f"{structure(network, plan.params)} {worth} {long}"
         found = self._programs.pop(key, None)
         if found is None:
             program = Program(network, plan.params, self.dataset)
+            compilation = Compilation(xla=worth and not program.convolves, traces_last_batch=long)
             feed = self._feed(program, batch_size, compilation)
             found = program, feed, "xla" if compilation.xla else "graph"
         self._programs[key] = found
