@@ -156,7 +156,7 @@ def train(
     total = places_wanted(store, study, wanted, None)
     if places.place_counts(store, study.study_id, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers, tracking, log_models="none")
+    request = Request(Limits(total), workers, tracking)
     return optimize(settings, store, study, request, watcher, stage, entry)
 
 

@@ -16,7 +16,7 @@ def compare(
     context: typer.Context,
     file: Annotated[
         str | None,
-        typer.Argument(help="A shipped search space, or a path to a YAML file.", metavar="[FILE]"),
+        typer.Argument(help="A shipped search space, or a path to a YAML file.", metavar="FILE"),
     ] = None,
     study: Annotated[
         str | None, typer.Option(help="Instead of a file: this study's best trial.")
@@ -38,7 +38,8 @@ def compare(
         typer.Option("--set", metavar="K=V", help="Fix a parameter; may be repeated."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of its study.  (default: compare-FILE-DATA)")
+        str | None,
+        typer.Option(help="Of its study.  (default: compare-FILE-DATA, or compare-STUDY-trialN)"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes.  (default: one a core, or one a GPU)")
