@@ -10,6 +10,7 @@ from tuner.catalogue import ACTIVATIONS
 from tuner.errors import UsageError
 from tuner.options import unknown
 from tuner.settings import quiet_tensorflow
+from tuner.silence import stderr_muted
 
 _REACH = 4.0
 _POINTS = 161
@@ -33,11 +34,12 @@ def curves(names: Sequence[str], leaky_slope: float) -> list[Drawn]:
             raise unknown("activation", name, ACTIVATIONS)
     if not 0 <= leaky_slope < 1:
         raise UsageError(f"the leaky slope must be >= 0 and < 1, got {leaky_slope:g}")
-    quiet_tensorflow()
-    from tuner.networks.activations import curve  # slow, and a wrong name should be told at once
-
     x = np.linspace(-_REACH, _REACH, _POINTS)
-    found = ((name, *curve(name, x, leaky_slope)) for name in names or ACTIVATIONS)
+    quiet_tensorflow()
+    with stderr_muted():
+        from tuner.networks.activations import curve  # slow: a wrong name should be told at once
+
+        found = [(name, *curve(name, x, leaky_slope)) for name in names or ACTIVATIONS]
     return [Drawn(name, x.tolist(), y.tolist(), slope.tolist()) for name, y, slope in found]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tuner.errors import StudyError
 from tuner.settings import Settings
+from tuner.silence import stderr_muted
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 
@@ -33,13 +34,15 @@ def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: P
     from tuner.data import save_dataset
     from tuner.optimize import trained_on, user_network
     from tuner.optimize.trials import trial_seed
-    from tuner.training.entry import open_session
     from tuner.training.events import Goal, Plan, WorkerSetup
 
     spec = study.spec
     with TemporaryDirectory() as folder:
         save_dataset(trained_on(settings, spec), Path(folder))
-        session = open_session(WorkerSetup(Path(folder), float("inf"), user_network(spec)))
+        with stderr_muted():
+            from tuner.training.entry import open_session
+
+            session = open_session(WorkerSetup(Path(folder), float("inf"), user_network(spec)))
         plan = Plan(
             network=spec.space.network,
             params=trial.params,

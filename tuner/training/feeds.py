@@ -54,9 +54,10 @@ def _tensors(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y))
 
 
-def chunk_rows(rows: int, input_shape: tuple[int, ...]) -> int:
-    """Rows in a validation chunk: as equal as possible, so that little of the last is padding."""
-    most = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // max(1, int(np.prod(input_shape)))))
+def chunk_rows(rows: int, row_values: int) -> int:
+    """Rows in a validation chunk: as equal as possible, so that little of the last is padding.
+    `row_values`: what a row takes where the network is widest."""
+    most = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // max(1, row_values)))
     return -(-rows // -(-rows // most))
 
 
@@ -119,7 +120,7 @@ class ResidentFeed:
 
     def _evaluate_chunks(self) -> tf.Tensor:
         rows = int(self._validation_x.shape[0])
-        size = chunk_rows(rows, tuple(self._validation_x.shape[1:]))
+        size = chunk_rows(rows, self._program.row_values)
 
         def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # The last chunk is moved back to stay inside, and its known rows are not counted.
@@ -163,7 +164,7 @@ class StreamingFeed:
 
     def evaluate(self) -> np.ndarray:
         split = self._dataset.validation
-        size = chunk_rows(len(split.y), self._dataset.input_shape)
+        size = chunk_rows(len(split.y), self._program.row_values)
         sums = np.zeros(len(self._program.objective.names), np.float32)
         for x, y in self._batches(split, np.arange(len(split.y)), size):
             sums = sums + self._score(x, y, tf.ones(tf.shape(y)[0])).numpy()

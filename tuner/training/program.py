@@ -47,10 +47,23 @@ class Program:
         self._target_offset = tf.constant(dataset.target_scaling.offset, tf.float32)
 
     @property
-    def convolves(self) -> bool:
-        """Whether the network has convolutions. Of their gradients XLA makes plain loops on a CPU:
-        an epoch took 118 s there and 5 s in a graph, whose kernels are oneDNN's."""
-        return any("Conv" in type(layer).__name__ for layer in _layers(self.model))
+    def slow_under_xla(self) -> bool:
+        """Whether the network has convolutions and a CPU to run on. XLA makes plain loops of their
+        gradients there: an epoch took 118 s, and 5 s in a graph, whose kernels are oneDNN's."""
+        return not tf.config.get_visible_devices("GPU") and any(
+            "Conv" in type(layer).__name__ for layer in _layers(self.model)
+        )
+
+    @property
+    def row_values(self) -> int:
+        """How many values a row takes where the network is widest, its inputs included."""
+        shapes = [
+            tuple(output.shape[1:])
+            for layer in _layers(self.model)
+            for output in keras.tree.flatten(getattr(layer, "output", []))
+        ]
+        known = [shape for shape in shapes if None not in shape]
+        return max(int(np.prod(shape)) for shape in [self._shape[0], *known])
 
     @property
     def parameter_count(self) -> int:

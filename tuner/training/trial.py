@@ -72,7 +72,9 @@ class Trainer:
         found = self._programs.pop(key, None)
         if found is None:
             program = Program(network, plan.params, self.dataset)
-            compilation = Compilation(xla=worth and not program.convolves, traces_last_batch=long)
+            compilation = Compilation(
+                xla=worth and not program.slow_under_xla, traces_last_batch=long
+            )
             feed = self._feed(program, batch_size, compilation)
             found = program, feed, "xla" if compilation.xla else "graph"
         self._programs[key] = found
