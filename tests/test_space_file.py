@@ -340,7 +340,7 @@ def test_unknown_name_lists_the_shipped_spaces() -> None:
 @pytest.mark.parametrize("name", sorted(shipped_spaces()))
 def test_shipped_space_loads_with_its_baselines(name: str) -> None:
     space = load_space(name)
-    assert space.baselines
+    assert space.baselines or space.grid_size()
     for baseline in space.baselines:
         params = space.resolve(space.flatten(baseline))
         assert all(params[key] == value for key, value in baseline.items())
