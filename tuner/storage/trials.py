@@ -57,7 +57,7 @@ def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> Tri
     queued = trial.state == "WAITING" and not trial.params
     flat: dict[str, Any] = trial.fixed if queued else trial.params
     # A queued trial knows only what was asked for; the rest is drawn when it begins.
-    params = dict(flat) if queued or not flat else _resolved(study, flat)
+    params = dict(flat) if queued else _resolved(study, flat)
     return TrialRow(
         number=trial.number,
         trial_id=trial.trial_id,
