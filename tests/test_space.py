@@ -177,7 +177,7 @@ def test_entangled_conditions_give_up_in_time() -> None:
 def test_space_with_a_continuous_float_has_no_grid() -> None:
     space = load_space("mlp")
     assert space.grid_size() is None
-    with pytest.raises(SpaceError, match="dropout, .*learning_rate, momentum, .* have no step"):
+    with pytest.raises(SpaceError, match=r"dropout, .*learning_rate, momentum, .* have no step"):
         space.grid()
 
 
