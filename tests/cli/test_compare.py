@@ -11,7 +11,11 @@ from toy_study import Bench
 from toy_training import PARAMETERS, TOY, score_at
 
 from tuner.analysis.compare import train
+from tuner.optimize import Limits, Request, optimize, places_wanted
 from tuner.optimize.trials import trial_seed
+from tuner.settings import load_settings
+from tuner.storage import open_store
+from tuner.storage.studies import load_study
 
 FILE = """
 network: toy.py:build
@@ -142,6 +146,28 @@ def test_the_study_says_what_it_is_scored_on(compare, tuner):
     assert [row["test_accuracy"] is None for row in curve] == [True, True, True, False]
 
 
+def test_the_winner_of_a_search(compare, tuner):
+    tuner("study", "create", "s", "--space", "./mine.yaml", "--sampler", "listed")
+    settings = load_settings()
+    store = open_store(settings.storage)
+    study = load_study(store, "s")
+    limits = Limits(places_wanted(store, study, 2, None))
+    optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
+    store.close()
+    words = ["--seeds", "2", "--workers", "1", "--no-tracking", "--json"]
+    told = json.loads(tuner("compare", "--study", "s", *words).out)
+    assert told["study"] == "compare-s-trial1"
+    assert (told["common"]["x"], told["common"]["epochs"]) == (0.75, 4)
+    (row,) = told["rows"]
+    assert row["test_accuracy_percent_mean"] == pytest.approx(
+        statistics.mean(scores(0.75, 4, (0, 1)))
+    )
+    told = json.loads(tuner("compare", "--study", "s", "--trial", "0", *words).out)
+    assert told["common"]["x"] == 0.5
+    refused = tuner("compare", "--study", "compare-s-trial1", *words)
+    assert (refused.code, "is a comparison itself" in refused.err) == (2, True)
+
+
 def test_three_failures_in_a_row_end_it(compare, tmp_path):
     text = FILE.replace("[learn, nan]", "[learn, raise]").replace("act: learn", "act: raise")
     (tmp_path / "mine.yaml").write_text(text)
@@ -167,12 +193,14 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
         "no file": (["./nope.yaml"], "nope.yaml: cannot be read"),
         "floats": (["./floats.yaml"], "floats.yaml: the space has no finite grid, since x has no"),
         "open": (["./open.yaml"], "open.yaml: baselines[1] leaves act open"),
+        "twice": (["./twice.yaml"], "twice.yaml: baselines[1] is the same as baselines[0]"),
         "plateau": (["./mine.yaml", "--set", "schedule=plateau"], "schedule plateau watches the"),
     }.values(),
 )
 def test_a_mistake_is_one_line_and_makes_nothing(words, said, compare, tuner, tmp_path):
     (tmp_path / "floats.yaml").write_text(FILE.partition("baselines")[0])
     (tmp_path / "open.yaml").write_text(FILE.replace("epochs: 4, act: learn", "epochs: 4"))
+    (tmp_path / "twice.yaml").write_text(FILE.replace("x: 0.75, epochs: 4", "x: 0.5, epochs: 2"))
     before = sorted(tmp_path.iterdir())
     done = tuner("compare", *words)
     assert (done.code, done.out) == (2, "")

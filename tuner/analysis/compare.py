@@ -52,7 +52,7 @@ def of_file(
     """A space file's configurations: its baselines, or else its grid. `options` of the data go
     before the file's own. Raises a UsageError."""
     file = load_file(name_or_path)
-    space = file.space.override(overrides)
+    space = file.space.override(overrides) if overrides else file.space
     try:
         space.configurations()
     except SpaceError as error:
