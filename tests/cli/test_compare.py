@@ -63,6 +63,16 @@ def scores(x, epochs, trials):
     return [100 * score_at(params, trial_seed(0, number), epochs) for number in trials]
 
 
+def test_a_file_of_one_configuration_that_searches_nothing(compare, tmp_path):
+    constants = FILE.partition("parameters:")[0] + "parameters: {x: 0.5, epochs: 2, act: learn}\n"
+    (tmp_path / "mine.yaml").write_text(constants + "baselines: [{epochs: 2}]\n")
+    (row,) = json.loads(compare("--seeds", "2", "--json").out)["rows"]
+    assert row["seeds"] == 2
+    assert row["test_accuracy_percent_mean"] == pytest.approx(
+        statistics.mean(scores(0.5, 2, (0, 1)))
+    )
+
+
 def test_the_whole_way(compare, tmp_path):
     done = compare("--seeds", "2", "--json")
     assert (done.code, done.err) == (0, "")

@@ -6,7 +6,13 @@ import optuna
 import pytest
 from tensorflow_helpers import make_dataset, train
 
-from tuner.space import Space, load_space, shipped_spaces
+from tuner.data import Dataset, load_dataset
+from tuner.data.named import SKLEARN
+from tuner.fitting import fitted, objective
+from tuner.settings import load_settings
+from tuner.space import Space, SpaceFile, load_file, shipped_spaces
+from tuner.spec import direction_of
+from tuner.studies import file_data
 from tuner.training.events import Goal, Plan
 from tuner.training.trial import Trainer
 
@@ -20,14 +26,24 @@ def _drawn(space: Space, queued: list[dict[str, Any]], count: int) -> list[dict[
     return [dict(space.sample(study.ask())) for _ in range(count)]
 
 
+def _data(file: SpaceFile) -> Dataset:
+    """The file's own data where they ship with scikit-learn, else a few small images."""
+    if file.data.get("source") in SKLEARN:
+        return load_dataset(file_data(file, 0), load_settings())
+    return make_dataset(images=True)
+
+
 @pytest.mark.parametrize("name", shipped_spaces())
 def test_a_shipped_space_trains(name: str) -> None:
-    space = load_space(name)
+    file = load_file(name)
+    dataset = _data(file)
+    space = fitted(file.space, dataset.task, dataset.input_shape)
+    metric = objective(space, dataset.task, None)
+    goal = Goal(metric, direction_of(metric))
     baselines = [space.flatten(baseline) for baseline in space.baselines]
-    trainer = Trainer(make_dataset())
+    trainer = Trainer(dataset)
     for params in _drawn(space, baselines, len(baselines) + 2):
-        plan = Plan(space.network, params | {"epochs": 1}, 0, Goal("val_accuracy", "maximize"))
-        intervals, ended = train(trainer, plan)
+        intervals, ended = train(trainer, Plan(space.network, params | {"epochs": 1}, 0, goal))
         assert intervals[-1].whole
         assert ended.end in ("complete", "diverged")
         assert ended.parameter_count > 0

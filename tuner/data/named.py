@@ -14,7 +14,7 @@ from tuner.data.raw import Pair, Raw, first_line
 from tuner.errors import DatasetError
 from tuner.settings import SYSTEM_DATA, Settings
 
-_SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _DIGITS = tuple("0123456789")
 _CLOTHES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -22,14 +22,14 @@ _CLOTHES = (
 )  # fmt: skip
 _MNIST_LABELS = {"fashion_mnist": _CLOTHES, "mnist": _DIGITS}
 
-NAMES = tuple(sorted((*_SKLEARN, *_MNIST_LABELS)))
+NAMES = tuple(sorted((*SKLEARN, *_MNIST_LABELS)))
 
 _DOWNLOAD_TIMEOUT_S = 30.0
 
 
 def read_named(name: str, settings: Settings) -> Raw:
     """The data set of that name, one of NAMES. Raises DatasetError when it cannot be found."""
-    if name in _SKLEARN:
+    if name in SKLEARN:
         return _read_sklearn(name)
     return Raw(name, name, _read_mnist(name, settings), label_names=_MNIST_LABELS[name])
 
