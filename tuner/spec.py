@@ -154,6 +154,11 @@ class StudySpec(BaseModel):
             raise SpecError(f"not a study of this version of tuner: {message}") from error
 
     @property
+    def selects(self) -> bool:
+        """Whether one of its trials is the best: none is where the test split scored them."""
+        return self.held_out == "val"
+
+    @property
     def epochs(self) -> int:
         """The most epochs that a trial may train."""
         return int(self.space.largest("epochs"))

@@ -73,6 +73,17 @@ def test_a_file_of_one_configuration_that_searches_nothing(compare, tmp_path):
     )
 
 
+def test_nothing_is_chosen_in_a_comparison(compare, tuner, tmp_path):
+    done = compare("--seeds", "1")
+    assert "new best" not in done.out + done.err
+    assert not list((tmp_path / ".tuner").rglob("*.keras"))
+    (listed,) = json.loads(tuner("study", "list", "--json").out)
+    assert (listed["finished"], listed["best"]) == (2, None)
+    refused = tuner("study", "best", "compare-mine-points")
+    assert refused.code == 2
+    assert "is a comparison: nothing is chosen in it" in refused.err
+
+
 def test_the_whole_way(compare, tmp_path):
     done = compare("--seeds", "2", "--json")
     assert (done.code, done.err) == (0, "")
@@ -151,7 +162,6 @@ def test_the_study_says_what_it_is_scored_on(compare, tuner):
     compare("--seeds", "1")
     assert "test split, after the last epoch" in tuner("study", "show").out
     assert json.loads(tuner("study", "show", "--json").out)["scored_on"] is not None
-    assert "on the test split" in tuner("study", "best").out
     curve = json.loads(tuner("trial", "show", "1", "--json").out)["intervals"]
     assert [row["test_accuracy"] is None for row in curve] == [True, True, True, False]
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tuner.tracking.sync import Checked, Synced
 
 EXITS = {"interrupted": 130, "errors": 1}
-_SPLITS = {"val": "validation split", "test": "test split"}
 REASONS = {
     "timeout": "the time is up",
     "target": "the target is reached",
@@ -61,8 +60,7 @@ def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> No
 def print_best(study: StudyRow, best: TrialRow) -> None:
     """The best trial as a small table."""
     spec = study.spec
-    split = _SPLITS[spec.held_out]
-    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the {split}")
+    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the validation split")
     # The file's own parameters: with all defaults beside them nobody would find these.
     named = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in named), default=0)

@@ -191,6 +191,8 @@ def best(
 
     store, row = open_study(context, study)
     found = best_trial(row, list_trials(store, row))
+    if not row.spec.selects:
+        raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
     if as_json:

@@ -156,13 +156,17 @@ class Loop:
             self._workers.reply(worker, STOP)
             self._book.infeasible(running, "diverged", ended)
             self._ended(worker, "diverged", ended.score, gained=False)
-        elif self._keep_all or self._goal.better(ended.score, self._board.best):
+        elif self._keep_all or self._gains(ended.score):
             running.ended = ended
             path = self._files.network(running.number, running.place.attempt)
             self._workers.reply(worker, Reply(stop=True, save_to=path))
         else:
             self._workers.reply(worker, STOP)
             self._complete(worker, running, ended)
+
+    def _gains(self, score: float) -> bool:
+        """Whether the score is a new best, in a study that looks for one."""
+        return self._book.spec.selects and self._goal.better(score, self._board.best)
 
     def _complete(
         self,
@@ -174,7 +178,7 @@ class Loop:
     ) -> None:
         self._book.complete(running, ended, model_path, detail)
         assert ended.score is not None
-        gained = self._goal.better(ended.score, self._board.best)
+        gained = self._gains(ended.score)
         if gained:
             self._board.best, self._board.best_trial = ended.score, running.number
         self._ended(worker, ended.end, ended.score, gained)
@@ -304,7 +308,7 @@ class Loop:
         trials = self._book.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for trial in trials:
             score = math.nan if trial.value is None else trial.value
-            if math.isfinite(score) and self._goal.better(score, self._board.best):
+            if math.isfinite(score) and self._gains(score):
                 self._board.best, self._board.best_trial = score, trial.number
         if self._goal.reached(self._board.best):
             self._stopping.target()

@@ -214,6 +214,7 @@ def _summary(
     row: Any, states: dict[str, int], scores: dict[int, tuple[float, float]]
 ) -> StudySummary:
     spec = json.loads(row.spec)
+    compares = spec.get("held_out") == "test"
     low, high = scores.get(row.study_id, (None, None))
     return StudySummary(
         name=row.name,
@@ -221,7 +222,7 @@ def _summary(
         space=spec["space"]["network"],
         metric=spec["metric"],
         states=states,
-        best=high if spec["direction"] == "maximize" else low,
+        best=None if compares else high if spec["direction"] == "maximize" else low,
         created_at=_when(row.created_at),
     )
 

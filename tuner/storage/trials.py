@@ -92,7 +92,10 @@ def trial_curve(store: Store, trial: TrialRow) -> list[IntervalRow]:
 
 
 def best_trial(study: StudyRow, trials: list[TrialRow]) -> TrialRow | None:
-    """The COMPLETE trial with the best finite score; the earliest among equals."""
+    """The COMPLETE trial with the best finite score; the earliest among equals. A comparison, which
+    selects nothing, has none."""
+    if not study.spec.selects:
+        return None
     sign = -1 if study.spec.direction == "maximize" else 1
     finished = [
         trial

@@ -40,7 +40,8 @@ def check(store: Store, client: Client, study: StudyRow, log_models: str) -> lis
         what = f"the study has {len(shown.parents)} runs of its own"
         found.append(Difference(None, what, _superfluous(store, study, shown.parents)))
     bests = tracked.improvements(tracked.completed(store, study.study_id), study.spec.direction)
-    wanted = {best.trial_id for best in bests} if log_models == "best" else None
+    selected = {best.trial_id for best in bests} if study.spec.selects else set()
+    wanted = selected if log_models == "best" else None
     for trial in trials:
         runs = shown.runs.get(content.trial_tag(study, trial), [])
         with_model = log_models != "none" and (wanted is None or trial.trial_id in wanted)

@@ -134,6 +134,8 @@ class Mirror:
 
     def _best_trials(self) -> set[int]:
         """Those that were the best when they ended."""
+        if not self._study.spec.selects:
+            return set()
         if self._bests is None:
             trials = tracked.completed(self._store, self._study.study_id)
             bests = tracked.improvements(trials, self._study.spec.direction)

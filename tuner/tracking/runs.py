@@ -88,7 +88,7 @@ class StudyRun:
         direction = self._study.spec.direction
         trials = tracked.completed(self._store, self._study.study_id)
         run_id, sent = self._delivery.run_id, self._delivery.step
-        if len(trials) > sent:
+        if self._study.spec.selects and len(trials) > sent:
             best = tracked.improvements(trials, direction)[-1]
             tags = {"best_trial": str(best.number), "best_score": f"{best.score:.6g}"}
             send(self._client, run_id, content.best_scores(trials, direction)[sent:], tags=tags)
