@@ -43,11 +43,14 @@ def curves(names: Sequence[str], leaky_slope: float) -> list[Drawn]:
     return [Drawn(name, x.tolist(), y.tolist(), slope.tolist()) for name, y, slope in found]
 
 
-def save_drawing(drawn: Sequence[Drawn], path: Path) -> None:
-    """Draw into a file whose ending says its kind. Raises UsageError for another ending or a place
-    that cannot be written."""
+def check_drawing(path: Path) -> None:
+    """Raises UsageError for a file whose ending says no kind of drawing."""
     if path.suffix not in _FORMATS:
         raise UsageError(f"{path}: must end in {', '.join(_FORMATS)}")
+
+
+def save_drawing(drawn: Sequence[Drawn], path: Path) -> None:
+    """Draw into a file whose ending says its kind. Raises UsageError where it cannot be written."""
     from matplotlib.figure import Figure
 
     columns = min(4, len(drawn))

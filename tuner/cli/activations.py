@@ -30,9 +30,11 @@ def activations(
 
     Example: tuner activations relu gelu --save activations.png
     """
-    from tuner.activations import curves, save_drawing
+    from tuner.activations import check_drawing, curves, save_drawing
     from tuner.cli.output import print_json, say
 
+    if save is not None:
+        check_drawing(save)
     drawn = curves(names or [], leaky_slope)
     if as_json:
         print_json([one._asdict() for one in drawn])

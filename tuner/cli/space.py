@@ -42,12 +42,13 @@ def show(
     Example: tuner space show mlp
     """
     from tuner.cli.output import print_json, say, show_rows
-    from tuner.space import load_space
+    from tuner.space import load_file
 
-    loaded = load_space(space)
+    file = load_file(space)
+    loaded = file.space
     points = loaded.grid_size()
     if as_json:
-        facts = {"network": loaded.network, "grid_points": points}
+        facts = {"network": loaded.network, "data": file.data, "grid_points": points}
         print_json(
             facts
             | {
@@ -56,7 +57,9 @@ def show(
             }
         )
         return
-    show_rows([row._asdict() for row in loaded.rows()], as_json, title=f"network: {loaded.network}")
+    data = ", ".join(f"{name} {value}" for name, value in file.data.items())
+    title = f"network: {loaded.network}" + (f";  data: {data}" if data else "")
+    show_rows([row._asdict() for row in loaded.rows()], as_json, title)
     known = "not finite: a float without step" if points is None else f"{points:,}"
     say(f"grid points: {known};  baselines tried first: {len(loaded.baselines)}")
 

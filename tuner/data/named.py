@@ -13,6 +13,7 @@ from tuner.data.npz import read_npz
 from tuner.data.raw import Pair, Raw, first_line
 from tuner.errors import DatasetError
 from tuner.settings import SYSTEM_DATA, Settings
+from tuner.silence import stderr_muted
 
 SKLEARN = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 _DIGITS = tuple("0123456789")
@@ -79,7 +80,8 @@ def _places(name: str, settings: Settings) -> list[Path]:
 
 def _download(name: str) -> dict[str, Pair]:
     """Let Keras fetch the set into its cache: the one place outside training that loads Keras."""
-    from keras import datasets
+    with stderr_muted():
+        from keras import datasets
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)  # Keras waits without end on a silent network
