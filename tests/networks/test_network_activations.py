@@ -1,4 +1,4 @@
-"""Activations against formulas written out in NumPy: alone, in a network, and in an exported one."""
+"""Activations against formulas in NumPy: alone, in a network, and in an exported network."""
 
 import os
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """The layers of shipped networks: their order, their sizes, and how many weights they have."""
 
 import os
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_widths_taper_from_layer_to_layer(params: dict[str, Any], widths: list[i
         dense = layers(model, LAYERS.Dense)
         assert [layer.units for layer in dense] == [*widths, 3]
         sizes = [inputs, *widths, 3]
-        count = sum((one + 1) * two for one, two in zip(sizes, sizes[1:], strict=False))
+        count = sum((one + 1) * two for one, two in pairwise(sizes))
         assert model.count_params() == count
 
 
@@ -169,7 +170,7 @@ def test_maps_shrink_by_kernel_padding_and_pool(params: dict[str, Any], sides: l
     shrinking = layers(model, (LAYERS.Conv2D, LAYERS.MaxPooling2D))
     assert [layer.output.shape[1:3] for layer in shrinking] == [(side, side) for side in sides]
     kernel = params.get("kernel", 3)
-    assert all(l.kernel_size == (kernel, kernel) for l in layers(model, LAYERS.Conv2D))
+    assert {layer.kernel_size for layer in layers(model, LAYERS.Conv2D)} == {(kernel, kernel)}
 
 
 def test_a_pool_of_one_pools_nothing() -> None:
