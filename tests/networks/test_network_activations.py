@@ -95,9 +95,9 @@ def test_an_exported_convolutional_network_predicts_the_same(
 ) -> None:
     dataset = make_dataset(images=True)
     params = make_plan(
-        activation=activation, leaky_slope=SLOPE, norm_position=norm_position,
-        batch_norm=True, layer_norm=True, dropout=0.3, input_dropout=0.2, block_dropout=0.4,
-        blocks=2, convolutions=1, filters=3, filter_growth=2.0, kernel=2, padding="same", pool=2,
+        network="cnn", blocks=2, activation=activation, leaky_slope=SLOPE,
+        norm_position=norm_position, batch_norm=True, layer_norm=True,
+        dropout=0.3, input_dropout=0.2, block_dropout=0.4,
     ).params  # fmt: skip
     program = started(params, dataset, "cnn")
     trained = program.model(dataset.scaling.apply(dataset.validation.x), training=False)

@@ -27,16 +27,15 @@ AUTO = dict.fromkeys(ACTIVATIONS, "glorot_uniform") | {
     **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "swish"), "he_normal"),
     "selu": "lecun_normal",
 }
-CONVOLUTIONS = {
-    "blocks": 2, "convolutions": 1, "filters": 60, "filter_growth": 1.0, "kernel": 3,
-    "padding": "same", "pool": 2, "block_dropout": 0.0,
-}  # fmt: skip
+CONVOLUTIONS: dict[str, Any] = {"blocks": 2, "filters": 60, "filter_growth": 1.0}
 
 
 def weights(name: str, shape: Any = (300,), seed: int = 5, **params: Any) -> list[np.ndarray]:
     """The weights of that name in a network whose weights were drawn."""
     network = "cnn" if "blocks" in params else "mlp"
-    complete = make_plan(**{"depth": 2, "width": [200, 100], "leaky_slope": 0.1} | params).params
+    complete = make_plan(
+        network=network, **{"depth": 2, "width": [200, 100], "leaky_slope": 0.1} | params
+    ).params
     model = build_network(network, complete, shape, 40, "classes", PlainParts())
     initialise(model, complete, seed)
     return [w.numpy() for w in model.weights if w.name == name]

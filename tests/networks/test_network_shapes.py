@@ -33,10 +33,6 @@ EXERCISES = {
     "padding": "test_maps_shrink_by_kernel_padding_and_pool",
     "pool": "test_maps_shrink_by_kernel_padding_and_pool",
 }
-CNN: dict[str, Any] = {
-    "blocks": 1, "convolutions": 1, "filters": 4, "filter_growth": 2.0, "kernel": 3,
-    "padding": "same", "pool": 2, "block_dropout": 0.0,
-}  # fmt: skip
 LAYERS = keras.layers
 
 
@@ -45,7 +41,7 @@ def mlp(shape: Any = (6,), **params: Any) -> Any:
 
 
 def cnn(shape: Any = (8, 8, 1), **params: Any) -> Any:
-    complete = make_plan(**CNN | params).params
+    complete = make_plan(network="cnn", **params).params
     return build_network("cnn", complete, shape, 3, "classes", PlainParts())
 
 
@@ -208,7 +204,7 @@ def test_pooling_takes_the_largest_of_each_window() -> None:
 def test_dropout_layers_come_in_the_order_of_their_rates(
     network: str, params: dict[str, Any]
 ) -> None:
-    complete = make_plan(**CNN | params).params
+    complete = make_plan(network=network, **params).params
     rates = dropout_rates(network, complete)
     assert rates == [rate for rate in NETWORKS[network].rates(complete) if rate > 0]
     args = ((8, 8), 3, "classes")
