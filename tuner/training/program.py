@@ -5,7 +5,6 @@ come from. A trial's scalars and weights live in variables, so trials of one
 structure share the compilation.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -50,7 +49,8 @@ class Program:
     def convolves(self) -> bool:
         """Whether the network has convolutions. Of their gradients XLA makes plain loops on a CPU:
         an epoch took 118 s there and 5 s in a graph, whose kernels are oneDNN's."""
-        return any("Conv" in type(layer).__name__ for layer in _layers(self.model))
+        # Layers inside a user's own layers and wrappers too, which `layers` does not list.
+        return any("Conv" in type(layer).__name__ for layer in self.model._flatten_layers())
 
     @property
     def parameter_count(self) -> int:
@@ -133,13 +133,6 @@ class Program:
         if y.dtype.is_integer:
             return y
         return y * self._target_scale + self._target_offset
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    """All layers, those of models within models too."""
-    for layer in getattr(model, "layers", ()):
-        yield layer
-        yield from _layers(layer)
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:
