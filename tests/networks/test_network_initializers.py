@@ -136,15 +136,21 @@ def test_a_constant_input_is_drawn_with_the_kernel() -> None:
     np.testing.assert_allclose(together.T @ together, np.eye(10), atol=1e-5)
 
 
-def test_a_constant_input_of_convolutions() -> None:
-    params = CONVOLUTIONS | {"bias": "input", "filters": 500}
-    (bias,) = weights("bias", (8, 8), initializer="normal", init_sigma=0.3, **params)
-    kernel = weights("kernel", (8, 8), initializer="normal", init_sigma=0.3, **params)[0]
-    assert (kernel.shape, bias.shape) == ((3, 3, 1, 500), (500,))
-    assert kernel.std() == pytest.approx(0.3, rel=0.05)
-    assert bias.std() == pytest.approx(0.3, rel=0.12)
-    for place in kernel.reshape(9, 500):
-        assert abs(np.corrcoef(place, bias)[0, 1]) < 4.5 / np.sqrt(500)
+@pytest.mark.parametrize("initializer", sorted({*INITIALIZERS} - {"auto", "orthogonal"}))
+def test_a_constant_input_of_convolutions(initializer: str) -> None:
+    """Its weights are as large as the kernel's, which is as large as with any other bias."""
+    shape = (8, 8, 5)
+    params = CONVOLUTIONS | {"filters": 400, "initializer": initializer, "init_sigma": 0.3}
+    (bias,) = weights("bias", shape, bias="input", **params)
+    kernel = weights("kernel", shape, bias="input", **params)[0]
+    assert (kernel.shape, bias.shape) == ((3, 3, 5, 400), (400,))
+    assert bias.std() == pytest.approx(kernel.std(), rel=0.12)
+    assert abs(bias.mean()) < 5 * kernel.std() / np.sqrt(400)
+    for place in kernel.reshape(45, 400):
+        assert abs(np.corrcoef(place, bias)[0, 1]) < 4.5 / np.sqrt(400)
+    usual = weights("kernel", shape, bias="all", **params)[0]
+    assert kernel.std() == pytest.approx(usual.std(), rel=0.04)
+    assert np.abs(kernel).max() == pytest.approx(np.abs(usual).max(), rel=0.2)
 
 
 @pytest.mark.parametrize("initializer", INITIALIZERS)
