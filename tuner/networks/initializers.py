@@ -59,7 +59,7 @@ def _with_constant_input(weight: Any, draw: Any, beside: Any, wanted: bool) -> t
     if not wanted:
         return draw(weight.shape), None
     if window:
-        # A matrix of all inputs and units would not do: Glorot counts a unit once for each place of the window.
+        # Not as a matrix: Glorot counts a unit once for each place of the window.
         return draw(weight.shape), np.asarray(beside(weight.shape)).reshape(-1, units)[0]
     drawn = np.asarray(draw((inputs + 1, units)))
     return drawn[:-1], drawn[-1]
