@@ -46,7 +46,6 @@ def dense_by_keras(dataset: Dataset, plan: Plan, **kernels: Any) -> Built:
     ("params", "regularizer"),
     [
         ({"l1": 0.01}, keras.regularizers.L1(0.01)),
-        ({"l2": 0.03}, keras.regularizers.L2(0.03)),
         ({"l1": 0.004, "l2": 0.02}, keras.regularizers.L1L2(0.004, 0.02)),
     ],
 )
@@ -60,22 +59,18 @@ def test_penalties_are_those_of_keras(params: dict[str, float], regularizer: Any
     assert expected[1][0]["val_loss"] > intervals[0].metrics["val_loss"] + 0.1
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_max_norm_is_that_of_keras_after_each_step(optimizer: str) -> None:
-    dataset, rate = make_dataset(), {"sgd": 0.3, "adam": 0.02}[optimizer]
-    params: dict[str, Any] = {"optimizer": optimizer, "learning_rate": rate, "batch_size": 16}
-    plan = make_plan(max_norm=0.8, **params)
+def test_max_norm_is_that_of_keras_after_each_step() -> None:
+    dataset, plan = make_dataset(), make_plan(max_norm=0.8, learning_rate=0.3)
     constraint = {"kernel_constraint": keras.constraints.MaxNorm(0.8, axis=0)}
     hidden = keras.layers.Dense(8, activation="tanh", **constraint)
     network = dense_network(dataset, [hidden], **constraint)
-    expected = fitted(dataset, plan, network, keras.optimizers.get(
-        {"class_name": optimizer, "config": {"learning_rate": rate}}))  # fmt: skip
+    expected = fitted(dataset, plan, network, keras.optimizers.SGD(0.3))
     trainer = Trainer(dataset)
     compare(trainer, plan, expected)
     norms = [np.linalg.norm(kernel, axis=0) for kernel in weights(trainer)[::2]]
     assert all((norm <= 0.8 + 1e-5).all() for norm in norms)
     assert any((norm < 0.79).any() for norm in norms)  # the shorter ones keep their length
-    train(trainer, make_plan(**params))
+    train(trainer, make_plan(learning_rate=0.3))
     assert far_apart(weights(trainer), expected[0])
 
 
