@@ -37,6 +37,16 @@ _DEFAULTS: dict[str, Any] = {
     "epochs": 1,
     "patience": 5,
 }
+_CONVOLUTIONS: dict[str, Any] = {
+    "blocks": 1,
+    "convolutions": 1,
+    "filters": 4,
+    "filter_growth": 2.0,
+    "kernel": 3,
+    "padding": "same",
+    "pool": 2,
+    "block_dropout": 0.0,
+}
 
 
 def make_dataset(task: str = "classes", rows: int = ROWS, images: bool = False) -> Dataset:
@@ -84,12 +94,18 @@ def on_disk(dataset: Dataset, folder: Path) -> Dataset:
     return open_dataset(folder)
 
 
-def make_plan(seed: int = 1, intervals: int = 1, goal: Goal = LOWEST_LOSS, **params: Any) -> Plan:
-    """A plan for `mlp`; `params` override those of a small network trained by SGD for an epoch."""
-    complete = _DEFAULTS | params
+def make_plan(
+    seed: int = 1,
+    intervals: int = 1,
+    goal: Goal = LOWEST_LOSS,
+    network: str = "mlp",
+    **params: Any,
+) -> Plan:
+    """A plan whose `params` override those of a small network trained by SGD for an epoch."""
+    complete = _DEFAULTS | (_CONVOLUTIONS if network == "cnn" else {}) | params
     if complete["optimizer"] == "sgd":
         complete.setdefault("momentum", 0.0)
-    return Plan("mlp", complete, seed, goal, intervals)
+    return Plan(network, complete, seed, goal, intervals)
 
 
 def own_network(plan: Plan, name: str = "nets.py:build") -> Plan:

@@ -96,7 +96,8 @@ _SCHEDULE = _table(
     ),
     Parameter(
         "warmup_epochs", "float", 0.0, low=0.0,
-        doc="epochs of a linear rise to the learning rate; the schedule begins behind them",
+        doc="epochs of a linear rise to the learning rate, behind which the schedule begins; with "
+        "one_cycle it takes the place of the rise",
     ),
     Parameter(
         "plateau_factor", "float", 0.5, low=0.0, high=1.0, low_open=True, high_open=True,

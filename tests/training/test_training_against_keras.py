@@ -21,6 +21,8 @@ from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
 
+EXERCISES = {"batch_size": "test_resident_graph"}
+
 # 75 training rows: every batch size here leaves a short last batch, which is trained too.
 CASES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "sgd": (

@@ -11,6 +11,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 from tensorflow_helpers import make_dataset, make_plan, on_disk, outcome, train, weights
 
+from tuner.catalogue import OPTIMIZERS
 from tuner.training.feeds import ResidentFeed
 from tuner.training.trial import Trainer, epoch_order
 
@@ -89,6 +90,57 @@ def test_scalars_are_inputs_of_one_program() -> None:
     assert len({str(metrics) for metrics, _ in outcomes}) == len(trials)
     assert outcomes[-1] == outcome(Trainer(dataset), make_plan(**trials[-1]))
     assert trainer.prepare(make_plan(**base, activation="relu"))[0] is not program
+
+
+# What a trial may bring to a program at hand: each of them in a second trial, behind a first one
+# that has other numbers everywhere.
+SCALARS: dict[str, Any] = {
+    "learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.3, "clip_norm": 0.1,
+    "label_smoothing": 0.3, "l1": 0.02, "l2": 0.05, "max_norm": 0.5, "leaky_slope": 0.6,
+    "dropout": [0.6, 0.4], "input_dropout": 0.5, "augment_shift": 2, "warmup_epochs": 1.5,
+    "schedule": "cosine", "initializer": "orthogonal", "init_sigma": 0.5,
+}  # fmt: skip
+EVERYTHING: dict[str, Any] = {
+    "depth": 2, "epochs": 2, "activation": "leaky_relu", "leaky_slope": 0.1, "momentum": 0.5,
+    "weight_decay": 0.1, "clip_norm": 0.5, "label_smoothing": 0.1, "l1": 0.001, "l2": 0.001,
+    "max_norm": 1.5, "dropout": [0.2, 0.4], "input_dropout": 0.1, "augment_shift": 1,
+    "augment_flip": True, "initializer": "normal", "init_sigma": 0.3, "cosine_floor": 0.1,
+}  # fmt: skip
+
+
+def test_every_scalar_is_an_input_of_one_program() -> None:
+    dataset = make_dataset(images=True)
+    trainer, fresh = Trainer(dataset), Trainer(dataset)
+    base = make_plan(**EVERYTHING)
+    first = outcome(trainer, base)
+    program, feed, _ = trainer.prepare(base)
+    assert isinstance(feed, ResidentFeed)
+    everything_else = make_plan(**EVERYTHING | SCALARS)
+    for name, value in SCALARS.items():
+        plan = make_plan(**EVERYTHING | {name: value})
+        assert trainer.prepare(plan)[0] is program, name
+        assert outcome(trainer, plan)[1] != first[1], name
+        assert outcome(trainer, base) == first, name
+    last = outcome(trainer, everything_else)
+    assert trainer.program is program
+    assert feed._loop.experimental_get_tracing_count() == 1
+    assert feed._evaluate.experimental_get_tracing_count() == 1
+    assert outcome(fresh, everything_else) == last
+
+
+def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
+    for optimizer in OPTIMIZERS:
+        base: dict[str, Any] = {
+            "loss": "huber", "huber_delta": 0.5, "optimizer": optimizer, "learning_rate": 0.02,
+        }  # fmt: skip
+        trainer = Trainer(dataset := make_dataset("regression"))
+        first = outcome(trainer, make_plan(**base))
+        program = trainer.program
+        other = make_plan(**base | {"huber_delta": 1.5, "learning_rate": 0.01})
+        second = outcome(trainer, other)
+        assert trainer.program is program
+        assert second != first
+        assert second == outcome(Trainer(dataset), other)
 
 
 def test_only_recent_programs_are_kept() -> None:

@@ -35,12 +35,20 @@ OWN = CustomNetwork(
             ])
     """),
 )
+EXERCISES = {
+    "epochs": "test_each_optimizer_goes_on",
+    "patience": "test_an_early_stop_comes_at_the_same_epoch_with_the_best_weights",
+}
 DROPPING = {"dropout": 0.3, "batch_norm": True, "depth": 2}
 PARAMS: dict[str, dict[str, Any]] = {
     "sgd": {"batch_norm": True},
     "momentum": {"momentum": 0.9, "dropout": 0.3},
     "adam": {"optimizer": "adam", **DROPPING},
-}
+    "nadam": {
+        "optimizer": "nadam", "schedule": "one_cycle", "cycle_rise": 0.3, "warmup_epochs": 0.5,
+        "weight_decay": 0.1, "max_norm": 1.0, "label_smoothing": 0.1, **DROPPING,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

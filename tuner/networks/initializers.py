@@ -35,7 +35,8 @@ def initialise(model: Any, params: dict[str, Any], seed: int) -> None:
         for weight in layer.weights:
             if weight.name == "kernel":
                 draw = _drawing(layer, params, _seed(seed, index))
-                kernel, bias = _with_constant_input(weight, draw, constant_input)
+                beside = _drawing(layer, params, _seed(seed, index + len(model.layers)))
+                kernel, bias = _with_constant_input(weight, draw, beside, constant_input)
                 weight.assign(kernel)
             elif weight.name == "bias" and constant_input:
                 weight.assign(bias)
@@ -51,14 +52,17 @@ def _drawing(layer: Any, params: dict[str, Any], seed: int) -> Any:
     return _BY_NAME[name](seed, params.get("init_sigma", 1.0))
 
 
-def _with_constant_input(weight: Any, draw: Any, wanted: bool) -> tuple[Any, Any]:
-    """The kernel, and the weights of one more input that is always 1: drawn together, so that
-    these are as large as their neighbours."""
+def _with_constant_input(weight: Any, draw: Any, beside: Any, wanted: bool) -> tuple[Any, Any]:
+    """The kernel, and the weights of one more input that is always 1, as large as their
+    neighbours: drawn together, or, beside a window's, as one place of a second kernel."""
+    *window, inputs, units = weight.shape
     if not wanted:
         return draw(weight.shape), None
-    inputs = int(np.prod(weight.shape[:-1]))
-    drawn = np.asarray(draw((inputs + 1, weight.shape[-1])))
-    return drawn[:-1].reshape(weight.shape), drawn[-1]
+    if window:
+        # Not as a matrix: Glorot counts a unit once for each place of the window.
+        return draw(weight.shape), np.asarray(beside(weight.shape)).reshape(-1, units)[0]
+    drawn = np.asarray(draw((inputs + 1, units)))
+    return drawn[:-1], drawn[-1]
 
 
 def _seed(seed: int, index: int) -> int:

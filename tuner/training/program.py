@@ -5,7 +5,6 @@ come from. A trial's scalars and weights live in variables, so trials of one
 structure share the compilation.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -50,16 +49,16 @@ class Program:
     def slow_under_xla(self) -> bool:
         """Whether the network has convolutions and a CPU to run on. XLA makes plain loops of their
         gradients there: an epoch took 118 s, and 5 s in a graph, whose kernels are oneDNN's."""
-        return not tf.config.get_visible_devices("GPU") and any(
-            "Conv" in type(layer).__name__ for layer in _layers(self.model)
-        )
+        # Those inside a user's own layers and wrappers too, which `model.layers` does not list.
+        found = any("Conv" in type(layer).__name__ for layer in self.model._flatten_layers())
+        return found and not tf.config.get_visible_devices("GPU")
 
     @property
     def row_values(self) -> int:
         """How many values a row takes where the network is widest, its inputs included."""
         shapes = [
             tuple(output.shape[1:])
-            for layer in _layers(self.model)
+            for layer in self.model._flatten_layers()
             for output in keras.tree.flatten(getattr(layer, "output", []))
         ]
         known = [shape for shape in shapes if None not in shape]
@@ -146,13 +145,6 @@ class Program:
         if y.dtype.is_integer:
             return y
         return y * self._target_scale + self._target_offset
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    """All layers, those of models within models too."""
-    for layer in getattr(model, "layers", ()):
-        yield layer
-        yield from _layers(layer)
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:

@@ -76,8 +76,9 @@ def _exponential(params: Params, at: Rates, total: float, steps: int) -> Rates:
 
 
 def _one_cycle(params: Params, at: Rates, total: float, steps: int) -> Rates:
-    """Smith and Topin (2018): up, then down to almost nothing, each half a cosine wave."""
-    top = params["cycle_rise"] * total
+    """Smith and Topin (2018): up, then down to almost nothing, each half a cosine wave. A warm-up
+    takes the place of the rise."""
+    top = 0.0 if params.get("warmup_epochs", 0.0) > 0 else params["cycle_rise"] * total
     rise = _CYCLE_START + (1 - _CYCLE_START) * (1 - _half_wave(at / max(top, 1)))
     fall = _CYCLE_END + (1 - _CYCLE_END) * _half_wave((at - top) / max(total - top, 1))
     return np.where(at < top, rise, fall)
