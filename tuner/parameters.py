@@ -54,9 +54,11 @@ class Parameter:
             return "true, false"
         if self.kind == "categorical":
             return ", ".join(map(str, self.choices))
-        bounds = [f"{'>' if self.low_open else '>='} {self.low:g}"] if self.low is not None else []
+        bounds = (
+            [f"{'>' if self.low_open else '>='} {self.low:.9g}"] if self.low is not None else []
+        )
         if self.high is not None:
-            bounds.append(f"{'<' if self.high_open else '<='} {self.high:g}")
+            bounds.append(f"{'<' if self.high_open else '<='} {self.high:.9g}")
         return ", ".join([_noun(self.kind), *bounds])
 
     def cast(self, value: Scalar) -> Scalar:

@@ -31,7 +31,7 @@ def entries() -> list[Entry]:
 def _entry(group: str, parameter: Parameter) -> Entry:
     meaning = "; ".join(filter(None, (parameter.doc, parameter.note)))
     if parameter.layers:
-        meaning += f" (one a layer with repeat: {parameter.layers})"
+        meaning += f" (one each with repeat: {parameter.layers})"
     values, when = parameter.legal(), in_words(parameter.when)
     return Entry(group, parameter.name, values, bare(parameter.default), when, meaning)
 
