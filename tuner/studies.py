@@ -80,14 +80,9 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     return data_spec(**said | {key: value for key, value in options.items() if value is not None})
 
 
-def define(wanted: Wanted, settings: Settings) -> StudySpec:
-    """The study's spec, everything checked and the data loaded. Raises a UsageError."""
-    space = load_space(wanted.space).override(wanted.overrides)
-    return define_on(space, wanted, settings)
-
-
-def define_on(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
-    """The same with a space that is at hand: the file and the overrides are not looked at."""
+def define(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
+    """The spec of a study of this space, everything checked and the data loaded; the wanted file
+    and overrides are not looked at. Raises a UsageError."""
     check_sampler(wanted.sampler, space)
     code = _user_code(space, wanted.data)
     dataset = load_dataset(wanted.data, settings)
@@ -113,17 +108,23 @@ def define_on(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
 
 
 class Created(NamedTuple):
-    """`is_new`: False for a study that had that name and definition before."""
+    """`is_new`: False for a study that had that name and definition before. `left_out`: what the
+    space searches and these data have no use for."""
 
     study: StudyRow
     is_new: bool
+    left_out: tuple[str, ...] = ()
 
 
 def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
     name already is left as it is. The database is opened last, so that a UsageError leaves nothing
     half-made. Raises StudyError where the name belongs to a study that is defined otherwise."""
-    return create_as(define(wanted, settings), wanted, open_store)
+    space = load_space(wanted.space).override(wanted.overrides)
+    spec = define(space, wanted, settings)
+    kept = spec.space.varying()
+    left_out = tuple(name for name in space.varying() if name not in kept)
+    return create_as(spec, wanted, open_store)._replace(left_out=left_out)
 
 
 def create_as(spec: StudySpec, wanted: Wanted, open_store: Callable[[], Store]) -> Created:

@@ -20,6 +20,12 @@ def test_create_prints_its_name_and_the_next_command(tuner):
     assert "next: tuner optimize mlp-digits --trials 100" in done.out
 
 
+def test_create_says_what_it_leaves_out(tuner):
+    assert "left out" not in tuner("study", "create", "--data", "digits").out
+    told = "left out, since these data have no use for it: augment_flip"
+    assert told in tuner("study", "create", "--data", "iris").out
+
+
 def test_a_taken_default_name_is_numbered(tuner, study):
     assert "mlp-digits-2" in tuner("study", "create", "--data", "digits").out
 

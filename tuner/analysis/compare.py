@@ -29,7 +29,7 @@ from tuner.spec import Choice, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, best_trial, find_trial, list_trials
-from tuner.studies import Wanted, check_code, create_as, default_name, define_on, file_data
+from tuner.studies import Wanted, check_code, create_as, default_name, define, file_data
 
 MOST_SEEDS = 1000
 
@@ -126,7 +126,7 @@ def prepare(
         seed=seed,
         held_out="test",
     )
-    spec = define_on(subject.space, wanted, settings)
+    spec = define(subject.space, wanted, settings)
     return create_as(spec, wanted, open_store).study
 
 

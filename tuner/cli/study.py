@@ -117,9 +117,11 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new = create_study(wanted, settings, lambda: open_store(settings.storage))
+    row, is_new, left_out = create_study(wanted, settings, lambda: open_store(settings.storage))
     made = "created study {}" if is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
+    if left_out:
+        say(f"left out, since these data have no use for it: {', '.join(left_out)}")
     say(f"next: tuner optimize {shlex.quote(row.name)} --trials 100")
 
 
