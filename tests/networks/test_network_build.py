@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from tensorflow_helpers import make_plan
 
-from tuner.catalogue import ACTIVATIONS
+from tuner.catalogue import ACTIVATIONS, NETWORKS
 from tuner.networks import build_network, initialise, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.parts import CompiledParts, PlainParts
@@ -213,6 +213,22 @@ def test_what_a_users_network_may_read_is_part_of_its_structure() -> None:
     assert structure(own, params | {"dropout": 0.2}) != structure(own, params)
     edited = CustomNetwork("nets.py", "build", own.text + "\n")
     assert structure(edited, params) != structure(own, params)
+
+
+@pytest.mark.parametrize("name", sorted({*NETWORKS["mlp"], *NETWORKS["cnn"]}))
+def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: str) -> None:
+    """Those of the shipped networks are no words of the training's."""
+    text = (
+        "import keras\n"
+        "def build(params, input_shape, outputs):\n"
+        f"    units = params[{name!r}]\n"
+        "    return keras.Sequential([keras.Input(input_shape), keras.layers.Dense(units),\n"
+        "                             keras.layers.Dense(outputs)])\n"
+    )
+    own = CustomNetwork("nets.py", "build", text)
+    built = build_network(own, {name: 7}, (6,), 3, "classes", PlainParts())
+    assert built.layers[0].units == 7
+    assert structure(own, {name: 7}) != structure(own, {name: 8})
 
 
 def test_the_training_form_has_the_weights_of_the_exported_form() -> None:

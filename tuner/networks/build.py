@@ -27,13 +27,15 @@ NETWORKS: dict[str, Shipped] = {
 }
 
 # What a trial may bring to a program that is compiled already, since no step knows of it. (What the
-# steps read from variables: scalars.py.)
+# steps read from variables: scalars.py.) First the training's own, then what only the shipped
+# networks know: in a user's network the same words may mean anything.
 _OUTSIDE = {
-    "epochs", "patience", "learning_rate", "initializer", "init_sigma", "schedule",
-    "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
-    "decay", "cycle_rise",
+    "epochs", "patience", "learning_rate", "schedule", "warmup_epochs", "plateau_factor",
+    "plateau_patience", "plateau_min_delta", "cosine_floor", "decay", "cycle_rise",
 }  # fmt: skip
-_OF_LAYERS = {"dropout", "input_dropout", "block_dropout", *OF_NETWORK}
+_OF_LAYERS = {
+    "dropout", "input_dropout", "block_dropout", "initializer", "init_sigma", *OF_NETWORK,
+}  # fmt: skip
 
 
 def build_network(
