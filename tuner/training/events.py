@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 End = Literal["complete", "early_stopped", "target", "diverged"]
+Engine = Literal["auto", "exact"]
 Failure = Literal["user_error", "out_of_memory", "error"]
 
 
@@ -85,6 +86,11 @@ class Plan:
     `held_out`: what the split that is not trained on is to the trial. "val": it is read after each
     interval, and the best epoch is kept. "test": it is read once, after the last epoch, and nothing
     is selected: that epoch's value is the score.
+
+    `choices`: what the study's other trials may have, by parameter: all values of a categorical
+    one, the ends of a range. A program that is shared leaves room for them; what is not in it has
+    the value of `params` in all trials. `engine`: "exact" forces a program of the trial's own
+    structure.
     """
 
     network: str
@@ -93,6 +99,8 @@ class Plan:
     goal: Goal
     intervals: int = 1
     held_out: Literal["val", "test"] = "val"
+    choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
 
 

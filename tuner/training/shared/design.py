@@ -1,0 +1,69 @@
+"""Which program a trial can be trained by: what its study fixes, and what it leaves open.
+
+Knows no TensorFlow: the loop asks it which worker already holds a trial's program.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.training.events import Plan
+
+# Parameters that are written into a program, one after the other program where they vary.
+_WRITTEN_IN = ("depth", "loss", "norm_position", "nesterov")
+# Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
+_AMOUNTS = (
+    "dropout", "input_dropout", "label_smoothing", "l1", "l2", "max_norm", "clip_norm",
+    "weight_decay", "augment_shift",
+)  # fmt: skip
+_SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
+
+
+@dataclass(frozen=True)
+class Design:
+    """A program's make-up. `written_in`: parameters that it has in it. `activations`,
+    `optimizers`: those it can choose from. `may`: what a trial may have beside these."""
+
+    written_in: tuple[tuple[str, Any], ...]
+    activations: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    may: frozenset[str]
+
+    @property
+    def depth(self) -> int:
+        return int(dict(self.written_in)["depth"])
+
+    def __getitem__(self, name: str) -> Any:
+        return dict(self.written_in).get(name)
+
+
+def design_of(plan: Plan) -> Design | None:
+    """The make-up of the program that can train the plan beside its study's other trials; None
+    where only one of its own can."""
+    if plan.engine == "exact" or plan.network != "mlp":
+        return None
+    params, choices = plan.params, plan.choices
+    return Design(
+        written_in=tuple((name, params[name]) for name in _WRITTEN_IN if name in params),
+        activations=_all("activation", params, choices),
+        optimizers=_all("optimizer", params, choices),
+        may=frozenset(
+            name
+            for name in (*_AMOUNTS, *_SWITCHES)
+            if any(_positive(value) for value in (params.get(name, 0), *choices.get(name, ())))
+        ),
+    )
+
+
+def program_key(plan: Plan) -> str:
+    """A word equal for plans that one program can train; empty where each has its own."""
+    design = design_of(plan)
+    return "" if design is None else repr(design)
+
+
+def _all(name: str, params: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted({params[name], *choices.get(name, ())}))
+
+
+def _positive(value: Any) -> bool:
+    return any(_positive(one) for one in value) if isinstance(value, list) else value > 0
