@@ -11,7 +11,7 @@ from tensorflow_helpers import train, weights
 
 from tuner.data import Dataset
 from tuner.training.events import Plan
-from tuner.training.program import Program
+from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer, epoch_order
 
 HEADS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
@@ -42,7 +42,7 @@ def fitted(
 ) -> Built:
     """The weights and the metrics of each epoch after Keras has trained `model` as the plan says.
     `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order."""
-    program = Program(plan.network, plan.params, dataset)
+    program = ExactProgram(plan.network, plan.params, dataset)
     program.start(plan.params, plan.seed)
     model.set_weights(program.weights())
     metrics = [] if dataset.task == "regression" else ["accuracy"]

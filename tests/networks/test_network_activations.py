@@ -17,7 +17,7 @@ from tensorflow_helpers import make_dataset, make_plan
 from tuner.catalogue import ACTIVATIONS
 from tuner.networks import export_network
 from tuner.networks.activations import curve
-from tuner.training.program import Program
+from tuner.training.exact import ExactProgram
 
 pytestmark = pytest.mark.tensorflow
 
@@ -105,9 +105,9 @@ def test_an_exported_convolutional_network_predicts_the_same(
     np.testing.assert_allclose(loaded(dataset.validation.x), trained, rtol=0, atol=2e-6)
 
 
-def started(params: dict[str, Any], dataset: Any, network: str) -> Program:
+def started(params: dict[str, Any], dataset: Any, network: str) -> ExactProgram:
     """A trial's program before its first step, its biases moved away from zero."""
-    program = Program(network, params, dataset)
+    program = ExactProgram(network, params, dataset)
     program.start(params, seed=5)
     draw = np.random.default_rng(0)
     program.set_weights([w + draw.uniform(0, 0.5, w.shape) for w in program.weights()])
@@ -125,7 +125,7 @@ def by_hand(weights: list[np.ndarray], activation: Function, dataset: Any) -> np
 
 
 def exported(
-    network: str, params: dict[str, Any], dataset: Any, program: Program, folder: Path
+    network: str, params: dict[str, Any], dataset: Any, program: ExactProgram, folder: Path
 ) -> Any:
     model = export_network(network, params, dataset, program.weights())
     model.save(folder / "network.keras")

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import stats
 
-from tuner.networks.dropout import DropoutClock, FastDropout, keep_mask
+from tuner.networks.dropout import DropoutClock, FastDropout, multipliers
 from tuner.networks.parts import CompiledParts
 from tuner.networks.scalars import Scalars
 
@@ -28,8 +28,8 @@ FAR = 4.5
 def mask(rate: float = 0.5, layer: int = 0, seed: int = 1, step: int = 0) -> np.ndarray:
     """Which units are kept (BATCH, UNITS)."""
     scalars = tf.constant(seed, tf.uint32), tf.constant(step, tf.uint32)
-    drawn = keep_mask(tf.zeros((BATCH, UNITS)), tf.constant(rate), layer, *scalars)
-    return np.asarray(drawn.numpy())
+    positions = tf.reshape(tf.cast(tf.range(BATCH * UNITS), tf.uint32), (BATCH, UNITS))
+    return np.asarray(multipliers(positions, tf.constant(rate), layer, *scalars).numpy() > 0)
 
 
 def many(rate: float, steps: int = 50) -> np.ndarray:

@@ -16,7 +16,7 @@ from tensorflow_helpers import make_dataset, make_plan, on_disk, train, weights
 
 from tuner.data import Dataset
 from tuner.training.events import Plan
-from tuner.training.program import Program
+from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -75,7 +75,7 @@ def data_and_plan(case: str) -> tuple[Dataset, Plan]:
 def keras_epoch(case: str) -> Expected:
     """What Keras makes of the epoch, from the weights that the trial starts with."""
     dataset, plan = data_and_plan(case)
-    program = Program("mlp", plan.params, dataset)
+    program = ExactProgram("mlp", plan.params, dataset)
     program.start(plan.params, plan.seed)
     model = keras_network(dataset, plan.params)
     model.set_weights(program.weights())

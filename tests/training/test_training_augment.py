@@ -15,8 +15,6 @@ from scipy import stats
 from tensorflow_helpers import make_dataset, make_plan, on_disk, outcome, train
 
 from tuner.data import Dataset, Split
-from tuner.networks.dropout import DropoutClock
-from tuner.networks.scalars import Scalars
 from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentFeed
 from tuner.training.trial import Trainer
@@ -40,12 +38,9 @@ def images(channels: int | None = None, dtype: Any = np.uint8) -> np.ndarray:
 
 def augmented(x: np.ndarray, seed: int = 1, steps: int = 0, **params: Any) -> np.ndarray:
     """The rows as the step after `steps` others trains on them."""
-    scalars, clock = Scalars(), DropoutClock()
-    scalars.set(params)
-    clock.reset(seed)
-    for _ in range(steps):
-        clock.tick()
-    found = Augmentation(params, scalars, clock)(tf.constant(x))
+    most, flips = float(params.get("augment_shift", 0)), params.get("augment_flip", False)
+    at = tf.constant(seed, tf.uint32), tf.constant(steps, tf.uint32)
+    found = Augmentation(most > 0, flips)(tf.constant(x), tf.constant(most), tf.constant(0.5), *at)
     assert found.dtype == x.dtype
     return np.asarray(found)
 

@@ -14,7 +14,7 @@ from tensorflow_helpers import make_dataset, make_plan, train, weights
 
 from tuner.data import Dataset
 from tuner.training.events import Plan
-from tuner.training.program import Program
+from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -102,7 +102,7 @@ def test_penalties_and_max_norm_of_convolutions() -> None:
 
 def outputs(plan: Plan, dataset: Dataset, training: bool) -> Any:
     """The outputs of all of a network's layers for 2000 rows of ones, by the layer's name."""
-    program = Program(plan.network, plan.params, dataset)
+    program = ExactProgram(plan.network, plan.params, dataset)
     program.start(plan.params, plan.seed)
     inspected = keras.Model(
         program.model.input, {layer.name: layer.output for layer in program.model.layers}

@@ -7,13 +7,14 @@ from tuner.networks.build import (
     export_network,
     structure,
 )
-from tuner.networks.initializers import initialise
+from tuner.networks.initializers import first_weights, initialise
 
 __all__ = [
     "NETWORKS",
     "build_network",
     "dropout_rates",
     "export_network",
+    "first_weights",
     "initialise",
     "structure",
 ]

@@ -45,32 +45,37 @@ class DropoutClock:
         self.step.assign_add(1)
 
 
-def keep_mask(
-    like: tf.Tensor, rate: tf.Tensor, layer: int, seed: tf.Tensor, step: tf.Tensor
+def hashed(count: tf.Tensor, salt: int, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """`count` numbers in [0, 1), float32, of the trial's seed and step (uint32 scalars); `salt`
+    tells uses apart."""
+    return tf.cast(_drawn(count, salt, seed, step), tf.float32) / float(_RESOLUTION)
+
+
+def multipliers(
+    positions: tf.Tensor, rate: tf.Tensor, layer: tf.Tensor | int, seed: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
-    """Boolean mask of the shape of `like`, each unit kept with probability 1 - rate.
-
-    `rate` is a float32 scalar in [0, 1); `seed` and `step` are uint32 scalars, so neither is a
-    constant of the compiled program.
-    """
-    return tf.reshape(_drawn(tf.size(like), layer, seed, step) >= _threshold(rate), tf.shape(like))
-
-
-def hashed(count: tf.Tensor, salt: int, clock: DropoutClock) -> tf.Tensor:
-    """`count` numbers in [0, 1), float32, of the trial's seed and step; `salt` tells uses apart."""
-    drawn = _drawn(count, salt, clock.seed.value(), clock.step.value())
-    return tf.cast(drawn, tf.float32) / float(_RESOLUTION)
+    """What inverted dropout multiplies the units at `positions` (uint32) by, float32; `rate` and
+    the rest broadcast against them."""
+    keep = _drawn_at(positions, layer, seed, step) >= _threshold(rate)
+    kept = 1.0 - tf.cast(_threshold(rate), tf.float32) / float(_RESOLUTION)
+    return tf.where(keep, 1.0 / kept, 0.0)
 
 
 def _drawn(count: tf.Tensor, salt: int, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     """int32 (count,), evenly spread over 0..2^24-1."""
-    word = tf.constant((salt + 1) * _LAYER_STRIDE & 0xFFFFFFFF, tf.uint32)
+    return _drawn_at(tf.cast(tf.range(count), tf.uint32), salt, seed, step)
+
+
+def _drawn_at(
+    positions: tf.Tensor, salt: tf.Tensor | int, seed: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """int32 of the shape that all broadcast to, evenly spread over 0..2^24-1."""
+    word = tf.cast(salt + 1, tf.uint32) * tf.constant(_LAYER_STRIDE, tf.uint32)
     key = _mix(_mix(seed + word) + step * tf.constant(_STEP_STRIDE, tf.uint32))
     # An odd stride of its own for each step and layer: with an offset alone, two masks would be
     # shifted copies of one another. One mixing a unit is all that the small networks can afford.
     stride = tf.bitwise.bitwise_or(_mix(key + word), tf.constant(1, tf.uint32))
-    position = tf.cast(tf.range(count), tf.uint32)
-    mixed = _mix(position * stride + key)
+    mixed = _mix(positions * stride + key)
     return tf.cast(tf.bitwise.right_shift(mixed, tf.constant(8, tf.uint32)), tf.int32)
 
 
@@ -100,9 +105,9 @@ class FastDropout(keras.layers.Layer):
         if not training:
             return inputs
         rate = tf.convert_to_tensor(self.rate)
-        keep = keep_mask(inputs, rate, self.index, self.clock.seed.value(), self.clock.step.value())
-        kept = 1.0 - tf.cast(_threshold(rate), tf.float32) / float(_RESOLUTION)
-        return inputs * tf.where(keep, 1.0 / kept, 0.0)
+        positions = tf.reshape(tf.cast(tf.range(tf.size(inputs)), tf.uint32), tf.shape(inputs))
+        seed, step = self.clock.seed.value(), self.clock.step.value()
+        return inputs * multipliers(positions, rate, self.index, seed, step)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

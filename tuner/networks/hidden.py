@@ -60,7 +60,14 @@ def _activation(hidden: Any, params: Params, parts: Parts) -> Any:
 
 
 def dropped(hidden: Any, rate: float, parts: Parts) -> Any:
-    return parts.dropout(rate)(hidden) if rate > 0 else hidden
+    # Asked for at a rate of 0 too: a dropout's place among all of them says which bits it draws.
+    layer = parts.dropout(rate)
+    return hidden if layer is None else layer(hidden)
+
+
+def dense_widths(params: Params) -> list[int]:
+    """Units of each hidden layer."""
+    return grown(per_layer(params["width"], params["depth"]), params.get("taper", 1.0))
 
 
 def dense_layers(
@@ -68,8 +75,8 @@ def dense_layers(
 ) -> Any:
     """`depth` hidden layers and the output layer; `first`: nothing with weights comes before."""
     depth = params["depth"]
-    widths = grown(per_layer(params["width"], depth), params.get("taper", 1.0))
-    for width, rate in zip(widths, per_layer(params["dropout"], depth), strict=True):
+    rates = per_layer(params["dropout"], depth)
+    for width, rate in zip(dense_widths(params), rates, strict=True):
         bias = uses_bias(params, first, normalised_before(params))
         hidden = keras.layers.Dense(width, use_bias=bias)(hidden)
         hidden = dropped(activated(hidden, params, parts), rate, parts)

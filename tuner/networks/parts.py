@@ -9,10 +9,10 @@ from tuner.networks.scalars import Scalars
 
 
 class Parts(Protocol):
-    """Makes layers whose numbers are a trial's own: dropout, in the order of the network, and
-    leaky_relu with its slope."""
+    """Makes layers whose numbers are a trial's own: dropout, in the order of the network (None
+    where the rate is 0), and leaky_relu with its slope."""
 
-    def dropout(self, rate: float) -> Any: ...
+    def dropout(self, rate: float) -> Any | None: ...
 
     def leaky_relu(self, slope: float) -> Any: ...
 
@@ -23,11 +23,15 @@ class CompiledParts:
     def __init__(self, scalars: Scalars) -> None:
         self.clock = DropoutClock()
         self._scalars = scalars
+        self._places = 0
         self._dropouts: list[FastDropout] = []
 
-    def dropout(self, rate: float) -> FastDropout:
-        index = len(self._dropouts)
-        self._dropouts.append(FastDropout(index, self.clock, name=f"dropout_{index}"))
+    def dropout(self, rate: float) -> FastDropout | None:
+        place = self._places
+        self._places += 1
+        if rate == 0:
+            return None
+        self._dropouts.append(FastDropout(place, self.clock, name=f"dropout_{place}"))
         return self._dropouts[-1]
 
     def leaky_relu(self, slope: float) -> "ScalarLeakyReLU":
@@ -57,8 +61,8 @@ class ScalarLeakyReLU(keras.layers.Layer):
 class PlainParts:
     """Keras' own layers, for networks that leave the house."""
 
-    def dropout(self, rate: float) -> Any:
-        return keras.layers.Dropout(rate)
+    def dropout(self, rate: float) -> Any | None:
+        return keras.layers.Dropout(rate) if rate > 0 else None
 
     def leaky_relu(self, slope: float) -> Any:
         return keras.layers.LeakyReLU(negative_slope=slope)

@@ -1,11 +1,8 @@
 """Images changed anew each time they are trained on, inside the compiled epoch."""
 
-from typing import Any
-
 import tensorflow as tf
 
-from tuner.networks.dropout import DropoutClock, hashed
-from tuner.networks.scalars import Scalars
+from tuner.networks.dropout import hashed
 
 # Salts of the hashes, beyond those of any network's dropout layers.
 _FLIP, _DOWN, _RIGHT = 1001, 1002, 1003
@@ -15,29 +12,27 @@ class Augmentation:
     """Shifts and flips of raw batches (rows, height, width, ...), drawn from the trial's seed and
     step, so that a trial is repeatable. What comes in at an edge is zero."""
 
-    def __init__(self, params: dict[str, Any], scalars: Scalars, clock: DropoutClock) -> None:
-        self._shifts = params.get("augment_shift", 0) > 0
-        self._flips = bool(params.get("augment_flip", False))
-        self._scalars, self._clock = scalars, clock
+    def __init__(self, shifts: bool, flips: bool) -> None:
+        self._shifts, self._flips = shifts, flips
 
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, x: tf.Tensor, most: tf.Tensor, share: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+    ) -> tf.Tensor:
+        """`most`: pixels of a shift, float32; `share`: of the rows that are flipped; `seed`,
+        `step`: uint32."""
+        rows = tf.shape(x)[0]
         if self._flips:
-            flip = self._drawn(_FLIP, x) < 0.5
+            flip = hashed(rows, _FLIP, seed, step) < share
             x = tf.where(tf.reshape(flip, [-1] + [1] * (x.shape.rank - 1)), tf.reverse(x, [2]), x)
         if self._shifts:
-            x = _shifted(x, self._offsets(_DOWN, x), 1)
-            x = _shifted(x, self._offsets(_RIGHT, x), 2)
+            x = _shifted(x, _offsets(hashed(rows, _DOWN, seed, step), most), 1)
+            x = _shifted(x, _offsets(hashed(rows, _RIGHT, seed, step), most), 2)
         return x
 
-    def _offsets(self, salt: int, x: tf.Tensor) -> tf.Tensor:
-        """A whole number from -shift to shift for each row, all equally likely."""
-        most = self._scalars["augment_shift"]
-        drawn = tf.floor(self._drawn(salt, x) * (2.0 * most + 1.0)) - most
-        return tf.cast(drawn, tf.int32)
 
-    def _drawn(self, salt: int, x: tf.Tensor) -> tf.Tensor:
-        """A number in [0, 1) for each row."""
-        return hashed(tf.shape(x)[0], salt, self._clock)
+def _offsets(drawn: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+    """A whole number from -most to most for each row, all equally likely."""
+    return tf.cast(tf.floor(drawn * (2.0 * most + 1.0)) - most, tf.int32)
 
 
 def _shifted(x: tf.Tensor, offsets: tf.Tensor, axis: int) -> tf.Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.data import Dataset, Split
-from tuner.training.program import Program
+from tuner.training.exact import ExactProgram
 
 # Validation runs in chunks: large ones for speed, bounded so that activations stay small.
 _CHUNK_ROWS = 2000
@@ -70,7 +70,7 @@ class ResidentFeed:
     """
 
     def __init__(
-        self, program: Program, data: ResidentData, batch_size: int, compilation: Compilation
+        self, program: ExactProgram, data: ResidentData, batch_size: int, compilation: Compilation
     ) -> None:
         self._program, self._batch_size, self._xla = program, batch_size, compilation.xla
         self._x, self._y = data.train
@@ -143,7 +143,7 @@ class StreamingFeed:
     two ahead, and each goes through one compiled step; a short last one through a plain graph, as
     compiling it for its single step would not pay."""
 
-    def __init__(self, program: Program, dataset: Dataset, batch_size: int, xla: bool) -> None:
+    def __init__(self, program: ExactProgram, dataset: Dataset, batch_size: int, xla: bool) -> None:
         self._program = program
         self._dataset = dataset
         self._batch_size = batch_size

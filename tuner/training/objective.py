@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 
 from tuner.catalogue import LOSSES
-from tuner.networks.scalars import Scalars
+from tuner.networks.scalars import Scalars as OfTrial
 
 RowValues = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+Scalars = Mapping[str, tf.Tensor] | OfTrial
 Loss = Callable[[tf.Tensor, tf.Tensor, Scalars], tf.Tensor]
 
 

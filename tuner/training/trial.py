@@ -21,8 +21,11 @@ from tuner.training.feeds import (
     StreamingFeed,
 )
 from tuner.training.objective import readable
-from tuner.training.program import Program, machinery
+from tuner.training.exact import ExactProgram, machinery
+from tuner.training.program import Program
 from tuner.training.schedules import learning_rates
+from tuner.training.shared.design import design_of
+from tuner.training.shared.program import SharedProgram
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
 # 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
@@ -34,6 +37,9 @@ _SHARE_RUN = 1 / 3
 _EAGER_EPOCHS = 30
 
 _KEPT_PROGRAMS = 8
+
+# A program, what feeds it, and the name of its kind.
+Ready = tuple[Program, Feed, str]
 
 _KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
@@ -51,7 +57,7 @@ class Trainer:
         self._network = network
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else ResidentData(dataset)
-        self._programs: OrderedDict[str, tuple[Program, Feed, str]] = OrderedDict()
+        self._programs: OrderedDict[str, Ready] = OrderedDict()
         self.program: Program | None = None
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
@@ -63,25 +69,41 @@ class Trainer:
         """
         return _Run(self, plan).events()
 
-    def prepare(self, plan: Plan) -> tuple[Program, Feed, str]:
+    def prepare(self, plan: Plan) -> Ready:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
-        network = self._network or plan.network
-        batch_size = int(plan.params["batch_size"])
-        worth, long = worth_compiling(plan, self.dataset), plan.params["epochs"] > _EAGER_EPOCHS
-        key = f"{structure(network, plan.params)} {worth} {long}"
-        found = self._programs.pop(key, None)
-        if found is None:
-            program = Program(network, plan.params, self.dataset)
-            compilation = Compilation(
-                xla=worth and not program.slow_under_xla, traces_last_batch=long
-            )
-            feed = self._feed(program, batch_size, compilation)
-            found = program, feed, "xla" if compilation.xla else "graph"
+        key, make = self._shared(plan) or self._exact(plan)
+        found = self._programs.pop(key, None) or make()
         self._programs[key] = found
         if len(self._programs) > _KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         self.program = found[0]
         return found
+
+    def _shared(self, plan: Plan) -> tuple[str, Callable[[], Ready]] | None:
+        """The key and the making of a program that other trials can use, where there can be one."""
+        design, data = design_of(plan), self._data
+        if design is None or data is None:
+            return None
+
+        def make() -> Ready:
+            program = SharedProgram(design, self.dataset, data)
+            return program, program, program.engine
+
+        return repr(design), make
+
+    def _exact(self, plan: Plan) -> tuple[str, Callable[[], Ready]]:
+        network, batch_size = self._network or plan.network, int(plan.params["batch_size"])
+        worth, long = worth_compiling(plan, self.dataset), plan.params["epochs"] > _EAGER_EPOCHS
+
+        def make() -> Ready:
+            program = ExactProgram(network, plan.params, self.dataset)
+            compilation = Compilation(
+                xla=worth and not program.slow_under_xla, traces_last_batch=long
+            )
+            feed = self._feed(program, batch_size, compilation)
+            return program, feed, "xla" if compilation.xla else "graph"
+
+        return f"{structure(network, plan.params)} {worth} {long}", make
 
     def keeper(self, plan: Plan) -> Keeper | None:
         """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
@@ -94,7 +116,7 @@ class Trainer:
             plan.checkpoints, identity(plan, network, self.dataset.fingerprint, surroundings)
         )
 
-    def _feed(self, program: Program, batch_size: int, compilation: Compilation) -> Feed:
+    def _feed(self, program: ExactProgram, batch_size: int, compilation: Compilation) -> Feed:
         if self._data is None:
             return StreamingFeed(program, self.dataset, batch_size, compilation.xla)
         return ResidentFeed(program, self._data, batch_size, compilation)

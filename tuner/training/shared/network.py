@@ -1,0 +1,201 @@
+"""A multilayer perceptron of one depth whose widths and kinds of layers are a trial's inputs."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tuner.networks.hidden import dense_widths
+from tuner.networks.initializers import first_weights
+from tuner.training.shared import pieces
+from tuner.training.shared.design import Design
+
+Params = dict[str, Any]
+Inputs = Mapping[str, Any]
+
+
+class Layer(NamedTuple):
+    """A dense layer's variables, in the order in which Keras lists them, all of them whatever a
+    trial has; of the output layer, kernel and bias alone are used."""
+
+    kernel: tf.Variable
+    bias: tf.Variable
+    scale: tf.Variable
+    shift: tf.Variable
+    mean: tf.Variable
+    variance: tf.Variable
+    layer_scale: tf.Variable
+    layer_shift: tf.Variable
+
+
+_TRAINED = ("kernel", "bias", "scale", "shift", "layer_scale", "layer_shift")
+_FIRST = {"scale": 1.0, "variance": 1.0, "layer_scale": 1.0}
+
+
+class SharedNetwork:
+    """The network's variables and what they compute. Shapes are those of the trial at hand."""
+
+    def __init__(self, design: Design, inputs: int, outputs: int) -> None:
+        self._design, self._sizes = design, (inputs, outputs)
+        self.layers = [
+            _layer(inputs if number == 0 else None, None) for number in range(design.depth)
+        ]
+        self.layers.append(_layer(inputs if design.depth == 0 else None, outputs))
+        self._params: Params = {}
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        """The variables that the optimizer changes, whatever a trial has."""
+        return [variable for variable, _ in self._trained()]
+
+    @property
+    def kernels(self) -> list[tf.Variable]:
+        return [layer.kernel for layer in self.layers]
+
+    def _trained(self) -> Iterator[tuple[tf.Variable, bool]]:
+        """Each trained variable, and whether it belongs to the trial at hand."""
+        for number, layer in enumerate(self.layers):
+            for name in self._names(number, _TRAINED):
+                yield getattr(layer, name), name in self._present(number)
+
+    def _names(self, number: int, names: tuple[str, ...]) -> list[str]:
+        """Those that the design has a use for."""
+        may = self._design.may if number < self._design.depth else frozenset[str]()
+        batch, layer = "batch_norm" in may, "layer_norm" in may
+        normed = {"scale": batch, "shift": batch, "mean": batch, "variance": batch}
+        normed |= {"layer_scale": layer, "layer_shift": layer}
+        return [name for name in names if normed.get(name, True)]
+
+    def _present(self, number: int) -> list[str]:
+        """What the trial at hand has in a layer, in Keras' order."""
+        return present(self._params, number, number == self._design.depth)
+
+    def start(self, params: Params, seed: int) -> None:
+        """Draw a trial's first weights, as the exact network has them under that seed."""
+        self._params = params
+        widths = [self._sizes[0], *dense_widths(params), self._sizes[1]]
+        for number, layer in enumerate(self.layers):
+            output = number == self._design.depth
+            has_bias = "bias" in self._present(number)
+            shape = (widths[number], widths[number + 1])
+            kernel, bias = first_weights(shape, params, seed, number, output, has_bias)
+            layer.kernel.assign(kernel)
+            layer.bias.assign(bias)
+            for name in self._names(number, Layer._fields[2:]):
+                units = np.full(widths[number + 1], _FIRST.get(name, 0.0), np.float32)
+                getattr(layer, name).assign(units)
+
+    def variables(self) -> list[tf.Variable]:
+        """Those of the trial at hand, as `model.weights` of the exact network lists them."""
+        return [
+            getattr(layer, name)
+            for number, layer in enumerate(self.layers)
+            for name in self._present(number)
+        ]
+
+    def trained_now(self) -> list[tf.Variable]:
+        return [variable for variable, now in self._trained() if now]
+
+    def has_bias(self) -> list[float]:
+        """1 for each layer with a bias, else 0."""
+        return [float("bias" in self._present(number)) for number in range(len(self.layers))]
+
+    def outputs(self, x: tf.Tensor, inputs: Inputs, masks: Any = None) -> tuple[Any, Any]:
+        """What comes before the task's activation, (rows, outputs), for x (rows, inputs), and the
+        batch statistics of the hidden layers. `masks`: dropout's multipliers in training, one
+        (values,) a place; None uses the moving statistics and drops nothing."""
+        statistics: list[Any] = []
+        hidden = self._dropped(x, 0, inputs, masks, "input_dropout")
+        for number, layer in enumerate(self.layers[:-1]):
+            hidden = tf.nn.bias_add(tf.matmul(hidden, _read(layer.kernel)), _read(layer.bias))
+            hidden = self._activated(hidden, layer, inputs, statistics, masks is not None)
+            hidden = self._dropped(hidden, number + 1, inputs, masks, "dropout")
+        last = self.layers[-1]
+        return tf.nn.bias_add(tf.matmul(hidden, _read(last.kernel)), _read(last.bias)), statistics
+
+    def _activated(
+        self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
+    ) -> tf.Tensor:
+        functions = [
+            pieces.activation(name, inputs["leaky_slope"]) for name in self._design.activations
+        ]
+        activate = pieces.one_of(inputs["activation"], functions)
+        if self._design["norm_position"] == "after":
+            return self._normalised(activate(hidden), layer, inputs, statistics, training)
+        return activate(self._normalised(hidden, layer, inputs, statistics, training))
+
+    def _normalised(
+        self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
+    ) -> tf.Tensor:
+        may = self._design.may
+        if "batch_norm" in may:
+            hidden, *found = _batch_normalised(hidden, layer, inputs["batch_norm"], training)
+            statistics.append(found)
+        if "layer_norm" in may:
+            scale, shift, unchanged = _read(layer.layer_scale), _read(layer.layer_shift), hidden
+            hidden = tf.cond(
+                inputs["layer_norm"],
+                lambda: pieces.layer_normalised(unchanged, scale, shift),
+                lambda: tf.identity(unchanged),
+            )
+        return hidden
+
+    def _dropped(
+        self, hidden: tf.Tensor, place: int, inputs: Inputs, masks: Any, name: str
+    ) -> tf.Tensor:
+        if masks is None or name not in self._design.may:
+            return hidden
+
+        def mask(x: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(masks[place][: tf.size(x)], tf.shape(x))
+
+        index = tf.cast(inputs["rates"][place] > 0, tf.int32)
+        return pieces.one_of(index, [pieces.same, pieces.masked(mask)])(hidden)
+
+    def gather(self, statistics: Any, inputs: Inputs) -> None:
+        """Let the moving statistics follow a batch's."""
+        share = tf.where(inputs["batch_norm"], 1.0 - pieces.MOVING, 0.0) if statistics else 0.0
+        for layer, (mean, variance) in zip(self.layers, statistics, strict=False):
+            layer.mean.assign_sub((layer.mean - mean) * share)
+            layer.variance.assign_sub((layer.variance - variance) * share)
+
+
+def present(params: Params, number: int, output: bool) -> list[str]:
+    """The variables of an exact network's dense layer, in Keras' order."""
+    normed = not output and (params.get("batch_norm") or params.get("layer_norm"))
+    wanted, before = params.get("bias", "all"), params.get("norm_position", "before") == "before"
+    has_bias = wanted == "all" or (wanted == "input" and number == 0)
+    names = ["kernel"] + ["bias"] * (has_bias and not (normed and before))
+    if not output and params.get("batch_norm"):
+        names += ["scale", "shift", "mean", "variance"]
+    if not output and params.get("layer_norm"):
+        names += ["layer_scale", "layer_shift"]
+    return names
+
+
+def _batch_normalised(hidden: tf.Tensor, layer: Layer, on: tf.Tensor, training: bool) -> Any:
+    # Read outside of the branches: TensorFlow has no gradient of unknown shape for one not taken.
+    scale, shift = _read(layer.scale), _read(layer.shift)
+    mean, variance = _read(layer.mean), _read(layer.variance)
+    if training:
+        normalised = lambda: pieces.batch_normalised(hidden, scale, shift)  # noqa: E731
+    else:
+        normalised = lambda: (  # noqa: E731
+            pieces.by_moving(hidden, scale, shift, mean, variance), mean, variance
+        )  # fmt: skip
+    unchanged = lambda: (tf.identity(hidden), tf.identity(mean), tf.identity(variance))  # noqa: E731
+    return tf.cond(on, normalised, unchanged)
+
+
+def _layer(inputs: int | None, units: int | None) -> Layer:
+    kernel = _variable((inputs or 1, units or 1), (inputs, units))
+    return Layer(kernel, *(_variable((units or 1,), (units,)) for _ in Layer._fields[1:]))
+
+
+def _variable(first: tuple[int, ...], shape: tuple[int | None, ...]) -> tf.Variable:
+    return tf.Variable(tf.zeros(first), shape=tf.TensorShape(shape), trainable=False)
+
+
+def _read(variable: tf.Variable) -> tf.Tensor:
+    return tf.convert_to_tensor(variable)

@@ -1,0 +1,121 @@
+"""Parts of a network whose sizes and kinds are inputs of the program.
+
+The gradients of most are written out: with sizes unknown when the program is made, TensorFlow's own
+would find out at each step which axes had been broadcast.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tuner.networks.activations import FUNCTIONS
+
+Function = Callable[[tf.Tensor], tf.Tensor]
+
+# Keras' defaults.
+_EPSILON = 1e-3
+MOVING = 0.99
+
+
+def one_of(index: tf.Tensor, functions: Sequence[Function]) -> Function:
+    """The function at `index` (int32), which is read when the program runs. Only that one is
+    computed, and its gradient from the inputs alone."""
+    if len(functions) == 1:
+        return functions[0]
+
+    @tf.custom_gradient
+    def chosen(x: tf.Tensor) -> Any:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return _switch(index, [_pulled_back(f, x, upstream) for f in functions])
+
+        return _switch(index, [lambda f=f: f(x) for f in functions]), gradient
+
+    return chosen
+
+
+def _switch(index: tf.Tensor, branches: list[Callable[[], tf.Tensor]]) -> tf.Tensor:
+    return tf.switch_case(index, branches)
+
+
+def _pulled_back(function: Function, x: tf.Tensor, upstream: tf.Tensor) -> Callable[[], tf.Tensor]:
+    def pulled() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return tape.gradient(y, x, output_gradients=upstream)
+
+    return pulled
+
+
+def activation(name: str, slope: tf.Tensor) -> Function:
+    """The named activation; `slope` is leaky_relu's."""
+    if name == "leaky_relu":
+        return lambda x: keras.ops.where(x > 0, x, x * slope)
+    return FUNCTIONS[name]
+
+
+def same(x: tf.Tensor) -> tf.Tensor:
+    return tf.identity(x)
+
+
+def masked(mask: Callable[[tf.Tensor], tf.Tensor]) -> Function:
+    """Multiply by what `mask` gives for the input; it has the input's shape."""
+
+    @tf.custom_gradient
+    def multiplied(x: tf.Tensor) -> Any:
+        factors = mask(x)
+        return x * factors, lambda upstream: upstream * factors
+
+    return multiplied
+
+
+@tf.custom_gradient
+def batch_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
+    """Batch normalisation of x (rows, units) by its own statistics (Ioffe and Szegedy, 2015); its
+    means and variances (units,) beside it, through which no gradient goes."""
+    # Sums over rows as products with a row of ones: several times as fast as reductions.
+    rows = tf.shape(x)[0]
+    average = tf.fill([1, rows], 1.0 / tf.cast(rows, tf.float32))
+    mean = tf.matmul(average, x)
+    centred = x - mean
+    variance = tf.matmul(average, tf.square(centred))
+    spread = tf.math.rsqrt(variance + _EPSILON)
+    unit = centred * spread
+
+    def gradient(upstream: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> Any:
+        shift_mean = tf.matmul(average, upstream)
+        scale_mean = tf.matmul(average, upstream * unit)
+        to_x = (upstream - shift_mean - unit * scale_mean) * (scale * spread)
+        count = tf.cast(rows, tf.float32)
+        return to_x, tf.squeeze(scale_mean, 0) * count, tf.squeeze(shift_mean, 0) * count
+
+    outputs = unit * scale + shift, tf.squeeze(mean, 0), tf.squeeze(variance, 0)
+    return outputs, gradient
+
+
+@tf.custom_gradient
+def layer_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
+    """Layer normalisation of each row of x (rows, units) (Ba, Kiros and Hinton, 2016)."""
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    centred = x - mean
+    spread = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + _EPSILON)
+    unit = centred * spread
+
+    def gradient(upstream: tf.Tensor) -> Any:
+        inner = upstream * scale
+        centre = tf.reduce_mean(inner, -1, keepdims=True)
+        along = tf.reduce_mean(inner * unit, -1, keepdims=True)
+        to_x = (inner - centre - unit * along) * spread
+        return to_x, tf.reduce_sum(upstream * unit, 0), tf.reduce_sum(upstream, 0)
+
+    return unit * scale + shift, gradient
+
+
+def by_moving(
+    x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+) -> tf.Tensor:
+    """Batch normalisation by statistics gathered in training."""
+    factor = scale * tf.math.rsqrt(variance + _EPSILON)
+    return x * factor + (shift - mean * factor)

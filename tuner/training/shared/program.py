@@ -1,0 +1,247 @@
+"""One program for all trials of a design on resident data, whatever their widths."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tuner.data import Dataset
+from tuner.networks.hidden import dense_widths
+from tuner.networks.mlp import mlp_rates
+from tuner.training.augment import Augmentation
+from tuner.training.feeds import ResidentData, chunk_rows
+from tuner.training.objective import Objective
+from tuner.training.shared.design import Design
+from tuner.training.shared.masks import block_steps, draw_masks
+from tuner.training.shared.network import SharedNetwork
+from tuner.training.shared.rules import Rules
+from tuner.training.shared.updates import FORMS, factors, form_of, forms_of
+
+Params = dict[str, Any]
+
+HEADS = {"classes": tf.nn.softmax, "binary": tf.nn.sigmoid, "regression": tf.identity}
+# A trial's numbers that a step reads; what it has not is 0.
+_NUMBERS = (
+    "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
+    "max_norm", "augment_shift", "leaky_slope",
+)  # fmt: skip
+
+
+class SharedProgram:
+    """A plain graph for one design: it is traced once, and trains and scores any trial of it.
+
+    Its variables have the shapes of the trial at hand. What differs from trial to trial otherwise
+    comes in with each call, `inputs`.
+    """
+
+    engine = "shared graph"
+
+    def __init__(self, design: Design, dataset: Dataset, data: ResidentData) -> None:
+        self._design, self._data = design, data
+        self._width = math.prod(dataset.input_shape)
+        self.network = SharedNetwork(design, self._width, dataset.outputs)
+        self._forms = forms_of(design.optimizers, bool(design["nesterov"]))
+        self._slots = {
+            name: [tf.Variable(tf.zeros_like(v), shape=v.shape) for v in self.network.trained]
+            for name in sorted({name for form in self._forms for name in FORMS[form].slots})
+        }
+        self._task, self._outputs = dataset.task, dataset.outputs
+        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
+        self._rules = Rules(design, self.network)
+        self._scale, self._offset = _constants(dataset.scaling)
+        self._target_scale, self._target_offset = _constants(dataset.target_scaling)
+        self.objective = self._objective({})
+        self.called: set[str] = set()  # the kinds of work whose functions are traced
+        self._params: Params = {}
+        self._seed = self._steps_done = 0
+        self._inputs: dict[str, Any] = {}
+        self._loop = tf.function(self._train_steps, autograph=False, reduce_retracing=True)
+        self._score = tf.function(self._score_chunks, autograph=False, reduce_retracing=True)
+
+    def _objective(self, numbers: Mapping[str, tf.Tensor]) -> Objective:
+        smooths = float("label_smoothing" in self._design.may)
+        wanted = {"loss": self._design["loss"] or "auto", "label_smoothing": smooths}
+        return Objective(self._task, self._outputs, wanted, numbers)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(int(tf.size(variable)) for variable in self.network.trained_now())
+
+    def start(self, params: Params, seed: int) -> None:
+        """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, inputs set."""
+        self._params, self._seed, self._steps_done = params, seed, 0
+        self.network.start(params, seed)
+        for name, start in FORMS[form_of(params)].slots.items():
+            for slot, variable in zip(self._slots[name], self.network.trained, strict=True):
+                slot.assign(tf.fill(tf.shape(variable), start))
+        numbers = {name: tf.constant(float(params.get(name, 0.0))) for name in _NUMBERS}
+        self._inputs = numbers | {
+            "activation": tf.constant(self._design.activations.index(params["activation"])),
+            "form": tf.constant(self._forms.index(form_of(params))),
+            "batch_norm": tf.constant(bool(params.get("batch_norm", False))),
+            "layer_norm": tf.constant(bool(params.get("layer_norm", False))),
+            "flipped_share": tf.constant(0.5 if params.get("augment_flip", False) else 0.0),
+            "rates": tf.constant(mlp_rates(params), tf.float32),
+            "has_bias": tf.constant(self.network.has_bias()),
+            "seed": tf.constant(seed & 0xFFFFFFFF, tf.uint32),
+            "batch_size": tf.constant(int(params["batch_size"])),
+        }
+
+    def weights(self) -> list[np.ndarray]:
+        """As `model.get_weights()` of the exact network orders them."""
+        return [variable.numpy() for variable in self.network.variables()]
+
+    def set_weights(self, weights: list[np.ndarray]) -> None:
+        for variable, value in zip(self.network.variables(), weights, strict=True):
+            variable.assign(value)
+
+    def state(self) -> dict[str, list[np.ndarray]]:
+        """All that the next steps depend on."""
+        kept = FORMS[form_of(self._params)].slots
+        slots = {name: [slot.numpy() for slot in self._slots[name]] for name in kept}
+        return {"model": self.weights(), "steps": [np.asarray(self._steps_done)], **slots}
+
+    def restore(self, state: dict[str, list[np.ndarray]]) -> None:
+        """Bring back what `state` gave, in a trial started with the same params and seed."""
+        self.set_weights(state["model"])
+        self._steps_done = int(state["steps"][0])
+        for name in FORMS[form_of(self._params)].slots:
+            for slot, value in zip(self._slots[name], state[name], strict=True):
+                slot.assign(value)
+
+    def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """As a Feed does (feeds.py)."""
+        rows = tf.constant(order, tf.int32)
+        form, places = form_of(self._params), mlp_rates(self._params)
+        values = self._mask_values()
+        at_once = block_steps(max((n for n in values if n), default=1)) if any(values) else stop
+        sums = np.zeros(len(self.objective.names), np.float32)
+        while start < stop and np.isfinite(sums[0]):
+            upto = min(stop, start + at_once)
+            done = self._steps_done
+            masks = [
+                draw_masks(n, at_once, places[place], place, self._seed, done)
+                if n
+                else tf.zeros([upto - start, 0])
+                for place, n in enumerate(values)
+            ]
+            schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
+            at = [tf.constant(number) for number in (start, upto)]
+            first = tf.constant(done, tf.uint32)
+            sums = sums + self._loop(
+                self._inputs, rows, tf.constant(schedule), masks, *at, first
+            ).numpy()
+            self._steps_done += upto - start
+            start = upto
+        return np.asarray(sums)
+
+    def _mask_values(self) -> list[int]:
+        """How many values the mask of each dropout has, 0 where nothing is dropped."""
+        rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
+        units = [self._width, *dense_widths(self._params)]
+        rates = mlp_rates(self._params)
+        return [rows * n if rate > 0 else 0 for n, rate in zip(units, rates, strict=True)]
+
+    def evaluate(self) -> np.ndarray:
+        """As a Feed does (feeds.py)."""
+        rows = len(self._data.validation[1])
+        widest = max(self._width, *dense_widths(self._params), 0)
+        return np.asarray(self._score(self._inputs, tf.constant(chunk_rows(rows, widest))).numpy())
+
+    def _train_steps(
+        self, inputs: Any, order: Any, schedule: Any, masks: Any, start: Any, stop: Any, first: Any
+    ) -> tf.Tensor:
+        size, rows = inputs["batch_size"], tf.shape(order)[0]
+
+        def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            at = step - start
+            begin = step * size
+            chosen = tf.slice(order, [begin], [tf.minimum(size, rows - begin)])
+            drawn = [mask[at] if self._draws(place) else None for place, mask in enumerate(masks)]
+            x, y = (tf.gather(part, chosen) for part in self._data.train)
+            clock = first + tf.cast(at, tf.uint32)
+            return step + 1, sums + self._step(inputs, x, y, schedule[at], drawn, clock)
+
+        def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+            return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
+
+        return tf.while_loop(going, body, [start, tf.zeros([len(self.objective.names)])])[1]
+
+    def _draws(self, place: int) -> bool:
+        return ("dropout" if place else "input_dropout") in self._design.may
+
+    def _step(
+        self, inputs: Any, x: Any, y: Any, schedule: Any, masks: Any, clock: Any
+    ) -> tf.Tensor:
+        """One optimizer step; sums over the batch's rows of loss and metrics."""
+        x = self._augmented(
+            x, inputs["augment_shift"], inputs["flipped_share"], inputs["seed"], clock
+        )
+        leaves = self.network.trained
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for leaf in leaves:
+                tape.watch(leaf)
+            raw, statistics = self.network.outputs(self._scaled(x), inputs, masks)
+            rows = self._row_values(raw, y, inputs)
+            loss = tf.reduce_mean(rows[0])
+        gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
+        penalty = self._rules.penalty(inputs)
+        gradients = self._rules.changed(gradients, inputs)
+        self._rules.decay(schedule[0], inputs)
+        self._update(gradients, schedule, inputs)
+        self._rules.bound(inputs)
+        self.network.gather(statistics, inputs)
+        return self._sums(rows, penalty, tf.cast(tf.shape(y)[0], tf.float32))
+
+    def _update(self, gradients: list[tf.Tensor], schedule: tf.Tensor, inputs: Any) -> None:
+        def taking(form: str) -> Any:
+            def take() -> None:
+                for number, variable in enumerate(self.network.trained):
+                    slots = {name: self._slots[name][number] for name in FORMS[form].slots}
+                    FORMS[form].update(
+                        variable, gradients[number], slots, schedule[0], inputs["momentum"],
+                        schedule[1:],
+                    )  # fmt: skip
+
+            return take
+
+        branches = [taking(form) for form in self._forms]
+        if len(branches) == 1:
+            branches[0]()
+        else:
+            tf.switch_case(inputs["form"], branches)
+
+    def _row_values(self, raw: tf.Tensor, y: tf.Tensor, inputs: Any) -> list[tf.Tensor]:
+        return self._objective(inputs).row_values(self._target(y), HEADS[self._task](raw))
+
+    def _sums(self, rows: Any, penalty: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        # Keras adds regularisation to the reported loss of every row, to no other metric.
+        sums = [tf.reduce_sum(values) for values in rows]
+        return tf.stack([sums[0] + penalty * count, *sums[1:]])
+
+    def _score_chunks(self, inputs: Any, size: tf.Tensor) -> tf.Tensor:
+        x, y = self._data.validation
+        rows = len(y)
+
+        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chunk = slice(first, tf.minimum(first + size, rows))
+            raw, _ = self.network.outputs(self._scaled(x[chunk]), inputs)
+            found = self._row_values(raw, y[chunk], inputs)
+            return first + size, sums + tf.stack([tf.reduce_sum(values) for values in found])
+
+        zeros = tf.zeros([len(self.objective.names)])
+        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
+        return sums + tf.one_hot(0, len(self.objective.names)) * self._rules.penalty(inputs) * rows
+
+    def _scaled(self, x: tf.Tensor) -> tf.Tensor:
+        """Scaled rows (rows, inputs)."""
+        return tf.reshape(tf.cast(x, tf.float32) * self._scale + self._offset, [-1, self._width])
+
+    def _target(self, y: tf.Tensor) -> tf.Tensor:
+        return y if y.dtype.is_integer else y * self._target_scale + self._target_offset
+
+
+def _constants(scaling: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.constant(scaling.scale, tf.float32), tf.constant(scaling.offset, tf.float32)
