@@ -10,7 +10,7 @@ from typing import Any
 from tuner.training.events import Plan
 
 # Parameters that are written into a program, one after the other program where they vary.
-_WRITTEN_IN = ("depth", "loss", "norm_position", "nesterov")
+_WRITTEN_IN = ("depth", "bias", "loss", "norm_position", "nesterov")
 # Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
 _AMOUNTS = (
     "dropout", "input_dropout", "label_smoothing", "l1", "l2", "max_norm", "clip_norm",
@@ -28,6 +28,11 @@ class Design:
     activations: tuple[str, ...]
     optimizers: tuple[str, ...]
     may: frozenset[str]
+
+    @property
+    def lacks_biases(self) -> bool:
+        """Whether a trial may have layers without a bias."""
+        return self["bias"] is not None or bool(self.may & {"batch_norm", "layer_norm"})
 
     @property
     def depth(self) -> int:

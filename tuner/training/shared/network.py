@@ -106,11 +106,11 @@ class SharedNetwork:
         batch statistics of the hidden layers. `masks`: dropout's multipliers in training, one
         (values,) a place; None uses the moving statistics and drops nothing."""
         statistics: list[Any] = []
-        hidden = self._dropped(x, 0, inputs, masks, "input_dropout")
+        hidden = self._dropped(x, 0, masks, "input_dropout")
         for number, layer in enumerate(self.layers[:-1]):
             hidden = tf.nn.bias_add(tf.matmul(hidden, _read(layer.kernel)), _read(layer.bias))
             hidden = self._activated(hidden, layer, inputs, statistics, masks is not None)
-            hidden = self._dropped(hidden, number + 1, inputs, masks, "dropout")
+            hidden = self._dropped(hidden, number + 1, masks, "dropout")
         last = self.layers[-1]
         return tf.nn.bias_add(tf.matmul(hidden, _read(last.kernel)), _read(last.bias)), statistics
 
@@ -142,23 +142,25 @@ class SharedNetwork:
         return hidden
 
     def _dropped(
-        self, hidden: tf.Tensor, place: int, inputs: Inputs, masks: Any, name: str
+        self, hidden: tf.Tensor, place: int, masks: Any, name: str
     ) -> tf.Tensor:
         if masks is None or name not in self._design.may:
             return hidden
 
-        def mask(x: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(masks[place][: tf.size(x)], tf.shape(x))
-
-        index = tf.cast(inputs["rates"][place] > 0, tf.int32)
-        return pieces.one_of(index, [pieces.same, pieces.masked(mask)])(hidden)
+        return pieces.masked(hidden, masks[place])
 
     def gather(self, statistics: Any, inputs: Inputs) -> None:
         """Let the moving statistics follow a batch's."""
-        share = tf.where(inputs["batch_norm"], 1.0 - pieces.MOVING, 0.0) if statistics else 0.0
-        for layer, (mean, variance) in zip(self.layers, statistics, strict=False):
-            layer.mean.assign_sub((layer.mean - mean) * share)
-            layer.variance.assign_sub((layer.variance - variance) * share)
+
+        def follow() -> None:
+            for layer, (mean, variance) in zip(self.layers, statistics, strict=False):
+                layer.mean.assign(layer.mean * pieces.MOVING + mean * (1.0 - pieces.MOVING))
+                layer.variance.assign(
+                    layer.variance * pieces.MOVING + variance * (1.0 - pieces.MOVING)
+                )
+
+        if statistics:
+            tf.cond(inputs["batch_norm"], follow, lambda: None)
 
 
 def present(params: Params, number: int, output: bool) -> list[str]:

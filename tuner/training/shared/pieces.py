@@ -56,19 +56,11 @@ def activation(name: str, slope: tf.Tensor) -> Function:
     return FUNCTIONS[name]
 
 
-def same(x: tf.Tensor) -> tf.Tensor:
-    return tf.identity(x)
-
-
-def masked(mask: Callable[[tf.Tensor], tf.Tensor]) -> Function:
-    """Multiply by what `mask` gives for the input; it has the input's shape."""
-
-    @tf.custom_gradient
-    def multiplied(x: tf.Tensor) -> Any:
-        factors = mask(x)
-        return x * factors, lambda upstream: upstream * factors
-
-    return multiplied
+@tf.custom_gradient
+def masked(x: tf.Tensor, factors: tf.Tensor) -> Any:
+    """x times as many of `factors` (values,) as it has values, in order."""
+    factors = tf.reshape(factors[: tf.size(x)], tf.shape(x))
+    return x * factors, lambda upstream: (upstream * factors, None)
 
 
 @tf.custom_gradient

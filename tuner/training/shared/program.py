@@ -83,7 +83,6 @@ class SharedProgram:
             "batch_norm": tf.constant(bool(params.get("batch_norm", False))),
             "layer_norm": tf.constant(bool(params.get("layer_norm", False))),
             "flipped_share": tf.constant(0.5 if params.get("augment_flip", False) else 0.0),
-            "rates": tf.constant(mlp_rates(params), tf.float32),
             "has_bias": tf.constant(self.network.has_bias()),
             "seed": tf.constant(seed & 0xFFFFFFFF, tf.uint32),
             "batch_size": tf.constant(int(params["batch_size"])),
@@ -114,35 +113,34 @@ class SharedProgram:
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """As a Feed does (feeds.py)."""
         rows = tf.constant(order, tf.int32)
-        form, places = form_of(self._params), mlp_rates(self._params)
-        values = self._mask_values()
-        at_once = block_steps(max((n for n in values if n), default=1)) if any(values) else stop
+        form, values = form_of(self._params), self._mask_values()
+        at_once = block_steps(max(values)) if any(values) else stop - start
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
             upto = min(stop, start + at_once)
             done = self._steps_done
-            masks = [
-                draw_masks(n, at_once, places[place], place, self._seed, done)
-                if n
-                else tf.zeros([upto - start, 0])
-                for place, n in enumerate(values)
-            ]
+            masks = self._masks(values, at_once, done)
             schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
-            at = [tf.constant(number) for number in (start, upto)]
-            first = tf.constant(done, tf.uint32)
-            sums = sums + self._loop(
-                self._inputs, rows, tf.constant(schedule), masks, *at, first
-            ).numpy()
+            at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
+            sums = (
+                sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
+            )
             self._steps_done += upto - start
             start = upto
         return np.asarray(sums)
 
     def _mask_values(self) -> list[int]:
-        """How many values the mask of each dropout has, 0 where nothing is dropped."""
+        """How many values the mask of each dropout has, 0 where no trial drops any."""
         rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
         units = [self._width, *dense_widths(self._params)]
+        return [rows * n if self._draws(place) else 0 for place, n in enumerate(units)]
+
+    def _masks(self, values: list[int], steps: int, first: int) -> list[tf.Tensor]:
         rates = mlp_rates(self._params)
-        return [rows * n if rate > 0 else 0 for n, rate in zip(units, rates, strict=True)]
+        return [
+            draw_masks(n, steps, rates[place], place, self._seed, first) if n else tf.zeros([1, 0])
+            for place, n in enumerate(values)
+        ]
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""
@@ -162,7 +160,8 @@ class SharedProgram:
             drawn = [mask[at] if self._draws(place) else None for place, mask in enumerate(masks)]
             x, y = (tf.gather(part, chosen) for part in self._data.train)
             clock = first + tf.cast(at, tf.uint32)
-            return step + 1, sums + self._step(inputs, x, y, schedule[at], drawn, clock)
+            taken = tf.unstack(schedule[at])
+            return step + 1, sums + self._step(inputs, x, y, taken, drawn, clock)
 
         def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))

@@ -17,6 +17,7 @@ class Rules:
 
     def __init__(self, design: Design, network: SharedNetwork) -> None:
         self._may, self._network = design.may, network
+        self._lacks_biases = design.lacks_biases
 
     def penalty(self, inputs: Inputs) -> tf.Tensor:
         """What is added to the mean loss of a batch."""
@@ -42,6 +43,8 @@ class Rules:
 
     def _of_present(self, gradients: list[tf.Tensor], inputs: Inputs) -> list[tf.Tensor]:
         """A bias that the trial has not stays zero."""
+        if not self._lacks_biases:
+            return gradients
         biases = {id(layer.bias): n for n, layer in enumerate(self._network.layers)}
         return [
             gradient * inputs["has_bias"][biases[id(variable)]]
