@@ -40,6 +40,7 @@ class ExactProgram:
         self._rules = WeightRules(self.model, params, self._scalars)
         self.optimizer = build_optimizer(params, self._scalars)
         self.optimizer.build(self.model.trainable_variables)
+        self.xla = False  # how the feed compiles it
         self.called: set[str] = set()  # the kinds of work whose functions are compiled
         self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
         self._scale = tf.constant(dataset.scaling.scale, tf.float32)
@@ -65,6 +66,10 @@ class ExactProgram:
         ]
         known = [shape for shape in shapes if None not in shape]
         return max(int(np.prod(shape)) for shape in [self._shape[0], *known])
+
+    @property
+    def engine(self) -> str:
+        return "xla" if self.xla else "graph"
 
     @property
     def parameter_count(self) -> int:

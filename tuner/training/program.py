@@ -15,6 +15,11 @@ class Program(Protocol):
     called: set[str]
 
     @property
+    def engine(self) -> str:
+        """The name of its kind."""
+        ...
+
+    @property
     def parameter_count(self) -> int: ...
 
     def start(self, params: dict[str, Any], seed: int) -> None:

@@ -4,6 +4,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity
 from tuner.training.events import End, Ended, Goal, Interval, Plan, Resumed
+from tuner.training.exact import ExactProgram, machinery
 from tuner.training.feeds import (
     Compilation,
     Feed,
@@ -21,11 +23,12 @@ from tuner.training.feeds import (
     StreamingFeed,
 )
 from tuner.training.objective import readable
-from tuner.training.exact import ExactProgram, machinery
 from tuner.training.program import Program
 from tuner.training.schedules import learning_rates
 from tuner.training.shared.design import design_of
+from tuner.training.shared.population import Population
 from tuner.training.shared.program import SharedProgram
+from tuner.training.shared.tiers import TieredProgram, padded_widths, worth_xla
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
 # 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
@@ -38,8 +41,8 @@ _EAGER_EPOCHS = 30
 
 _KEPT_PROGRAMS = 8
 
-# A program, what feeds it, and the name of its kind.
-Ready = tuple[Program, Feed, str]
+# A program and what feeds it.
+Ready = tuple[Program, Feed]
 
 _KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
@@ -58,6 +61,7 @@ class Trainer:
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else ResidentData(dataset)
         self._programs: OrderedDict[str, Ready] = OrderedDict()
+        self._populations: OrderedDict[str, Population] = OrderedDict()
         self.program: Program | None = None
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
@@ -77,7 +81,14 @@ class Trainer:
         if len(self._programs) > _KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         self.program = found[0]
+        if isinstance(self.program, TieredProgram):
+            self._aim(self.program, plan)
         return found
+
+    def _aim(self, program: TieredProgram, plan: Plan) -> None:
+        rows, inputs = len(self.dataset.train.y), int(np.prod(self.dataset.input_shape))
+        worth = worth_xla(plan, inputs, rows)
+        program.aim(plan, rows, (lambda: self._population(plan)) if worth else None)
 
     def _shared(self, plan: Plan) -> tuple[str, Callable[[], Ready]] | None:
         """The key and the making of a program that other trials can use, where there can be one."""
@@ -86,10 +97,24 @@ class Trainer:
             return None
 
         def make() -> Ready:
-            program = SharedProgram(design, self.dataset, data)
-            return program, program, program.engine
+            program = TieredProgram(SharedProgram(design, self.dataset, data))
+            return program, program
 
         return repr(design), make
+
+    def _population(self, plan: Plan) -> Population:
+        """A population of one lane for the plan, from those at hand or newly made."""
+        design, widths = design_of(replace(plan, choices={})), padded_widths(plan.params)
+        batch_size, data = int(plan.params["batch_size"]), self._data
+        assert design is not None and data is not None
+        key = f"{design} {widths} {batch_size}"
+        found = self._populations.pop(key, None) or Population(
+            design, widths, batch_size, self.dataset, data
+        )
+        self._populations[key] = found
+        if len(self._populations) > _KEPT_PROGRAMS:
+            self._populations.popitem(last=False)
+        return found
 
     def _exact(self, plan: Plan) -> tuple[str, Callable[[], Ready]]:
         network, batch_size = self._network or plan.network, int(plan.params["batch_size"])
@@ -100,8 +125,9 @@ class Trainer:
             compilation = Compilation(
                 xla=worth and not program.slow_under_xla, traces_last_batch=long
             )
+            program.xla = compilation.xla
             feed = self._feed(program, batch_size, compilation)
-            return program, feed, "xla" if compilation.xla else "graph"
+            return program, feed
 
         return f"{structure(network, plan.params)} {worth} {long}", make
 
@@ -170,7 +196,7 @@ class _Run:
     def _begin(self) -> None:
         """Make everything ready for the first epoch, or for the one behind a checkpoint."""
         clock = time.perf_counter()
-        self._program, self._feed, self._engine = self._trainer.prepare(self._plan)
+        self._program, self._feed = self._trainer.prepare(self._plan)
         self._program.start(self._plan.params, self._plan.seed)
         found = None if self._keeper is None else self._keeper.latest()
         if found is not None:
@@ -268,7 +294,7 @@ class _Run:
             epochs=epochs,
             parameter_count=self._program.parameter_count,
             seconds=dict(self._at.seconds),
-            engine=self._engine,
+            engine=self._program.engine,
         )
 
 

@@ -38,6 +38,22 @@ class Design:
     def depth(self) -> int:
         return int(dict(self.written_in)["depth"])
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The arrays of a hidden layer; the output layer has the first two."""
+        batch = ("scale", "shift", "mean", "variance") if "batch_norm" in self.may else ()
+        layer = ("layer_scale", "layer_shift") if "layer_norm" in self.may else ()
+        return ("kernel", "bias", *batch, *layer)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The ways in which the optimizers can change a weight (updates.py)."""
+        momentum = "nesterov" if self["nesterov"] else "momentum"
+        forms: list[str] = []
+        for name in self.optimizers:
+            forms += ["sgd", momentum] if name == "sgd" else [name]
+        return tuple(forms)
+
     def __getitem__(self, name: str) -> Any:
         return dict(self.written_in).get(name)
 

@@ -1,6 +1,7 @@
 """A multilayer perceptron of one depth whose widths and kinds of layers are a trial's inputs."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ class Layer(NamedTuple):
     layer_shift: tf.Variable
 
 
-_TRAINED = ("kernel", "bias", "scale", "shift", "layer_scale", "layer_shift")
+TRAINED = ("kernel", "bias", "scale", "shift", "layer_scale", "layer_shift")
 _FIRST = {"scale": 1.0, "variance": 1.0, "layer_scale": 1.0}
 
 
@@ -56,7 +57,7 @@ class SharedNetwork:
     def _trained(self) -> Iterator[tuple[tf.Variable, bool]]:
         """Each trained variable, and whether it belongs to the trial at hand."""
         for number, layer in enumerate(self.layers):
-            for name in self._names(number, _TRAINED):
+            for name in self._names(number, TRAINED):
                 yield getattr(layer, name), name in self._present(number)
 
     def _names(self, number: int, names: tuple[str, ...]) -> list[str]:
@@ -74,17 +75,9 @@ class SharedNetwork:
     def start(self, params: Params, seed: int) -> None:
         """Draw a trial's first weights, as the exact network has them under that seed."""
         self._params = params
-        widths = [self._sizes[0], *dense_widths(params), self._sizes[1]]
-        for number, layer in enumerate(self.layers):
-            output = number == self._design.depth
-            has_bias = "bias" in self._present(number)
-            shape = (widths[number], widths[number + 1])
-            kernel, bias = first_weights(shape, params, seed, number, output, has_bias)
-            layer.kernel.assign(kernel)
-            layer.bias.assign(bias)
-            for name in self._names(number, Layer._fields[2:]):
-                units = np.full(widths[number + 1], _FIRST.get(name, 0.0), np.float32)
-                getattr(layer, name).assign(units)
+        for number, arrays in enumerate(first_arrays(params, self._sizes, seed)):
+            for name in self._names(number, Layer._fields):
+                getattr(self.layers[number], name).assign(arrays[name])
 
     def variables(self) -> list[tf.Variable]:
         """Those of the trial at hand, as `model.weights` of the exact network lists them."""
@@ -94,12 +87,9 @@ class SharedNetwork:
             for name in self._present(number)
         ]
 
-    def trained_now(self) -> list[tf.Variable]:
-        return [variable for variable, now in self._trained() if now]
-
-    def has_bias(self) -> list[float]:
-        """1 for each layer with a bias, else 0."""
-        return [float("bias" in self._present(number)) for number in range(len(self.layers))]
+    def trained_now(self) -> list[bool]:
+        """Of each trained variable, whether the trial at hand has it."""
+        return [now for _, now in self._trained()]
 
     def outputs(self, x: tf.Tensor, inputs: Inputs, masks: Any = None) -> tuple[Any, Any]:
         """What comes before the task's activation, (rows, outputs), for x (rows, inputs), and the
@@ -141,12 +131,9 @@ class SharedNetwork:
             )
         return hidden
 
-    def _dropped(
-        self, hidden: tf.Tensor, place: int, masks: Any, name: str
-    ) -> tf.Tensor:
+    def _dropped(self, hidden: tf.Tensor, place: int, masks: Any, name: str) -> tf.Tensor:
         if masks is None or name not in self._design.may:
             return hidden
-
         return pieces.masked(hidden, masks[place])
 
     def gather(self, statistics: Any, inputs: Inputs) -> None:
@@ -161,6 +148,32 @@ class SharedNetwork:
 
         if statistics:
             tf.cond(inputs["batch_norm"], follow, lambda: None)
+
+
+def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:
+    """Values before and behind each dense layer; `sizes`: inputs and outputs of the network."""
+    return [sizes[0], *dense_widths(params), sizes[1]]
+
+
+def first_arrays(
+    params: Params, sizes: tuple[int, int], seed: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """What the variables of each layer start with, those included that the trial has not."""
+    widths = layer_sizes(params, sizes)
+    last = len(widths) - 2
+    for number, shape in enumerate(pairwise(widths)):
+        has_bias = "bias" in present(params, number, number == last)
+        kernel, bias = first_weights(shape, params, seed, number, number == last, has_bias)
+        units = {
+            name: np.full(shape[1], _FIRST.get(name, 0.0), np.float32) for name in Layer._fields[2:]
+        }
+        yield {"kernel": kernel, "bias": bias} | units
+
+
+def has_bias(params: Params) -> list[float]:
+    """1 for each dense layer with a bias, else 0."""
+    depth = int(params["depth"])
+    return [float("bias" in present(params, n, n == depth)) for n in range(depth + 1)]
 
 
 def present(params: Params, number: int, output: bool) -> list[str]:

@@ -1,7 +1,6 @@
 """One program for all trials of a design on resident data, whatever their widths."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,17 @@ from tuner.networks.hidden import dense_widths
 from tuner.networks.mlp import mlp_rates
 from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentData, chunk_rows
-from tuner.training.objective import Objective
 from tuner.training.shared.design import Design
+from tuner.training.shared.heads import Heads
 from tuner.training.shared.masks import block_steps, draw_masks
-from tuner.training.shared.network import SharedNetwork
+from tuner.training.shared.network import SharedNetwork, has_bias
 from tuner.training.shared.rules import Rules
-from tuner.training.shared.updates import FORMS, factors, form_of, forms_of
+from tuner.training.shared.updates import FORMS, factors, form_of
 
 Params = dict[str, Any]
 
-HEADS = {"classes": tf.nn.softmax, "binary": tf.nn.sigmoid, "regression": tf.identity}
 # A trial's numbers that a step reads; what it has not is 0.
-_NUMBERS = (
+NUMBERS = (
     "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
     "max_norm", "augment_shift", "leaky_slope",
 )  # fmt: skip
@@ -42,48 +40,42 @@ class SharedProgram:
         self._design, self._data = design, data
         self._width = math.prod(dataset.input_shape)
         self.network = SharedNetwork(design, self._width, dataset.outputs)
-        self._forms = forms_of(design.optimizers, bool(design["nesterov"]))
+        self._forms = design.forms
         self._slots = {
             name: [tf.Variable(tf.zeros_like(v), shape=v.shape) for v in self.network.trained]
             for name in sorted({name for form in self._forms for name in FORMS[form].slots})
         }
-        self._task, self._outputs = dataset.task, dataset.outputs
+        self._heads = Heads(design, dataset)
         self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
         self._rules = Rules(design, self.network)
-        self._scale, self._offset = _constants(dataset.scaling)
-        self._target_scale, self._target_offset = _constants(dataset.target_scaling)
-        self.objective = self._objective({})
+        self.objective = self._heads.objective({})
         self.called: set[str] = set()  # the kinds of work whose functions are traced
         self._params: Params = {}
-        self._seed = self._steps_done = 0
+        self._seed = self.steps_done = 0
         self._inputs: dict[str, Any] = {}
         self._loop = tf.function(self._train_steps, autograph=False, reduce_retracing=True)
         self._score = tf.function(self._score_chunks, autograph=False, reduce_retracing=True)
 
-    def _objective(self, numbers: Mapping[str, tf.Tensor]) -> Objective:
-        smooths = float("label_smoothing" in self._design.may)
-        wanted = {"loss": self._design["loss"] or "auto", "label_smoothing": smooths}
-        return Objective(self._task, self._outputs, wanted, numbers)
-
     @property
     def parameter_count(self) -> int:
-        return sum(int(tf.size(variable)) for variable in self.network.trained_now())
+        trained = zip(self.network.trained, self.network.trained_now(), strict=True)
+        return sum(int(tf.size(variable)) for variable, now in trained if now)
 
     def start(self, params: Params, seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, inputs set."""
-        self._params, self._seed, self._steps_done = params, seed, 0
+        self._params, self._seed, self.steps_done = params, seed, 0
         self.network.start(params, seed)
         for name, start in FORMS[form_of(params)].slots.items():
             for slot, variable in zip(self._slots[name], self.network.trained, strict=True):
                 slot.assign(tf.fill(tf.shape(variable), start))
-        numbers = {name: tf.constant(float(params.get(name, 0.0))) for name in _NUMBERS}
+        numbers = {name: tf.constant(float(params.get(name, 0.0))) for name in NUMBERS}
         self._inputs = numbers | {
             "activation": tf.constant(self._design.activations.index(params["activation"])),
             "form": tf.constant(self._forms.index(form_of(params))),
             "batch_norm": tf.constant(bool(params.get("batch_norm", False))),
             "layer_norm": tf.constant(bool(params.get("layer_norm", False))),
             "flipped_share": tf.constant(0.5 if params.get("augment_flip", False) else 0.0),
-            "has_bias": tf.constant(self.network.has_bias()),
+            "has_bias": tf.constant(has_bias(params)),
             "seed": tf.constant(seed & 0xFFFFFFFF, tf.uint32),
             "batch_size": tf.constant(int(params["batch_size"])),
         }
@@ -99,16 +91,24 @@ class SharedProgram:
     def state(self) -> dict[str, list[np.ndarray]]:
         """All that the next steps depend on."""
         kept = FORMS[form_of(self._params)].slots
-        slots = {name: [slot.numpy() for slot in self._slots[name]] for name in kept}
-        return {"model": self.weights(), "steps": [np.asarray(self._steps_done)], **slots}
+        slots = {name: [slot.numpy() for slot in self._present(name)] for name in kept}
+        return {"model": self.weights(), "steps": [np.asarray(self.steps_done)], **slots}
 
     def restore(self, state: dict[str, list[np.ndarray]]) -> None:
         """Bring back what `state` gave, in a trial started with the same params and seed."""
         self.set_weights(state["model"])
-        self._steps_done = int(state["steps"][0])
+        self.steps_done = int(state["steps"][0])
         for name in FORMS[form_of(self._params)].slots:
-            for slot, value in zip(self._slots[name], state[name], strict=True):
+            for slot, value in zip(self._present(name), state[name], strict=True):
                 slot.assign(value)
+
+    def _present(self, name: str) -> list[tf.Variable]:
+        """The slots of that name of what the trial has."""
+        return [
+            slot
+            for slot, now in zip(self._slots[name], self.network.trained_now(), strict=True)
+            if now
+        ]
 
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """As a Feed does (feeds.py)."""
@@ -118,14 +118,12 @@ class SharedProgram:
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
             upto = min(stop, start + at_once)
-            done = self._steps_done
+            done = self.steps_done
             masks = self._masks(values, at_once, done)
             schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
-            sums = (
-                sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
-            )
-            self._steps_done += upto - start
+            sums = sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
+            self.steps_done += upto - start
             start = upto
         return np.asarray(sums)
 
@@ -182,8 +180,8 @@ class SharedProgram:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for leaf in leaves:
                 tape.watch(leaf)
-            raw, statistics = self.network.outputs(self._scaled(x), inputs, masks)
-            rows = self._row_values(raw, y, inputs)
+            raw, statistics = self.network.outputs(self._heads.scaled(x), inputs, masks)
+            rows = self._heads.row_values(raw, y, inputs)
             loss = tf.reduce_mean(rows[0])
         gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
         penalty = self._rules.penalty(inputs)
@@ -212,9 +210,6 @@ class SharedProgram:
         else:
             tf.switch_case(inputs["form"], branches)
 
-    def _row_values(self, raw: tf.Tensor, y: tf.Tensor, inputs: Any) -> list[tf.Tensor]:
-        return self._objective(inputs).row_values(self._target(y), HEADS[self._task](raw))
-
     def _sums(self, rows: Any, penalty: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         # Keras adds regularisation to the reported loss of every row, to no other metric.
         sums = [tf.reduce_sum(values) for values in rows]
@@ -226,21 +221,10 @@ class SharedProgram:
 
         def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             chunk = slice(first, tf.minimum(first + size, rows))
-            raw, _ = self.network.outputs(self._scaled(x[chunk]), inputs)
-            found = self._row_values(raw, y[chunk], inputs)
+            raw, _ = self.network.outputs(self._heads.scaled(x[chunk]), inputs)
+            found = self._heads.row_values(raw, y[chunk], inputs)
             return first + size, sums + tf.stack([tf.reduce_sum(values) for values in found])
 
         zeros = tf.zeros([len(self.objective.names)])
         sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
         return sums + tf.one_hot(0, len(self.objective.names)) * self._rules.penalty(inputs) * rows
-
-    def _scaled(self, x: tf.Tensor) -> tf.Tensor:
-        """Scaled rows (rows, inputs)."""
-        return tf.reshape(tf.cast(x, tf.float32) * self._scale + self._offset, [-1, self._width])
-
-    def _target(self, y: tf.Tensor) -> tf.Tensor:
-        return y if y.dtype.is_integer else y * self._target_scale + self._target_offset
-
-
-def _constants(scaling: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(scaling.scale, tf.float32), tf.constant(scaling.offset, tf.float32)

@@ -14,8 +14,8 @@ import tensorflow as tf
 Params = Mapping[str, Any]
 Update = Callable[[Any, tf.Tensor, dict[str, Any], tf.Tensor, tf.Tensor, tf.Tensor], None]
 
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
-_RHO = 0.9
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+RHO = 0.9
 _ADAGRAD_START = 0.1
 _NADAM_DECAY = 0.96
 
@@ -36,22 +36,13 @@ def form_of(params: Params) -> str:
     return str(params["optimizer"])
 
 
-def forms_of(optimizers: tuple[str, ...], nesterov: bool) -> list[str]:
-    """All forms that these optimizers can take. adamw is adam: decay is apart."""
-    momentum = "nesterov" if nesterov else "momentum"
-    forms: list[str] = []
-    for name in optimizers:
-        forms += ["sgd", momentum] if name == "sgd" else [name]
-    return forms
-
-
 def factors(form: str, done: int, steps: int) -> np.ndarray:
     """What the form's numbers are in each of `steps` steps, `done` having been taken before:
     (steps, 3) float32."""
     at = np.arange(done + 1, done + steps + 1, dtype=np.float64)
     columns = np.zeros((steps, 3))
     if form in ("adam", "adamw"):
-        columns[:, 0], columns[:, 1] = _BETA_1**at, _BETA_2**at
+        columns[:, 0], columns[:, 1] = BETA_1**at, BETA_2**at
     if form == "nadam":
         columns[:] = _nadam(at, done, steps)
     return columns.astype(np.float32)
@@ -60,12 +51,12 @@ def factors(form: str, done: int, steps: int) -> np.ndarray:
 def _nadam(at: np.ndarray, done: int, steps: int) -> np.ndarray:
     """Dozat (2016): shares of the mean gradient and of the gradient, and of their squares."""
     every = np.arange(1, done + steps + 2, dtype=np.float64)
-    momentums = _BETA_1 * (1.0 - 0.5 * _NADAM_DECAY**every)
+    momentums = BETA_1 * (1.0 - 0.5 * _NADAM_DECAY**every)
     products = np.cumprod(momentums)
     now, after = momentums[done:-1], momentums[done + 1 :]
     of_mean = after / (1.0 - products[done + 1 :])
     of_gradient = (1.0 - now) / (1.0 - products[done:-1])
-    return np.stack([of_mean, of_gradient, 1.0 / (1.0 - _BETA_2**at)], axis=1)
+    return np.stack([of_mean, of_gradient, 1.0 / (1.0 - BETA_2**at)], axis=1)
 
 
 def _sgd(weight: Any, gradient: Any, slots: Any, rate: Any, momentum: Any, factors: Any) -> None:
@@ -86,31 +77,31 @@ def _adam(weight: Any, gradient: Any, slots: Any, rate: Any, momentum: Any, fact
     tf.raw_ops.ResourceApplyAdam(
         var=weight.handle, m=slots["mean"].handle, v=slots["square"].handle, grad=gradient, lr=rate,
         beta1_power=factors[0], beta2_power=factors[1],
-        beta1=_BETA_1, beta2=_BETA_2, epsilon=_EPSILON,
+        beta1=BETA_1, beta2=BETA_2, epsilon=EPSILON,
     )  # fmt: skip
 
 
 def _nadam_step(weight: Any, gradient: Any, slots: Any, rate: Any, _: Any, factors: Any) -> None:
     mean, square = slots["mean"].value(), slots["square"].value()
-    mean = mean + (gradient - mean) * (1.0 - _BETA_1)
-    square = square + (tf.square(gradient) - square) * (1.0 - _BETA_2)
+    mean = mean + (gradient - mean) * (1.0 - BETA_1)
+    square = square + (tf.square(gradient) - square) * (1.0 - BETA_2)
     slots["mean"].assign(mean)
     slots["square"].assign(square)
     ahead = mean * factors[0] + gradient * factors[1]
-    weight.assign_sub(ahead * rate / (tf.sqrt(square * factors[2]) + _EPSILON))
+    weight.assign_sub(ahead * rate / (tf.sqrt(square * factors[2]) + EPSILON))
 
 
 def _rmsprop(weight: Any, gradient: Any, slots: Any, rate: Any, _: Any, factors: Any) -> None:
     square = slots["square"].value()
-    square = square * _RHO + tf.square(gradient) * (1.0 - _RHO)
+    square = square * RHO + tf.square(gradient) * (1.0 - RHO)
     slots["square"].assign(square)
-    weight.assign_sub(gradient * rate * tf.math.rsqrt(square + _EPSILON))
+    weight.assign_sub(gradient * rate * tf.math.rsqrt(square + EPSILON))
 
 
 def _adagrad(weight: Any, gradient: Any, slots: Any, rate: Any, _: Any, factors: Any) -> None:
     square = slots["square"].value() + tf.square(gradient)
     slots["square"].assign(square)
-    weight.assign_sub(gradient * rate * tf.math.rsqrt(square + _EPSILON))
+    weight.assign_sub(gradient * rate * tf.math.rsqrt(square + EPSILON))
 
 
 _MEAN_AND_SQUARE = {"mean": 0.0, "square": 0.0}

@@ -1,0 +1,202 @@
+"""Trials side by side in one XLA program: one lane a trial, each with its own steps and numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tuner.data import Dataset
+from tuner.networks.hidden import dense_widths
+from tuner.networks.mlp import mlp_rates
+from tuner.training.augment import Augmentation
+from tuner.training.feeds import ResidentData, chunk_rows
+from tuner.training.shared.design import Design
+from tuner.training.shared.formula import coefficients, updated
+from tuner.training.shared.heads import Heads
+from tuner.training.shared.lane_rules import bounded, clipped, decayed, penalties, with_penalties
+from tuner.training.shared.lanes import lane_outputs
+from tuner.training.shared.network import TRAINED, has_bias
+from tuner.training.shared.pieces import MOVING
+from tuner.training.shared.store import LaneStore
+
+Params = dict[str, Any]
+NUMBERS = (
+    "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2", "max_norm",
+    "augment_shift", "leaky_slope",
+)  # fmt: skip
+
+
+class Population:
+    """`lanes` trials of one design with batches of `batch_size`, their hidden layers padded to
+    `widths`. Each lane is started, trained, read and filled again by itself: what it computes does
+    not depend on the others."""
+
+    def __init__(
+        self,
+        design: Design,
+        widths: tuple[int, ...],
+        batch_size: int,
+        dataset: Dataset,
+        data: ResidentData,
+        lanes: int = 1,
+    ) -> None:
+        self._design, self._data, self.lanes = design, data, lanes
+        self._rows = len(data.train[1])
+        self._size = min(batch_size, self._rows)
+        self._steps = math.ceil(self._rows / self._size)
+        self._width = math.prod(dataset.input_shape)
+        self._heads = Heads(design, dataset)
+        self.objective = self._heads.objective({})
+        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
+        self.store = LaneStore(design, (self._width, dataset.outputs), widths, lanes)
+        self._widest = max(self._width, *widths, 0)
+        self._run = tf.function(self._train_steps, autograph=False, jit_compile=True)
+        self._score = tf.function(self._score_chunks, autograph=False)
+
+    def train(
+        self, orders: list[np.ndarray], rates: list[np.ndarray], starts: list[int], count: int
+    ) -> np.ndarray:
+        """Take `count` steps in every lane: of an epoch whose rows come in the lane's order (int32,
+        one entry a training row), with its learning rates (float32, one a step), from its `starts`
+        on. Sums of loss and metrics over the rows, float32 (lanes, 1 + metrics)."""
+        spare = self._steps * self._size - self._rows
+        padded = np.stack([np.pad(order, (0, spare)) for order in orders]).astype(np.int32)
+        schedule = np.zeros((self.lanes, self._steps, len("abcdefghij") + 1), np.float32)
+        for lane, (params, first) in enumerate(zip(self.store.params, starts, strict=True)):
+            upto = first + count
+            chosen = rates[lane][first:upto]
+            schedule[lane, first:upto, 0] = chosen
+            schedule[lane, first:upto, 1:] = coefficients(params, chosen, self.store.done[lane])
+        layers, slots, sums = self._run(
+            self.store.layers, self.store.slots, self._numbers(), tf.constant(padded),
+            tf.constant(schedule), tf.constant(starts), tf.constant(count),
+            tf.constant(self.store.done, tf.uint32),
+        )  # fmt: skip
+        self.store.layers = tf.nest.map_structure(np.array, layers)
+        self.store.slots = tf.nest.map_structure(np.array, slots)
+        self.store.done = [done + count for done in self.store.done]
+        return np.asarray(sums)
+
+    def evaluate(self) -> np.ndarray:
+        """Sums of loss and metrics over the validation rows, float32 (lanes, 1 + metrics)."""
+        return np.asarray(self._score(self.store.layers, self._numbers()))
+
+    def _numbers(self) -> dict[str, tf.Tensor]:
+        """What differs from lane to lane, (lanes, …)."""
+        trials, design = self.store.params, self._design
+        numbers = {
+            name: tf.constant([float(params.get(name, 0.0)) for params in trials])
+            for name in NUMBERS
+        }
+        flips = [0.5 if params.get("augment_flip", False) else 0.0 for params in trials]
+        activations = [design.activations.index(params["activation"]) for params in trials]
+        return numbers | {
+            "activation": tf.constant(activations),
+            "batch_norm": tf.constant([bool(params.get("batch_norm")) for params in trials]),
+            "layer_norm": tf.constant([bool(params.get("layer_norm")) for params in trials]),
+            "flipped_share": tf.constant(flips),
+            "rates": tf.constant([mlp_rates(params) for params in trials], tf.float32),
+            "widths": tf.constant([dense_widths(params) for params in trials], tf.int32),
+            "has_bias": tf.constant([has_bias(params) for params in trials]),
+            "seed": tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),
+        }
+
+    def _train_steps(
+        self, layers: Any, slots: Any, inputs: Any, orders: Any, schedule: Any, starts: Any,
+        count: Any, done: Any,
+    ) -> Any:  # fmt: skip
+        def body(at: tf.Tensor, layers: Any, slots: Any, sums: tf.Tensor) -> Any:
+            places = (starts + at)[:, tf.newaxis] * self._size + tf.range(self._size)
+            counted = tf.cast(places < self._rows, tf.float32)
+            chosen = tf.gather(orders, places, batch_dims=1)
+            row = tf.gather(schedule, starts + at, batch_dims=1)
+            clock = done + tf.cast(at, tf.uint32)
+            layers, slots, found = self._step(layers, slots, inputs, chosen, counted, row, clock)
+            return at + 1, layers, slots, sums + found
+
+        zeros = tf.zeros([self.lanes, len(self.objective.names)])
+        going = lambda at, *_: at < count  # noqa: E731
+        return tf.while_loop(going, body, [0, layers, slots, zeros])[1:]
+
+    def _step(
+        self, layers: Any, slots: Any, inputs: Any, chosen: Any, counted: Any, row: Any, clock: Any
+    ) -> Any:
+        x, y = (tf.gather(part, chosen) for part in self._data.train)
+        x = self._heads.scaled(self._changed(x, inputs, clock))
+        rows = tf.reduce_sum(counted, 1)
+        leaves = _leaves(layers)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(leaves)
+            raw, statistics = lane_outputs(self._design, layers, x, inputs, counted, clock)
+            values = self._heads.lane_values(raw, y, inputs)
+            loss = tf.reduce_sum(tf.reduce_sum(values[0] * counted, 1) / rows)
+        flat = tape.gradient(loss, leaves, unconnected_gradients="zero")
+        gradients = tf.nest.pack_sequence_as([_trained(layer) for layer in layers], flat)
+        may = self._design.may
+        penalty = penalties(layers, inputs, may)
+        gradients = clipped(with_penalties(gradients, layers, inputs, may), inputs, may)
+        layers = decayed(layers, inputs, row[:, 0], may)
+        layers, slots = _updated(layers, gradients, slots, row[:, 1:])
+        layers = _following(bounded(layers, inputs, may), statistics, inputs)
+        sums = [tf.reduce_sum(tf.where(counted > 0, one, 0.0), 1) for one in values]
+        return layers, slots, tf.stack([sums[0] + penalty * rows, *sums[1:]], axis=1)
+
+    def _changed(self, x: tf.Tensor, inputs: Any, clock: Any) -> tf.Tensor:
+        names = ("augment_shift", "flipped_share", "seed")
+        lanes = [
+            self._augmented(x[lane], *(inputs[name][lane] for name in names), clock[lane])
+            for lane in range(self.lanes)
+        ]
+        return tf.stack(lanes)
+
+    def _score_chunks(self, layers: Any, inputs: Any) -> tf.Tensor:
+        x, y = self._data.validation
+        rows = len(y)
+        size = chunk_rows(rows, self._widest * self.lanes)
+
+        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chunk = slice(first, tf.minimum(first + size, rows))
+            scaled = self._heads.scaled(x[tf.newaxis, chunk])
+            raw, _ = lane_outputs(self._design, layers, scaled, inputs)
+            labels = tf.tile(y[tf.newaxis, chunk], [self.lanes, 1])
+            values = self._heads.lane_values(raw, labels, inputs)
+            found = tf.stack([tf.reduce_sum(one, 1) for one in values], axis=1)
+            return first + size, sums + found
+
+        zeros = tf.zeros([self.lanes, len(self.objective.names)])
+        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
+        penalty = penalties(layers, inputs, self._design.may)[:, tf.newaxis]
+        return sums + tf.one_hot(0, len(self.objective.names)) * penalty * float(rows)
+
+
+def _trained(layer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: value for name, value in layer.items() if name in TRAINED}
+
+
+def _leaves(layers: list[dict[str, tf.Tensor]]) -> list[tf.Tensor]:
+    return list(tf.nest.flatten([_trained(layer) for layer in layers]))
+
+
+def _updated(layers: Any, gradients: Any, slots: Any, row: tf.Tensor) -> Any:
+    after, kept = [dict(layer) for layer in layers], tf.nest.map_structure(tf.identity, slots)
+    for number, of_layer in enumerate(gradients):
+        for name, gradient in of_layer.items():
+            shape = [-1] + [1] * (gradient.shape.rank - 1)
+            broadcast = [tf.reshape(column, shape) for column in tf.unstack(row, axis=1)]
+            mine = {slot: kept[slot][number][name] for slot in slots}
+            weight, mine = updated(layers[number][name], gradient, mine, broadcast)
+            after[number][name] = weight
+            for slot, value in mine.items():
+                kept[slot][number][name] = value
+    return after, kept
+
+
+def _following(layers: Any, statistics: Any, inputs: Any) -> Any:
+    """The moving statistics, a step further towards the batch's."""
+    share = tf.where(inputs["batch_norm"], 1.0 - MOVING, 0.0)[:, tf.newaxis]
+    after = [dict(layer) for layer in layers]
+    for layer, (mean, variance) in zip(after, statistics, strict=False):
+        layer["mean"] += (mean - layer["mean"]) * share
+        layer["variance"] += (variance - layer["variance"]) * share
+    return after
