@@ -22,12 +22,14 @@ _SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
 @dataclass(frozen=True)
 class Design:
     """A program's make-up. `written_in`: parameters that it has in it. `activations`,
-    `optimizers`: those it can choose from. `may`: what a trial may have beside these."""
+    `optimizers`: those it can choose from. `may`: what a trial may have beside these; `always`:
+    what all of them have."""
 
     written_in: tuple[tuple[str, Any], ...]
     activations: tuple[str, ...]
     optimizers: tuple[str, ...]
     may: frozenset[str]
+    always: frozenset[str]
 
     @property
     def lacks_biases(self) -> bool:
@@ -64,15 +66,16 @@ def design_of(plan: Plan) -> Design | None:
     if plan.engine == "exact" or plan.network != "mlp":
         return None
     params, choices = plan.params, plan.choices
+    positive = {
+        name: [_positive(value) for value in (params.get(name, 0), *choices.get(name, ()))]
+        for name in (*_AMOUNTS, *_SWITCHES)
+    }
     return Design(
         written_in=tuple((name, params[name]) for name in _WRITTEN_IN if name in params),
         activations=_all("activation", params, choices),
         optimizers=_all("optimizer", params, choices),
-        may=frozenset(
-            name
-            for name in (*_AMOUNTS, *_SWITCHES)
-            if any(_positive(value) for value in (params.get(name, 0), *choices.get(name, ())))
-        ),
+        may=frozenset(name for name, found in positive.items() if any(found)),
+        always=frozenset(name for name, found in positive.items() if all(found)),
     )
 
 

@@ -78,10 +78,14 @@ class _Forward:
         may = self._design.may
         if "batch_norm" in may:
             on = self._inputs["batch_norm"][:, tf.newaxis, tf.newaxis]
-            hidden = tf.where(on, self._by_batch(hidden, layer), hidden)
+            normalised = self._by_batch(hidden, layer)
+            always = "batch_norm" in self._design.always
+            hidden = normalised if always else tf.where(on, normalised, hidden)
         if "layer_norm" in may:
             on = self._inputs["layer_norm"][:, tf.newaxis, tf.newaxis]
-            hidden = tf.where(on, _by_row(hidden, layer, true), hidden)
+            normalised = _by_row(hidden, layer, true)
+            always = "layer_norm" in self._design.always
+            hidden = normalised if always else tf.where(on, normalised, hidden)
         return hidden
 
     def _by_batch(self, hidden: tf.Tensor, layer: Arrays) -> tf.Tensor:

@@ -1,10 +1,10 @@
-"""Dropout's multipliers for many steps at once.
+"""Dropout's multipliers for many steps and layers at once.
 
 Drawn by XLA, which fuses the mixing of bits into one pass; a plain graph makes fifteen of it, in
 each step. The bits are those that the layers of a network of its own draw (networks/dropout.py).
 """
 
-import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,38 +12,64 @@ import tensorflow as tf
 
 from tuner.networks.dropout import multipliers
 
-# Values drawn at once: 4 MB.
-_BLOCK = 1 << 20
-_FEWEST = 1 << 10
+# What is drawn comes in tiles, each of one layer and step, so that few sizes are compiled.
+_TILE = 1 << 10
+_MOST_TILES = 1 << 10
 
 
-def block_steps(values: int) -> int:
-    """For how many steps masks of so many values are drawn at once."""
-    return max(1, _BLOCK // _room(values))
+def steps_at_once(values: Sequence[int], wanted: int) -> int:
+    """For how many of the `wanted` steps masks of so many values each are drawn at once."""
+    tiles = sum(_tiles(count) for count in values)
+    return max(1, min(wanted, _MOST_TILES // tiles)) if tiles else wanted
 
 
-def _room(values: int) -> int:
-    """A few sizes for all, each compiled once: powers of two, and halfway between them."""
-    power = max(_FEWEST, 1 << (values - 1).bit_length())
-    return power * 3 // 4 if values <= power * 3 // 4 else power
+def _tiles(values: int) -> int:
+    return -(-values // _TILE)
 
 
-def draw_masks(values: int, steps: int, rate: float, place: int, seed: int, first: int) -> Any:
-    """float32 (steps, at least `values`) for the steps from `first` on. `place`: the dropout's
-    among the network's."""
-    return _drawing(steps, _room(values))(
-        tf.constant(rate, tf.float32),
-        tf.constant(place, tf.int32),
+def draw_masks(
+    values: Sequence[int], rates: Sequence[float], steps: int, seed: int, first: int
+) -> list[tf.Tensor]:
+    """For each dropout of a network, in order, its multipliers float32 (steps, at least its
+    `values`) in the steps from `first` on; (1, 0) for one without values."""
+    tiles = [_tiles(count) for count in values]
+    places = np.repeat(np.arange(len(tiles)), np.multiply(tiles, steps))
+    at = np.concatenate([np.repeat(np.arange(steps), count) for count in tiles]) + first
+    bases = np.concatenate([np.tile(np.arange(count) * _TILE, steps) for count in tiles])
+    drawn = _drawn(places, np.asarray(rates)[places], bases, at, seed)
+    found, begin = [], 0
+    for count in tiles:
+        if count:
+            found.append(tf.reshape(drawn[begin : begin + steps * count], [steps, count * _TILE]))
+        else:
+            found.append(tf.zeros([1, 0]))
+        begin += steps * count
+    return found
+
+
+def _drawn(
+    places: np.ndarray, rates: np.ndarray, bases: np.ndarray, at: np.ndarray, seed: int
+) -> tf.Tensor:
+    """float32 (tiles or more, values of a tile); one entry a tile in each argument."""
+    if not len(places):
+        return tf.zeros([0, _TILE])
+    room = 1 << (len(places) - 1).bit_length()
+
+    def column(numbers: np.ndarray, dtype: Any) -> tf.Tensor:
+        return tf.constant(np.pad(numbers, (0, room - len(numbers)))[:, np.newaxis], dtype)
+
+    return _draw(
+        column(places, tf.int32),
+        column(rates, tf.float32),
+        column(bases, tf.uint32),
+        column(at, tf.uint32),
         tf.constant(seed & 0xFFFFFFFF, tf.uint32),
-        tf.constant(np.arange(first, first + steps, dtype=np.uint32)[:, np.newaxis]),
     )
 
 
-@functools.cache
-def _drawing(steps: int, room: int) -> Any:
-    @tf.function(jit_compile=True, autograph=False)
-    def draw(rate: tf.Tensor, place: tf.Tensor, seed: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-        positions = tf.cast(tf.range(room), tf.uint32)[tf.newaxis, :]
-        return multipliers(positions, rate, place, seed, at)
-
-    return draw
+@tf.function(jit_compile=True, autograph=False)
+def _draw(
+    place: tf.Tensor, rate: tf.Tensor, base: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    positions = base + tf.cast(tf.range(_TILE), tf.uint32)[tf.newaxis, :]
+    return multipliers(positions, rate, place, seed, step)

@@ -1,6 +1,6 @@
 """A multilayer perceptron of one depth whose widths and kinds of layers are a trial's inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -118,18 +118,39 @@ class SharedNetwork:
     def _normalised(
         self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
     ) -> tf.Tensor:
-        may = self._design.may
-        if "batch_norm" in may:
-            hidden, *found = _batch_normalised(hidden, layer, inputs["batch_norm"], training)
+        if "batch_norm" in self._design.may:
+            hidden, *found = self._by_batch(hidden, layer, inputs, training)
             statistics.append(found)
-        if "layer_norm" in may:
-            scale, shift, unchanged = _read(layer.layer_scale), _read(layer.layer_shift), hidden
-            hidden = tf.cond(
-                inputs["layer_norm"],
-                lambda: pieces.layer_normalised(unchanged, scale, shift),
-                lambda: tf.identity(unchanged),
-            )
+        if "layer_norm" in self._design.may:
+            hidden = self._by_row(hidden, layer, inputs)
         return hidden
+
+    def _by_batch(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, training: bool) -> Any:
+        # Read outside of the branches: in one not taken TensorFlow has no gradient of their shape.
+        scale, shift, mean, variance = (_read(variable) for variable in layer[2:6])
+
+        def normalised() -> Any:
+            if training:
+                return pieces.batch_normalised(hidden, scale, shift)
+            return pieces.by_moving(hidden, scale, shift, mean, variance), mean, variance
+
+        def unchanged() -> Any:
+            return tf.identity(hidden), tf.identity(mean), tf.identity(variance)
+
+        return self._where_on("batch_norm", inputs, normalised, unchanged)
+
+    def _by_row(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs) -> tf.Tensor:
+        scale, shift = _read(layer.layer_scale), _read(layer.layer_shift)
+
+        def normalised() -> tf.Tensor:
+            return pieces.layer_normalised(hidden, scale, shift)
+
+        return self._where_on("layer_norm", inputs, normalised, lambda: tf.identity(hidden))
+
+    def _where_on(
+        self, name: str, inputs: Inputs, then: Callable[[], Any], otherwise: Callable[[], Any]
+    ) -> Any:
+        return then() if name in self._design.always else tf.cond(inputs[name], then, otherwise)
 
     def _dropped(self, hidden: tf.Tensor, place: int, masks: Any, name: str) -> tf.Tensor:
         if masks is None or name not in self._design.may:
@@ -147,7 +168,7 @@ class SharedNetwork:
                 )
 
         if statistics:
-            tf.cond(inputs["batch_norm"], follow, lambda: None)
+            self._where_on("batch_norm", inputs, follow, lambda: None)
 
 
 def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:
@@ -187,20 +208,6 @@ def present(params: Params, number: int, output: bool) -> list[str]:
     if not output and params.get("layer_norm"):
         names += ["layer_scale", "layer_shift"]
     return names
-
-
-def _batch_normalised(hidden: tf.Tensor, layer: Layer, on: tf.Tensor, training: bool) -> Any:
-    # Read outside of the branches: TensorFlow has no gradient of unknown shape for one not taken.
-    scale, shift = _read(layer.scale), _read(layer.shift)
-    mean, variance = _read(layer.mean), _read(layer.variance)
-    if training:
-        normalised = lambda: pieces.batch_normalised(hidden, scale, shift)  # noqa: E731
-    else:
-        normalised = lambda: (  # noqa: E731
-            pieces.by_moving(hidden, scale, shift, mean, variance), mean, variance
-        )  # fmt: skip
-    unchanged = lambda: (tf.identity(hidden), tf.identity(mean), tf.identity(variance))  # noqa: E731
-    return tf.cond(on, normalised, unchanged)
 
 
 def _layer(inputs: int | None, units: int | None) -> Layer:

@@ -13,10 +13,10 @@ from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentData, chunk_rows
 from tuner.training.shared.design import Design
 from tuner.training.shared.heads import Heads
-from tuner.training.shared.masks import block_steps, draw_masks
+from tuner.training.shared.masks import draw_masks, steps_at_once
 from tuner.training.shared.network import SharedNetwork, has_bias
 from tuner.training.shared.rules import Rules
-from tuner.training.shared.updates import FORMS, factors, form_of
+from tuner.training.shared.updates import FACTORS, FORMS, factors, form_of
 
 Params = dict[str, Any]
 
@@ -25,6 +25,16 @@ NUMBERS = (
     "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
     "max_norm", "augment_shift", "leaky_slope",
 )  # fmt: skip
+
+
+def _signature(depth: int) -> dict[str, tf.TensorSpec]:
+    """What each of a trial's inputs is."""
+    numbers = [*NUMBERS, "flipped_share"]
+    whole = dict.fromkeys(("activation", "form", "batch_size"), tf.int32)
+    switches = dict.fromkeys(("batch_norm", "layer_norm"), tf.bool)
+    dtypes = dict.fromkeys(numbers, tf.float32) | whole | switches | {"seed": tf.uint32}
+    signature = {name: tf.TensorSpec([], dtype) for name, dtype in dtypes.items()}
+    return signature | {"has_bias": tf.TensorSpec([depth + 1])}
 
 
 class SharedProgram:
@@ -53,8 +63,16 @@ class SharedProgram:
         self._params: Params = {}
         self._seed = self.steps_done = 0
         self._inputs: dict[str, Any] = {}
-        self._loop = tf.function(self._train_steps, autograph=False, reduce_retracing=True)
-        self._score = tf.function(self._score_chunks, autograph=False, reduce_retracing=True)
+        # Signatures, since without them each new length of an argument is traced anew.
+        inputs, number = _signature(design.depth), tf.TensorSpec([], tf.int32)
+        steps = [
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, 1 + FACTORS]),
+            [tf.TensorSpec([None, None])] * (design.depth + 1),
+        ]
+        signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
+        self._loop = tf.function(self._train_steps, signature, autograph=False)
+        self._score = tf.function(self._score_chunks, [inputs, number], autograph=False)
 
     @property
     def parameter_count(self) -> int:
@@ -114,12 +132,12 @@ class SharedProgram:
         """As a Feed does (feeds.py)."""
         rows = tf.constant(order, tf.int32)
         form, values = form_of(self._params), self._mask_values()
-        at_once = block_steps(max(values)) if any(values) else stop - start
+        at_once = steps_at_once(values, stop - start)
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
             upto = min(stop, start + at_once)
             done = self.steps_done
-            masks = self._masks(values, at_once, done)
+            masks = draw_masks(values, mlp_rates(self._params), upto - start, self._seed, done)
             schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
             sums = sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
@@ -132,13 +150,6 @@ class SharedProgram:
         rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
         units = [self._width, *dense_widths(self._params)]
         return [rows * n if self._draws(place) else 0 for place, n in enumerate(units)]
-
-    def _masks(self, values: list[int], steps: int, first: int) -> list[tf.Tensor]:
-        rates = mlp_rates(self._params)
-        return [
-            draw_masks(n, steps, rates[place], place, self._seed, first) if n else tf.zeros([1, 0])
-            for place, n in enumerate(values)
-        ]
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""

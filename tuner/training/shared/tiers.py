@@ -7,6 +7,7 @@ alone, so that the same plan always runs the same way.
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def worth_xla(plan: Plan, inputs: int, rows: int) -> bool:
     """Whether epochs after the first repay compiling them, judged by the plan alone."""
     params = plan.params
     sizes = [inputs, *dense_widths(params)]
-    weights = sum(before * after for before, after in zip(sizes, sizes[1:], strict=False))
+    weights = sum(before * after for before, after in pairwise(sizes))
     steps = math.ceil(rows / int(params["batch_size"]))
     arithmetic_s = 6 * weights * rows / _FLOPS_PER_S
     saved_s = steps * _SAVED_PER_STEP_S + arithmetic_s * _SAVED_SHARE

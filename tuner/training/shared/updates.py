@@ -16,6 +16,7 @@ Update = Callable[[Any, tf.Tensor, dict[str, Any], tf.Tensor, tf.Tensor, tf.Tens
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 RHO = 0.9
+FACTORS = 3
 _ADAGRAD_START = 0.1
 _NADAM_DECAY = 0.96
 
@@ -38,9 +39,9 @@ def form_of(params: Params) -> str:
 
 def factors(form: str, done: int, steps: int) -> np.ndarray:
     """What the form's numbers are in each of `steps` steps, `done` having been taken before:
-    (steps, 3) float32."""
+    (steps, FACTORS) float32."""
     at = np.arange(done + 1, done + steps + 1, dtype=np.float64)
-    columns = np.zeros((steps, 3))
+    columns = np.zeros((steps, FACTORS))
     if form in ("adam", "adamw"):
         columns[:, 0], columns[:, 1] = BETA_1**at, BETA_2**at
     if form == "nadam":
