@@ -53,6 +53,13 @@ def optimize(
             metavar="SIZE",
         ),
     ] = None,
+    engine: Annotated[
+        Literal["auto", "exact"],
+        typer.Option(
+            help="exact: compile a program for each trial's own network, which is slower, to check "
+            "what the shared ones give."
+        ),
+    ] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -80,7 +87,9 @@ def optimize(
     check_code(row.spec)
     total = places_wanted(store, row, trials, more)
     limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
-    request = Request(limits, workers, not no_tracking, log_models, memory, trial_bytes)
+    request = Request(
+        limits, workers, not no_tracking, log_models, memory, trial_bytes, engine=engine
+    )
     with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")
         outcome, delivered = run(settings, store, row, request, display, display.stage)

@@ -98,11 +98,13 @@ class LocalWorkers:
     def restart(self, worker: int) -> None:
         self._replace(worker)
 
-    def submit(self, worker: int, plan: Plan) -> None:
-        if self._outgrown(self._workers[worker]):
+    def submit(self, worker: int, plan: Plan) -> bool:
+        outgrown = self._outgrown(self._workers[worker])
+        if outgrown:
             self._replace(worker)
         self._workers[worker].jobs += 1
         self._send(worker, plan)
+        return outgrown
 
     def reply(self, worker: int, reply: Reply) -> None:
         self._send(worker, reply)

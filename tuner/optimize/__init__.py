@@ -28,7 +28,7 @@ from tuner.storage import Store, leases, places
 from tuner.storage.leases import LEASE_S
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
-from tuner.training.events import WorkerSetup
+from tuner.training.events import Engine, WorkerSetup
 
 KERAS = EntryPoint(
     "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
@@ -58,6 +58,7 @@ __all__ = [
 class Request:
     """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
     what the data may take in each worker before they are streamed; None shares half the memory.
+    `engine`: "exact" trains each trial by a program of its own structure.
     `trial_memory_bytes`: the resident memory of a worker past which its trial is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
     before others take its trials over."""
@@ -70,6 +71,7 @@ class Request:
     trial_memory_bytes: float | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     lease_s: float = LEASE_S
+    engine: Engine = "auto"
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -174,6 +176,7 @@ def _loop(
         stopping=stopping,
         files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
+        engine=request.engine,
         watcher=watcher or Silent(),
     )
 

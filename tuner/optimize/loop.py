@@ -13,13 +13,15 @@ from optuna.trial import TrialState
 from tuner.errors import StorageError, TakenOver
 from tuner.execution import Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
+from tuner.optimize.affinity import Affinity
 from tuner.optimize.board import Board, Slot, Watcher
 from tuner.optimize.files import TrialFiles
 from tuner.optimize.limits import Stopping
 from tuner.optimize.trials import Running, TrialBook, trial_seed
 from tuner.storage import leases, places, records
 from tuner.storage.places import MOST_ATTEMPTS
-from tuner.training.events import Ended, Failed, Goal, Interval, Plan, Resumed
+from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Plan, Resumed
+from tuner.training.shared.design import program_key
 
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
@@ -48,10 +50,13 @@ class Loop:
         files: TrialFiles,
         keep_all_models: bool,
         watcher: Watcher,
+        engine: Engine = "auto",
     ) -> None:
         self._book, self._workers, self._stopping = book, workers, stopping
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
         spec = book.spec
+        self._engine, self._choices = engine, spec.space.choices()
+        self._affinity = Affinity(workers.count)
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
         self._running: dict[int, Running] = {}
         self._board = Board(
@@ -87,21 +92,30 @@ class Loop:
         return set(counts) <= {"done"}
 
     def _fill_workers(self) -> None:
-        for worker in range(self._workers.count):
-            if worker in self._running or self._stopping.no_more:
-                continue
+        while not self._stopping.no_more:
+            free = [n for n in range(self._workers.count) if n not in self._running]
+            if not free:
+                return
             known = frozenset(running.place.number for running in self._running.values())
             try:
-                running = self._book.begin(worker, self._board.total, known)
+                running = self._book.begin(free[0], self._board.total, known)
+                if running is None:
+                    return
+                self._submit(running, free)
             except TakenOver:
                 return  # this loop was held up for longer than its lease
-            if running is None:
-                return
-            running.began = time.monotonic()
-            self._running[worker] = running
-            self._workers.submit(worker, self._plan(running))
-            slot = Slot(trial=running.number, epochs=running.epochs)
-            self._board.slots[worker] = slot
+
+    def _submit(self, running: Running, free: list[int]) -> None:
+        """Give the trial to one of the free workers, best to one that has its program."""
+        plan = self._plan(running)
+        key = program_key(plan)
+        worker = self._affinity.choose(free, key)
+        if worker != free[0]:
+            self._book.move(running, worker)
+        running.began = time.monotonic()
+        self._running[worker] = running
+        self._affinity.gave(worker, key, fresh=self._workers.submit(worker, plan))
+        self._board.slots[worker] = Slot(trial=running.number, epochs=running.epochs)
 
     def _plan(self, running: Running) -> Plan:
         spec, attempt = self._book.spec, running.place.attempt
@@ -113,6 +127,8 @@ class Loop:
             goal=self._goal,
             intervals=spec.intervals,
             held_out=spec.held_out,
+            choices=self._choices,
+            engine=self._engine,
             checkpoints=self._files.checkpoints(running.number, attempt, known),
         )
 
@@ -140,6 +156,7 @@ class Loop:
             case Failed():
                 self._on_failed(worker, running, message)
             case Lost():
+                self._affinity.forget(worker)
                 self._on_lost(worker, running, message)
 
     def _on_interval(self, worker: int, running: Running, interval: Interval) -> None:
@@ -221,7 +238,7 @@ class Loop:
             return
         for worker, running in list(self._running.items()):
             if time.monotonic() - running.began > limit:
-                self._workers.restart(worker)
+                self._restart(worker)
                 try:
                     self._end_by_time(worker, running, limit)
                 except TakenOver:
@@ -238,8 +255,12 @@ class Loop:
 
     def _let_go(self, worker: int) -> None:
         """Another loop has the trial now: nothing of it is ours to write."""
-        self._workers.restart(worker)
+        self._restart(worker)
         self._leave(worker, "taken_over", None, ours=False)
+
+    def _restart(self, worker: int) -> None:
+        self._workers.restart(worker)
+        self._affinity.forget(worker)
 
     def _ended(self, worker: int, end: str, value: float | None, gained: bool) -> None:
         """A trial has taken its place for good."""

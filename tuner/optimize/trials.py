@@ -83,6 +83,10 @@ class TrialBook:
         verdicts = Verdicts(self.spec, trial, int(params["epochs"]), judged)
         return Running(replace(place, attempt=place.attempt + 1), trial, params, verdicts)
 
+    def move(self, running: Running, worker: int) -> None:
+        """Another worker than it began with trains the trial. Raises TakenOver."""
+        records.move(self.store, self.lease, running.place, worker)
+
     def _judged(self, trial: optuna.Trial) -> int:
         return self.store.optuna.get_trial(trial._trial_id).last_step or 0
 

@@ -221,6 +221,11 @@ class Space(BaseModel):
             raise SpaceError(f"{name} {'is no number' if node else text}")
         return number
 
+    def choices(self) -> dict[str, tuple[Scalar, ...]]:
+        """What each searched parameter may be: all choices, or both ends of its range."""
+        nodes = self._plan.nodes.values()
+        return {node.name: node.possible() for node in nodes if node.range is not None}
+
     def takes(self, name: str, value: Scalar) -> bool:
         """Whether a parameter that the space knows can ever have this value."""
         return self._plan.nodes[name].takes(value)

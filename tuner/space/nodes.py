@@ -65,6 +65,16 @@ class Node:
             return same(value, self.value)
         return self.range.refusal(value) is None or (bool(self.when) and same(value, self.value))
 
+    def possible(self) -> tuple[Scalar, ...]:
+        """What the parameter may be over a study's trials, where that is more than one value: all
+        choices, or both ends of a range, and the default where a condition can put it in place."""
+        if self.range is None:
+            return ()
+        spread = isinstance(self.range, IntRange | FloatRange)
+        ends = (self.range.low, self.range.top) if spread else tuple(self.range.choices)
+        conditional = bool(self.when or self.needs) and self.value is not None
+        return (*ends, self.value) if conditional else ends
+
     def describe(self) -> str:
         return self.range.describe() if self.range else f"always {shown(self.value)}"
 

@@ -80,6 +80,13 @@ def resume(connection: sa.Connection, lease: Lease, place: Place, epoch: int) ->
     connection.execute(sa.insert(intervals).from_select(names, earlier))
 
 
+@writes
+def move(connection: sa.Connection, lease: Lease, place: Place, worker: int) -> None:
+    """Another worker trains the attempt than it was begun for. Raises TakenOver."""
+    hold(lease, connection, place.trial_id)
+    _update_attempt(connection, place, {"worker": worker})
+
+
 def _latest_of_step(place: Place) -> sa.ScalarSelect[int]:
     """For a step, the last attempt before this one that recorded it: all of them are equal."""
     other = intervals.alias()
@@ -117,10 +124,9 @@ class AttemptEnd:
     ) -> "AttemptEnd":
         """Of a trial that was ended from outside, after the interval `last`."""
         epochs = last.epoch - (not last.whole) if last else 0
-        spent = last.seconds if last else {}
-        return cls(
-            {"end": end, "score": score, "epochs": epochs, "seconds": spent, "detail": detail}
-        )
+        values = {"end": end, "score": score, "epochs": epochs, "detail": detail}
+        seconds, engine = (last.seconds, last.engine or None) if last else ({}, None)
+        return cls(values | {"seconds": seconds, "engine": engine})
 
 
 def close_attempt(connection: sa.Connection, place: Place, end: AttemptEnd) -> None:

@@ -16,7 +16,7 @@ class Interval:
     `step` counts intervals as the pruner sees them; `epoch` is the epoch it belongs to, from 1;
     `whole` says whether that epoch is over. `metrics` holds train values (running means over the
     epoch so far, as Keras shows them) and `val_` values, in the units of the data. `seconds`:
-    what the trial has spent so far, by kind of work.
+    what the trial has spent so far, by kind of work. `engine`: the kind of program that trains it.
     """
 
     step: int
@@ -24,6 +24,7 @@ class Interval:
     whole: bool
     metrics: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
+    engine: str = ""
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,8 @@ class _Run:
             if whole and _finite(metrics):
                 self._finish(epoch, metrics.get(self._goal.metric))
             step = part if epoch == 1 and not whole else epoch * self._plan.intervals
-            yield Interval(step, epoch, whole, metrics, dict(self._at.seconds))
+            spent, engine = dict(self._at.seconds), self._program.engine
+            yield Interval(step, epoch, whole, metrics, spent, engine)
 
     def _train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         return self._timed("train", lambda: self._feed.train(order, rates, start, stop))

@@ -5,6 +5,7 @@ would find out at each step which axes had been broadcast.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,7 +31,7 @@ def one_of(index: tf.Tensor, functions: Sequence[Function]) -> Function:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             return _switch(index, [_pulled_back(f, x, upstream) for f in functions])
 
-        return _switch(index, [lambda f=f: f(x) for f in functions]), gradient
+        return _switch(index, [partial(f, x) for f in functions]), gradient
 
     return chosen
 

@@ -144,8 +144,9 @@ class Population:
 
     def _changed(self, x: tf.Tensor, inputs: Any, clock: Any) -> tf.Tensor:
         names = ("augment_shift", "flipped_share", "seed")
+        shift, share, seed = (inputs[name] for name in names)
         lanes = [
-            self._augmented(x[lane], *(inputs[name][lane] for name in names), clock[lane])
+            self._augmented(x[lane], shift[lane], share[lane], seed[lane], clock[lane])
             for lane in range(self.lanes)
         ]
         return tf.stack(lanes)
