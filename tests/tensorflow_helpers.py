@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset, Scaling, Split, open_dataset, save_dataset
 from tuner.data.scaling import IDENTITY, fit_scaling
-from tuner.training.events import Ended, Goal, Interval, Plan
+from tuner.training.events import Ended, Engine, Goal, Interval, Plan
 from tuner.training.trial import Trainer
 
 # As a worker has it: bit-equal repetitions are promised for one thread. All modules that train are
@@ -99,13 +99,14 @@ def make_plan(
     intervals: int = 1,
     goal: Goal = LOWEST_LOSS,
     network: str = "mlp",
+    engine: Engine = "auto",
     **params: Any,
 ) -> Plan:
     """A plan whose `params` override those of a small network trained by SGD for an epoch."""
     complete = _DEFAULTS | (_CONVOLUTIONS if network == "cnn" else {}) | params
     if complete["optimizer"] == "sgd":
         complete.setdefault("momentum", 0.0)
-    return Plan(network, complete, seed, goal, intervals)
+    return Plan(network, complete, seed, goal, intervals, engine=engine)
 
 
 def own_network(plan: Plan, name: str = "nets.py:build") -> Plan:

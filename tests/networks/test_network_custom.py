@@ -136,7 +136,7 @@ def test_penalties_train_as_in_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, own = make_dataset(), network(PENALISED)
     plan = own_network(make_plan(units=6, momentum=0.8))
     trainer = Trainer(dataset, network=own)
-    program, _, _ = trainer.prepare(plan)
+    program, _ = trainer.prepare(plan)
     program.start(plan.params, plan.seed)
     model = own.build(plan.params, dataset.input_shape, dataset.outputs)
     model.set_weights(program.weights())

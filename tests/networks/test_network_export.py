@@ -13,6 +13,7 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_plan, train, weights
 
 from tuner.networks import export_network
+from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -30,10 +31,10 @@ pytestmark = pytest.mark.tensorflow
 def test_predictions_on_raw_inputs(
     task: str, images: bool, params: dict[str, Any], tmp_path: Path
 ) -> None:
-    dataset, plan = make_dataset(task, images=images), make_plan(**params)
+    dataset, plan = make_dataset(task, images=images), make_plan(engine="exact", **params)
     trainer = Trainer(dataset)
     intervals, ended = train(trainer, plan)
-    assert trainer.program is not None
+    assert isinstance(trainer.program, ExactProgram)
     assert ended.best_epoch is not None
     x = dataset.validation.x
     expected = trainer.program.model(dataset.scaling.apply(x), training=False).numpy()

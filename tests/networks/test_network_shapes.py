@@ -205,8 +205,8 @@ def test_dropout_layers_come_in_the_order_of_their_rates(
     network: str, params: dict[str, Any]
 ) -> None:
     complete = make_plan(network=network, **params).params
-    rates = dropout_rates(network, complete)
-    assert rates == [rate for rate in NETWORKS[network].rates(complete) if rate > 0]
+    rates, every = dropout_rates(network, complete), NETWORKS[network].rates(complete)
+    assert rates == [rate for rate in every if rate > 0]
     args = ((8, 8), 3, "classes")
     plain = build_network(network, complete, *args, PlainParts())
     assert [layer.rate for layer in layers(plain, LAYERS.Dropout)] == rates
@@ -214,7 +214,8 @@ def test_dropout_layers_come_in_the_order_of_their_rates(
     model = build_network(network, complete, *args, parts)
     parts.reset(1, rates)
     found = [layer for layer in model.layers if layer.name.startswith("dropout_")]
-    assert [layer.index for layer in found] == list(range(len(rates)))
+    # Which bits a dropout draws does not depend on which others there are.
+    assert [layer.index for layer in found] == [n for n, rate in enumerate(every) if rate > 0]
     assert [float(layer.rate) for layer in found] == pytest.approx(rates)
     shapes = [layer.output.shape for layer in found]
     assert shapes == [layer.output.shape for layer in layers(plain, LAYERS.Dropout)]

@@ -7,3 +7,4 @@ import pytest
 def xla(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials are compiled by XLA; without this fixture tests are too small for it."""
     monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda plan, dataset: True)
+    monkeypatch.setattr("tuner.training.trial.worth_xla", lambda plan, inputs, rows: True)

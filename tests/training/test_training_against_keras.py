@@ -1,7 +1,7 @@
 """One compiled epoch against Keras' own `fit`, fed the same batches in the same order."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_plan, on_disk, train, weights
 
 from tuner.data import Dataset
-from tuner.training.events import Plan
+from tuner.training.events import Engine, Plan
 from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer, epoch_order
 
@@ -122,8 +122,8 @@ def scaled(dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
     return dataset.scaling.apply(split.x), y
 
 
-def compare(case: str, trainer: Trainer, engine: str) -> None:
-    _, plan = data_and_plan(case)
+def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "exact") -> None:
+    plan = replace(data_and_plan(case)[1], engine=asked)
     intervals, ended = train(trainer, plan)
     expected = keras_epoch(case)
     assert ended.engine == engine
@@ -139,6 +139,11 @@ def compare(case: str, trainer: Trainer, engine: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_resident_graph(case: str) -> None:
     compare(case, Trainer(data_and_plan(case)[0]), "graph")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_shared_graph(case: str) -> None:
+    compare(case, Trainer(data_and_plan(case)[0]), "shared graph", "auto")
 
 
 @pytest.mark.parametrize("case", ["sgd", "momentum", "adam"])

@@ -31,7 +31,7 @@ def test_one_step_of_a_tiny_network_by_hand() -> None:
     )
     plan = make_plan(width=3, activation="sigmoid", learning_rate=0.7, batch_size=9)
     trainer = Trainer(dataset)
-    program, _, _ = trainer.prepare(plan)
+    program, _ = trainer.prepare(plan)
     program.start(plan.params, plan.seed)
     w1, b1, w2, b2 = (w.astype(np.float64) for w in program.weights())
 

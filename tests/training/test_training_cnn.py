@@ -88,7 +88,7 @@ def test_an_epoch_is_that_of_keras(case: str) -> None:
     expected = fitted(dataset, plan, network, keras.optimizers.SGD(plan.params["learning_rate"]))
     trainer = Trainer(dataset)
     compare(trainer, plan, expected)
-    assert trainer.prepare(plan)[2] == "graph"
+    assert trainer.prepare(plan)[0].engine == "graph"
     model = export_network("cnn", plan.params, dataset, weights(trainer))
     scaled = dataset.scaling.apply(dataset.validation.x)
     theirs = network(scaled).numpy()
@@ -146,9 +146,10 @@ def test_the_engine_of_a_users_network_follows_its_convolutions(function: str, e
 @pytest.mark.usefixtures("xla")
 def test_the_engine_of_shipped_networks() -> None:
     trainer = Trainer(make_dataset(images=True))
-    assert trainer.prepare(make_plan(network="cnn"))[2] == "graph"
-    assert trainer.prepare(make_plan(network="cnn", blocks=0))[2] == "xla"
-    assert trainer.prepare(make_plan())[2] == "xla"
+    assert trainer.prepare(make_plan(network="cnn"))[0].engine == "graph"
+    assert trainer.prepare(make_plan(network="cnn", blocks=0))[0].engine == "xla"
+    assert trainer.prepare(make_plan(engine="exact"))[0].engine == "xla"
+    assert trainer.prepare(make_plan())[0].engine == "shared graph"
 
 
 def test_streamed_images_train_as_resident_ones(tmp_path: Any) -> None:

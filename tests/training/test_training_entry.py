@@ -19,6 +19,7 @@ from tuner.errors import NetworkError
 from tuner.training.entry import TrainingSession, open_session
 from tuner.training.events import Ended, WorkerSetup
 from tuner.training.feeds import ResidentFeed, StreamingFeed
+from tuner.training.shared.tiers import TieredProgram
 
 pytestmark = pytest.mark.tensorflow
 
@@ -95,8 +96,10 @@ def test_a_users_own_network_in_a_session(
 
 def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:
     small = WorkerSetup(setup.data, budget_bytes=dataset.nbytes - 1)
-    feeds = [TrainingSession(s).trainer.prepare(make_plan())[1] for s in (setup, small)]
-    assert [type(feed) for feed in feeds] == [ResidentFeed, StreamingFeed]
+    for engine, resident in (("exact", ResidentFeed), ("auto", TieredProgram)):
+        plan = make_plan(engine=engine)  # type: ignore[arg-type]
+        feeds = [TrainingSession(s).trainer.prepare(plan)[1] for s in (setup, small)]
+        assert [type(feed) for feed in feeds] == [resident, StreamingFeed]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from test_training_resume import interrupt, second_attempt
 from test_training_schedules import Plateau
 
 from tuner.training.events import Goal, Interval, Plan, Resumed
+from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -80,13 +81,13 @@ def test_each_step_has_its_own_rate_compiled_by_xla() -> None:
     ("goal", "min_delta"), [(LOWEST_LOSS, 0.01), (Goal("val_accuracy", "maximize"), 0.05)]
 )
 def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
-    plan = make_plan(goal=goal, **PLATEAU | {"plateau_min_delta": min_delta})
+    plan = make_plan(goal=goal, engine="exact", **PLATEAU | {"plateau_min_delta": min_delta})
     trainer = Trainer(make_dataset())
     theirs = Plateau(1.5, plan.params, goal.direction)
     expected, seen = 1.5, set()
     for event in trainer.run(plan):
         if isinstance(event, Interval):
-            assert trainer.program is not None
+            assert isinstance(trainer.program, ExactProgram)
             used = float(trainer.program.optimizer.learning_rate)
             assert used == pytest.approx(expected, rel=1e-6), event.epoch
             seen.add(used)
@@ -96,7 +97,7 @@ def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
 
 def test_plateau_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     dataset = make_dataset()
-    plan = make_plan(**PLATEAU | {"plateau_min_delta": 0.01})
+    plan = make_plan(engine="exact", **PLATEAU | {"plateau_min_delta": 0.01})
     whole, used = _curve(Trainer(dataset), plan)
     for epoch in (4, 9):
         assert used[epoch] < used[0]  # it has been lowered before the interruption
@@ -111,7 +112,7 @@ def _curve(trainer: Trainer, plan: Plan) -> tuple[list[dict[str, float]], list[f
     metrics, used = [], []
     for event in trainer.run(plan):
         if isinstance(event, Interval):
-            assert trainer.program is not None
+            assert isinstance(trainer.program, ExactProgram)
             metrics.append(event.metrics)
             used.append(float(trainer.program.optimizer.learning_rate))
     assert not isinstance(event, Resumed)

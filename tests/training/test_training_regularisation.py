@@ -135,12 +135,12 @@ def test_the_share_of_a_blocks_outputs_that_is_dropped() -> None:
     blocks: dict[str, Any] = {"blocks": 2, "block_dropout": [0.2, 0.7], "filter_growth": 1.0}
     plan = make_plan(network="cnn", activation="softplus", kernel=1, pool=1, **blocks)
     found = outputs(plan, dataset, training=True)
-    for name, rate in (("dropout_0", 0.2), ("dropout_1", 0.7)):
+    for name, rate in (("dropout_1", 0.2), ("dropout_2", 0.7)):
         dropped = found[name] == 0
         assert dropped.shape == (2000, 3, 4, 4)
         assert dropped.mean() == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / 96_000))
     still = outputs(plan, dataset, training=False)
-    assert all((still[name] > 0).all() for name in ("dropout_0", "dropout_1"))
+    assert all((still[name] > 0).all() for name in ("dropout_1", "dropout_2"))
 
 
 @pytest.mark.parametrize("name", ["dropout", "input_dropout"])

@@ -12,7 +12,9 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_plan, on_disk, outcome, train, weights
 
 from tuner.catalogue import OPTIMIZERS
+from tuner.training.events import Plan
 from tuner.training.feeds import ResidentFeed
+from tuner.training.program import Program
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -59,8 +61,12 @@ def test_streamed_training_equals_resident_training(tmp_path: Path) -> None:
 
 
 def test_every_step_draws_masks_of_its_own() -> None:
-    trainer, plan = Trainer(make_dataset()), make_plan(dropout=0.5, learning_rate=1e-30)
-    program, feed, _ = trainer.prepare(plan)
+    for engine in ("auto", "exact"):
+        draws_anew(make_plan(dropout=0.5, learning_rate=1e-30, engine=engine))  # type: ignore[arg-type]
+
+
+def draws_anew(plan: Plan) -> None:
+    program, feed = Trainer(make_dataset()).prepare(plan)
     rows = np.arange(75, dtype=np.int32)
 
     def losses() -> list[float]:  # of the same batch, by the same weights
@@ -73,7 +79,9 @@ def test_every_step_draws_masks_of_its_own() -> None:
 
 def test_scalars_are_inputs_of_one_program() -> None:
     dataset = make_dataset()
-    base = {"depth": 2, "dropout": [0.2, 0.4], "momentum": 0.5, "learning_rate": 0.1}
+    base: dict[str, Any] = {
+        "depth": 2, "dropout": [0.2, 0.4], "momentum": 0.5, "learning_rate": 0.1, "engine": "exact",
+    }  # fmt: skip
     trials = [
         base,
         base | {"learning_rate": 0.02},
@@ -83,7 +91,7 @@ def test_scalars_are_inputs_of_one_program() -> None:
     ]
     trainer = Trainer(dataset)
     outcomes = [outcome(trainer, make_plan(**params)) for params in trials]
-    program, feed, _ = trainer.prepare(make_plan(**base))
+    program, feed = trainer.prepare(make_plan(**base))
     assert isinstance(feed, ResidentFeed)
     assert feed._loop.experimental_get_tracing_count() == 1
     assert feed._evaluate.experimental_get_tracing_count() == 1
@@ -105,6 +113,7 @@ EVERYTHING: dict[str, Any] = {
     "weight_decay": 0.1, "clip_norm": 0.5, "label_smoothing": 0.1, "l1": 0.001, "l2": 0.001,
     "max_norm": 1.5, "dropout": [0.2, 0.4], "input_dropout": 0.1, "augment_shift": 1,
     "augment_flip": True, "initializer": "normal", "init_sigma": 0.3, "cosine_floor": 0.1,
+    "engine": "exact",
 }  # fmt: skip
 
 
@@ -113,7 +122,7 @@ def test_every_scalar_is_an_input_of_one_program() -> None:
     trainer, fresh = Trainer(dataset), Trainer(dataset)
     base = make_plan(**EVERYTHING)
     first = outcome(trainer, base)
-    program, feed, _ = trainer.prepare(base)
+    program, feed = trainer.prepare(base)
     assert isinstance(feed, ResidentFeed)
     everything_else = make_plan(**EVERYTHING | SCALARS)
     for name, value in SCALARS.items():
@@ -145,10 +154,14 @@ def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
 
 def test_only_recent_programs_are_kept() -> None:
     trainer = Trainer(make_dataset())
-    programs = [trainer.prepare(make_plan(width=width))[0] for width in range(1, 11)]
-    assert trainer.prepare(make_plan(width=10))[0] is programs[-1]
-    assert trainer.prepare(make_plan(width=3))[0] is programs[2]
-    assert trainer.prepare(make_plan(width=1))[0] is not programs[0]
+
+    def program(width: int) -> Program:
+        return trainer.prepare(make_plan(width=width, engine="exact"))[0]
+
+    programs = [program(width) for width in range(1, 11)]
+    assert program(10) is programs[-1]
+    assert program(3) is programs[2]
+    assert program(1) is not programs[0]
 
 
 def test_the_order_of_rows_is_a_function_of_seed_and_epoch() -> None:

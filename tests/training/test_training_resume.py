@@ -112,7 +112,7 @@ def compare(
 
 @pytest.mark.parametrize("optimizer", PARAMS)
 def test_each_optimizer_goes_on(tmp_path: Path, optimizer: str) -> None:
-    plan = make_plan(seed=2**40 + 7, intervals=2, epochs=4, **PARAMS[optimizer])
+    plan = make_plan(seed=2**40 + 7, intervals=2, epochs=4, engine="exact", **PARAMS[optimizer])
     whole = compare(tmp_path, plan, make_dataset(), (1, 2, 3))
     assert (whole.ended.end, whole.ended.engine) == ("complete", "graph")
 
@@ -120,8 +120,22 @@ def test_each_optimizer_goes_on(tmp_path: Path, optimizer: str) -> None:
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.usefixtures("xla")
 def test_compiled_by_xla(tmp_path: Path, optimizer: str) -> None:
-    plan = make_plan(intervals=2, epochs=3, **PARAMS[optimizer])
+    plan = make_plan(intervals=2, epochs=3, engine="exact", **PARAMS[optimizer])
     assert compare(tmp_path, plan, make_dataset(), (1, 2)).ended.engine == "xla"
+
+
+@pytest.mark.parametrize("optimizer", PARAMS)
+def test_each_optimizer_goes_on_in_the_shared_graph(tmp_path: Path, optimizer: str) -> None:
+    plan = make_plan(seed=2**40 + 7, intervals=2, epochs=3, **PARAMS[optimizer])
+    assert compare(tmp_path, plan, make_dataset(), (1, 2)).ended.engine == "shared graph"
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.usefixtures("xla")
+def test_from_the_shared_graph_into_xla(tmp_path: Path, optimizer: str) -> None:
+    plan = make_plan(intervals=2, epochs=3, **PARAMS[optimizer])
+    found = compare(tmp_path, plan, make_dataset(), (1, 2))
+    assert found.ended.engine == "shared graph, then xla"
 
 
 def test_random_layers_of_a_users_own_network(tmp_path: Path) -> None:

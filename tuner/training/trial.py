@@ -93,7 +93,7 @@ class Trainer:
     def _shared(self, plan: Plan) -> tuple[str, Callable[[], Ready]] | None:
         """The key and the making of a program that other trials can use, where there can be one."""
         design, data = design_of(plan), self._data
-        if design is None or data is None:
+        if design is None or data is None or self._network is not None:
             return None
 
         def make() -> Ready:

@@ -1,0 +1,295 @@
+"""Shared programs train the network that a program of its own structure trains."""
+
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import numpy as np
+from optuna import create_study
+from optuna.samplers import RandomSampler
+from tensorflow_helpers import make_dataset, make_plan, outcome, train, weights
+
+import tuner
+from tuner.catalogue import ACTIVATIONS, OPTIMIZERS
+from tuner.data import Dataset
+from tuner.networks import export_network
+from tuner.space import Space, load_space
+from tuner.training.events import Plan
+from tuner.training.shared.design import design_of, program_key
+from tuner.training.shared.population import Population
+from tuner.training.shared.tiers import TieredProgram, padded_widths
+from tuner.training.trial import Trainer, epoch_order
+
+pytestmark = pytest.mark.tensorflow
+
+FOLDER = Path(tuner.__file__).parent.parent / "search_spaces"
+SPACES = [
+    "mlp", "binary", "regression", "tabular", "practical", "deep", "grid", "shallow",
+    "from_scratch", "mnist",
+]  # fmt: skip
+TASKS = {"binary": "binary", "regression": "regression"}
+
+# Seeds of configurations of one depth, so that the second finds the first one's program.
+DRAWN = {"mlp": (0, 1), "tabular": (0, 1), "practical": (0, 1), "deep": (0, 1)}
+
+# Every part that a program can leave to its trials.
+OPEN: dict[str, tuple[Any, ...]] = {
+    "activation": ACTIVATIONS, "optimizer": OPTIMIZERS, "batch_norm": (True, False),
+    "layer_norm": (True, False), "dropout": (0.0, 0.5), "input_dropout": (0.0, 0.5),
+    "l1": (0.0, 1.0), "l2": (0.0, 1.0), "max_norm": (0.0, 1.0), "clip_norm": (0.0, 1.0),
+    "weight_decay": (0.0, 1.0), "label_smoothing": (0.0, 0.2), "augment_flip": (True, False),
+    "augment_shift": (0, 2),
+}  # fmt: skip
+ADAM = {"optimizer": "adam", "learning_rate": 0.01}
+CASES: dict[str, dict[str, Any]] = {
+    "all dropouts, batch norm": ADAM | {
+        "dropout": [0.4, 0.0], "input_dropout": 0.2, "batch_norm": True, "activation": "sigmoid"},
+    "layer norm behind": ADAM | {
+        "layer_norm": True, "norm_position": "after", "activation": "softplus"},
+    "both norms, constant input": ADAM | {"layer_norm": True, "batch_norm": True, "bias": "input"},
+    "no bias, penalties": {"bias": "none", "l1": 0.001, "l2": 0.02, "activation": "leaky_relu",
+                           "leaky_slope": 0.3, "momentum": 0.5},
+    "bounds": {"max_norm": 0.7, "clip_norm": 0.2, "optimizer": "rmsprop", "learning_rate": 0.01},
+    "decay, smoothing": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.3,
+                         "label_smoothing": 0.2, "batch_norm": True, "norm_position": "after"},
+    "nesterov": {"momentum": 0.9, "nesterov": True, "learning_rate": 0.02, "depth": 0, "width": 7},
+    "images": {"augment_flip": True, "augment_shift": 1, "activation": "arctan"},
+    "nadam": {"optimizer": "nadam", "learning_rate": 0.01, "activation": "gelu"},
+    "adagrad": {"optimizer": "adagrad", "learning_rate": 0.05, "activation": "selu"},
+}  # fmt: skip
+
+
+@cache
+def data(task: str, images: bool = False) -> Dataset:
+    return make_dataset(task, images=images)
+
+
+@cache
+def space(name: str) -> Space:
+    return load_space(str(FOLDER / f"{name}.yaml")).space
+
+
+def drawn(name: str, seed: int) -> Plan:
+    """A configuration of a shipped space, small enough for a test, for one epoch."""
+    sampler = RandomSampler(seed)
+    params: dict[str, Any] = dict(space(name).sample(create_study(sampler=sampler).ask()))
+    width = params["width"]
+    small = [w % 23 + 3 for w in width] if isinstance(width, list) else width % 23 + 3
+    shorter = {"width": small, "batch_size": min(params["batch_size"], 32), "epochs": 1}
+    choices = space(name).choices() | {"width": (3, 25)}
+    choices.pop("augment_flip", None)
+    params.pop("augment_flip", None)
+    plan = make_plan(seed=seed, intervals=2)
+    return replace(plan, params=params | shorter, choices=choices)
+
+
+def explicit(case: str) -> tuple[Dataset, Plan]:
+    plan = make_plan(seed=4, **{"depth": 2, "width": [7, 5], "leaky_slope": 0.2} | CASES[case])
+    # What the case has is an input, and one activation and optimizer more than it needs.
+    choices = {name: OPEN[name] for name in CASES[case] if name in OPEN}
+    choices["activation"] = ("tanh", "elu", plan.params["activation"])
+    choices["optimizer"] = ("sgd", plan.params["optimizer"])
+    return data("classes", case == "images"), replace(plan, choices=choices)
+
+
+def by_exact(dataset: Dataset, plan: Plan) -> tuple[list[dict[str, float]], list[np.ndarray]]:
+    trainer = Trainer(dataset)
+    intervals, ended = train(trainer, replace(plan, engine="exact"))
+    assert ended.engine in ("graph", "xla")
+    return [interval.metrics for interval in intervals], weights(trainer)
+
+
+def agree(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
+    """Equal to 1e-4 of each array's largest value."""
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.shape == other.shape
+        scale = max(float(np.abs(other).max()), 1e-3)
+        np.testing.assert_allclose(mine / scale, other / scale, rtol=0, atol=1e-4)
+
+
+def compare_graph(dataset: Dataset, plan: Plan, trainer: Trainer | None = None) -> None:
+    trainer = trainer or Trainer(dataset)
+    intervals, ended = train(trainer, plan)
+    metrics, expected = by_exact(dataset, plan)
+    assert ended.engine == "shared graph"
+    agree(weights(trainer), expected)
+    for interval, theirs in zip(intervals, metrics, strict=True):
+        assert interval.metrics == pytest.approx(theirs, rel=1e-4, abs=1e-6)
+
+
+def population(dataset: Dataset, plan: Plan) -> Population:
+    """The plan's first epoch in a padded program."""
+    design = design_of(plan)
+    assert design is not None
+    trainer, params = Trainer(dataset), plan.params
+    assert trainer._data is not None
+    size = int(params["batch_size"])
+    found = Population(design, padded_widths(params), size, dataset, trainer._data)
+    found.store.start(0, params, plan.seed)
+    rows = len(dataset.train.y)
+    steps = -(-rows // size)
+    rates = np.full(steps, params["learning_rate"], np.float32)
+    found.train([epoch_order(plan.seed, 1, rows)], [rates], [0], steps)
+    return found
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_graph_trains_what_shipped_spaces_draw(name: str) -> None:
+    dataset = data(TASKS.get(name, "classes"))
+    trainer = Trainer(dataset)
+    for seed in DRAWN.get(name, (0,)):
+        compare_graph(dataset, drawn(name, seed), trainer)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_graph_trains_each_part(case: str) -> None:
+    compare_graph(*explicit(case))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_padded_program_trains_each_part(case: str) -> None:
+    dataset, plan = explicit(case)
+    found = population(dataset, replace(plan, choices={}))
+    agree(found.store.weights(0), by_exact(dataset, plan)[1])
+    padding_is_zero(found)
+
+
+@pytest.mark.parametrize("name", ["mlp", "binary", "regression", "tabular"])
+def test_the_padded_program_trains_what_shipped_spaces_draw(name: str) -> None:
+    plan = drawn(name, 3)
+    plan = replace(plan, params=plan.params | {"schedule": "constant", "warmup_epochs": 0.0})
+    dataset = data(TASKS.get(name, "classes"))
+    found = population(dataset, plan)  # with all that the space leaves open in it
+    agree(found.store.weights(0), by_exact(dataset, plan)[1])
+    padding_is_zero(found)
+
+
+def padding_is_zero(found: Population) -> None:
+    """Every weight beyond the trial's own units is exactly zero."""
+    store = found.store
+    ours = {(n, name): store._cut(store.layers, 0, n, name) for n, name in store._places(0)}
+    for number, layer in enumerate(store.layers):
+        for name, whole in layer.items():
+            mine = ours.get((number, name))
+            whole = whole[0].copy()
+            if mine is not None:
+                whole[tuple(slice(size) for size in mine.shape)] = 0.0
+                assert not whole.any(), (number, name)
+
+
+def test_one_tracing_serves_all_trials_of_a_study() -> None:
+    trainer, choices = Trainer(data("classes")), OPEN | {"augment_flip": (False,)}
+    choices.pop("augment_shift")
+    programs = set()
+    for number, activation in enumerate(ACTIVATIONS):
+        plan = make_plan(
+            seed=number, activation=activation, width=5 + number, batch_size=8 + 5 * number,
+            dropout=0.1 * (number % 3), batch_norm=number % 2 == 0, leaky_slope=0.2,
+            optimizer=OPTIMIZERS[number % len(OPTIMIZERS)], intervals=1 + number % 2,
+        )  # fmt: skip
+        train(trainer, replace(plan, choices=choices))
+        programs.add(trainer.program)
+    (program,) = programs
+    assert isinstance(program, TieredProgram)
+    assert program._graph._loop.experimental_get_tracing_count() == 1
+    assert program._graph._score.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.usefixtures("xla")
+def test_xla_goes_on_where_the_graph_was() -> None:
+    trainer = Trainer(data("classes"))
+    plan = make_plan(epochs=3, width=[9, 6], depth=2, dropout=0.2, batch_norm=True, **ADAM)
+    intervals, ended = train(trainer, plan)
+    metrics, expected = by_exact(data("classes"), plan)
+    assert ended.engine == "shared graph, then xla"
+    assert ended.parameter_count == 6 * 9 + 2 * 9 + 9 * 6 + 2 * 6 + 6 * 3 + 3
+    agree(weights(trainer), expected)
+    for interval, theirs in zip(intervals, metrics, strict=True):
+        assert interval.metrics == pytest.approx(theirs, rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("compiler", ["graph", "xla"])
+def test_a_plan_is_repeated_bit_by_bit(compiler: str, request: pytest.FixtureRequest) -> None:
+    if compiler == "xla":
+        request.getfixturevalue("xla")
+    dataset, trainer = data("classes"), Trainer(data("classes"))
+    plan = make_plan(epochs=2, intervals=2, dropout=0.3, batch_norm=True, **ADAM)
+    first = outcome(trainer, plan)
+    assert outcome(trainer, replace(plan, params=plan.params | {"width": 13}))[1] != first[1]
+    assert outcome(trainer, plan) == first
+    assert outcome(Trainer(dataset), plan) == first
+    assert outcome(trainer, replace(plan, seed=9))[0] != first[0]
+
+
+def test_lanes_do_not_know_of_one_another() -> None:
+    dataset = data("classes")
+    trainer = Trainer(dataset)
+    some = ("batch_norm", "layer_norm", "dropout", "l2", "clip_norm")
+    choices = {name: OPEN[name] for name in some}
+    choices |= {"activation": ("sigmoid", "relu", "gelu"), "optimizer": ("sgd", "adam", "nadam")}
+    base = replace(make_plan(batch_size=16), choices=choices)
+    trials: list[dict[str, Any]] = [
+        {"width": 5, "activation": "sigmoid", "dropout": 0.3, "momentum": 0.5},
+        {"width": 11, "activation": "relu", "batch_norm": True, **ADAM},
+        {"width": 8, "activation": "gelu", "layer_norm": True, "l2": 0.01, "learning_rate": 1e30},
+        {"width": 3, "activation": "relu", "clip_norm": 0.1, **ADAM, "optimizer": "nadam"},
+    ]
+    plans = [replace(base, params=base.params | t | {"leaky_slope": 0.1}) for t in trials]
+    design = design_of(plans[0])
+    assert design is not None
+    assert trainer._data is not None
+
+    def trained(numbers: list[int]) -> Population:
+        found = Population(design, (16,), 16, dataset, trainer._data, len(numbers))  # type: ignore
+        for lane, number in enumerate(numbers):
+            found.store.start(lane, plans[number].params, seed=number)
+        orders = [epoch_order(number, 1, 75) for number in numbers]
+        rates = [np.full(5, plans[n].params["learning_rate"], np.float32) for n in numbers]
+        found.train(orders, rates, [0] * len(numbers), 2)
+        found.train(orders, rates, [2] * len(numbers), 3)
+        return found
+
+    together = trained([0, 1, 2, 3])
+    scores = together.evaluate()
+    for number in (0, 3):  # lane 2 has burst
+        alone = trained([number])
+        for ours, theirs in zip(
+            together.store.weights(number), alone.store.weights(0), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(scores[number], alone.evaluate()[0], rtol=1e-5)
+    assert not np.isfinite(scores[2][0])
+
+
+def test_what_comes_out_is_a_plain_model_of_the_true_size() -> None:
+    dataset = data("classes")
+    trainer = Trainer(dataset)
+    plan = make_plan(depth=2, width=[9, 6], dropout=0.2, layer_norm=True, epochs=2, **ADAM)
+    intervals, ended = train(trainer, plan)
+    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    assert model.count_params() == ended.parameter_count
+    rows = model(dataset.validation.x).numpy()[np.arange(33), dataset.validation.y]
+    assert ended.best_epoch is not None
+    best = intervals[ended.best_epoch - 1].metrics["val_loss"]
+    assert -np.log(rows).mean() == pytest.approx(best, rel=1e-5)
+
+
+def test_trials_of_a_study_have_one_program_key_where_inputs_differ() -> None:
+    choices = {"activation": ("relu", "tanh"), "dropout": (0.0, 0.5), "optimizer": ("adam", "sgd")}
+    base = replace(make_plan(activation="relu"), choices=choices)
+
+    def key(**params: Any) -> str:
+        return program_key(replace(base, params=base.params | params))
+
+    assert key() == key(width=99, activation="tanh", dropout=0.3, batch_size=64, **ADAM)
+    assert key() != key(depth=2)
+    assert key() != key(batch_norm=True)  # the study has none
+    assert program_key(replace(base, engine="exact")) == ""
+    assert program_key(replace(base, network="cnn")) == ""
+    assert program_key(replace(base, network="nets.py:build")) == ""
