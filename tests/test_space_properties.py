@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from tuner.errors import SpaceError
 from tuner.space import Space, make_space, parse_space
 from tuner.space.difference import space_differences
+from tuner.space.ranges import Choices, FloatRange, IntRange
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 NAMES = "abcdef"
+SEARCHED = (IntRange, FloatRange, Choices)
 BOTH = st.sampled_from([True, False])
 WORDS = st.sampled_from(["x", "y", "z", 1, 2.5, False, "no", "1e-4"])
 
@@ -120,6 +122,22 @@ def test_a_trials_stored_parameters_resolve_to_what_was_sampled(
     flat = space.flatten(params)  # a trial's parameters can be queued again as they are
     assert flat.keys() == trial.params.keys()
     assert space.resolve(flat) == params
+
+
+@quick
+@given(spaces() | mlp_spaces(), st.integers(0, 2**32 - 1))
+def test_what_is_sampled_lies_within_the_choices(space: Space | None, seed: int) -> None:
+    assume(space)
+    assert space
+    choices = space.choices()
+    searched = {name for name, said in space.parameters.items() if isinstance(said, SEARCHED)}
+    assert choices.keys() == searched
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    for name, value in space.sample(trial).items():
+        for one in value if isinstance(value, list) else [value] if name in choices else []:
+            numeric = not isinstance(space.parameters[name], Choices)
+            within = min(choices[name]) <= one <= max(choices[name]) if numeric else False
+            assert within or one in choices[name]
 
 
 @quick

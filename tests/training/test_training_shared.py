@@ -72,7 +72,7 @@ def data(task: str, images: bool = False) -> Dataset:
 
 @cache
 def space(name: str) -> Space:
-    return load_space(str(FOLDER / f"{name}.yaml")).space
+    return load_space(str(FOLDER / f"{name}.yaml"))
 
 
 def drawn(name: str, seed: int) -> Plan:

@@ -70,10 +70,14 @@ class Node:
         choices, or both ends of a range, and the default where a condition can put it in place."""
         if self.range is None:
             return ()
-        spread = isinstance(self.range, IntRange | FloatRange)
-        ends = (self.range.low, self.range.top) if spread else tuple(self.range.choices)
-        conditional = bool(self.when or self.needs) and self.value is not None
-        return (*ends, self.value) if conditional else ends
+        values: tuple[Scalar, ...]
+        if isinstance(self.range, Choices):
+            values = tuple(self.range.choices)
+        else:
+            values = (self.range.low, self.range.top)
+        if self.value is not None and (self.when or self.needs):
+            return (*values, self.value)
+        return values
 
     def describe(self) -> str:
         return self.range.describe() if self.range else f"always {shown(self.value)}"
