@@ -88,7 +88,7 @@ class Trainer:
     def _aim(self, program: TieredProgram, plan: Plan) -> None:
         rows, inputs = len(self.dataset.train.y), int(np.prod(self.dataset.input_shape))
         worth = worth_xla(plan, inputs, rows)
-        program.aim(plan, rows, (lambda: self._population(plan)) if worth else None)
+        program.aim(plan, rows, (lambda: self.population(plan)) if worth else None)
 
     def _shared(self, plan: Plan) -> tuple[str, Callable[[], Ready]] | None:
         """The key and the making of a program that other trials can use, where there can be one."""
@@ -102,7 +102,7 @@ class Trainer:
 
         return repr(design), make
 
-    def _population(self, plan: Plan) -> Population:
+    def population(self, plan: Plan) -> Population:
         """A population of one lane for the plan, from those at hand or newly made."""
         design, widths = design_of(replace(plan, choices={})), padded_widths(plan.params)
         batch_size, data = int(plan.params["batch_size"]), self._data
