@@ -36,10 +36,10 @@ SPACES = [
 TASKS = {"binary": "binary", "regression": "regression"}
 
 # Seeds of configurations of one depth, so that the second finds the first one's program.
-DRAWN = {"mlp": (0, 1), "tabular": (0, 1), "practical": (0, 1), "deep": (0, 1)}
+DRAWN = {"mlp": (0, 1)}
 
 # Seeds of those that the padded program trains too.
-PADDED = {"mlp": 3, "binary": 3, "regression": 3}
+PADDED = {"mlp": 3}
 
 # Every part that a program can leave to its trials.
 OPEN: dict[str, tuple[Any, ...]] = {
@@ -58,14 +58,19 @@ CASES: dict[str, dict[str, Any]] = {
     "both norms, constant input": ADAM | {"layer_norm": True, "batch_norm": True, "bias": "input"},
     "no bias, penalties": {"bias": "none", "l1": 0.001, "l2": 0.02, "activation": "leaky_relu",
                            "leaky_slope": 0.3, "momentum": 0.5},
-    "bounds": {"max_norm": 0.7, "clip_norm": 0.2, "optimizer": "rmsprop", "learning_rate": 0.01},
+    "bounds, nadam": {"max_norm": 0.7, "clip_norm": 0.2, "optimizer": "nadam",
+                      "learning_rate": 0.01, "activation": "gelu"},
+    "rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.01, "depth": 1, "width": 6},
     "decay, smoothing": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.3,
                          "label_smoothing": 0.2, "batch_norm": True, "norm_position": "after"},
     "nesterov": {"momentum": 0.9, "nesterov": True, "learning_rate": 0.02, "depth": 0, "width": 7},
     "images": {"augment_flip": True, "augment_shift": 1, "activation": "arctan"},
-    "nadam": {"optimizer": "nadam", "learning_rate": 0.01, "activation": "gelu"},
     "adagrad": {"optimizer": "adagrad", "learning_rate": 0.05, "activation": "selu"},
 }  # fmt: skip
+CASES_PADDED = (
+    "all dropouts, batch norm", "layer norm behind", "no bias, penalties", "bounds, nadam",
+    "decay, smoothing",
+)  # fmt: skip
 
 
 @cache
@@ -166,7 +171,8 @@ def test_each_part(case: str) -> None:
     dataset, plan = explicit(case)
     metrics, expected = by_exact(dataset, plan)
     compare_graph(Trainer(dataset), plan, metrics, expected)
-    compare_padded(dataset, replace(plan, choices={}), expected)
+    if case in CASES_PADDED:
+        compare_padded(dataset, replace(plan, choices={}), expected)
 
 
 def padding_is_zero(found: Population) -> None:
