@@ -23,10 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file goes to one process; all that need TensorFlow to the one that has imported it."""
+    """A file goes to one process; a folder of those that need TensorFlow too, since importing it
+    takes seconds."""
     for item in items:
         heavy = item.get_closest_marker("tensorflow") is not None
-        item.add_marker(pytest.mark.xdist_group("tensorflow" if heavy else item.path.name))
+        group = f"tensorflow {item.path.parent.name}" if heavy else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

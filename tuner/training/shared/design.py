@@ -17,6 +17,14 @@ _AMOUNTS = (
     "weight_decay", "augment_shift",
 )  # fmt: skip
 _SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
+# What else the programs are given, or what concerns none: weights, numbers, rates, lengths.
+_GIVEN = (
+    "width", "taper", "activation", "leaky_slope", "initializer", "init_sigma", "optimizer",
+    "learning_rate", "momentum", "huber_delta", "batch_size", "epochs", "patience", "schedule",
+    "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
+    "decay", "cycle_rise",
+)  # fmt: skip
+KNOWN = frozenset((*_WRITTEN_IN, *_AMOUNTS, *_SWITCHES, *_GIVEN))
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Design:
 def design_of(plan: Plan) -> Design | None:
     """The make-up of the program that can train the plan beside its study's other trials; None
     where only one of its own can."""
-    if plan.engine == "exact" or plan.network != "mlp":
+    if plan.engine == "exact" or plan.network != "mlp" or not plan.params.keys() <= KNOWN:
         return None
     params, choices = plan.params, plan.choices
     positive = {

@@ -50,6 +50,7 @@ class Population:
         self.objective = self._heads.objective({})
         self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
         self.store = LaneStore(design, (self._width, dataset.outputs), widths, lanes)
+        self.compiled = False  # whether it has run
         self._widest = max(self._width, *widths, 0)
         self._run = tf.function(self._train_steps, autograph=False, jit_compile=True)
         self._score = tf.function(self._score_chunks, autograph=False)
@@ -76,6 +77,7 @@ class Population:
         self.store.layers = tf.nest.map_structure(np.array, layers)
         self.store.slots = tf.nest.map_structure(np.array, slots)
         self.store.done = [done + count for done in self.store.done]
+        self.compiled = True
         return np.asarray(sums)
 
     def evaluate(self) -> np.ndarray:

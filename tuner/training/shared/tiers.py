@@ -60,7 +60,8 @@ class TieredProgram:
             self._compiled = self._make()
             self._compiled.store.start(0, self._params, self._seed)
             self._compiled.store.restore(0, self._graph.state())
-            self.called.discard("train")
+            if not self._compiled.compiled:
+                self.called.discard("train")
         if self._compiled is None:
             return self._graph.train(order, rates, start, stop)
         self._stale = True

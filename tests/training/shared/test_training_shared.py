@@ -16,12 +16,12 @@ from optuna.samplers import RandomSampler
 from tensorflow_helpers import make_dataset, make_plan, outcome, train, weights
 
 import tuner
-from tuner.catalogue import ACTIVATIONS, OPTIMIZERS
+from tuner.catalogue import ACTIVATIONS, OPTIMIZERS, catalogue
 from tuner.data import Dataset
 from tuner.networks import export_network
 from tuner.space import Space, load_space
 from tuner.training.events import Plan
-from tuner.training.shared.design import design_of, program_key
+from tuner.training.shared.design import KNOWN, design_of, program_key
 from tuner.training.shared.population import Population
 from tuner.training.shared.tiers import TieredProgram, padded_widths
 from tuner.training.trial import Trainer, epoch_order
@@ -298,3 +298,10 @@ def test_trials_of_a_study_have_one_program_key_where_inputs_differ() -> None:
     assert program_key(replace(base, engine="exact")) == ""
     assert program_key(replace(base, network="cnn")) == ""
     assert program_key(replace(base, network="nets.py:build")) == ""
+
+
+def test_the_programs_know_every_parameter_of_the_catalogue() -> None:
+    assert catalogue("mlp").keys() <= KNOWN
+    plan = make_plan()
+    assert program_key(plan)
+    assert program_key(replace(plan, params=plan.params | {"novelty": 1})) == ""
