@@ -32,9 +32,12 @@ STILLBORN = EntryPoint("toy_training:open_stillborn")
 
 class ToySession:
     def __init__(self, setup: WorkerSetup) -> None:
-        self._folder = setup.data
+        self._setup, self._folder = setup, setup.data
         self._dataset: Dataset = open_dataset(setup.data)
         self._plan: Plan | None = None
+
+    def beside(self) -> "ToySession":
+        return ToySession(self._setup)
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
         self._plan = plan

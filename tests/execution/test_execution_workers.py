@@ -71,7 +71,7 @@ def conversation(workers: LocalWorkers, plan: Plan, reply: Reply = GO_ON) -> lis
 
 
 def pid(workers: LocalWorkers) -> int:
-    found = workers._workers[0].process.pid
+    found = workers._processes[0].process.pid
     assert found is not None
     return found
 
@@ -145,7 +145,7 @@ def test_workers_are_recycled(workers: LocalWorkers, monkeypatch: pytest.MonkeyP
 def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:
     workers = LocalWorkers(2, TOY, setup)
     workers.start()
-    processes = [psutil.Process(worker.process.pid) for worker in workers._workers]
+    processes = [psutil.Process(worker.process.pid) for worker in workers._processes]
     for number in range(2):
         workers.submit(number, acting("hang", at=1))
     clock = time.monotonic()
@@ -157,7 +157,7 @@ def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:
 def test_a_worker_ends_with_the_pipe_to_its_loop(workers: LocalWorkers) -> None:
     workers.submit(0, acting("hang", at=1))
     process = psutil.Process(pid(workers))
-    workers._workers[0].lifeline.close()
+    workers._processes[0].lifeline.close()
     process.wait(5)
     assert not process.is_running()
 

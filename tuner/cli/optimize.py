@@ -49,7 +49,7 @@ def optimize(
         str | None,
         typer.Option(
             help="End a trial whose worker holds more memory, such as 2GiB, TensorFlow's own "
-            "0.8 GiB included.",
+            "0.8 GiB and a population's other trials included.",
             metavar="SIZE",
         ),
     ] = None,
@@ -60,6 +60,12 @@ def optimize(
             "what the shared ones give."
         ),
     ] = "auto",
+    population: Annotated[
+        int,
+        typer.Option(
+            help="Trials that each worker process trains at once, in one program: for GPUs.",
+        ),
+    ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -78,7 +84,7 @@ def optimize(
     from tuner.studies import check_code
 
     settings = settings_of(context)
-    Limits.check(trials, more, workers, patience_trials, target)
+    Limits.check(trials, more, workers, patience_trials, target, population)
     limit_s = seconds(timeout) if timeout else None
     trial_limit_s = seconds(trial_timeout, "--trial-timeout") if trial_timeout else None
     memory = size(data_memory) if data_memory else None
@@ -88,7 +94,14 @@ def optimize(
     total = places_wanted(store, row, trials, more)
     limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
     request = Request(
-        limits, workers, not no_tracking, log_models, memory, trial_bytes, engine=engine
+        limits,
+        workers,
+        not no_tracking,
+        log_models,
+        memory,
+        trial_bytes,
+        engine=engine,
+        population=population,
     )
     with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -18,9 +18,9 @@ from typing import cast
 import psutil
 
 from tuner.errors import WorkerError
-from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply
+from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply, Saved
 from tuner.execution.worker import worker_main
-from tuner.training.events import Ended, Plan, WorkerSetup
+from tuner.training.events import Ended, Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
 _MOST_JOBS = 200
@@ -31,34 +31,39 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class _Worker:
+class _Process:
+    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended."""
+
     process: ForkServerProcess
-    connection: Connection
+    connections: list[Connection]
     lifeline: Connection
     opened: bool = False
     jobs: int = 0
     first_rss: int = 0
+    busy: set[int] = field(default_factory=set)
 
 
 class LocalWorkers:
-    """`count` processes, one thread each. What they and their server write to stderr goes to the
-    file `log`."""
+    """`processes` with as many workers each as the setup's population says. What they and their
+    server write to stderr goes to the file `log`."""
 
     def __init__(
         self,
-        count: int,
+        processes: int,
         entry: EntryPoint,
         setup: WorkerSetup,
         gpus: tuple[int, ...] = (),
         log: Path | None = None,
     ) -> None:
-        self.count = count
+        self.population = setup.population
+        self.count = processes * self.population
         self._log = log
         self._entry, self._setup, self._gpus = entry.name, setup, gpus
         self._stillborn = 0
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(entry.preload))
-        self._workers: list[_Worker] = []
+        self._processes: list[_Process] = []
+        self._lost: dict[int, Lost] = {}  # what is still to be told of those beside a lost one
 
     def warm(self) -> None:
         """Let the fork server begin its imports while the caller does something else."""
@@ -77,13 +82,14 @@ class LocalWorkers:
 
     def start(self) -> None:
         self.warm()
-        for number in range(self.count):
-            self._workers.append(self._spawn(number))
+        for number in range(self.count // self.population):
+            self._processes.append(self._spawn(number))
 
-    def _spawn(self, number: int) -> _Worker:
-        ours, theirs = self._context.Pipe()
+    def _spawn(self, number: int) -> _Process:
+        pipes = [self._context.Pipe() for _ in range(self.population)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        theirs = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
             args=(self._entry, replace(self._setup, gpu=gpu), theirs, their_lifeline),
@@ -91,90 +97,121 @@ class LocalWorkers:
             daemon=True,
         )
         process.start()
-        theirs.close()
-        their_lifeline.close()
-        return _Worker(process, ours, our_lifeline)
+        for end in (*theirs, their_lifeline):
+            end.close()
+        return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
+
+    def _of(self, worker: int) -> _Process:
+        return self._processes[worker // self.population]
+
+    def _connection(self, worker: int) -> Connection:
+        return self._of(worker).connections[worker % self.population]
 
     def restart(self, worker: int) -> None:
+        # Those beside it go on as the trials of any lost worker do: a process cannot be ended in
+        # part.
         self._replace(worker)
 
+    def takes(self, worker: int) -> bool:
+        process = self._of(worker)
+        return not process.busy or not self._outgrown(process)
+
     def submit(self, worker: int, plan: Plan) -> bool:
-        outgrown = self._outgrown(self._workers[worker])
-        if outgrown:
+        process = self._of(worker)
+        fresh = not process.busy and self._outgrown(process)
+        if fresh:
             self._replace(worker)
-        self._workers[worker].jobs += 1
+        self._lost.pop(worker, None)  # of an earlier trial, which has ended all the same
+        process = self._of(worker)
+        process.jobs += 1
+        process.busy.add(worker)
         self._send(worker, plan)
-        return outgrown
+        return fresh
 
     def reply(self, worker: int, reply: Reply) -> None:
+        if worker not in self._of(worker).busy:
+            return  # its process has been replaced since it spoke; the next wait will tell
         self._send(worker, reply)
+        if reply.stop and reply.save_to is None:
+            self._of(worker).busy.discard(worker)
 
     def _send(self, worker: int, message: Plan | Reply) -> None:
         # A broken pipe shows as a lost worker at the next wait.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._workers[worker].connection.send(message)
+            self._connection(worker).send(message)
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        connections = {worker.connection: n for n, worker in enumerate(self._workers)}
+        if self._lost:
+            lost, self._lost = self._lost, {}
+            return list(lost.items())
+        connections = {self._connection(worker): worker for worker in range(self.count)}
         messages: list[tuple[int, Message]] = []
         for ready in wait(list(connections), timeout_s):
-            number = connections[cast(Connection, ready)]
-            message = self._receive(number)
+            worker = connections[cast(Connection, ready)]
+            if ready is not self._connection(worker):
+                continue  # of a process that has been found lost just now
+            message = self._receive(worker)
             if message is not None:
-                messages.append((number, message))
+                messages.append((worker, message))
         return messages
 
-    def _receive(self, number: int) -> Message | None:
-        worker = self._workers[number]
+    def _receive(self, worker: int) -> Message | None:
+        process = self._of(worker)
         try:
-            message: Message | Opened = worker.connection.recv()
+            message: Message | Opened = self._connection(worker).recv()
         except (EOFError, OSError):
-            return self._lose(number)
+            return self._lose(worker)
         if isinstance(message, Opened):
             if message.problem is not None:
                 raise WorkerError(f"training cannot start: {message.problem}")
-            worker.opened, self._stillborn = True, 0
+            process.opened, self._stillborn = True, 0
             return None
-        if isinstance(message, Ended) and not worker.first_rss:
-            worker.first_rss = _rss(worker)
+        if isinstance(message, Ended) and not process.first_rss:
+            process.first_rss = _rss(process)
+        if isinstance(message, Saved | Failed):
+            process.busy.discard(worker)
         return message
 
-    def _lose(self, number: int) -> Lost:
-        worker = self._workers[number]
-        worker.process.join(1.0)
-        exit_code = worker.process.exitcode
-        self._stillborn += not worker.opened
+    def _lose(self, worker: int) -> Lost:
+        process = self._of(worker)
+        process.process.join(1.0)
+        exit_code = process.process.exitcode
+        self._stillborn += not process.opened
         if self._stillborn >= _MOST_STILLBORN:
             see = f"; see {self._log}" if self._log else ""
             raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
-        self._replace(number)
+        self._replace(worker)
         return Lost(exit_code)
 
-    def _outgrown(self, worker: _Worker) -> bool:
-        if worker.jobs >= _MOST_JOBS:
+    def _outgrown(self, process: _Process) -> bool:
+        if process.jobs >= _MOST_JOBS * self.population:
             return True
-        if not worker.first_rss:
+        if not process.first_rss:
             return False
-        return _rss(worker) - worker.first_rss > self._most_growth(worker.first_rss)
+        return _rss(process) - process.first_rss > self._most_growth(process.first_rss)
 
     def _most_growth(self, first_rss: int) -> float:
         # What earlier trials have left behind must not count against the next one's limit.
         limit = self._setup.memory_bytes
         return _MOST_GROWTH if limit is None else min(_MOST_GROWTH, (limit - first_rss) / 2)
 
-    def _replace(self, number: int) -> None:
-        _end(self._workers[number])
-        self._workers[number] = self._spawn(number)
+    def _replace(self, worker: int) -> None:
+        """Another process in the place of the worker's; those beside it will be told as lost."""
+        process = self._of(worker)
+        _end(process)
+        lost = Lost(process.process.exitcode)
+        self._lost |= dict.fromkeys(process.busy - {worker}, lost)
+        number = worker // self.population
+        self._processes[number] = self._spawn(number)
 
     def close(self) -> None:
-        for worker in self._workers:
-            worker.process.kill()
+        for process in self._processes:
+            process.process.kill()
         deadline = time.monotonic() + 5
-        for worker in self._workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-            worker.connection.close()
-            worker.lifeline.close()
-        self._workers = []
+        for process in self._processes:
+            process.process.join(max(0.0, deadline - time.monotonic()))
+            _hang_up(process)
+        self._processes = []
 
 
 @contextlib.contextmanager
@@ -197,14 +234,18 @@ def _stderr_to(log: Path | None) -> Iterator[None]:
         os.close(kept)
 
 
-def _rss(worker: _Worker) -> int:
+def _rss(process: _Process) -> int:
     with contextlib.suppress(psutil.Error):
-        return int(psutil.Process(worker.process.pid).memory_info().rss)
+        return int(psutil.Process(process.process.pid).memory_info().rss)
     return 0
 
 
-def _end(worker: _Worker) -> None:
-    worker.process.kill()
-    worker.process.join(5)
-    worker.connection.close()
-    worker.lifeline.close()
+def _end(process: _Process) -> None:
+    process.process.kill()
+    process.process.join(5)
+    _hang_up(process)
+
+
+def _hang_up(process: _Process) -> None:
+    for connection in (*process.connections, process.lifeline):
+        connection.close()

@@ -77,13 +77,24 @@ class Session(Protocol):
 
     def failure(self, error: Exception) -> Failed: ...
 
+    def beside(self) -> "Session":
+        """Another session of this process, which trains at the same time from a thread of its own.
+        Asked for where the setup's population is more than one."""
+        ...
+
 
 class Workers(Protocol):
-    """A number of workers, numbered from 0."""
+    """A number of workers, numbered from 0, each of which trains one trial at a time. `population`:
+    so many in a row share a process, and are lost with it."""
 
     count: int
+    population: int
 
     def start(self) -> None: ...
+
+    def takes(self, worker: int) -> bool:
+        """Whether a free worker may be given a trial now, or has to wait for a fresh process."""
+        ...
 
     def submit(self, worker: int, plan: Plan) -> bool:
         """Have a free worker train a trial; whether a fresh process had to take its number."""
@@ -92,7 +103,8 @@ class Workers(Protocol):
     def reply(self, worker: int, reply: Reply) -> None: ...
 
     def restart(self, worker: int) -> None:
-        """End what the worker is doing, at once; a fresh one takes its number."""
+        """End what the worker is doing, at once; a fresh one takes its number. Those that share its
+        process are Lost."""
         ...
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:

@@ -18,36 +18,56 @@ _LOOK_S = 0.05
 
 
 def worker_main(
-    entry: str, setup: WorkerSetup, connection: Connection, lifeline: Connection
+    entry: str, setup: WorkerSetup, connections: list[Connection], lifeline: Connection
 ) -> None:
-    """Serve plans from `connection` until it says None or the loop is gone."""
+    """Serve plans from each of the connections, which are as many as the setup's population, until
+    the loop is gone. A limit of memory is the process', whatever number of trials it trains."""
     # These may reach the whole process group; what becomes of a trial is the loop's decision.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
     try:
-        session = _open(entry, setup, connection)
-        if session is not None and setup.memory_bytes is not None:
+        sessions = _open(entry, setup, connections)
+        if sessions and setup.memory_bytes is not None:
             limit = setup.memory_bytes
             threading.Thread(target=_end_over_limit, args=(limit,), daemon=True).start()
-        while session is not None and (plan := connection.recv()) is not None:
-            _serve(session, plan, connection)
+        for beside in list(zip(sessions, connections, strict=False))[1:]:
+            threading.Thread(target=_work_beside, args=beside, daemon=True).start()
+        if sessions:
+            _work(sessions[0], connections[0])
     except (EOFError, BrokenPipeError):
         return  # the loop closed its end: there is nobody to work for
 
 
-def _open(entry: str, setup: WorkerSetup, connection: Connection) -> Session | None:
+def _work(session: Session, connection: Connection) -> None:
+    while (plan := connection.recv()) is not None:
+        _serve(session, plan, connection)
+
+
+def _work_beside(session: Session, connection: Connection) -> None:
+    try:
+        _work(session, connection)
+    except (EOFError, BrokenPipeError):
+        return
+    except BaseException:
+        # A process that serves all of its connections but one would never be replaced.
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _open(entry: str, setup: WorkerSetup, connections: list[Connection]) -> list[Session]:
     module, _, name = entry.partition(":")
     try:
-        session: Session = getattr(importlib.import_module(module), name)(setup)
+        sessions: list[Session] = [getattr(importlib.import_module(module), name)(setup)]
+        sessions += [sessions[0].beside() for _ in connections[1:]]
         _check_limit(setup.memory_bytes)
     except Exception as error:
         traceback.print_exc()
         first_line = (str(error).strip().splitlines() or [""])[0]
-        connection.send(Opened(f"{type(error).__name__}: {first_line}"))
-        return None
-    connection.send(Opened())
-    return session
+        connections[0].send(Opened(f"{type(error).__name__}: {first_line}"))
+        return []
+    connections[0].send(Opened())
+    return sessions
 
 
 def _check_limit(limit_bytes: float | None) -> None:

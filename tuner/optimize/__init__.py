@@ -59,7 +59,8 @@ class Request:
     """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
     what the data may take in each worker before they are streamed; None shares half the memory.
     `engine`: "exact" trains each trial by a program of its own structure.
-    `trial_memory_bytes`: the resident memory of a worker past which its trial is ended.
+    `population`: how many trials each worker process trains at once.
+    `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
     before others take its trials over."""
 
@@ -72,6 +73,7 @@ class Request:
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
     lease_s: float = LEASE_S
     engine: Engine = "auto"
+    population: int = 1
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -129,6 +131,7 @@ def _workers(
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(study.spec),
         memory_bytes=request.trial_memory_bytes,
+        population=request.population,
     )
     log = settings.checkpoints / study.name / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)

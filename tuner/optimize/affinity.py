@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 
 class Affinity:
-    """What each of `count` workers was given, by program key, the latest last."""
+    """What each of `count` workers was given, by program key, the latest last. So many as share a
+    process, `population` in a row, share their programs."""
 
-    def __init__(self, count: int) -> None:
-        self._held: list[list[str]] = [[] for _ in range(count)]
+    def __init__(self, count: int, population: int = 1) -> None:
+        by_process: list[list[str]] = [[] for _ in range(count // population)]
+        self._held = [by_process[worker // population] for worker in range(count)]
 
     def choose(self, free: Sequence[int], key: str) -> int:
         """Of the free workers the one that was given this program last of all, or else the one with

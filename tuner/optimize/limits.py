@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tuner.errors import UsageError
 
 _MOST = 1_000_000
+_MOST_POPULATION = 64
 _AT_ONCE = ("interrupted", "timeout", "target", "errors")
 
 
@@ -29,6 +30,7 @@ class Limits:
         workers: int | None,
         patience_trials: int | None,
         target: float | None,
+        population: int = 1,
     ) -> None:
         """Raise UsageError for numbers that mean nothing."""
         if (trials is None) == (more is None):
@@ -42,6 +44,9 @@ class Limits:
         for option, count in counts.items():
             if count is not None and not 1 <= count <= _MOST:
                 raise UsageError(f"{option} must be between 1 and {_MOST}, got {count}")
+        if not 1 <= population <= _MOST_POPULATION:
+            most = _MOST_POPULATION
+            raise UsageError(f"--population must be between 1 and {most}, got {population}")
         if target is not None and not math.isfinite(target):
             raise UsageError(f"--target must be a finite number, got {target}")
 

@@ -56,7 +56,7 @@ class Loop:
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
         spec = book.spec
         self._engine, self._choices = engine, spec.space.choices()
-        self._affinity = Affinity(workers.count)
+        self._affinity = Affinity(workers.count, workers.population)
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
         self._running: dict[int, Running] = {}
         self._board = Board(
@@ -93,7 +93,8 @@ class Loop:
 
     def _fill_workers(self) -> None:
         while not self._stopping.no_more:
-            free = [n for n in range(self._workers.count) if n not in self._running]
+            idle = [n for n in range(self._workers.count) if n not in self._running]
+            free = [n for n in idle if self._workers.takes(n)]
             if not free:
                 return
             known = frozenset(running.place.number for running in self._running.values())

@@ -14,6 +14,9 @@ from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
 from tuner.training.events import Ended, Failed, Failure, Interval, Plan, Resumed, WorkerSetup
+from tuner.training.feeds import ResidentData
+from tuner.training.lane_trainer import LaneTrainer
+from tuner.training.shared.conductor import Conductor
 from tuner.training.trial import Trainer
 
 
@@ -22,8 +25,11 @@ class TrainingSession:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._network = CustomNetwork(*setup.code) if setup.code else None
-        self.trainer = Trainer(open_dataset(setup.data), setup.budget_bytes, self._network)
+        self.trainer = self._trainer(setup)
         self._plan: Plan | None = None
+
+    def _trainer(self, setup: WorkerSetup) -> Trainer:
+        return Trainer(open_dataset(setup.data), setup.budget_bytes, self._network)
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
         self._plan = plan
@@ -54,6 +60,56 @@ class TrainingSession:
         return Failed(kind, f"{type(error).__name__}: {first_line}", detail)
 
 
+class LaneSession(TrainingSession):
+    """One of a process' sessions, each served by a thread of its own. `first`: the one opened
+    before, whose data and programs it shares. One of them computes at a time: TensorFlow's
+    and Keras' own state is not made for more, and there is one device."""
+
+    def __init__(self, setup: WorkerSetup, first: "LaneSession | None" = None) -> None:
+        self._setup, self._first = setup, first or self
+        self._opened = 0
+        super().__init__(setup)
+
+    def _trainer(self, setup: WorkerSetup) -> LaneTrainer:
+        first = self._first
+        if first is self:
+            dataset = open_dataset(setup.data)
+            data = None if dataset.nbytes > setup.budget_bytes else ResidentData(dataset)
+            self.conductor = Conductor(dataset, data, setup.population)
+        else:
+            dataset, self.conductor = first.trainer.dataset, first.conductor
+        first._opened += 1
+        number = first._opened - 1
+        self._lane = LaneTrainer(dataset, setup.budget_bytes, self._network, self.conductor, number)
+        return self._lane
+
+    def beside(self) -> "LaneSession":
+        return LaneSession(self._setup, self._first)
+
+    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
+        events = super().run(plan)
+        try:
+            while (event := self._next(events)) is not None:
+                yield event
+        finally:
+            with self.conductor.turn:
+                self._lane.leave()
+
+    def _next(
+        self, events: Iterator[Resumed | Interval | Ended]
+    ) -> Resumed | Interval | Ended | None:
+        with self.conductor.turn:
+            event = next(events, None)
+            if isinstance(event, Ended):
+                # The others need not wait until it is known what becomes of its network.
+                self._lane.leave()
+            return event
+
+    def save(self, path: Path) -> None:
+        with self.conductor.turn:
+            super().save(path)
+
+
 def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
     # It warns of retracing, which is what new structures are here.
@@ -66,4 +122,4 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
         device = tf.config.list_physical_devices("GPU")[setup.gpu]
         tf.config.set_visible_devices([device], "GPU")
         tf.config.experimental.set_memory_growth(device, True)
-    return TrainingSession(setup)
+    return TrainingSession(setup) if setup.population == 1 else LaneSession(setup)

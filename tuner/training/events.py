@@ -119,10 +119,12 @@ class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
     the memory they may take before they are streamed. `code`: the user's own network as (path,
     function, text). `gpu`: the index of the one to use; None trains on one CPU thread.
-    `memory_bytes`: the resident memory past which the worker ends itself."""
+    `memory_bytes`: the resident memory past which the worker ends itself, with all it trains.
+    `population`: how many trials the process trains at once."""
 
     data: Path
     budget_bytes: float
     code: tuple[str, str, str] | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
+    population: int = 1

@@ -50,16 +50,21 @@ _KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 class Trainer:
     """Trains trials on one dataset, keeping the programs of recent structures.
 
-    `budget_bytes` is the memory the data may take before they are streamed from disk instead.
+    `budget_bytes` is the memory the data may take before they are streamed from disk instead;
+    `data`: those in memory, where another trainer has them.
     """
 
     def __init__(
-        self, dataset: Dataset, budget_bytes: float = math.inf, network: CustomNetwork | None = None
+        self,
+        dataset: Dataset,
+        budget_bytes: float = math.inf,
+        network: CustomNetwork | None = None,
+        data: ResidentData | None = None,
     ) -> None:
         self.dataset = dataset
         self._network = network
         self._streams = dataset.nbytes > budget_bytes
-        self._data = None if self._streams else ResidentData(dataset)
+        self._data = None if self._streams else data or ResidentData(dataset)
         self._programs: OrderedDict[str, Ready] = OrderedDict()
         self._populations: OrderedDict[str, Population] = OrderedDict()
         self.program: Program | None = None

@@ -1,6 +1,7 @@
 """Trials side by side in one XLA program: one lane a trial, each with its own steps and numbers."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from tuner.networks.mlp import mlp_rates
 from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentData, chunk_rows
 from tuner.training.shared.design import Design
-from tuner.training.shared.formula import coefficients, updated
+from tuner.training.shared.formula import COEFFICIENTS, coefficients, updated
 from tuner.training.shared.heads import Heads
 from tuner.training.shared.lane_rules import bounded, clipped, decayed, penalties, with_penalties
 from tuner.training.shared.lanes import lane_outputs
@@ -56,29 +57,48 @@ class Population:
         self._score = tf.function(self._score_chunks, autograph=False)
 
     def train(
-        self, orders: list[np.ndarray], rates: list[np.ndarray], starts: list[int], count: int
+        self,
+        orders: Sequence[np.ndarray | None],
+        rates: Sequence[np.ndarray | None],
+        starts: Sequence[int],
+        count: int,
     ) -> np.ndarray:
         """Take `count` steps in every lane: of an epoch whose rows come in the lane's order (int32,
         one entry a training row), with its learning rates (float32, one a step), from its `starts`
-        on. Sums of loss and metrics over the rows, float32 (lanes, 1 + metrics)."""
-        spare = self._steps * self._size - self._rows
-        padded = np.stack([np.pad(order, (0, spare)) for order in orders]).astype(np.int32)
-        schedule = np.zeros((self.lanes, self._steps, len("abcdefghij") + 1), np.float32)
-        for lane, (params, first) in enumerate(zip(self.store.params, starts, strict=True)):
-            upto = first + count
-            chosen = rates[lane][first:upto]
-            schedule[lane, first:upto, 0] = chosen
-            schedule[lane, first:upto, 1:] = coefficients(params, chosen, self.store.done[lane])
+        on. Sums of loss and metrics over the rows, float32 (lanes, 1 + metrics). A lane without an
+        order is idle: its weights stay, its sums mean nothing."""
+        padded = np.zeros((self.lanes, self._steps * self._size), np.int32)
+        schedule = np.zeros((self.lanes, self._steps, 1 + COEFFICIENTS), np.float32)
+        schedule[:, :, -1] = 1.0  # idle lanes divide by it
+        for lane, (order, of_lane) in enumerate(zip(orders, rates, strict=True)):
+            if order is not None and of_lane is not None:
+                params, taken = self.store.params[lane], slice(starts[lane], starts[lane] + count)
+                padded[lane, : self._rows], chosen = order, of_lane[taken]
+                schedule[lane, taken, 0] = chosen
+                schedule[lane, taken, 1:] = coefficients(params, chosen, self.store.done[lane])
         layers, slots, sums = self._run(
             self.store.layers, self.store.slots, self._numbers(), tf.constant(padded),
             tf.constant(schedule), tf.constant(starts), tf.constant(count),
             tf.constant(self.store.done, tf.uint32),
         )  # fmt: skip
-        self.store.layers = tf.nest.map_structure(np.array, layers)
-        self.store.slots = tf.nest.map_structure(np.array, slots)
-        self.store.done = [done + count for done in self.store.done]
-        self.compiled = True
+        self._take(layers, slots, [order is None for order in orders], count)
         return np.asarray(sums)
+
+    def _take(self, layers: Any, slots: Any, idle: list[bool], count: int) -> None:
+        """Keep what has become of the lanes that are not idle."""
+
+        def taken(before: np.ndarray, after: tf.Tensor) -> np.ndarray:
+            kept = np.array(after)
+            kept[idle] = before[idle]
+            return kept
+
+        store = self.store
+        store.layers = tf.nest.map_structure(taken, store.layers, layers)
+        store.slots = tf.nest.map_structure(taken, store.slots, slots)
+        store.done = [
+            at + count * (not is_idle) for at, is_idle in zip(store.done, idle, strict=True)
+        ]
+        self.compiled = True
 
     def evaluate(self) -> np.ndarray:
         """Sums of loss and metrics over the validation rows, float32 (lanes, 1 + metrics)."""
@@ -86,7 +106,9 @@ class Population:
 
     def _numbers(self) -> dict[str, tf.Tensor]:
         """What differs from lane to lane, (lanes, …)."""
-        trials, design = self.store.params, self._design
+        # Lanes that never had a trial compute with the numbers of one that has.
+        started = [params for params in self.store.params if params]
+        trials, design = [params or started[0] for params in self.store.params], self._design
         numbers = {
             name: tf.constant([float(params.get(name, 0.0)) for params in trials])
             for name in NUMBERS
