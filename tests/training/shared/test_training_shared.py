@@ -232,46 +232,6 @@ def test_a_plan_is_repeated_bit_by_bit(compiler: str, request: pytest.FixtureReq
     assert outcome(trainer, replace(plan, seed=9))[0] != first[0]
 
 
-def test_lanes_do_not_know_of_one_another() -> None:
-    dataset = data("classes")
-    trainer = Trainer(dataset)
-    some = ("batch_norm", "layer_norm", "dropout", "l2", "clip_norm")
-    choices = {name: OPEN[name] for name in some}
-    choices |= {"activation": ("sigmoid", "relu", "gelu"), "optimizer": ("sgd", "adam", "nadam")}
-    base = replace(make_plan(batch_size=16), choices=choices)
-    trials: list[dict[str, Any]] = [
-        {"width": 5, "activation": "sigmoid", "dropout": 0.3, "momentum": 0.5},
-        {"width": 11, "activation": "relu", "batch_norm": True, **ADAM},
-        {"width": 8, "activation": "gelu", "layer_norm": True, "l2": 0.01, "learning_rate": 1e30},
-        {"width": 3, "activation": "relu", "clip_norm": 0.1, **ADAM, "optimizer": "nadam"},
-    ]
-    plans = [replace(base, params=base.params | t | {"leaky_slope": 0.1}) for t in trials]
-    design = design_of(plans[0])
-    assert design is not None
-    assert trainer._data is not None
-
-    def trained(numbers: list[int]) -> Population:
-        found = Population(design, (16,), 16, dataset, trainer._data, len(numbers))  # type: ignore
-        for lane, number in enumerate(numbers):
-            found.store.start(lane, plans[number].params, seed=number)
-        orders = [epoch_order(number, 1, 75) for number in numbers]
-        rates = [np.full(5, plans[n].params["learning_rate"], np.float32) for n in numbers]
-        found.train(orders, rates, [0] * len(numbers), 2)
-        found.train(orders, rates, [2] * len(numbers), 3)
-        return found
-
-    together = trained([0, 1, 2, 3])
-    scores = together.evaluate()
-    for number in (0, 3):  # lane 2 has burst
-        alone = trained([number])
-        for ours, theirs in zip(
-            together.store.weights(number), alone.store.weights(0), strict=True
-        ):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(scores[number], alone.evaluate()[0], rtol=1e-5)
-    assert not np.isfinite(scores[2][0])
-
-
 def test_what_comes_out_is_a_plain_model_of_the_true_size() -> None:
     dataset = data("classes")
     trainer = Trainer(dataset)
