@@ -1,6 +1,7 @@
 """Random search spaces, and random text and values in their place."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import optuna
@@ -10,15 +11,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import SpaceError
+from tuner.parameters import same
 from tuner.space import Space, make_space, parse_space
 from tuner.space.difference import space_differences
-from tuner.space.ranges import Choices, FloatRange, IntRange
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 NAMES = "abcdef"
-SEARCHED = (IntRange, FloatRange, Choices)
 BOTH = st.sampled_from([True, False])
 WORDS = st.sampled_from(["x", "y", "z", 1, 2.5, False, "no", "1e-4"])
 
@@ -122,22 +122,6 @@ def test_a_trials_stored_parameters_resolve_to_what_was_sampled(
     flat = space.flatten(params)  # a trial's parameters can be queued again as they are
     assert flat.keys() == trial.params.keys()
     assert space.resolve(flat) == params
-
-
-@quick
-@given(spaces() | mlp_spaces(), st.integers(0, 2**32 - 1))
-def test_what_is_sampled_lies_within_the_choices(space: Space | None, seed: int) -> None:
-    assume(space)
-    assert space
-    choices = space.choices()
-    searched = {name for name, said in space.parameters.items() if isinstance(said, SEARCHED)}
-    assert choices.keys() == searched
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
-    for name, value in space.sample(trial).items():
-        for one in value if isinstance(value, list) else [value] if name in choices else []:
-            numeric = not isinstance(space.parameters[name], Choices)
-            within = min(choices[name]) <= one <= max(choices[name]) if numeric else False
-            assert within or one in choices[name]
 
 
 @quick
@@ -286,3 +270,31 @@ def test_every_accepted_range_can_be_sampled(
 def test_endless_counts_are_not_tried() -> None:
     with pytest.raises(SpaceError, match="1000 parameters"):
         make_space("n.py:f", {f"p{n}": n for n in range(1001)})
+
+
+def elements(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@quick
+@given(spaces() | mlp_spaces(), st.integers(0, 2**32 - 2))
+def test_choices_hold_whatever_is_sampled_and_no_constant(space: Space | None, seed: int) -> None:
+    assume(space)
+    assert space
+    choices = space.choices()
+    assert set(choices) <= set(space.varying())
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    params = space.sample(trial)
+    for name in choices.keys() & params.keys():
+        ordered = space.parameters[name].type in ("int", "float")  # type: ignore[union-attr]
+        for value in elements(params[name]):
+            if ordered:
+                assert min(choices[name]) <= value <= max(choices[name])
+            else:
+                assert any(same(value, choice) for choice in choices[name])
+    # What is in no choices is the same in all trials that have it.
+    fixed = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed + 1)).ask()
+    for name, value in space.sample(fixed).items():
+        if name in params and name not in choices:
+            values = [*elements(value), *elements(params[name])]
+            assert all(same(value, other) for value, other in pairwise(values))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
+from tuner.space.choices import among
 from tuner.space.difference import changed, space_differences
 from tuner.space.grid import MOST_POINTS
 from tuner.space.nodes import bare
@@ -175,6 +176,13 @@ class StudySpec(BaseModel):
     def max_step(self) -> int:
         """The step of the last epoch's report."""
         return self.epochs * self.intervals
+
+    def choices(self) -> dict[str, tuple[Scalar, ...]]:
+        """What each parameter that varies may be in a trial. Listed configurations are known one by
+        one: only what they have counts, however wide the space around them is."""
+        if self.sampler.name == "listed":
+            return among(self.space.resolve(flat) for flat in self.space.configurations())
+        return self.space.choices()
 
     def first_trials(self) -> list[dict[str, Scalar]]:
         """What is tried before the sampler proposes anything, as flat parameters: the baselines,

@@ -21,6 +21,7 @@ from tuner.errors import SpaceError
 from tuner.parameters import Params, Scalar, nearest, shown
 from tuner.space import grid
 from tuner.space.checks import fit, unknown_parameter
+from tuner.space.choices import possible
 from tuner.space.configuration import check_value, flatten, without_conflicts
 from tuner.space.listing import every_point, listed
 from tuner.space.nodes import Node, in_words, largest
@@ -222,9 +223,9 @@ class Space(BaseModel):
         return number
 
     def choices(self) -> dict[str, tuple[Scalar, ...]]:
-        """What each searched parameter may be: all choices, or both ends of its range."""
-        nodes = self._plan.nodes.values()
-        return {node.name: node.possible() for node in nodes if node.range is not None}
+        """What each parameter that varies may be in a trial: all choices, or the ends of its range,
+        and the default where a condition can put that in its place."""
+        return possible(self._plan.nodes)
 
     def takes(self, name: str, value: Scalar) -> bool:
         """Whether a parameter that the space knows can ever have this value."""

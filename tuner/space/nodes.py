@@ -65,20 +65,6 @@ class Node:
             return same(value, self.value)
         return self.range.refusal(value) is None or (bool(self.when) and same(value, self.value))
 
-    def possible(self) -> tuple[Scalar, ...]:
-        """What the parameter may be over a study's trials, where that is more than one value: all
-        choices, or both ends of a range, and the default where a condition can put it in place."""
-        if self.range is None:
-            return ()
-        values: tuple[Scalar, ...]
-        if isinstance(self.range, Choices):
-            values = tuple(self.range.choices)
-        else:
-            values = (self.range.low, self.range.top)
-        if self.value is not None and (self.when or self.needs):
-            return (*values, self.value)
-        return values
-
     def describe(self) -> str:
         return self.range.describe() if self.range else f"always {shown(self.value)}"
 
