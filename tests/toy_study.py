@@ -55,6 +55,7 @@ def toy_spec(
     """A study of 3 epochs a trial that varies x, unless told otherwise."""
     values = PARAMETERS | {"x": ANY_X, "epochs": 3} | dict(parameters or {})
     defaults: dict[str, Any] = {
+        "space": make_space(NETWORK, values, list(baselines)),
         "data": DataSpec(source="points.npz", task="classes"),
         "fingerprint": "0" * 64,
         "train_rows": 42,
@@ -65,7 +66,7 @@ def toy_spec(
         "pruner": Choice(name="none"),
         "code": {NETWORK.partition(":")[0]: CodeFile.of(b"")},
     }
-    return StudySpec(space=make_space(NETWORK, values, list(baselines)), **defaults | options)
+    return StudySpec(**defaults | options)
 
 
 class Signals(Silent):

@@ -55,7 +55,7 @@ class ToySession:
             value = score_at(params, plan.seed, epoch)
             looks = plan.held_out == "val" or epoch == params["epochs"]
             metrics = _metrics(value, plan.held_out if looks else None)
-            yield Interval(epoch * plan.intervals, epoch, True, metrics)
+            yield Interval(epoch * plan.intervals, epoch, True, metrics, engine="toy")
             if np.isnan(value):
                 yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
                 return

@@ -142,6 +142,18 @@ def test_workers_are_recycled(workers: LocalWorkers, monkeypatch: pytest.MonkeyP
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
 
+def test_a_recycled_worker_is_said_to_be_fresh(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MOST_JOBS", 2)
+    fresh = []
+    for _ in range(4):
+        fresh.append(workers.submit(0, PLAN))
+        assert isinstance(next_message(workers), Interval)
+        workers.reply(0, Reply(stop=True))
+    assert fresh == [False, False, True, False]
+
+
 def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:
     workers = LocalWorkers(2, TOY, setup)
     workers.start()

@@ -86,6 +86,7 @@ def test_a_pruned_trial_keeps_its_best_as_its_value(bench: Bench) -> None:
     )
     assert trial.last is not None
     assert (trial.last.epochs, trial.last.ended_at is not None) == (2, True)
+    assert trial.last.engine == "toy"
     raw = [row.metrics["val_accuracy"] for row in trial_curve(bench.store, trial)]
     assert raw == [first_epoch, pytest.approx(0.02)]
     assert bench.places == {"done": 2}

@@ -22,6 +22,7 @@ def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
     book = TrialBook(store, optuna_study, study.spec, lease)
     first = book.begin(0, total, frozenset())
     assert first is not None
+    book.move(first, 1)
     book.interval(first, Interval(1, 1, True, {"val_accuracy": 0.25}))
     book.put_back(first, "interrupted")
     second = book.begin(0, total, frozenset())
@@ -38,7 +39,7 @@ def written(bench: Bench) -> list[Any]:
     rows = records.read_intervals(bench.store, trial.trial_id, 2)
     return [
         (trial.state, trial.value, told.intermediate_values, told.user_attrs),
-        [(a.attempt, a.end, a.score) for a in trial.attempts],
+        [(a.attempt, a.worker, a.end, a.score) for a in trial.attempts],
         [(row.step, row.metrics) for row in rows],
         bench.places,
     ]
@@ -61,7 +62,7 @@ def test_a_trial_is_written_once_whichever_answer_is_lost(
     monkeypatch.setattr("tuner.storage.patience._FIRST_PAUSE_S", 0.0)
     commits = commits_of_a_trial(bench)
     expected = written(bench)
-    assert expected[1] == [(1, "interrupted", None), (2, "complete", 0.5)]
+    assert expected[1] == [(1, 1, "interrupted", None), (2, 0, "complete", 0.5)]
     assert commits > 15
     for lost in range(1, commits + 1):
         study = bench.create(name=f"lost-{lost}")

@@ -2,36 +2,41 @@
 
 from collections.abc import Sequence
 
+# As many as a process keeps (tuner/training/trial.py).
+KEPT_PROGRAMS = 8
+
 
 class Affinity:
-    """What each of `count` workers was given, by program key, the latest last. So many as share a
-    process, `population` in a row, share their programs."""
+    """What each of `count` workers was given, by program key; the empty key, of a program that no
+    other trial can use, is not kept. So many as share a process, `population` in a row, share their
+    programs. `kept`: how many programs a process keeps, the latest."""
 
-    def __init__(self, count: int, population: int = 1) -> None:
-        by_process: list[list[str]] = [[] for _ in range(count // population)]
+    def __init__(self, count: int, population: int = 1, kept: int = KEPT_PROGRAMS) -> None:
+        # When each key was given last, in trials given; a process's latest stands last.
+        by_process: list[dict[str, int]] = [{} for _ in range(count // population)]
         self._held = [by_process[worker // population] for worker in range(count)]
+        self._kept, self._given = kept, 0
 
     def choose(self, free: Sequence[int], key: str) -> int:
-        """Of the free workers the one that was given this program last of all, or else the one with
-        the fewest programs: so the first trials of a study spread them. Of equals the first."""
-        holding = [worker for worker in free if key and key in self._held[worker]]
+        """Of the free workers, in order, the one that was given this program last; or else the one
+        with the fewest, so that a study's first trials spread them; of equals the first."""
+        holding = [worker for worker in free if key in self._held[worker]]
         if holding:
-            return min(holding, key=lambda worker: self._since(worker, key))
+            return max(holding, key=lambda worker: self._held[worker][key])
         return min(free, key=lambda worker: len(self._held[worker]))
-
-    def _since(self, worker: int, key: str) -> int:
-        """How many other programs the worker was given after this one."""
-        return len(self._held[worker]) - 1 - self._held[worker].index(key)
 
     def gave(self, worker: int, key: str, fresh: bool = False) -> None:
         """The worker was given a trial of this program; `fresh`: it is a new process."""
         if fresh:
             self.forget(worker)
+        if not key:
+            return
+        self._given += 1
         held = self._held[worker]
-        if key in held:
-            held.remove(key)
-        if key:
-            held.append(key)
+        held.pop(key, None)
+        held[key] = self._given
+        if len(held) > self._kept:
+            del held[next(iter(held))]
 
     def forget(self, worker: int) -> None:
         """The worker's process is gone, with all its programs."""

@@ -17,10 +17,11 @@ from tuner.optimize.affinity import Affinity
 from tuner.optimize.board import Board, Slot, Watcher
 from tuner.optimize.files import TrialFiles
 from tuner.optimize.limits import Stopping
-from tuner.optimize.trials import Running, TrialBook, trial_seed
-from tuner.storage import leases, places, records
+from tuner.optimize.plans import Plans
+from tuner.optimize.trials import Running, TrialBook
+from tuner.storage import leases, places
 from tuner.storage.places import MOST_ATTEMPTS
-from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Plan, Resumed
+from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Resumed
 from tuner.training.shared.design import program_key
 
 _WAIT_S = 0.2
@@ -55,9 +56,9 @@ class Loop:
         self._book, self._workers, self._stopping = book, workers, stopping
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
         spec = book.spec
-        self._engine, self._choices = engine, spec.space.choices()
-        self._affinity = Affinity(workers.count, workers.population)
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
+        self._plans = Plans(book, files, self._goal, engine)
+        self._affinity = Affinity(workers.count, workers.population)
         self._running: dict[int, Running] = {}
         self._board = Board(
             total=stopping.limits.trials, slots=[Slot() for _ in range(workers.count)]
@@ -102,38 +103,29 @@ class Loop:
                 running = self._book.begin(free[0], self._board.total, known)
                 if running is None:
                     return
+                # From here on it is put back, whatever goes wrong.
+                self._running[free[0]] = running
                 self._submit(running, free)
-            except TakenOver:
-                return  # this loop was held up for longer than its lease
+            except TakenOver:  # this loop was held up for longer than its lease
+                self._running.pop(free[0], None)
+                return
 
     def _submit(self, running: Running, free: list[int]) -> None:
-        """Give the trial to one of the free workers, best to one that has its program."""
-        plan = self._plan(running)
+        """Give the trial to one of the free workers, best to one that has its program. Which that
+        is shows once the trial has its params: it has begun by then, for the first of them."""
+        plan = self._plans.of(running)
         key = program_key(plan)
         worker = self._affinity.choose(free, key)
         if worker != free[0]:
             self._book.move(running, worker)
+            self._running[worker] = self._running.pop(free[0])
         running.began = time.monotonic()
-        self._running[worker] = running
         self._affinity.gave(worker, key, fresh=self._workers.submit(worker, plan))
         self._board.slots[worker] = Slot(trial=running.number, epochs=running.epochs)
 
-    def _plan(self, running: Running) -> Plan:
-        spec, attempt = self._book.spec, running.place.attempt
-        known = records.known_epochs(self._book.store, running.trial_id) if attempt > 1 else 0
-        return Plan(
-            network=spec.space.network,
-            params=running.params,
-            seed=trial_seed(spec.seed, running.number),
-            goal=self._goal,
-            intervals=spec.intervals,
-            held_out=spec.held_out,
-            choices=self._choices,
-            engine=self._engine,
-            checkpoints=self._files.checkpoints(running.number, attempt, known),
-        )
-
     def _handle(self, worker: int, message: Message) -> None:
+        if isinstance(message, Lost):
+            self._affinity.forget(worker)
         running = self._running.get(worker)
         if running is None:
             return  # a worker that was lost while idle has been replaced already
@@ -157,7 +149,6 @@ class Loop:
             case Failed():
                 self._on_failed(worker, running, message)
             case Lost():
-                self._affinity.forget(worker)
                 self._on_lost(worker, running, message)
 
     def _on_interval(self, worker: int, running: Running, interval: Interval) -> None:
