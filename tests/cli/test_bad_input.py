@@ -13,6 +13,7 @@ MISTAKES = {
     "no workers": (["optimize", "--trials", "3", "--workers", "0"], "--workers"),
     "no time": (["optimize", "--trials", "3", "--timeout", "soon"], "--timeout"),
     "no size": (["optimize", "--trials", "3", "--data-memory", "big"], "--data-memory"),
+    "no engine": (["optimize", "--trials", "3", "--engine", "fast"], "--engine"),
     "NaN target": (["optimize", "--trials", "3", "--target", "nan"], "--target"),
     "unknown data": (["study", "create", "--data", "nope"], "digits"),
     "missing csv": (["study", "create", "--data", "nope.csv:y"], "nope.csv"),

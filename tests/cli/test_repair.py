@@ -8,8 +8,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from trial_writes import begun
 
+from tuner.optimize.trials import TrialBook
 from tuner.storage import Store, leases, open_store, places
-from tuner.storage.studies import load_study
+from tuner.storage.studies import StudyRow, load_study
+from tuner.training.events import Interval
 
 
 @pytest.fixture
@@ -35,6 +37,25 @@ def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None
     assert tuner("study", "repair", "mine").out == "study mine: nothing to repair\n"
     rows = json.loads(tuner("trial", "list", "mine", "--json").out)
     assert [row["state"] for row in rows] == ["waiting", "waiting", "fail"]
+
+
+def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
+    study = load_study(store)
+    book = open_book(store, study)
+    places.ensure_places(store, study.study_id, 1)
+    running = book.begin(0, 1)
+    assert running is not None
+    interval = Interval(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
+    book.interval(running, interval)
+    book.prune(running)
+    shown = json.loads(tuner("trial", "show", "0", "--json").out)
+    assert (shown["state"], shown["engine"]) == ("pruned", "shared graph")
+    assert "shared graph" in tuner("trial", "show", "0").out
+
+
+def open_book(store: Store, study: StudyRow) -> TrialBook:
+    found = optuna.load_study(study_name=study.name, storage=store.optuna)
+    return TrialBook(store, found, study.spec, leases.open_lease(store, study.study_id))
 
 
 def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:

@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from trial_writes import begin, begun, claimed, fail, put_back, tell
 
+from tuner.errors import TakenOver
 from tuner.storage import Store, leases, places, records
 from tuner.storage.leases import Lease
 from tuner.storage.places import Place
@@ -68,6 +69,24 @@ def test_an_attempt_is_open_until_its_end_is_recorded(
     assert (row.model_path, row.detail) == ("/models/trial-0.keras", None)
     assert row.ended_at is not None
     assert 0 <= row.ended_at - row.started_at < 60
+
+
+def test_an_attempt_moves_to_another_worker(store: Store, lease: Lease, place: Place) -> None:
+    records.move(store, lease, place, 1)
+    assert [attempt.worker for attempt in attempts(store, place)] == [1]
+    with pytest.raises(TakenOver):
+        records.move(store, leases.open_lease(store, lease.study_id), place, 2)
+    assert [attempt.worker for attempt in attempts(store, place)] == [1]
+
+
+def test_what_was_ended_from_outside_has_its_engine(
+    store: Store, lease: Lease, place: Place
+) -> None:
+    last = Interval(1, 1, True, {"val_accuracy": 0.5}, engine="xla")
+    tell(store, lease, place, AttemptEnd.unfinished("pruned", 0.5, last), TrialState.PRUNED)
+    assert attempts(store, place)[0].engine == "xla"
+    # Nothing is known of a trial that has said nothing.
+    assert AttemptEnd.unfinished("pruned", None, None).values["engine"] is None
 
 
 def test_a_failure_keeps_its_traceback_whole(store: Store, lease: Lease, place: Place) -> None:
