@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-# As many as a process keeps (tuner/training/trial.py).
-KEPT_PROGRAMS = 8
+from tuner.training.shared.design import KEPT_PROGRAMS
 
 
 class Affinity:

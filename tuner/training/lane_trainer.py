@@ -12,6 +12,8 @@ class LaneTrainer(Trainer):
     """Puts a trial into lane `number` of its group, where it can share a program; others are
     trained as by a Trainer, whenever it is this one's turn."""
 
+    company = "a population"
+
     def __init__(
         self,
         dataset: Dataset,

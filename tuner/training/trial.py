@@ -25,7 +25,7 @@ from tuner.training.feeds import (
 from tuner.training.objective import readable
 from tuner.training.program import Program
 from tuner.training.schedules import learning_rates
-from tuner.training.shared.design import design_of
+from tuner.training.shared.design import KEPT_PROGRAMS, design_of
 from tuner.training.shared.population import Population
 from tuner.training.shared.program import SharedProgram
 from tuner.training.shared.tiers import TieredProgram, padded_widths, worth_xla
@@ -39,8 +39,6 @@ _SHARE_RUN = 1 / 3
 # Tracing the short last batch takes as long as running it eagerly some ten times.
 _EAGER_EPOCHS = 30
 
-_KEPT_PROGRAMS = 8
-
 # A program and what feeds it.
 Ready = tuple[Program, Feed]
 
@@ -51,8 +49,11 @@ class Trainer:
     """Trains trials on one dataset, keeping the programs of recent structures.
 
     `budget_bytes` is the memory the data may take before they are streamed from disk instead;
-    `data`: those in memory, where another trainer has them.
+    `data`: those in memory, where another trainer has them. `company`: in what a trial is trained,
+    where that says how its sums are rounded.
     """
+
+    company = "alone"
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Trainer:
         key, make = self._shared(plan) or self._exact(plan)
         found = self._programs.pop(key, None) or make()
         self._programs[key] = found
-        if len(self._programs) > _KEPT_PROGRAMS:
+        if len(self._programs) > KEPT_PROGRAMS:
             self._programs.popitem(last=False)
         self.program = found[0]
         if isinstance(self.program, TieredProgram):
@@ -117,7 +118,7 @@ class Trainer:
             design, widths, batch_size, self.dataset, data
         )
         self._populations[key] = found
-        if len(self._populations) > _KEPT_PROGRAMS:
+        if len(self._populations) > KEPT_PROGRAMS:
             self._populations.popitem(last=False)
         return found
 
@@ -142,7 +143,7 @@ class Trainer:
             return None
         network = plan.network if self._network is None else self._network.identity
         xla, streams = worth_compiling(plan, self.dataset), self._streams
-        surroundings = f"{machinery()} {xla=} {streams=}"
+        surroundings = f"{machinery()} {xla=} {streams=} {self.company}"
         return Keeper(
             plan.checkpoints, identity(plan, network, self.dataset.fingerprint, surroundings)
         )

@@ -9,6 +9,9 @@ from typing import Any
 
 from tuner.training.events import Plan
 
+# Of each kind a worker keeps so many programs, those used last.
+KEPT_PROGRAMS = 8
+
 # Parameters that are written into a program, one after the other program where they vary.
 _WRITTEN_IN = ("depth", "bias", "loss", "norm_position", "nesterov")
 # Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
@@ -23,6 +26,11 @@ _GIVEN = (
     "learning_rate", "momentum", "huber_delta", "batch_size", "epochs", "patience", "schedule",
     "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
     "decay", "cycle_rise",
+)  # fmt: skip
+# Those that a step reads, 0 in a trial that has them not.
+NUMBERS = (
+    "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
+    "max_norm", "augment_shift", "leaky_slope",
 )  # fmt: skip
 KNOWN = frozenset((*_WRITTEN_IN, *_AMOUNTS, *_SWITCHES, *_GIVEN))
 

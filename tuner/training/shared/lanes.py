@@ -17,8 +17,6 @@ Inputs = Mapping[str, Any]
 # name -> (lanes, …) of one layer; the names are those of network.Layer.
 Arrays = dict[str, tf.Tensor]
 
-_EPSILON = 1e-3
-
 
 def lane_outputs(
     design: Design,
@@ -98,7 +96,7 @@ class _Forward:
             centred = (hidden - mean[:, tf.newaxis, :]) * counted
             variance = tf.reduce_sum(tf.square(centred), 1) / rows
             self.statistics.append((mean, variance))
-        spread = tf.math.rsqrt(variance + _EPSILON)[:, tf.newaxis, :]
+        spread = tf.math.rsqrt(variance + pieces.EPSILON)[:, tf.newaxis, :]
         unit = (hidden - mean[:, tf.newaxis, :]) * spread
         return unit * layer["scale"][:, tf.newaxis, :] + layer["shift"][:, tf.newaxis, :]
 
@@ -124,5 +122,5 @@ def _by_row(hidden: tf.Tensor, layer: Arrays, true: tf.Tensor) -> tf.Tensor:
     mean = tf.reduce_sum(hidden * true, -1, keepdims=True) / units
     centred = (hidden - mean) * true
     variance = tf.reduce_sum(tf.square(centred), -1, keepdims=True) / units
-    unit = centred * tf.math.rsqrt(variance + _EPSILON)
+    unit = centred * tf.math.rsqrt(variance + pieces.EPSILON)
     return unit * layer["layer_scale"][:, tf.newaxis, :] + layer["layer_shift"][:, tf.newaxis, :]

@@ -16,7 +16,7 @@ from tuner.networks.activations import FUNCTIONS
 Function = Callable[[tf.Tensor], tf.Tensor]
 
 # Keras' defaults.
-_EPSILON = 1e-3
+EPSILON = 1e-3
 MOVING = 0.99
 
 
@@ -74,7 +74,7 @@ def batch_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
     mean = tf.matmul(average, x)
     centred = x - mean
     variance = tf.matmul(average, tf.square(centred))
-    spread = tf.math.rsqrt(variance + _EPSILON)
+    spread = tf.math.rsqrt(variance + EPSILON)
     unit = centred * spread
 
     def gradient(upstream: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> Any:
@@ -93,7 +93,7 @@ def layer_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
     """Layer normalisation of each row of x (rows, units) (Ba, Kiros and Hinton, 2016)."""
     mean = tf.reduce_mean(x, -1, keepdims=True)
     centred = x - mean
-    spread = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + _EPSILON)
+    spread = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
     unit = centred * spread
 
     def gradient(upstream: tf.Tensor) -> Any:
@@ -110,5 +110,5 @@ def by_moving(
     x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
 ) -> tf.Tensor:
     """Batch normalisation by statistics gathered in training."""
-    factor = scale * tf.math.rsqrt(variance + _EPSILON)
+    factor = scale * tf.math.rsqrt(variance + EPSILON)
     return x * factor + (shift - mean * factor)

@@ -12,7 +12,7 @@ from tuner.networks.hidden import dense_widths
 from tuner.networks.mlp import mlp_rates
 from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentData, chunk_rows
-from tuner.training.shared.design import Design
+from tuner.training.shared.design import NUMBERS, Design
 from tuner.training.shared.formula import COEFFICIENTS, coefficients, updated
 from tuner.training.shared.heads import Heads
 from tuner.training.shared.lane_rules import bounded, clipped, decayed, penalties, with_penalties
@@ -22,10 +22,6 @@ from tuner.training.shared.pieces import MOVING
 from tuner.training.shared.store import LaneStore
 
 Params = dict[str, Any]
-NUMBERS = (
-    "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2", "max_norm",
-    "augment_shift", "leaky_slope",
-)  # fmt: skip
 
 
 class Population:

@@ -11,7 +11,7 @@ from tuner.networks.hidden import dense_widths
 from tuner.networks.mlp import mlp_rates
 from tuner.training.augment import Augmentation
 from tuner.training.feeds import ResidentData, chunk_rows
-from tuner.training.shared.design import Design
+from tuner.training.shared.design import NUMBERS, Design
 from tuner.training.shared.heads import Heads
 from tuner.training.shared.masks import draw_masks, steps_at_once
 from tuner.training.shared.network import SharedNetwork, has_bias
@@ -19,12 +19,6 @@ from tuner.training.shared.rules import Rules
 from tuner.training.shared.updates import FACTORS, FORMS, factors, form_of
 
 Params = dict[str, Any]
-
-# A trial's numbers that a step reads; what it has not is 0.
-NUMBERS = (
-    "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
-    "max_norm", "augment_shift", "leaky_slope",
-)  # fmt: skip
 
 
 def _signature(depth: int) -> dict[str, tf.TensorSpec]:
