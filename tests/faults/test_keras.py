@@ -29,8 +29,8 @@ FIXED = {
     "optimizer": "adam",
     "learning_rate": 0.001,
     "batch_size": 8,
-    "epochs": 200,
-    "patience": 200,
+    "epochs": 90,
+    "patience": 90,
 }
 
 

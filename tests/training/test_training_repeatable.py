@@ -141,6 +141,7 @@ def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
     for optimizer in OPTIMIZERS:
         base: dict[str, Any] = {
             "loss": "huber", "huber_delta": 0.5, "optimizer": optimizer, "learning_rate": 0.02,
+            "engine": "exact",
         }  # fmt: skip
         trainer = Trainer(dataset := make_dataset("regression"))
         first = outcome(trainer, make_plan(**base))
