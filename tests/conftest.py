@@ -24,11 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file goes to one process; a folder of those that need TensorFlow too, since importing it
-    takes seconds."""
+    takes seconds. Faults are done one at a time: they keep both cores busy, and have deadlines."""
     for item in items:
-        heavy = item.get_closest_marker("tensorflow") is not None
-        group = f"tensorflow {item.path.parent.name}" if heavy else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+        folder = item.path.parent.name
+        heavy = item.get_closest_marker("tensorflow") is not None or folder == "faults"
+        item.add_marker(pytest.mark.xdist_group(folder if heavy else item.path.name))
 
 
 @pytest.fixture(scope="session")
