@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", type=float, nargs="?", const=1.0, default=0.0, help=help_text)
 
 
+# Before xdist's own, which reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file goes to one process; a folder of those that need TensorFlow too, since importing it
     takes seconds. Faults are done one at a time: they keep both cores busy, and have deadlines."""
