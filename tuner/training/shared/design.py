@@ -13,7 +13,7 @@ from tuner.training.events import Plan
 KEPT_PROGRAMS = 8
 
 # Parameters that are written into a program, one after the other program where they vary.
-_WRITTEN_IN = ("depth", "bias", "loss", "norm_position", "nesterov")
+_WRITTEN_IN = ("depth", "bias", "loss", "norm_position")
 # Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
 _AMOUNTS = (
     "dropout", "input_dropout", "label_smoothing", "l1", "l2", "max_norm", "clip_norm",
@@ -23,7 +23,7 @@ _SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
 # What else the programs are given, or what concerns none: weights, numbers, rates, lengths.
 _GIVEN = (
     "width", "taper", "activation", "leaky_slope", "initializer", "init_sigma", "optimizer",
-    "learning_rate", "momentum", "huber_delta", "batch_size", "epochs", "patience", "schedule",
+    "learning_rate", "momentum", "nesterov", "huber_delta", "batch_size", "epochs", "patience", "schedule",
     "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
     "decay", "cycle_rise",
 )  # fmt: skip
@@ -66,10 +66,9 @@ class Design:
     @property
     def forms(self) -> tuple[str, ...]:
         """The ways in which the optimizers can change a weight (updates.py)."""
-        momentum = "nesterov" if self["nesterov"] else "momentum"
         forms: list[str] = []
         for name in self.optimizers:
-            forms += ["sgd", momentum] if name == "sgd" else [name]
+            forms += ["sgd", "momentum", "nesterov"] if name == "sgd" else [name]
         return tuple(forms)
 
     def __getitem__(self, name: str) -> Any:
