@@ -113,8 +113,9 @@ class LocalWorkers:
         self._replace(worker)
 
     def takes(self, worker: int) -> bool:
+        # What it needs to open is no trial's time.
         process = self._of(worker)
-        return not process.busy or not self._outgrown(process)
+        return process.opened and (not process.busy or not self._outgrown(process))
 
     def submit(self, worker: int, plan: Plan) -> bool:
         process = self._of(worker)

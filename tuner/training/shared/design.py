@@ -23,9 +23,9 @@ _SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
 # What else the programs are given, or what concerns none: weights, numbers, rates, lengths.
 _GIVEN = (
     "width", "taper", "activation", "leaky_slope", "initializer", "init_sigma", "optimizer",
-    "learning_rate", "momentum", "nesterov", "huber_delta", "batch_size", "epochs", "patience", "schedule",
-    "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta", "cosine_floor",
-    "decay", "cycle_rise",
+    "learning_rate", "momentum", "nesterov", "huber_delta", "batch_size", "epochs", "patience",
+    "schedule", "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta",
+    "cosine_floor", "decay", "cycle_rise",
 )  # fmt: skip
 # Those that a step reads, 0 in a trial that has them not.
 NUMBERS = (

@@ -4,6 +4,7 @@ Drawn by XLA, which fuses the mixing of bits into one pass; a plain graph makes 
 each step. The bits are those that the layers of a network of its own draw (networks/dropout.py).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,32 +18,37 @@ _TILE = 1 << 10
 _MOST_TILES = 1 << 10
 
 
-def steps_at_once(values: Sequence[int], wanted: int) -> int:
-    """For how many of the `wanted` steps masks of so many values each are drawn at once."""
-    tiles = sum(_tiles(count) for count in values)
+# Rows and units of a mask; without rows where no trial drops any.
+Shape = tuple[int, int]
+
+
+def steps_at_once(shapes: Sequence[Shape], wanted: int) -> int:
+    """For how many of the `wanted` steps masks of such shapes are drawn at once."""
+    tiles = sum(_tiles(shape) for shape in shapes)
     return max(1, min(wanted, _MOST_TILES // tiles)) if tiles else wanted
 
 
-def _tiles(values: int) -> int:
-    return -(-values // _TILE)
+def _tiles(shape: Shape) -> int:
+    return -(-math.prod(shape) // _TILE)
 
 
 def draw_masks(
-    values: Sequence[int], rates: Sequence[float], steps: int, seed: int, first: int
+    shapes: Sequence[Shape], rates: Sequence[float], steps: int, seed: int, first: int
 ) -> list[tf.Tensor]:
-    """For each dropout of a network, in order, its multipliers float32 (steps, at least its
-    `values`) in the steps from `first` on; (1, 0) for one without values."""
-    tiles = [_tiles(count) for count in values]
+    """For each dropout of a network, in order, its multipliers float32 (steps, rows, units) in the
+    steps from `first` on; (1, 0, 0) for one without rows."""
+    tiles = [_tiles(shape) for shape in shapes]
     places = np.repeat(np.arange(len(tiles)), np.multiply(tiles, steps))
     at = np.concatenate([np.repeat(np.arange(steps), count) for count in tiles]) + first
     bases = np.concatenate([np.tile(np.arange(count) * _TILE, steps) for count in tiles])
     drawn = _drawn(places, np.asarray(rates)[places], bases, at, seed)
     found, begin = [], 0
-    for count in tiles:
+    for count, shape in zip(tiles, shapes, strict=True):
         if count:
-            found.append(tf.reshape(drawn[begin : begin + steps * count], [steps, count * _TILE]))
+            whole = tf.reshape(drawn[begin : begin + steps * count], [steps, count * _TILE])
+            found.append(tf.reshape(whole[:, : math.prod(shape)], [steps, *shape]))
         else:
-            found.append(tf.zeros([1, 0]))
+            found.append(tf.zeros([1, 0, 0]))
         begin += steps * count
     return found
 

@@ -94,7 +94,7 @@ class SharedNetwork:
     def outputs(self, x: tf.Tensor, inputs: Inputs, masks: Any = None) -> tuple[Any, Any]:
         """What comes before the task's activation, (rows, outputs), for x (rows, inputs), and the
         batch statistics of the hidden layers. `masks`: dropout's multipliers in training, one
-        (values,) a place; None uses the moving statistics and drops nothing."""
+        (rows, units) a place; None uses the moving statistics and drops nothing."""
         statistics: list[Any] = []
         hidden = self._dropped(x, 0, masks, "input_dropout")
         for number, layer in enumerate(self.layers[:-1]):
@@ -128,16 +128,19 @@ class SharedNetwork:
     def _by_batch(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, training: bool) -> Any:
         # Read outside of the branches: in one not taken TensorFlow has no gradient of their shape.
         scale, shift, mean, variance = (_read(variable) for variable in layer[2:6])
-
-        def normalised() -> Any:
-            if training:
-                return pieces.batch_normalised(hidden, scale, shift)
-            return pieces.by_moving(hidden, scale, shift, mean, variance), mean, variance
-
-        def unchanged() -> Any:
-            return tf.identity(hidden), tf.identity(mean), tf.identity(variance)
-
-        return self._where_on("batch_norm", inputs, normalised, unchanged)
+        if not training:
+            moved = self._where_on(
+                "batch_norm",
+                inputs,
+                lambda: pieces.by_moving(hidden, scale, shift, mean, variance),
+                lambda: tf.identity(hidden),
+            )
+            return moved, mean, variance
+        if "batch_norm" in self._design.always:
+            return pieces.batch_normalised(hidden, scale, shift)
+        return pieces.batch_normalised_where(
+            inputs["batch_norm"], hidden, scale, shift, mean, variance
+        )
 
     def _by_row(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs) -> tf.Tensor:
         scale, shift = _read(layer.layer_scale), _read(layer.layer_shift)

@@ -62,7 +62,7 @@ class SharedProgram:
         steps = [
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, 1 + FACTORS]),
-            [tf.TensorSpec([None, None])] * (design.depth + 1),
+            [tf.TensorSpec([None, None, None])] * (design.depth + 1),
         ]
         signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
         self._loop = tf.function(self._train_steps, signature, autograph=False)
@@ -125,13 +125,13 @@ class SharedProgram:
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """As a Feed does (feeds.py)."""
         rows = tf.constant(order, tf.int32)
-        form, values = form_of(self._params), self._mask_values()
-        at_once = steps_at_once(values, stop - start)
+        form, shapes = form_of(self._params), self._mask_shapes()
+        at_once = steps_at_once(shapes, stop - start)
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
             upto = min(stop, start + at_once)
             done = self.steps_done
-            masks = draw_masks(values, mlp_rates(self._params), upto - start, self._seed, done)
+            masks = draw_masks(shapes, mlp_rates(self._params), upto - start, self._seed, done)
             schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
             sums = sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
@@ -139,11 +139,11 @@ class SharedProgram:
             start = upto
         return np.asarray(sums)
 
-    def _mask_values(self) -> list[int]:
-        """How many values the mask of each dropout has, 0 where no trial drops any."""
+    def _mask_shapes(self) -> list[tuple[int, int]]:
+        """Of each dropout's mask, with no rows where no trial drops any."""
         rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
         units = [self._width, *dense_widths(self._params)]
-        return [rows * n if self._draws(place) else 0 for place, n in enumerate(units)]
+        return [(rows if self._draws(place) else 0, n) for place, n in enumerate(units)]
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""
@@ -160,7 +160,11 @@ class SharedProgram:
             at = step - start
             begin = step * size
             chosen = tf.slice(order, [begin], [tf.minimum(size, rows - begin)])
-            drawn = [mask[at] if self._draws(place) else None for place, mask in enumerate(masks)]
+            first_of, upto = tf.stack([at, 0, 0]), tf.stack([1, tf.shape(chosen)[0], -1])
+            drawn = [
+                tf.squeeze(tf.slice(mask, first_of, upto), 0) if self._draws(place) else None
+                for place, mask in enumerate(masks)
+            ]
             x, y = (tf.gather(part, chosen) for part in self._data.train)
             clock = first + tf.cast(at, tf.uint32)
             taken = tf.unstack(schedule[at])
