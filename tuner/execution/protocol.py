@@ -93,7 +93,8 @@ class Workers(Protocol):
     def start(self) -> None: ...
 
     def takes(self, worker: int) -> bool:
-        """Whether a free worker may be given a trial now, or has to wait for a fresh process."""
+        """Whether a free worker may be given a trial now. It may not while its process opens, or
+        while those beside it keep one that should be replaced."""
         ...
 
     def submit(self, worker: int, plan: Plan) -> bool:
