@@ -5,37 +5,21 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from toy_study import Bench
 from toy_training import BROKEN, STILLBORN, TOY
 
-from tuner.data import load_dataset, save_dataset
 from tuner.errors import WorkerError
 from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local
 from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus
 from tuner.execution.protocol import Message
-from tuner.settings import load_settings
-from tuner.spec import DataSpec
 from tuner.training.events import Ended, Failed, Goal, Interval, Plan, WorkerSetup
 
 GO_ON = Reply()
 PLAN = Plan("toy", {"x": 0.8, "epochs": 3, "patience": 5}, 1, Goal("val_accuracy", "maximize"))
-
-
-@pytest.fixture(scope="module")
-def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerSetup]:
-    folder = tmp_path_factory.mktemp("workers")
-    Bench.write_data(folder / "points.npz")
-    dataset = load_dataset(DataSpec(source=str(folder / "points.npz")), load_settings())
-    save_dataset(dataset, folder / "data")
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield WorkerSetup(folder / "data", 1e9)
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""Workers that share a process: each speaks for itself, and all are lost together."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from toy_training import TOY
+
+from tuner.execution import LocalWorkers, Lost, Reply, local
+from tuner.execution.protocol import Message
+from tuner.training.events import Ended, Goal, Interval, Plan, WorkerSetup
+
+PLAN = Plan("toy", {"x": 0.8, "epochs": 3, "patience": 5}, 1, Goal("val_accuracy", "maximize"))
+GO_ON, STOP = Reply(), Reply(stop=True)
+THREE = [0, 1, 2]
+
+
+@pytest.fixture
+def workers(setup: WorkerSetup) -> Iterator[LocalWorkers]:
+    """Three in one process, and three in a second one."""
+    workers = LocalWorkers(2, TOY, replace(setup, population=3))
+    workers.start()
+    until(workers, lambda: all(map(workers.takes, range(6))))
+    yield workers
+    workers.close()
+
+
+def until(workers: LocalWorkers, done: Any, reply: Reply = GO_ON) -> list[tuple[int, Message]]:
+    """All that is said until `done()`; each is answered."""
+    said: list[tuple[int, Message]] = []
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        for worker, message in workers.wait(0.1):
+            said.append((worker, message))
+            if isinstance(message, Interval | Ended):
+                workers.reply(worker, STOP if isinstance(message, Ended) else reply)
+    return said
+
+
+def heard(workers: LocalWorkers, expected: int, kind: type) -> list[tuple[int, Any]]:
+    """So many messages of a kind, by worker."""
+    found: list[tuple[int, Any]] = []
+    deadline = time.monotonic() + 20
+    while len(found) < expected:
+        assert time.monotonic() < deadline
+        for worker, message in workers.wait(0.1):
+            if isinstance(message, kind):
+                found.append((worker, message))
+            if isinstance(message, Interval | Ended):
+                workers.reply(worker, STOP if isinstance(message, Ended) else GO_ON)
+    return sorted(found, key=lambda one: one[0])
+
+
+def hang(at: int = 2) -> Plan:
+    return replace(PLAN, params=PLAN.params | {"act": "hang", "at": at})
+
+
+def pids(workers: LocalWorkers) -> list[int | None]:
+    return [process.process.pid for process in workers._processes]
+
+
+def test_as_many_trials_as_workers_in_two_processes(workers: LocalWorkers) -> None:
+    assert (workers.count, workers.population, len(pids(workers))) == (6, 3, 2)
+    for worker in range(6):
+        workers.submit(worker, replace(PLAN, params=PLAN.params | {"x": 0.1 + worker / 10}))
+    scores = [ended.score for _, ended in heard(workers, 6, Ended)]
+    assert scores == pytest.approx([(0.1 + worker / 10) * 0.875 for worker in range(6)], abs=1e-3)
+
+
+def test_a_slot_is_filled_again_while_those_beside_it_train(workers: LocalWorkers) -> None:
+    workers.submit(1, hang())
+    for _ in range(3):
+        assert workers.takes(0)
+        workers.submit(0, PLAN)
+        assert [worker for worker, _ in heard(workers, 1, Ended)] == [0]
+
+
+def test_a_killed_process_loses_the_trials_it_trains_and_no_others(workers: LocalWorkers) -> None:
+    before = pids(workers)
+    for worker in (0, 2, 4):
+        workers.submit(worker, hang())
+    heard(workers, 3, Interval)
+    os.kill(before[0] or 0, signal.SIGKILL)
+    lost: set[int] = set()
+    while not lost >= {0, 2}:
+        lost |= {worker for worker, _ in heard(workers, 1, Lost)}
+    assert lost <= set(THREE)
+    after = pids(workers)
+    assert (after[0] != before[0], after[1]) == (True, before[1])
+
+
+def test_who_is_beside_a_restarted_worker_is_told_so(workers: LocalWorkers) -> None:
+    for worker in THREE:
+        workers.submit(worker, hang())
+    heard(workers, 3, Interval)
+    workers.restart(1)
+    assert [worker for worker, _ in heard(workers, 2, Lost)] == [0, 2]
+    until(workers, lambda: all(map(workers.takes, THREE)))
+    for worker in THREE:
+        workers.submit(worker, PLAN)
+    assert [worker for worker, _ in heard(workers, 3, Ended)] == THREE
+
+
+def test_a_process_is_recycled_once_all_its_trials_have_ended(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MOST_JOBS", 1)
+    before = pids(workers)
+    for worker in THREE:
+        workers.submit(worker, PLAN if worker else hang())
+    heard(workers, 2, Ended)
+    assert [workers.takes(worker) for worker in (1, 2)] == [False, False]
+    workers.restart(0)
+    until(workers, lambda: all(map(workers.takes, THREE)))
+    for worker in THREE:
+        assert not workers.submit(worker, PLAN)
+    heard(workers, 3, Ended)
+    assert workers.takes(0)
+    assert workers.submit(0, PLAN)
+    assert pids(workers)[0] not in (None, before[0])

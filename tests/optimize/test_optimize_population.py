@@ -1,0 +1,48 @@
+"""Trials that share a worker process: what becomes of them when it dies under all of them."""
+
+from typing import Any
+
+from test_optimize_trials import SQLITE
+from toy_study import Bench, any_of
+
+pytestmark = SQLITE
+THREE = {"population": 3}
+
+
+def search(bench: Bench, *acts: str, **limits: Any) -> list[list[str | None]]:
+    """A trial for each act, in one process with three workers; how each one's attempts ended."""
+    parameters = {"act": any_of("learn", "crash", "hang"), "x": 0.5, "crashes": 1, "epochs": 4}
+    bench.create(parameters | {"pace": 0.05}, [{"act": act} for act in acts])
+    bench.run(len(acts), asked=THREE, **limits)
+    return [[attempt.end for attempt in trial.attempts] for trial in bench.trials]
+
+
+def test_three_at_a_time_in_one_process(bench: Bench) -> None:
+    assert search(bench, *["learn"] * 6) == [["complete"]] * 6
+    attempts = [trial.attempts[0] for trial in bench.trials]
+    assert {attempt.worker for attempt in attempts} == {0, 1, 2}
+    last_begun = max(attempt.started_at for attempt in attempts[:3])
+    assert last_begun < min(attempt.ended_at or 0.0 for attempt in attempts)
+
+
+def test_all_of_a_process_that_dies_are_trained_again(bench: Bench) -> None:
+    assert search(bench, "learn", "crash", "learn") == [["worker_lost", "complete"]] * 3
+
+
+def test_who_is_beside_a_trial_past_its_limit_is_trained_again(bench: Bench) -> None:
+    epochs = {"type": "int", "low": 6, "high": 12}
+    trials = [{"act": "hang", "epochs": 12}, *[{"act": "learn", "epochs": n} for n in (6, 6, 12)]]
+    bench.create({"act": any_of("learn", "hang"), "epochs": epochs, "pace": 0.2}, trials)
+    # The last begins at 1.2 s, and would end at 3.6 s.
+    bench.run(4, asked=THREE, trial_timeout_s=3.0)
+    ends = [[attempt.end for attempt in trial.attempts] for trial in bench.trials]
+    assert ends == [["time_limit"], ["complete"], ["complete"], ["worker_lost", "complete"]]
+
+
+def test_a_trial_is_the_same_in_company(bench: Bench) -> None:
+    bench.create(name="alone")
+    bench.run(5)
+    alone = [(trial.params, trial.value) for trial in bench.trials]
+    bench.create(name="together")
+    bench.run(5, asked=THREE)
+    assert {str(t.params): t.value for t in bench.trials} == {str(p): v for p, v in alone}
