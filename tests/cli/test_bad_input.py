@@ -11,6 +11,8 @@ MISTAKES = {
     "trials and more": (["optimize", "--trials", "3", "--more", "2"], "either --trials"),
     "neither": (["optimize"], "either --trials"),
     "no workers": (["optimize", "--trials", "3", "--workers", "0"], "--workers"),
+    "no population": (["optimize", "--trials", "3", "--population", "0"], "--population"),
+    "too many": (["optimize", "--trials", "3", "--population", "65"], "between 1 and 64"),
     "no time": (["optimize", "--trials", "3", "--timeout", "soon"], "--timeout"),
     "no size": (["optimize", "--trials", "3", "--data-memory", "big"], "--data-memory"),
     "no engine": (["optimize", "--trials", "3", "--engine", "fast"], "--engine"),
