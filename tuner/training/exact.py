@@ -75,6 +75,11 @@ class ExactProgram:
     def parameter_count(self) -> int:
         return parameter_count(self.model)
 
+    @property
+    def nbytes(self) -> int:
+        owned = [*self.model.variables, *self.optimizer.variables]
+        return sum(4 * int(np.prod(variable.shape)) for variable in owned)
+
     def start(self, params: dict[str, Any], seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, scalars set."""
         _assign(self.optimizer.variables, self._optimizer_start)

@@ -22,6 +22,11 @@ class Program(Protocol):
     @property
     def parameter_count(self) -> int: ...
 
+    @property
+    def nbytes(self) -> int:
+        """What its weights and the optimizer's slots take."""
+        ...
+
     def start(self, params: dict[str, Any], seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, scalars set."""
         ...

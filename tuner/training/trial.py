@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,10 +23,11 @@ from tuner.training.feeds import (
     ResidentFeed,
     StreamingFeed,
 )
+from tuner.training.kept import Kept
 from tuner.training.objective import readable
 from tuner.training.program import Program
 from tuner.training.schedules import learning_rates
-from tuner.training.shared.design import KEPT_PROGRAMS, design_of
+from tuner.training.shared.design import design_of
 from tuner.training.shared.population import Population
 from tuner.training.shared.program import SharedProgram
 from tuner.training.shared.tiers import TieredProgram, padded_widths, worth_xla
@@ -71,8 +71,8 @@ class Trainer:
         self._network = network
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else data or ResidentData(dataset)
-        self._programs: OrderedDict[str, Ready] = OrderedDict()
-        self._populations: OrderedDict[str, Population] = OrderedDict()
+        self._programs: Kept[Ready] = Kept(lambda ready: ready[0].nbytes)
+        self._populations: Kept[Population] = Kept(lambda population: population.store.nbytes)
         self.program: Program | None = None
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
@@ -86,11 +86,7 @@ class Trainer:
 
     def prepare(self, plan: Plan) -> Ready:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
-        key, make = self._shared(plan) or self._exact(plan)
-        found = self._programs.pop(key, None) or make()
-        self._programs[key] = found
-        if len(self._programs) > KEPT_PROGRAMS:
-            self._programs.popitem(last=False)
+        found = self._programs.get(*(self._shared(plan) or self._exact(plan)))
         self.program = found[0]
         if isinstance(self.program, TieredProgram):
             self._aim(self.program, plan)
@@ -118,14 +114,10 @@ class Trainer:
         design, widths = design_of(replace(plan, choices={})), padded_widths(plan.params)
         batch_size, data = int(plan.params["batch_size"]), self._data
         assert design is not None and data is not None
-        key = f"{design} {widths} {batch_size}"
-        found = self._populations.pop(key, None) or Population(
-            design, widths, batch_size, self.dataset, data
+        return self._populations.get(
+            (design, widths, batch_size),
+            lambda: Population(design, widths, batch_size, self.dataset, data),
         )
-        self._populations[key] = found
-        if len(self._populations) > KEPT_PROGRAMS:
-            self._populations.popitem(last=False)
-        return found
 
     def _exact(self, plan: Plan) -> tuple[str, Callable[[], Ready]]:
         network, batch_size = self._network or plan.network, int(plan.params["batch_size"])

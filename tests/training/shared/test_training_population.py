@@ -122,7 +122,7 @@ def test_a_trial_in_a_population_is_the_trial_alone(
 
 
 def test_one_program_trains_them_all(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups.values()
+    (group,) = four[0].conductor._groups
     assert group.population._run.experimental_get_tracing_count() == 1
     assert group.population._score.experimental_get_tracing_count() == 1
     assert group.idle
@@ -130,7 +130,7 @@ def test_one_program_trains_them_all(four: list[LaneSession], together: dict[int
 
 
 def test_padding_is_zero_in_every_lane(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups.values()
+    (group,) = four[0].conductor._groups
     kernels = group.population.store.layers[0]["kernel"]
     assert kernels.shape == (4, 6, 16)
     for lane, params in enumerate(group.population.store.params):

@@ -269,6 +269,17 @@ def test_trials_of_a_study_have_one_program_key_where_inputs_differ() -> None:
     assert program_key(replace(base, network="nets.py:build")) == ""
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_a_shipped_space_has_one_program_a_depth(name: str) -> None:
+    study = create_study(sampler=RandomSampler(0))
+    plans = []
+    for _ in range(60):
+        params: dict[str, Any] = dict(space(name).sample(study.ask()))
+        plans.append(replace(make_plan(), params=params, choices=space(name).choices()))
+    kinds = {(plan.params["depth"], plan.params["loss"]) for plan in plans}
+    assert len({program_key(plan) for plan in plans}) == len(kinds)
+
+
 def test_the_programs_know_every_parameter_of_the_catalogue() -> None:
     assert catalogue("mlp").keys() <= KNOWN
     plan = make_plan()

@@ -4,7 +4,6 @@ To its thread a lane is a program and a feed like any other. What asks for steps
 lanes that train have asked; then one of the threads takes as many as each of them wants.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Condition
 from typing import Any
@@ -15,11 +14,11 @@ from tuner.data import Dataset
 from tuner.networks.hidden import dense_widths
 from tuner.training.events import Plan
 from tuner.training.feeds import ResidentData
+from tuner.training.kept import Kept
 from tuner.training.shared.design import Design
 from tuner.training.shared.population import Population
 from tuner.training.shared.tiers import padded_widths
 
-_KEPT_GROUPS = 8
 # While a lane is idle an epoch is taken in so many parts, after each of which it can be filled.
 _PARTS = 5
 
@@ -121,6 +120,10 @@ class Lane:
     def parameter_count(self) -> int:
         return self._store.parameter_count(self._number)
 
+    @property
+    def nbytes(self) -> int:
+        return self._store.nbytes
+
     def start(self, params: dict[str, Any], seed: int) -> None:
         self._store.start(self._number, params, seed)
         self._group.changed(self._number)
@@ -157,23 +160,21 @@ class Conductor:
     def __init__(self, dataset: Dataset, data: ResidentData | None, lanes: int) -> None:
         self._dataset, self.data, self._lanes = dataset, data, lanes
         self.turn = Condition()
-        self._groups: OrderedDict[tuple[Design, tuple[int, ...], int], Group] = OrderedDict()
+        self._groups: Kept[Group] = Kept(
+            lambda group: group.population.store.nbytes, needed=lambda group: not group.idle
+        )
 
     def lane(self, plan: Plan, design: Design, number: int) -> Lane:
         """The place of thread `number` in the group that the plan belongs to."""
         assert self.data is not None
         widths, batch_size = room(plan), int(plan.params["batch_size"])
-        key = (design, widths, batch_size)
-        group = self._groups.pop(key, None)
-        if group is None:
-            population = Population(
-                design, widths, batch_size, self._dataset, self.data, self._lanes
-            )
-            group = Group(population, self.turn)
-        unused = [old for old, other in self._groups.items() if other.idle]
-        if len(self._groups) >= _KEPT_GROUPS and unused:
-            del self._groups[unused[0]]
-        self._groups[key] = group
+        data = self.data
+
+        def make() -> Group:
+            population = Population(design, widths, batch_size, self._dataset, data, self._lanes)
+            return Group(population, self.turn)
+
+        group = self._groups.get((design, widths, batch_size), make)
         return Lane(group, number)
 
 

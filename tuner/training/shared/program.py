@@ -1,6 +1,7 @@
 """One program for all trials of a design on resident data, whatever their widths."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tuner.training.feeds import ResidentData, chunk_rows
 from tuner.training.shared.design import NUMBERS, Design
 from tuner.training.shared.heads import Heads
 from tuner.training.shared.masks import draw_masks, steps_at_once
-from tuner.training.shared.network import SharedNetwork, has_bias
+from tuner.training.shared.network import SharedNetwork, has_bias, layer_sizes
 from tuner.training.shared.rules import Rules
 from tuner.training.shared.updates import FACTORS, FORMS, factors, form_of
 
@@ -42,7 +43,7 @@ class SharedProgram:
 
     def __init__(self, design: Design, dataset: Dataset, data: ResidentData) -> None:
         self._design, self._data = design, data
-        self._width = math.prod(dataset.input_shape)
+        self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
         self.network = SharedNetwork(design, self._width, dataset.outputs)
         self._forms = design.forms
         self._slots = {
@@ -72,6 +73,12 @@ class SharedProgram:
     def parameter_count(self) -> int:
         trained = zip(self.network.trained, self.network.trained_now(), strict=True)
         return sum(int(tf.size(variable)) for variable, now in trained if now)
+
+    @property
+    def nbytes(self) -> int:
+        sizes = layer_sizes(self._params, (self._width, self._outputs)) if self._params else [0]
+        weights = sum((before + 1) * after for before, after in pairwise(sizes))
+        return 4 * weights * (1 + len(self._slots))
 
     def start(self, params: Params, seed: int) -> None:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, inputs set."""

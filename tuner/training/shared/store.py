@@ -42,6 +42,11 @@ class LaneStore:
             if name in wanted and (hidden or name in ("kernel", "bias"))
         }
 
+    @property
+    def nbytes(self) -> int:
+        arrays = [*self.layers, *(layer for layers in self.slots.values() for layer in layers)]
+        return sum(array.nbytes for layer in arrays for array in layer.values())
+
     def start(self, lane: int, params: Params, seed: int) -> None:
         """A trial's first weights, its optimizer as new."""
         self.params[lane], self.seeds[lane], self.done[lane] = params, seed, 0

@@ -51,6 +51,10 @@ class TieredProgram:
     def parameter_count(self) -> int:
         return self._graph.parameter_count
 
+    @property
+    def nbytes(self) -> int:
+        return self._graph.nbytes
+
     def start(self, params: dict[str, Any], seed: int) -> None:
         self._graph.start(params, seed)
         self._params, self._seed = params, seed
