@@ -3,15 +3,10 @@
 Each function runs in a process of its own: python -m benchmarks.ours NAME --json '{…}'.
 """
 
-import argparse
-import json
 import os
-import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,123 +14,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.configurations import Configuration, configurations, load_images, parse_network
-from tuner.data import Dataset, Split, load_dataset
+from benchmarks.commands import Result, main
+from benchmarks.configurations import Configuration, configurations
 from tuner.settings import Settings, load_settings
-from tuner.spec import Choice, DataSpec
+from tuner.spec import Choice
 from tuner.storage import open_store
 from tuner.storage.records import AttemptRow
 from tuner.storage.trials import TrialRow, list_trials
 from tuner.training.events import Engine
-
-Result = dict[str, Any]
-
-
-def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = "sgd") -> Result:
-    """Seconds an epoch of 60 000 images at batch 32, one thread: the median of 3 after a first
-    one that compiles."""
-    from tuner.training.events import Goal, Plan
-    from tuner.training.trial import Trainer, epoch_order
-
-    _one_thread()
-    hidden = parse_network(network)
-    params = {"depth": len(hidden), "width": list(hidden), "activation": "relu"}
-    params |= {"dropout": dropout, "batch_norm": False, "batch_size": 32, "optimizer": optimizer}
-    params |= {"learning_rate": 0.01, "momentum": 0.0, "epochs": 27, "patience": 5}
-    dataset = _all_images()
-    plan = Plan("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
-    program, feed = Trainer(dataset).prepare(plan)
-    program.start(params, 0)
-    seconds = []
-    rows = len(dataset.train.y)
-    for number in range(4):
-        order = epoch_order(0, number, rows)
-        begun = time.perf_counter()
-        feed.train(order, np.full(-(-rows // 32), 0.01, np.float32), 0, -(-rows // 32))
-        seconds.append(time.perf_counter() - begun)
-    return {
-        "network": network,
-        "seconds_an_epoch": statistics.median(seconds[1:]),
-        "epochs_s": seconds[1:],
-        "first_epoch_s": seconds[0],
-        "engine": program.engine,
-    }
-
-
-def program_epoch(configuration: dict[str, Any]) -> Result:
-    """Seconds an epoch of a configuration in the shared programs, graph and XLA, and in the exact
-    compiled one, in turn: the least of 3 each after a first step that compiles."""
-    from tuner.training.events import Goal, Plan
-    from tuner.training.trial import Trainer, epoch_order
-
-    _one_thread()
-    dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
-    params = {"epochs": 27, "patience": 5, "momentum": 0.0} | configuration
-    exact = Plan("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
-    trainer, rows = Trainer(dataset), len(dataset.train.y)
-    shared = replace(exact, engine="auto", choices=_space_choices())
-    feeds: dict[str, Callable[..., Any]] = {}
-    for name, plan in (("exact", exact), ("graph", shared)):
-        program, feed = trainer.prepare(plan)
-        program.start(params, 0)
-        feeds[name] = feed.train
-    population = trainer.population(shared)
-    population.store.start(0, params, 0)
-    feeds["xla"] = lambda order, rates, start, stop: population.train(
-        [order], [rates], [start], stop - start
-    )
-    steps = -(-rows // int(params["batch_size"]))
-    rates = np.full(steps, params["learning_rate"], np.float32)
-    seconds: dict[str, list[float]] = {name: [] for name in feeds}
-    for train in feeds.values():
-        train(epoch_order(0, 0, rows), rates, 0, 1)
-    for number in range(3):
-        order = epoch_order(0, number, rows)
-        for name, train in feeds.items():
-            begun = time.perf_counter()
-            train(order, rates, 0, steps)
-            seconds[name].append(time.perf_counter() - begun)
-    return {name: min(taken) for name, taken in seconds.items()} | {"params": params}
-
-
-def warm() -> Result:
-    """Seconds from a trial's params to its first step where its program is at hand: the median over
-    trials of other widths, activations and optimizers than the first one's."""
-    from tuner.training.events import Ended, Goal, Plan
-    from tuner.training.trial import Trainer
-
-    _one_thread()
-    trainer = Trainer(load_dataset(DataSpec(source="digits"), load_settings()))
-    seconds = []
-    for number, chosen in enumerate(c for c in configurations() if c["depth"] == 2):
-        params = chosen | {"epochs": 1, "patience": 1}
-        plan = Plan(
-            "mlp", params, number, Goal("val_accuracy", "maximize"), choices=_space_choices()
-        )
-        *_, ended = trainer.run(plan)
-        assert isinstance(ended, Ended)
-        seconds.append(ended.seconds["prepare"] + ended.seconds["first_call"])
-    return {"first_s": seconds[0], "warm_s": statistics.median(seconds[1:]), "trials_s": seconds}
-
-
-def _one_thread() -> None:
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _space_choices() -> dict[str, tuple[Any, ...]]:
-    from tuner.space import load_space
-
-    return load_space(str(Path(__file__).with_name("space.yaml"))).choices()
-
-
-def _all_images() -> Dataset:
-    x, y = load_images()
-    images = Split((x * 255).round().astype(np.uint8), y.astype(np.int32))
-    dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
-    return replace(dataset, train=images)
 
 
 def fixed_list(
@@ -311,22 +197,5 @@ def _summary(rows: list[TrialRow]) -> Result:
     }
 
 
-OURS: dict[str, Callable[..., Result]] = {
-    one.__name__: one for one in (epoch, program_epoch, warm, fixed_list, until, digits, study)
-}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ours")
-    parser.add_argument("name", choices=OURS)
-    parser.add_argument("--json", default="{}", type=json.loads, metavar="ARGS", help="JSON object")
-    command = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with redirect_stdout(sys.stderr):
-        result = OURS[command.name](**command.json)
-    print(json.dumps(result))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main("ours", fixed_list, until, digits, study)

@@ -14,13 +14,10 @@ line of JSON (everything else goes to stderr). What holds for all of them:
 - A trial-epoch is one epoch run in one trial, its validation included.
 """
 
-import argparse
 import contextlib
 import importlib
-import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,7 +29,7 @@ import numpy as np
 
 from benchmarks import OBJECTIVE, Progress, SearchEnded
 from benchmarks import configurations as given
-from tuner.errors import TunerError
+from benchmarks.commands import Result, main
 
 # TensorFlow and Keras read these when they are imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,7 +40,6 @@ FACTOR = 3
 PATIENCE = 5
 
 T = TypeVar("T")
-Result = dict[str, Any]
 Configurations = Sequence[given.Configuration] | None  # None: all 20 of the fixed list
 
 
@@ -260,27 +256,5 @@ def _reached(progress: Progress, seed: int) -> Result:
     return {"target": progress.target, "seed": seed} | times | progress.counts()
 
 
-PEERS: dict[str, Callable[..., Result]] = {
-    peer.__name__: peer
-    for peer in (keras_fit_epoch, optuna_list, optuna_until, keras_tuner_list, keras_tuner_until)
-}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers")
-    parser.add_argument("name", choices=PEERS)
-    parser.add_argument("--json", default="{}", type=json.loads, metavar="ARGS", help="JSON object")
-    command = parser.parse_args(arguments)
-    try:
-        # The tools print; standard output is for the one line of JSON.
-        with contextlib.redirect_stdout(sys.stderr):
-            result = PEERS[command.name](**command.json)
-    except TunerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(result))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main("peers", keras_fit_epoch, optuna_list, optuna_until, keras_tuner_list, keras_tuner_until)
