@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,18 @@ def test_the_first_epoch_reports_k_times_and_later_ones_once() -> None:
     assert seconds == sorted(seconds)
     assert min(ended.seconds.values()) > 0
     assert set(ended.seconds) == {"prepare", "first_call", "train", "evaluate"}
+
+
+@pytest.mark.parametrize("engine", ["auto", "exact"])
+def test_what_makes_a_program_is_told_from_the_training_behind_it(engine: Any) -> None:
+    trainer, plan = Trainer(make_dataset()), make_plan(epochs=1, engine=engine)
+    (interval,), first = train(trainer, plan)
+    assert interval.seconds["first_call"] > 0
+    assert interval.seconds["train"] > 0
+    _, second = train(trainer, plan)
+    assert second.seconds["first_call"] == 0
+    assert second.seconds["train"] > 0
+    assert (second.score, second.epochs) == (first.score, first.epochs)
 
 
 def test_reporting_more_often_changes_no_weight() -> None:

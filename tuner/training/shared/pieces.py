@@ -63,20 +63,16 @@ def masked(x: tf.Tensor, factors: tf.Tensor) -> Any:
     return x * factors, lambda upstream: (upstream * factors, None)
 
 
+@tf.custom_gradient
 def batch_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
     """Batch normalisation of x (rows, units) by its own statistics (Ioffe and Szegedy, 2015); its
     means and variances (units,) beside it, through which no gradient goes."""
+    *outputs, unit, spread = _by_own_statistics(x, scale, shift)
 
-    @tf.custom_gradient
-    def normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
-        *outputs, unit, spread = _by_own_statistics(x, scale, shift)
+    def gradient(upstream: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> Any:
+        return _through_own_statistics(upstream, scale, unit, spread)
 
-        def gradient(upstream: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> Any:
-            return _through_own_statistics(upstream, scale, unit, spread)
-
-        return tuple(outputs), gradient
-
-    return normalised(x, scale, shift)
+    return tuple(outputs), gradient
 
 
 def batch_normalised_where(
