@@ -130,9 +130,10 @@ def tuner(bench: Bench, *command: str, **options: Any) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.xfail(strict=True, reason="TensorFlow keeps some of every structure it has traced")
+# Measured at 0.55 MiB: a run may pass.
+@pytest.mark.xfail(strict=False, reason="XLA compiles a few programs late, of 20 MiB each")
 def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> None:
-    """Keras keeps some memory of every trial, and Optuna's cache some too."""
+    """TensorFlow keeps some memory of every program, and Optuna's cache some of every trial."""
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
     tuner(bench, "study", "create", "digits", "--data", "digits")
     loop = subprocess.Popen(
