@@ -168,7 +168,7 @@ class StudySpec(BaseModel):
     def intervals(self) -> int:
         """Reports within the first epoch: one for each 10 000 rows, from 1 to 5; a single one where
         nothing can be pruned."""
-        if self.held_out == "test" or self.pruner.name == "none":
+        if self.pruner.name == "none":
             return 1
         return min(max(self.train_rows // ROWS_AN_INTERVAL, 1), MOST_INTERVALS)
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,9 @@ import pytest
 from toy_training import TOY
 
 from tuner.execution import LocalWorkers, Lost, Reply, local
-from tuner.execution.protocol import Message
 from tuner.training.events import Ended, Goal, Interval, Plan, WorkerSetup
 
 PLAN = Plan("toy", {"x": 0.8, "epochs": 3, "patience": 5}, 1, Goal("val_accuracy", "maximize"))
-GO_ON, STOP = Reply(), Reply(stop=True)
 THREE = [0, 1, 2]
 
 
@@ -24,36 +22,33 @@ def workers(setup: WorkerSetup) -> Iterator[LocalWorkers]:
     """Three in one process, and three in a second one."""
     workers = LocalWorkers(2, TOY, replace(setup, population=3))
     workers.start()
-    until(workers, lambda: all(map(workers.takes, range(6))))
+    until_free(workers, range(6))
     yield workers
     workers.close()
 
 
-def until(workers: LocalWorkers, done: Any, reply: Reply = GO_ON) -> list[tuple[int, Message]]:
-    """All that is said until `done()`; each is answered."""
-    said: list[tuple[int, Message]] = []
+def until(
+    workers: LocalWorkers, done: Callable[[list[tuple[int, Any]]], bool], kind: type = object
+) -> list[tuple[int, Any]]:
+    """The messages of a kind, by worker, until `done(them)`; all go on until they have ended."""
+    said: list[tuple[int, Any]] = []
     deadline = time.monotonic() + 20
-    while not done():
+    while not done(said):
         assert time.monotonic() < deadline
         for worker, message in workers.wait(0.1):
-            said.append((worker, message))
+            said += [(worker, message)] if isinstance(message, kind) else []
             if isinstance(message, Interval | Ended):
-                workers.reply(worker, STOP if isinstance(message, Ended) else reply)
-    return said
+                workers.reply(worker, Reply(stop=isinstance(message, Ended)))
+    return sorted(said, key=lambda one: one[0])
+
+
+def until_free(workers: LocalWorkers, numbers: Iterable[int]) -> None:
+    until(workers, lambda _: all(map(workers.takes, numbers)))
 
 
 def heard(workers: LocalWorkers, expected: int, kind: type) -> list[tuple[int, Any]]:
     """So many messages of a kind, by worker."""
-    found: list[tuple[int, Any]] = []
-    deadline = time.monotonic() + 20
-    while len(found) < expected:
-        assert time.monotonic() < deadline
-        for worker, message in workers.wait(0.1):
-            if isinstance(message, kind):
-                found.append((worker, message))
-            if isinstance(message, Interval | Ended):
-                workers.reply(worker, STOP if isinstance(message, Ended) else GO_ON)
-    return sorted(found, key=lambda one: one[0])
+    return until(workers, lambda said: len(said) >= expected, kind)
 
 
 def hang(at: int = 2) -> Plan:
@@ -86,9 +81,8 @@ def test_a_killed_process_loses_the_trials_it_trains_and_no_others(workers: Loca
         workers.submit(worker, hang())
     heard(workers, 3, Interval)
     os.kill(before[0] or 0, signal.SIGKILL)
-    lost: set[int] = set()
-    while not lost >= {0, 2}:
-        lost |= {worker for worker, _ in heard(workers, 1, Lost)}
+    told = until(workers, lambda said: {0, 2} <= {worker for worker, _ in said}, Lost)
+    lost = {worker for worker, _ in told}
     assert lost <= set(THREE)
     after = pids(workers)
     assert (after[0] != before[0], after[1]) == (True, before[1])
@@ -100,7 +94,7 @@ def test_who_is_beside_a_restarted_worker_is_told_so(workers: LocalWorkers) -> N
     heard(workers, 3, Interval)
     workers.restart(1)
     assert [worker for worker, _ in heard(workers, 2, Lost)] == [0, 2]
-    until(workers, lambda: all(map(workers.takes, THREE)))
+    until_free(workers, THREE)
     for worker in THREE:
         workers.submit(worker, PLAN)
     assert [worker for worker, _ in heard(workers, 3, Ended)] == THREE
@@ -116,7 +110,7 @@ def test_a_process_is_recycled_once_all_its_trials_have_ended(
     heard(workers, 2, Ended)
     assert [workers.takes(worker) for worker in (1, 2)] == [False, False]
     workers.restart(0)
-    until(workers, lambda: all(map(workers.takes, THREE)))
+    until_free(workers, THREE)
     for worker in THREE:
         assert not workers.submit(worker, PLAN)
     heard(workers, 3, Ended)

@@ -130,8 +130,7 @@ def tuner(bench: Bench, *command: str, **options: Any) -> subprocess.CompletedPr
     )
 
 
-# Measured at 0.55 MiB: a run may pass.
-@pytest.mark.xfail(strict=False, reason="XLA compiles a few programs late, of 20 MiB each")
+@pytest.mark.xfail(strict=True, reason="XLA compiles a few programs late, of 20 MiB each")
 def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> None:
     """TensorFlow keeps some memory of every program, and Optuna's cache some of every trial."""
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tuner.training.kept import Kept
-from tuner.training.shared.design import KEPT_PROGRAMS
+from tuner.training.kept import KEPT_PROGRAMS, Kept
 
 
 def asked(kept: Kept[list[int]], *sizes: int) -> list[int]:

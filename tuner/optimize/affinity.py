@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuner.training.shared.design import KEPT_PROGRAMS
+from tuner.training.kept import KEPT_PROGRAMS
 
 
 class Affinity:

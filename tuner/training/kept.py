@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-from tuner.training.shared.design import KEPT_PROGRAMS
-
+# Of each kind a worker keeps so many, those used last.
+KEPT_PROGRAMS = 8
 # Of weights and optimizer slots: beside them a worker holds TensorFlow, its data and what is
 # compiled, a gigabyte or more.
 _MOST_BYTES = 512 * 2**20

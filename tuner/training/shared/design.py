@@ -9,9 +9,6 @@ from typing import Any
 
 from tuner.training.events import Plan
 
-# Of each kind a worker keeps so many programs, those used last.
-KEPT_PROGRAMS = 8
-
 # Parameters that are written into a program, one after the other program where they vary.
 _WRITTEN_IN = ("depth", "bias", "loss", "norm_position")
 # Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
