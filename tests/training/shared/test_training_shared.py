@@ -280,6 +280,24 @@ def test_a_shipped_space_has_one_program_a_depth(name: str) -> None:
     assert len({program_key(plan) for plan in plans}) == len(kinds)
 
 
+def test_slots_of_momentum_are_there_where_a_trial_may_have_it() -> None:
+    def forms(plan: Plan) -> tuple[str, ...]:
+        design = design_of(plan)
+        assert design is not None
+        return design.forms
+
+    assert forms(make_plan()) == ("sgd",)
+    assert forms(make_plan(momentum=0.5)) == ("sgd", "momentum", "nesterov")
+    assert forms(replace(make_plan(), choices={"momentum": (0.0, 0.9)})) == forms(
+        make_plan(momentum=0.5)
+    )
+    # One momentum for all trials of sgd, of which those of adam do not say anything.
+    both = {"optimizer": ("adam", "sgd")}
+    sgd, adam = (replace(make_plan(**p), choices=both) for p in ({"momentum": 0.9}, ADAM))
+    assert program_key(sgd) == program_key(adam)
+    assert forms(adam) == ("adam", "sgd", "momentum", "nesterov")
+
+
 def test_the_programs_know_every_parameter_of_the_catalogue() -> None:
     assert catalogue("mlp").keys() <= KNOWN
     plan = make_plan()

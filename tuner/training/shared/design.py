@@ -65,7 +65,9 @@ class Design:
         """The ways in which the optimizers can change a weight (updates.py)."""
         forms: list[str] = []
         for name in self.optimizers:
-            forms += ["sgd", "momentum", "nesterov"] if name == "sgd" else [name]
+            forms.append(name)
+            if name == "sgd" and "momentum" in self.may:
+                forms += ["momentum", "nesterov"]
         return tuple(forms)
 
     def __getitem__(self, name: str) -> Any:
@@ -82,10 +84,14 @@ def design_of(plan: Plan) -> Design | None:
         name: [_positive(value) for value in (params.get(name, 0), *choices.get(name, ()))]
         for name in (*_AMOUNTS, *_SWITCHES)
     }
+    optimizers = _all("optimizer", params, choices)
+    # A trial of another optimizer has no momentum that could say what those of sgd may have.
+    told = "momentum" in choices or optimizers == ("sgd",)
+    positive["momentum"] = [not told or any(map(_positive, _all("momentum", params, choices)))]
     return Design(
         written_in=tuple((name, params[name]) for name in _WRITTEN_IN if name in params),
         activations=_all("activation", params, choices),
-        optimizers=_all("optimizer", params, choices),
+        optimizers=optimizers,
         may=frozenset(name for name, found in positive.items() if any(found)),
         always=frozenset(name for name, found in positive.items() if all(found)),
     )
@@ -98,7 +104,8 @@ def program_key(plan: Plan) -> str:
 
 
 def _all(name: str, params: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(sorted({params[name], *choices.get(name, ())}))
+    own = (params[name],) if name in params else ()
+    return tuple(sorted({*own, *choices.get(name, ())}))
 
 
 def _positive(value: Any) -> bool:
