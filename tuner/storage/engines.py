@@ -5,6 +5,7 @@ FOR UPDATE, so two loops would claim one place. Readers have an engine of their 
 transactions never wait for a writer.
 """
 
+import functools
 import random
 import sqlite3
 import time
@@ -77,12 +78,18 @@ def harden(engine: sa.Engine, writes: bool) -> None:
         _use_wal(connection)
         # NORMAL is safe against a killed process; only a power cut may cost the last commits.
         connection.execute("PRAGMA synchronous=NORMAL")
+        if not writes:
+            connection.text_factory = _any_text
 
     def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     sa.event.listen(engine, "connect", on_connect)
     sa.event.listen(engine, "begin", on_begin)
+
+
+# Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
+_any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -102,7 +109,13 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def open_engine(url: URL, writes: bool) -> sa.Engine:
-    engine = sa.create_engine(url, **engine_options(url))
+    """The reading engine's transactions are snapshots: on PostgreSQL only if they ask for it, since
+    its usual READ COMMITTED shows each SELECT what others have committed just before it."""
+    options = engine_options(url)
+    if not writes and url.get_backend_name() == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+        options["execution_options"] = {"postgresql_readonly": True}
+    engine = sa.create_engine(url, **options)
     harden(engine, writes)
     return engine
 
