@@ -165,7 +165,7 @@ def _attempts(
 ) -> dict[int, list[AttemptRow]]:
     query = (
         sa.select(*ATTEMPT_COLUMNS)
-        .where(attempts.c.study_id == study.study_id)
+        .where(attempts.c.study_uuid == study.uuid)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
     if trial_ids is not None:
@@ -210,12 +210,14 @@ def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
-def trial_curve(store: Store, trial: TrialRow) -> list[IntervalRow]:
+def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[IntervalRow]:
     """The intervals of a trial's last attempt."""
     last = trial.last
     if last is None:
         return []
-    return store.read(lambda connection: interval_rows(connection, trial.trial_id, last.attempt))
+    return store.read(
+        lambda connection: interval_rows(connection, study, trial.trial_id, last.attempt)
+    )
 
 
 @reads
@@ -258,7 +260,7 @@ def summarize(connection: sa.Connection, study: StudyRow) -> Summary:
     lost = (
         sa.select(sa.func.count())
         .select_from(attempts)
-        .where(attempts.c.study_id == study.study_id, attempts.c.end.in_(LOSSES))
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.end.in_(LOSSES))
     )
     return Summary(
         trials=_count_trials(connection, study),
@@ -272,7 +274,7 @@ def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     """How trials ended, counted, the most frequent first; unfinished ones under their state."""
     last = (
         sa.select(attempts.c.end)
-        .where(attempts.c.study_id == study.study_id)
+        .where(attempts.c.study_uuid == study.uuid)
         .where(attempts.c.trial_id == optuna_trials.c.trial_id)
         .order_by(attempts.c.attempt.desc())
         .limit(1)
