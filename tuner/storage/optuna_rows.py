@@ -135,7 +135,7 @@ def _add_attributes(
 
 def _attributes(
     connection: sa.Connection, chosen: sa.Select[Any], table: sa.TableClause, key: str
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[sa.Row[Any, Any]]:
     picked = chosen.subquery()
     query = (
         sa.select(table.c.trial_id, table.c.value_json)

@@ -33,6 +33,8 @@ from tuner.storage.store import Store, reads
 from tuner.storage.studies import StudyRow
 from tuner.storage.tables import attempts, optuna_trials
 
+# What `table_row` has of a trial beside its params.
+TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
 _PAGE = 500
 # Of a study that nobody has spoiled there are a dozen.
 _MOST_ENDS = 20
@@ -43,7 +45,7 @@ class TrialRow:
     """One trial. `value` is its score, or for a pruned one its best report; `end` says how its
     last attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the
     trial it was made from. `damage`: what of its rows cannot be read; its number is then perhaps
-    -1, and its params are those that can be read."""
+    -1, and its params are those that can be read. `usable`: its params and its score can be."""
 
     number: int
     trial_id: int
@@ -53,6 +55,7 @@ class TrialRow:
     attempts: list[AttemptRow]
     retry_of: int | None = None
     damage: str | None = None
+    usable: bool = True
 
     @property
     def last(self) -> AttemptRow | None:
@@ -72,7 +75,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Best:
-    """A study's best trial. `damaged`: trials whose score is better still, but whose rows cannot
+    """A study's best trial. `damaged`: trials whose score is better still, but whose params cannot
     be read."""
 
     trial: TrialRow | None = None
@@ -179,6 +182,7 @@ def _row(study: StudyRow, trial: OptunaTrial, ran: list[AttemptRow]) -> TrialRow
     params = dict(trial.fixed) if queued else _resolved(study, trial)
     if trial.state == "COMPLETE" and trial.value is None and not trial.damage:
         trial.damage.note("score", None)
+    usable = not trial.damage
     trial.damage.found += [what for attempt in ran for what in attempt.damage]
     return TrialRow(
         number=trial.number,
@@ -189,6 +193,7 @@ def _row(study: StudyRow, trial: OptunaTrial, ran: list[AttemptRow]) -> TrialRow
         attempts=ran,
         retry_of=trial.retry_of,
         damage=str(trial.damage) or None,
+        usable=usable,
     )
 
 
@@ -247,7 +252,7 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
     size, after = 1, 0
     while trial_ids := connection.execute(query.limit(size).offset(after)).scalars().all():
         for row in _read_page(connection, study, trial_ids):
-            if row.damage is None:
+            if row.usable:
                 return Best(row, tuple(damaged))
             damaged.append(row)
         size, after = _PAGE, after + size
