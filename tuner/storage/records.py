@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.artifacts import Artifact
 from tuner.errors import StorageError
 from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
@@ -51,6 +52,13 @@ class AttemptRow:
     model_sha256: str | None
     resumed_epoch: int | None
     damage: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> Artifact | None:
+        """The attempt's saved network."""
+        if self.model_path is None:
+            return None
+        return Artifact(self.model_path, self.model_bytes, self.model_sha256)
 
 
 @dataclass(frozen=True)
@@ -136,9 +144,12 @@ class AttemptEnd:
         end: str,
         ended: Ended | None = None,
         detail: str | None = None,
-        model_path: str | None = None,
+        model: Artifact | None = None,
     ) -> "AttemptEnd":
-        values: dict[str, Any] = {"end": end, "detail": detail, "model_path": model_path}
+        values: dict[str, Any] = {"end": end, "detail": detail}
+        if model:
+            values |= {"model_path": model.path, "model_bytes": model.size}
+            values["model_sha256"] = model.sha256
         if ended:
             names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
             values |= {name: getattr(ended, name) for name in names}
@@ -302,6 +313,16 @@ def _interval(row: Any) -> IntervalRow:
         at=damage.read("at", moment, row.at) or 0.0,
         damage=tuple(damage.found),
     )
+
+
+@reads
+def saved_networks(connection: sa.Connection, study: StudyKey) -> list[Artifact]:
+    """All networks that the study's trials have saved."""
+    columns = (attempts.c.model_path, attempts.c.model_bytes, attempts.c.model_sha256)
+    query = sa.select(*columns).where(
+        attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None)
+    )
+    return [Artifact(*row) for row in connection.execute(query)]
 
 
 def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:
