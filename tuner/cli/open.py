@@ -5,17 +5,19 @@ import typer
 from tuner.cli.app import settings_of
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, open_store
-from tuner.storage.studies import StudyRow, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
 
 
-def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def open_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest. Raises StudyError; makes no file
     where there is none."""
     url = settings_of(context).storage
     if not exists(url):
         raise StudyError("there is no study yet; create one with: tuner study create")
     store = open_store(url)
-    return store, load_study(store, name)
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def open_studies(

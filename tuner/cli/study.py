@@ -270,7 +270,7 @@ def delete(
     from tuner.cli.results import confirm_deletion
     from tuner.studies import make_way, remove
 
-    store, row = open_study(context, study)
+    store, row = open_study(context, study, even_damaged=True)
     confirm_deletion(store, row, yes)
     make_way(store, row, force, say)
     if not keep_runs:

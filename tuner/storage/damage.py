@@ -6,6 +6,7 @@ disk, a script or a person has spoiled must not hide the rows beside it.
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -109,6 +110,18 @@ def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(value)
     return value
+
+
+def is_identity(value: Any) -> bool:
+    """Whether a study may have this id, 32 hexadecimal digits: it becomes the name of a folder."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
+def identity(value: Any) -> str:
+    """Raises ValueError."""
+    if not is_identity(value):
+        raise ValueError(value)
+    return str(value)
 
 
 def shortened(value: Any) -> str:

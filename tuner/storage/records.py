@@ -322,7 +322,8 @@ def saved_networks(connection: sa.Connection, study: StudyKey) -> list[Artifact]
     query = sa.select(*columns).where(
         attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None)
     )
-    return [Artifact(*row) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [Artifact(*row) for row in rows if isinstance(row.model_path, str)]
 
 
 def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tuner.errors import SpecError, StudyError
 from tuner.spec import StudySpec
 from tuner.storage import leases
-from tuner.storage.damage import Damage, json_object, moment, shortened, text
+from tuner.storage.damage import Damage, identity, json_object, moment, shortened, text
 from tuner.storage.leases import is_optunas, one_at_a_time
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
 from tuner.storage.process import is_dead, machine_id, user
@@ -62,8 +62,8 @@ class StudyRow:
             return StudySpec.from_json(self.definition)
         except SpecError as error:
             raise SpecError(
-                f"study {self.name!r} is damaged: its definition is {error}; if it is of no use, "
-                f"remove it: tuner study delete {shlex.quote(self.name)}"
+                f"study {self.name!r} is damaged: {error}; to remove it: "
+                f"tuner study delete {shlex.quote(self.name)}"
             ) from error
 
 
@@ -179,7 +179,15 @@ def _taken(store: Store, name: str) -> str:
 
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
-    """The study of that name, or the most recently created one; `spec` may still be damaged. Raises
+    """The study of that name, or the most recently created one. Raises StudyError, and SpecError
+    where its definition is damaged."""
+    row = find_study(store, name)
+    _ = row.spec
+    return row
+
+
+def find_study(store: Store, name: str | None = None) -> StudyRow:
+    """The same, even if its definition is damaged: reading `spec` raises SpecError then. Raises
     StudyError."""
     rows = store.read(_newest_first)
     for row in rows:
@@ -224,6 +232,7 @@ def _known_studies() -> sa.Select[Any]:
 def _study(row: Any) -> StudyRow:
     damage = Damage()
     name = damage.read("name", text, row.name) or shortened(row.name)
+    damage.read("uuid", identity, row.uuid)
     created_at = damage.read("created_at", moment, row.created_at)
     if not row.is_optunas:
         damage.found.append("Optuna's study of that name does not carry this one's id")
