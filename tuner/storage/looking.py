@@ -129,7 +129,7 @@ class Looker:
         stamp = _stamp(path) if "immutable" in options else None
         # None: the driver must not begin transactions of its own.
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?{options}",
+            file_uri(path, options),
             timeout=self._wait_s,
             isolation_level=None,
             check_same_thread=False,
@@ -160,6 +160,11 @@ class Looker:
             if _state(self._path) == before:
                 break
         return copy
+
+
+def file_uri(path: Path, options: str) -> str:
+    """What SQLite opens with `uri=True`."""
+    return f"file:{quote(str(path.absolute()))}?{options}"
 
 
 def _beside(path: Path, ending: str) -> Path:

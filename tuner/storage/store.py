@@ -5,7 +5,6 @@ import contextlib
 import functools
 import sqlite3
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,13 +16,13 @@ from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError
 from tuner.storage import engines
-from tuner.storage.looking import Looker, looking_engine
+from tuner.storage.looking import Looker, file_uri, looking_engine
 from tuner.storage.patience import Patience
 
 _LOOKING_S = 10.0
 _FOLDING_S = 1.0
-# All that were opened in this process and may still have to be closed.
-_opened: list["weakref.ref[Store]"] = []
+# All that have connections in this process, by their identity.
+_open: dict[int, "Store"] = {}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -37,11 +36,9 @@ class Store:
     url: URL
     patience: Patience = field(default_factory=Patience, compare=False)
 
-    def __post_init__(self) -> None:
-        _opened.append(weakref.ref(self, _opened.remove))
-
     @cached_property
     def reader(self) -> sa.Engine:
+        _open[id(self)] = self
         return engines.open_engine(self.url, writes=False)
 
     @cached_property
@@ -49,6 +46,7 @@ class Store:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
         from tuner.storage.robust import open_optuna_storage
 
+        _open[id(self)] = self
         return open_optuna_storage(self.url, self.patience)
 
     @cached_property
@@ -104,15 +102,15 @@ class Store:
     def close(self) -> None:
         """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
         it. A closed store opens again when it is used."""
-        used = False
-        if "reader" in self.__dict__:
-            used = True
-            self.reader.dispose()
-        if "optuna" in self.__dict__:
-            used = True
-            self.optuna.remove_session()
-            self.optuna.engine.dispose()
-        if used:
+        _open.pop(id(self), None)
+        reader, optuna = self.__dict__.pop("reader", None), self.__dict__.pop("optuna", None)
+        self.__dict__.pop("writer", None)
+        if reader is not None:
+            reader.dispose()
+        if optuna is not None:
+            optuna.remove_session()
+            optuna.engine.dispose()
+        if reader is not None or optuna is not None:
             fold_wal(self.url)
 
 
@@ -127,6 +125,7 @@ class ReadOnlyStore(Store):
 
     @cached_property
     def reader(self) -> sa.Engine:
+        _open[id(self)] = self
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
         options = engines.engine_options(self.url)
@@ -140,10 +139,11 @@ class ReadOnlyStore(Store):
         raise StorageError(f"{self.shown} was opened for looking, not for work")
 
     def close(self) -> None:
-        if "reader" in self.__dict__:
-            self.reader.dispose()
-        if "looker" in self.__dict__:
-            self.looker.close()
+        _open.pop(id(self), None)
+        if (reader := self.__dict__.pop("reader", None)) is not None:
+            reader.dispose()
+        if (looker := self.__dict__.pop("looker", None)) is not None:
+            looker.close()
 
 
 def fold_wal(url: URL) -> None:
@@ -155,7 +155,9 @@ def fold_wal(url: URL) -> None:
     if url.get_backend_name() != "sqlite" or not _has_wal(path):
         return
     with contextlib.suppress(sqlite3.Error):
-        connection = sqlite3.connect(path, timeout=_FOLDING_S, isolation_level=None)
+        connection = sqlite3.connect(
+            file_uri(path, "mode=rw"), timeout=_FOLDING_S, isolation_level=None, uri=True
+        )
         with contextlib.closing(connection):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -172,23 +174,19 @@ def _has_wal(path: Path) -> bool:
 def close_all() -> None:
     """Close every store of this process that is open still. A process that ends in order does so by
     itself."""
-    for store in _open_stores():
+    for store in list(_open.values()):
         store.close()
 
 
 def fold_all(within_s: float = 2.0) -> None:
     """For a process that is about to end at once, whatever its threads are doing: what it has
     committed is brought into the files, without waiting for long."""
-    urls = {store.url for store in _open_stores()}
+    urls = {store.url for store in list(_open.values())}
     threads = [threading.Thread(target=fold_wal, args=(url,), daemon=True) for url in urls]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(within_s)
-
-
-def _open_stores() -> list[Store]:
-    return [store for reference in list(_opened) if (store := reference()) is not None]
 
 
 def reads(
