@@ -40,8 +40,8 @@ LOOKS: dict[str, tuple[str, ...]] = {
 
 
 def looking(trials: int = 50_000) -> Result:
-    """Seconds, seconds of CPU and peak MiB of each command, its start included; the best of three for those that
-    take a moment, once for those that print all."""
+    """Seconds, seconds of CPU and peak MiB of each command, its start included: the best of three
+    of those that take a moment, a single one of those that print all."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)

@@ -131,13 +131,13 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner study list
     """
+    from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
     from tuner.cli.results import study_row
-    from tuner.storage import exists, open_store
     from tuner.storage.studies import list_studies
 
-    settings = settings_of(context)
-    found = list_studies(open_store(settings.storage)) if exists(settings.storage) else []
+    store = look(context)
+    found = list_studies(store) if store is not None else []
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
@@ -150,12 +150,12 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
 
     Example: tuner study show mlp-digits
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import show_facts
     from tuner.cli.results import complain_of_damage, study_facts
     from tuner.storage.trials import summarize
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     summary = summarize(store, row)
     show_facts(study_facts(row, summary), as_json)
     complain_of_damage(summary.best)
@@ -174,13 +174,13 @@ def show_best(
 
     Example: tuner study best --save best.keras
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_json, say
     from tuner.cli.results import complain_of_damage, print_best
     from tuner.errors import StudyError
     from tuner.storage.trials import find_best, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     best = find_best(store, row)
     found = best.trial
     complain_of_damage(best)
@@ -216,11 +216,11 @@ def export(
 
     Example: tuner study export > trials.csv
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_csv, print_json_rows
     from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
         print_json_rows(rows)

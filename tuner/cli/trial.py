@@ -41,13 +41,13 @@ def list_trials(
     A table ends after a page, in a pipe too, and says how many more there are. For programs --json
     prints all, and tuner study export prints CSV.
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.results import print_trials
     from tuner.errors import UsageError
 
     if every and limit is not None:
         raise UsageError("either --all, or --limit")
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     most = limit or (None if every or as_json else FIRST_PAGE)
     print_trials(store, row, best_first, most, as_json)
 
@@ -63,11 +63,11 @@ def show(
 
     Example: tuner trial show 12
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.results import print_trial
     from tuner.storage.trials import find_trial, trial_curve
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     trial = find_trial(store, row, number)
     print_trial(row, trial, trial_curve(store, row, trial), as_json)
 
