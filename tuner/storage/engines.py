@@ -79,7 +79,7 @@ def harden(engine: sa.Engine, writes: bool) -> None:
         # NORMAL is safe against a killed process; only a power cut may cost the last commits.
         connection.execute("PRAGMA synchronous=NORMAL")
         if not writes:
-            connection.text_factory = _any_text
+            connection.text_factory = any_text
 
     def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -89,7 +89,7 @@ def harden(engine: sa.Engine, writes: bool) -> None:
 
 
 # Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
-_any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -108,14 +108,19 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
-def open_engine(url: URL, writes: bool) -> sa.Engine:
-    """The reading engine's transactions are snapshots: on PostgreSQL only if they ask for it, since
-    its usual READ COMMITTED shows each SELECT what others have committed just before it."""
+def reading_options(url: URL) -> dict[str, Any]:
+    """The same for an engine whose transactions only read. Each is a snapshot: on PostgreSQL only
+    if it asks for that, since its usual READ COMMITTED shows each SELECT what others have committed
+    just before it."""
     options = engine_options(url)
-    if not writes and url.get_backend_name() == "postgresql":
+    if url.get_backend_name() == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"
         options["execution_options"] = {"postgresql_readonly": True}
-    engine = sa.create_engine(url, **options)
+    return options
+
+
+def open_engine(url: URL, writes: bool) -> sa.Engine:
+    engine = sa.create_engine(url, **(engine_options(url) if writes else reading_options(url)))
     harden(engine, writes)
     return engine
 
