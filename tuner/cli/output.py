@@ -28,6 +28,7 @@ _CONTROL = re.compile(
 )
 _CELL_CHARACTERS = 400
 _NAME_CHARACTERS = 60
+_COLUMN_CHARACTERS = 24
 _VALUE_CHARACTERS = 120
 _TEXT_CHARACTERS = 10_000
 # So many rows settle the widths of a table whose rows still come.
@@ -119,7 +120,10 @@ class _Layout:
         *self._names, self._last = first[0]
         self._right = {name for name in self._names if any(_is_number(row[name]) for row in first)}
         self._widths = {
-            name: max(cell_len(_head(name)), *(cell_len(_cell(name, row[name])) for row in first))
+            name: max(
+                cell_len(_head(name)),
+                *(cell_len(_cell(name, row[name], _COLUMN_CHARACTERS)) for row in first),
+            )
             for name in self._names
         }
         self._indent = sum(self._widths.values()) + 2 * len(self._names)
@@ -134,7 +138,9 @@ class _Layout:
         return f"{line}  {title}\n{'─' * cell_len(f'{line}  {title}')}"
 
     def lines(self, row: Mapping[str, Any]) -> str:
-        line = self._line({name: _cell(name, row[name]) for name in self._names})
+        line = self._line(
+            {name: _cell(name, row[name], _COLUMN_CHARACTERS) for name in self._names}
+        )
         text = _cell(self._last, row[self._last], most=_TEXT_CHARACTERS)
         if self._rest is None:
             return f"{line}  {text}"
