@@ -85,7 +85,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str | Non
         say(title)
     if not rows:
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
     for name in rows[0]:
         right = any(_is_number(row.get(name)) for row in rows)
         table.add_column(Text(_head(name)), justify="right" if right else "left")

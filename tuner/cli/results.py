@@ -131,8 +131,20 @@ def complain_of_delivery(delivered: "Delivered | None") -> None:
         )
 
 
-def study_row(study: StudySummary, as_json: bool) -> dict[str, Any]:
-    """A line of `study list`; of a damaged one only its name and what is wrong."""
+def study_rows(studies: list[StudySummary], as_json: bool) -> list[dict[str, Any]]:
+    """The lines of `study list`. In a table, which must fit 80 columns, without what no study has
+    and with the day alone."""
+    rows = [_study_row(study, as_json) for study in studies]
+    if as_json:
+        return rows
+    empty = [name for name in ("running", "failed") if not any(row[name] for row in rows)]
+    for row, study in zip(rows, studies, strict=True):
+        row["created"] = study.created_at and study.created_at.astimezone().date()
+    return [{name: row[name] for name in row if name not in empty} for row in rows]
+
+
+def _study_row(study: StudySummary, as_json: bool) -> dict[str, Any]:
+    """Of a damaged study only its name and what is wrong."""
     row = {
         "study": study.name,
         "data": study.data,

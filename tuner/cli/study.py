@@ -133,7 +133,7 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
     """
     from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
-    from tuner.cli.results import study_row
+    from tuner.cli.results import study_rows
     from tuner.storage.studies import list_studies
 
     store = look(context)
@@ -141,7 +141,7 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
-    show_rows([study_row(study, as_json) for study in found], as_json)
+    show_rows(study_rows(found, as_json), as_json)
 
 
 @app.command("show")
