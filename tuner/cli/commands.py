@@ -4,6 +4,7 @@ from tuner.cli import (
     activations,
     compare,
     data,
+    db,
     doctor,
     optimize,
     space,
@@ -21,6 +22,7 @@ app.add_typer(trial.app, name="trial")
 app.command("sync", no_args_is_help=False)(sync.sync)
 app.add_typer(space.app, name="space")
 app.add_typer(data.app, name="data")
+app.add_typer(db.app, name="db")
 app.command("activations", no_args_is_help=False)(activations.activations)
 app.command("ui")(ui.ui)
 app.command("doctor", no_args_is_help=False)(doctor.doctor)

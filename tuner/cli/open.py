@@ -21,7 +21,7 @@ def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, Stud
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
-        raise _no_study()
+        raise no_study()
     return store, load_study(store, name)
 
 
@@ -38,7 +38,7 @@ def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRo
     no file where there is none."""
     url = settings_of(context).storage
     if not exists(url):
-        raise _no_study()
+        raise no_study()
     store = open_store(url)
     return store, load_study(store, name)
 
@@ -51,7 +51,8 @@ def open_studies(
     return store, _these(store, row, every)
 
 
-def _no_study() -> StudyError:
+def no_study() -> StudyError:
+    """What is said where there is nothing to work on."""
     return StudyError("there is no study yet; create one with: tuner study create")
 
 
