@@ -22,7 +22,7 @@ def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, Stud
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
-        raise _no_study()
+        raise no_study()
     return store, load_study(store, name)
 
 
@@ -38,7 +38,7 @@ def opened(context: typer.Context) -> Store:
     """The database, to work on, as it lies. Raises StudyError where there is none."""
     url = settings_of(context).storage
     if not exists(url):
-        raise _no_study()
+        raise no_study()
     return open_store(url)
 
 
@@ -56,7 +56,7 @@ def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRo
     """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
     no file where there is none."""
     if not exists(settings_of(context).storage):
-        raise _no_study()
+        raise no_study()
     store = open_for_work(context)
     return store, load_study(store, name)
 
@@ -69,7 +69,8 @@ def open_studies(
     return store, _these(store, row, every)
 
 
-def _no_study() -> StudyError:
+def no_study() -> StudyError:
+    """What is said where there is nothing to work on."""
     return StudyError("there is no study yet; create one with: tuner study create")
 
 
