@@ -8,6 +8,7 @@ import typer
 
 from tuner.cli.app import settings_of
 from tuner.cli.output import complain
+from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
 from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
@@ -18,20 +19,40 @@ def look(context: typer.Context) -> Store | None:
     return look_into(settings_of(context).storage)
 
 
-def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def look_at_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
-        raise _no_study()
-    return store, load_study(store, name)
+        raise no_study()
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def look_at_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = look_at_study(context, _one_or_all(name, every))
+    store, row = look_at_study(context, _one_or_all(name, every), even_damaged=every)
     return store, _these(store, row, every)
+
+
+def opened(context: typer.Context) -> Store:
+    """The database, to work on, as it lies. Raises StudyError where there is none."""
+    url = settings_of(context).storage
+    if not exists(url):
+        raise no_study()
+    return open_store(url)
+
+
+def open_for_work(context: typer.Context) -> Store:
+    """The database, to work on, made where there is none; one that was used elsewhere before is
+    found out about."""
+    if context.obj.store is None:
+        context.obj.store = open_store(settings_of(context).storage)
+        settle(context.obj.store, settings_of(context))
+    store: Store = context.obj.store
+    return store
 
 
 def open_study(
@@ -39,10 +60,9 @@ def open_study(
 ) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
     no file where there is none."""
-    url = settings_of(context).storage
-    if not exists(url):
-        raise _no_study()
-    store = open_store(url)
+    if not exists(settings_of(context).storage):
+        raise no_study()
+    store = open_for_work(context)
     return store, (find_study if even_damaged else load_study)(store, name)
 
 
@@ -50,11 +70,12 @@ def open_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = open_study(context, _one_or_all(name, every))
+    store, row = open_study(context, _one_or_all(name, every), even_damaged=every)
     return store, _these(store, row, every)
 
 
-def _no_study() -> StudyError:
+def no_study() -> StudyError:
+    """What is said where there is nothing to work on."""
     return StudyError("there is no study yet; create one with: tuner study create")
 
 
