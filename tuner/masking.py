@@ -4,13 +4,11 @@ A secret is found by its value, once `remember` was told of it, and by its place
 connection string, so that one that nobody announced is masked too.
 """
 
-import contextlib
 import json
 import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -109,21 +107,10 @@ def mask_stderr() -> None:
     """Mask what this process writes to stderr from now on: messages, tracebacks, logs."""
     if sys.stderr is not None and not isinstance(sys.stderr, MaskedStream):
         sys.stderr = MaskedStream(sys.stderr)
-    sys.excepthook = _print_exception
-    threading.excepthook = _print_thread_exception
 
 
-def _print_exception(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    import traceback
-
-    lines = traceback.format_exception(kind, error, trace)
-    # Whole, not line by line: a secret may hold a line's end.
-    with contextlib.suppress(OSError, AttributeError):
-        sys.stderr.write(without_secrets("".join(lines)))
-
-
-def _print_thread_exception(raised: threading.ExceptHookArgs) -> None:
-    if raised.exc_value is not None and raised.exc_type is not SystemExit:
-        _print_exception(raised.exc_type, raised.exc_value, raised.exc_traceback)
+def mask_output() -> None:
+    """Mask stdout too: of a process whose output is a log, not data."""
+    mask_stderr()
+    if sys.stdout is not None and not isinstance(sys.stdout, MaskedStream):
+        sys.stdout = MaskedStream(sys.stdout)
