@@ -7,7 +7,7 @@ def main() -> None:
     """Run the command line, the libraries before files of the current folder."""
     # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
     # folder comes first, and a queue.py in it would be taken for Python's own.
-    from tuner.settings import ordered_path
+    from tuner.import_path import ordered_path
 
     sys.path[:] = ordered_path(sys.path)
     from tuner.cli import main as run

@@ -17,9 +17,28 @@ MASK = "***"
 _SHORTEST = 4
 # Passwords that say nothing, but whose replacement would make messages unreadable.
 _HARMLESS = frozenset(
-    ("admin", "data", "localhost", "mlflow", "none", "null", "optuna", "password", "postgres")
-    + ("postgresql", "psycopg", "root", "sqlite", "storage", "study", "test", "true", "tuner")
-    + ("user", "false")
+    [
+        "admin",
+        "data",
+        "false",
+        "localhost",
+        "mlflow",
+        "none",
+        "null",
+        "optuna",
+        "password",
+        "postgres",
+        "postgresql",
+        "psycopg",
+        "root",
+        "sqlite",
+        "storage",
+        "study",
+        "test",
+        "true",
+        "tuner",
+        "user",
+    ]
 )
 _SECRET_NAME = r"[\w.\-]*(?:password|passwd|passphrase|pwd|token|secret|api_?key|signature)[\w.\-]*"
 # Up to the last @: a password may hold one that should have been written as %40. A third slash

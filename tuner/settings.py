@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner import masking
+from tuner.import_path import is_current_folder, ordered_path
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
@@ -81,7 +82,7 @@ def python_environment() -> dict[str, str]:
     queue.py of the user's would be taken for Python's own."""
     # An empty entry, left by PYTHONPATH=$PYTHONPATH:/more, means the current folder too.
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [entry for entry in entries if entry and not _is_current_folder(entry)]
+    kept = [entry for entry in entries if entry and not is_current_folder(entry)]
     return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
 
 
@@ -102,27 +103,6 @@ def libraries_first() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def ordered_path(path: Sequence[str]) -> list[str]:
-    """An import path with the folders of the user's own files behind the libraries'."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    scripts = os.path.dirname(os.path.abspath(script)) if script else None
-    libraries = os.path.dirname(os.__file__)
-    own = [
-        entry
-        for entry in path
-        if (_is_current_folder(entry) or entry == scripts) and entry != libraries
-    ]
-    rest = [entry for entry in path if entry not in own]
-    return [*rest, *dict.fromkeys(os.path.abspath(entry) for entry in own)]
-
-
-def _is_current_folder(entry: str) -> bool:
-    try:
-        return os.path.samefile(entry or ".", ".")
-    except OSError:
-        return False
 
 
 def quiet_tensorflow() -> None:

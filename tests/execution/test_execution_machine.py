@@ -158,9 +158,7 @@ def test_a_driver_whose_gpus_are_hidden_from_tensorflow(
     assert machine.gpus() == ()
 
 
-def test_files_of_the_folder_are_not_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_of_the_folder_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('this is mine')")
     monkeypatch.chdir(tmp_path)
     devices.tensorflow_devices.cache_clear()

@@ -15,7 +15,8 @@ from toy_training import TOY
 
 from tuner.errors import WorkerError
 from tuner.execution import EntryPoint, LocalWorkers
-from tuner.settings import libraries_first, ordered_path
+from tuner.import_path import ordered_path
+from tuner.settings import libraries_first
 from tuner.training.events import Ended, WorkerSetup
 
 LIBRARIES = ("numpy", "pandas", "psutil", "keras", "tensorflow", "mlflow", "optuna", "sqlalchemy")
@@ -33,7 +34,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a file for each module of Python and of the libraries. Each says in
     `ran` that it was imported."""
     for name in (*sorted(sys.stdlib_module_names), *LIBRARIES):
-        text = f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r} + ' ')\nraise OSError('mine')\n"
+        text = (
+            f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r} + ' ')\nraise OSError('mine')\n"
+        )
         (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path

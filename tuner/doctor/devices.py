@@ -11,9 +11,7 @@ _REINSTALL = "python -c 'import tensorflow' shows more; installing it anew may h
 _SLOW = "is the machine busy, or the disk slow? try again"
 
 
-def tensorflow(
-    arguments: Sequence[str] = PROGRAM, within_s: float = WITHIN_S
-) -> Iterator[Finding]:
+def tensorflow(arguments: Sequence[str] = PROGRAM, within_s: float = WITHIN_S) -> Iterator[Finding]:
     """`arguments` of Python: a program that prints what it found as its last line."""
     try:
         yield _devices(tensorflow_devices(arguments, within_s))
