@@ -3,7 +3,6 @@
 It imports nothing that Python has not loaded when it starts: before the order is put right, a
 pathlib.py of the user's would be taken for Python's own.
 """
-# ruff: noqa: PTH
 
 import os
 import sys

@@ -16,30 +16,11 @@ MASK = "***"
 # A shorter secret is part of too many words to be replaced wherever it appears.
 _SHORTEST = 4
 # Passwords that say nothing, but whose replacement would make messages unreadable.
-_HARMLESS = frozenset(
-    [
-        "admin",
-        "data",
-        "false",
-        "localhost",
-        "mlflow",
-        "none",
-        "null",
-        "optuna",
-        "password",
-        "postgres",
-        "postgresql",
-        "psycopg",
-        "root",
-        "sqlite",
-        "storage",
-        "study",
-        "test",
-        "true",
-        "tuner",
-        "user",
-    ]
-)
+_HARMLESS = frozenset({
+    "admin", "data", "false", "localhost", "mlflow", "none", "null", "optuna", "password",
+    "postgres", "postgresql", "psycopg", "root", "sqlite", "storage", "study", "test", "true",
+    "tuner", "user",
+})  # fmt: skip
 _SECRET_NAME = r"[\w.\-]*(?:password|passwd|passphrase|pwd|token|secret|api_?key|signature)[\w.\-]*"
 # Up to the last @: a password may hold one that should have been written as %40. A third slash
 # begins a path, and paths may hold an @ too.
