@@ -5,14 +5,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-from conftest import Command
 from postgres_server import Postgres
 
 SECRET = "Zq9pa55"
+Command = Callable[..., Any]
 TUNER = str(Path(sys.executable).with_name("tuner"))
 STORAGES = [
     f"postgresql+psycopg://me:{SECRET}@127.0.0.1:1/db",
