@@ -1,10 +1,12 @@
 """Small studies of toy trials, and loops that run them: in this process, or in one of their own."""
 
+import contextlib
 import datetime
 import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -35,8 +37,9 @@ from tuner.settings import Settings
 from tuner.space import make_space
 from tuner.spec import Choice, CodeFile, DataSpec, StudySpec
 from tuner.storage import Store, open_store, places
+from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, create_study, load_study
-from tuner.storage.trials import TrialRow, list_trials
+from tuner.storage.trials import TrialRow, list_trials, trial_curve
 
 # What this process finds beside the installed packages, a child finds too.
 _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -157,9 +160,27 @@ class Bench:
             text=True,
         )
 
+    def freeze(self, loop: subprocess.Popen[str]) -> None:
+        """Stop a loop, but not in the middle of a transaction: on SQLite everybody would wait with
+        it, which nobody can help."""
+        path = str(self.store.url.database)
+        while True:
+            loop.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    loop.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+
     @property
     def trials(self) -> list[TrialRow]:
         return list_trials(self.store, load_study(self.store))
+
+    def curve(self, trial: TrialRow) -> list[IntervalRow]:
+        return trial_curve(self.store, load_study(self.store), trial)
 
     @property
     def states(self) -> list[str]:
@@ -167,7 +188,7 @@ class Bench:
 
     @property
     def places(self) -> dict[str, int]:
-        return places.place_counts(self.store, load_study(self.store).study_id)
+        return places.place_counts(self.store, load_study(self.store))
 
 
 @dataclass(frozen=True)

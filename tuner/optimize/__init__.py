@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, StudyError
+from tuner.errors import DatasetError, LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers, warm
 from tuner.execution.machine import (
     data_budget_bytes,
@@ -88,10 +88,10 @@ def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int |
     is_grid = study.spec.sampler.name == "grid"
     most = len(study.spec.first_trials()) if is_grid else sys.maxsize
     if more is not None:
-        return places.add_places(store, study.study_id, more, most)
+        return places.add_places(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    places.ensure_places(store, study.study_id, min(trials, most))
+    places.ensure_places(store, study, min(trials, most))
     return min(trials, most)
 
 
@@ -123,6 +123,8 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
+                if outcome.reason == "deleted":
+                    raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
 
 
@@ -136,7 +138,7 @@ def _workers(
     stage: Callable[[str], None],
 ) -> Iterator[LocalWorkers]:
     """Workers whose fork server is warming up; they are ended at the end."""
-    log = settings.checkpoints / study.name / "workers.log"
+    log = settings.checkpoints / study.uuid / "workers.log"
     warm(entry, log)
     usable = gpus()  # where there are any, this takes as long as the server's imports
     if len(usable) < driver_gpus():
@@ -184,7 +186,7 @@ def _loop(
     watcher: Watcher | None,
 ) -> Loop:
     spec = study.spec
-    lease = leases.open_lease(store, study.study_id, request.lease_s)
+    lease = leases.open_lease(store, study, request.lease_s)
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=store.optuna,
@@ -195,7 +197,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
+        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),

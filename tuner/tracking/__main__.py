@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.errors import TrackingError, TunerError
 from tuner.masking import mask_output
 from tuner.settings import load_settings
-from tuner.storage import open_store
+from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
 from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
@@ -55,7 +55,7 @@ class Tracker:
                 time.sleep(_PAUSE_S)
             if self._try_pass(last=True):
                 break
-        return count_delivered(self._store, self._study.study_id)[1] == 0
+        return count_delivered(self._store, self._study)[1] == 0
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""
@@ -92,6 +92,7 @@ def _listen(finishing: threading.Event) -> None:
     if _read_line() == FINISH:
         finishing.set()
         _read_line()
+    fold_all()
     os._exit(1)
 
 
