@@ -6,6 +6,8 @@ permission for that), and by DNS rebinding, where its own name suddenly means 12
 the answers too. Both show in the headers that a browser sets: Origin and Host.
 """
 
+import contextlib
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from socketserver import ThreadingMixIn
@@ -66,16 +68,19 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve(port: int) -> None:
-    """Serve the dashboard of TUNER_STORAGE until the process is ended."""
+    """Serve the dashboard of TUNER_STORAGE until SIGTERM."""
     # The URL is in the environment: a command line shows its passwords to everybody.
     from optuna_dashboard import wsgi
 
     from tuner.storage import open_store
 
-    dashboard = wsgi(open_store(load_settings().storage).optuna)
-    application = LoopbackOnly(dashboard, loopback_hosts(port))
-    with make_server(HOST, port, application, _Server, _Handler) as server:
-        server.serve_forever()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    store = open_store(load_settings().storage)
+    # Closed, SQLite's file is whole without its -wal.
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(store):
+        application = LoopbackOnly(wsgi(store.optuna), loopback_hosts(port))
+        with make_server(HOST, port, application, _Server, _Handler) as server:
+            server.serve_forever()
 
 
 if __name__ == "__main__":
