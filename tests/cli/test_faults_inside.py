@@ -16,8 +16,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("tuner.storage.exists", fail)
-    monkeypatch.setattr("tuner.cli.study.exists", fail, raising=False)
+    monkeypatch.setattr("tuner.storage.opening.exists", fail)
 
 
 @pytest.mark.parametrize(
