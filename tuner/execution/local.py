@@ -29,6 +29,8 @@ _MOST_JOBS = 200
 _MOST_GROWTH = 2 * 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
+# For so long a fork server that has died may be started again.
+_RELAUNCH_S = 10.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -89,15 +91,17 @@ class LocalWorkers:
 
     def _launch(self, process: ForkServerProcess) -> None:
         """Have the fork server start a process. It may have died since it was last needed, for
-        want of memory perhaps: then there is another one at the second try."""
-        for last in (False, True):
+        want of memory perhaps: multiprocessing starts another one, once it notices."""
+        until = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
+        while True:
             try:
                 with libraries_first(), _stderr_to(self._log):
                     process.start()
                 return
             except (EOFError, OSError) as error:
-                if last or not self._has_worked:
+                if time.monotonic() >= until:
                     raise WorkerError(self._why_none_starts(error)) from error
+            time.sleep(0.1)
 
     def _why_none_starts(self, error: Exception) -> str:
         if not isinstance(error, EOFError | ConnectionError):
