@@ -16,7 +16,11 @@ def optimize(
     ] = None,
     more: Annotated[int | None, typer.Option(help="This many beyond those it has.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes.  (default: one a core, or one a GPU)")
+        int | None,
+        typer.Option(
+            help="Worker processes.  (default: one a GPU, or one a core of the machine or "
+            "container, with 1 GiB of memory each)"
+        ),
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(help="Stop after 90s, 30m or 2h; running trials are put back.")

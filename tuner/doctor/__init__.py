@@ -24,17 +24,17 @@ def examine(
     `quick`: TensorFlow, which takes seconds to start, is left out. `stage` is told what is being
     looked at."""
     yield from look_at({"python": python, "libraries": installed_libraries}, stage)
-    yield from look_at(_machine(settings), stage)
+    yield from look_at(_machine(settings, quick), stage)
     yield from _database(settings, stage)
     yield from look_at({"mlflow": partial(mlflow, settings)}, stage)
     if not quick:
-        yield from look_at({"tensorflow": partial(tensorflow, settings)}, stage)
+        yield from look_at({"tensorflow": tensorflow}, stage)
 
 
-def _machine(settings: Settings) -> dict[str, Look]:
+def _machine(settings: Settings, quick: bool) -> dict[str, Look]:
     return {
-        "cores": processors,
-        "memory": memory,
+        "cores": partial(processors, quick),
+        "memory": partial(memory, quick),
         "folders": lambda: writable(_folders(settings)),
         "disk space": lambda: disks(_folders(settings)),
     }

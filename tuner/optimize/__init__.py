@@ -10,8 +10,14 @@ import optuna
 
 from tuner.data import Dataset, load_dataset, save_dataset
 from tuner.errors import DatasetError, LeaseLost, StudyError
-from tuner.execution import EntryPoint, LocalWorkers
-from tuner.execution.machine import data_budget_bytes, default_workers, gpus
+from tuner.execution import EntryPoint, LocalWorkers, warm
+from tuner.execution.machine import (
+    data_budget_bytes,
+    default_workers,
+    driver_gpus,
+    gpus,
+    threads_a_worker,
+)
 from tuner.optimize.board import Board, Silent, Watcher
 from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
@@ -110,7 +116,7 @@ def optimize(
     with interrupts.caught(), scratch_folder() as folder:
         quiet_tensorflow()
         stage("starting the workers and reading the data")
-        with _workers(settings, study, request, folder / "data", entry) as workers:
+        with _workers(settings, study, request, folder / "data", entry, stage) as workers:
             save_dataset(trained_on(settings, study.spec), folder / "data")
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
@@ -124,21 +130,33 @@ def optimize(
 
 @contextmanager
 def _workers(
-    settings: Settings, study: StudyRow, request: Request, data: Path, entry: EntryPoint
+    settings: Settings,
+    study: StudyRow,
+    request: Request,
+    data: Path,
+    entry: EntryPoint,
+    stage: Callable[[str], None],
 ) -> Iterator[LocalWorkers]:
     """Workers whose fork server is warming up; they are ended at the end."""
-    count = request.workers or default_workers()
+    log = settings.checkpoints / study.uuid / "workers.log"
+    warm(entry, log)
+    usable = gpus()  # where there are any, this takes as long as the server's imports
+    if len(usable) < driver_gpus():
+        stage(
+            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
+            "tuner doctor says more"
+        )
+    count = request.workers or default_workers(len(usable))
     setup = WorkerSetup(
         data=data,
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(study.spec),
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
+        threads=threads_a_worker(count),
     )
-    log = settings.checkpoints / study.uuid / "workers.log"
-    workers = LocalWorkers(count, entry, setup, gpus(), log)
+    workers = LocalWorkers(count, entry, setup, usable, log)
     try:
-        workers.warm()
         yield workers
     finally:
         workers.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TrackingError, TunerError
+from tuner.masking import remember, without_secrets
 
 Client = Any
 
@@ -46,11 +47,11 @@ def tracking_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    address = re.search(r"https?://[^/\s]+", line)
+    line = (without_password(str(error)).strip().splitlines() or [type(error).__name__])[0]
+    address = re.search(r"https?://[^/\s'\"]+", line)
     if address and (reason := _unreachable(error)):
-        return without_password(f"MLflow at {address[0]} does not answer ({reason})")
-    text = without_password(f"MLflow: {line}")
+        return f"MLflow at {address[0]} does not answer ({reason})"
+    text = f"MLflow: {line}"
     return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + "…"
 
 
@@ -66,13 +67,14 @@ def _unreachable(error: BaseException | None) -> str | None:
 
 def without_password(text: str) -> str:
     """The text, the user and password of every URL in it hidden."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    return without_secrets(text)
 
 
 def open_client(tracking_uri: str) -> Client:
     """A client of the store or server, whose folder is made where it is a local file.
     Raises TrackingError."""
     os.environ.update(_ENVIRONMENT)
+    remember(tracking_uri)
     with tracking_errors():
         if (database := _local_file(tracking_uri)) is not None:
             _prepare_file(database)
