@@ -7,7 +7,7 @@ import typer
 
 from tuner.cli.app import new_typer, settings_of
 
-app = new_typer("Back the database up, bring it up to date.")
+app = new_typer("Back the database up, bring it up to date, say where it lives.")
 
 
 @app.command("backup")

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tuner.errors import StorageError
+from tuner.errors import LeaseLost, StorageError
 from tuner.storage import engines
 from tuner.storage.looking import Looker, file_uri, looking_engine
 from tuner.storage.patience import Patience
@@ -72,12 +72,19 @@ class Store:
 
     @contextlib.contextmanager
     def asking_optuna(self) -> Iterator[None]:
-        """Around work in which Optuna calls its storage itself. Raises StorageError."""
+        """Around work in which Optuna calls its storage itself. Raises StorageError, and LeaseLost
+        where Optuna does not find its study or a trial any more."""
         from optuna.exceptions import StorageInternalError
+
+        from tuner.storage.robust import is_missing
 
         with engines.storage_errors(self.writer):
             try:
                 yield
+            except KeyError as error:
+                if is_missing(error):
+                    raise LeaseLost from error
+                raise
             except StorageInternalError as error:
                 raise error.__cause__ or error from error
 
