@@ -35,6 +35,7 @@ def test_the_readme_s_way(tmp_path: Path) -> None:
     assert runs_in_mlflow(tmp_path) == {
         (trial["trial"], "FINISHED", trial["state"].upper()) for trial in trials
     }
+    assert not [each.name for each in tmp_path.glob("tuner.db-*") if "tracker" not in each.name]
     # The study has what was asked for: the same command again adds nothing.
     run(tmp_path, "optimize", "--trials", "5", "--quiet", "--no-tracking")
     assert len(json.loads(run(tmp_path, "trial", "list", "--json"))) == 5
