@@ -4,7 +4,8 @@ To add one: a line in SAMPLERS, with the options that its constructor takes.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +20,8 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import SpaceError, SpecError
 from tuner.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
@@ -27,12 +29,20 @@ from tuner.parameters import Scalar
 from tuner.space import Space
 from tuner.spec import Choice
 
+# A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
+# the best 25 at most, so those stay the same; the others show where it has searched of late.
+LARGE = 5000
+BEST_SEEN = 500
+LATEST_SEEN = 2000
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
 
 @dataclass(frozen=True)
 class SamplerKind:
     """`options`: what the user may set. `settings`: our own choices, under the user's.
     `package`: what must be installed beside Optuna. `shared_seed`: see `make_sampler`. `lists`:
-    it is given the space's configurations."""
+    it is given the space's configurations. `bounded`: of a large study it needs no more than
+    `in_view` chooses."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -40,6 +50,7 @@ class SamplerKind:
     package: str | None = None
     shared_seed: bool = False
     lists: bool = False
+    bounded: bool = False
 
 
 class ListedSampler(BaseSampler):
@@ -69,9 +80,81 @@ class ListedSampler(BaseSampler):
         return self._configurations[trial.number % len(self._configurations)][param_name]
 
 
+class BoundedTPESampler(TPESampler):
+    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `in_view` chooses,
+    so that a proposal takes no longer as the study grows."""
+
+    _view: "_View | None" = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._seen(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._seen(study, trial), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        seen = self._seen(study, trial)
+        return super().sample_independent(seen, trial, param_name, param_distribution)
+
+    def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
+        if self._view is None or self._view.number != trial.number:
+            trials = study._get_trials(deepcopy=False, use_cache=True)
+            chosen = in_view(trials, study.direction)
+            self._view = None if chosen is None else _View(study, trial.number, chosen)
+        return self._view or study
+
+
+class _View:
+    """A study as the sampler sees it while it samples the trial of that number."""
+
+    def __init__(self, study: optuna.Study, number: int, trials: list[FrozenTrial]) -> None:
+        self._study, self.number, self._trials = study, number, trials
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+
+def in_view(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial] | None:
+    """The trials that TPE sees, in their order: of those that are finished, the best and the
+    latest. None where it sees them all: there are at most LARGE, or too few are complete."""
+    finished = [trial for trial in trials if trial.state in _FINISHED]
+    if len(finished) <= LARGE:
+        return None
+    scores = [
+        (trial.value or 0.0, trial)
+        for trial in finished
+        if trial.state == TrialState.COMPLETE and not any(v > 0 for v in trial.constraints.values())
+    ]
+    if len(scores) < BEST_SEEN:
+        return None
+    sign = -1 if direction == StudyDirection.MAXIMIZE else 1
+    best = heapq.nsmallest(BEST_SEEN, scores, key=lambda s: (sign * s[0], s[1].number))
+    latest = heapq.nlargest(LATEST_SEEN, (trial.number for trial in finished))
+    numbers = {trial.number for _, trial in best} | set(latest)
+    return [t for t in trials if t.number in numbers or not t.state.is_finished()]
+
+
 SAMPLERS: dict[str, SamplerKind] = {
     "tpe": SamplerKind(
-        TPESampler,
+        BoundedTPESampler,
         {
             "n_startup_trials": COUNT,
             "n_ei_candidates": POSITIVE,
@@ -82,11 +165,12 @@ SAMPLERS: dict[str, SamplerKind] = {
         # group: without it a multivariate TPE draws conditional parameters independently.
         # constant_liar: loops side by side do not propose the same point.
         {"multivariate": True, "group": True, "constant_liar": True},
+        bounded=True,
     ),
-    "random": SamplerKind(RandomSampler),
+    "random": SamplerKind(RandomSampler, bounded=True),
     # The loop enqueues the points of `Space.grid`; this only stands in as the study's sampler.
-    "grid": SamplerKind(RandomSampler),
-    "listed": SamplerKind(ListedSampler, lists=True),
+    "grid": SamplerKind(RandomSampler, bounded=True),
+    "listed": SamplerKind(ListedSampler, lists=True, bounded=True),
     "qmc": SamplerKind(
         QMCSampler,
         {"qmc_type": Option(str, choices=("sobol", "halton")), "scramble": FLAG},

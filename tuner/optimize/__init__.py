@@ -1,5 +1,6 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, StudyError
+from tuner.errors import DatasetError, LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
@@ -20,12 +23,13 @@ from tuner.optimize.loop import Loop, Outcome
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
 from tuner.optimize.trials import Repaired, TrialBook
-from tuner.pruners import make_pruner
-from tuner.samplers import make_sampler
+from tuner.pruners import PRUNERS, make_pruner
+from tuner.samplers import SAMPLERS, in_view, make_sampler
 from tuner.settings import Settings, quiet_tensorflow
-from tuner.spec import StudySpec
+from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
-from tuner.storage.leases import LEASE_S
+from tuner.storage.frozen import Outlining
+from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
@@ -46,6 +50,7 @@ __all__ = [
     "Request",
     "Silent",
     "Watcher",
+    "open_book",
     "optimize",
     "places_wanted",
     "repair",
@@ -82,10 +87,10 @@ def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int |
     is_grid = study.spec.sampler.name == "grid"
     most = len(study.spec.first_trials()) if is_grid else sys.maxsize
     if more is not None:
-        return places.add_places(store, study.study_id, more, most)
+        return places.add_places(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    places.ensure_places(store, study.study_id, min(trials, most))
+    places.ensure_places(store, study, min(trials, most))
     return min(trials, most)
 
 
@@ -117,6 +122,8 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
+                if outcome.reason == "deleted":
+                    raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
 
 
@@ -165,16 +172,9 @@ def _loop(
     stopping: Stopping,
     watcher: Watcher | None,
 ) -> Loop:
-    spec = study.spec
-    lease = leases.open_lease(store, study.study_id, request.lease_s)
-    optuna_study = optuna.load_study(
-        study_name=study.name,
-        storage=store.optuna,
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
-        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
-    )
+    lease = leases.open_lease(store, study, request.lease_s)
     return Loop(
-        book=TrialBook(store, optuna_study, spec, lease),
+        book=open_book(store, study, lease),
         workers=workers,
         stopping=stopping,
         files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
@@ -182,6 +182,28 @@ def _loop(
         engine=request.engine,
         watcher=watcher or Silent(),
     )
+
+
+def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
+    """A loop's book, with the study's sampler and pruner."""
+    spec = study.spec
+    sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
+    if sampler.bounded:
+        store.optuna.outlining = Outlining(
+            whole=functools.partial(_read_whole, spec.direction), with_reports=pruner.reports
+        )
+    optuna_study = optuna.load_study(
+        study_name=study.name,
+        storage=store.optuna,
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
+    )
+    return TrialBook(store, optuna_study, spec, lease)
+
+
+def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
+    seen = in_view(trials, StudyDirection[direction.upper()])
+    return None if seen is None else [trial._trial_id for trial in seen]
 
 
 def trained_on(settings: Settings, spec: StudySpec) -> Dataset:

@@ -23,6 +23,7 @@ from optuna.exceptions import (
 )
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
+    NOT_FOUND_MSG,
     StudyModel,
     TrialModel,
     TrialSystemAttributeModel,
@@ -252,6 +253,11 @@ class RobustStorage(RDBStorage):
         query = sa.select(table.c.study_id).where(table.c.value_json == made_by)
         with self.engine.begin() as connection:
             return connection.execute(query).scalar()
+
+
+def is_missing(error: KeyError) -> bool:
+    """Whether Optuna raised it for a study or a trial that is not in the database (any more)."""
+    return error.args == (NOT_FOUND_MSG,)
 
 
 def _mark_trial(token: str) -> Callable[[sa.Connection, int], None]:
