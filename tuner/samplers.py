@@ -5,6 +5,7 @@ To add one: a line in SAMPLERS, with the options that its constructor takes.
 
 import hashlib
 import heapq
+import itertools
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -42,7 +43,7 @@ class SamplerKind:
     """`options`: what the user may set. `settings`: our own choices, under the user's.
     `package`: what must be installed beside Optuna. `shared_seed`: see `make_sampler`. `lists`:
     it is given the space's configurations. `bounded`: of a large study it needs no more than
-    `in_view` chooses."""
+    `InView` chooses."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -81,9 +82,10 @@ class ListedSampler(BaseSampler):
 
 
 class BoundedTPESampler(TPESampler):
-    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `in_view` chooses,
+    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `InView` chooses,
     so that a proposal takes no longer as the study grows."""
 
+    _in_view: "InView | None" = None
     _view: "_View | None" = None
 
     def infer_relative_search_space(
@@ -108,8 +110,8 @@ class BoundedTPESampler(TPESampler):
 
     def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         if self._view is None or self._view.number != trial.number:
-            trials = study._get_trials(deepcopy=False, use_cache=True)
-            chosen = in_view(trials, study.direction)
+            self._in_view = self._in_view or InView(study.direction)
+            chosen = self._in_view.choose(study._get_trials(deepcopy=False, use_cache=True))
             self._view = None if chosen is None else _View(study, trial.number, chosen)
         return self._view or study
 
@@ -132,24 +134,35 @@ class _View:
         return getattr(self._study, name)
 
 
-def in_view(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial] | None:
-    """The trials that TPE sees, in their order: of those that are finished, the best and the
-    latest. None where it sees them all: there are at most LARGE, or too few are complete."""
-    finished = [trial for trial in trials if trial.state in _FINISHED]
-    if len(finished) <= LARGE:
-        return None
-    scores = [
-        (trial.value or 0.0, trial)
-        for trial in finished
-        if trial.state == TrialState.COMPLETE and not any(v > 0 for v in trial.constraints.values())
-    ]
-    if len(scores) < BEST_SEEN:
-        return None
-    sign = -1 if direction == StudyDirection.MAXIMIZE else 1
-    best = heapq.nsmallest(BEST_SEEN, scores, key=lambda s: (sign * s[0], s[1].number))
-    latest = heapq.nlargest(LATEST_SEEN, (trial.number for trial in finished))
-    numbers = {trial.number for _, trial in best} | set(latest)
-    return [t for t in trials if t.number in numbers or not t.state.is_finished()]
+class InView:
+    """Chooses what TPE sees of a large study: of its finished trials the best and the latest. Asked
+    again, it looks only at what has finished since."""
+
+    def __init__(self, direction: StudyDirection) -> None:
+        self._sign = -1 if direction == StudyDirection.MAXIMIZE else 1
+        self._finished: set[int] = set()
+        self._best: list[tuple[float, int]] = []
+
+    def choose(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
+        """Some of a study's trials, which are in their order. None where TPE sees them all: not
+        more than LARGE have finished, or too few of them are complete."""
+        known = self._finished
+        new = [t for t in trials if t._number not in known and t.state in _FINISHED]
+        known.update(trial._number for trial in new)
+        self._best = heapq.nsmallest(BEST_SEEN, self._best + self._scores(new))
+        if len(known) <= LARGE or len(self._best) < BEST_SEEN:
+            return None
+        latest = itertools.islice((t for t in reversed(trials) if t._number in known), LATEST_SEEN)
+        seen = {number for _, number in self._best} | {trial._number for trial in latest}
+        return [t for t in trials if t._number in seen or t._number not in known]
+
+    def _scores(self, trials: list[FrozenTrial]) -> list[tuple[float, int]]:
+        return [
+            (self._sign * trial.value, trial.number)
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if not any(violated > 0 for violated in trial.constraints.values())
+        ]
 
 
 SAMPLERS: dict[str, SamplerKind] = {

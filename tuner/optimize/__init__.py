@@ -20,11 +20,12 @@ from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
+from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
 from tuner.optimize.trials import Repaired, TrialBook
 from tuner.pruners import PRUNERS, make_pruner
-from tuner.samplers import SAMPLERS, in_view, make_sampler
+from tuner.samplers import SAMPLERS, InView, make_sampler
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
@@ -114,17 +115,35 @@ def optimize(
     interrupts = Interrupts(stopping)
     with interrupts.caught(), scratch_folder() as folder:
         quiet_tensorflow()
+        outcome = _nothing_left(store, study, stopping)
+        if outcome is not None:
+            with interrupts.gently(), _tracker(settings, study, request, None) as tracker:
+                return outcome, _deliver(tracker, stopping, stage)
         stage("starting the workers and reading the data")
-        with _workers(settings, study, request, folder / "data", entry) as workers:
-            save_dataset(trained_on(settings, study.spec), folder / "data")
+        data = folder / "data"
+        with _workers(settings, study, request, data, entry) as workers:
+            save_dataset(trained_on(settings, study.spec), data)
             workers.start()
-            with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
+            with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
+
+
+def _nothing_left(store: Store, study: StudyRow, stopping: Stopping) -> Outcome | None:
+    """How a search ends whose places are all done; None where there is something to do. What dead
+    loops left beyond them is put right all the same; no worker is started, nor the data read, nor
+    the trials."""
+    total = stopping.limits.trials
+    if not all_done(store, study, total):
+        return None
+    repair(store, study)
+    board = Board(total)
+    look_around(store, study, study.spec, board, stopping)
+    return Outcome(stopping.reason, board, put_back=0)
 
 
 @contextmanager
@@ -151,12 +170,12 @@ def _workers(
 
 @contextmanager
 def _tracker(
-    settings: Settings, study: StudyRow, request: Request, folder: Path
+    settings: Settings, study: StudyRow, request: Request, data: Path | None
 ) -> Iterator[TrackerProcess | None]:
     if not request.tracking:
         yield None
         return
-    tracker = start_tracker(settings, study.name, request.log_models, folder / "data")
+    tracker = start_tracker(settings, study.name, request.log_models, data)
     try:
         yield tracker
     finally:
@@ -202,7 +221,7 @@ def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
 
 
 def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
-    seen = in_view(trials, StudyDirection[direction.upper()])
+    seen = InView(StudyDirection[direction.upper()]).choose(trials)
     return None if seen is None else [trial._trial_id for trial in seen]
 
 
