@@ -28,6 +28,7 @@ _SYSTEM = models.TrialSystemAttributeModel.__table__
 _OUTLINE_KEYS = ("completed_rung_%", "constraints%")
 # Databases limit how many values one query may name.
 _MOST_IDS = 5000
+_LARGEST_ID = 2**31 - 1
 
 _value = models.TrialValueModel.stored_repr_to_value
 _report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
@@ -54,7 +55,7 @@ class Chosen:
 
     @classmethod
     def only(cls, study_id: int, ids: Collection[int]) -> "Chosen":
-        return cls(study_id, sys.maxsize, ids)
+        return cls(study_id, _LARGEST_ID, ids)
 
     def __contains__(self, trial_id: int) -> bool:
         return trial_id > self.after or trial_id in self.ids
