@@ -177,9 +177,12 @@ def test_what_is_held_back_is_seen_by_the_pruner(store: Store, study: StudyRow) 
     with store.optuna.one_transaction(trial._trial_id):
         store.optuna.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.5)
         store.optuna.set_trial_system_attr(other._trial_id, "completed_rung_0", 0.25)
-        held = store.optuna.get_trial_system_attrs(trial._trial_id)
-        assert held["completed_rung_0"] == 0.5
-        assert "completed_rung_0" not in store.optuna.get_trial(trial._trial_id).system_attrs
+        for seen in (store.optuna, trial.study._storage):
+            assert seen.get_trial_system_attrs(trial._trial_id)["completed_rung_0"] == 0.5
+        assert (
+            "completed_rung_0"
+            not in RDBStorage.get_trial(store.optuna, trial._trial_id).system_attrs
+        )
         assert store.optuna.get_trial_system_attrs(other._trial_id)["completed_rung_0"] == 0.25
     assert store.optuna.get_trial(trial._trial_id).system_attrs["completed_rung_0"] == 0.5
 

@@ -60,9 +60,14 @@ class HeldBack:
     trial_id: int
     writes: list[tuple[Callable[..., None], Any, Any]] = field(default_factory=list)
 
-    @property
-    def system_attributes(self) -> dict[str, Any]:
-        return {key: value for write, key, value in self.writes if write is _write_system_attribute}
+    def add_to(self, trial: FrozenTrial) -> None:
+        for write, key, value in self.writes:
+            if write is _write_report:
+                trial.intermediate_values[key] = value
+            elif write is _write_user_attribute:
+                trial._user_attrs[key] = value
+            else:
+                trial._system_attrs[key] = value
 
 
 class AlreadyMade(Exception):
@@ -203,13 +208,16 @@ class RobustStorage(RDBStorage):
             for write, name, value in held.writes:
                 write(self, session, held.trial_id, name, value)
 
-    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
-        read = super().get_trial_system_attrs
-        written: dict[str, Any] = self.patience.insist(lambda _again: read(trial_id))
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        read = super().get_trial
+        trial: FrozenTrial = self.patience.insist(lambda _again: read(trial_id))
         held = self._held_back
         if held is not None and held.trial_id == trial_id:
-            written |= held.system_attributes
-        return written
+            held.add_to(trial)  # the pruner builds on what it has written before
+        return trial
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        return self.get_trial(trial_id).system_attrs
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
@@ -342,7 +350,6 @@ for _name in (
     "get_all_studies",
     "get_trial_param",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
     "_get_best_trial_id",
 ):
     setattr(RobustStorage, _name, _repeated(_name))
