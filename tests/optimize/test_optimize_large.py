@@ -25,7 +25,7 @@ from tuner.space import load_space
 from tuner.spec import Choice
 from tuner.storage import frozen, leases, open_store, places
 from tuner.storage.robust import RobustStorage
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, delete_study
 from tuner.training.events import Ended, Interval
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -238,9 +238,7 @@ def test_an_early_stop_writes_the_remaining_epochs_at_once(
             told = book.study.get_trials()
             found.append([(t.intermediate_values, t.system_attrs, t.user_attrs) for t in told])
             book.close()
-            optuna.delete_study(study_name=name, storage=bench.store.optuna)
-            with contextlib.suppress(Exception):
-                tuner.storage.studies.delete_study(bench.store, study)
+            delete_study(bench.store, study)
     assert found[0] == found[1]
     assert set(writes[9:]) == {2}
     assert min(writes[:9]) > 2
