@@ -33,8 +33,8 @@ from tuner.spec import Choice
 # A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
 # the best 25 at most, so those stay the same; the others show where it has searched of late.
 LARGE = 5000
-BEST_SEEN = 500
-LATEST_SEEN = 2000
+BEST_SEEN = 250
+LATEST_SEEN = 1500
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 

@@ -29,6 +29,7 @@ from tuner.samplers import SAMPLERS, InView, make_sampler
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
+from tuner.storage.cache import OrderedCache
 from tuner.storage.frozen import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
@@ -213,7 +214,7 @@ def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
         )
     optuna_study = optuna.load_study(
         study_name=study.name,
-        storage=store.optuna,
+        storage=OrderedCache(store.optuna),
         sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
         pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
     )
