@@ -167,6 +167,17 @@ def _tracking() -> str:
     return f"**{(with_mlflow / without - 1) * 100:+.1f} %** ({without:.0f} s, {with_mlflow:.0f} s)"
 
 
+def _searching() -> str:
+    found = run("large", "searching", trials=50_000)
+    (idle, idle_cpu, idle_mib), (first, first_cpu) = found["idle"], found["first"]
+    further, cpu = found["further"]
+    return (
+        f"nothing to do **{idle:.1f} s** ({idle_cpu:.1f} s of CPU, {idle_mib} MiB); a trial beside "
+        f"its training **{further:.2f} s** ({cpu:.2f} s of CPU), the first {first:.1f} s "
+        f"({first_cpu:.1f} s of CPU); the loop {found['mib']} MiB"
+    )
+
+
 ROWS = {
     "epoch-small": Row(
         "an epoch of 784-64-64-10, SGD, batch 32, against Keras `fit`",
@@ -208,6 +219,13 @@ ROWS = {
         "35 %",
         "50 %",
         _study,
+    ),
+    "scale-search": Row(
+        "50 000 finished trials in SQLite: `tuner optimize` with nothing to do; claim, ask, 2 "
+        "reports and tell of further trials",
+        "3 s, 400 MB; 0.3 s",
+        "",
+        _searching,
     ),
     "tracking": Row("the list with MLflow against `--no-tracking`", "+5 %", "", _tracking),
 }

@@ -19,7 +19,7 @@ from optuna.distributions import (
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.errors import TakenOver
+from tuner.errors import StorageError, TakenOver
 from tuner.storage import Store, frozen
 from tuner.storage.studies import StudyRow
 
@@ -226,3 +226,28 @@ def test_it_is_written_once_though_the_answer_is_lost(store: Store, study: Study
     other = running(store, study)
     write_all(other)
     assert written(store, trial) == written(store, other)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "UPDATE trial_params SET distribution_json = 'x'",
+        "UPDATE trial_params SET param_value = 99 WHERE param_name = 'kind'",
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        "UPDATE trial_system_attributes SET value_json = ''",
+        "UPDATE trial_values SET value = NULL",
+    ],
+)
+def test_damaged_rows_are_told_in_one_line(store: Store, study: StudyRow, damaged: str) -> None:
+    trial = create_trial(
+        value=0.5,
+        params={"kind": True},
+        distributions={"kind": RANGES["kind"][0]},
+        user_attrs={"end": "complete"},
+        system_attrs={"completed_rung_0": 0.5},
+    )
+    store.optuna.create_new_trial(study.study_id, trial)
+    with store.writing() as connection:
+        connection.execute(sa.text(damaged))
+    with pytest.raises(StorageError, match=r"a trial of the study is damaged .* tuner trial list"):
+        store.optuna._get_trials(study.study_id, None, set(), -1)

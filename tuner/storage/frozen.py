@@ -7,7 +7,8 @@ very large study can be read in outline.
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import StorageError
 
 _STUDIES = models.StudyModel.__table__
 _TRIALS = models.TrialModel.__table__
@@ -79,6 +82,19 @@ def check_study(connection: sa.Connection, study_id: int) -> None:
     query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
     if connection.execute(query).first() is None:
         raise KeyError(models.NOT_FOUND_MSG)
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Around reading trials: values that no search has written are told in one line. Raises
+    StorageError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
+        raise StorageError(
+            f"a trial of the study is damaged ({type(error).__name__}: {error}), so that nothing "
+            "can be sampled from it; tuner trial list says which one"
+        ) from error
 
 
 def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:

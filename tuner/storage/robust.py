@@ -183,9 +183,10 @@ class RobustStorage(RDBStorage):
         def read(_again: bool) -> list[FrozenTrial]:
             with self.engine.begin() as connection:
                 frozen.check_study(connection, study_id)
-                if outlining is not None:
-                    return frozen.read_outlined(connection, study_id, outlining)
-                return frozen.read_whole(connection, chosen)
+                with frozen.damage():
+                    if outlining is not None:
+                        return frozen.read_outlined(connection, study_id, outlining)
+                    return frozen.read_whole(connection, chosen)
 
         return self.patience.insist(read)
 
