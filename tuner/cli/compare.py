@@ -69,7 +69,7 @@ def compare(
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
     from tuner.cli.open import open_for_work
-    from tuner.cli.residence import is_settled
+    from tuner.cli.residence import may_track
     from tuner.optimize import Limits
     from tuner.studies import check_code
 
@@ -79,7 +79,7 @@ def compare(
     row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
     check_code(row.spec)
     store = open_for_work(context)
-    tracking = not no_tracking and is_settled(store)
+    tracking = not no_tracking and may_track(store)
     with Display(row.spec.metric, as_json) as display:
         display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
         ran = room.train(settings, store, row, seeds, workers, tracking, display, display.stage)

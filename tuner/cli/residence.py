@@ -30,12 +30,10 @@ def settle(store: Store, settings: Settings) -> None:
 
 
 def _ask(store: Store, settings: Settings, where: Residence) -> None:
-    found = f"this database was used at {where.elsewhere} before, not at {where.place}"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        complain(f"{found}: moved or copied? Until that is known, MLflow is left alone; {_TELL}")
-        return
+        return  # nobody can be asked: what would touch the original is refused, the rest goes on
     say(
-        f"{found}.\nmoved: it is the same one, and goes on under its ids\n"
+        f"{_used_elsewhere(where)}.\nmoved: it is the same one, and goes on under its ids\n"
         "copied: the other one goes on too, and this one gets ids of its own"
     )
     answer = ""
@@ -49,9 +47,21 @@ def _ask(store: Store, settings: Settings, where: Residence) -> None:
         declare_copied(store, settings)
 
 
-def is_settled(store: Store) -> bool:
-    """Whether the ids in the database are its own: what carries them may be written and deleted."""
-    return residence(store).found != Found.UNSURE
+def _used_elsewhere(where: Residence) -> str:
+    return f"this database was used at {where.elsewhere} before, not at {where.place}"
+
+
+def may_track(store: Store) -> bool:
+    """Whether the ids in the database are its own, so that MLflow's runs of them may be written;
+    where that is not known, a line says so."""
+    where = residence(store)
+    if where.found != Found.UNSURE:
+        return True
+    complain(
+        f"{_used_elsewhere(where)}: moved or copied? Until that is known, MLflow is left alone; "
+        f"{_TELL}"
+    )
+    return False
 
 
 def check_settled(store: Store, refused: str) -> None:
