@@ -1,5 +1,6 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from tuner.data import Dataset, load_dataset, save_dataset
 from tuner.errors import DatasetError, LeaseLost, StudyError
@@ -23,15 +26,18 @@ from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
+from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
 from tuner.optimize.trials import Repaired, TrialBook
-from tuner.pruners import make_pruner
-from tuner.samplers import make_sampler
+from tuner.pruners import PRUNERS, make_pruner
+from tuner.samplers import SAMPLERS, InView, make_sampler
 from tuner.settings import Settings, quiet_tensorflow
-from tuner.spec import StudySpec
+from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
-from tuner.storage.leases import LEASE_S
+from tuner.storage.cache import OrderedCache
+from tuner.storage.frozen import Outlining
+from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
@@ -52,6 +58,7 @@ __all__ = [
     "Request",
     "Silent",
     "Watcher",
+    "open_book",
     "optimize",
     "places_wanted",
     "repair",
@@ -115,17 +122,35 @@ def optimize(
     interrupts = Interrupts(stopping)
     with interrupts.caught(), scratch_folder() as folder:
         quiet_tensorflow()
+        outcome = _nothing_left(store, study, stopping)
+        if outcome is not None:
+            with interrupts.gently(), _tracker(settings, study, request, None) as tracker:
+                return outcome, _deliver(tracker, stopping, stage)
         stage("starting the workers and reading the data")
-        with _workers(settings, study, request, folder / "data", entry, stage) as workers:
-            save_dataset(trained_on(settings, study.spec), folder / "data")
+        data = folder / "data"
+        with _workers(settings, study, request, data, entry, stage) as workers:
+            save_dataset(trained_on(settings, study.spec), data)
             workers.start()
-            with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
+            with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
+
+
+def _nothing_left(store: Store, study: StudyRow, stopping: Stopping) -> Outcome | None:
+    """How a search ends whose places are all done; None where there is something to do. What dead
+    loops left beyond them is put right all the same; no worker is started, nor the data read, nor
+    the trials."""
+    total = stopping.limits.trials
+    if not all_done(store, study, total):
+        return None
+    repair(store, study)
+    board = Board(total)
+    look_around(store, study, study.spec, board, stopping)
+    return Outcome(stopping.reason, board, put_back=0)
 
 
 @contextmanager
@@ -164,12 +189,12 @@ def _workers(
 
 @contextmanager
 def _tracker(
-    settings: Settings, study: StudyRow, request: Request, folder: Path
+    settings: Settings, study: StudyRow, request: Request, data: Path | None
 ) -> Iterator[TrackerProcess | None]:
     if not request.tracking:
         yield None
         return
-    tracker = start_tracker(settings, study.name, request.log_models, folder / "data")
+    tracker = start_tracker(settings, study.name, request.log_models, data)
     try:
         yield tracker
     finally:
@@ -185,16 +210,9 @@ def _loop(
     stopping: Stopping,
     watcher: Watcher | None,
 ) -> Loop:
-    spec = study.spec
     lease = leases.open_lease(store, study, request.lease_s)
-    optuna_study = optuna.load_study(
-        study_name=study.name,
-        storage=store.optuna,
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
-        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
-    )
     return Loop(
-        book=TrialBook(store, optuna_study, spec, lease),
+        book=open_book(store, study, lease),
         workers=workers,
         stopping=stopping,
         files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
@@ -202,6 +220,28 @@ def _loop(
         engine=request.engine,
         watcher=watcher or Silent(),
     )
+
+
+def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
+    """A loop's book, with the study's sampler and pruner."""
+    spec = study.spec
+    sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
+    if sampler.bounded:
+        store.optuna.outlining = Outlining(
+            whole=functools.partial(_read_whole, spec.direction), with_reports=pruner.reports
+        )
+    optuna_study = optuna.load_study(
+        study_name=study.name,
+        storage=OrderedCache(store.optuna),
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
+    )
+    return TrialBook(store, optuna_study, spec, lease)
+
+
+def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
+    seen = InView(StudyDirection[direction.upper()]).choose(trials)
+    return None if seen is None else [trial._trial_id for trial in seen]
 
 
 def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
