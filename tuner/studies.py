@@ -37,6 +37,7 @@ from tuner.spec import (
     direction_of,
 )
 from tuner.storage import Store, leases
+from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
 
@@ -229,6 +230,8 @@ def remove(
     project. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has it."""
     saved = saved_networks(store, study)
     delete_study(store, study, even_while_searched=force)
+    if not is_identity(study.uuid):  # a damaged one, such as "../..", names a folder of others
+        return
     folder = settings.checkpoints / study.uuid
     if keep_networks:
         for leftover in [*folder.glob("trial-*/*.ckpt"), *folder.glob("trial-*/*.part")]:

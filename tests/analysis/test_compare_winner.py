@@ -9,7 +9,7 @@ from toy_training import TOY
 from tuner.analysis.compare import Subject, of_trial, prepare, results, train
 from tuner.errors import SpecError, StudyError
 from tuner.storage.studies import StudyRow, load_study
-from tuner.storage.trials import best_trial, find_trial
+from tuner.storage.trials import find_best, find_trial
 
 LAYERED: dict[str, Any] = {
     "x": ANY_X,
@@ -31,7 +31,7 @@ def made(bench: Bench, subject: Subject, seeds: int = 2, **options: Any) -> Stud
 
 def test_the_winner_with_a_width_a_layer(bench: Bench) -> None:
     study = searched(bench, LAYERED, 6)
-    best = best_trial(study, bench.trials)
+    best = find_best(bench.store, study).trial
     assert best is not None
     row = made(bench, subject := of_trial(bench.store, study, None))
     assert row.name == f"compare-toy-trial{best.number}"

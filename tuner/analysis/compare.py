@@ -28,7 +28,7 @@ from tuner.space import Space, load_file, make_space
 from tuner.spec import Choice, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, best_trial, find_trial, list_trials
+from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import Wanted, check_code, create_as, default_name, define, file_data
 
 MOST_SEEDS = 1000
@@ -86,11 +86,13 @@ def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
 
 def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
-        best = best_trial(study, list_trials(store, study))
+        best = find_best(store, study).trial
         if best is None:
             raise StudyError(f"study {study.name!r} has no finished trial yet; run: tuner optimize")
         return best
     trial = find_trial(store, study, number)
+    if trial.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
     if trial.state not in ("COMPLETE", "PRUNED"):
         state = {"FAIL": "failed"}.get(trial.state, trial.state.lower())
         raise StudyError(f"trial {number} of study {study.name!r} is {state}, not finished")

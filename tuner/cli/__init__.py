@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from tuner.cli.app import Escaped
-from tuner.cli.output import complain
+from tuner.cli.output import complain, escaped
 from tuner.errors import TunerError
 from tuner.masking import mask_stderr
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _fail(error: BaseException, text: str, code: int) -> int:
     if "--traceback" in sys.argv:
-        traceback.print_exception(error)
+        print(escaped("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     if text:
         complain(text)
     return code

@@ -5,6 +5,7 @@ FOR UPDATE, so two loops would claim one place. Readers have an engine of their 
 transactions never wait for a writer.
 """
 
+import functools
 import random
 import sqlite3
 import time
@@ -80,12 +81,18 @@ def harden(engine: sa.Engine, writes: bool) -> None:
         _use_wal(connection)
         # NORMAL is safe against a killed process; only a power cut may cost the last commits.
         connection.execute("PRAGMA synchronous=NORMAL")
+        if not writes:
+            connection.text_factory = any_text
 
     def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     sa.event.listen(engine, "connect", on_connect)
     sa.event.listen(engine, "begin", on_begin)
+
+
+# Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
+any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -104,8 +111,19 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
+def reading_options(url: URL) -> dict[str, Any]:
+    """The same for an engine whose transactions only read. Each is a snapshot: on PostgreSQL only
+    if it asks for that, since its usual READ COMMITTED shows each SELECT what others have committed
+    just before it."""
+    options = engine_options(url)
+    if url.get_backend_name() == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+        options["execution_options"] = {"postgresql_readonly": True}
+    return options
+
+
 def open_engine(url: URL, writes: bool) -> sa.Engine:
-    engine = sa.create_engine(url, **engine_options(url))
+    engine = sa.create_engine(url, **(engine_options(url) if writes else reading_options(url)))
     harden(engine, writes)
     return engine
 

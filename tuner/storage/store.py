@@ -139,7 +139,7 @@ class ReadOnlyStore(Store):
         self.close_at_the_end()
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
-        options = engines.engine_options(self.url)
+        options = engines.reading_options(self.url)
         options["connect_args"]["options"] += (
             f" -c default_transaction_read_only=on -c statement_timeout={int(_LOOKING_S * 1000)}"
         )
