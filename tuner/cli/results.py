@@ -1,10 +1,12 @@
 """What a search prints when it is over."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
+from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.places import LOSSES
 from tuner.storage.records import IntervalRow
@@ -70,6 +72,33 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     if last is not None and last.parameter_count:
         epochs = f"best epoch {last.best_epoch} of {last.epochs}"
         say(f"  ({last.parameter_count:,} parameters, {epochs})")
+
+
+def show_best(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    best: TrialRow,
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """What `study best` prints. `save`: the file to write the network to."""
+    if not as_json:
+        say(f"study {study.name}")
+        print_best(study, best)
+    network = None
+    if save is not None:
+        from tuner.models import save_network
+
+        network = save_network(settings, store, study, best, save)
+        for remark in network.remarks:
+            complain(remark)
+    if as_json:
+        facts = {"study": study.name, "metric": study.spec.metric} | table_row(best)
+        written = {"path": str(save), "source": str(network.source)} if network else None
+        print_json(facts | ({"network": written} if written else {}))
+    elif network is not None:
+        say(f"\nwrote {save} ({network.source})")
 
 
 def _param(value: Any) -> str:

@@ -186,10 +186,9 @@ def best(
     Example: tuner study best --save best.keras
     """
     from tuner.cli.open import open_study
-    from tuner.cli.output import print_json, say
-    from tuner.cli.results import print_best
+    from tuner.cli.results import show_best
     from tuner.errors import StudyError
-    from tuner.storage.trials import best_trial, list_trials, table_row
+    from tuner.storage.trials import best_trial, list_trials
 
     store, row = open_study(context, study)
     found = best_trial(row, list_trials(store, row))
@@ -197,18 +196,7 @@ def best(
         raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
-    if as_json:
-        print_json({"study": row.name, "metric": row.spec.metric} | table_row(found))
-    else:
-        say(f"study {row.name}")
-        print_best(row, found)
-    if save is not None:
-        from tuner.models import save_network
-
-        again = save_network(settings_of(context), row, found, save)
-        if not as_json:
-            how = "trained again, its saved network being on another machine" if again else "copied"
-            say(f"\nwrote {save} ({how})")
+    show_best(settings_of(context), store, row, found, save, as_json)
 
 
 @app.command("export")

@@ -81,6 +81,12 @@ def open_client(tracking_uri: str) -> Client:
         return MlflowClient(tracking_uri)
 
 
+def open_existing(tracking_uri: str) -> Client | None:
+    """The same, for reading; None where the local file does not exist. Raises TrackingError."""
+    database = _local_file(tracking_uri)
+    return None if database is not None and not database.is_file() else open_client(tracking_uri)
+
+
 def _prepare_file(database: Path) -> None:
     """Make MLflow's tables elsewhere, and give the file its name when it is whole: MLflow makes
     them step by step, and cannot go on with a file that was left in the middle of that."""
