@@ -52,7 +52,8 @@ class Plans:
     def of(self, running: Running) -> Plan:
         """The plan of a trial that has begun, with what its earlier attempts left."""
         number, attempt = running.number, running.place.attempt
-        known = records.known_epochs(self._book.store, running.trial_id) if attempt > 1 else 0
+        book, trial_id = self._book, running.trial_id
+        known = records.known_epochs(book.store, book.lease, trial_id) if attempt > 1 else 0
         return make_plan(
             self._book.spec,
             number,
