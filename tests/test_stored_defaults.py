@@ -51,7 +51,7 @@ def stored(one: StudySpec, old: bool) -> str:
     """What SQL holds of it; `old`: as tuner 0.1.0 wrote it."""
     content = json.loads(one.model_dump_json())
     if old:
-        del content["defaults"], content["made_by"]
+        del content["defaults"]
     return json.dumps(content)
 
 
@@ -253,12 +253,8 @@ def test_unknown_keys_are_still_refused() -> None:
         StudySpec.from_json(json.dumps(content | {"space": content["space"] | {"defaults": {}}}))
 
 
-def test_a_study_is_defined_with_all_defaults_and_the_version(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tuner.studies.tuner_version", lambda: "7.8.9")
+def test_a_study_is_defined_with_all_defaults() -> None:
     one = define(load_space("mlp"), Wanted(data=DataSpec(source="digits")), load_settings())
-    assert one.made_by == "7.8.9"
     assert one.defaults == {name: known.default for name, known in catalogue("mlp").items()}
 
 

@@ -16,7 +16,7 @@ from tuner.errors import StudyError, TrackingError
 from tuner.settings import Settings
 from tuner.silence import stderr_muted
 from tuner.storage import Store
-from tuner.storage.networks import Fingerprint, saved_network
+from tuner.storage.networks import recorded_checksum, saved_network
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import read_delivery
 from tuner.storage.trials import TrialRow
@@ -75,7 +75,7 @@ def _fetch(
     target: Path,
     remarks: list[str],
 ) -> Source:
-    if _copy_saved(trial, target, remarks):
+    if _copy_saved(settings, trial, target, remarks):
         return Source.SAVED
     if _copy_logged(settings, store, study, trial, target, remarks):
         return Source.MLFLOW
@@ -83,8 +83,8 @@ def _fetch(
     return Source.TRAINED
 
 
-def _copy_saved(trial: TrialRow, target: Path, remarks: list[str]) -> bool:
-    found = saved_network(trial.last)
+def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list[str]) -> bool:
+    found = saved_network(trial.last, settings.checkpoints)
     if found.problem is not None:
         remarks.append(found.problem)
     if found.path is None:
@@ -103,7 +103,7 @@ def _copy_logged(
 ) -> bool:
     """MLflow's copy, found by the run that SQL remembers. MLflow is not opened where there is no
     such run."""
-    delivery = read_delivery(store, study.study_id, trial.trial_id)
+    delivery = read_delivery(store, study, trial.trial_id)
     if trial.last is None or delivery is None or delivery.attempt != trial.last.attempt:
         return False
     from tuner.tracking.client import open_existing, tracking_errors
@@ -121,7 +121,7 @@ def _copy_logged(
     except TrackingError as error:
         remarks.append(f"no copy from MLflow: {error}")
         return False
-    mismatch = Fingerprint.recorded(trial.last).mismatch(target)
+    mismatch = recorded_checksum(trial.last).mismatch(target)
     if mismatch is not None:
         remarks.append(f"MLflow's copy (run {delivery.run_id}) {mismatch}; it is not used")
     return mismatch is None

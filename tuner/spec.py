@@ -121,8 +121,7 @@ class StudySpec(BaseModel):
     the test split after the last epoch.
 
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
-    uses them. `made_by`: the version of tuner that made it. Studies stored by tuner 0.1.0 have
-    neither: their defaults are that version's.
+    uses them. Studies that were stored without any have those of tuner 0.1.0.
 
     Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
     one.
@@ -130,7 +129,6 @@ class StudySpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    made_by: str | None = None
     defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
     space: Space
     data: DataSpec

@@ -35,7 +35,6 @@ from tuner.spec import (
 )
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
-from tuner.version import tuner_version
 
 _MOST_DIFFERENCES = 4
 
@@ -91,7 +90,6 @@ def define(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
-        made_by=tuner_version(),
         space=space,
         data=wanted.data.model_copy(update={"task": dataset.task}),
         fingerprint=dataset.fingerprint,

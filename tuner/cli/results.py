@@ -132,7 +132,7 @@ def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
     return {
         "study": study.name,
         "created": study.created_at,
-        "made_by": f"tuner {spec.made_by}" if spec.made_by else None,
+        "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
         "task": spec.task,
         "train_rows": spec.train_rows,

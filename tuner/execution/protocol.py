@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tuner.checksum import Checksum
 from tuner.training.events import Ended, Failed, Interval, Plan, Resumed
 
 # A worker's exit code when it ends itself for holding more memory than it may.
@@ -25,9 +26,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network lies at `path`, whole."""
+    """The best network lies at `path`, whole, and is a file with this checksum."""
 
     path: Path
+    checksum: Checksum
 
 
 @dataclass(frozen=True)

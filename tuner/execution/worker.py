@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tuner.checksum import Checksum
 from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
 from tuner.training.events import WorkerSetup
 
@@ -104,7 +105,7 @@ def _serve(session: Session, plan: Any, connection: Connection) -> None:
             reply: Reply = connection.recv()
             if reply.save_to is not None:
                 session.save(reply.save_to)
-                connection.send(Saved(reply.save_to))
+                connection.send(Saved(reply.save_to, Checksum.of(reply.save_to)))
             if reply.stop:
                 break
     except (EOFError, BrokenPipeError):

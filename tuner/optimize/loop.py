@@ -145,7 +145,7 @@ class Loop:
                 self._on_ended(worker, running, message)
             case Saved():
                 assert running.ended is not None
-                self._complete(worker, running, running.ended, str(message.path))
+                self._complete(worker, running, running.ended, message)
             case Failed():
                 self._on_failed(worker, running, message)
             case Lost():
@@ -182,10 +182,10 @@ class Loop:
         worker: int,
         running: Running,
         ended: Ended,
-        model_path: str | None = None,
+        saved: Saved | None = None,
         detail: str | None = None,
     ) -> None:
-        self._book.complete(running, ended, model_path, detail)
+        self._book.complete(running, ended, saved, detail)
         assert ended.score is not None
         gained = self._gains(ended.score)
         if gained:

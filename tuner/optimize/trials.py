@@ -17,6 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.errors import LeaseLost, TakenOver
+from tuner.execution import Saved
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
 from tuner.storage import leases, places, records, riders
@@ -135,14 +136,16 @@ class TrialBook:
         self,
         running: Running,
         ended: Ended,
-        model_path: str | None = None,
+        saved: Saved | None = None,
         detail: str | None = None,
     ) -> None:
         """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
         with _still_ours(running.trial_id):
             if ended.end == "early_stopped":
                 running.verdicts.fill(ended)
-        end = AttemptEnd.of(ended.end, ended, detail, model_path)
+        end = AttemptEnd.of(ended.end, ended, detail)
+        if saved is not None:
+            end = end.with_network(str(saved.path), saved.checksum)
         self._tell(running, end, places.finish, TrialState.COMPLETE, ended)
 
     def prune(self, running: Running) -> None:

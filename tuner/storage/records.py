@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.checksum import Checksum
 from tuner.storage.leases import Lease
 from tuner.storage.places import Place, hold
 from tuner.storage.store import now, reads, writes
@@ -128,6 +129,12 @@ class AttemptEnd:
             names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
             values |= {name: getattr(ended, name) for name in names}
         return cls(values)
+
+    def with_network(self, model_path: str, checksum: Checksum) -> "AttemptEnd":
+        """The same, of an attempt that has saved its network."""
+        size, sha256 = checksum.size, checksum.sha256
+        columns = {"model_path": model_path, "model_bytes": size, "model_sha256": sha256}
+        return AttemptEnd(dict(self.values) | columns)
 
     @classmethod
     def unfinished(

@@ -1,21 +1,23 @@
-"""Where a trial's network comes from, and what is said of it. Training again: test_models_again."""
+"""Where a trial's network comes from, and what is said of it. Training again: test_trained_again."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from toy_study import ANY_X, Bench, any_of, toy_spec
 
 from tuner import models
+from tuner.checksum import Checksum
 from tuner.errors import StudyError
 from tuner.models import Source, save_network
 from tuner.optimize.plans import Plans, make_plan, plan_again
 from tuner.optimize.trials import trial_seed
 from tuner.space import load_space
 from tuner.storage import open_store
-from tuner.storage.networks import Fingerprint, sha256_of
 from tuner.storage.records import AttemptRow
 from tuner.storage.studies import load_study
+from tuner.storage.tables import attempts
 from tuner.storage.trials import TrialRow, best_trial
 
 TRAINED = "a network that was trained again"
@@ -58,6 +60,40 @@ def test_the_saved_file_is_copied(bench: Bench, tmp_path: Path) -> None:
     assert (tmp_path / "best.keras").read_bytes() == saved_file(bench).read_bytes()
 
 
+def test_the_checksum_is_recorded_by_the_worker(bench: Bench) -> None:
+    last = best(bench).last
+    assert last is not None
+    assert Checksum(last.model_bytes, last.model_sha256) == Checksum.of(saved_file(bench))
+
+
+@pytest.mark.parametrize("content", [b"", b"another network", b"0", None])
+def test_a_changed_file_is_not_used(bench: Bench, tmp_path: Path, content: bytes | None) -> None:
+    file = saved_file(bench)
+    whole = file.read_bytes()
+    # None: as long as before, with one bit turned over.
+    file.write_bytes(bytes([whole[0] ^ 1]) + whole[1:] if content is None else content)
+    done = save(bench, tmp_path / "best.keras")
+    assert done.source == Source.TRAINED
+    assert done.remarks[0].startswith(f"{file} has ")
+    assert done.remarks[0].endswith("; it is not used")
+    assert (tmp_path / "best.keras").read_text() == TRAINED
+
+
+def test_a_file_without_a_checksum_is_used(bench: Bench, tmp_path: Path) -> None:
+    """Of a study of tuner 0.1.0; its path may be relative to the project's networks."""
+    relative = saved_file(bench).relative_to(bench.settings.checkpoints).as_posix()
+    with bench.store.writing() as connection:
+        none = {"model_bytes": None, "model_sha256": None, "model_path": relative}
+        connection.execute(
+            sa.update(attempts).values(none).where(attempts.c.model_path.is_not(None))
+        )
+    saved = bench.settings.checkpoints / relative
+    saved.write_bytes(b"older")
+    done = save(bench, tmp_path / "best.keras")
+    assert (done.source, done.remarks) == (Source.SAVED, [])
+    assert (tmp_path / "best.keras").read_bytes() == b"older"
+
+
 def test_a_missing_file_is_trained_again(bench: Bench, tmp_path: Path) -> None:
     saved_file(bench).unlink()
     done = save(bench, tmp_path / "best.keras")
@@ -87,12 +123,12 @@ def test_a_target_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
         save(bench, tmp_path / "best.keras")
 
 
-def test_a_fingerprint_sees_every_change(tmp_path: Path) -> None:
+def test_a_checksum_sees_every_change(tmp_path: Path) -> None:
     file = tmp_path / "a.keras"
     file.write_bytes(bytes(range(256)) * 9)
-    recorded = Fingerprint(file.stat().st_size, sha256_of(file))
+    recorded = Checksum.of(file)
     assert recorded.mismatch(file) is None
-    assert Fingerprint(None, None).mismatch(file) is None
+    assert Checksum().mismatch(file) is None
     for content in (b"", bytes(255), bytes(range(256)) * 8, bytes(2304)):
         file.write_bytes(content)
         assert recorded.mismatch(file) is not None
