@@ -1,4 +1,4 @@
-"""Where a trial's network comes from, and what is said of it. Training again: test_trained_again."""
+"""Where a trial's network comes from. The training itself: test_trained_again."""
 
 from pathlib import Path
 from typing import Any

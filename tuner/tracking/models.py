@@ -201,7 +201,8 @@ def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
     if model is None or str(model.status) != "READY":
         return None
     found = download_artifacts(
-        artifact_uri=f"models:/{model.model_id}/{_DATA}/model.keras",
+        # Not models:/…, which is looked up in the process' own MLflow and not in this one.
+        artifact_uri=f"{model.artifact_location}/{_DATA}/model.keras",
         dst_path=str(folder),
         tracking_uri=client.tracking_uri,
     )
