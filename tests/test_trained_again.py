@@ -15,6 +15,7 @@ from tuner.space import make_space
 from tuner.spec import Choice, DataSpec, StudySpec
 from tuner.storage import open_store
 from tuner.storage.studies import create_study, load_study
+from tuner.storage.trials import TrialRow
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 # Layers' sizes, activation, optimizer and more vary, so that a shared program has choices.
@@ -87,11 +88,16 @@ def test_a_trial_that_reached_the_target(tmp_path: Path) -> None:
 def assert_repeated(bench: Bench, number: int) -> None:
     study, target = load_study(bench.store), bench.folder / "again.keras"
     trial = bench.trials[number]
-    assert trial.last is not None and trial.last.model_path is not None
-    kept = Path(trial.last.model_path).rename(bench.folder / "kept.keras")
+    assert trial.last is not None
+    kept = saved_file(bench, trial).rename(bench.folder / "kept.keras")
     done = save_network(bench.settings, bench.store, study, trial, target)
     assert (done.source, done.remarks) == (Source.TRAINED, [])
     assert weights(target) == weights(kept)
+
+
+def saved_file(bench: Bench, trial: TrialRow) -> Path:
+    assert trial.last is not None and trial.last.model_path is not None
+    return bench.settings.checkpoints / trial.last.model_path
 
 
 def weights(path: Path) -> list[bytes]:
@@ -104,8 +110,8 @@ def test_another_score_is_said(tmp_path: Path) -> None:
     """As after an upgrade of TensorFlow: here SQL has another score than training brings."""
     bench = searched(tmp_path, {})
     trial = bench.trials[0]
-    assert trial.last is not None and trial.last.model_path is not None
-    Path(trial.last.model_path).unlink()
+    assert trial.last is not None
+    saved_file(bench, trial).unlink()
     other = replace(trial, attempts=[replace(trial.last, score=0.25)])
     target = tmp_path / "again.keras"
     done = save_network(bench.settings, bench.store, load_study(bench.store), other, target)
@@ -119,8 +125,8 @@ def test_training_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
 
     bench = searched(tmp_path, {})
     trial = bench.trials[0]
-    assert trial.last is not None and trial.last.model_path is not None
-    Path(trial.last.model_path).unlink()
+    assert trial.last is not None
+    saved_file(bench, trial).unlink()
     target = tmp_path / "again.keras"
     for params, told in (
         ({"learning_rate": 1e30, "optimizer": "sgd", "batch_norm": False}, "it diverged in epoch"),

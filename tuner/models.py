@@ -12,11 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tuner.errors import StudyError, TrackingError
+from tuner.artifacts import Artifact
+from tuner.errors import ArtifactError, StudyError, TrackingError
 from tuner.settings import Settings
 from tuner.silence import stderr_muted
 from tuner.storage import Store
-from tuner.storage.networks import recorded_checksum, saved_network
+from tuner.storage.records import AttemptRow
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import read_delivery
 from tuner.storage.trials import TrialRow
@@ -84,12 +85,16 @@ def _fetch(
 
 
 def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list[str]) -> bool:
-    found = saved_network(trial.last, settings.checkpoints)
-    if found.problem is not None:
-        remarks.append(found.problem)
-    if found.path is None:
+    saved = trial.last.model if trial.last is not None else None
+    if saved is None:
         return False
-    shutil.copyfile(found.path, target)
+    try:
+        if not saved.located(settings.checkpoints).exists():
+            return False  # on another machine, or deleted: no news of what is here
+        shutil.copyfile(saved.verified(settings.checkpoints), target)
+    except ArtifactError as error:
+        remarks.append(f"{error}; it is not used")
+        return False
     return True
 
 
@@ -121,10 +126,19 @@ def _copy_logged(
     except TrackingError as error:
         remarks.append(f"no copy from MLflow: {error}")
         return False
-    mismatch = recorded_checksum(trial.last).mismatch(target)
-    if mismatch is not None:
-        remarks.append(f"MLflow's copy (run {delivery.run_id}) {mismatch}; it is not used")
-    return mismatch is None
+    if not _is_same(trial.last, target):
+        remarks.append(f"MLflow's copy (run {delivery.run_id}) is another file; it is not used")
+        return False
+    return True
+
+
+def _is_same(attempt: AttemptRow, copy: Path) -> bool:
+    """Whether it is the file that the attempt saved, as far as SQL has recorded that."""
+    try:
+        Artifact(copy.name, attempt.model_bytes, attempt.model_sha256).verified(copy.parent)
+    except ArtifactError:
+        return False
+    return True
 
 
 def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: Path) -> list[str]:

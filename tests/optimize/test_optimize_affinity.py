@@ -9,7 +9,6 @@ from test_optimize_trials import SQLITE
 from toy_study import Bench
 from toy_training import PARAMETERS, ToySession
 
-from tuner.checksum import Checksum
 from tuner.errors import StorageError
 from tuner.execution import EntryPoint, Lost, Reply, Saved
 from tuner.execution.protocol import Message
@@ -115,7 +114,7 @@ class InStep:
             reply = self._replies.pop(worker)
             if reply.save_to is not None:
                 session.save(reply.save_to)
-                yield Saved(reply.save_to, Checksum())
+                yield Saved(reply.save_to, 0, "")
             if reply.stop:
                 return
 

@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import TrialState
 from trial_writes import begin, tell
 
-from tuner.checksum import Checksum
+from tuner.artifacts import Artifact
 from tuner.settings import Settings
 from tuner.space import parse_space
 from tuner.spec import Choice, DataSpec, StudySpec
@@ -97,17 +97,10 @@ class Search:
         interval = Interval(step, epoch, whole, metrics)
         records.record_interval(self.store, self.lease, running.place, interval)
 
-    def complete(
-        self,
-        running: Running,
-        score: float,
-        model: Path | None = None,
-        checksum: Checksum | None = None,
-    ) -> None:
+    def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        end = AttemptEnd.of("complete", ended)
-        if model is not None:
-            end = end.with_network(str(model), checksum or Checksum())
+        saved = Artifact.measured(str(model), model) if model else None
+        end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 
     def prune(self, running: Running, score: float) -> None:

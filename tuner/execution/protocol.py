@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tuner.checksum import Checksum
 from tuner.training.events import Ended, Failed, Interval, Plan, Resumed
 
 # A worker's exit code when it ends itself for holding more memory than it may.
@@ -26,10 +25,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network lies at `path`, whole, and is a file with this checksum."""
+    """The best network lies at `path`, whole, with so many bytes and that SHA-256 in hex."""
 
     path: Path
-    checksum: Checksum
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _workers(
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
     )
-    log = settings.checkpoints / study.name / "workers.log"
+    log = settings.checkpoints / study.uuid / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
     try:
         workers.warm()
@@ -179,7 +179,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
+        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),

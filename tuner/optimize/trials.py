@@ -16,8 +16,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, TakenOver
-from tuner.execution import Saved
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
 from tuner.storage import leases, places, records, riders
@@ -136,16 +136,14 @@ class TrialBook:
         self,
         running: Running,
         ended: Ended,
-        saved: Saved | None = None,
+        model: Artifact | None = None,
         detail: str | None = None,
     ) -> None:
         """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
         with _still_ours(running.trial_id):
             if ended.end == "early_stopped":
                 running.verdicts.fill(ended)
-        end = AttemptEnd.of(ended.end, ended, detail)
-        if saved is not None:
-            end = end.with_network(str(saved.path), saved.checksum)
+        end = AttemptEnd.of(ended.end, ended, detail, model)
         self._tell(running, end, places.finish, TrialState.COMPLETE, ended)
 
     def prune(self, running: Running) -> None:

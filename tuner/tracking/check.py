@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tuner.storage import records, tracked
-from tuner.storage.networks import saved_network
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import TrackedTrial
@@ -109,11 +108,10 @@ def _differences(
     tags = content.state_tags(trial) | {"attempt": str(trial.attempt.attempt)}
     yield from _unlike(run.data.tags, tags, "tag")
     yield from _unlike_curves(store, client, study, trial, run)
+    path = trial.attempt.model_path
     has_model = bool(run.outputs and run.outputs.model_outputs)
-    if with_model and not has_model:
-        path = saved_network(trial.attempt, Path()).path
-        if path is not None and input_shape(path) is not None:
-            yield "its model is missing"
+    if with_model and path and not has_model and input_shape(Path(path)) is not None:
+        yield "its model is missing"
 
 
 def _unlike(shown: dict[str, str], wanted: dict[str, str], kind: str) -> Iterator[str]:

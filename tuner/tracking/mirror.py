@@ -7,7 +7,6 @@ from pathlib import Path
 from tuner.data import Dataset
 from tuner.errors import TrackingError
 from tuner.storage import records, tracked
-from tuner.storage.networks import saved_network
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import Delivery, TrackedTrial
@@ -144,15 +143,12 @@ class Mirror:
         return self._bests
 
     def _log_model(self, trial: TrackedTrial, run_id: str) -> None:
-        name = Path(str(trial.attempt.model_path)).name
-        found = saved_network(trial.attempt, Path())
-        shape = input_shape(found.path) if found.path is not None else None
-        if found.path is None or shape is None:
-            # Deleted, changed, or on another machine: no reason to withhold the rest of the trial.
-            text = found.problem or f"{name} cannot be read here"
-            send(self._client, run_id, [], tags={"model": text})
+        path = Path(str(trial.attempt.model_path))
+        shape = input_shape(path)
+        if shape is None:
+            # Deleted, or on another machine: no reason to withhold the rest of the trial.
+            send(self._client, run_id, [], tags={"model": f"{path.name} cannot be read here"})
             return
-        path = found.path
         model_id = log_model(self._client, run_id, path, shape, self._study.spec, self._dataset)
         score = [point for point in content.results(trial, []) if point.key == "score"]
         send(self._client, run_id, score, model_id=model_id)
