@@ -73,7 +73,7 @@ def test_a_changed_file_is_not_used(bench: Bench, tmp_path: Path, content: bytes
 
 
 def test_a_file_without_a_checksum_is_used(bench: Bench, tmp_path: Path) -> None:
-    """Of a study of tuner 0.1.0."""
+    """Of a study that was made before checksums were recorded."""
     with bench.store.writing() as connection:
         connection.execute(sa.update(attempts).values(model_bytes=None, model_sha256=None))
     saved_file(bench).write_bytes(b"older")

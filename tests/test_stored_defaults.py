@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tuner.catalogue import DEFAULTS_0_1, NETWORKS, TRAINING, catalogue
+from tuner.catalogue import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue
 from tuner.errors import SpecError
 from tuner.parameters import Parameter, Scalar, same
 from tuner.settings import load_settings
@@ -48,7 +48,7 @@ def spec(space: Space, **changes: Any) -> StudySpec:
 
 
 def stored(one: StudySpec, old: bool) -> str:
-    """What SQL holds of it; `old`: as tuner 0.1.0 wrote it."""
+    """What SQL holds of it; `old`: as it was before defaults were stored."""
     content = json.loads(one.model_dump_json())
     if old:
         del content["defaults"]
@@ -168,18 +168,18 @@ def test_every_default_is_the_study_s_own(parameter: str) -> None:
             assert same(one.space.resolve({})[parameter], known.default)
 
 
-def test_the_table_of_0_1_is_complete() -> None:
+def test_the_table_of_before_is_complete() -> None:
     """It never changes, so this test is the only place where it is compared with anything."""
-    assert len(DEFAULTS_0_1) == 46
-    for name, value in DEFAULTS_0_1.items():
-        assert name in KNOWN, f"{name}: studies of tuner 0.1.0 have it"
+    assert len(DEFAULTS_BEFORE) == 46
+    for name, value in DEFAULTS_BEFORE.items():
+        assert name in KNOWN, f"{name}: older studies have it"
         assert same(KNOWN[name].cast(value), value)
 
 
 def test_newer_parameters_say_what_is_off() -> None:
-    """A parameter added after tuner 0.1.0 needs a value for older studies."""
+    """A parameter that is added needs a value for the studies of before."""
     silent = [
-        name for name, known in KNOWN.items() if name not in DEFAULTS_0_1 and known.off is None
+        name for name, known in KNOWN.items() if name not in DEFAULTS_BEFORE and known.off is None
     ]
     assert silent == []
 

@@ -221,9 +221,9 @@ GROUPS: dict[str, dict[str, Parameter]] = {
 }
 
 
-# The defaults of tuner 0.1.0, which did not store them with a study: its studies have these for
-# ever. Never change this table, and add nothing to it.
-DEFAULTS_0_1: dict[str, Scalar] = {
+# The defaults of studies that were made before a study stored its own. Never change this table, and
+# add nothing to it.
+DEFAULTS_BEFORE: dict[str, Scalar] = {
     "depth": 2, "width": 128, "taper": 1.0, "activation": "relu", "leaky_slope": 0.2,
     "initializer": "auto", "init_sigma": 0.05, "bias": "all", "dropout": 0.0, "input_dropout": 0.0,
     "batch_norm": False, "layer_norm": False, "norm_position": "before", "epochs": 27,
@@ -250,7 +250,7 @@ def defaults(network: str) -> dict[str, Scalar]:
 
 def former_defaults(network: str) -> dict[str, Scalar]:
     """The same for a study of which no defaults are stored."""
-    return {name: DEFAULTS_0_1[name] for name in catalogue(network) if name in DEFAULTS_0_1}
+    return {name: DEFAULTS_BEFORE[name] for name in catalogue(network) if name in DEFAULTS_BEFORE}
 
 
 def settled_defaults(network: str, stored: Mapping[str, Scalar] | None) -> dict[str, Scalar]:

@@ -121,7 +121,7 @@ class StudySpec(BaseModel):
     the test split after the last epoch.
 
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
-    uses them. Studies that were stored without any have those of tuner 0.1.0.
+    uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
 
     Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
     one.
@@ -147,7 +147,7 @@ class StudySpec(BaseModel):
     @classmethod
     def _settle_defaults(cls, content: Any) -> Any:
         """Fill in the defaults where they are not given: a new study has the present ones, one
-        that was stored without any has those of tuner 0.1.0."""
+        that was stored without any has those of that time."""
         space = content.get("space") if isinstance(content, dict) else None
         if isinstance(space, Space):
             content = {"defaults": space.defaults} | content
