@@ -106,6 +106,7 @@ def seen(one: StudySpec, flats: list[dict[str, Scalar]]) -> dict[str, Any]:
         "grid": space.grid_size(),
         "first": one.first_trials(),
         "fixed": space.override({"epochs": 3}).resolve(flats[0]),
+        "winner": space.only(space.resolve(flats[0])).resolve(flats[0]),
         "json": space.model_dump_json(),
     }
 

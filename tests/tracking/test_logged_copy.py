@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_server import MlflowServer
 from test_models import keras_file
 from tracking_helpers import Search, make_settings
 
 from tuner import models
 from tuner.models import Source, save_network
 from tuner.storage.trials import TrialRow, find_trial
-from tuner.tracking.client import Client
+from tuner.tracking.client import Client, open_client
 from tuner.tracking.mirror import Mirror
 
 Runs = Callable[[], dict[str, Any]]
@@ -46,12 +47,34 @@ def save(search: Search, uri: str, target: Path, trial: TrialRow | None = None) 
 
 
 def test_it_is_mlflow_s_copy(
-    search: Search, delivered: bytes, tracking_uri: str, tmp_path: Path
+    search: Search,
+    delivered: bytes,
+    tracking_uri: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    capfd.readouterr()
     done = save(search, tracking_uri, tmp_path / "best.keras")
+    assert capfd.readouterr() == ("", "")  # no bar of progress either
     assert (done.source, done.remarks) == (Source.MLFLOW, [])
     assert (tmp_path / "best.keras").read_bytes() == delivered
     assert not list(tmp_path.glob(".tuner-*"))
+
+
+@pytest.mark.slow
+def test_the_copy_of_a_server(search: Search, tmp_path: Path) -> None:
+    file = keras_file(tmp_path / "saved.keras")
+    search.complete(search.start(), 0.9, file)
+    server = MlflowServer(tmp_path)
+    try:
+        Mirror(search.store, open_client(server.uri), search.study).deliver()
+        content = file.read_bytes()
+        file.unlink()
+        done = save(search, server.uri, tmp_path / "best.keras")
+    finally:
+        server.stop()
+    assert (done.source, done.remarks) == (Source.MLFLOW, [])
+    assert (tmp_path / "best.keras").read_bytes() == content
 
 
 def test_another_file_in_mlflow_is_not_used(
@@ -97,8 +120,6 @@ def test_a_run_that_mlflow_does_not_have(
     search: Search, delivered: bytes, client: Client, tmp_path: Path
 ) -> None:
     """Another MLflow than the one that was written to."""
-    from tuner.tracking.client import open_client
-
     uri = f"sqlite:///{tmp_path}/other.db"
     open_client(uri)
     done = save(search, uri, tmp_path / "best.keras")
