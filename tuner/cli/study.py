@@ -131,12 +131,12 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner study list
     """
+    from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
-    from tuner.storage import exists, open_store
     from tuner.storage.studies import list_studies
 
-    settings = settings_of(context)
-    found = list_studies(open_store(settings.storage)) if exists(settings.storage) else []
+    store = look(context)
+    found = list_studies(store) if store is not None else []
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
@@ -163,12 +163,12 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
 
     Example: tuner study show mlp-digits
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import show_facts
     from tuner.cli.results import study_facts
     from tuner.storage.trials import list_trials
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     show_facts(study_facts(row, list_trials(store, row)), as_json)
 
 
@@ -185,12 +185,12 @@ def best(
 
     Example: tuner study best --save best.keras
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.results import show_best
     from tuner.errors import StudyError
     from tuner.storage.trials import best_trial, list_trials
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     found = best_trial(row, list_trials(store, row))
     if not row.spec.selects:
         raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
@@ -211,11 +211,11 @@ def export(
 
     Example: tuner study export > trials.csv
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_csv, print_json
     from tuner.storage.trials import list_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     rows = [table_row(trial) for trial in list_trials(store, row)]
     if to == "json":
         print_json(rows)
