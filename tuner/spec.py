@@ -2,18 +2,29 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
+from tuner.catalogue import former_defaults
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
+from tuner.space.checks import check_defaults
 from tuner.space.choices import among
 from tuner.space.difference import changed, space_differences
 from tuner.space.grid import MOST_POINTS
 from tuner.space.nodes import bare
-from tuner.space.scalars import Value
+from tuner.space.scalars import InvalidError, Value
 from tuner.space.wording import explained, in_one_line
 
 Task = Literal["classes", "binary", "regression"]
@@ -107,12 +118,18 @@ class StudySpec(BaseModel):
     """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
     `code`: the user's own files by path. `held_out`: "val" for a search, scored by the best epoch
     on the validation split; "test" for a comparison, trained on train + validation and scored on
-    the test split after the last epoch. Raises SpecError when the parts do not fit together; JSON
-    from `model_dump_json` gives an equal one.
+    the test split after the last epoch.
+
+    `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
+    uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
+
+    Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
+    one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
     space: Space
     data: DataSpec
     fingerprint: str
@@ -125,6 +142,35 @@ class StudySpec(BaseModel):
     seed: int = 0
     held_out: HeldOut = "val"
     code: dict[str, CodeFile] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_defaults(cls, content: Any) -> Any:
+        """Fill in the defaults where they are not given: a new study has the present ones, one
+        that was stored without any has those of that time."""
+        space = content.get("space") if isinstance(content, dict) else None
+        if isinstance(space, Space):
+            content = {"defaults": space.defaults} | content
+            network: object = space.network
+        else:
+            network = space.get("network") if isinstance(space, dict) else None
+        if not isinstance(network, str):
+            return content  # the fields say what is wrong
+        defaults = content.get("defaults", former_defaults(network))
+        if isinstance(defaults, dict):
+            try:
+                defaults = check_defaults(network, defaults)
+            except InvalidError as wrong:
+                raise wrong.under("defaults") from None
+        return content | {"defaults": defaults}
+
+    @field_validator("space", mode="wrap")
+    @classmethod
+    def _use_defaults(
+        cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Space:
+        defaults = info.data.get("defaults")
+        return handler(content) if defaults is None else Space.keeping(content, defaults)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,11 +1,14 @@
 """`tuner study create` under a name that exists: the same study again, or a refusal."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import optuna
 import pytest
 
+from tuner.catalogue import TRAINING
 from tuner.errors import StudyError
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -90,6 +93,33 @@ def test_a_changed_range_is_told_in_the_file_s_words(again, tmp_path):
 )
 def test_a_changed_option_is_told(again, words, told):
     assert told in "; ".join(differences(again(*words.split())))
+
+
+def test_a_newer_default_is_no_difference_until_it_is_asked_for(again, monkeypatch):
+    newer = replace(TRAINING["patience"], default=9)
+    monkeypatch.setitem(TRAINING, "patience", newer)
+    assert again().code == 0
+    assert again("--set", "patience=5").code == 0
+    assert differences(again("--set", "patience=9")) == ["patience was 5 by default, is 9"]
+
+
+def test_a_study_of_an_older_tuner_is_the_same_study(again, tuner, tmp_path, monkeypatch):
+    """Its row has no defaults: it goes on with those of its time."""
+    with sqlite3.connect(tmp_path / "tuner.db") as database:
+        (text,) = database.execute("select spec from tuner_studies").fetchone()
+        content = json.loads(text)
+        assert content.pop("defaults")
+        database.execute("update tuner_studies set version = null, spec = ?", [json.dumps(content)])
+    monkeypatch.setitem(TRAINING, "epochs", replace(TRAINING["epochs"], default=3))
+    assert again().code == 0
+    shown = json.loads(tuner("study", "show", "x", "--json").out)
+    assert (shown["epochs"], shown["made_by"]) == (27, None)
+    assert differences(again("--epochs", "3")) == ["epochs was 27 by default, is 3"]
+
+
+def test_a_study_says_which_tuner_made_it(again, tuner):
+    shown = json.loads(tuner("study", "show", "x", "--json").out)
+    assert shown["made_by"] == tuner("--version").out.strip()
 
 
 def test_one_option_is_one_difference(again):

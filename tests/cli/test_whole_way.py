@@ -32,6 +32,13 @@ def test_the_readme_s_way(tmp_path: Path) -> None:
     best = json.loads(run(tmp_path, "study", "best", "--save", "best.keras", "--json"))
     assert best["score"] == max(t["score"] for t in trials if t["state"] == "complete")
     assert accuracy_of(tmp_path / "best.keras") == pytest.approx(best["score"], abs=1e-6)
+    assert best["network"] == {"path": "best.keras", "source": "copied from its saved file"}
+    for saved in (tmp_path / ".tuner").rglob("*.keras"):
+        saved.unlink()
+    elsewhere = ("--tracking-uri", "sqlite:///none/mlflow.db")
+    again = run(tmp_path, *elsewhere, "study", "best", "--save", "again.keras")
+    assert again.endswith("wrote again.keras (trained again)\n")
+    assert accuracy_of(tmp_path / "again.keras") == accuracy_of(tmp_path / "best.keras")
     assert runs_in_mlflow(tmp_path) == {
         (trial["trial"], "FINISHED", trial["state"].upper()) for trial in trials
     }

@@ -24,7 +24,7 @@ from tuner.optimize import (
     places_wanted,
 )
 from tuner.settings import Settings
-from tuner.space import Space, load_file, make_space
+from tuner.space import Space, load_file
 from tuner.spec import Choice, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
@@ -77,7 +77,7 @@ def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
     space = study.spec.space.override({"epochs": _epochs(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
-        space=make_space(space.network, space.parameters, [space.flatten(configuration)]),
+        space=space.only(configuration),
         data=study.spec.data,
         name=f"compare-{study.name}-trial{trial.number}",
         metric=on_split(study.spec.metric, "test"),

@@ -65,9 +65,9 @@ app = new_typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from tuner.version import tuner_version
 
-        typer.echo(f"tuner {version('tuner')}")
+        typer.echo(f"tuner {tuner_version()}")
         raise typer.Exit
 
 

@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -81,6 +82,12 @@ def open_client(tracking_uri: str) -> Client:
         from mlflow import MlflowClient
 
         return MlflowClient(tracking_uri)
+
+
+def open_existing(tracking_uri: str) -> Client | None:
+    """The same, for reading; None where the local file does not exist. Raises TrackingError."""
+    database = _local_file(tracking_uri)
+    return None if database is not None and not database.is_file() else open_client(tracking_uri)
 
 
 def _prepare_file(database: Path) -> None:
