@@ -6,6 +6,7 @@
 | MLFLOW_TRACKING_URI | MLflow's store or server                      | sqlite:///mlruns/mlflow.db |
 | TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
 | TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints         |
+| TUNER_SCRATCH       | folder of a search's copy of its data         | .tuner/scratch (project)   |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
@@ -27,6 +28,7 @@ class Settings:
     data_home: Path
     checkpoints: Path
     keras_home: Path
+    scratch: Path | None = None
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
@@ -38,6 +40,7 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
         checkpoints=Path(env.get("TUNER_CHECKPOINTS") or ".tuner/checkpoints").expanduser(),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
+        scratch=Path(env["TUNER_SCRATCH"]).expanduser() if env.get("TUNER_SCRATCH") else None,
     )
 
 

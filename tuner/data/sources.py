@@ -77,5 +77,6 @@ def read_source(text: str, settings: Settings) -> Raw:
     elif source.selector:
         raise DatasetError(f"{text}: nothing may follow the name of an .npz file or IDX folder")
     else:
-        parts = read_npz(source.path) if suffix == ".npz" else read_idx_folder(source.path)
+        read = read_npz if suffix == ".npz" else read_idx_folder
+        parts = read(source.path, settings)
     return Raw(text, source.name, parts)
