@@ -10,11 +10,14 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 
 
-def save_network(settings: Settings, study: StudyRow, trial: TrialRow, target: Path) -> bool:
+def save_network(
+    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None = None
+) -> bool:
     """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
 
     The file its worker saved is copied where this machine has it. Elsewhere the trial is trained
-    again: same params, seed and data give the same weights. Whether that was needed.
+    again: same params, seed and data give the same weights. `data`: where these lie now, if
+    elsewhere. Whether that was needed.
     """
     if target.suffix != ".keras":
         raise StudyError(f"{target}: the file's name must end in .keras")
@@ -24,25 +27,26 @@ def save_network(settings: Settings, study: StudyRow, trial: TrialRow, target: P
     if saved is not None and Path(saved).is_file():
         shutil.copyfile(saved, target)
         return False
-    _train_again(settings, study, trial, target)
+    _train_again(settings, study, trial, target, data)
     return True
 
 
-def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: Path) -> None:
-    from tempfile import TemporaryDirectory
-
+def _train_again(
+    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
+) -> None:
     from tuner.data import save_dataset
     from tuner.optimize import trained_on, user_network
+    from tuner.optimize.scratch import scratch_folder
     from tuner.optimize.trials import trial_seed
     from tuner.training.events import Goal, Plan, WorkerSetup
 
     spec = study.spec
-    with TemporaryDirectory() as folder:
-        save_dataset(trained_on(settings, spec), Path(folder))
+    with scratch_folder(settings) as folder:
+        save_dataset(trained_on(settings, spec, data), folder / "data")
         with stderr_muted():
             from tuner.training.entry import open_session
 
-            session = open_session(WorkerSetup(Path(folder), float("inf"), user_network(spec)))
+            session = open_session(WorkerSetup(folder / "data", float("inf"), user_network(spec)))
         plan = Plan(
             network=spec.space.network,
             params=trial.params,

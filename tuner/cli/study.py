@@ -179,6 +179,13 @@ def best(
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --save, where the network must be trained again: where the data lie now.",
+            metavar="SOURCE",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The best trial; with --save its network, which takes unscaled inputs.
@@ -205,7 +212,7 @@ def best(
     if save is not None:
         from tuner.models import save_network
 
-        again = save_network(settings_of(context), row, found, save)
+        again = save_network(settings_of(context), row, found, save, data)
         if not as_json:
             how = "trained again, its saved network being on another machine" if again else "copied"
             say(f"\nwrote {save} ({how})")

@@ -1,5 +1,6 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tuner.data.gaps import filled, gap_notes, learn_gaps
 from tuner.data.raw import Raw
 from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
-from tuner.data.sources import read_source
+from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
@@ -21,14 +22,34 @@ if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.spec import DataSpec
 
 
-def load_dataset(spec: "DataSpec", settings: Settings) -> Dataset:
+def load_dataset(
+    spec: "DataSpec", settings: Settings, sources: Sequence[Source] = (), wanted: str | None = None
+) -> Dataset:
     """Read, split and scale what `spec` names. Large features are not held in memory: they are read
     from where they lie each time that they are needed.
 
-    A split that the source brings itself is kept as it is. Raises DatasetError, one line, for a
-    source that cannot be found, read or learnt from.
+    A split that the source brings itself is kept as it is. `sources`: where the data may lie, if
+    that was looked for already; the first is taken whose fingerprint is `wanted`, or else the first
+    that can be loaded. Raises DatasetError, one line, for a source that cannot be found, read or
+    learnt from.
     """
-    raw = read_source(spec.source, settings)
+    loaded: list[Dataset] = []
+    problems: list[DatasetError] = []
+    for source in sources or find_source(spec.source, settings):
+        try:
+            loaded.append(_load(source, spec, settings))
+        except DatasetError as error:
+            problems.append(error)
+            continue
+        if wanted in (None, loaded[-1].fingerprint):
+            return loaded[-1]
+    if not loaded:
+        raise problems[0]
+    return loaded[0]
+
+
+def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
+    raw = read_source(source, settings)
     x, gaps = _checked(raw)
     targets = {part: pair.y for part, pair in raw.parts.items()}
     target = encode_target(targets, spec.task, raw.label_names, raw.source)

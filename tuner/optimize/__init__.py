@@ -8,8 +8,8 @@ from pathlib import Path
 
 import optuna
 
-from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, StudyError
+from tuner.data import save_dataset
+from tuner.errors import StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
@@ -19,6 +19,7 @@ from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
+from tuner.optimize.study_data import check_data, check_fingerprint, trained_on
 from tuner.optimize.trials import Repaired, TrialBook
 from tuner.pruners import make_pruner
 from tuner.samplers import make_sampler
@@ -46,6 +47,8 @@ __all__ = [
     "Request",
     "Silent",
     "Watcher",
+    "check_data",
+    "check_fingerprint",
     "optimize",
     "places_wanted",
     "repair",
@@ -62,7 +65,7 @@ class Request:
     `population`: how many trials each worker process trains at once.
     `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over."""
+    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
 
     limits: Limits
     workers: int | None = None
@@ -74,6 +77,7 @@ class Request:
     lease_s: float = LEASE_S
     engine: Engine = "auto"
     population: int = 1
+    data: str | None = None
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -107,11 +111,11 @@ def optimize(
     # A night's search outlasts a database that is restarted; a signal ends the waiting.
     store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
     interrupts = Interrupts(stopping)
-    with interrupts.caught(), scratch_folder() as folder:
+    with interrupts.caught(), scratch_folder(settings) as folder:
         quiet_tensorflow()
         stage("starting the workers and reading the data")
         with _workers(settings, study, request, folder / "data", entry) as workers:
-            save_dataset(trained_on(settings, study.spec), folder / "data")
+            save_dataset(trained_on(settings, study.spec, request.data), folder / "data")
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
                 with store.asking_optuna():
@@ -182,19 +186,6 @@ def _loop(
         engine=request.engine,
         watcher=watcher or Silent(),
     )
-
-
-def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
-    """The data as the study's trials see them. Raises DatasetError when they are no longer those
-    the study was created with."""
-    dataset = load_dataset(spec.data, settings)
-    if dataset.fingerprint != spec.fingerprint:
-        raise DatasetError(
-            f"{spec.data.source} has changed since the study was created (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {spec.fingerprint[:12]}); scores would not be "
-            "comparable: create a new study"
-        )
-    return dataset.for_test() if spec.held_out == "test" else dataset
 
 
 def user_network(spec: StudySpec) -> tuple[str, str, str] | None:
