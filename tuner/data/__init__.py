@@ -10,7 +10,7 @@ from tuner.data.describe import describe
 from tuner.data.load import load_dataset
 from tuner.data.named import NAMES
 from tuner.data.scaling import Scaling
-from tuner.data.scratch import project_folder, scratch_place
+from tuner.data.scratch import project_folder, scratch_place, scratch_wanted
 from tuner.data.sources import Source, find_source, parse_source
 from tuner.data.tables import Column, encode
 
@@ -30,4 +30,5 @@ __all__ = [
     "project_folder",
     "save_dataset",
     "scratch_place",
+    "scratch_wanted",
 ]

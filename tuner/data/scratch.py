@@ -31,13 +31,18 @@ def project_folder(settings: Settings) -> Path | None:
     return Path(unquote(found[1])).absolute().parent if found else None
 
 
-def scratch_place(settings: Settings) -> Path:
-    """The folder for scratch copies: TUNER_SCRATCH, else `.tuner/scratch` in the project's folder,
-    else `scratch` beside the folder of checkpoints. Where it cannot be written, a warning is logged
-    once, and it is the temporary folder."""
+def scratch_wanted(settings: Settings) -> Path:
+    """The folder for scratch copies: TUNER_SCRATCH, else `.tuner/scratch` in the folder of a SQLite
+    database, else `scratch` beside the folder of checkpoints."""
     project = project_folder(settings)
     beside = project / ".tuner" if project else settings.checkpoints.absolute().parent
-    return _writable((settings.scratch or beside / "scratch").absolute())
+    return (settings.scratch or beside / "scratch").absolute()
+
+
+def scratch_place(settings: Settings) -> Path:
+    """The same, made now. Where it cannot be written, a warning is logged once, and it is the
+    temporary folder. Raises DatasetError where its disk is full."""
+    return _writable(scratch_wanted(settings))
 
 
 @cache
