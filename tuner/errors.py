@@ -9,7 +9,9 @@ TunerError                      one line on stderr, exit code 1
 │   ├── StudyError              unknown study, name taken, nothing to do it on
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed in the middle of the work
+├── LeaseLost                   the study is gone, or this loop's lease: nothing more is written
 ├── TakenOver                   another loop has the trial now; handled in the loop
+├── ArtifactError               a saved network that is missing, or is another file
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
 """
@@ -53,11 +55,22 @@ class StorageError(TunerError):
     pass
 
 
+class LeaseLost(TunerError):
+    """The study was deleted, or this loop's lease of it: the loop may write nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the study was deleted while this search ran; the search has ended")
+
+
 class TakenOver(TunerError):
     """Another loop has taken the trial over: this one may no longer write it."""
 
     def __init__(self, trial_id: int | None) -> None:
         super().__init__(f"another loop has taken over the trial with id {trial_id}")
+
+
+class ArtifactError(TunerError):
+    pass
 
 
 class TrackingError(TunerError):

@@ -12,7 +12,7 @@ from tuner.data import load_dataset
 from tuner.optimize import KERAS
 from tuner.space import load_space
 from tuner.spec import Choice, DataSpec, StudySpec
-from tuner.storage import open_store, records
+from tuner.storage import open_store
 from tuner.storage.studies import create_study
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
@@ -60,7 +60,7 @@ def digits(folder: Path) -> Bench:
 def curve(bench: Bench) -> list[tuple[int, dict[str, float]]]:
     (trial,) = bench.trials
     assert trial.last is not None
-    rows = records.read_intervals(bench.store, trial.trial_id, trial.last.attempt)
+    rows = bench.curve(trial)
     return [(row.step, row.metrics) for row in rows]
 
 
@@ -90,12 +90,17 @@ def test_killed_twice(tmp_path: Path) -> None:
     assert all((a.resumed_epoch or 0) > 0 for a in trial.attempts[1:])
     assert curve(rough) == curve(calm)
     assert trial.value == twin.value
-    networks = [weights(t.last.model_path) for t in (trial, twin) if t.last is not None]
+    networks = [
+        weights(bench.settings.checkpoints / t.last.model_path)
+        for bench, t in ((rough, trial), (calm, twin))
+        if t.last is not None and t.last.model_path is not None
+    ]
+    assert len(networks) == 2
     assert networks[0] == networks[1]
     assert not list((tmp_path / "rough").rglob("*.ckpt"))
 
 
-def weights(path: str | None) -> list[bytes]:
+def weights(path: Path) -> list[bytes]:
     import keras
 
     assert path is not None

@@ -12,7 +12,7 @@ from toy_training import BROKEN, STILLBORN
 
 from tuner.errors import WorkerError
 from tuner.spec import Choice
-from tuner.storage.trials import trial_curve
+from tuner.storage.studies import load_study
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 ACTS = any_of("learn", "flat", "fall", "raise", "crash", "nan", "inf", "unsaved", "unsafe")
@@ -46,7 +46,7 @@ def test_a_whole_trial(bench: Bench) -> None:
     assert trial.value == pytest.approx(0.7, abs=2e-3)
     assert (attempt.parameter_count, attempt.engine) == (7, "toy")
     assert attempt.seconds == {"train": pytest.approx(0.3)}
-    curve = trial_curve(bench.store, trial)
+    curve = bench.curve(trial)
     assert [row.step for row in curve] == [1, 2, 3]
     assert [row.metrics["val_accuracy"] for row in curve] == sorted(
         row.metrics["val_accuracy"] for row in curve
@@ -87,7 +87,7 @@ def test_a_pruned_trial_keeps_its_best_as_its_value(bench: Bench) -> None:
     assert trial.last is not None
     assert (trial.last.epochs, trial.last.ended_at is not None) == (2, True)
     assert trial.last.engine == "toy"
-    raw = [row.metrics["val_accuracy"] for row in trial_curve(bench.store, trial)]
+    raw = [row.metrics["val_accuracy"] for row in bench.curve(trial)]
     assert raw == [first_epoch, pytest.approx(0.02)]
     assert bench.places == {"done": 2}
 
@@ -119,7 +119,7 @@ def test_a_diverged_trial_is_infeasible_and_never_the_best(bench: Bench) -> None
         assert list(trial.intermediate_values) == [1]
         row = bench.trials[trial.number]
         assert row.end == "diverged"
-        last = trial_curve(bench.store, row)[-1].metrics["val_accuracy"]
+        last = bench.curve(row)[-1].metrics["val_accuracy"]
         assert not math.isfinite(last)
     assert bench.places == {"done": 3}
 
@@ -158,7 +158,7 @@ def test_a_lost_worker_costs_one_attempt(bench: Bench) -> None:
     assert [(a.attempt, a.end) for a in crashed.attempts] == [(1, "worker_lost"), (2, "complete")]
     assert crashed.params["x"] == 0.79
     # The lost attempt's curve stays beside the whole one.
-    assert [row.step for row in trial_curve(bench.store, crashed)] == [1, 2, 3]
+    assert [row.step for row in bench.curve(crashed)] == [1, 2, 3]
 
 
 @SQLITE
@@ -220,7 +220,7 @@ def test_workers_that_cannot_start_cost_no_trial(bench: Bench) -> None:
     assert bench.places == {"open": 2}
     assert bench.run(2).reason is None
     assert bench.states == ["COMPLETE"] * 2
-    log = bench.settings.checkpoints / "toy" / "workers.log"
+    log = bench.settings.checkpoints / load_study(bench.store).uuid / "workers.log"
     assert "no such device" in log.read_text()
 
 
@@ -236,9 +236,10 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     bench.run(1)
     first = bench.trials[0].last
     assert first is not None
-    path = bench.settings.checkpoints / "toy" / "trial-0" / "attempt-1.keras"
-    assert first.model_path == str(path)
-    assert path.read_text() == "0.8"
+    uuid = load_study(bench.store).uuid
+    assert first.model_path == f"{uuid}/trial-0/attempt-1.keras"
+    assert first.model is not None
+    assert first.model.verified(bench.settings.checkpoints).read_text() == "0.8"
     bench.run(2)
     second = bench.trials[1].last
     assert second is not None
@@ -246,4 +247,4 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     assert bench.run(None, more=1, asked={"log_models": "all"}).board.done_here == 1
     third = bench.trials[2].last
     assert third is not None
-    assert third.model_path == str(path.parents[1] / "trial-2" / "attempt-1.keras")
+    assert third.model_path == f"{uuid}/trial-2/attempt-1.keras"

@@ -7,6 +7,7 @@ import optuna
 from optuna.trial import TrialState
 from trial_writes import begin, tell
 
+from tuner.artifacts import Artifact
 from tuner.settings import Settings
 from tuner.space import parse_space
 from tuner.spec import Choice, DataSpec, StudySpec
@@ -63,12 +64,12 @@ class Search:
             storage=store.optuna,
             sampler=optuna.samplers.RandomSampler(seed=1),
         )
-        self.lease: Lease = leases.open_lease(store, study.study_id)
+        self.lease: Lease = leases.open_lease(store, study)
 
     def start(self) -> Running:
         """Begin a new trial, or the next attempt of one that was put back."""
-        if not places.place_counts(self.store, self.study.study_id).get("open"):
-            places.add_places(self.store, self.study.study_id, 1)
+        if not places.place_counts(self.store, self.study).get("open"):
+            places.add_places(self.store, self.study, 1)
         place = places.claim(self.store, self.lease, 10_000)
         assert place is not None
         place = begin(self.store, self.lease, place)
@@ -98,13 +99,14 @@ class Search:
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        end = AttemptEnd.of("complete", ended, model_path=str(model) if model else None)
+        saved = Artifact.measured(str(model), model) if model else None
+        end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 
     def prune(self, running: Running, score: float) -> None:
         place = running.place
         assert place.trial_id is not None
-        rows = records.read_intervals(self.store, place.trial_id, place.attempt)
+        rows = records.read_intervals(self.store, self.study, place.trial_id, place.attempt)
         epochs = sum(row.whole for row in rows)
         last = Interval(2 * epochs, epochs, True, {}) if epochs else None
         running.trial.report(score, 1)

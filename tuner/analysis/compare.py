@@ -170,7 +170,7 @@ def train(
     the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = places_wanted(store, study, wanted, None)
-    if places.place_counts(store, study.study_id, total) == {"done": total}:
+    if places.place_counts(store, study, total) == {"done": total}:
         return None
     request = Request(Limits(total), workers, tracking, data=data)
     return optimize(settings, store, study, request, watcher, stage, entry)

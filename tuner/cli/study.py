@@ -265,21 +265,31 @@ def delete(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Leave MLflow's runs.")] = False,
+    keep_networks: Annotated[
+        bool, typer.Option("--keep-networks", help="Leave the files of saved networks.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Have searches that run on it stop, on any machine.")
+    ] = False,
 ) -> None:
     """Delete a study: its trials, its saved networks, its MLflow runs.
 
     Example: tuner study delete mlp-digits --yes
+
+    While a search runs on it, on whichever machine, it is refused. With --force the search is asked
+    to stop, which it does within a minute, and the study is deleted then.
     """
     from tuner.cli.open import open_study
     from tuner.cli.output import say
     from tuner.cli.results import confirm_deletion
-    from tuner.studies import remove
+    from tuner.studies import make_way, remove
 
     store, row = open_study(context, study)
     confirm_deletion(store, row, yes)
+    make_way(store, row, force, say)
     if not keep_runs:
         from tuner.tracking.removal import remove_study
 
         remove_study(settings_of(context).tracking_uri, row, store)
-    remove(settings_of(context), store, row)
+    remove(settings_of(context), store, row, keep_networks, force)
     say(f"deleted study {row.name}")

@@ -32,11 +32,9 @@ def project_folder(settings: Settings) -> Path | None:
 
 
 def scratch_wanted(settings: Settings) -> Path:
-    """The folder for scratch copies: TUNER_SCRATCH, else `.tuner/scratch` in the folder of a SQLite
-    database, else `scratch` beside the folder of checkpoints."""
-    project = project_folder(settings)
-    beside = project / ".tuner" if project else settings.checkpoints.absolute().parent
-    return (settings.scratch or beside / "scratch").absolute()
+    """The folder for scratch copies: TUNER_SCRATCH, else `scratch` beside the project's folder of
+    networks."""
+    return (settings.scratch or settings.checkpoints.absolute().parent / "scratch").absolute()
 
 
 def scratch_place(settings: Settings) -> Path:

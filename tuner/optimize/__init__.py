@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from tuner.data import save_dataset
-from tuner.errors import StudyError
+from tuner.errors import LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
@@ -86,10 +86,10 @@ def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int |
     is_grid = study.spec.sampler.name == "grid"
     most = len(study.spec.first_trials()) if is_grid else sys.maxsize
     if more is not None:
-        return places.add_places(store, study.study_id, more, most)
+        return places.add_places(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    places.ensure_places(store, study.study_id, min(trials, most))
+    places.ensure_places(store, study, min(trials, most))
     return min(trials, most)
 
 
@@ -121,6 +121,8 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
+                if outcome.reason == "deleted":
+                    raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
 
 
@@ -137,7 +139,7 @@ def _workers(
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
     )
-    log = settings.checkpoints / study.name / "workers.log"
+    log = settings.checkpoints / study.uuid / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
     try:
         workers.warm()
@@ -170,7 +172,7 @@ def _loop(
     watcher: Watcher | None,
 ) -> Loop:
     spec = study.spec
-    lease = leases.open_lease(store, study.study_id, request.lease_s)
+    lease = leases.open_lease(store, study, request.lease_s)
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=store.optuna,
@@ -181,7 +183,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
+        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),
