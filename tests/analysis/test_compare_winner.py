@@ -7,7 +7,7 @@ from toy_study import ANY_X, Bench
 from toy_training import TOY
 
 from tuner.analysis.compare import Subject, of_trial, prepare, results, train
-from tuner.errors import SpecError, StudyError
+from tuner.errors import DatasetError, SpecError, StudyError
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.trials import best_trial, find_trial
 
@@ -44,6 +44,21 @@ def test_the_winner_with_a_width_a_layer(bench: Bench) -> None:
     assert row.spec.metric == "test_accuracy"
     # All is done: nothing is started again.
     assert train(bench.settings, bench.store, row, 2, 1, False, entry=TOY) is None
+
+
+def test_its_data_may_lie_elsewhere_but_must_be_the_same(bench: Bench) -> None:
+    study = searched(bench, {"epochs": 1}, 1)
+    moved = bench.folder / "moved.npz"
+    (bench.folder / "points.npz").rename(moved)
+    with pytest.raises(DatasetError, match="--data"):
+        of_trial(bench.store, study, None, bench.settings)
+    subject = of_trial(bench.store, study, None, bench.settings, str(moved))
+    row = made(bench, subject, name="here")
+    where = subject.data.source
+    assert train(bench.settings, bench.store, row, 1, 1, False, entry=TOY, data=where) is not None
+    bench.write_data(moved, seed=1)
+    with pytest.raises(DatasetError, match="fingerprint"):
+        made(bench, subject, name="there")
 
 
 @pytest.mark.parametrize(("schedule", "epochs"), [("constant", 2), ("cosine", 5)])

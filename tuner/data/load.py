@@ -9,8 +9,9 @@ from tuner.data.arrays import check_parts, kept_dtype
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
 from tuner.data.gaps import filled, gap_notes, learn_gaps
 from tuner.data.raw import Raw
-from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, settled
+from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
+from tuner.data.scratch import stored
 from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
@@ -56,7 +57,7 @@ def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
     if hasattr(x["train"], "iloc"):
-        encoded = _encode_table(x, rows, raw)
+        encoded = _encode_table(x, rows, raw, settings)
     elif gaps:
         encoded = _encode_gaps(x, rows, raw)
     else:
@@ -145,13 +146,20 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
 _Encoded = tuple[dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...]]
 
 
-def _encode_table(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:
+def _encode_table(
+    x: dict[str, Any], rows: dict[str, Indices], raw: Raw, settings: Settings
+) -> _Encoded:
     """Matrices of all parts, the columns learnt and notes on them."""
     parts = {p: Table(x["train"], rows[p]) if p in rows else Table(x[p]) for p in PARTS}
     columns = learn_columns(parts["train"], raw.source)
-    matrices = {part: TableRows(table, columns, raw.source) for part, table in parts.items()}
+    matrices: dict[str, Rows] = {
+        part: TableRows(table, columns, raw.source) for part, table in parts.items()
+    }
+    if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
+        # Encoding is slow, and the rows are read several times.
+        matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
     said = tuple(line for part, table in parts.items() for line in notes(table, columns, part))
-    return {**matrices}, columns, said
+    return matrices, columns, said
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from tuner.data.rows import Shape, StoredRows, is_small
+from tuner.data.rows import Rows, Shape, StoredRows, is_small, row_blocks
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -68,15 +68,25 @@ def check_room(place: Path, wanted_bytes: int) -> None:
 
 def no_room(place: Path, wanted_bytes: int | None = None) -> str:
     """What to say, and to do, where a disk is full."""
-    wanted = f" need {_gib(wanted_bytes)}," if wanted_bytes is not None else ":"
+    wanted = f" need {_gib(wanted_bytes)}," if wanted_bytes is not None else " do not fit:"
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
     return (
-        f"{place}: the prepared data{wanted} {_gib(shutil.disk_usage(place).free)} are free on "
+        f"{place}: the prepared data{wanted} {_gib(shutil.disk_usage(there).free)} are free on "
         "that disk; make room, or set TUNER_SCRATCH to a folder on another one"
     )
 
 
 def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
+
+
+def stored(rows: Rows, settings: Settings, source: str) -> Rows:
+    """The same rows, computed once and kept on the disk. Raises DatasetError where it is full."""
+    check_room(scratch_place(settings), rows.nbytes)
+    spool = Spool(lambda: scratch_place(settings))
+    for block in row_blocks(rows):
+        spool.write(block.tobytes())
+    return spool.stored(0, rows.shape, rows.dtype, source)
 
 
 def is_full(error: OSError) -> bool:
