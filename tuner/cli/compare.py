@@ -70,28 +70,23 @@ def compare(
     from tuner.analysis import compare as room
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
+    from tuner.cli.open import open_for_work
+    from tuner.cli.residence import is_settled
     from tuner.optimize import Limits
-    from tuner.storage import open_store
     from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
     subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
-    row = room.prepare(subject, seeds, settings, lambda: open_store(settings.storage), name, seed)
-    check_code(row.spec, settings, subject.data.source)
-    store = open_store(settings.storage)
+    row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
+    source = subject.data.source
+    check_code(row.spec, settings, source)
+    store = open_for_work(context)
+    tracking = not no_tracking and is_settled(store)
     with Display(row.spec.metric, as_json) as display:
         display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
         ran = room.train(
-            settings,
-            store,
-            row,
-            seeds,
-            workers,
-            not no_tracking,
-            display,
-            display.stage,
-            data=subject.data.source,
+            settings, store, row, seeds, workers, tracking, display, display.stage, data=source
         )
     table = room.results(store, row, subject)
     files = room.save(row, table, to or Path("comparisons") / row.name)

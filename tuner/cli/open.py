@@ -1,20 +1,63 @@
-"""Opening what a command works on."""
+"""Opening what a command works on, or only looks at.
+
+A command that only looks calls `look_at_…`, which needs no right to write and changes no file. All
+others call `open_…`. Whatever was opened is closed when the command ends: see `tuner.cli.main`.
+"""
 
 import typer
 
 from tuner.cli.app import settings_of
+from tuner.cli.residence import settle
 from tuner.errors import StudyError
-from tuner.storage import Store, exists, open_store
+from tuner.storage import Store, exists, look_into, open_store
 from tuner.storage.studies import StudyRow, list_studies, load_study
 
 
-def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest. Raises StudyError; makes no file
-    where there is none."""
+def look(context: typer.Context) -> Store | None:
+    """The database, to look into; None where there is none, or no table in it."""
+    return look_into(settings_of(context).storage)
+
+
+def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+    """The database and the study of that name, or the newest, to look at. Raises StudyError."""
+    store = look(context)
+    if store is None:
+        raise no_study()
+    return store, load_study(store, name)
+
+
+def look_at_studies(
+    context: typer.Context, name: str | None, every: bool
+) -> tuple[Store, list[StudyRow]]:
+    """The same, for one study or for all of them, oldest first. Raises StudyError."""
+    store, row = look_at_study(context, _one_or_all(name, every))
+    return store, _these(store, row, every)
+
+
+def opened(context: typer.Context) -> Store:
+    """The database, to work on, as it lies. Raises StudyError where there is none."""
     url = settings_of(context).storage
     if not exists(url):
-        raise StudyError("there is no study yet; create one with: tuner study create")
-    store = open_store(url)
+        raise no_study()
+    return open_store(url)
+
+
+def open_for_work(context: typer.Context) -> Store:
+    """The database, to work on, made where there is none; one that was used elsewhere before is
+    found out about."""
+    if context.obj.store is None:
+        context.obj.store = open_store(settings_of(context).storage)
+        settle(context.obj.store, settings_of(context))
+    store: Store = context.obj.store
+    return store
+
+
+def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+    """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
+    no file where there is none."""
+    if not exists(settings_of(context).storage):
+        raise no_study()
+    store = open_for_work(context)
     return store, load_study(store, name)
 
 
@@ -22,10 +65,23 @@ def open_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
+    store, row = open_study(context, _one_or_all(name, every))
+    return store, _these(store, row, every)
+
+
+def no_study() -> StudyError:
+    """What is said where there is nothing to work on."""
+    return StudyError("there is no study yet; create one with: tuner study create")
+
+
+def _one_or_all(name: str | None, every: bool) -> str | None:
     if every and name is not None:
         raise StudyError(f"either --all, or the study {name!r}")
-    store, row = open_study(context, name)
+    return name
+
+
+def _these(store: Store, row: StudyRow, every: bool) -> list[StudyRow]:
     if not every:
-        return store, [row]
+        return [row]
     names = [study.name for study in reversed(list_studies(store))]
-    return store, [load_study(store, each) for each in names]
+    return [load_study(store, each) for each in names]

@@ -86,6 +86,7 @@ def optimize(
     """
     from tuner.cli.display import Display
     from tuner.cli.open import open_study
+    from tuner.cli.residence import is_settled
     from tuner.cli.results import print_outcome
     from tuner.optimize import Limits, Request, places_wanted
     from tuner.optimize import optimize as run
@@ -104,7 +105,7 @@ def optimize(
     request = Request(
         limits,
         workers,
-        not no_tracking,
+        not no_tracking and is_settled(store),
         log_models,
         memory,
         trial_bytes,

@@ -80,11 +80,11 @@ def create(
     A name that exists already with the very same definition is left as it is; with any other
     definition it is refused.
     """
+    from tuner.cli.open import open_for_work
     from tuner.cli.output import say
     from tuner.options import parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
-    from tuner.storage import open_store
     from tuner.studies import Wanted, file_data
     from tuner.studies import create as create_study
 
@@ -117,7 +117,7 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new, left_out = create_study(wanted, settings, lambda: open_store(settings.storage))
+    row, is_new, left_out = create_study(wanted, settings, lambda: open_for_work(context))
     made = "created study {}" if is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
@@ -131,12 +131,12 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner study list
     """
+    from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
-    from tuner.storage import exists, open_store
     from tuner.storage.studies import list_studies
 
-    settings = settings_of(context)
-    found = list_studies(open_store(settings.storage)) if exists(settings.storage) else []
+    store = look(context)
+    found = list_studies(store) if store is not None else []
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
@@ -163,12 +163,12 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
 
     Example: tuner study show mlp-digits
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import show_facts
     from tuner.cli.results import study_facts
     from tuner.storage.trials import list_trials
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     show_facts(study_facts(row, list_trials(store, row)), as_json)
 
 
@@ -192,13 +192,13 @@ def best(
 
     Example: tuner study best --save best.keras
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_json, say
     from tuner.cli.results import print_best
     from tuner.errors import StudyError
     from tuner.storage.trials import best_trial, list_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     found = best_trial(row, list_trials(store, row))
     if not row.spec.selects:
         raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
@@ -230,11 +230,11 @@ def export(
 
     Example: tuner study export > trials.csv
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_csv, print_json
     from tuner.storage.trials import list_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     rows = [table_row(trial) for trial in list_trials(store, row)]
     if to == "json":
         print_json(rows)
@@ -281,10 +281,12 @@ def delete(
     """
     from tuner.cli.open import open_study
     from tuner.cli.output import say
+    from tuner.cli.residence import check_settled
     from tuner.cli.results import confirm_deletion
     from tuner.studies import make_way, remove
 
     store, row = open_study(context, study)
+    check_settled(store, "tuner study delete")
     confirm_deletion(store, row, yes)
     make_way(store, row, force, say)
     if not keep_runs:

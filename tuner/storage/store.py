@@ -1,7 +1,10 @@
 """One open database: Optuna's storage made robust, and engines for our own tables."""
 
+import atexit
 import contextlib
 import functools
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,12 +14,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tuner.errors import StorageUnavailable
+from tuner.errors import LeaseLost, StorageError
 from tuner.storage import engines
-from tuner.storage.migrate import HEAD, current_revision, prepare_schema
+from tuner.storage.looking import Looker, file_uri, looking_engine
 from tuner.storage.patience import Patience
 
-_OPENING_S = 1.0
+_LOOKING_S = 10.0
+_FOLDING_S = 1.0
+# All that have connections in this process, by their identity.
+_open: dict[int, "Store"] = {}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +38,7 @@ class Store:
 
     @cached_property
     def reader(self) -> sa.Engine:
+        self.close_at_the_end()
         return engines.open_engine(self.url, writes=False)
 
     @cached_property
@@ -39,6 +46,7 @@ class Store:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
         from tuner.storage.robust import open_optuna_storage
 
+        self.close_at_the_end()
         return open_optuna_storage(self.url, self.patience)
 
     @cached_property
@@ -64,12 +72,19 @@ class Store:
 
     @contextlib.contextmanager
     def asking_optuna(self) -> Iterator[None]:
-        """Around work in which Optuna calls its storage itself. Raises StorageError."""
+        """Around work in which Optuna calls its storage itself. Raises StorageError, and LeaseLost
+        where Optuna does not find its study or a trial any more."""
         from optuna.exceptions import StorageInternalError
+
+        from tuner.storage.robust import is_missing
 
         with engines.storage_errors(self.writer):
             try:
                 yield
+            except KeyError as error:
+                if is_missing(error):
+                    raise LeaseLost from error
+                raise
             except StorageInternalError as error:
                 raise error.__cause__ or error from error
 
@@ -91,12 +106,98 @@ class Store:
         with engines.storage_errors(engine):
             return self.patience.insist(once)
 
+    def close_at_the_end(self) -> None:
+        """Have `close_all` close it, also where this process opened no connection: others that it
+        started, and killed, may have."""
+        _open[id(self)] = self
+
     def close(self) -> None:
-        if "reader" in self.__dict__:
-            self.reader.dispose()
-        if "optuna" in self.__dict__:
-            self.optuna.remove_session()
-            self.optuna.engine.dispose()
+        """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
+        it. A closed store opens again when it is used."""
+        _open.pop(id(self), None)
+        reader, optuna = self.__dict__.pop("reader", None), self.__dict__.pop("optuna", None)
+        self.__dict__.pop("writer", None)
+        if reader is not None:
+            reader.dispose()
+        if optuna is not None:
+            optuna.remove_session()
+            optuna.engine.dispose()
+        fold_wal(self.url)
+
+
+class ReadOnlyStore(Store):
+    """A database that is looked into: nothing of it is written, made, upgraded or repaired, and no
+    lock is waited for longer than ten seconds."""
+
+    @cached_property
+    def looker(self) -> Looker:
+        """Of a SQLite file."""
+        return Looker(Path(str(self.url.database)), _LOOKING_S)
+
+    @cached_property
+    def reader(self) -> sa.Engine:
+        self.close_at_the_end()
+        if self.url.get_backend_name() == "sqlite":
+            return looking_engine(self.url, self.looker)
+        options = engines.engine_options(self.url)
+        options["connect_args"]["options"] += (
+            f" -c default_transaction_read_only=on -c statement_timeout={int(_LOOKING_S * 1000)}"
+        )
+        return sa.create_engine(self.url, **options)
+
+    @cached_property
+    def optuna(self) -> Any:
+        raise StorageError(f"{self.shown} was opened for looking, not for work")
+
+    def close(self) -> None:
+        _open.pop(id(self), None)
+        if (reader := self.__dict__.pop("reader", None)) is not None:
+            reader.dispose()
+        if (looker := self.__dict__.pop("looker", None)) is not None:
+            looker.close()
+
+
+def fold_wal(url: URL) -> None:
+    """Bring what a SQLite file's `-wal` holds into the file itself. SQLite does so when the last
+    connection closes; this is for where others stay open: those of other commands, of other threads
+    of this one, and of readers. Without success where a transaction is at work for longer than a
+    second: who closes next does it."""
+    path = Path(str(url.database))
+    if url.get_backend_name() != "sqlite" or not _has_wal(path):
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(
+            file_uri(path, "mode=rw"), timeout=_FOLDING_S, isolation_level=None, uri=True
+        )
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _has_wal(path: Path) -> bool:
+    wal = Path(f"{path.resolve()}-wal")
+    try:
+        return wal.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@atexit.register
+def close_all() -> None:
+    """Close every store of this process that is open still. A process that ends in order does so by
+    itself."""
+    for store in list(_open.values()):
+        store.close()
+
+
+def fold_all(within_s: float = 2.0) -> None:
+    """For a process that is about to end at once, whatever its threads are doing: what it has
+    committed is brought into the files, without waiting for long."""
+    urls = {store.url for store in list(_open.values())}
+    threads = [threading.Thread(target=fold_wal, args=(url,), daemon=True) for url in urls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(within_s)
 
 
 def reads(
@@ -121,33 +222,6 @@ def writes(
         return store.write(lambda connection: function(connection, *args, **kwargs))
 
     return run
-
-
-def open_store(url: str) -> Store:
-    """Open, and where needed create, the database. Raises StorageUnavailable."""
-    store = Store(engines.parse_url(url))
-    folder = Path(str(store.url.database)).parent
-    if store.url.get_backend_name() == "sqlite" and not folder.is_dir():
-        raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
-    with engines.unavailable(store.url):
-        # Not for long: a database that is down is said at once.
-        Patience(_OPENING_S).insist(lambda _again: _make_ready(store))
-    return store
-
-
-def _make_ready(store: Store) -> None:
-    if current_revision(store.reader) != HEAD:
-        writer = engines.open_engine(store.url, writes=True)
-        try:
-            prepare_schema(writer)
-        finally:
-            writer.dispose()
-
-
-def exists(url: str) -> bool:
-    """Whether there is a database to look into; only a SQLite file can be missing altogether."""
-    parsed = engines.parse_url(url)
-    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
 
 
 def now(dialect: str) -> sa.ColumnElement[float]:
