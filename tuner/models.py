@@ -45,9 +45,15 @@ class Network:
 
 
 def save_network(
-    settings: Settings, store: Store, study: StudyRow, trial: TrialRow, target: Path
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None = None,
 ) -> Network:
     """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
+    `data`: where the data lie now, if elsewhere than when the study was created.
 
     Raises StudyError where it cannot be written or trained again, DatasetError where the data are
     no longer those of the study.
@@ -61,7 +67,7 @@ def save_network(
         with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
             # Written beside its place, and checked there: a network is whole, or not there.
             partial = Path(folder) / "network.keras"
-            source = _fetch(settings, store, study, trial, partial, remarks)
+            source = _fetch(settings, store, study, trial, partial, remarks, data)
             partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -75,12 +81,13 @@ def _fetch(
     trial: TrialRow,
     target: Path,
     remarks: list[str],
+    data: str | None,
 ) -> Source:
     if _copy_saved(settings, trial, target, remarks):
         return Source.SAVED
     if _copy_logged(settings, store, study, trial, target, remarks):
         return Source.MLFLOW
-    remarks += _train_again(settings, study, trial, target)
+    remarks += _train_again(settings, study, trial, target, data)
     return Source.TRAINED
 
 
@@ -141,16 +148,19 @@ def _is_same(attempt: AttemptRow, copy: Path) -> bool:
     return True
 
 
-def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: Path) -> list[str]:
+def _train_again(
+    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
+) -> list[str]:
     """Train the trial as the search did, and write its network. What is to be said of its score."""
     from tuner.data import save_dataset
     from tuner.optimize import trained_on
     from tuner.optimize.plans import plan_again
+    from tuner.optimize.scratch import scratch_folder
 
-    with TemporaryDirectory(prefix="tuner-data-") as folder:
-        save_dataset(trained_on(settings, study.spec), Path(folder))
+    with scratch_folder(settings) as folder:
+        save_dataset(trained_on(settings, study.spec, data), folder / "data")
         with stderr_muted():
-            session = _open_session(study, trial, Path(folder))
+            session = _open_session(study, trial, folder / "data")
         ended = _run(session, plan_again(study.spec, trial), trial)
         recorded = trial.last.score if trial.last is not None else trial.value
         remark = _compared(study, trial, recorded, ended.score)

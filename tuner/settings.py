@@ -7,6 +7,8 @@
 | TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
 | TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints, beside |
 |                     |                                               | a SQLite database          |
+| TUNER_SCRATCH       | folder of prepared data while they are used   | scratch, beside the folder |
+|                     |                                               | of networks                |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
@@ -38,6 +40,7 @@ class Settings:
     data_home: Path
     checkpoints: Path
     keras_home: Path
+    scratch: Path | None = None
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
@@ -52,6 +55,7 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
         checkpoints=_checkpoints(env.get("TUNER_CHECKPOINTS"), storage),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
+        scratch=Path(env["TUNER_SCRATCH"]).expanduser() if env.get("TUNER_SCRATCH") else None,
     )
 
 

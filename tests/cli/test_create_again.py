@@ -66,6 +66,41 @@ def test_the_same_definition_is_the_same_study(again, tuner):
     assert len(json.loads(tuner("trial", "list", "--json").out)) == 1
 
 
+@pytest.mark.parametrize(
+    "source", ["./mine.py:load", "{here}/mine.py:load", "../{name}/mine.py:load", "link.py:load"]
+)
+def test_another_spelling_of_the_same_data_is_the_same_study(again, tuner, tmp_path, source):
+    (tmp_path / "link.py").symlink_to(tmp_path / "mine.py")
+    words = ["--data", source.format(here=tmp_path, name=tmp_path.name)]
+    assert "exists already, with this definition" in again(*words).out
+    # The seed of the split makes another fingerprint of the same data.
+    told = differences(again(*words, "--seed", "1"))
+    assert told[-1] == "seed was 0, is 1"
+    edit(tmp_path / "mine.py", "import", "# better\nimport")
+    assert len(differences(again(*words))) == 1
+
+
+def test_another_folder_and_the_same_data(again, tuner, tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    words = ["--storage", f"sqlite:///{tmp_path}/tuner.db", *CREATE]
+    words[words.index("./mine.yaml")] = "../mine.yaml"
+    assert "exists already, with this definition" in tuner(*words).out
+
+
+def test_data_that_have_gone_are_one_line_before_anything_is_done(again, tuner, tmp_path):
+    (tmp_path / "mine.py").rename(tmp_path / "moved.py")
+    for words in ([], ["--data", "nowhere.py:load"]):
+        done = tuner("optimize", "x", "--trials", "3", *words)
+        assert (done.code, done.out) == (2, "")
+        (line,) = done.err.splitlines()
+        assert str(tmp_path) in line
+        assert line.endswith("say where the data lie now: --data PATH")
+    (tmp_path / "moved.py").write_text(CODE + "# another")
+    done = tuner("optimize", "x", "--trials", "3", "--data", "moved.py:load")
+    assert "moved.py has changed since the study was created" in done.err
+
+
 def test_a_comment_in_the_space_file_is_no_difference(again, tmp_path):
     edit(tmp_path / "mine.yaml", "network", "# mine\nnetwork")
     assert again().code == 0

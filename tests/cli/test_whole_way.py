@@ -48,6 +48,28 @@ def test_the_readme_s_way(tmp_path: Path) -> None:
     assert len(json.loads(run(tmp_path, "trial", "list", "--json"))) == 5
 
 
+def test_data_that_have_moved(tmp_path: Path) -> None:
+    table = "a,b,ok\n" + "".join(f"{i % 7},{i % 5},{'ny'[i % 7 > 3]}\n" for i in range(90))
+    (tmp_path / "t.csv").write_text(table)
+    create = ["study", "create", "s", "--space", "tabular", "--epochs", "2", "--data"]
+    run(tmp_path, *create, "t.csv:ok")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "data" / "t.csv")
+    now = ["--data", "data/t.csv"]
+    run(tmp_path, "optimize", "--trials", "1", "--workers", "1", "--no-tracking", *now)
+    best = json.loads(run(tmp_path, "study", "best", "--json"))
+    for network in (tmp_path / ".tuner" / "checkpoints").rglob("*.keras"):
+        network.unlink()
+    printed = run(tmp_path, "study", "best", "--save", "best.keras", *now)
+    assert "trained again" in printed
+    assert best["score"] > 0
+    compare = ["compare", "--study", "s", "--seeds", "1", "--workers", "1", "--no-tracking", *now]
+    first = run(tmp_path, *compare)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    compare[-1] = "moved/t.csv:ok"
+    assert run(tmp_path, *compare).splitlines()[-1:] == first.splitlines()[-1:]
+
+
 def accuracy_of(network: Path) -> float:
     """Of a saved network on the unscaled validation images, by Keras alone."""
     import keras

@@ -45,6 +45,14 @@ def optimize(
             metavar="SIZE",
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the study's data lie now, if elsewhere: for this command, not remembered. "
+            "Their contents must be the same.",
+            metavar="SOURCE",
+        ),
+    ] = None,
     trial_timeout: Annotated[
         str | None,
         typer.Option(help="End a trial that trains longer than 90s, 10m or 1h as infeasible."),
@@ -95,7 +103,7 @@ def optimize(
     memory = size(data_memory) if data_memory else None
     trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
     store, row = open_study(context, study)
-    check_code(row.spec)
+    check_code(row.spec, settings, data)
     total = places_wanted(store, row, trials, more)
     limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
     request = Request(
@@ -107,6 +115,7 @@ def optimize(
         trial_bytes,
         engine=engine,
         population=population,
+        data=data,
     )
     with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")

@@ -105,8 +105,10 @@ def show_best(
     best: TrialRow,
     save: Path | None,
     as_json: bool,
+    data: str | None = None,
 ) -> None:
-    """What `study best` prints. `save`: the file to write the network to."""
+    """What `study best` prints. `save`: the file to write the network to; `data`: where the data
+    lie now, should the trial have to be trained again."""
     if not as_json:
         say(f"study {study.name}")
         print_best(study, best)
@@ -114,7 +116,7 @@ def show_best(
     if save is not None:
         from tuner.models import save_network
 
-        network = save_network(settings, store, study, best, save)
+        network = save_network(settings, store, study, best, save, data)
         for remark in network.remarks:
             complain(remark)
     if as_json:

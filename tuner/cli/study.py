@@ -168,6 +168,13 @@ def show_best(
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --save, where the network must be trained again: where the data lie now.",
+            metavar="SOURCE",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The best trial; with --save its network, which takes unscaled inputs.
@@ -189,7 +196,7 @@ def show_best(
         raise StudyError(f"study {row.name!r} has no finished trial that can be read")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
-    show_best(settings_of(context), store, row, found, save, as_json)
+    show_best(settings_of(context), store, row, found, save, as_json, data)
 
 
 @app.command("export")

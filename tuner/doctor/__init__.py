@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tuner.data import scratch_wanted
 from tuner.doctor.database import Opened, database_checks, database_folder, open_database
 from tuner.doctor.devices import tensorflow
 from tuner.doctor.finding import Finding, Look, Stage, broken, look_at
@@ -46,6 +47,7 @@ def _folders(settings: Settings) -> dict[str, Path]:
     folders = {
         "database": database_folder(settings.storage),
         "checkpoints": settings.checkpoints,
+        "copies of data": scratch_wanted(settings),
         "mlruns": None if store is None else store.parent,
         "temporary files": Path(tempfile.gettempdir()),
     }

@@ -75,7 +75,7 @@ def _disk(folder: Path, holds: list[str]) -> Finding:
     )
 
 
-_ELSEWHERE = "TUNER_STORAGE, TUNER_CHECKPOINTS, MLFLOW_TRACKING_URI, TMPDIR"
+_ELSEWHERE = "TUNER_STORAGE, TUNER_CHECKPOINTS, TUNER_SCRATCH, MLFLOW_TRACKING_URI, TMPDIR"
 
 
 def writable(folders: Mapping[str, Path]) -> Iterator[Finding]:

@@ -11,8 +11,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, LeaseLost, StudyError
+from tuner.data import save_dataset
+from tuner.errors import LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers, warm
 from tuner.execution.machine import (
     data_budget_bytes,
@@ -29,6 +29,7 @@ from tuner.optimize.loop import Loop, Outcome
 from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
+from tuner.optimize.study_data import check_data, check_fingerprint, trained_on
 from tuner.optimize.trials import Repaired, TrialBook
 from tuner.pruners import PRUNERS, make_pruner
 from tuner.samplers import SAMPLERS, InView, make_sampler
@@ -58,6 +59,8 @@ __all__ = [
     "Request",
     "Silent",
     "Watcher",
+    "check_data",
+    "check_fingerprint",
     "open_book",
     "optimize",
     "places_wanted",
@@ -75,7 +78,7 @@ class Request:
     `population`: how many trials each worker process trains at once.
     `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over."""
+    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
 
     limits: Limits
     workers: int | None = None
@@ -87,6 +90,7 @@ class Request:
     lease_s: float = LEASE_S
     engine: Engine = "auto"
     population: int = 1
+    data: str | None = None
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -120,7 +124,7 @@ def optimize(
     # A night's search outlasts a database that is restarted; a signal ends the waiting.
     store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
     interrupts = Interrupts(stopping)
-    with interrupts.caught(), scratch_folder() as folder:
+    with interrupts.caught(), scratch_folder(settings) as folder:
         quiet_tensorflow()
         outcome = _nothing_left(store, study, stopping)
         if outcome is not None:
@@ -129,7 +133,7 @@ def optimize(
         stage("starting the workers and reading the data")
         data = folder / "data"
         with _workers(settings, study, request, data, entry, stage) as workers:
-            save_dataset(trained_on(settings, study.spec), data)
+            save_dataset(trained_on(settings, study.spec, request.data), data)
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
@@ -242,19 +246,6 @@ def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
 def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
     seen = InView(StudyDirection[direction.upper()]).choose(trials)
     return None if seen is None else [trial._trial_id for trial in seen]
-
-
-def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
-    """The data as the study's trials see them. Raises DatasetError when they are no longer those
-    the study was created with."""
-    dataset = load_dataset(spec.data, settings)
-    if dataset.fingerprint != spec.fingerprint:
-        raise DatasetError(
-            f"{spec.data.source} has changed since the study was created (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {spec.fingerprint[:12]}); scores would not be "
-            "comparable: create a new study"
-        )
-    return dataset.for_test() if spec.held_out == "test" else dataset
 
 
 def user_network(spec: StudySpec) -> tuple[str, str, str] | None:
