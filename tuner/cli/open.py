@@ -1,7 +1,7 @@
 """Opening what a command works on, or only looks at.
 
 A command that only looks calls `look_at_…`, which needs no right to write and changes no file. All
-others call `open_…`. Whatever was opened is closed when the command ends: see `tuner.cli.main`.
+others call `open_…`. Whatever was opened is closed when the command ends: `app.ending_in_order`.
 """
 
 import typer

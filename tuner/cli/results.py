@@ -1,6 +1,7 @@
 """What a search prints when it is over."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,6 +19,7 @@ from tuner.cli.output import (
     shown,
     stream_rows,
 )
+from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, StudySummary
@@ -96,6 +98,35 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
         say(f"  ({last.parameter_count:,} parameters, {epochs})")
 
 
+def show_best(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    best: TrialRow,
+    save: Path | None,
+    as_json: bool,
+    data: str | None = None,
+) -> None:
+    """What `study best` prints. `save`: the file to write the network to; `data`: where the data
+    lie now, should the trial have to be trained again."""
+    if not as_json:
+        say(f"study {study.name}")
+        print_best(study, best)
+    network = None
+    if save is not None:
+        from tuner.models import save_network
+
+        network = save_network(settings, store, study, best, save, data)
+        for remark in network.remarks:
+            complain(remark)
+    if as_json:
+        facts = {"study": study.name, "metric": study.spec.metric} | table_row(best)
+        written = {"path": str(save), "source": str(network.source)} if network else None
+        print_json(facts | ({"network": written} if written else {}))
+    elif network is not None:
+        say(f"\nwrote {save} ({network.source})")
+
+
 def _param(value: Any) -> str:
     return " ".join(short(v) for v in value) if isinstance(value, list) else short(value)
 
@@ -172,6 +203,7 @@ def study_facts(study: StudyRow, summary: Summary) -> dict[str, Any]:
         "study": study.name,
         "damaged": study.damage,
         "created": study.created_at,
+        "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
         "task": spec.task,
         "train_rows": spec.train_rows,

@@ -168,6 +168,13 @@ def show_best(
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --save, where the network must be trained again: where the data lie now.",
+            metavar="SOURCE",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The best trial; with --save its network, which takes unscaled inputs.
@@ -175,10 +182,9 @@ def show_best(
     Example: tuner study best --save best.keras
     """
     from tuner.cli.open import look_at_study
-    from tuner.cli.output import print_json, say
-    from tuner.cli.results import complain_of_damage, print_best
+    from tuner.cli.results import complain_of_damage, show_best
     from tuner.errors import StudyError
-    from tuner.storage.trials import find_best, table_row
+    from tuner.storage.trials import find_best
 
     store, row = look_at_study(context, study)
     best = find_best(store, row)
@@ -190,18 +196,7 @@ def show_best(
         raise StudyError(f"study {row.name!r} has no finished trial that can be read")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
-    if as_json:
-        print_json({"study": row.name, "metric": row.spec.metric} | table_row(found))
-    else:
-        say(f"study {row.name}")
-        print_best(row, found)
-    if save is not None:
-        from tuner.models import save_network
-
-        again = save_network(settings_of(context), row, found, save)
-        if not as_json:
-            how = "trained again, its saved network being on another machine" if again else "copied"
-            say(f"\nwrote {save} ({how})")
+    show_best(settings_of(context), store, row, found, save, as_json, data)
 
 
 @app.command("export")

@@ -131,8 +131,10 @@ def back_up_before_upgrade(url: URL, revision: str) -> Path:
 def pg_dump_command(url: URL, file: Path) -> str:
     """What copies a PostgreSQL database, without its password."""
     words = ["pg_dump", "--format=custom", f"--file={file}"]
-    words += [f"--host={url.host}"] if url.host else []
-    words += [f"--port={url.port}"] if url.port else []
-    words += [f"--username={url.username}"] if url.username else []
-    words.append(str(url.database or url.username or "postgres"))
+    said = {"host": url.host, "port": url.port, "username": url.username, "user": None}
+    values = {name: url.query.get(name) or value for name, value in said.items()}
+    values["username"] = values["user"] or values["username"]
+    words += [f"--{name}={values[name]}" for name in ("host", "port", "username") if values[name]]
+    database = str(url.database or values["username"] or "postgres")
+    words.append(f"--dbname={database}" if database.startswith("-") else database)
     return shlex.join(words)

@@ -18,7 +18,10 @@ from sqlalchemy.engine import URL, make_url
 
 from tuner.errors import StorageError, StorageUnavailable
 
-_BUSY_S = 120
+# How long SQLite waits for another writer before it says so: a quarter of a lease, so that whoever
+# waits longer asks again, by Patience, and finds out whether it may still write.
+_BUSY_S = 15
+_SWITCHING_S = 120
 _POSTGRES_OPTIONS = {
     # Optuna compares naive timestamps: every session must speak one time zone.
     # A loop that was frozen within a transaction must not keep its locks from those that go on.
@@ -95,7 +98,7 @@ any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Two processes that switch a new database at once hold each other up until their busy
     timeouts: so each gives way at once, and tries again."""
-    deadline = time.monotonic() + _BUSY_S
+    deadline = time.monotonic() + _SWITCHING_S
     connection.execute("PRAGMA busy_timeout=0")
     while True:
         try:
