@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -104,6 +105,20 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def open_engine(url: URL, writes: bool) -> sa.Engine:
     engine = sa.create_engine(url, **engine_options(url))
     harden(engine, writes)
+    return engine
+
+
+def open_scratch_engine(path: Path) -> sa.Engine:
+    """Of a SQLite file that is thrown away when anything goes wrong with it: nothing is flushed."""
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute("PRAGMA synchronous=OFF")
+
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 

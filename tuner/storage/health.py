@@ -27,7 +27,7 @@ _NO_STUDY = "doctor"
 def glance(url: str) -> ReadOnlyStore:
     """The database of that URL, reached, whatever its tables are. Raises StorageUnavailable."""
     parsed = engines.parse_url(url)
-    store = ReadOnlyStore(parsed, Patience(seconds=0.0))
+    store = ReadOnlyStore(parsed, Patience(seconds=0.0), statement_s=_WAIT_S)
     with engines.unavailable(parsed), store.reader.begin() as connection:
         # SQLite looks into the file no sooner than it must.
         sa.inspect(connection).get_table_names()
