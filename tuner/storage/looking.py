@@ -85,6 +85,10 @@ class Looker:
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
 
+    def has_wal(self) -> bool:
+        """Whether something lies in the file's `-wal`."""
+        return _size(self._path, "-wal") > 0
+
     def journal_mode(self) -> str:
         """What the file's head says: "wal" or "delete"."""
         with self._path.open("rb") as file:
