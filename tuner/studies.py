@@ -4,14 +4,14 @@ import contextlib
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import load_dataset, parse_source
+from tuner.data import Source, find_source, load_dataset, parse_source, project_folder
 from tuner.errors import (
     ArtifactError,
     DatasetError,
@@ -37,6 +37,7 @@ from tuner.spec import (
     direction_of,
 )
 from tuner.storage import Store, leases
+from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
 
@@ -85,12 +86,20 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     return data_spec(**said | {key: value for key, value in options.items() if value is not None})
 
 
-def define(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
+def define(
+    space: Space,
+    wanted: Wanted,
+    settings: Settings,
+    sources: Sequence[Source] = (),
+    fingerprint: str | None = None,
+) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
-    and overrides are not looked at. Raises a UsageError."""
+    and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. Raises
+    a UsageError."""
     check_sampler(wanted.sampler, space)
-    code = _user_code(space, wanted.data)
-    dataset = load_dataset(wanted.data, settings)
+    sources = sources or find_source(wanted.data.source, settings)
+    code = _user_code(space, wanted.data, sources[0])
+    dataset = load_dataset(wanted.data, settings, sources, fingerprint)
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
@@ -191,19 +200,18 @@ def _check_name(name: str) -> None:
         )
 
 
-def _user_code(space: Space, data: DataSpec) -> dict[str, CodeFile]:
+def _user_code(space: Space, data: DataSpec, source: Source) -> dict[str, CodeFile]:
     """The user's own files, kept with the study."""
-    paths: list[tuple[str, type[UsageError]]] = []
+    files: dict[str, CodeFile] = {}
     network_path, separator, _ = space.network.rpartition(":")
     if separator:
-        paths.append((network_path, NetworkError))
-    own_data = parse_source(data.source).code
-    if own_data is not None:
-        paths.append((str(own_data), DatasetError))
-    return {path: _code_file(path, error) for path, error in paths}
+        files[network_path] = _code_file(network_path, NetworkError)
+    if source.code is not None:
+        files[str(parse_source(data.source).path)] = _code_file(source.code, DatasetError)
+    return files
 
 
-def _code_file(path: str, error_class: type[UsageError]) -> CodeFile:
+def _code_file(path: str | Path, error_class: type[UsageError]) -> CodeFile:
     try:
         return CodeFile.of(Path(path).read_bytes())
     except OSError as error:
@@ -212,14 +220,22 @@ def _code_file(path: str, error_class: type[UsageError]) -> CodeFile:
         raise error_class(f"{path}: {error}") from error
 
 
-def check_code(spec: StudySpec) -> None:
-    """Refuse to go on with user code that has changed since. Raises SpecError."""
-    for path, kept in spec.code.items():
-        if Path(path).exists() and _code_file(path, SpecError).sha256 != kept.sha256:
-            raise SpecError(
-                f"{path} has changed since the study was created; scores would not be comparable: "
-                "create a new study, or put the file back"
-            )
+def check_code(spec: StudySpec, settings: Settings, data: str | None = None) -> None:
+    """Refuse to go on with user code that has changed since, or without data. `data`: where these
+    lie now, if elsewhere. Raises SpecError or DatasetError."""
+    from tuner.optimize import check_data  # creating a study needs none of the loop
+
+    check_data(settings, spec, data)
+    path = spec.space.network.rpartition(":")[0]
+    if not path:
+        return
+    places = [Path.cwd(), project_folder(settings) or Path.cwd()]
+    there = [file for place in places if (file := place / path).exists()]
+    if there and spec.code[path] not in [_code_file(file, SpecError) for file in there]:
+        raise SpecError(
+            f"{path} has changed since the study was created; scores would not be comparable: "
+            "create a new study, or put the file back"
+        )
 
 
 def remove(
@@ -229,6 +245,8 @@ def remove(
     project. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has it."""
     saved = saved_networks(store, study)
     delete_study(store, study, even_while_searched=force)
+    if not is_identity(study.uuid):  # a damaged one, such as "../..", names a folder of others
+        return
     folder = settings.checkpoints / study.uuid
     if keep_networks:
         for leftover in [*folder.glob("trial-*/*.ckpt"), *folder.glob("trial-*/*.part")]:

@@ -16,7 +16,7 @@ from tuner.storage.migrate import HEAD, VERSION_TABLE, optuna_revisions
 from tuner.storage.records import read_attempts
 from tuner.storage.studies import create_study, list_studies, load_study
 from tuner.storage.tracked import count_delivered, read_delivery
-from tuner.storage.trials import best_trial, list_trials, trial_curve
+from tuner.storage.trials import find_best, list_trials, trial_curve
 
 MADE_BY_0002 = Path(__file__).with_name("made_by_0002.sql")
 
@@ -37,7 +37,7 @@ def test_what_was_in_it_is_there_after_the_upgrade(old_url: str) -> None:
     assert len(study.uuid) == 32
     trials = list_trials(store, study)
     assert [trial.end for trial in trials] == ["complete", "complete", "complete", "pruned"]
-    best = best_trial(study, trials)
+    best = find_best(store, study).trial
     assert best is not None
     assert best.number == 2
     assert [row.epoch for row in trial_curve(store, study, best)] == [1, 2, 3]

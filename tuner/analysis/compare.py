@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.analysis.heatmap import draw, panels
 from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
+from tuner.data import Source
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
 from tuner.optimize import (
@@ -20,15 +21,17 @@ from tuner.optimize import (
     Outcome,
     Request,
     Watcher,
+    check_data,
+    check_fingerprint,
     optimize,
     places_wanted,
 )
 from tuner.settings import Settings
-from tuner.space import Space, load_file, make_space
+from tuner.space import Space, load_file
 from tuner.spec import Choice, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, best_trial, find_trial, list_trials
+from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import Wanted, check_code, create_as, default_name, define, file_data
 
 MOST_SEEDS = 1000
@@ -37,13 +40,16 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    none at all. `name`: of the comparison's study. `metric`: None for the task's first."""
+    none at all. `name`: of the comparison's study. `metric`: None for the task's first.
+    `fingerprint` and `sources`: of its data, where they are a study's."""
 
     space: Space
     data: DataSpec
     name: str
     references: tuple[float | None, ...] = ()
     metric: str | None = None
+    fingerprint: str | None = None
+    sources: tuple[Source, ...] = ()
 
 
 def of_file(
@@ -64,33 +70,41 @@ def of_file(
     return Subject(space, data, name, file.references if aligned else ())
 
 
-def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
-    """A study's best trial, or the one of that number, on the study's own data. Raises StudyError.
+def of_trial(
+    store: Store, study: StudyRow, number: int | None, settings: Settings, data: str | None = None
+) -> Subject:
+    """A study's best trial, or the one of that number, on the study's own data. `data`: where these
+    lie now, if elsewhere. Raises a UsageError.
 
     It trains to the epoch that the study has chosen on the validation split. A schedule is made for
     all epochs, so with one they are all trained.
     """
     if study.spec.held_out == "test":
         raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
-    check_code(study.spec)
+    check_code(study.spec, settings, data)
+    sources = check_data(settings, study.spec, data)
     trial = _chosen(store, study, number)
     space = study.spec.space.override({"epochs": _epochs(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
-        space=make_space(space.network, space.parameters, [space.flatten(configuration)]),
-        data=study.spec.data,
+        space=space.only(configuration),
+        data=study.spec.data.model_copy(update={"source": sources[0].text}),
         name=f"compare-{study.name}-trial{trial.number}",
         metric=on_split(study.spec.metric, "test"),
+        fingerprint=study.spec.fingerprint,
+        sources=tuple(sources),
     )
 
 
 def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
-        best = best_trial(study, list_trials(store, study))
+        best = find_best(store, study).trial
         if best is None:
             raise StudyError(f"study {study.name!r} has no finished trial yet; run: tuner optimize")
         return best
     trial = find_trial(store, study, number)
+    if trial.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
     if trial.state not in ("COMPLETE", "PRUNED"):
         state = {"FAIL": "failed"}.get(trial.state, trial.state.lower())
         raise StudyError(f"trial {number} of study {study.name!r} is {state}, not finished")
@@ -126,7 +140,9 @@ def prepare(
         seed=seed,
         held_out="test",
     )
-    spec = define(subject.space, wanted, settings)
+    spec = define(subject.space, wanted, settings, subject.sources, subject.fingerprint)
+    if subject.fingerprint is not None:
+        check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
     return create_as(spec, wanted, open_store).study
 
 
@@ -150,13 +166,15 @@ def train(
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
+    data: str | None = None,
 ) -> tuple[Outcome, Delivered | None] | None:
-    """Train what is missing of `seeds` trials a configuration; None when nothing is."""
+    """Train what is missing of `seeds` trials a configuration; None when nothing is. `data`: where
+    the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = places_wanted(store, study, wanted, None)
     if places.place_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers, tracking)
+    request = Request(Limits(total), workers, tracking, data=data)
     return optimize(settings, store, study, request, watcher, stage, entry)
 
 

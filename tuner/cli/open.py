@@ -7,10 +7,11 @@ others call `open_…`. Whatever was opened is closed when the command ends: `ap
 import typer
 
 from tuner.cli.app import settings_of
+from tuner.cli.output import complain
 from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.studies import StudyRow, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
 
 
 def look(context: typer.Context) -> Store | None:
@@ -18,19 +19,21 @@ def look(context: typer.Context) -> Store | None:
     return look_into(settings_of(context).storage)
 
 
-def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def look_at_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
         raise no_study()
-    return store, load_study(store, name)
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def look_at_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = look_at_study(context, _one_or_all(name, every))
+    store, row = look_at_study(context, _one_or_all(name, every), even_damaged=every)
     return store, _these(store, row, every)
 
 
@@ -52,20 +55,22 @@ def open_for_work(context: typer.Context) -> Store:
     return store
 
 
-def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def open_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
     no file where there is none."""
     if not exists(settings_of(context).storage):
         raise no_study()
     store = open_for_work(context)
-    return store, load_study(store, name)
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def open_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = open_study(context, _one_or_all(name, every))
+    store, row = open_study(context, _one_or_all(name, every), even_damaged=every)
     return store, _these(store, row, every)
 
 
@@ -83,5 +88,10 @@ def _one_or_all(name: str | None, every: bool) -> str | None:
 def _these(store: Store, row: StudyRow, every: bool) -> list[StudyRow]:
     if not every:
         return [row]
-    names = [study.name for study in reversed(list_studies(store))]
-    return [load_study(store, each) for each in names]
+    found = []
+    for study in reversed(list_studies(store)):
+        if study.damage is None:
+            found.append(load_study(store, study.name))
+        else:
+            complain(f"study {study.name} is left out: it is damaged: {study.damage}")
+    return found

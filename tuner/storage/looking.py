@@ -24,6 +24,8 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from tuner.storage.engines import any_text
+
 _TRIES = 5
 _SIDE_FILES = ("-wal", "-journal")
 # What SQLite says where it would have to write to be able to read, or where a file system has not
@@ -148,6 +150,7 @@ class Looker:
             uri=True,
         )
         connection.stamp = stamp
+        connection.text_factory = any_text
         try:
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # opens the files

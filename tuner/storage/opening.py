@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tuner.errors import StorageUnavailable
 from tuner.storage import engines
 from tuner.storage.backup import back_up_before_upgrade, pg_dump_command
-from tuner.storage.engines import one_line
+from tuner.storage.engines import any_text, one_line
 from tuner.storage.looking import real_path
 from tuner.storage.migrate import Schemas, prepare_schema, read_schemas
 from tuner.storage.patience import Patience
@@ -177,6 +179,9 @@ def _make_ready(store: Store) -> Path | None:
 
 def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
     writer = engines.open_engine(store.url, writes=True)
+    if store.url.get_backend_name() == "sqlite":
+        # Damaged rows are upgraded like others.
+        sa.event.listen(writer, "connect", lambda it, _: setattr(it, "text_factory", any_text))
     try:
         prepare_schema(writer, before_upgrade)
     finally:

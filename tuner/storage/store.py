@@ -142,7 +142,7 @@ class ReadOnlyStore(Store):
         self.close_at_the_end()
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
-        options = engines.engine_options(self.url)
+        options = engines.reading_options(self.url)
         options["connect_args"]["options"] += " -c default_transaction_read_only=on"
         if self.statement_s is not None:
             limit = f" -c statement_timeout={int(self.statement_s * 1000)}"
