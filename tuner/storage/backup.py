@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage.engines import parse_url, shown
-from tuner.storage.looking import Looker
+from tuner.storage.looking import Looker, real_path
 
 _WAIT_S = 10.0
 _SIDE_FILES = ("-wal", "-shm", "-journal", "-tracker")
@@ -110,7 +110,7 @@ def _umask() -> int:
 def back_up_before_upgrade(url: URL, revision: str) -> Path:
     """Copy the database to the first free name beside it that says its revision. Raises
     StorageUnavailable."""
-    path = Path(str(url.database))
+    path = real_path(url)
     number = 1
     while True:
         ending = "" if number == 1 else f"-{number}"

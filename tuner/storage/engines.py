@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -125,6 +126,21 @@ def reading_options(url: URL) -> dict[str, Any]:
 def open_engine(url: URL, writes: bool) -> sa.Engine:
     engine = sa.create_engine(url, **(engine_options(url) if writes else reading_options(url)))
     harden(engine, writes)
+    return engine
+
+
+def open_scratch_engine(path: Path) -> sa.Engine:
+    """Of a SQLite file that is thrown away when anything goes wrong with it: nothing is flushed."""
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.text_factory = any_text
+
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
