@@ -2,6 +2,7 @@
 
 TunerError                      one line on stderr, exit code 1
 ├── UsageError                  the command cannot mean what it says, exit code 2
+│   ├── LocationError           a URL that names no file
 │   ├── SpaceError              a search-space file or a configuration
 │   ├── SpecError               a study's options: sampler, pruner, metric, …
 │   ├── DatasetError            a data source
@@ -25,6 +26,10 @@ class TunerError(Exception):
 
 class UsageError(TunerError):
     exit_code = 2
+
+
+class LocationError(UsageError):
+    pass
 
 
 class SpaceError(UsageError):
