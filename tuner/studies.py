@@ -1,6 +1,5 @@
 """Creating and deleting studies: a request becomes a StudySpec, data and code looked at once."""
 
-import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.fitting import fitted, objective
+from tuner.names import check_experiment, check_name, in_command, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
@@ -33,7 +33,7 @@ from tuner.spec import (
     StudySpec,
     direction_of,
 )
-from tuner.storage import Store
+from tuner.storage import Store, exists
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
 
 _MOST_DIFFERENCES = 4
@@ -124,17 +124,23 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     spec = define(space, wanted, settings)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
-    return create_as(spec, wanted, open_store)._replace(left_out=left_out)
+    return create_as(spec, wanted, settings, open_store)._replace(left_out=left_out)
 
 
-def create_as(spec: StudySpec, wanted: Wanted, open_store: Callable[[], Store]) -> Created:
+def create_as(
+    spec: StudySpec, wanted: Wanted, settings: Settings, open_store: Callable[[], Store]
+) -> Created:
     """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
-    if wanted.name is not None:
-        _check_name(wanted.name)
+    if wanted.experiment is not None:
+        check_experiment(wanted.experiment)
+    if wanted.name is not None and not exists(settings.storage):
+        check_name(wanted.name)
     store = open_store()
     found = _find(store, wanted.name)
     if found is None:
+        if wanted.name is not None:
+            check_name(wanted.name)
         name = wanted.name or free_name(store, default_name(wanted))
         try:
             return Created(create_study(store, name, spec, wanted.experiment, first_trials), True)
@@ -166,24 +172,16 @@ def _check_same(study: StudyRow, spec: StudySpec, experiment: str | None) -> Non
         told.append(f"and {more} more")
     raise StudyError(
         f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
-        f"name, or delete that study first: tuner study delete {shlex.quote(study.name)}"
+        f"name, or delete that study first: tuner study delete {in_command(study.name)}"
     )
 
 
 def default_name(wanted: Wanted) -> str:
     """Space and data, as in mlp-fashion_mnist."""
-    source = wanted.data.source.rpartition("/")[2]
-    words = f"{Path(wanted.space).stem}-{source.partition('.')[0]}"
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in words)
-
-
-def _check_name(name: str) -> None:
-    # The name becomes a folder of checkpoints and a part of MLflow's tags.
-    if not name.strip() or len(name) > 200 or set(name) & set('/\\:*?"<>|\0\n') or name[0] in ".-":
-        raise StudyError(
-            f"{name!r} is no name for a study: up to 200 characters, not beginning with . or -, "
-            'without / \\ : * ? " < > |'
-        )
+    source = Path(wanted.data.source)
+    # A folder may be given as . or ..
+    data = source.name.partition(".")[0] or source.resolve().name
+    return make_name(Path(wanted.space).stem.replace(".", "-"), data.replace(".", "-"))
 
 
 def _user_code(space: Space, data: DataSpec) -> dict[str, CodeFile]:

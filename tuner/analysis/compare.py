@@ -23,6 +23,7 @@ from tuner.optimize import (
     optimize,
     places_wanted,
 )
+from tuner.names import make_name
 from tuner.settings import Settings
 from tuner.space import Space, load_file, make_space
 from tuner.spec import Choice, DataSpec, on_split
@@ -58,7 +59,7 @@ def of_file(
     except SpaceError as error:
         raise SpaceError(f"{file.source}: {error}") from error
     data = file_data(file, seed, **options)
-    name = f"compare-{default_name(Wanted(space=name_or_path, data=data))}"
+    name = make_name("compare", default_name(Wanted(space=name_or_path, data=data)))
     # Overrides can make two baselines one; what is known of either is then of no use.
     aligned = len(space.baselines) == len(file.space.baselines)
     return Subject(space, data, name, file.references if aligned else ())
@@ -79,7 +80,7 @@ def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
     return Subject(
         space=make_space(space.network, space.parameters, [space.flatten(configuration)]),
         data=study.spec.data,
-        name=f"compare-{study.name}-trial{trial.number}",
+        name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
     )
 
@@ -127,7 +128,7 @@ def prepare(
         held_out="test",
     )
     spec = define(subject.space, wanted, settings)
-    return create_as(spec, wanted, open_store).study
+    return create_as(spec, wanted, settings, open_store).study
 
 
 def _check_schedules(space: Space) -> None:

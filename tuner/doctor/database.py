@@ -1,5 +1,6 @@
 """The database: reachable, sound, writable, and with the tables of this version."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from tuner.doctor.finding import Finding, Look, broken, failure, fine, several, 
 from tuner.doctor.machine import network_file_system, refusal
 from tuner.errors import TunerError
 from tuner.storage import exists, health
-from tuner.storage.engines import parse_url
+from tuner.storage.engines import database_file, parse_url
 from tuner.storage.health import Glance, Schemas
 
 _UNREACHED = "is the address right, and does the server run? tuner --storage URL, or TUNER_STORAGE"
@@ -53,7 +54,7 @@ def _path(url: str) -> Path | None:
         parsed = parse_url(url)
     except TunerError:
         return None
-    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+    return database_file(parsed)
 
 
 def _to_be_made(url: str) -> Finding:
@@ -62,7 +63,7 @@ def _to_be_made(url: str) -> Finding:
     none = f"no database yet: tuner study create makes {path}"
     if not path.parent.is_dir():
         found = f"{none}, but the folder {path.parent} does not exist"
-        return failure("database", found, f"mkdir -p {path.parent}")
+        return failure("database", found, f"mkdir -p {shlex.quote(str(path.parent))}")
     if (complaint := refusal(path.parent)) is not None:
         found = f"{none}, but {complaint}"
         return failure("database", found, "set the folder's rights, or use another: TUNER_STORAGE")
@@ -95,7 +96,7 @@ def _schema(store: Glance, schemas: Schemas) -> Iterator[Finding]:
         return
     if schemas.optuna in schemas.optuna_known:
         found = f"Optuna's tables are of {schemas.optuna}, Optuna needs {schemas.optuna_expected}"
-        yield failure("schema", found, f"optuna storage upgrade --storage {store.shown}")
+        yield failure("schema", found, f"optuna storage upgrade --storage {shlex.quote(store.shown)}")
     else:
         found = f"Optuna's tables are newer ({schemas.optuna}) than Optuna here"
         yield failure("schema", found, "pip install --upgrade optuna tuner")
@@ -154,11 +155,12 @@ def _writing(store: Glance, schemas: Schemas) -> Iterator[Finding]:
     try:
         health.try_write(store, schemas.ready)
     except TunerError as error:
-        remedy = f"who may write it, and is there room? ls -l {path}; df -h {path}"
+        quoted = shlex.quote(str(path))
+        remedy = f"who may write it, and is there room? ls -l {quoted}; df -h {quoted}"
         remedy = remedy if path else "GRANT the user the right to write, or make room there"
         yield broken("writing", error, remedy)
         return
-    folder = database_folder(str(store.url))
+    folder = None if path is None else Path(path).parent
     if folder is not None and (complaint := refusal(folder)) is not None:
         found = f"SQLite needs to make files beside it, but {complaint}"
         yield failure("writing", found, "set the folder's rights, or make room there")

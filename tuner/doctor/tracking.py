@@ -1,20 +1,24 @@
 """MLflow: whether its store or server answers."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.doctor.finding import Finding, fine, warning
-from tuner.errors import TrackingError
+from tuner.errors import LocationError, TrackingError
+from tuner.locations import sqlite_file
 from tuner.settings import Settings
 from tuner.tracking.client import without_password
 from tuner.tracking.probe import probe
 
-_SQLITE = "sqlite:///"
-
 
 def mlflow(settings: Settings) -> Iterator[Finding]:
     shown = without_password(settings.tracking_uri)
-    database = store_file(settings.tracking_uri)
+    try:
+        database = sqlite_file(settings.tracking_uri)
+    except LocationError as error:
+        yield warning("mlflow", f"{shown}: {error}", "give another one by MLFLOW_TRACKING_URI")
+        return
     if database is not None and not database.exists():
         yield fine("mlflow", f"no store yet: the first search makes {database}")
         return
@@ -29,7 +33,7 @@ def mlflow(settings: Settings) -> Iterator[Finding]:
 
 
 def store_file(tracking_uri: str) -> Path | None:
-    """The file of a local store."""
-    if not tracking_uri.startswith(_SQLITE):
-        return None
-    return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0])
+    """The file of a local store; None where there is none, or its URL names none."""
+    with contextlib.suppress(LocationError):
+        return sqlite_file(tracking_uri)
+    return None

@@ -111,7 +111,7 @@ def _optuna_script() -> Any:
     from optuna.storages._rdb import models
 
     config = Config()
-    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic"))
+    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%"))
     return ScriptDirectory.from_config(config)
 
 

@@ -58,7 +58,7 @@ def _prepare_optuna(connection: sa.Connection) -> None:
         row = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
         connection.execute(sa.insert(version).values(version_info_id=1, **row))
     config = Config()
-    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic"))
+    config.set_main_option("script_location", _in_config(Path(models.__file__).parent / "alembic"))
     script = ScriptDirectory.from_config(config)
     MigrationContext.configure(connection).stamp(script, "heads")
 
@@ -69,7 +69,7 @@ def _migrate_ours(connection: sa.Connection) -> None:
     from alembic.util import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", _in_config(_MIGRATIONS))
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
@@ -77,6 +77,11 @@ def _migrate_ours(connection: sa.Connection) -> None:
         raise StorageUnavailable(
             f"the database's schema is not known to this version of tuner ({error}); upgrade tuner"
         ) from error
+
+
+def _in_config(folder: Path) -> str:
+    # A configuration file's % begins the name of another option.
+    return str(folder).replace("%", "%%")
 
 
 def include_ours(name: str | None, kind: str) -> bool:

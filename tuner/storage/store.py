@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -126,9 +125,9 @@ def writes(
 def open_store(url: str) -> Store:
     """Open, and where needed create, the database. Raises StorageUnavailable."""
     store = Store(engines.parse_url(url))
-    folder = Path(str(store.url.database)).parent
-    if store.url.get_backend_name() == "sqlite" and not folder.is_dir():
-        raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
+    file = engines.database_file(store.url)
+    if file is not None and not file.parent.is_dir():
+        raise StorageUnavailable(f"{store.shown}: the folder {file.parent} does not exist")
     with engines.unavailable(store.url):
         # Not for long: a database that is down is said at once.
         Patience(_OPENING_S).insist(lambda _again: _make_ready(store))
@@ -146,8 +145,8 @@ def _make_ready(store: Store) -> None:
 
 def exists(url: str) -> bool:
     """Whether there is a database to look into; only a SQLite file can be missing altogether."""
-    parsed = engines.parse_url(url)
-    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+    file = engines.database_file(engines.parse_url(url))
+    return file is None or file.exists()
 
 
 def now(dialect: str) -> sa.ColumnElement[float]:

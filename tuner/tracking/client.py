@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TrackingError, TunerError
+from tuner.locations import file_url, mlflow_url, sqlite_file, sqlite_url
 
 Client = Any
 
@@ -78,7 +79,7 @@ def open_client(tracking_uri: str) -> Client:
             _prepare_file(database)
         from mlflow import MlflowClient
 
-        return MlflowClient(tracking_uri)
+        return MlflowClient(mlflow_url(tracking_uri))
 
 
 def _prepare_file(database: Path) -> None:
@@ -101,15 +102,14 @@ def _prepare_file(database: Path) -> None:
 def _make_tables(database: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(f"sqlite:///{database}", str(artifacts))
+    store = SqlAlchemyStore(mlflow_url(sqlite_url(database)), file_url(artifacts))
     store.engine.dispose()  # what is written lies in the one file then
 
 
 def _local_file(tracking_uri: str) -> Path | None:
-    """The database file of a SQLite tracking URI."""
-    if not tracking_uri.startswith("sqlite:///"):
-        return None
-    return Path(tracking_uri.removeprefix("sqlite:///").split("?")[0]).absolute()
+    """The database file of a SQLite tracking URI. Raises LocationError."""
+    file = sqlite_file(tracking_uri)
+    return None if file is None else file.absolute()
 
 
 def open_experiment(client: Client, name: str) -> str:
@@ -133,15 +133,15 @@ def open_experiment(client: Client, name: str) -> str:
 
 
 def artifacts_of(client: Client, name: str) -> str | None:
-    """A folder beside a local database: MLflow's own default would follow the working directory.
-    None leaves it to the server."""
+    """The URL of a folder beside a local database: MLflow's own default would follow the working
+    directory. None leaves it to the server."""
     database = _local_file(client.tracking_uri)
     if database is None:
         return None
     folder = re.sub(r"[^\w-]+", "-", name)[:80]
     if folder != name:
         folder += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
-    return str(database.parent / folder)
+    return file_url(database.parent / folder)
 
 
 def find_runs(client: Client, experiment_id: str, tag: str, value: str) -> list[Any]:
@@ -157,9 +157,8 @@ def find_runs(client: Client, experiment_id: str, tag: str, value: str) -> list[
 
 
 def _filter(tag: str, value: str) -> str:
-    # MLflow's filters know no escapes: a value that holds both kinds of quotes is filtered here.
-    quotes = [quote for quote in "'\"" if quote not in value]
-    return f"tags.`{tag}` = {quotes[0]}{value}{quotes[0]}" if quotes else ""
+    # MLflow's filters know no escapes: a value that could end its quotes is looked for here.
+    return f"tags.`{tag}` = '{value}'" if re.fullmatch(r"[\w./-]+", value, re.ASCII) else ""
 
 
 def is_missing(error: Exception) -> bool:

@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.locations import local_path
 from tuner.storage import Store, tracked
 from tuner.storage.studies import StudyRow
 from tuner.tracking.client import Client, artifacts_of, find_runs, open_client, tracking_errors
@@ -68,7 +69,9 @@ def _remove_experiment(client: Client, experiment: Any) -> None:
         return
     folder = artifacts_of(client, experiment.name)
     experiment_id = experiment.experiment_id
-    client.rename_experiment(experiment_id, f"{experiment.name} (deleted {experiment_id})")
+    # MLflow's names have 256 characters on PostgreSQL.
+    client.rename_experiment(experiment_id, f"{experiment.name[:200]} (deleted {experiment_id})")
     client.delete_experiment(experiment_id)
-    if folder is not None and experiment.artifact_location in (folder, f"file://{folder}"):
-        shutil.rmtree(folder, ignore_errors=True)
+    path = None if folder is None else local_path(folder)
+    if path is not None and local_path(experiment.artifact_location) == path:
+        shutil.rmtree(path, ignore_errors=True)

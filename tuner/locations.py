@@ -1,0 +1,93 @@
+"""Paths as URLs and back: the one place that quotes them.
+
+In a URL `%` begins an escape and `?` the options. SQLAlchemy and MLflow decode the path of a
+`sqlite:///` URL; MLflow decodes the location of artifacts too, even one without `file://`.
+"""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tuner.errors import LocationError
+
+# What the driver takes from a URL. `uri` is not among them: SQLite would decode the path again.
+_OPTIONS = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
+# Also a blank or a tab is read as part of the path, but a URL with a line break is hard to print.
+_QUOTED = re.compile(r"[%?\x00-\x1f\x7f]")
+
+
+def sqlite_url(path: Path) -> str:
+    """The `sqlite:///` URL of a database file."""
+    return f"sqlite:///{_QUOTED.sub(lambda match: f'%{ord(match[0]):02X}', str(path))}"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The database file that a `sqlite:///` URL names; None for a URL of something else. Raises
+    LocationError, naming the character, for a URL that names no file."""
+    match = re.match(r"sqlite(\+\w+)?:(.*)", url, re.DOTALL)
+    if match is None:
+        return None
+    if match[1] not in (None, "+pysqlite"):
+        raise LocationError(f"sqlite{match[1]} is not supported; write sqlite:///file.db")
+    if not match[2].startswith("///"):
+        raise LocationError("a SQLite URL has three slashes: sqlite:///file.db")
+    quoted, mark, options = match[2].removeprefix("///").partition("?")
+    if mark:
+        _check_options(options)
+    path = Path(_decoded(quoted))
+    _check_escapes(quoted, path)
+    return path
+
+
+def _check_options(options: str) -> None:
+    for option in options.split("&"):
+        name, is_set, _ = option.partition("=")
+        if name not in _OPTIONS or not is_set:
+            raise LocationError(
+                "? begins the options of a URL, of which "
+                f"{option.encode('unicode_escape').decode()!r} is none; in a path write ? as %3F"
+            )
+
+
+def _decoded(quoted: str) -> str:
+    try:
+        text = unquote(quoted, errors="strict")
+        text.encode()
+    except UnicodeError as error:
+        raise LocationError("the path of a database must be UTF-8 text") from error
+    if "\0" in text:
+        raise LocationError("the path of a database cannot hold the character NUL")
+    if text.strip() in ("", ":memory:"):
+        raise LocationError("expected a database file, for instance sqlite:///tuner.db")
+    return text
+
+
+def _check_escapes(quoted: str, path: Path) -> None:
+    """A path that was put into the URL as it is: its `%20` would be read as a blank."""
+    literal = Path(quoted)
+    if literal == path or path.exists():
+        return
+    if literal.exists() or (literal.parent.is_dir() and not path.parent.is_dir()):
+        raise LocationError(f"{quoted}: in a URL write the character % of a path as %25")
+
+
+def mlflow_url(tracking_uri: str) -> str:
+    """A tracking URI as MLflow takes it. MLflow makes the folder of a `sqlite:///` URL without
+    decoding it, and leaves that to us where the driver is named."""
+    if "%" in tracking_uri and tracking_uri.startswith("sqlite:///"):
+        return tracking_uri.replace("sqlite:", "sqlite+pysqlite:", 1)
+    return tracking_uri
+
+
+def file_url(path: Path) -> str:
+    """The `file://` URL of a file or folder, in which only letters, digits and -._~/ are not
+    quoted."""
+    return path.absolute().as_uri()
+
+
+def local_path(location: str) -> Path | None:
+    """The path that MLflow reads from the location of artifacts; None for one elsewhere."""
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file"):
+        return None
+    return Path(unquote(parts.path if parts.scheme else location, errors="surrogateescape"))
