@@ -42,7 +42,9 @@ def _train_again(settings: Settings, study: StudyRow, trial: TrialRow, target: P
         with stderr_muted():
             from tuner.training.entry import open_session
 
-            session = open_session(WorkerSetup(Path(folder), float("inf"), user_network(spec)))
+            session = open_session(
+                WorkerSetup(Path(folder), float("inf"), user_network(settings, spec))
+            )
         plan = Plan(
             network=spec.space.network,
             params=trial.params,

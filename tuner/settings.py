@@ -6,16 +6,23 @@
 | MLFLOW_TRACKING_URI | MLflow's store or server                      | sqlite:///mlruns/mlflow.db |
 | TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
 | TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints         |
+| XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
+|                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 SYSTEM_DATA = Path("/usr/share/datasets")
+
+
+def _trusted_code() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "tuner" / "trusted-code"
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Settings:
     data_home: Path
     checkpoints: Path
     keras_home: Path
+    trusted_code: Path = field(default_factory=_trusted_code)
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:

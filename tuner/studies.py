@@ -1,5 +1,6 @@
 """Creating and deleting studies: a request becomes a StudySpec, data and code looked at once."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from tuner.data import load_dataset, parse_source
 from tuner.errors import (
+    CodeError,
     DatasetError,
     NetworkError,
     SpaceError,
@@ -35,6 +37,7 @@ from tuner.spec import (
 )
 from tuner.storage import Store, exists
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+from tuner.trust import code_of, trust
 
 _MOST_DIFFERENCES = 4
 
@@ -80,11 +83,14 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     return data_spec(**said | {key: value for key, value in options.items() if value is not None})
 
 
-def define(space: Space, wanted: Wanted, settings: Settings) -> StudySpec:
+def define(
+    space: Space, wanted: Wanted, settings: Settings, code: dict[str, CodeFile] | None = None
+) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
-    and overrides are not looked at. Raises a UsageError."""
+    and overrides are not looked at. `code`: the user's files as another study keeps them; None
+    reads them. Raises a UsageError."""
     check_sampler(wanted.sampler, space)
-    code = _user_code(space, wanted.data)
+    code = _user_code(space, wanted.data) if code is None else code
     dataset = load_dataset(wanted.data, settings)
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
@@ -124,7 +130,9 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     spec = define(space, wanted, settings)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
-    return create_as(spec, wanted, settings, open_store)._replace(left_out=left_out)
+    created = create_as(spec, wanted, settings, open_store)
+    trust_own(spec, settings)
+    return created._replace(left_out=left_out)
 
 
 def create_as(
@@ -205,17 +213,14 @@ def _code_file(path: str, error_class: type[UsageError]) -> CodeFile:
         raise error_class(f"{path}: {error}") from error
 
 
-def check_code(spec: StudySpec) -> None:
-    """Refuse to go on with user code that has changed since. Raises SpecError."""
-    for path, kept in spec.code.items():
-        if Path(path).exists() and _code_file(path, SpecError).sha256 != kept.sha256:
-            raise SpecError(
-                f"{path} has changed since the study was created; scores would not be comparable: "
-                "create a new study, or put the file back"
-            )
+def trust_own(spec: StudySpec, settings: Settings) -> None:
+    """What a user has made a study of may run on this machine, also once the file is gone."""
+    # Where that cannot be remembered, the file itself still speaks for it.
+    with contextlib.suppress(CodeError):
+        trust(settings, [code.sha256 for code in code_of(spec)])
 
 
 def remove(settings: Settings, store: Store, study: StudyRow) -> None:
     """Delete a study's rows and the networks it saved. Its MLflow runs: `tracking.remove`."""
     delete_study(store, study)
-    shutil.rmtree(settings.checkpoints / study.name, ignore_errors=True)
+    shutil.rmtree(settings.checkpoints / study.file_name, ignore_errors=True)

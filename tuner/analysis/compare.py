@@ -13,6 +13,7 @@ from tuner.analysis.heatmap import draw, panels
 from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
+from tuner.names import make_name
 from tuner.optimize import (
     KERAS,
     Delivered,
@@ -23,14 +24,14 @@ from tuner.optimize import (
     optimize,
     places_wanted,
 )
-from tuner.names import make_name
 from tuner.settings import Settings
 from tuner.space import Space, load_file, make_space
-from tuner.spec import Choice, DataSpec, on_split
+from tuner.spec import Choice, DataSpec, StudySpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, best_trial, find_trial, list_trials
-from tuner.studies import Wanted, check_code, create_as, default_name, define, file_data
+from tuner.studies import Wanted, create_as, default_name, define, file_data, trust_own
+from tuner.trust import require_trusted
 
 MOST_SEEDS = 1000
 
@@ -38,13 +39,15 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    none at all. `name`: of the comparison's study. `metric`: None for the task's first."""
+    none at all. `name`: of the comparison's study. `metric`: None for the task's first. `origin`:
+    the study that a trial was taken from, and its code with it."""
 
     space: Space
     data: DataSpec
     name: str
     references: tuple[float | None, ...] = ()
     metric: str | None = None
+    origin: StudySpec | None = None
 
 
 def of_file(
@@ -73,7 +76,6 @@ def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
     """
     if study.spec.held_out == "test":
         raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
-    check_code(study.spec)
     trial = _chosen(store, study, number)
     space = study.spec.space.override({"epochs": _epochs(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
@@ -82,6 +84,7 @@ def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
         data=study.spec.data,
         name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
+        origin=study.spec,
     )
 
 
@@ -114,7 +117,10 @@ def prepare(
     seed: int = 0,
 ) -> StudyRow:
     """The comparison's study, new or gone on with. `seed`: of all its trials. Raises a UsageError,
-    also where the name belongs to a study that is defined otherwise."""
+    also where the name belongs to a study that is defined otherwise, or where the code of a
+    trial's study may not run on this machine."""
+    if subject.origin is not None:
+        require_trusted(subject.origin, settings)
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
     _check_schedules(subject.space)
@@ -127,8 +133,11 @@ def prepare(
         seed=seed,
         held_out="test",
     )
-    spec = define(subject.space, wanted, settings)
-    return create_as(spec, wanted, settings, open_store).study
+    code = subject.origin.code if subject.origin is not None else None
+    spec = define(subject.space, wanted, settings, code)
+    study = create_as(spec, wanted, settings, open_store).study
+    trust_own(spec, settings)
+    return study
 
 
 def _check_schedules(space: Space) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.app import Json, settings_of
+from tuner.cli.app import Json, TrustCode, settings_of
 from tuner.cli.data import DATA_HELP
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def compare(
             metavar="PREFIX",
         ),
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Compare configurations on the test split: mean and deviation over seeds.
@@ -68,15 +69,17 @@ def compare(
     from tuner.analysis import compare as room
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
+    from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
     from tuner.storage import open_store
-    from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
     subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
+    if subject.origin is not None:
+        confirm_code(settings, subject.origin, study, trust_code or [])
     row = room.prepare(subject, seeds, settings, lambda: open_store(settings.storage), name, seed)
-    check_code(row.spec)
+    confirm_code(settings, row.spec, row.name, [])
     store = open_store(settings.storage)
     with Display(row.spec.metric, as_json) as display:
         display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
@@ -84,7 +87,7 @@ def compare(
             settings, store, row, seeds, workers, not no_tracking, display, display.stage
         )
     table = room.results(store, row, subject)
-    files = room.save(row, table, to or Path("comparisons") / row.name)
+    files = room.save(row, table, to or Path("comparisons") / row.file_name)
     raise typer.Exit(print_comparison(row, table, files, ran, as_json))
 
 

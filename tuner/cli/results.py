@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
+from tuner.names import in_command
 from tuner.storage import Store
 from tuner.storage.places import LOSSES
 from tuner.storage.records import IntervalRow
@@ -45,7 +46,9 @@ def print_outcome(
         _next_steps(study, outcome, best is not None)
     complain_of_delivery(delivered)
     if outcome.reason == "errors":
-        complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
+        complain(
+            f"{outcome.failure}; the traceback: tuner trial show N --study {in_command(study.name)}"
+        )
     return EXITS.get(outcome.reason or "", 0)
 
 
@@ -77,13 +80,14 @@ def _param(value: Any) -> str:
 
 
 def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+    name = in_command(study.name)
     say("\nnext:")
     if outcome.board.done < outcome.board.total:
-        say(f"  tuner optimize {study.name} --trials {outcome.board.total}   goes on from here")
+        say(f"  tuner optimize {name} --trials {outcome.board.total}   goes on from here")
     else:
-        say(f"  tuner optimize {study.name} --more 50   searches on")
+        say(f"  tuner optimize {name} --more 50   searches on")
     if has_best:
-        say(f"  tuner study best {study.name} --save best.keras   writes the network")
+        say(f"  tuner study best {name} --save best.keras   writes the network")
     say("  tuner ui   opens MLflow and the Optuna dashboard")
 
 

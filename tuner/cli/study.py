@@ -1,12 +1,11 @@
 """`tuner study`: create, list, show, best, export, delete."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, StudyName, new_typer, settings_of
+from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
 from tuner.cli.data import DATA_HELP
 
 app = new_typer("Create studies and look at them.")
@@ -81,6 +80,7 @@ def create(
     definition it is refused.
     """
     from tuner.cli.output import say
+    from tuner.names import in_command
     from tuner.options import parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
@@ -122,7 +122,7 @@ def create(
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
         say(f"left out, since these data have no use for it: {', '.join(left_out)}")
-    say(f"next: tuner optimize {shlex.quote(row.name)} --trials 100")
+    say(f"next: tuner optimize {in_command(row.name)} --trials 100")
 
 
 @app.command("list")
@@ -179,6 +179,7 @@ def best(
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """The best trial; with --save its network, which takes unscaled inputs.
@@ -203,9 +204,13 @@ def best(
         say(f"study {row.name}")
         print_best(row, found)
     if save is not None:
+        from tuner.cli.trust import confirming
         from tuner.models import save_network
 
-        again = save_network(settings_of(context), row, found, save)
+        settings = settings_of(context)
+        again = confirming(
+            lambda: save_network(settings, row, found, save), settings, row, trust_code or []
+        )
         if not as_json:
             how = "trained again, its saved network being on another machine" if again else "copied"
             say(f"\nwrote {save} ({how})")
@@ -233,6 +238,25 @@ def export(
         print_json(rows)
     else:
         print_csv(rows, row.spec.space.varying())
+
+
+@app.command("code")
+def code(context: typer.Context, study: StudyName = None) -> None:
+    """The user's own code that a study keeps and runs.
+
+    Example: tuner study code mlp-digits
+    """
+    from tuner.cli.open import open_study
+    from tuner.cli.output import say
+    from tuner.cli.trust import code_lines
+    from tuner.trust import code_of
+
+    _, row = open_study(context, study)
+    codes = code_of(row.spec)
+    for each in codes:
+        say("\n".join(code_lines(each)))
+    if not codes:
+        say(f"study {row.name} runs no code of its own")
 
 
 @app.command("repair")

@@ -96,7 +96,9 @@ def _schema(store: Glance, schemas: Schemas) -> Iterator[Finding]:
         return
     if schemas.optuna in schemas.optuna_known:
         found = f"Optuna's tables are of {schemas.optuna}, Optuna needs {schemas.optuna_expected}"
-        yield failure("schema", found, f"optuna storage upgrade --storage {shlex.quote(store.shown)}")
+        yield failure(
+            "schema", found, f"optuna storage upgrade --storage {shlex.quote(store.shown)}"
+        )
     else:
         found = f"Optuna's tables are newer ({schemas.optuna}) than Optuna here"
         yield failure("schema", found, "pip install --upgrade optuna tuner")

@@ -1,9 +1,9 @@
 """What the database says of searches: those at work, and what dead ones have left."""
 
-import shlex
 from collections.abc import Iterator
 
 from tuner.doctor.finding import Finding, Look, counted, fine, several, warning
+from tuner.names import in_command
 from tuner.storage import health
 from tuner.storage.health import Glance, LoopRow
 
@@ -23,7 +23,7 @@ def _leases(store: Glance) -> Iterator[Finding]:
     gone = [loop for loop in loops if not loop.is_at_work]
     for study in sorted({loop.study for loop in gone}):
         told = several([_gone(loop) for loop in gone if loop.study == study])
-        name = shlex.quote(study)
+        name = in_command(study)
         advice = (
             f"tuner optimize {name} takes them over; without running: tuner study repair {name}"
         )
@@ -56,7 +56,7 @@ def _leftovers(store: Glance) -> Iterator[Finding]:
     for left in found:
         parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
         told = " and ".join(_plural(count, what) for what, count in parts.items() if count)
-        advice = f"tuner study repair {shlex.quote(left.study)}"
+        advice = f"tuner study repair {in_command(left.study)}"
         yield warning("leftovers", f"{left.study}: {told}", advice)
     if not found:
         yield fine("leftovers", "none")
@@ -78,4 +78,4 @@ def _deliveries(store: Glance) -> Iterator[Finding]:
             yield fine("deliveries", f"{study}: {count:,} on their way")
         else:
             found = f"{study}: MLflow lacks {counted(count, 'ended trial')}"
-            yield warning("deliveries", found, f"tuner sync {shlex.quote(study)}")
+            yield warning("deliveries", found, f"tuner sync {in_command(study)}")

@@ -29,6 +29,7 @@ from tuner.storage.leases import LEASE_S
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
+from tuner.trust import require_trusted
 
 KERAS = EntryPoint(
     "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
@@ -129,11 +130,11 @@ def _workers(
     setup = WorkerSetup(
         data=data,
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
-        code=user_network(study.spec),
+        code=user_network(settings, study.spec),
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
     )
-    log = settings.checkpoints / study.name / "workers.log"
+    log = settings.checkpoints / study.file_name / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
     try:
         workers.warm()
@@ -177,7 +178,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.name, request.checkpoint_every_s),
+        files=TrialFiles(settings.checkpoints / study.file_name, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),
@@ -186,7 +187,8 @@ def _loop(
 
 def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
     """The data as the study's trials see them. Raises DatasetError when they are no longer those
-    the study was created with."""
+    the study was created with, CodeError where its code may not run on this machine."""
+    require_trusted(spec, settings)
     dataset = load_dataset(spec.data, settings)
     if dataset.fingerprint != spec.fingerprint:
         raise DatasetError(
@@ -197,8 +199,10 @@ def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
     return dataset.for_test() if spec.held_out == "test" else dataset
 
 
-def user_network(spec: StudySpec) -> tuple[str, str, str] | None:
-    """The study's own network as (path, function, text), from the copy the study keeps."""
+def user_network(settings: Settings, spec: StudySpec) -> tuple[str, str, str] | None:
+    """The study's own network as (path, function, text), from the copy the study keeps. Raises
+    CodeError where its code may not run on this machine."""
+    require_trusted(spec, settings)
     path, separator, function = spec.space.network.rpartition(":")
     return (path, function, spec.code[path].text) if separator else None
 

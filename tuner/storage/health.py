@@ -111,7 +111,9 @@ def _optuna_script() -> Any:
     from optuna.storages._rdb import models
 
     config = Config()
-    config.set_main_option("script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%"))
+    config.set_main_option(
+        "script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%")
+    )
     return ScriptDirectory.from_config(config)
 
 

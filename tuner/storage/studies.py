@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import StudyError
+from tuner.names import as_file_name, printable
 from tuner.spec import StudySpec
 from tuner.storage.process import is_dead
 from tuner.storage.store import Store, now, reads, writes
@@ -33,6 +34,11 @@ class StudyRow:
     spec: StudySpec
     experiment: str
     created_at: datetime
+
+    @property
+    def file_name(self) -> str:
+        """What folders and files of the study are named: see `names.as_file_name`."""
+        return as_file_name(self.name, str(self.study_id))
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,9 @@ def _taken(store: Store, name: str) -> str:
 def load_study(store: Store, name: str | None = None) -> StudyRow:
     """The study of that name, or the most recently created one. Raises StudyError."""
     rows = store.read(lambda connection: connection.execute(_newest_first()).all())
+    if name is not None and all(row.name != name for row in rows):
+        # One that does not print can be given as `study list` shows it.
+        name = next((row.name for row in rows if printable(row.name) == name), name)
     for row in rows:
         if name is None or row.name == name:
             return StudyRow(
@@ -155,7 +164,7 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
             )
     if not rows:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
-    known = ", ".join(row.name for row in rows[:8])
+    known = ", ".join(printable(row.name) for row in rows[:8])
     raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
 
 
