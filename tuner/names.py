@@ -28,7 +28,7 @@ def check_name(name: str) -> None:
     """Raises StudyError for a name that a study may not be made with."""
     if is_valid(name):
         return
-    shown = printable(name) if len(name) <= LONGEST else f"{printable(name[:40])}…"
+    shown = printable(name) if len(name) <= 60 else f"{printable(name[:60])}…"
     if len(name) > LONGEST:
         problem = f"it has {len(name)} characters"
     elif name[:1] in ("", ".", "-"):

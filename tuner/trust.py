@@ -148,7 +148,8 @@ def trust(settings: Settings, hashes: Iterable[str]) -> None:
         if not missing:
             return
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with file.open("ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as lines:
+        file.touch(mode=0o600)
+        with file.open("ab") as lines:
             lines.write("".join(f"{sha256} {_machine()}\n" for sha256 in missing).encode())
     except OSError as error:
         raise CodeError(
