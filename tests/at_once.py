@@ -53,12 +53,13 @@ def open_and_close(url: str) -> str:
     return "opened"
 
 
-def claim_all(url: str, study_id: int, total: int) -> dict[str, Any]:
+def claim_all(url: str, total: int) -> dict[str, Any]:
     """Make sure of the places, add two more, then claim those up to `total`."""
     store = open_store(url)
-    places.ensure_places(store, study_id, total)
-    more = places.add_places(store, study_id, 2)
-    lease = leases.open_lease(store, study_id)
+    study = load_study(store)
+    places.ensure_places(store, study, total)
+    more = places.add_places(store, study, 2)
+    lease = leases.open_lease(store, study)
     claimed = []
     while (place := places.claim(store, lease, total)) is not None:
         claimed.append(place.number)
@@ -79,13 +80,13 @@ def search(url: str, total: int) -> list[tuple[int, int, str]]:
     chance. (trial, attempt, what became of it), until the study's places are done."""
     store = open_store(url)
     row = load_study(store)
-    lease = leases.open_lease(store, row.study_id)
+    lease = leases.open_lease(store, row)
     study = optuna.load_study(study_name=row.name, storage=store.optuna)
     book = TrialBook(store, study, row.spec, lease)
     chance = random.Random(lease.number)
     did: list[tuple[int, int, str]] = []
     deadline = time.monotonic() + 30
-    while set(places.place_counts(store, row.study_id)) != {"done"}:
+    while set(places.place_counts(store, row)) != {"done"}:
         assert time.monotonic() < deadline, did
         if chance.random() < 0.2:
             book.repair()

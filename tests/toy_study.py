@@ -35,8 +35,9 @@ from tuner.settings import Settings
 from tuner.space import make_space
 from tuner.spec import Choice, CodeFile, DataSpec, StudySpec
 from tuner.storage import Store, open_store, places
+from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, create_study, load_study
-from tuner.storage.trials import TrialRow, list_trials
+from tuner.storage.trials import TrialRow, list_trials, trial_curve
 from tuner.studies import trust_own
 
 # What this process finds beside the installed packages, a child finds too.
@@ -163,13 +164,16 @@ class Bench:
     def trials(self) -> list[TrialRow]:
         return list_trials(self.store, load_study(self.store))
 
+    def curve(self, trial: TrialRow) -> list[IntervalRow]:
+        return trial_curve(self.store, load_study(self.store), trial)
+
     @property
     def states(self) -> list[str]:
         return [trial.state for trial in self.trials]
 
     @property
     def places(self) -> dict[str, int]:
-        return places.place_counts(self.store, load_study(self.store).study_id)
+        return places.place_counts(self.store, load_study(self.store))
 
 
 @dataclass(frozen=True)

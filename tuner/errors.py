@@ -11,6 +11,7 @@ TunerError                      one line on stderr, exit code 1
 │   ├── StudyError              unknown study, name taken, nothing to do it on
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed in the middle of the work
+├── LeaseLost                   the study is gone, or this loop's lease: nothing more is written
 ├── TakenOver                   another loop has the trial now; handled in the loop
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
@@ -61,6 +62,13 @@ class StorageUnavailable(UsageError):
 
 class StorageError(TunerError):
     pass
+
+
+class LeaseLost(TunerError):
+    """The study was deleted, or this loop's lease of it: the loop may write nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the study was deleted while this search ran; the search has ended")
 
 
 class TakenOver(TunerError):

@@ -6,7 +6,6 @@ byte for byte, or where this user has agreed to its hash once. All that runs a s
 `require_trusted` first.
 """
 
-import contextlib
 import hashlib
 import os
 import stat
@@ -20,6 +19,7 @@ from tuner.locations import sqlite_file
 from tuner.names import printable
 from tuner.settings import Settings
 from tuner.spec import StudySpec
+from tuner.storage.process import machine_id
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def trust(settings: Settings, hashes: Iterable[str]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.touch(mode=0o600)
         with file.open("ab") as lines:
-            lines.write("".join(f"{sha256} {_machine()}\n" for sha256 in missing).encode())
+            lines.write("".join(f"{sha256} {machine_id()}\n" for sha256 in missing).encode())
     except OSError as error:
         raise CodeError(
             f"{file}: cannot be written ({error.strerror or error}); set XDG_STATE_HOME to a "
@@ -170,12 +170,4 @@ def _read(file: Path) -> set[str]:
         return set()
     except OSError as error:
         raise CodeError(f"{file}: cannot be read ({error.strerror or error})") from error
-    return {line[0] for line in words if line[1:] == [_machine()]}
-
-
-def _machine() -> str:
-    for file in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        with contextlib.suppress(OSError):
-            if text := Path(file).read_text().strip():
-                return text
-    return os.uname().nodename
+    return {line[0] for line in words if line[1:] == [machine_id()]}

@@ -21,9 +21,9 @@ def store(tuner, tmp_path: Path) -> Store:
 
 
 def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None:
-    study_id = load_study(store).study_id
-    places.ensure_places(store, study_id, 1)
-    lease = leases.open_lease(store, study_id)
+    study = load_study(store)
+    places.ensure_places(store, study, 1)
+    lease = leases.open_lease(store, study)
     place = begun(store, lease)
     optuna.load_study(study_name="mine", storage=store.optuna).add_trial(
         create_trial(state=TrialState.RUNNING)
@@ -42,7 +42,7 @@ def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None
 def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
     study = load_study(store)
     book = open_book(store, study)
-    places.ensure_places(store, study.study_id, 1)
+    places.ensure_places(store, study, 1)
     running = book.begin(0, 1)
     assert running is not None
     interval = Interval(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
@@ -55,7 +55,7 @@ def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
 
 def open_book(store: Store, study: StudyRow) -> TrialBook:
     found = optuna.load_study(study_name=study.name, storage=store.optuna)
-    return TrialBook(store, found, study.spec, leases.open_lease(store, study.study_id))
+    return TrialBook(store, found, study.spec, leases.open_lease(store, study))
 
 
 def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:

@@ -21,7 +21,7 @@ def lease(store: Store, study: StudyRow) -> Lease:
     with store.writing() as connection:
         row = {"study_id": study.study_id, "number": 1, "state": "open"}
         connection.execute(sa.insert(places).values(row))
-    return leases.open_lease(store, study.study_id)
+    return leases.open_lease(store, study)
 
 
 @pytest.fixture

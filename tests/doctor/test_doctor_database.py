@@ -150,7 +150,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("page", "check"), [(0, "database"), (-1, "file")])
 def test_a_damaged_file(page: int, check: str, database: Path, tmp_path: Path) -> None:
     with sqlite3.connect(database) as connection:
-        columns = "(study_id, trial_id, run_id, state)"
+        columns = "(study_uuid, trial_id, run_id, state)"
         insert = f"INSERT INTO tuner_deliveries {columns} VALUES (1, ?, 'x', 'y')"
         connection.executemany(insert, [[number] for number in range(5000)])
     connection.close()

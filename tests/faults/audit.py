@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from toy_study import Bench
 
-from tuner.storage import records
 from tuner.storage.studies import load_study
 from tuner.storage.tables import attempts, places
 from tuner.storage.trials import TrialRow
@@ -71,7 +70,7 @@ def _twice(trials: list[TrialRow], asked: int) -> Iterator[str]:
 def _incomplete(bench: Bench, trial: TrialRow) -> Iterator[str]:
     if trial.state not in FINISHED or trial.last is None:
         return
-    rows = records.read_intervals(bench.store, trial.trial_id, trial.last.attempt)
+    rows = bench.curve(trial)
     steps = [row.step for row in rows]
     if trial.end in ("complete", "early_stopped", "pruned") and (
         steps != list(range(1, len(steps) + 1)) or len(steps) != trial.last.epochs
@@ -84,12 +83,12 @@ def _incomplete(bench: Bench, trial: TrialRow) -> Iterator[str]:
 
 
 def _left_behind(bench: Bench) -> Iterator[str]:
-    study_id = load_study(bench.store).study_id
+    study = load_study(bench.store)
     claimed = sa.select(places.c.number).where(
-        places.c.study_id == study_id, places.c.state == "claimed"
+        places.c.study_id == study.study_id, places.c.state == "claimed"
     )
     open_ends = sa.select(attempts.c.trial_id, attempts.c.attempt).where(
-        attempts.c.study_id == study_id, attempts.c.ended_at.is_(None)
+        attempts.c.study_uuid == study.uuid, attempts.c.ended_at.is_(None)
     )
     with bench.store.reading() as connection:
         for row in connection.execute(claimed):

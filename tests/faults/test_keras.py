@@ -12,7 +12,7 @@ from tuner.data import load_dataset
 from tuner.optimize import KERAS
 from tuner.space import load_space
 from tuner.spec import Choice, DataSpec, StudySpec
-from tuner.storage import open_store, records
+from tuner.storage import open_store
 from tuner.storage.studies import create_study
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
@@ -60,7 +60,7 @@ def digits(folder: Path) -> Bench:
 def curve(bench: Bench) -> list[tuple[int, dict[str, float]]]:
     (trial,) = bench.trials
     assert trial.last is not None
-    rows = records.read_intervals(bench.store, trial.trial_id, trial.last.attempt)
+    rows = bench.curve(trial)
     return [(row.step, row.metrics) for row in rows]
 
 

@@ -78,22 +78,23 @@ def _fill(bench: Bench, study: StudyRow, have: int, want: int) -> None:
         ids = connection.execute(sa.text("SELECT trial_id FROM trials ORDER BY number")).scalars()
         new = list(ids)[have:]
         first = connection.execute(sa.select(sa.func.max(place_rows.c.number))).scalar() or 0
-        values = [{"study_id": study.study_id, "trial_id": trial_id} for trial_id in new]
-        rows = [v | {"number": first + n, "state": "done"} for n, v in enumerate(values, start=1)]
+        place = {"study_id": study.study_id, "state": "done"}
+        rows = [place | {"number": first + n, "trial_id": i} for n, i in enumerate(new, start=1)]
         connection.execute(sa.insert(place_rows), rows)
         ended = {"loop_id": "-", "worker": 0, "started_at": 1.0, "ended_at": 2.0, "end": "complete"}
-        connection.execute(sa.insert(attempts), [v | ended | {"attempt": 1} for v in values])
+        ended |= {"study_uuid": study.uuid, "attempt": 1}
+        connection.execute(sa.insert(attempts), [ended | {"trial_id": i} for i in new])
 
 
 def _time_asking(bench: Bench, study: StudyRow, size: int, measured: Measured) -> int:
     """A trial from its claim to its end, without training; how many were run for it."""
     store = open_store(bench.url)
-    lease = leases.open_lease(store, study.study_id)
+    lease = leases.open_lease(store, study)
     spec = study.spec
     sampler = make_sampler(spec.sampler, spec.space, spec.seed, lease.number)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna, sampler=sampler)
     book = TrialBook(store, optuna_study, spec, lease)
-    total = places.add_places(store, study.study_id, 12)
+    total = places.add_places(store, study, 12)
     seconds = []
     for _ in range(12):
         clock = time.perf_counter()
@@ -159,7 +160,7 @@ def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> Non
 
 
 def _finished(bench: Bench, study: StudyRow) -> int:
-    return places.place_counts(bench.store, study.study_id).get("done", 0)
+    return places.place_counts(bench.store, study).get("done", 0)
 
 
 def _rss(process: psutil.Process) -> int:

@@ -57,7 +57,7 @@ def test_mlflow_down_for_a_whole_study(
     while bench.places.get("done", 0) < trials:
         assert time.monotonic() - clock < 30
         time.sleep(0.05)
-    assert count_delivered(bench.store, study.study_id) == (0, trials)
+    assert count_delivered(bench.store, study) == (0, trials)
     # The trials are done; the tracker has given up, or is not waited for when we ask.
     if mode == "frozen":
         loop.terminate()
@@ -83,7 +83,7 @@ def test_answers_lost(
             break
         with contextlib.suppress(TrackingError):
             sync_study(bench.store, proxy.uri, load_study(bench.store))
-            forget(bench.store, load_study(bench.store).study_id)  # it came through: once more
+            forget(bench.store, load_study(bench.store))  # it came through: once more
     assert proxy.dropped >= 4 * trials
     proxy.mode = "pass"
     sync_study(bench.store, proxy.uri, load_study(bench.store))

@@ -17,7 +17,7 @@ from tuner.training.events import Ended, Interval
 def test_four_loops_do_exactly_the_places_and_no_attempt_twice(bench: Bench) -> None:
     queued = [i / 20 for i in range(6)]
     study = bench.create(baselines=[{"x": x} for x in queued])
-    places.ensure_places(bench.store, study.study_id, 14)
+    places.ensure_places(bench.store, study, 14)
     found = at_once(search, bench.url, 14)
     assert all(isinstance(did, list) for did in found), found
     did = [entry for process in found for entry in process]
@@ -44,7 +44,7 @@ def test_two_loops_do_the_total_between_them(bench: Bench) -> None:
 def open_book(bench: Bench, study: StudyRow) -> TrialBook:
     store = open_store(bench.url)  # as each loop has one of its own
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    lease = leases.open_lease(store, study.study_id)
+    lease = leases.open_lease(store, study)
     return TrialBook(store, optuna_study, study.spec, lease)
 
 
@@ -73,7 +73,7 @@ def test_a_loop_may_die_between_any_two_writes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, module: object, moment: str
 ) -> None:
     study = bench.create()
-    places.ensure_places(bench.store, study.study_id, 2)
+    places.ensure_places(bench.store, study, 2)
     dead, heir = open_book(bench, study), open_book(bench, study)
     with monkeypatch.context() as patch, pytest.raises(DiedError):
         patch.setattr(module, moment, _die)

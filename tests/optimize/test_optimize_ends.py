@@ -12,7 +12,6 @@ from toy_training import BROKEN, STILLBORN
 
 from tuner.errors import WorkerError
 from tuner.spec import Choice
-from tuner.storage.trials import trial_curve
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 ACTS = any_of("learn", "flat", "fall", "raise", "crash", "nan", "inf", "unsaved", "unsafe")
@@ -46,7 +45,7 @@ def test_a_whole_trial(bench: Bench) -> None:
     assert trial.value == pytest.approx(0.7, abs=2e-3)
     assert (attempt.parameter_count, attempt.engine) == (7, "toy")
     assert attempt.seconds == {"train": pytest.approx(0.3)}
-    curve = trial_curve(bench.store, trial)
+    curve = bench.curve(trial)
     assert [row.step for row in curve] == [1, 2, 3]
     assert [row.metrics["val_accuracy"] for row in curve] == sorted(
         row.metrics["val_accuracy"] for row in curve
@@ -87,7 +86,7 @@ def test_a_pruned_trial_keeps_its_best_as_its_value(bench: Bench) -> None:
     assert trial.last is not None
     assert (trial.last.epochs, trial.last.ended_at is not None) == (2, True)
     assert trial.last.engine == "toy"
-    raw = [row.metrics["val_accuracy"] for row in trial_curve(bench.store, trial)]
+    raw = [row.metrics["val_accuracy"] for row in bench.curve(trial)]
     assert raw == [first_epoch, pytest.approx(0.02)]
     assert bench.places == {"done": 2}
 
@@ -119,7 +118,7 @@ def test_a_diverged_trial_is_infeasible_and_never_the_best(bench: Bench) -> None
         assert list(trial.intermediate_values) == [1]
         row = bench.trials[trial.number]
         assert row.end == "diverged"
-        last = trial_curve(bench.store, row)[-1].metrics["val_accuracy"]
+        last = bench.curve(row)[-1].metrics["val_accuracy"]
         assert not math.isfinite(last)
     assert bench.places == {"done": 3}
 
@@ -158,7 +157,7 @@ def test_a_lost_worker_costs_one_attempt(bench: Bench) -> None:
     assert [(a.attempt, a.end) for a in crashed.attempts] == [(1, "worker_lost"), (2, "complete")]
     assert crashed.params["x"] == 0.79
     # The lost attempt's curve stays beside the whole one.
-    assert [row.step for row in trial_curve(bench.store, crashed)] == [1, 2, 3]
+    assert [row.step for row in bench.curve(crashed)] == [1, 2, 3]
 
 
 @SQLITE

@@ -13,7 +13,7 @@ from tuner.data import load_dataset
 from tuner.optimize import trained_on
 from tuner.spec import Choice
 from tuner.storage.studies import StudyRow, load_study
-from tuner.storage.trials import TrialRow, trial_curve
+from tuner.storage.trials import TrialRow
 
 XS = [0.5, 0.25, 0.75]
 LISTED = Choice(name="listed")
@@ -58,7 +58,7 @@ def test_values_of_every_kind(bench: Bench) -> None:
 
 
 def curve(bench: Bench, trial: TrialRow) -> list[set[str]]:
-    return [set(row.metrics) for row in trial_curve(bench.store, trial)]
+    return [set(row.metrics) for row in bench.curve(trial)]
 
 
 @SQLITE
@@ -67,7 +67,7 @@ def test_the_test_split_is_read_after_the_last_epoch(bench: Bench) -> None:
     bench.run(3, workers=2)
     for trial in bench.trials:
         assert curve(bench, trial) == [{"loss"}, {"loss"}, {"loss", "test_loss", "test_accuracy"}]
-        assert trial.value == trial_curve(bench.store, trial)[-1].metrics["test_accuracy"]
+        assert trial.value == bench.curve(trial)[-1].metrics["test_accuracy"]
     assert bench.states == ["COMPLETE"] * 3
 
 

@@ -16,8 +16,8 @@ from tuner.training.events import Ended, Interval
 
 def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
     """A loop's whole work on one place: put back once, then complete."""
-    total = places.add_places(store, study.study_id, 1)
-    lease = leases.open_lease(store, study.study_id)
+    total = places.add_places(store, study, 1)
+    lease = leases.open_lease(store, study)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     book = TrialBook(store, optuna_study, study.spec, lease)
     first = book.begin(0, total, frozenset())
@@ -36,7 +36,7 @@ def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
 def written(bench: Bench) -> list[Any]:
     (trial,) = bench.trials
     told = bench.store.optuna.get_trial(trial.trial_id)
-    rows = records.read_intervals(bench.store, trial.trial_id, 2)
+    rows = records.read_intervals(bench.store, load_study(bench.store), trial.trial_id, 2)
     return [
         (trial.state, trial.value, told.intermediate_values, told.user_attrs),
         [(a.attempt, a.worker, a.end, a.score) for a in trial.attempts],

@@ -93,8 +93,8 @@ def test_a_trial_that_optuna_alone_began_is_failed_and_takes_no_place(bench: Ben
 
 def test_a_trial_whose_loop_died_while_it_was_drawn(bench: Bench) -> None:
     study = bench.create({"pace": any_of(0.0, 0.001)})
-    places.ensure_places(bench.store, study.study_id, 1)
-    lease = leases.open_lease(bench.store, study.study_id)
+    places.ensure_places(bench.store, study, 1)
+    lease = leases.open_lease(bench.store, study)
     place = begun(bench.store, lease)
     optuna_study = optuna.load_study(study_name="toy", storage=bench.store.optuna)
     optuna_study.get_trials()

@@ -31,7 +31,7 @@ def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
 
 
 def test_four_processes_claim_each_place_once(storage_url: str, study: StudyRow) -> None:
-    found = at_once(claim_all, storage_url, study.study_id, 30)
+    found = at_once(claim_all, storage_url, 30)
     claimed = [number for process in found for number in process["claimed"]]
     assert sorted(claimed) == list(range(1, 31))
     assert sorted(process["more"] for process in found) == [32, 34, 36, 38]

@@ -6,6 +6,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
+from toy_study import toy_spec
 from trial_writes import begin, begun, bound, claimed, complete, fail, put_back
 
 from tuner.errors import TakenOver
@@ -14,14 +15,14 @@ from tuner.storage.leases import Lease
 from tuner.storage.places import Place
 from tuner.storage.process import identity, is_dead
 from tuner.storage.records import read_attempts
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, create_study
 from tuner.storage.tables import loops
 from tuner.storage.tables import places as rows
 
 
 @pytest.fixture
 def lease(store: Store, study: StudyRow) -> Lease:
-    return leases.open_lease(store, study.study_id)
+    return leases.open_lease(store, study)
 
 
 def waiting(store: Store) -> int:
@@ -38,44 +39,44 @@ def expire(store: Store, lease: Lease) -> None:
 
 
 def ends(store: Store, lease: Lease) -> list[str | None]:
-    found = read_attempts(store, lease.study_id)
+    found = read_attempts(store, lease)
     return [attempt.end for attempts in found.values() for attempt in attempts]
 
 
 def test_ensuring_places_twice_adds_none(store: Store, study: StudyRow) -> None:
     for total in (3, 3, 2, 5):
-        places.ensure_places(store, study.study_id, total)
-    assert places.place_counts(store, study.study_id) == {"open": 5}
-    assert places.place_counts(store, study.study_id, limit=2) == {"open": 2}
+        places.ensure_places(store, study, total)
+    assert places.place_counts(store, study) == {"open": 5}
+    assert places.place_counts(store, study, limit=2) == {"open": 2}
 
 
 def test_adding_places(store: Store, study: StudyRow) -> None:
-    assert places.add_places(store, study.study_id, 2) == 2
-    assert places.add_places(store, study.study_id, 3) == 5
-    assert places.add_places(store, study.study_id, 3, most=6) == 6
-    assert places.add_places(store, study.study_id, 3, most=4) == 6
-    assert places.place_counts(store, study.study_id) == {"open": 6}
+    assert places.add_places(store, study, 2) == 2
+    assert places.add_places(store, study, 3) == 5
+    assert places.add_places(store, study, 3, most=6) == 6
+    assert places.add_places(store, study, 3, most=4) == 6
+    assert places.place_counts(store, study) == {"open": 6}
 
 
 def test_studies_do_not_share_places(store: Store, study: StudyRow, lease: Lease) -> None:
-    places.ensure_places(store, study.study_id + 1, 5)
+    places.ensure_places(store, create_study(store, "other", toy_spec()), 5)
     assert places.claim(store, lease, 99) is None
 
 
 def test_only_places_up_to_the_limit_are_claimed(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 5)
+    places.ensure_places(store, lease, 5)
     assert [claimed(store, lease, limit=2).number for _ in range(2)] == [1, 2]
     assert places.claim(store, lease, limit=2) is None
 
 
 def test_queued_trials_are_given_out_in_order_and_once(store: Store, lease: Lease) -> None:
     queued = [waiting(store) for _ in range(3)]
-    places.ensure_places(store, lease.study_id, 5)
+    places.ensure_places(store, lease, 5)
     assert [claimed(store, lease).trial_id for _ in range(5)] == [*queued, None, None]
 
 
 def test_a_new_trial_is_bound_to_its_place_as_it_is_made(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 2)
+    places.ensure_places(store, lease, 2)
     first, second = claimed(store, lease), claimed(store, lease)
     trial_id = bound(store, lease, second).trial_id
     # Made again, as after a lost answer: the place keeps the trial it has.
@@ -85,7 +86,7 @@ def test_a_new_trial_is_bound_to_its_place_as_it_is_made(store: Store, lease: Le
 
 
 def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 3)
+    places.ensure_places(store, lease, 3)
     kept, lost = claimed(store, lease), claimed(store, lease)
     again = places.claim(store, lease, 99, known=frozenset([kept.number]))
     assert again == lost
@@ -96,7 +97,7 @@ def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lease: Lease
 
 
 def test_what_was_put_back_comes_first_to_its_own_place(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 3)
+    places.ensure_places(store, lease, 3)
     _, place = begun(store, lease), begun(store, lease)
     queued = waiting(store)
     put_back(store, lease, place, "interrupted")
@@ -108,36 +109,36 @@ def test_what_was_put_back_comes_first_to_its_own_place(store: Store, lease: Lea
 
 
 def test_claiming_alone_is_no_attempt(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     assert claimed(store, lease).attempt == 0
     for _ in range(3):  # loops that die before they begin
         expire(store, lease)
-        lease = leases.open_lease(store, lease.study_id)
+        lease = leases.open_lease(store, lease)
         (orphan,) = places.take_over_orphans(store, lease)
         open_again(store, lease, orphan)
         assert claimed(store, lease).attempt == 0
-    assert read_attempts(store, lease.study_id) == {}
+    assert read_attempts(store, lease) == {}
 
 
 def test_a_finished_place_is_never_open_again(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     complete(store, lease, begun(store, lease))
     assert places.claim(store, lease, 99) is None
-    assert places.place_counts(store, lease.study_id) == {"done": 1}
+    assert places.place_counts(store, lease) == {"done": 1}
 
 
 def test_a_freed_place_forgets_its_trial(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     fail(store, lease, begun(store, lease))
     again = claimed(store, lease)
     assert (again.number, again.trial_id, again.attempt) == (1, None, 0)
 
 
 def test_orphans_are_taken_only_from_an_expired_lease(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 4)
+    places.ensure_places(store, lease, 4)
     place, other = begun(store, lease), claimed(store, lease)
     complete(store, lease, begun(store, lease))
-    second = leases.open_lease(store, lease.study_id)
+    second = leases.open_lease(store, lease)
     kept = begun(store, second)
     assert places.take_over_orphans(store, second) == []
     expire(store, lease)
@@ -149,9 +150,9 @@ def test_orphans_are_taken_only_from_an_expired_lease(store: Store, lease: Lease
 
 
 def test_a_renewed_lease_holds_and_an_ended_one_does_not(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     begun(store, lease)
-    second = leases.open_lease(store, lease.study_id)
+    second = leases.open_lease(store, lease)
     expire(store, lease)
     leases.renew_lease(store, lease)
     assert places.take_over_orphans(store, second) == []
@@ -160,12 +161,12 @@ def test_a_renewed_lease_holds_and_an_ended_one_does_not(store: Store, lease: Le
 
 
 def test_losses_are_counted_and_interruptions_are_not(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     for end in ("worker_lost", "interrupted", "timeout", "lost"):
         place = begun(store, lease)
         put_back(store, lease, place, end)
     assert place.trial_id is not None
-    assert places.count_losses(store, place.trial_id) == 2
+    assert places.count_losses(store, lease, place.trial_id) == 2
     assert ends(store, lease) == ["worker_lost", "interrupted", "timeout", "lost"]
 
 
@@ -174,9 +175,9 @@ def open_again(store: Store, lease: Lease, place: Place) -> None:
 
 
 def test_a_loop_that_died_on_this_machine_is_not_waited_for(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     place = begun(store, lease)
-    second = leases.open_lease(store, lease.study_id)
+    second = leases.open_lease(store, lease)
     assert places.take_over_orphans(store, second) == []
     dead = identity().replace('"started": "', '"started": "1')
     with store.writing() as connection:
@@ -193,10 +194,10 @@ def test_of_processes_on_other_machines_nothing_is_known() -> None:
 
 
 def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     place = begun(store, lease)
     expire(store, lease)
-    second = leases.open_lease(store, lease.study_id)
+    second = leases.open_lease(store, lease)
     (orphan,) = places.take_over_orphans(store, second)
     leases.renew_lease(store, lease)  # it wakes
     assert leases.held(store, lease) == set()
@@ -211,7 +212,7 @@ def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease
 
 
 def test_the_fence_guards_every_write_to_a_trial(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     place = begun(store, lease)
     store.optuna.fence = lambda connection, trial_id: places.hold(lease, connection, trial_id)
     study = optuna.load_study(study_name="toy", storage=store.optuna)
@@ -236,9 +237,9 @@ def test_the_fence_guards_every_write_to_a_trial(store: Store, lease: Lease) -> 
 
 
 def test_an_attempt_begins_only_with_its_trial(store: Store, lease: Lease) -> None:
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     place = bound(store, lease, claimed(store, lease))
     store.optuna.set_trial_state_values(place.trial_id, TrialState.RUNNING)  # by someone else
     with pytest.raises(AssertionError):
         begin(store, lease, place)
-    assert read_attempts(store, lease.study_id) == {}
+    assert read_attempts(store, lease) == {}

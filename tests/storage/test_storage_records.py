@@ -17,26 +17,26 @@ from tuner.training.events import Ended, Interval
 
 @pytest.fixture
 def lease(store: Store, study: StudyRow) -> Lease:
-    return leases.open_lease(store, study.study_id)
+    return leases.open_lease(store, study)
 
 
 @pytest.fixture
 def place(store: Store, lease: Lease) -> Place:
     """A place whose trial runs."""
-    places.ensure_places(store, lease.study_id, 1)
+    places.ensure_places(store, lease, 1)
     return begun(store, lease, worker=3)
 
 
 def attempts(store: Store, place: Place) -> list[records.AttemptRow]:
     assert place.trial_id is not None
-    return records.read_attempts(store, place.study_id)[place.trial_id]
+    return records.read_attempts(store, place)[place.trial_id]
 
 
 def test_metrics_that_are_no_numbers_survive(store: Store, lease: Lease, place: Place) -> None:
     metrics = {"loss": math.nan, "val_loss": math.inf, "a": -math.inf, "b": 1e-300, "c": 0.1}
     records.record_interval(store, lease, place, Interval(5, 2, True, metrics))
     assert place.trial_id is not None
-    (row,) = records.read_intervals(store, place.trial_id, 1)
+    (row,) = records.read_intervals(store, place, place.trial_id, 1)
     assert (row.step, row.epoch, row.whole) == (5, 2, True)
     assert math.isnan(row.metrics.pop("loss"))
     assert row.metrics == {"val_loss": math.inf, "a": -math.inf, "b": 1e-300, "c": 0.1}
@@ -46,12 +46,12 @@ def test_intervals_come_in_order_from_a_step_on(store: Store, lease: Lease, plac
     for step in (3, 1, 2):
         records.record_interval(store, lease, place, Interval(step, 1, step == 3, {"loss": step}))
     assert place.trial_id is not None
-    rows = records.read_intervals(store, place.trial_id, 1, after_step=1)
+    rows = records.read_intervals(store, place, place.trial_id, 1, after_step=1)
     assert [(row.step, row.whole, row.metrics["loss"]) for row in rows] == [
         (2, False, 2.0),
         (3, True, 3.0),
     ]
-    assert records.read_intervals(store, place.trial_id, 2) == []
+    assert records.read_intervals(store, place, place.trial_id, 2) == []
 
 
 def test_an_attempt_is_open_until_its_end_is_recorded(
@@ -75,7 +75,7 @@ def test_an_attempt_moves_to_another_worker(store: Store, lease: Lease, place: P
     records.move(store, lease, place, 1)
     assert [attempt.worker for attempt in attempts(store, place)] == [1]
     with pytest.raises(TakenOver):
-        records.move(store, leases.open_lease(store, lease.study_id), place, 2)
+        records.move(store, leases.open_lease(store, lease), place, 2)
     assert [attempt.worker for attempt in attempts(store, place)] == [1]
 
 
@@ -105,11 +105,13 @@ def test_a_resumed_attempt_has_the_whole_curve(store: Store, lease: Lease, place
 
     def curve(place: Place) -> list[int]:
         assert place.trial_id is not None
-        return [row.epoch for row in records.read_intervals(store, place.trial_id, place.attempt)]
+        return [
+            row.epoch for row in records.read_intervals(store, place, place.trial_id, place.attempt)
+        ]
 
     train(place, 1, 2, 3)
     assert place.trial_id is not None
-    assert records.known_epochs(store, place.trial_id) == 3
+    assert records.known_epochs(store, place, place.trial_id) == 3
     put_back(store, lease, place, "worker_lost")
     second = begin(store, lease, claimed(store, lease))
     assert curve(second) == []
@@ -128,4 +130,4 @@ def test_an_interval_recorded_twice_is_there_once(store: Store, lease: Lease, pl
     for _ in range(2):
         records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 0.5}))
     assert place.trial_id is not None
-    assert len(records.read_intervals(store, place.trial_id, 1)) == 1
+    assert len(records.read_intervals(store, place, place.trial_id, 1)) == 1

@@ -116,7 +116,9 @@ def test_deleting_leaves_no_row_and_spares_the_others(store: Store) -> None:
     for name in ("kept", "gone"):
         _use(store, create_study(store, name, toy_spec()))
     before = _rows(store)
-    delete_study(store, load_study(store, "gone"))
+    with pytest.raises(StudyError, match="being searched by"):
+        delete_study(store, load_study(store, "gone"))
+    delete_study(store, load_study(store, "gone"), even_while_searched=True)
     assert [study.name for study in list_studies(store)] == ["kept"]
     assert _rows(store) == {table: count / 2 for table, count in before.items()}
     assert [study.study_name for study in store.optuna.get_all_studies()] == ["kept"]
@@ -125,8 +127,8 @@ def test_deleting_leaves_no_row_and_spares_the_others(store: Store) -> None:
 
 def _use(store: Store, study: StudyRow) -> None:
     """Leave rows of every kind that a loop writes."""
-    lease = leases.open_lease(store, study.study_id)
-    places.ensure_places(store, study.study_id, 1)
+    lease = leases.open_lease(store, study)
+    places.ensure_places(store, study, 1)
     place = begun(store, lease)
     records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 1.0}))
 

@@ -97,7 +97,7 @@ def test_delivering_again_logs_no_second_model(
 
     finish(search, tmp_path, [0.5])
     Mirror(search.store, client, search.study).deliver()
-    tracked.forget(search.store, search.study.study_id)
+    tracked.forget(search.store, search.study)
     Mirror(search.store, client, search.study).deliver()
     assert len(models(client, runs()["trial 0"])) == 1
 

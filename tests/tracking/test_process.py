@@ -117,10 +117,10 @@ def test_run_link(uri: str, run_id: str | None, link: str) -> None:
 
 
 def test_mlflow_forgets_nothing_that_is_owed(search: Search, client: Client) -> None:
-    assert tracked.count_delivered(search.store, search.study.study_id) == (0, 0)
+    assert tracked.count_delivered(search.store, search.study) == (0, 0)
     search.complete(search.start(), 0.5)
     search.start()
-    assert tracked.count_delivered(search.store, search.study.study_id) == (0, 1)
+    assert tracked.count_delivered(search.store, search.study) == (0, 1)
 
 
 def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

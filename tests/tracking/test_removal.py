@@ -40,7 +40,7 @@ def test_a_new_study_of_the_name_shows_nothing_of_the_old(
 ) -> None:
     deliver(search, client, tmp_path)
     remove_study(tracking_uri, search.study, search.store)
-    delete_study(search.store, search.study)
+    delete_study(search.store, search.study, even_while_searched=True)
     again = Search(search.store, create_study(search.store, search.study.name, make_spec()))
     again.start()
     Mirror(search.store, client, again.study).deliver()

@@ -63,12 +63,12 @@ class Search:
             storage=store.optuna,
             sampler=optuna.samplers.RandomSampler(seed=1),
         )
-        self.lease: Lease = leases.open_lease(store, study.study_id)
+        self.lease: Lease = leases.open_lease(store, study)
 
     def start(self) -> Running:
         """Begin a new trial, or the next attempt of one that was put back."""
-        if not places.place_counts(self.store, self.study.study_id).get("open"):
-            places.add_places(self.store, self.study.study_id, 1)
+        if not places.place_counts(self.store, self.study).get("open"):
+            places.add_places(self.store, self.study, 1)
         place = places.claim(self.store, self.lease, 10_000)
         assert place is not None
         place = begin(self.store, self.lease, place)
@@ -104,7 +104,7 @@ class Search:
     def prune(self, running: Running, score: float) -> None:
         place = running.place
         assert place.trial_id is not None
-        rows = records.read_intervals(self.store, place.trial_id, place.attempt)
+        rows = records.read_intervals(self.store, self.study, place.trial_id, place.attempt)
         epochs = sum(row.whole for row in rows)
         last = Interval(2 * epochs, epochs, True, {}) if epochs else None
         running.trial.report(score, 1)

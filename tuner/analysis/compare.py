@@ -164,7 +164,7 @@ def train(
     """Train what is missing of `seeds` trials a configuration; None when nothing is."""
     wanted = seeds * len(study.spec.space.configurations())
     total = places_wanted(store, study, wanted, None)
-    if places.place_counts(store, study.study_id, total) == {"done": total}:
+    if places.place_counts(store, study, total) == {"done": total}:
         return None
     request = Request(Limits(total), workers, tracking)
     return optimize(settings, store, study, request, watcher, stage, entry)

@@ -52,7 +52,7 @@ def show(
 
     store, row = open_study(context, study)
     trial = find_trial(store, row, number)
-    print_trial(row, trial, trial_curve(store, trial), as_json)
+    print_trial(row, trial, trial_curve(store, row, trial), as_json)
 
 
 @app.command("add")

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, StudyError
+from tuner.errors import DatasetError, LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
 from tuner.optimize.board import Board, Silent, Watcher
@@ -83,10 +83,10 @@ def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int |
     is_grid = study.spec.sampler.name == "grid"
     most = len(study.spec.first_trials()) if is_grid else sys.maxsize
     if more is not None:
-        return places.add_places(store, study.study_id, more, most)
+        return places.add_places(store, study, more, most)
     if trials is None:
         raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    places.ensure_places(store, study.study_id, min(trials, most))
+    places.ensure_places(store, study, min(trials, most))
     return min(trials, most)
 
 
@@ -118,6 +118,8 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
+                if outcome.reason == "deleted":
+                    raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
 
 
@@ -167,7 +169,7 @@ def _loop(
     watcher: Watcher | None,
 ) -> Loop:
     spec = study.spec
-    lease = leases.open_lease(store, study.study_id, request.lease_s)
+    lease = leases.open_lease(store, study, request.lease_s)
     optuna_study = optuna.load_study(
         study_name=study.name,
         storage=store.optuna,

@@ -8,7 +8,7 @@ from tuner.errors import UsageError
 
 _MOST = 1_000_000
 _MOST_POPULATION = 64
-_AT_ONCE = ("interrupted", "timeout", "target", "errors")
+_AT_ONCE = ("interrupted", "timeout", "target", "errors", "deleted")
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,7 @@ class Stopping:
 
     def errors(self) -> None:
         self.reason = "errors"
+
+    def deleted(self) -> None:
+        """Someone is about to delete the study: nothing else matters any more."""
+        self.reason = "deleted"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
-from tuner.errors import StorageError, TakenOver
+from tuner.errors import LeaseLost, StorageError, TakenOver
 from tuner.execution import Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
 from tuner.optimize.affinity import Affinity
@@ -89,7 +89,7 @@ class Loop:
         """Nothing runs here: over, unless another loop may yet put a trial back."""
         if self._stopping.no_more:
             return True
-        counts = places.place_counts(self._book.store, self._book.lease.study_id, self._board.total)
+        counts = places.place_counts(self._book.store, self._book.lease, self._board.total)
         return set(counts) <= {"done"}
 
     def _fill_workers(self) -> None:
@@ -284,14 +284,15 @@ class Loop:
         return count
 
     def _put_back(self, running: Running, end: str) -> None:
-        with contextlib.suppress(TakenOver):
+        # Of a study that was deleted nothing is left to be put back.
+        with contextlib.suppress(TakenOver, LeaseLost):
             if running.ended is None:
                 self._book.put_back(running, end)
             else:  # it was only saving its network: what it has trained is not lost
                 self._book.complete(running, running.ended, detail=_UNSAVED.format(end))
 
     def _end_lease(self) -> None:
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(StorageError, LeaseLost):
             # A lease that cannot be ended here expires by itself.
             self._book.close()
 
@@ -301,7 +302,8 @@ class Loop:
         self._board.elapsed_s = clock - self._stopping.started
         if clock >= self._renew_at:
             self._renew_at = clock + self._book.lease.lasts_s / 4
-            leases.renew_lease(self._book.store, self._book.lease)
+            if leases.renew_lease(self._book.store, self._book.lease):
+                self._stopping.deleted()
             self._let_go_of_lost_places()
             self._book.repair()
         if clock >= self._look_at:
@@ -316,7 +318,7 @@ class Loop:
 
     def _look_around(self) -> None:
         """How far the study is, with what other loops and earlier commands did."""
-        counts = places.place_counts(self._book.store, self._book.lease.study_id, self._board.total)
+        counts = places.place_counts(self._book.store, self._book.lease, self._board.total)
         self._board.done = counts.get("done", 0)
         trials = self._book.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         for trial in trials:

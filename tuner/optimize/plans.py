@@ -16,7 +16,11 @@ class Plans:
     def of(self, running: Running) -> Plan:
         """The plan of a trial that has begun, with what its earlier attempts left."""
         spec, attempt = self._book.spec, running.place.attempt
-        known = records.known_epochs(self._book.store, running.trial_id) if attempt > 1 else 0
+        known = (
+            records.known_epochs(self._book.store, self._book.lease, running.trial_id)
+            if attempt > 1
+            else 0
+        )
         return Plan(
             network=spec.space.network,
             params=running.params,

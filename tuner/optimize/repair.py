@@ -9,7 +9,7 @@ from tuner.storage.studies import StudyRow
 
 def repair(store: Store, study: StudyRow) -> Repaired:
     """What each start of `tuner optimize` does first. Loops whose lease holds are left alone."""
-    lease = leases.open_lease(store, study.study_id)
+    lease = leases.open_lease(store, study)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     book = TrialBook(store, optuna_study, study.spec, lease)
     try:

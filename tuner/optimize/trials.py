@@ -16,7 +16,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from tuner.errors import TakenOver
+from tuner.errors import LeaseLost, TakenOver
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
 from tuner.storage import leases, places, records, riders
@@ -24,6 +24,7 @@ from tuner.storage.leases import Lease
 from tuner.storage.places import MOST_ATTEMPTS, Place
 from tuner.storage.records import AttemptEnd
 from tuner.storage.riders import Then
+from tuner.storage.robust import is_missing
 from tuner.storage.store import Store
 from tuner.training.events import Ended, Interval
 
@@ -64,7 +65,7 @@ class TrialBook:
 
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
-        store.optuna.fence = functools.partial(places.hold, lease)
+        store.optuna.fence = self._fence = functools.partial(places.hold, lease)
 
     def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
@@ -126,7 +127,7 @@ class TrialBook:
         """The trial goes on behind so many epochs of an earlier attempt. Raises TakenOver."""
         place = running.place
         records.resume(self.store, self.lease, place, epoch)
-        for row in records.read_intervals(self.store, running.trial_id, place.attempt):
+        for row in records.read_intervals(self.store, self.lease, running.trial_id, place.attempt):
             if self.spec.metric in row.metrics:
                 running.verdicts.recall(row.metrics[self.spec.metric], row.whole)
 
@@ -196,7 +197,7 @@ class TrialBook:
 
     def losses(self, running: Running) -> int:
         """How many attempts of the trial were lost before this one."""
-        return places.count_losses(self.store, running.trial_id)
+        return places.count_losses(self.store, self.lease, running.trial_id)
 
     def _describe(self, running: Running, end: str, ended: Ended | None = None) -> None:
         """What Optuna's dashboard shows of a trial's end."""
@@ -213,7 +214,7 @@ class TrialBook:
         for place in orphans:
             self._settle(place)
         failed = self._fail_unbound()
-        return Repaired(len(orphans), failed, places.close_strays(self.store, self.lease.study_id))
+        return Repaired(len(orphans), failed, places.close_strays(self.store, self.lease))
 
     def close(self) -> None:
         """The loop writes no more: its lease ends. Raises StorageError."""
@@ -238,7 +239,7 @@ class TrialBook:
                 self.store.optuna.set_trial_state_values(place.trial_id, TrialState.WAITING)
 
     def _is_lost_for_good(self, trial_id: int) -> bool:
-        return places.count_losses(self.store, trial_id) >= MOST_ATTEMPTS
+        return places.count_losses(self.store, self.lease, trial_id) >= MOST_ATTEMPTS
 
     def _give_up(self, place: Place, trial_id: int) -> None:
         trial = optuna.Trial(self.study, trial_id)
@@ -252,10 +253,15 @@ class TrialBook:
     def _fail_unbound(self) -> int:
         # In this order: what runs by now had its place before.
         running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        bound = places.bound_trials(self.store, self.lease.study_id)
+        bound = places.bound_trials(self.store, self.lease)
         unbound = [trial for trial in running if trial._trial_id not in bound]
-        for trial in unbound:
-            self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        # No place could show that they are ours to write: the study itself must.
+        self.store.optuna.fence = lambda connection, _trial_id: leases.check(connection, self.lease)
+        try:
+            for trial in unbound:
+                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        finally:
+            self.store.optuna.fence = self._fence
         return len(unbound)
 
 
@@ -271,8 +277,13 @@ class Repaired:
 
 @contextmanager
 def _still_ours(trial_id: int) -> Iterator[None]:
-    """Optuna refuses to change a trial that someone else has told: for us it was taken over."""
+    """Optuna refuses to change a trial that someone else has told: for us it was taken over. One
+    that it does not know any more was deleted, and its study with it."""
     try:
         yield
     except UpdateFinishedTrialError as error:
         raise TakenOver(trial_id) from error
+    except KeyError as error:
+        if is_missing(error):
+            raise LeaseLost from error
+        raise

@@ -15,14 +15,14 @@ from sqlalchemy.engine import URL
 from tuner.storage import engines
 from tuner.storage.migrate import HEAD, VERSION_TABLE
 from tuner.storage.patience import Patience
-from tuner.storage.places import strays
+from tuner.storage.places import is_place_of, strays
 from tuner.storage.process import is_dead
 from tuner.storage.store import Store, now
 from tuner.storage.tables import attempts, deliveries, loops, optuna_trials, places, studies
 from tuner.storage.tracked import count_delivered
 
 _WAIT_S = 10
-_NO_STUDY = -1
+_NO_STUDY = "doctor"
 
 
 class Glance(Store):
@@ -155,7 +155,7 @@ def server(store: Store) -> Server:
 def try_write(store: Store, ready: bool) -> None:
     """Write a row and take it back; without our tables, make one for it. Raises StorageError."""
     table = deliveries if ready else sa.Table("tuner_doctor", sa.MetaData(), *_copies(deliveries))
-    row = {"study_id": _NO_STUDY, "trial_id": 0, "run_id": "doctor", "state": "doctor"}
+    row = {"study_uuid": _NO_STUDY, "trial_id": 0, "run_id": "doctor", "state": "doctor"}
     with engines.storage_errors(store.writer), store.writer.connect() as connection:
         transaction = connection.begin()
         if not ready:
@@ -197,7 +197,7 @@ def loops_at_work(store: Store) -> list[LoopRow]:
     )
     query = (
         sa.select(studies.c.name, loops.c.host, loops.c.pid, loops.c.process, left, held)
-        .join(studies, studies.c.study_id == loops.c.study_id)
+        .join(studies, studies.c.uuid == loops.c.study_uuid)
         .order_by(studies.c.name, loops.c.number)
     )
     with store.reading() as connection:
@@ -222,10 +222,11 @@ class Leftovers:
 
 def leftovers(store: Store) -> list[Leftovers]:
     """Of the studies that have any."""
-    placed = sa.exists().where(places.c.trial_id == optuna_trials.c.trial_id)
+    placed = sa.exists().where(is_place_of(optuna_trials))
     running = sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING"
-    trials = _count(optuna_trials, running, ~placed)
-    open_ends = _count(attempts, *strays())
+    of_trials = optuna_trials.c.study_id == studies.c.study_id
+    trials = _count(optuna_trials, of_trials, running, ~placed)
+    open_ends = _count(attempts, attempts.c.study_uuid == studies.c.uuid, *strays())
     query = sa.select(studies.c.name, trials, open_ends).order_by(studies.c.name)
     with store.reading() as connection:
         rows = [Leftovers(*row) for row in connection.execute(query)]
@@ -234,16 +235,17 @@ def leftovers(store: Store) -> list[Leftovers]:
 
 def _count(table: Any, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
     """For each study, how many rows meet the conditions."""
-    query = sa.select(sa.func.count()).select_from(table)
-    mine = query.where(table.c.study_id == studies.c.study_id, *conditions)
-    return mine.correlate(studies).scalar_subquery()
+    query = sa.select(sa.func.count()).select_from(table).where(*conditions)
+    return query.correlate(studies).scalar_subquery()
 
 
 def all_owed(store: Store) -> tuple[int, dict[str, int]]:
     """How many ended trials MLflow has, and how many it lacks of each study that it lacks some
     of."""
     with store.reading() as connection:
-        rows = connection.execute(sa.select(studies.c.study_id, studies.c.name)).all()
-    counts = {row.name: count_delivered(store, row.study_id) for row in rows}
+        rows = connection.execute(
+            sa.select(studies.c.study_id, studies.c.uuid, studies.c.name)
+        ).all()
+    counts = {row.name: count_delivered(store, row) for row in rows}
     owed = {name: owed for name, (_, owed) in counts.items() if owed > 0}
     return sum(sent for sent, _ in counts.values()), owed

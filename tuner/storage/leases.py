@@ -7,9 +7,17 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from tuner.errors import LeaseLost
 from tuner.storage.process import identity, is_dead
 from tuner.storage.store import Store, now, reads, writes
-from tuner.storage.tables import loops, places
+from tuner.storage.tables import (
+    STUDY_UUID,
+    StudyKey,
+    loops,
+    optuna_study_attributes,
+    places,
+    studies,
+)
 
 LEASE_S = 60.0
 _LOCK_KEY = 7310542
@@ -21,30 +29,35 @@ class Lease:
 
     loop_id: str
     study_id: int
+    uuid: str
     number: int
     lasts_s: float = LEASE_S
 
 
-def open_lease(store: Store, study_id: int, lasts_s: float = LEASE_S) -> Lease:
+def open_lease(store: Store, study: StudyKey, lasts_s: float = LEASE_S) -> Lease:
+    """Raises LeaseLost for a study that was deleted, or is to be deleted now."""
     loop_id = str(uuid.uuid4())
-    return Lease(loop_id, study_id, _open_lease(store, study_id, loop_id, lasts_s), lasts_s)
+    number = _open_lease(store, study, loop_id, lasts_s)
+    return Lease(loop_id, study.study_id, study.uuid, number, lasts_s)
 
 
 @writes
-def _open_lease(connection: sa.Connection, study_id: int, loop_id: str, lasts_s: float) -> int:
+def _open_lease(connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float) -> int:
     # Two loops with one number would draw the same points.
-    one_at_a_time(connection, study_id)
+    one_at_a_time(connection, study.study_id)
     mine = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened := connection.execute(mine).scalar()) is not None:
         return opened
+    if not is_there(connection, study) or _is_to_stop(connection, study):
+        raise LeaseLost
     clock = now(connection.dialect.name)
     number = connection.execute(
-        sa.select(sa.func.count()).select_from(loops).where(loops.c.study_id == study_id)
+        sa.select(sa.func.count()).select_from(loops).where(loops.c.study_uuid == study.uuid)
     ).scalar_one()
     connection.execute(
         sa.insert(loops).values(
             loop_id=loop_id,
-            study_id=study_id,
+            study_uuid=study.uuid,
             number=number,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -56,15 +69,99 @@ def _open_lease(connection: sa.Connection, study_id: int, loop_id: str, lasts_s:
     return number
 
 
+def is_there(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether the study is in the database still, and Optuna's study of that id is the same one."""
+    ours = sa.select(studies.c.uuid).where(
+        studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, is_optunas()
+    )
+    return connection.execute(ours).first() is not None
+
+
+def is_optunas() -> sa.ColumnElement[bool]:
+    """Of a row of `studies`: whether Optuna's study of its id carries its uuid."""
+    marks = optuna_study_attributes
+    return sa.exists().where(
+        marks.c.study_id == studies.c.study_id,
+        marks.c.key == STUDY_UUID,
+        marks.c.value_json == '"' + studies.c.uuid + '"',
+    )
+
+
+def check(connection: sa.Connection, lease: Lease) -> None:
+    """Make sure, until the transaction ends, that the lease's row and its study are there. An
+    expired lease passes: what was taken over is refused by its place. Raises LeaseLost."""
+    mine = (
+        sa.select(loops.c.loop_id)
+        .where(loops.c.loop_id == lease.loop_id, loops.c.study_uuid == lease.uuid)
+        .where(sa.exists().where(studies.c.uuid == lease.uuid, is_optunas()))
+        .with_for_update(read=True)
+    )
+    if connection.execute(mine).first() is None:
+        raise LeaseLost
+
+
 @writes
-def renew_lease(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> None:
-    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so."""
+def renew_lease(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
+    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Whether the
+    loop is asked to stop. Raises LeaseLost."""
+    check(connection, lease)
     clock = now(connection.dialect.name)
     connection.execute(
         sa.update(loops)
         .where(loops.c.loop_id == lease.loop_id)
         .values(expires_at=clock + (lease.lasts_s if lasts_s is None else lasts_s))
     )
+    return _is_to_stop(connection, lease)
+
+
+def _is_to_stop(connection: sa.Connection, study: StudyKey) -> bool:
+    marked = sa.select(studies.c.uuid).where(
+        studies.c.uuid == study.uuid, studies.c.stop_until > now(connection.dialect.name)
+    )
+    return connection.execute(marked).first() is not None
+
+
+@writes
+def ask_to_stop(connection: sa.Connection, study: StudyKey, for_s: float) -> None:
+    """Have the study's loops, on whichever machine, stop when they renew their lease next; 0 takes
+    that back. The mark loses its force by itself, should the command that set it be killed."""
+    until = now(connection.dialect.name) + for_s
+    connection.execute(
+        sa.update(studies).where(studies.c.uuid == study.uuid).values(stop_until=until)
+    )
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A loop whose lease holds. `left_s`: seconds until that expires."""
+
+    host: str
+    pid: int
+    left_s: float
+
+    def __str__(self) -> str:
+        return f"{self.host} (pid {self.pid})"
+
+
+@reads
+def holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
+    """The study's loops that may write: their lease holds, and they are not known to be dead."""
+    return live_holders(connection, study)
+
+
+def live_holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
+    """The same within a transaction."""
+    left = (loops.c.expires_at - now(connection.dialect.name)).label("left_s")
+    query = (
+        sa.select(loops.c.host, loops.c.pid, loops.c.process, left)
+        .where(loops.c.study_uuid == study.uuid)
+        .order_by(loops.c.number)
+    )
+    return [
+        Holder(row.host, row.pid, row.left_s)
+        for row in connection.execute(query)
+        if row.left_s > 0 and not is_dead(row.process)
+    ]
 
 
 @reads
@@ -79,13 +176,14 @@ def held(connection: sa.Connection, lease: Lease) -> set[int]:
 
 
 def lapsed(connection: sa.Connection, lease: Lease) -> list[str]:
-    """The study's other loops that hold places and may no longer write them: their lease has
-    expired, or they are known to be dead."""
+    """The loops that hold places of the study and may no longer write them: their lease has
+    expired, they are known to be dead, or the database does not know them (it is a copy)."""
     alive = loops.c.expires_at >= now(connection.dialect.name)
     query = (
-        sa.select(loops.c.loop_id, loops.c.process, alive.label("alive"))
-        .where(loops.c.study_id == lease.study_id, loops.c.loop_id != lease.loop_id)
-        .where(sa.exists().where(places.c.loop_id == loops.c.loop_id))
+        sa.select(places.c.loop_id, loops.c.process, alive.label("alive"))
+        .select_from(places.outerjoin(loops, loops.c.loop_id == places.c.loop_id))
+        .where(places.c.study_id == lease.study_id, places.c.loop_id != lease.loop_id)
+        .distinct()
     )
     rows = connection.execute(query).all()
     return [row.loop_id for row in rows if not row.alive or is_dead(row.process)]

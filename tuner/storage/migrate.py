@@ -12,7 +12,7 @@ from tuner.storage.engines import shown
 from tuner.storage.tables import metadata
 
 VERSION_TABLE = "tuner_alembic_version"
-HEAD = "0002"
+HEAD = "0003"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 7310541
 

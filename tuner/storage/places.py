@@ -15,10 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import TakenOver
-from tuner.storage.leases import Lease, lapsed, one_at_a_time
+from tuner.errors import LeaseLost, TakenOver
+from tuner.storage.leases import Lease, check, is_there, lapsed, one_at_a_time
 from tuner.storage.store import Store, now, reads, writes
-from tuner.storage.tables import attempts, optuna_trials, places
+from tuner.storage.tables import StudyKey, attempts, optuna_trials, places, studies
 
 MOST_ATTEMPTS = 3
 # Ends of attempts that count against a trial: it was not meant to end there.
@@ -31,32 +31,34 @@ class Place:
     one, 0 before the first."""
 
     study_id: int
+    uuid: str
     number: int
     attempt: int
     trial_id: int | None
 
 
 @writes
-def ensure_places(connection: sa.Connection, study_id: int, total: int) -> None:
-    """Make places 1..total exist. Repeating it changes nothing."""
-    _open_new(connection, study_id, _count(connection, study_id), total)
+def ensure_places(connection: sa.Connection, study: StudyKey, total: int) -> None:
+    """Make places 1..total exist. Repeating it changes nothing. Raises LeaseLost for a study that
+    was deleted."""
+    _open_new(connection, study.study_id, _count(connection, study), total)
 
 
-def add_places(store: Store, study_id: int, more: int, most: int = sys.maxsize) -> int:
-    """Add `more` places, but none beyond `most` in all; the new total."""
-    return _add_places(store, study_id, more, most, str(uuid.uuid4()))
+def add_places(store: Store, study: StudyKey, more: int, most: int = sys.maxsize) -> int:
+    """Add `more` places, but none beyond `most` in all; the new total. Raises LeaseLost."""
+    return _add_places(store, study, more, most, str(uuid.uuid4()))
 
 
 @writes
 def _add_places(
-    connection: sa.Connection, study_id: int, more: int, most: int, added_by: str
+    connection: sa.Connection, study: StudyKey, more: int, most: int, added_by: str
 ) -> int:
-    have = _count(connection, study_id)
+    have = _count(connection, study)
     mine = sa.select(sa.func.max(places.c.number)).where(places.c.added_by == added_by)
     if (added := connection.execute(mine).scalar()) is not None:
         return added
     total = max(have, min(have + more, most))
-    _open_new(connection, study_id, have, total, added_by)
+    _open_new(connection, study.study_id, have, total, added_by)
     return total
 
 
@@ -71,10 +73,12 @@ def _open_new(
         connection.execute(sa.insert(places), rows)
 
 
-def _count(connection: sa.Connection, study_id: int) -> int:
+def _count(connection: sa.Connection, study: StudyKey) -> int:
     # Two loops must not both add place N+1.
-    one_at_a_time(connection, study_id)
-    query = sa.select(sa.func.max(places.c.number)).where(places.c.study_id == study_id)
+    one_at_a_time(connection, study.study_id)
+    if not is_there(connection, study):
+        raise LeaseLost
+    query = sa.select(sa.func.max(places.c.number)).where(places.c.study_id == study.study_id)
     return connection.execute(query).scalar() or 0
 
 
@@ -84,13 +88,15 @@ def claim(
 ) -> Place | None:
     """Claim an open place numbered at most `limit`, those with a trial to go on with first. Any
     other is given the first trial that waits, if one does. `known`: the numbers of the loop's
-    places; one beyond them was claimed by a try whose answer was lost, and is given again."""
+    places; one beyond them was claimed by a try whose answer was lost, and is given again. Raises
+    LeaseLost."""
+    check(connection, lease)
     lost = None if known is None else _unanswered(connection, lease, known)
     row = lost or _open_place(connection, lease.study_id, limit)
     if row is None:
         return None
     trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
-    place = Place(lease.study_id, row.number, row.attempt, trial_id)
+    place = Place(lease.study_id, lease.uuid, row.number, row.attempt, trial_id)
     connection.execute(
         _update(place).values(
             state="claimed", loop_id=lease.loop_id, attempt=place.attempt, trial_id=trial_id
@@ -129,9 +135,14 @@ def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
         sa.select(sa.func.min(optuna_trials.c.trial_id))
         .where(optuna_trials.c.study_id == study_id)
         .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
-        .where(~sa.exists().where(places.c.trial_id == optuna_trials.c.trial_id))
+        .where(~sa.exists().where(is_place_of(optuna_trials)))
     )
     return connection.execute(query).scalar()
+
+
+def is_place_of(trials: sa.TableClause) -> sa.ColumnElement[bool]:
+    """The condition that a place is that of a row of Optuna's trials."""
+    return (places.c.study_id == trials.c.study_id) & (places.c.trial_id == trials.c.trial_id)
 
 
 def bind(connection: sa.Connection, lease: Lease, place: Place, trial_id: int) -> int:
@@ -153,19 +164,23 @@ def bound_trial(store: Store, place: Place) -> int | None:
 
 
 def hold(lease: Lease, connection: sa.Connection, trial_id: int | None) -> None:
-    """Make sure, until the transaction ends, that no other loop has the trial. Raises TakenOver."""
+    """Make sure, until the transaction ends, that the trial's place is the loop's. Raises TakenOver
+    where it is another's or there is none, LeaseLost where the study or the lease is gone."""
+    check(connection, lease)
     query = (
         sa.select(places.c.loop_id)
         .where(places.c.trial_id == trial_id, places.c.study_id == lease.study_id)
         .with_for_update()
     )
     row = connection.execute(query).first()
-    if row is not None and row.loop_id != lease.loop_id:
+    if row is None or row.loop_id != lease.loop_id:
         raise TakenOver(trial_id)
 
 
 def _locked(connection: sa.Connection, lease: Lease, place: Place) -> sa.Row[Any, Any]:
-    """The claimed place's trial and attempt, ours until the transaction ends. Raises TakenOver."""
+    """The claimed place's trial and attempt, ours until the transaction ends. Raises TakenOver, and
+    LeaseLost."""
+    check(connection, lease)
     query = (
         sa.select(places.c.trial_id, places.c.attempt)
         .where(places.c.study_id == place.study_id, places.c.number == place.number)
@@ -184,9 +199,9 @@ def begin_attempt(connection: sa.Connection, lease: Lease, place: Place, worker:
     connection.execute(_update(place).values(attempt=place.attempt))
     connection.execute(
         sa.insert(attempts).values(
+            study_uuid=place.uuid,
             trial_id=place.trial_id,
             attempt=place.attempt,
-            study_id=place.study_id,
             loop_id=lease.loop_id,
             worker=worker,
             started_at=now(connection.dialect.name),
@@ -198,6 +213,7 @@ def begin_attempt(connection: sa.Connection, lease: Lease, place: Place, worker:
 def has_begun(connection: sa.Connection, lease: Lease, place: Place) -> bool:
     """Whether the place's attempt is one of this loop, and has not ended."""
     query = sa.select(attempts.c.trial_id).where(
+        attempts.c.study_uuid == place.uuid,
         attempts.c.trial_id == place.trial_id,
         attempts.c.attempt == place.attempt,
         attempts.c.loop_id == lease.loop_id,
@@ -236,13 +252,16 @@ def _update(place: Place) -> sa.Update:
 def take_over_orphans(connection: sa.Connection, lease: Lease) -> list[Place]:
     """Claim, for this loop, the places of loops whose lease has expired, or that are known to be
     dead; their attempts are closed as lost. The caller puts them back or finishes them."""
+    check(connection, lease)
     rows = connection.execute(
         sa.select(places.c.number, places.c.trial_id, places.c.attempt)
         .where(places.c.study_id == lease.study_id, places.c.state == "claimed")
         .where(places.c.loop_id.in_(lapsed(connection, lease)))
         .with_for_update(skip_locked=True)
     ).all()
-    orphans = [Place(lease.study_id, row.number, row.attempt, row.trial_id) for row in rows]
+    orphans = [
+        Place(lease.study_id, lease.uuid, row.number, row.attempt, row.trial_id) for row in rows
+    ]
     for orphan in orphans:
         _close_as_lost(connection, orphan)
         connection.execute(_update(orphan).values(loop_id=lease.loop_id))
@@ -252,8 +271,8 @@ def take_over_orphans(connection: sa.Connection, lease: Lease) -> list[Place]:
 def _close_as_lost(connection: sa.Connection, place: Place) -> None:
     connection.execute(
         sa.update(attempts)
-        .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
-        .where(attempts.c.ended_at.is_(None))
+        .where(attempts.c.study_uuid == place.uuid, attempts.c.trial_id == place.trial_id)
+        .where(attempts.c.attempt == place.attempt, attempts.c.ended_at.is_(None))
         .values(end="lost", ended_at=now(connection.dialect.name))
     )
 
@@ -262,49 +281,52 @@ def strays() -> tuple[sa.ColumnElement[bool], ...]:
     """The conditions that single out attempts without an end that no claimed place is at."""
     at_work = (
         sa.exists()
+        .where(studies.c.uuid == attempts.c.study_uuid, studies.c.study_id == places.c.study_id)
         .where(places.c.trial_id == attempts.c.trial_id, places.c.state == "claimed")
         .where(places.c.attempt == attempts.c.attempt)
+        .correlate(attempts)
     )
     return attempts.c.ended_at.is_(None), ~at_work
 
 
 @writes
-def close_strays(connection: sa.Connection, study_id: int) -> int:
+def close_strays(connection: sa.Connection, study: StudyKey) -> int:
     """Close as lost the attempts that no claimed place is at; how many there were."""
     closed = connection.execute(
         sa.update(attempts)
-        .where(attempts.c.study_id == study_id, *strays())
+        .where(attempts.c.study_uuid == study.uuid, *strays())
         .values(end="lost", ended_at=now(connection.dialect.name))
     )
     return int(closed.rowcount)
 
 
 @reads
-def count_losses(connection: sa.Connection, trial_id: int) -> int:
+def count_losses(connection: sa.Connection, study: StudyKey, trial_id: int) -> int:
     """How many attempts of a trial ended because its worker or its loop died."""
     query = (
         sa.select(sa.func.count())
         .select_from(attempts)
-        .where(attempts.c.trial_id == trial_id, attempts.c.end.in_(LOSSES))
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.trial_id == trial_id)
+        .where(attempts.c.end.in_(LOSSES))
     )
     return connection.execute(query).scalar_one()
 
 
 @reads
-def bound_trials(connection: sa.Connection, study_id: int) -> set[int]:
+def bound_trials(connection: sa.Connection, study: StudyKey) -> set[int]:
     """The trial ids that have a place."""
-    query = sa.select(places.c.trial_id).where(places.c.study_id == study_id)
+    query = sa.select(places.c.trial_id).where(places.c.study_id == study.study_id)
     return {trial_id for trial_id in connection.execute(query).scalars() if trial_id}
 
 
 @reads
 def place_counts(
-    connection: sa.Connection, study_id: int, limit: int | None = None
+    connection: sa.Connection, study: StudyKey, limit: int | None = None
 ) -> dict[str, int]:
     """Places by state, of those numbered at most `limit`."""
     query = (
         sa.select(places.c.state, sa.func.count())
-        .where(places.c.study_id == study_id)
+        .where(places.c.study_id == study.study_id)
         .group_by(places.c.state)
     )
     if limit is not None:

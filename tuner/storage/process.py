@@ -1,8 +1,12 @@
 """Who is who among processes: so that a loop on this machine that has died is known at once,
 without waiting for its lease to expire."""
 
+import contextlib
 import json
 import os
+import platform
+import pwd
+import uuid
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +22,25 @@ def machine() -> str:
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return f"{os.uname().nodename}/{psutil.boot_time():.0f}"
+
+
+@cache
+def machine_id() -> str:
+    """This machine, the same after each start: what its system calls it, or else its name and
+    network address. Of a container it is the container's where that has an id of its own."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if found := Path(path).read_text().strip():
+                return found[:64]
+    return f"{platform.node()[:48]}-{uuid.getnode():012x}"
+
+
+def user() -> str:
+    """The name of who runs this process; the number of a user without a name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in containers
+        return str(os.getuid())
 
 
 def identity() -> str:

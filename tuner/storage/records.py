@@ -10,15 +10,17 @@ import sqlalchemy as sa
 from tuner.storage.leases import Lease
 from tuner.storage.places import Place, hold
 from tuner.storage.store import now, reads, writes
-from tuner.storage.tables import attempts, intervals
+from tuner.storage.tables import StudyKey, attempts, intervals
 from tuner.training.events import Ended, Interval
 
-ATTEMPT_COLUMNS = [c for c in attempts.c if c.name not in ("study_id", "loop_id")]
+ATTEMPT_COLUMNS = [c for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
 
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One execution of a trial. Times are seconds since 1970; `end` is None while it runs."""
+    """One execution of a trial. Times are seconds since 1970; `end` is None while it runs.
+    `model_path`: of its saved network, relative to the project's folder of networks, with the size
+    in bytes and the SHA-256 that the file must have (None in rows of before)."""
 
     trial_id: int
     attempt: int
@@ -34,6 +36,8 @@ class AttemptRow:
     engine: str | None
     seconds: dict[str, float]
     model_path: str | None
+    model_bytes: int | None
+    model_sha256: str | None
     resumed_epoch: int | None
 
 
@@ -53,7 +57,8 @@ def record_interval(
     """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none. Raises
     TakenOver."""
     hold(lease, connection, place.trial_id)
-    row = {"trial_id": place.trial_id, "attempt": place.attempt, "step": interval.step}
+    row = {"study_uuid": place.uuid, "trial_id": place.trial_id, "attempt": place.attempt}
+    row["step"] = interval.step
     kept = sa.select(intervals.c.step).filter_by(**row)
     if connection.execute(kept).first() is None:
         values = {"epoch": interval.epoch, "whole": interval.whole}
@@ -68,11 +73,16 @@ def resume(connection: sa.Connection, lease: Lease, place: Place, epoch: int) ->
     before it have recorded of them, so that each attempt's curve is whole. Raises TakenOver."""
     hold(lease, connection, place.trial_id)
     _update_attempt(connection, place, {"resumed_epoch": epoch})
-    mine = (intervals.c.trial_id == place.trial_id) & (intervals.c.attempt == place.attempt)
-    connection.execute(sa.delete(intervals).where(mine))
+    mine = sa.delete(intervals).where(
+        intervals.c.study_uuid == place.uuid,
+        intervals.c.trial_id == place.trial_id,
+        intervals.c.attempt == place.attempt,
+    )
+    connection.execute(mine)
     columns = [column for column in intervals.c if column.name != "attempt"]
     earlier = (
         sa.select(*columns, sa.literal(place.attempt))
+        .where(intervals.c.study_uuid == place.uuid)
         .where(intervals.c.trial_id == place.trial_id, intervals.c.epoch <= epoch)
         .where(intervals.c.attempt == _latest_of_step(place))
     )
@@ -92,6 +102,7 @@ def _latest_of_step(place: Place) -> sa.ScalarSelect[int]:
     other = intervals.alias()
     return (
         sa.select(sa.func.max(other.c.attempt))
+        .where(other.c.study_uuid == intervals.c.study_uuid)
         .where(other.c.trial_id == intervals.c.trial_id, other.c.step == intervals.c.step)
         .where(other.c.attempt < place.attempt)
         .scalar_subquery()
@@ -139,7 +150,8 @@ def close_attempt(connection: sa.Connection, place: Place, end: AttemptEnd) -> N
 def _update_attempt(connection: sa.Connection, place: Place, values: Mapping[str, Any]) -> None:
     connection.execute(
         sa.update(attempts)
-        .where(attempts.c.trial_id == place.trial_id, attempts.c.attempt == place.attempt)
+        .where(attempts.c.study_uuid == place.uuid, attempts.c.trial_id == place.trial_id)
+        .where(attempts.c.attempt == place.attempt)
         .values(**values)
     )
 
@@ -148,6 +160,7 @@ def _update_attempt(connection: sa.Connection, place: Place, values: Mapping[str
 def has_ended(connection: sa.Connection, lease: Lease, place: Place, end: AttemptEnd) -> bool:
     """Whether the attempt is one of this loop, and was closed like that."""
     query = sa.select(attempts.c.trial_id).where(
+        attempts.c.study_uuid == place.uuid,
         attempts.c.trial_id == place.trial_id,
         attempts.c.attempt == place.attempt,
         attempts.c.loop_id == lease.loop_id,
@@ -157,22 +170,22 @@ def has_ended(connection: sa.Connection, lease: Lease, place: Place, end: Attemp
 
 
 @reads
-def known_epochs(connection: sa.Connection, trial_id: int) -> int:
+def known_epochs(connection: sa.Connection, study: StudyKey, trial_id: int) -> int:
     """The last whole epoch that any attempt of the trial has recorded; 0 where there is none."""
     query = sa.select(sa.func.max(intervals.c.epoch)).where(
-        intervals.c.trial_id == trial_id, intervals.c.whole
+        intervals.c.study_uuid == study.uuid, intervals.c.trial_id == trial_id, intervals.c.whole
     )
     return connection.execute(query).scalar() or 0
 
 
 @reads
 def read_attempts(
-    connection: sa.Connection, study_id: int, trial_id: int | None = None
+    connection: sa.Connection, study: StudyKey, trial_id: int | None = None
 ) -> dict[int, list[AttemptRow]]:
     """All attempts of a study, or of one trial, by trial id, in order."""
     query = (
         sa.select(*ATTEMPT_COLUMNS)
-        .where(attempts.c.study_id == study_id)
+        .where(attempts.c.study_uuid == study.uuid)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
     if trial_id is not None:
@@ -192,13 +205,13 @@ def attempt_rows(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, 
 
 @reads
 def read_intervals(
-    connection: sa.Connection, trial_id: int, attempt: int, after_step: int = 0
+    connection: sa.Connection, study: StudyKey, trial_id: int, attempt: int, after_step: int = 0
 ) -> list[IntervalRow]:
     """The intervals of one attempt beyond a step, in order."""
     query = (
         sa.select(intervals)
-        .where(intervals.c.trial_id == trial_id, intervals.c.attempt == attempt)
-        .where(intervals.c.step > after_step)
+        .where(intervals.c.study_uuid == study.uuid, intervals.c.trial_id == trial_id)
+        .where(intervals.c.attempt == attempt, intervals.c.step > after_step)
         .order_by(intervals.c.step)
     )
     return [

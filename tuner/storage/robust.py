@@ -21,7 +21,7 @@ from optuna.exceptions import (
     UpdateFinishedTrialError,
 )
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.storages._rdb.models import NOT_FOUND_MSG, StudyModel, TrialModel
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
@@ -182,6 +182,11 @@ class RobustStorage(RDBStorage):
         query = sa.select(table.c.study_id).where(table.c.value_json == made_by)
         with self.engine.begin() as connection:
             return connection.execute(query).scalar()
+
+
+def is_missing(error: KeyError) -> bool:
+    """Whether Optuna raised it for a study or a trial that is not in the database (any more)."""
+    return error.args == (NOT_FOUND_MSG,)
 
 
 def _mark_trial(token: str) -> Callable[[sa.Connection, int], None]:

@@ -1,8 +1,10 @@
 """Studies in SQL: create, find, list, delete."""
 
 import json
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,9 +12,13 @@ import sqlalchemy as sa
 from tuner.errors import StudyError
 from tuner.names import as_file_name, printable
 from tuner.spec import StudySpec
-from tuner.storage.process import is_dead
+from tuner.storage import leases
+from tuner.storage.leases import is_optunas, one_at_a_time
+from tuner.storage.process import is_dead, machine_id, user
 from tuner.storage.store import Store, now, reads, writes
 from tuner.storage.tables import (
+    STUDY_UUID,
+    StudyKey,
     attempts,
     deliveries,
     intervals,
@@ -27,18 +33,24 @@ from tuner.storage.tables import (
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study as stored. `experiment` is MLflow's, named like the study unless shared."""
+    """A study as stored. `uuid`: 32 hexadecimal digits that no other study has. `experiment` is
+    MLflow's, named like the study unless shared. `owner`, `owner_machine`, `version`: who made it
+    where with which tuner; None in studies of before."""
 
     study_id: int
+    uuid: str
     name: str
     spec: StudySpec
     experiment: str
     created_at: datetime
+    owner: str | None = None
+    owner_machine: str | None = None
+    version: str | None = None
 
     @property
     def file_name(self) -> str:
         """What folders and files of the study are named: see `names.as_file_name`."""
-        return as_file_name(self.name, str(self.study_id))
+        return as_file_name(self.name, self.uuid)
 
 
 @dataclass(frozen=True)
@@ -77,37 +89,39 @@ def create_study(
     try:
         for params in first_trials or []:
             study.enqueue_trial(params)
-        _write_spec(store, study._study_id, name, spec, experiment)
+        values = {"name": name, "spec": spec.model_dump_json(), "experiment": experiment}
+        _write_study(store, study._study_id, uuid.uuid4().hex, values | _made_by())
     except BaseException:  # Ctrl-C too: half of a study would only occupy the name
         store.optuna.delete_study(study._study_id)
         raise
     return load_study(store, name)
 
 
+def _made_by() -> dict[str, str]:
+    return {"owner": user(), "owner_machine": machine_id(), "version": version("tuner")}
+
+
 @writes
-def _write_spec(
-    connection: sa.Connection, study_id: int, name: str, spec: StudySpec, experiment: str | None
+def _write_study(
+    connection: sa.Connection, study_id: int, study_uuid: str, values: dict[str, Any]
 ) -> None:
-    written = sa.select(studies.c.study_id).where(studies.c.study_id == study_id)
-    if connection.execute(written).first() is None:
-        connection.execute(
-            sa.insert(studies).values(
-                study_id=study_id,
-                name=name,
-                spec=spec.model_dump_json(),
-                experiment=experiment,
-                created_at=now(connection.dialect.name),
-            )
-        )
+    written = sa.select(studies.c.study_id).where(studies.c.uuid == study_uuid)
+    if connection.execute(written).first() is not None:
+        return
+    mark = {"study_id": study_id, "key": STUDY_UUID, "value_json": json.dumps(study_uuid)}
+    connection.execute(sa.insert(optuna_study_attributes).values(**mark))
+    created_at = now(connection.dialect.name)
+    keys = {"study_id": study_id, "uuid": study_uuid, "created_at": created_at}
+    connection.execute(sa.insert(studies).values(**keys, **values))
 
 
 @writes
 def _forget_vanished(connection: sa.Connection) -> None:
     """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
     their ids to new studies and trials."""
-    query = sa.select(studies.c.study_id).where(~_in_optuna())
-    for study_id in connection.execute(query).scalars().all():
-        _delete_ours(connection, study_id)
+    query = sa.select(studies.c.study_id, studies.c.uuid).where(~is_optunas())
+    for vanished in connection.execute(query).all():
+        _delete_ours(connection, vanished)
 
 
 def _clear_half_made(store: Store, name: str) -> None:
@@ -135,10 +149,6 @@ def _half_made(connection: sa.Connection, name: str) -> int | None:
     return row.study_id
 
 
-def _in_optuna() -> sa.ColumnElement[bool]:
-    return studies.c.study_id.in_(sa.select(optuna_studies.c.study_id))
-
-
 def _taken(store: Store, name: str) -> str:
     with store.reading() as connection:
         ours = connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first()
@@ -157,10 +167,14 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
         if name is None or row.name == name:
             return StudyRow(
                 study_id=row.study_id,
+                uuid=row.uuid,
                 name=row.name,
                 spec=StudySpec.from_json(row.spec),
                 experiment=row.experiment or row.name,
                 created_at=_when(row.created_at),
+                owner=row.owner,
+                owner_machine=row.owner_machine,
+                version=row.version,
             )
     if not rows:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
@@ -171,7 +185,7 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
 def _newest_first() -> sa.Select[Any]:
     return (
         sa.select(studies)
-        .where(_in_optuna())
+        .where(is_optunas())
         .order_by(studies.c.created_at.desc(), studies.c.study_id.desc())
     )
 
@@ -236,17 +250,41 @@ def _summary(
     )
 
 
-def delete_study(store: Store, study: StudyRow) -> None:
-    """Remove a study, its trials and all our rows. Files and runs are the caller's to remove."""
-    store.write(lambda connection: _delete_ours(connection, study.study_id))
-    store.optuna.delete_study(study.study_id)
+def delete_study(store: Store, study: StudyKey, even_while_searched: bool = False) -> None:
+    """Remove a study with all its rows, Optuna's and ours, in one transaction: whoever still writes
+    is refused from then on. Files and runs are the caller's to remove. Raises StudyError while a
+    loop's lease holds, unless told not to."""
+    _delete(store, study, even_while_searched)
+    store.optuna.remove_session()  # it must not remember rows whose ids are given out again
 
 
-def _delete_ours(connection: sa.Connection, study_id: int) -> None:
-    trial_ids = sa.select(attempts.c.trial_id).where(attempts.c.study_id == study_id)
-    connection.execute(sa.delete(intervals).where(intervals.c.trial_id.in_(trial_ids)))
-    for table in (attempts, places, loops, deliveries, studies):
-        connection.execute(sa.delete(table).where(table.c.study_id == study_id))
+@writes
+def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
+    one_at_a_time(connection, study.study_id)
+    if not even_while_searched and (searching := leases.live_holders(connection, study)):
+        raise StudyError(f"the study is being searched by {searching[0]}")
+    if leases.is_there(connection, study):
+        _delete_optunas(connection, study.study_id)
+    _delete_ours(connection, study)
+
+
+def _delete_optunas(connection: sa.Connection, study_id: int) -> None:
+    """In plain SQL: Optuna's own deletion loads every row of every trial first."""
+    from optuna.storages._rdb.models import BaseModel
+
+    trial_ids = sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study_id)
+    for table in reversed(BaseModel.metadata.sorted_tables):
+        if "study_id" in table.c:
+            connection.execute(sa.delete(table).where(table.c.study_id == study_id))
+        elif "trial_id" in table.c:
+            connection.execute(sa.delete(table).where(table.c.trial_id.in_(trial_ids)))
+
+
+def _delete_ours(connection: sa.Connection, study: StudyKey) -> None:
+    connection.execute(sa.delete(places).where(places.c.study_id == study.study_id))
+    for table in (intervals, attempts, loops, deliveries):
+        connection.execute(sa.delete(table).where(table.c.study_uuid == study.uuid))
+    connection.execute(sa.delete(studies).where(studies.c.uuid == study.uuid))
 
 
 def _when(seconds: float) -> datetime:

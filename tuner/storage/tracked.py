@@ -6,10 +6,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.errors import LeaseLost
+from tuner.storage.leases import is_there
 from tuner.storage.optuna_rows import flat_params
 from tuner.storage.records import ATTEMPT_COLUMNS, AttemptRow, attempt_rows
 from tuner.storage.store import Store, reads, writes
-from tuner.storage.tables import attempts, deliveries, optuna_trials, optuna_user_attributes
+from tuner.storage.tables import (
+    StudyKey,
+    attempts,
+    deliveries,
+    optuna_trials,
+    optuna_user_attributes,
+)
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -58,26 +66,26 @@ class Completed:
 
 
 @reads
-def undelivered(connection: sa.Connection, study_id: int) -> list[TrackedTrial]:
+def undelivered(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial]:
     """The trials that ever ran and whose end MLflow has not been told, in order."""
     told = deliveries.c.state
-    return _tracked(connection, study_id, sa.or_(told.is_(None), told.not_in(ENDED)))
+    return _tracked(connection, study, sa.or_(told.is_(None), told.not_in(ENDED)))
 
 
 @reads
-def ever_run(connection: sa.Connection, study_id: int) -> list[TrackedTrial]:
+def ever_run(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial]:
     """All trials that ever ran, in order."""
-    return _tracked(connection, study_id, sa.true())
+    return _tracked(connection, study, sa.true())
 
 
 def _tracked(
-    connection: sa.Connection, study_id: int, condition: sa.ColumnElement[bool]
+    connection: sa.Connection, study: StudyKey, condition: sa.ColumnElement[bool]
 ) -> list[TrackedTrial]:
-    chosen = _trials(study_id).where(condition)
+    chosen = _trials(study).where(condition)
     rows = connection.execute(chosen.order_by(optuna_trials.c.number)).all()
     if not rows:
         return []
-    ran = _attempts(connection, chosen)
+    ran = _attempts(connection, study, chosen)
     params = flat_params(connection, chosen)
     retried = _retries(connection, chosen)
     return [
@@ -96,9 +104,9 @@ def _tracked(
     ]
 
 
-def _trials(study_id: int) -> sa.Select[Any]:
+def _trials(study: StudyKey) -> sa.Select[Any]:
     mine = (deliveries.c.trial_id == optuna_trials.c.trial_id) & (
-        deliveries.c.study_id == optuna_trials.c.study_id
+        deliveries.c.study_uuid == study.uuid
     )
     return (
         sa.select(
@@ -111,7 +119,7 @@ def _trials(study_id: int) -> sa.Select[Any]:
             deliveries.c.state.label("told"),
         )
         .select_from(optuna_trials.outerjoin(deliveries, mine))
-        .where(optuna_trials.c.study_id == study_id)
+        .where(optuna_trials.c.study_id == study.study_id)
     )
 
 
@@ -119,11 +127,14 @@ def _delivery(row: Any) -> Delivery | None:
     return Delivery(row.run_id, row.attempt, row.step, row.told) if row.run_id else None
 
 
-def _attempts(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
+def _attempts(
+    connection: sa.Connection, study: StudyKey, chosen: sa.Select[Any]
+) -> dict[int, list[AttemptRow]]:
     trials = chosen.subquery()
     query = (
         sa.select(*ATTEMPT_COLUMNS)
         .join(trials, trials.c.trial_id == attempts.c.trial_id)
+        .where(attempts.c.study_uuid == study.uuid)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
     return attempt_rows(connection, query)
@@ -140,14 +151,15 @@ def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int
 
 
 @reads
-def completed(connection: sa.Connection, study_id: int) -> list[Completed]:
+def completed(connection: sa.Connection, study: StudyKey) -> list[Completed]:
     """The study's COMPLETE trials, in the order in which they ended."""
     query = (
         sa.select(
             attempts.c.trial_id, optuna_trials.c.number, attempts.c.score, attempts.c.ended_at
         )
         .join(optuna_trials, optuna_trials.c.trial_id == attempts.c.trial_id)
-        .where(attempts.c.study_id == study_id, attempts.c.score.is_not(None))
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.score.is_not(None))
+        .where(optuna_trials.c.study_id == study.study_id)
         .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
         .order_by(attempts.c.attempt)
     )
@@ -166,53 +178,57 @@ def improvements(trials: Iterable[Completed], direction: str) -> list[Completed]
     return best
 
 
-def read_delivery(store: Store, study_id: int, trial_id: int = PARENT) -> Delivery | None:
+def read_delivery(store: Store, study: StudyKey, trial_id: int = PARENT) -> Delivery | None:
     query = sa.select(deliveries).where(
-        deliveries.c.study_id == study_id, deliveries.c.trial_id == trial_id
+        deliveries.c.study_uuid == study.uuid, deliveries.c.trial_id == trial_id
     )
     row = store.read(lambda connection: connection.execute(query).first())
     return Delivery(row.run_id, row.attempt, row.step, row.state) if row else None
 
 
 @writes
-def mark(connection: sa.Connection, study_id: int, trial_id: int, delivery: Delivery) -> None:
-    """Remember what MLflow has just taken."""
+def mark(connection: sa.Connection, study: StudyKey, trial_id: int, delivery: Delivery) -> None:
+    """Remember what MLflow has just taken. Raises LeaseLost for a study that was deleted."""
+    if not is_there(connection, study):
+        raise LeaseLost
     values: Mapping[str, Any] = {
         "run_id": delivery.run_id,
         "attempt": delivery.attempt,
         "step": delivery.step,
         "state": delivery.state,
     }
-    mine = (deliveries.c.study_id == study_id) & (deliveries.c.trial_id == trial_id)
+    mine = (deliveries.c.study_uuid == study.uuid) & (deliveries.c.trial_id == trial_id)
     changed = connection.execute(sa.update(deliveries).where(mine).values(**values))
     if changed.rowcount == 0:
-        keys = {"study_id": study_id, "trial_id": trial_id}
+        keys = {"study_uuid": study.uuid, "trial_id": trial_id}
         connection.execute(sa.insert(deliveries).values(**keys, **values))
 
 
 @writes
-def forget(connection: sa.Connection, study_id: int, trial_id: int | None = None) -> None:
+def forget(connection: sa.Connection, study: StudyKey, trial_id: int | None = None) -> None:
     """Forget all deliveries of a study, or one trial's: what MLflow had is gone or wrong."""
-    gone = sa.delete(deliveries).where(deliveries.c.study_id == study_id)
+    gone = sa.delete(deliveries).where(deliveries.c.study_uuid == study.uuid)
     if trial_id is not None:
         gone = gone.where(deliveries.c.trial_id == trial_id)
     connection.execute(gone)
 
 
 @reads
-def count_delivered(connection: sa.Connection, study_id: int) -> tuple[int, int]:
+def count_delivered(connection: sa.Connection, study: StudyKey) -> tuple[int, int]:
     """How many ended trials MLflow has, and how many it lacks."""
-    ran = sa.exists().where(attempts.c.trial_id == optuna_trials.c.trial_id)
+    ran = sa.exists().where(
+        attempts.c.study_uuid == study.uuid, attempts.c.trial_id == optuna_trials.c.trial_id
+    )
     ended = (
         sa.select(sa.func.count())
         .select_from(optuna_trials)
-        .where(optuna_trials.c.study_id == study_id, ran)
+        .where(optuna_trials.c.study_id == study.study_id, ran)
         .where(sa.cast(optuna_trials.c.state, sa.String(16)).in_(ENDED))
     )
     told = (
         sa.select(sa.func.count())
         .select_from(deliveries)
-        .where(deliveries.c.study_id == study_id, deliveries.c.trial_id != PARENT)
+        .where(deliveries.c.study_uuid == study.uuid, deliveries.c.trial_id != PARENT)
         .where(deliveries.c.state.in_(ENDED))
     )
     sent = connection.execute(told).scalar_one()

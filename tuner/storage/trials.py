@@ -48,7 +48,7 @@ class TrialRow:
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
     """All trials of a study, by number."""
-    attempts = read_attempts(store, study.study_id)
+    attempts = read_attempts(store, study)
     trials = store.read(lambda connection: read_trials(connection, study.study_id))
     return [_row(study, trial, attempts.get(trial.trial_id, [])) for trial in trials]
 
@@ -79,16 +79,16 @@ def _resolved(study: StudyRow, flat: dict[str, Any]) -> Params:
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     """The trial of that number. Raises StudyError."""
     for trial in store.read(lambda connection: read_trials(connection, study.study_id, number)):
-        attempts = read_attempts(store, study.study_id, trial.trial_id)
+        attempts = read_attempts(store, study, trial.trial_id)
         return _row(study, trial, attempts.get(trial.trial_id, []))
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
-def trial_curve(store: Store, trial: TrialRow) -> list[IntervalRow]:
+def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[IntervalRow]:
     """The intervals of a trial's last attempt."""
     if trial.last is None:
         return []
-    return read_intervals(store, trial.trial_id, trial.last.attempt)
+    return read_intervals(store, study, trial.trial_id, trial.last.attempt)
 
 
 def best_trial(study: StudyRow, trials: list[TrialRow]) -> TrialRow | None:

@@ -53,7 +53,7 @@ class Tracker:
                 time.sleep(_PAUSE_S)
             if self._try_pass(last=True):
                 break
-        return count_delivered(self._store, self._study.study_id)[1] == 0
+        return count_delivered(self._store, self._study)[1] == 0
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""

@@ -32,14 +32,14 @@ def check(store: Store, client: Client, study: StudyRow, log_models: str) -> lis
     """How MLflow differs, by trial. Of a trial that still runs only the existence of its run
     matters. Curves are compared by the objective's points and the other metrics' last ones."""
     shown = Shown.of(client, study)
-    trials = tracked.ever_run(store, study.study_id)
+    trials = tracked.ever_run(store, study)
     found: list[Difference] = []
     if trials and not shown.parents:
         found.append(Difference(None, "the study's own run is missing"))
     if len(shown.parents) > 1:
         what = f"the study has {len(shown.parents)} runs of its own"
         found.append(Difference(None, what, _superfluous(store, study, shown.parents)))
-    bests = tracked.improvements(tracked.completed(store, study.study_id), study.spec.direction)
+    bests = tracked.improvements(tracked.completed(store, study), study.spec.direction)
     selected = {best.trial_id for best in bests} if study.spec.selects else set()
     wanted = selected if log_models == "best" else None
     for trial in trials:
@@ -80,7 +80,7 @@ class Shown:
 def _superfluous(store: Store, study: StudyRow, parents: list[Any]) -> tuple[str, ...]:
     """All but the run that is known as the study's own, or but one."""
     ids = [run.info.run_id for run in parents]
-    known = tracked.read_delivery(store, study.study_id)
+    known = tracked.read_delivery(store, study)
     kept = known.run_id if known is not None and known.run_id in ids else ids[0]
     return tuple(run_id for run_id in ids if run_id != kept)
 
@@ -125,7 +125,7 @@ def _unlike(shown: dict[str, str], wanted: dict[str, str], kind: str) -> Iterato
 def _unlike_curves(
     store: Store, client: Client, study: StudyRow, trial: TrackedTrial, run: Any
 ) -> Iterator[str]:
-    rows = records.read_intervals(store, trial.trial_id, trial.attempt.attempt)
+    rows = records.read_intervals(store, study, trial.trial_id, trial.attempt.attempt)
     curve = list(content.curve(rows))
     last = {p.key: p.value for p in [*curve, *content.results(trial, rows)]}
     for name, value in last.items():

@@ -51,7 +51,7 @@ class Mirror:
         """
         try:
             study_run = self._open_study_run()
-            trials = tracked.undelivered(self._store, self._study.study_id)
+            trials = tracked.undelivered(self._store, self._study)
             sent = self._deliver_all([trial for trial in trials if _is_due(trial, live)])
             resting = last and all(trial.state != "RUNNING" for trial in trials)
             with tracking_errors():
@@ -94,7 +94,7 @@ class Mirror:
         run = self._runs().of(trial, trusted=trial.trial_id not in self._doubtful)
         last_attempt = trial.attempt.attempt
         after = 0 if trial.ended else run.step
-        rows = records.read_intervals(self._store, trial.trial_id, last_attempt, after)
+        rows = records.read_intervals(self._store, self._study, trial.trial_id, last_attempt, after)
         if not trial.ended and run == trial.delivery and not rows and run.state == trial.state:
             return
         points = list(content.curve(row for row in rows if row.step > run.step))
@@ -111,7 +111,7 @@ class Mirror:
             self._client.update_run(run.run_id, status=_STATUS[trial.state])
         step = rows[-1].step if rows else run.step
         delivered = Delivery(run.run_id, last_attempt, step, trial.state)
-        tracked.mark(self._store, self._study.study_id, trial.trial_id, delivered)
+        tracked.mark(self._store, self._study, trial.trial_id, delivered)
 
     def _runs(self) -> TrialRuns:
         if self._trial_runs is None:
@@ -137,7 +137,7 @@ class Mirror:
         if not self._study.spec.selects:
             return set()
         if self._bests is None:
-            trials = tracked.completed(self._store, self._study.study_id)
+            trials = tracked.completed(self._store, self._study)
             bests = tracked.improvements(trials, self._study.spec.direction)
             self._bests = {best.trial_id for best in bests}
         return self._bests

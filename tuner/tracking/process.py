@@ -115,7 +115,7 @@ class TrackerProcess:
         try:
             store = open_store(self._setup.store_url)
             study = load_study(store, self._setup.study_name)
-            sent, owed = count_delivered(store, study.study_id)
+            sent, owed = count_delivered(store, study)
             store.close()
         except TunerError as error:
             return Delivered(0, 0, str(error))

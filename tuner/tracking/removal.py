@@ -23,7 +23,7 @@ class Removed:
 def remove_study(tracking_uri: str, study: StudyRow, store: Store | None = None) -> Removed:
     """`remove`, by MLflow's address. With `store`, MLflow is not asked about a study of which
     nothing was ever delivered. Raises TrackingError."""
-    if store is not None and tracked.read_delivery(store, study.study_id) is None:
+    if store is not None and tracked.read_delivery(store, study) is None:
         return Removed(0, 0, 0)
     with tracking_errors():
         return remove(open_client(tracking_uri), study)

@@ -39,10 +39,10 @@ class StudyRun:
 
     def __init__(self, store: Store, client: Client, study: StudyRow) -> None:
         self._store, self._client, self._study = store, client, study
-        self._delivery = tracked.read_delivery(store, study.study_id)
+        self._delivery = tracked.read_delivery(store, study)
         if self._delivery is not None and not self._is_there(self._delivery.run_id):
             # Another MLflow, or an emptied one: everything is to be delivered again.
-            tracked.forget(store, study.study_id)
+            tracked.forget(store, study)
             self._delivery = None
 
     def _is_there(self, run_id: str) -> bool:
@@ -86,7 +86,7 @@ class StudyRun:
         if self._delivery is None:
             return
         direction = self._study.spec.direction
-        trials = tracked.completed(self._store, self._study.study_id)
+        trials = tracked.completed(self._store, self._study)
         run_id, sent = self._delivery.run_id, self._delivery.step
         if self._study.spec.selects and len(trials) > sent:
             best = tracked.improvements(trials, direction)[-1]
@@ -100,7 +100,7 @@ class StudyRun:
             self._mark(Delivery(run_id, 0, self._delivery.step, "FINISHED"))
 
     def _mark(self, delivery: Delivery) -> None:
-        tracked.mark(self._store, self._study.study_id, PARENT, delivery)
+        tracked.mark(self._store, self._study, PARENT, delivery)
         self._delivery = delivery
 
 

@@ -40,7 +40,7 @@ def check_study(
     client = open_client(tracking_uri)
     with tracking_errors():
         found = check(store, client, study, log_models)
-    trials = ever_run(store, study.study_id)
+    trials = ever_run(store, study)
     return Checked(study.name, sum(trial.ended for trial in trials), found)
 
 
@@ -59,7 +59,7 @@ def sync_study(
             sent = mirror.deliver(live=False, last=True)
         except TrackingError as error:
             problem = str(error)
-        return Synced(study.name, sent, count_delivered(store, study.study_id)[1], problem)
+        return Synced(study.name, sent, count_delivered(store, study)[1], problem)
 
 
 def _take_back(
@@ -67,12 +67,12 @@ def _take_back(
 ) -> None:
     """Delete the runs that show something else, and forget that they were delivered: MLflow keeps
     them in its bin."""
-    trial_ids = {trial.number: trial.trial_id for trial in ever_run(store, study.study_id)}
+    trial_ids = {trial.number: trial.trial_id for trial in ever_run(store, study)}
     for run_id in {run_id for difference in differences for run_id in difference.run_ids}:
         client.delete_run(run_id)
     for number in {difference.trial for difference in differences}:
         if number is not None:
-            forget(store, study.study_id, trial_ids[number])
+            forget(store, study, trial_ids[number])
 
 
 @contextmanager
