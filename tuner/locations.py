@@ -18,6 +18,8 @@ _QUOTED = re.compile(r"[%?\x00-\x1f\x7f]")
 
 def sqlite_url(path: Path) -> str:
     """The `sqlite:///` URL of a database file."""
+    if str(path) == ":memory:":  # a file, unlike SQLite's own use of the word
+        path = path.absolute()
     return f"sqlite:///{_QUOTED.sub(lambda match: f'%{ord(match[0]):02X}', str(path))}"
 
 
@@ -57,7 +59,7 @@ def _decoded(quoted: str) -> str:
         raise LocationError("the path of a database must be UTF-8 text") from error
     if "\0" in text:
         raise LocationError("the path of a database cannot hold the character NUL")
-    if text.strip() in ("", ":memory:"):
+    if text in ("", ":memory:"):
         raise LocationError("expected a database file, for instance sqlite:///tuner.db")
     return text
 

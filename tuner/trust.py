@@ -152,10 +152,7 @@ def trust(settings: Settings, hashes: Iterable[str]) -> None:
         with file.open("ab") as lines:
             lines.write("".join(f"{sha256} {machine_id()}\n" for sha256 in missing).encode())
     except OSError as error:
-        raise CodeError(
-            f"{file}: cannot be written ({error.strerror or error}); set XDG_STATE_HOME to a "
-            "folder that can"
-        ) from error
+        raise _unusable(file, "written", error) from error
 
 
 def _read(file: Path) -> set[str]:
@@ -169,5 +166,12 @@ def _read(file: Path) -> set[str]:
     except FileNotFoundError:
         return set()
     except OSError as error:
-        raise CodeError(f"{file}: cannot be read ({error.strerror or error})") from error
+        raise _unusable(file, "read", error) from error
     return {line[0] for line in words if line[1:] == [machine_id()]}
+
+
+def _unusable(file: Path, what: str, error: OSError) -> CodeError:
+    return CodeError(
+        f"{file}: cannot be {what} ({error.strerror or error}); set XDG_STATE_HOME to a folder of "
+        "your own"
+    )

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import StudyError
-from tuner.names import as_file_name, printable
+from tuner.names import as_file_name, in_command, printable
 from tuner.spec import StudySpec
 from tuner.storage import leases
 from tuner.storage.leases import is_optunas, one_at_a_time
@@ -158,28 +159,61 @@ def _taken(store: Store, name: str) -> str:
 
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
-    """The study of that name, or the most recently created one. Raises StudyError."""
+    """The study of that name, or the most recently created one of this user's own. Raises
+    StudyError."""
     rows = store.read(lambda connection: connection.execute(_newest_first()).all())
-    if name is not None and all(row.name != name for row in rows):
-        # One that does not print can be given as `study list` shows it.
-        name = next((row.name for row in rows if printable(row.name) == name), name)
-    for row in rows:
-        if name is None or row.name == name:
-            return StudyRow(
-                study_id=row.study_id,
-                uuid=row.uuid,
-                name=row.name,
-                spec=StudySpec.from_json(row.spec),
-                experiment=row.experiment or row.name,
-                created_at=_when(row.created_at),
-                owner=row.owner,
-                owner_machine=row.owner_machine,
-                version=row.version,
-            )
     if not rows:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
+    row = _newest_own(rows, store) if name is None else _named(rows, name, store)
+    return StudyRow(
+        study_id=row.study_id,
+        uuid=row.uuid,
+        name=row.name,
+        spec=StudySpec.from_json(row.spec),
+        experiment=row.experiment or row.name,
+        created_at=_when(row.created_at),
+        owner=row.owner,
+        owner_machine=row.owner_machine,
+        version=row.version,
+    )
+
+
+def _named(rows: Sequence[Any], name: str, store: Store) -> Any:
+    # A name that does not print can also be given as `study list` shows it.
+    for spelled in (lambda row: row.name, lambda row: printable(row.name)):
+        for row in rows:
+            if spelled(row) == name:
+                return row
     known = ", ".join(printable(row.name) for row in rows[:8])
     raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
+
+
+def _newest_own(rows: Sequence[Any], store: Store) -> Any:
+    """On a shared server, the newest study of all may be somebody else's."""
+    is_file = store.url.get_backend_name() == "sqlite"
+    own = [row for row in rows if _is_own(row, is_file)]
+    if own:
+        return own[0]
+    newest = rows[0]
+    raise StudyError(
+        f"none of the studies in {store.shown} is yours; the newest, {printable(newest.name)!r}, "
+        f"was made by {_maker(newest)}; say which one you mean, as in: "
+        f"tuner optimize {in_command(newest.name)} --trials 100"
+    )
+
+
+def _is_own(row: Any, is_file: bool) -> bool:
+    if row.owner is None:  # made before owners were kept
+        return is_file
+    # A user's name says little beyond the machine. A file that was taken elsewhere is still theirs.
+    return row.owner == user() and (is_file or row.owner_machine == machine_id())
+
+
+def _maker(row: Any) -> str:
+    if row.owner is None:
+        return "an earlier version of tuner"
+    machine = "this machine" if row.owner_machine == machine_id() else "another machine"
+    return f"{printable(row.owner)} on {machine}"
 
 
 def _newest_first() -> sa.Select[Any]:
