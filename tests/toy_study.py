@@ -1,10 +1,12 @@
 """Small studies of toy trials, and loops that run them: in this process, or in one of their own."""
 
+import contextlib
 import datetime
 import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -159,6 +161,21 @@ class Bench:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+    def freeze(self, loop: subprocess.Popen[str]) -> None:
+        """Stop a loop, but not in the middle of a transaction: on SQLite everybody would wait with
+        it, which nobody can help."""
+        path = str(self.store.url.database)
+        while True:
+            loop.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    loop.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
 
     @property
     def trials(self) -> list[TrialRow]:

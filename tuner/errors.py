@@ -13,6 +13,7 @@ TunerError                      one line on stderr, exit code 1
 ├── StorageError                the database failed in the middle of the work
 ├── LeaseLost                   the study is gone, or this loop's lease: nothing more is written
 ├── TakenOver                   another loop has the trial now; handled in the loop
+├── ArtifactError               a saved network that is missing, or is another file
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
 """
@@ -76,6 +77,10 @@ class TakenOver(TunerError):
 
     def __init__(self, trial_id: int | None) -> None:
         super().__init__(f"another loop has taken over the trial with id {trial_id}")
+
+
+class ArtifactError(TunerError):
+    pass
 
 
 class TrackingError(TunerError):

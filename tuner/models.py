@@ -1,9 +1,10 @@
 """Networks of finished trials."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
-from tuner.errors import StudyError
+from tuner.errors import ArtifactError, StudyError
 from tuner.settings import Settings
 from tuner.silence import stderr_muted
 from tuner.storage.studies import StudyRow
@@ -20,10 +21,11 @@ def save_network(settings: Settings, study: StudyRow, trial: TrialRow, target: P
         raise StudyError(f"{target}: the file's name must end in .keras")
     if not target.parent.is_dir():
         raise StudyError(f"{target}: the folder {target.parent} does not exist")
-    saved = trial.last.model_path if trial.last else None
-    if saved is not None and Path(saved).is_file():
-        shutil.copyfile(saved, target)
-        return False
+    saved = trial.last.model if trial.last else None
+    if saved is not None:
+        with contextlib.suppress(ArtifactError):
+            shutil.copyfile(saved.verified(settings.checkpoints), target)
+            return False
     _train_again(settings, study, trial, target)
     return True
 

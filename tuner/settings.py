@@ -5,15 +5,20 @@
 | TUNER_STORAGE       | SQLAlchemy URL of the studies' database       | sqlite:///tuner.db         |
 | MLFLOW_TRACKING_URI | MLflow's store or server                      | sqlite:///mlruns/mlflow.db |
 | TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
-| TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints         |
+| TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints, beside |
+|                     |                                               | a SQLite database          |
 | XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
 |                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tuner.errors import LocationError
+from tuner.locations import sqlite_file
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
@@ -40,13 +45,26 @@ class Settings:
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""
     env = os.environ
+    storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
-        storage=storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE,
+        storage=storage,
         tracking_uri=tracking_uri or env.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI,
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
-        checkpoints=Path(env.get("TUNER_CHECKPOINTS") or ".tuner/checkpoints").expanduser(),
+        checkpoints=_checkpoints(env.get("TUNER_CHECKPOINTS"), storage),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
     )
+
+
+def _checkpoints(chosen: str | None, storage: str) -> Path:
+    """The project's folder of networks lies beside a SQLite database, from wherever that is used;
+    other databases say nothing of a folder."""
+    if chosen:
+        return Path(chosen).expanduser()
+    database = None
+    with contextlib.suppress(LocationError):  # whoever opens the database says what is wrong
+        database = sqlite_file(storage)
+    folder = Path() if database is None else database.parent
+    return folder / ".tuner" / "checkpoints"
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from tuner.data import load_dataset, parse_source
 from tuner.errors import (
+    ArtifactError,
     CodeError,
     DatasetError,
     NetworkError,
@@ -20,7 +22,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.fitting import fitted, objective
-from tuner.names import check_experiment, check_name, in_command, make_name
+from tuner.names import check_experiment, check_name, in_command, is_uuid, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
@@ -35,11 +37,13 @@ from tuner.spec import (
     StudySpec,
     direction_of,
 )
-from tuner.storage import Store, exists
+from tuner.storage import Store, exists, leases
+from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
 from tuner.trust import code_of, trust
 
 _MOST_DIFFERENCES = 4
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,43 @@ def trust_own(spec: StudySpec, settings: Settings) -> None:
         trust(settings, [code.sha256 for code in code_of(spec)])
 
 
-def remove(settings: Settings, store: Store, study: StudyRow) -> None:
-    """Delete a study's rows and the networks it saved. Its MLflow runs: `tracking.remove`."""
-    delete_study(store, study)
-    shutil.rmtree(settings.checkpoints / study.file_name, ignore_errors=True)
+def remove(
+    settings: Settings, store: Store, study: StudyRow, keep_networks: bool, force: bool
+) -> None:
+    """Delete a study's rows and, unless told to keep them, the networks that it saved in this
+    project. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has it."""
+    saved = saved_networks(store, study)
+    delete_study(store, study, even_while_searched=force)
+    # Whoever can write the database could name any folder there.
+    folder = settings.checkpoints / (study.uuid if is_uuid(study.uuid) else "no-such-study")
+    if keep_networks:
+        for leftover in [*folder.glob("trial-*/*.ckpt"), *folder.glob("trial-*/*.part")]:
+            leftover.unlink(missing_ok=True)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for artifact in saved:  # an earlier version kept them under the study's name
+        with contextlib.suppress(ArtifactError, OSError):
+            artifact.located(settings.checkpoints).unlink(missing_ok=True)
+
+
+def make_way(store: Store, study: StudyRow, force: bool, say: Callable[[str], None]) -> None:
+    """Make sure that no search writes the study: refuse while one does, or with `force` have it
+    stop, and wait for that at most as long as a lease lasts. Raises StudyError."""
+    searching = leases.holders(store, study)
+    if not searching:
+        return
+    who = ", ".join(map(str, searching))
+    if not force:
+        raise StudyError(
+            f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
+            f"study all the same: tuner study delete {in_command(study.name)} --force"
+        )
+    say(f"asking the search to stop: {who}")
+    deadline = time.monotonic() + leases.LEASE_S
+    leases.ask_to_stop(store, study, 2 * leases.LEASE_S)
+    try:
+        while leases.holders(store, study) and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+    except BaseException:  # Ctrl-C: the study stays, and may be searched again
+        leases.ask_to_stop(store, study, 0.0)
+        raise

@@ -1,5 +1,6 @@
 """Worker processes: what they answer, how they die, what takes their place."""
 
+import hashlib
 import os
 import signal
 import time
@@ -85,7 +86,8 @@ def test_the_network_is_saved_before_the_worker_goes_on(
     while not isinstance(next_message(workers), Ended):
         workers.reply(0, GO_ON)
     workers.reply(0, Reply(stop=True, save_to=path))
-    assert next_message(workers) == Saved(path)
+    sha256 = hashlib.sha256(b"0.8").hexdigest()
+    assert next_message(workers) == Saved(path, 3, sha256)
     assert path.read_text() == "0.8"
     assert isinstance(conversation(workers, PLAN)[-1], Ended)
 

@@ -90,12 +90,17 @@ def test_killed_twice(tmp_path: Path) -> None:
     assert all((a.resumed_epoch or 0) > 0 for a in trial.attempts[1:])
     assert curve(rough) == curve(calm)
     assert trial.value == twin.value
-    networks = [weights(t.last.model_path) for t in (trial, twin) if t.last is not None]
+    networks = [
+        weights(bench.settings.checkpoints / t.last.model_path)
+        for bench, t in ((rough, trial), (calm, twin))
+        if t.last is not None and t.last.model_path is not None
+    ]
+    assert len(networks) == 2
     assert networks[0] == networks[1]
     assert not list((tmp_path / "rough").rglob("*.ckpt"))
 
 
-def weights(path: str | None) -> list[bytes]:
+def weights(path: Path) -> list[bytes]:
     import keras
 
     assert path is not None

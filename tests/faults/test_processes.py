@@ -1,10 +1,7 @@
 """Processes that are killed, interrupted or frozen."""
 
-import contextlib
 import random
 import signal
-import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -103,26 +100,10 @@ def test_a_frozen_loop(tracked_bench: Bench, times: int, check: Check) -> None:
     assert ends(bench)["lost"] >= times
 
 
-def _freeze(bench: Bench, loop: subprocess.Popen[str]) -> None:
-    """Stop the loop, but not in the middle of a transaction: on SQLite everybody would wait with
-    it, which nobody can help."""
-    path = str(bench.store.url.database)
-    while True:
-        loop.send_signal(signal.SIGSTOP)
-        time.sleep(0.05)
-        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as probe:
-            try:
-                probe.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError:
-                loop.send_signal(signal.SIGCONT)
-        time.sleep(0.02)
-
-
 def _freeze_and_take_over(bench: Bench, trials: int) -> None:
     loop = bench.start(trials, workers=2, asked=OFTEN | {"lease_s": 1.5})
     wait_until(lambda: victims.running(bench) == 2)
-    _freeze(bench, loop)
+    bench.freeze(loop)
     lost = {t.number for t in bench.trials if t.state == "RUNNING"}
     # No tracker: the frozen loop's goes on, and has the turn.
     heir = Bench(bench.folder, bench.store).start(trials, workers=2, asked=OFTEN)

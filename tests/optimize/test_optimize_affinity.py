@@ -114,7 +114,7 @@ class InStep:
             reply = self._replies.pop(worker)
             if reply.save_to is not None:
                 session.save(reply.save_to)
-                yield Saved(reply.save_to)
+                yield Saved(reply.save_to, 0, "")
             if reply.stop:
                 return
 

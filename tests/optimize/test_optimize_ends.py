@@ -12,6 +12,7 @@ from toy_training import BROKEN, STILLBORN
 
 from tuner.errors import WorkerError
 from tuner.spec import Choice
+from tuner.storage.studies import load_study
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 ACTS = any_of("learn", "flat", "fall", "raise", "crash", "nan", "inf", "unsaved", "unsafe")
@@ -219,7 +220,7 @@ def test_workers_that_cannot_start_cost_no_trial(bench: Bench) -> None:
     assert bench.places == {"open": 2}
     assert bench.run(2).reason is None
     assert bench.states == ["COMPLETE"] * 2
-    log = bench.settings.checkpoints / "toy" / "workers.log"
+    log = bench.settings.checkpoints / load_study(bench.store).uuid / "workers.log"
     assert "no such device" in log.read_text()
 
 
@@ -235,9 +236,10 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     bench.run(1)
     first = bench.trials[0].last
     assert first is not None
-    path = bench.settings.checkpoints / "toy" / "trial-0" / "attempt-1.keras"
-    assert first.model_path == str(path)
-    assert path.read_text() == "0.8"
+    uuid = load_study(bench.store).uuid
+    assert first.model_path == f"{uuid}/trial-0/attempt-1.keras"
+    assert first.model is not None
+    assert first.model.verified(bench.settings.checkpoints).read_text() == "0.8"
     bench.run(2)
     second = bench.trials[1].last
     assert second is not None
@@ -245,4 +247,4 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     assert bench.run(None, more=1, asked={"log_models": "all"}).board.done_here == 1
     third = bench.trials[2].last
     assert third is not None
-    assert third.model_path == str(path.parents[1] / "trial-2" / "attempt-1.keras")
+    assert third.model_path == f"{uuid}/trial-2/attempt-1.keras"

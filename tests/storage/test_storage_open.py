@@ -46,13 +46,12 @@ def test_missing_folder(tmp_path: Path) -> None:
 
 def test_new_database_in_a_read_only_folder(read_only_folder: Path) -> None:
     message = refusal(f"sqlite:///{read_only_folder}/new.db")
-    assert str(read_only_folder) in message
-    assert "unable to open database file" in message
+    assert f"{read_only_folder} cannot be written" in message
 
 
 def test_existing_database_in_a_read_only_folder(read_only_folder: Path) -> None:
     message = refusal(f"sqlite:///{read_only_folder}/tuner.db")
-    assert "readonly" in message or "unable to open" in message
+    assert f"{read_only_folder} cannot be written" in message
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from trial_writes import begin, begun, claimed, fail, put_back, tell
 
+from tuner.artifacts import Artifact
 from tuner.errors import TakenOver
 from tuner.storage import Store, leases, places, records
 from tuner.storage.leases import Lease
@@ -61,12 +62,13 @@ def test_an_attempt_is_open_until_its_end_is_recorded(
     assert (running.attempt, running.worker, running.end, running.ended_at) == (1, 3, None, None)
     assert running.seconds == {}
     ended = Ended("early_stopped", 0.75, 4, 9, 10**12, {"train": 1.5, "prepare": 0.25}, "xla")
-    end = AttemptEnd.of("early_stopped", ended, model_path="/models/trial-0.keras")
+    saved = Artifact("a/trial-0.keras", 3, "0a")
+    end = AttemptEnd.of("early_stopped", ended, model=saved)
     tell(store, lease, place, end, TrialState.COMPLETE, 0.75)
     (row,) = attempts(store, place)
     assert (row.end, row.score, row.best_epoch, row.epochs) == ("early_stopped", 0.75, 4, 9)
     assert (row.parameter_count, row.engine, row.seconds) == (10**12, "xla", ended.seconds)
-    assert (row.model_path, row.detail) == ("/models/trial-0.keras", None)
+    assert (row.model, row.detail) == (saved, None)
     assert row.ended_at is not None
     assert 0 <= row.ended_at - row.started_at < 60
 

@@ -7,6 +7,7 @@ import optuna
 from optuna.trial import TrialState
 from trial_writes import begin, tell
 
+from tuner.artifacts import Artifact
 from tuner.settings import Settings
 from tuner.space import parse_space
 from tuner.spec import Choice, DataSpec, StudySpec
@@ -98,7 +99,8 @@ class Search:
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        end = AttemptEnd.of("complete", ended, model_path=str(model) if model else None)
+        saved = Artifact.measured(str(model), model) if model else None
+        end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 
     def prune(self, running: Running, score: float) -> None:

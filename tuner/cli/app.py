@@ -1,5 +1,10 @@
 """The command tree and what all commands share."""
 
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,6 +46,36 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """However a command ends, its databases are closed. SIGTERM, and the terminal's end, interrupt
+    it as Ctrl-C does."""
+    try:
+        with _interruptible():
+            yield
+    finally:
+        # Not imported by a command that opens none: `--help` should be quick.
+        if (storage := sys.modules.get("tuner.storage")) is not None:
+            storage.close_all()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = [signal.SIGTERM, signal.SIGHUP]
+    # nohup ignores the latter, and so do we then.
+    caught = [each for each in signals if signal.getsignal(each) == signal.SIG_DFL]
+    for each in caught:
+        signal.signal(each, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for each in caught:
+            signal.signal(each, signal.SIG_DFL)
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -57,6 +92,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    context.with_resource(ending_in_order())
     context.obj = Session(load_settings(storage, tracking_uri), traceback)
 
 

@@ -1,20 +1,45 @@
-"""Opening what a command works on."""
+"""Opening what a command works on, or only looks at.
+
+A command that only looks calls `look_at_…`, which needs no right to write and changes no file. All
+others call `open_…`. Whatever was opened is closed when the command ends: see `tuner.cli.main`.
+"""
 
 import typer
 
 from tuner.cli.app import settings_of
 from tuner.errors import StudyError
-from tuner.storage import Store, exists, open_store
+from tuner.storage import Store, exists, look_into, open_store
 from tuner.storage.studies import StudyRow, list_studies, load_study
 
 
+def look(context: typer.Context) -> Store | None:
+    """The database, to look into; None where there is none, or no table in it."""
+    return look_into(settings_of(context).storage)
+
+
+def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+    """The database and the study of that name, or the newest, to look at. Raises StudyError."""
+    store = look(context)
+    if store is None:
+        raise _no_study()
+    return store, load_study(store, name)
+
+
+def look_at_studies(
+    context: typer.Context, name: str | None, every: bool
+) -> tuple[Store, list[StudyRow]]:
+    """The same, for one study or for all of them, oldest first. Raises StudyError."""
+    _check_one_or_all(name, every)
+    store = look(context)
+    if store is None:
+        raise _no_study()
+    return store, _these(store, name, every)
+
+
 def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest. Raises StudyError; makes no file
-    where there is none."""
-    url = settings_of(context).storage
-    if not exists(url):
-        raise StudyError("there is no study yet; create one with: tuner study create")
-    store = open_store(url)
+    """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
+    no file where there is none."""
+    store = _open(context)
     return store, load_study(store, name)
 
 
@@ -22,10 +47,27 @@ def open_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
+    _check_one_or_all(name, every)
+    store = _open(context)
+    return store, _these(store, name, every)
+
+
+def _open(context: typer.Context) -> Store:
+    url = settings_of(context).storage
+    if not exists(url):
+        raise _no_study()
+    return open_store(url)
+
+
+def _no_study() -> StudyError:
+    return StudyError("there is no study yet; create one with: tuner study create")
+
+
+def _check_one_or_all(name: str | None, every: bool) -> None:
     if every and name is not None:
         raise StudyError(f"either --all, or the study {name!r}")
-    store, row = open_study(context, name)
-    if not every:
-        return store, [row]
-    names = [study.name for study in reversed(list_studies(store))]
-    return store, [load_study(store, each) for each in names]
+
+
+def _these(store: Store, name: str | None, every: bool) -> list[StudyRow]:
+    names = [study.name for study in reversed(list_studies(store))] if every else []
+    return [load_study(store, each) for each in names] or [load_study(store, name)]

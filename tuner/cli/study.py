@@ -131,12 +131,12 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
 
     Example: tuner study list
     """
+    from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
-    from tuner.storage import exists, open_store
     from tuner.storage.studies import list_studies
 
-    settings = settings_of(context)
-    found = list_studies(open_store(settings.storage)) if exists(settings.storage) else []
+    store = look(context)
+    found = list_studies(store) if store is not None else []
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
@@ -163,12 +163,12 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
 
     Example: tuner study show mlp-digits
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import show_facts
     from tuner.cli.results import study_facts
     from tuner.storage.trials import list_trials
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     show_facts(study_facts(row, list_trials(store, row)), as_json)
 
 
@@ -186,13 +186,13 @@ def best(
 
     Example: tuner study best --save best.keras
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_json, say
     from tuner.cli.results import print_best
     from tuner.errors import StudyError
     from tuner.storage.trials import best_trial, list_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     found = best_trial(row, list_trials(store, row))
     if not row.spec.selects:
         raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
@@ -228,11 +228,11 @@ def export(
 
     Example: tuner study export > trials.csv
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import print_csv, print_json
     from tuner.storage.trials import list_trials, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     rows = [table_row(trial) for trial in list_trials(store, row)]
     if to == "json":
         print_json(rows)
@@ -246,12 +246,12 @@ def code(context: typer.Context, study: StudyName = None) -> None:
 
     Example: tuner study code mlp-digits
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import say
     from tuner.cli.trust import code_lines
     from tuner.trust import code_of
 
-    _, row = open_study(context, study)
+    _, row = look_at_study(context, study)
     codes = code_of(row.spec)
     for each in codes:
         say("\n".join(code_lines(each)))
@@ -282,21 +282,31 @@ def delete(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Leave MLflow's runs.")] = False,
+    keep_networks: Annotated[
+        bool, typer.Option("--keep-networks", help="Leave the files of saved networks.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Have searches that run on it stop, on any machine.")
+    ] = False,
 ) -> None:
     """Delete a study: its trials, its saved networks, its MLflow runs.
 
     Example: tuner study delete mlp-digits --yes
+
+    While a search runs on it, on whichever machine, it is refused. With --force the search is asked
+    to stop, which it does within a minute, and the study is deleted then.
     """
     from tuner.cli.open import open_study
     from tuner.cli.output import say
     from tuner.cli.results import confirm_deletion
-    from tuner.studies import remove
+    from tuner.studies import make_way, remove
 
     store, row = open_study(context, study)
     confirm_deletion(store, row, yes)
+    make_way(store, row, force, say)
     if not keep_runs:
         from tuner.tracking.removal import remove_study
 
         remove_study(settings_of(context).tracking_uri, row, store)
-    remove(settings_of(context), store, row)
+    remove(settings_of(context), store, row, keep_networks, force)
     say(f"deleted study {row.name}")

@@ -25,14 +25,15 @@ def sync(
 
     The exit code is 1 while MLflow lacks something, or with --check, while it differs.
     """
-    from tuner.cli.open import open_studies
+    from tuner.cli.open import look_at_studies, open_studies
     from tuner.cli.results import print_checked, print_synced
     from tuner.tracking.sync import check_study, sync_study
 
     uri = settings_of(context).tracking_uri
-    store, rows = open_studies(context, study, every)
     if check:
+        store, rows = look_at_studies(context, study, every)
         found = [check_study(store, uri, row, log_models) for row in rows]
         raise typer.Exit(print_checked(found, as_json))
+    store, rows = open_studies(context, study, every)
     done = [sync_study(store, uri, row, log_models) for row in rows]
     raise typer.Exit(print_synced(done, as_json))

@@ -24,11 +24,11 @@ def list_trials(
 
     Example: tuner trial list --best-first
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.output import show_rows
     from tuner.storage.trials import list_trials, ordered, table_row
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     trials = list_trials(store, row)
     shown = ordered(row, trials) if best_first else trials
     rows = [table_row(trial, only=row.spec.space.varying()) for trial in shown]
@@ -46,11 +46,11 @@ def show(
 
     Example: tuner trial show 12
     """
-    from tuner.cli.open import open_study
+    from tuner.cli.open import look_at_study
     from tuner.cli.results import print_trial
     from tuner.storage.trials import find_trial, trial_curve
 
-    store, row = open_study(context, study)
+    store, row = look_at_study(context, study)
     trial = find_trial(store, row, number)
     print_trial(row, trial, trial_curve(store, row, trial), as_json)
 

@@ -10,7 +10,8 @@ from tuner.doctor.machine import network_file_system, refusal
 from tuner.errors import TunerError
 from tuner.storage import exists, health
 from tuner.storage.engines import database_file, parse_url
-from tuner.storage.health import Glance, Schemas
+from tuner.storage.migrate import Schemas
+from tuner.storage.store import ReadOnlyStore
 
 _UNREACHED = "is the address right, and does the server run? tuner --storage URL, or TUNER_STORAGE"
 _UNREAD = "is the path right? give another one by tuner --storage URL, or TUNER_STORAGE"
@@ -23,7 +24,7 @@ class Opened(NamedTuple):
     `schemas`: None where they could not be read."""
 
     finding: Finding
-    store: Glance | None = None
+    store: ReadOnlyStore | None = None
     schemas: Schemas | None = None
 
 
@@ -90,7 +91,7 @@ def database_checks(opened: Opened) -> dict[str, Look]:
     }
 
 
-def _schema(store: Glance, schemas: Schemas) -> Iterator[Finding]:
+def _schema(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
     yield from _our_schema(schemas)
     if schemas.optuna in (None, schemas.optuna_expected):
         return
@@ -118,7 +119,7 @@ def _our_schema(schemas: Schemas) -> Iterator[Finding]:
         yield failure("schema", found, "upgrade tuner on this machine")
 
 
-def _file(store: Glance) -> Iterator[Finding]:
+def _file(store: ReadOnlyStore) -> Iterator[Finding]:
     try:
         file = health.sqlite_file(store)
     except TunerError as error:
@@ -138,7 +139,7 @@ def _file(store: Glance) -> Iterator[Finding]:
         yield fine("file", "sound, journal mode WAL")
 
 
-def _server(store: Glance) -> Iterator[Finding]:
+def _server(store: ReadOnlyStore) -> Iterator[Finding]:
     server = health.server(store)
     found = f"PostgreSQL {server.version}, time zone {server.time_zone}"
     if server.time_zone != "UTC":
@@ -152,7 +153,7 @@ def _server(store: Glance) -> Iterator[Finding]:
     )
 
 
-def _writing(store: Glance, schemas: Schemas) -> Iterator[Finding]:
+def _writing(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
     path = store.url.database if store.url.get_backend_name() == "sqlite" else None
     try:
         health.try_write(store, schemas.ready)

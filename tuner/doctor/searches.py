@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from tuner.doctor.finding import Finding, Look, counted, fine, several, warning
 from tuner.names import in_command
 from tuner.storage import health
-from tuner.storage.health import Glance, LoopRow
+from tuner.storage.health import LoopRow
+from tuner.storage.store import ReadOnlyStore
 
 
-def search_checks(store: Glance) -> dict[str, Look]:
+def search_checks(store: ReadOnlyStore) -> dict[str, Look]:
     return {
         "leases": lambda: _leases(store),
         "leftovers": lambda: _leftovers(store),
@@ -16,7 +17,7 @@ def search_checks(store: Glance) -> dict[str, Look]:
     }
 
 
-def _leases(store: Glance) -> Iterator[Finding]:
+def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
     loops = health.loops_at_work(store)
     working = [_at_work(loop) for loop in loops if loop.is_at_work]
     yield fine("leases", several(working) if working else "no search is at work")
@@ -51,7 +52,7 @@ def _ago(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
-def _leftovers(store: Glance) -> Iterator[Finding]:
+def _leftovers(store: ReadOnlyStore) -> Iterator[Finding]:
     found = health.leftovers(store)
     for left in found:
         parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
@@ -68,7 +69,7 @@ def _plural(count: int, what: str) -> str:
     return f"{counted(count, noun)} {rest.replace('runs', 'run') if count != 1 else rest}"
 
 
-def _deliveries(store: Glance) -> Iterator[Finding]:
+def _deliveries(store: ReadOnlyStore) -> Iterator[Finding]:
     sent, owed = health.all_owed(store)
     at_work = {loop.study for loop in health.loops_at_work(store) if loop.is_at_work}
     if sent or not owed:

@@ -25,9 +25,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network lies at `path`, whole."""
+    """The best network lies at `path`, whole, with so many bytes and that SHA-256 in hex."""
 
     path: Path
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True)

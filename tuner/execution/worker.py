@@ -7,10 +7,12 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tuner.artifacts import Artifact
 from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
 from tuner.training.events import WorkerSetup
 
@@ -96,6 +98,14 @@ def _end_with_loop(lifeline: Connection) -> None:
         os._exit(0)
 
 
+def _saved(path: Path) -> Saved:
+    # Here, since the loop must not be held up by reading large files.
+    artifact = Artifact.measured(path.name, path)
+    assert artifact.size is not None
+    assert artifact.sha256 is not None
+    return Saved(path, artifact.size, artifact.sha256)
+
+
 def _serve(session: Session, plan: Any, connection: Connection) -> None:
     try:
         events = session.run(plan)
@@ -104,7 +114,7 @@ def _serve(session: Session, plan: Any, connection: Connection) -> None:
             reply: Reply = connection.recv()
             if reply.save_to is not None:
                 session.save(reply.save_to)
-                connection.send(Saved(reply.save_to))
+                connection.send(_saved(reply.save_to))
             if reply.stop:
                 break
     except (EOFError, BrokenPipeError):

@@ -12,6 +12,7 @@ from tuner.data import Dataset, load_dataset, save_dataset
 from tuner.errors import DatasetError, LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers
 from tuner.execution.machine import data_budget_bytes, default_workers, gpus
+from tuner.names import is_uuid
 from tuner.optimize.board import Board, Silent, Watcher
 from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
@@ -128,6 +129,8 @@ def _workers(
     settings: Settings, study: StudyRow, request: Request, data: Path, entry: EntryPoint
 ) -> Iterator[LocalWorkers]:
     """Workers whose fork server is warming up; they are ended at the end."""
+    if not is_uuid(study.uuid):  # it names the study's folder
+        raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
     count = request.workers or default_workers()
     setup = WorkerSetup(
         data=data,
@@ -136,7 +139,7 @@ def _workers(
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
     )
-    log = settings.checkpoints / study.file_name / "workers.log"
+    log = settings.checkpoints / study.uuid / "workers.log"
     workers = LocalWorkers(count, entry, setup, gpus(), log)
     try:
         workers.warm()
@@ -180,7 +183,7 @@ def _loop(
         book=TrialBook(store, optuna_study, spec, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints / study.file_name, request.checkpoint_every_s),
+        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),

@@ -4,6 +4,8 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.artifacts import Artifact
+from tuner.execution import Saved
 from tuner.training.events import Checkpoints
 
 CHECKPOINT_EVERY_S = 10.0
@@ -13,23 +15,26 @@ _CHECKPOINTS = ("*.ckpt", "*.part")
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """`folder`: the study's. Each attempt has names of its own, so that one that was taken over
-    while it was frozen overwrites nothing when it wakes."""
+    """`root`: the project's folder of networks; `uuid`: the study's. Each attempt has names of its
+    own, so that one that was taken over while it was frozen overwrites nothing when it wakes."""
 
-    folder: Path
+    root: Path
+    uuid: str
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
     def of(self, number: int) -> Path:
-        return (self.folder / f"trial-{number}").absolute()
+        return (self.root / self.uuid / f"trial-{number}").absolute()
 
     def network(self, number: int, attempt: int) -> Path:
         return self.of(number) / f"attempt-{attempt}.keras"
 
+    def saved(self, message: Saved) -> Artifact:
+        """What SQL keeps of a network that a worker has saved."""
+        path = message.path.relative_to(self.root.absolute()).as_posix()
+        return Artifact(path, message.size, message.sha256)
+
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
-        """Of an attempt that begins. A first one has none to go on from: what lies there was left
-        by a study of the same name that is gone."""
-        if attempt == 1:
-            self.forget(number)
+        """Of an attempt that begins."""
         return Checkpoints(self.of(number), attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:

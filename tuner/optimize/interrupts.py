@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from tuner.optimize.limits import Stopping
+from tuner.storage import fold_all
 
 _PATIENCE_S = 8.0
 
@@ -65,4 +66,5 @@ def _cut_off() -> None:
         file=sys.stderr,
         flush=True,
     )
+    fold_all()
     os._exit(130)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from optuna.trial import TrialState
 
+from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, StorageError, TakenOver
 from tuner.execution import Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
@@ -145,7 +146,7 @@ class Loop:
                 self._on_ended(worker, running, message)
             case Saved():
                 assert running.ended is not None
-                self._complete(worker, running, running.ended, str(message.path))
+                self._complete(worker, running, running.ended, self._files.saved(message))
             case Failed():
                 self._on_failed(worker, running, message)
             case Lost():
@@ -182,10 +183,10 @@ class Loop:
         worker: int,
         running: Running,
         ended: Ended,
-        model_path: str | None = None,
+        model: Artifact | None = None,
         detail: str | None = None,
     ) -> None:
-        self._book.complete(running, ended, model_path, detail)
+        self._book.complete(running, ended, model, detail)
         assert ended.score is not None
         gained = self._gains(ended.score)
         if gained:

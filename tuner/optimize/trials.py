@@ -16,6 +16,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, TakenOver
 from tuner.optimize.pruning import Verdicts
 from tuner.spec import StudySpec
@@ -135,14 +136,14 @@ class TrialBook:
         self,
         running: Running,
         ended: Ended,
-        model_path: str | None = None,
+        model: Artifact | None = None,
         detail: str | None = None,
     ) -> None:
         """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
         with _still_ours(running.trial_id):
             if ended.end == "early_stopped":
                 running.verdicts.fill(ended)
-        end = AttemptEnd.of(ended.end, ended, detail, model_path)
+        end = AttemptEnd.of(ended.end, ended, detail, model)
         self._tell(running, end, places.finish, TrialState.COMPLETE, ended)
 
     def prune(self, running: Running) -> None:

@@ -124,7 +124,7 @@ def unavailable(url: URL) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise StorageUnavailable(f"{shown(url)}: {_reason(error)}") from error
+        raise StorageUnavailable(f"{shown(url)}: {one_line(error)}") from error
     except ImportError as error:
         raise StorageUnavailable(
             f"{shown(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
@@ -133,7 +133,8 @@ def unavailable(url: URL) -> Iterator[None]:
         raise StorageUnavailable(f"{shown(url)}: {error}") from error
 
 
-def _reason(error: sa.exc.SQLAlchemyError) -> str:
+def one_line(error: Exception) -> str:
+    """What went wrong, in the database's own words."""
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return lines[0].strip()
@@ -145,4 +146,4 @@ def storage_errors(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise StorageError(f"{shown(engine.url)}: {_reason(error)}") from error
+        raise StorageError(f"{shown(engine.url)}: {one_line(error)}") from error

@@ -4,20 +4,19 @@ The queries of `loops_at_work`, `leftovers` and `all_owed` need our tables (`Sch
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL
 
 from tuner.storage import engines
-from tuner.storage.migrate import HEAD, VERSION_TABLE
+from tuner.storage.migrate import Schemas, read_schemas
 from tuner.storage.patience import Patience
 from tuner.storage.places import is_place_of, strays
 from tuner.storage.process import is_dead
-from tuner.storage.store import Store, now
+from tuner.storage.store import ReadOnlyStore, Store, now
 from tuner.storage.tables import attempts, deliveries, loops, optuna_trials, places, studies
 from tuner.storage.tracked import count_delivered
 
@@ -25,96 +24,19 @@ _WAIT_S = 10
 _NO_STUDY = "doctor"
 
 
-class Glance(Store):
-    """A store whose tables and journal mode are left as they lie there. No lock and no server is
-    waited for longer than ten seconds."""
-
-    @cached_property
-    def reader(self) -> sa.Engine:
-        return _engine(self.url, "BEGIN")
-
-    @cached_property
-    def writer(self) -> sa.Engine:
-        return _engine(self.url, "BEGIN IMMEDIATE")
-
-    def close(self) -> None:
-        for name in ("reader", "writer"):
-            if name in self.__dict__:
-                self.__dict__[name].dispose()
-
-
-def _engine(url: URL, begin: str) -> sa.Engine:
-    options = engines.engine_options(url)
-    arguments = options["connect_args"]
-    if url.get_backend_name() == "postgresql":
-        arguments["options"] += f" -c statement_timeout={_WAIT_S * 1000}"
-        return sa.create_engine(url, **options)
-    # None: the driver must not begin transactions of its own.
-    arguments |= {"timeout": _WAIT_S, "isolation_level": None}
-    engine = sa.create_engine(url, **options)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
-
-
-def glance(url: str) -> Glance:
-    """The database of that URL, reached. Raises StorageUnavailable."""
+def glance(url: str) -> ReadOnlyStore:
+    """The database of that URL, reached, whatever its tables are. Raises StorageUnavailable."""
     parsed = engines.parse_url(url)
-    store = Glance(parsed, Patience(seconds=0.0))
+    store = ReadOnlyStore(parsed, Patience(seconds=0.0))
     with engines.unavailable(parsed), store.reader.begin() as connection:
         # SQLite looks into the file no sooner than it must.
         sa.inspect(connection).get_table_names()
     return store
 
 
-@dataclass(frozen=True)
-class Schemas:
-    """Revisions of our tables and of Optuna's, None where there are none, beside those that this
-    version works with. `foreign`: the tables are another program's."""
-
-    ours: str | None
-    optuna: str | None
-    optuna_expected: str
-    optuna_known: frozenset[str]
-    foreign: bool
-    ours_expected: str = HEAD
-
-    @property
-    def ready(self) -> bool:
-        return self.ours == self.ours_expected
-
-
 def schemas(store: Store) -> Schemas:
-    script = _optuna_script()
     with store.reading() as connection:
-        tables = set(sa.inspect(connection).get_table_names())
-        foreign = "alembic_version" in tables and not {"studies", "version_info"} <= tables
-        return Schemas(
-            ours=_revision(connection, VERSION_TABLE, tables),
-            optuna=None if foreign else _revision(connection, "alembic_version", tables),
-            optuna_expected=script.get_current_head(),
-            optuna_known=frozenset(each.revision for each in script.walk_revisions()),
-            foreign=foreign,
-        )
-
-
-def _revision(connection: sa.Connection, table: str, tables: set[str]) -> str | None:
-    if table not in tables:
-        return None
-    column = sa.column("version_num", sa.String)
-    found = connection.execute(sa.select(column).select_from(sa.table(table, column))).scalar()
-    return None if found is None else str(found)
-
-
-def _optuna_script() -> Any:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-    from optuna.storages._rdb import models
-
-    config = Config()
-    config.set_main_option(
-        "script_location", str(Path(models.__file__).parent / "alembic").replace("%", "%%")
-    )
-    return ScriptDirectory.from_config(config)
+        return read_schemas(connection)
 
 
 @dataclass(frozen=True)
@@ -125,11 +47,12 @@ class SqliteFile:
     problems: list[str]
 
 
-def sqlite_file(store: Store) -> SqliteFile:
+def sqlite_file(store: ReadOnlyStore) -> SqliteFile:
+    # Before the connection: closing the file ends the locks that this process has on it.
+    mode = store.looker.journal_mode()
     with store.reading() as connection:
-        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
         rows = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars()
-        return SqliteFile(str(mode), [str(row) for row in rows if row != "ok"])
+        return SqliteFile(mode, [str(row) for row in rows if row != "ok"])
 
 
 @dataclass(frozen=True)
@@ -152,16 +75,43 @@ def server(store: Store) -> Server:
         return Server(version, zone, told - (asked + time.time()) / 2)
 
 
-def try_write(store: Store, ready: bool) -> None:
+def try_write(store: ReadOnlyStore, ready: bool) -> None:
     """Write a row and take it back; without our tables, make one for it. Raises StorageError."""
     table = deliveries if ready else sa.Table("tuner_doctor", sa.MetaData(), *_copies(deliveries))
     row = {"study_uuid": _NO_STUDY, "trial_id": 0, "run_id": "doctor", "state": "doctor"}
-    with engines.storage_errors(store.writer), store.writer.connect() as connection:
+    engine = _writer(store)
+    with engines.storage_errors(engine), _wal_kept(store), engine.connect() as connection:
         transaction = connection.begin()
         if not ready:
             table.create(connection)
         connection.execute(sa.insert(table).values(row))
         transaction.rollback()
+
+
+def _writer(store: ReadOnlyStore) -> sa.Engine:
+    """Of one connection, which leaves the journal mode as it is."""
+    options = engines.engine_options(store.url) | {"poolclass": sa.NullPool}
+    options.pop("pool_pre_ping", None)
+    arguments = options["connect_args"]
+    if store.url.get_backend_name() == "postgresql":
+        arguments["options"] += f" -c statement_timeout={_WAIT_S * 1000}"
+        return sa.create_engine(store.url, **options)
+    # None: the driver must not begin transactions of its own.
+    arguments |= {"timeout": _WAIT_S, "isolation_level": None}
+    engine = sa.create_engine(store.url, **options)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+@contextmanager
+def _wal_kept(store: ReadOnlyStore) -> Iterator[None]:
+    """What a killed search left in the `-wal` stays there: with a reader beside it, a writer that
+    closes is not the last one, who would bring it into the file."""
+    if store.url.get_backend_name() != "sqlite":
+        yield
+        return
+    with closing(store.looker.connect()):
+        yield
 
 
 def _copies(table: sa.Table) -> list[Any]:

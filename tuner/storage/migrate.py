@@ -3,7 +3,13 @@
 Both use alembic in one database, so ours keeps a version table of its own.
 """
 
+import functools
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,74 +20,196 @@ from tuner.storage.tables import metadata
 VERSION_TABLE = "tuner_alembic_version"
 HEAD = "0003"
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_KNOWN = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
 _LOCK_KEY = 7310541
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """Revisions of our tables and of Optuna's, None where there are none, beside those that this
+    version works with. `foreign`: the tables are another program's."""
+
+    ours: str | None
+    optuna: str | None
+    optuna_expected: str
+    optuna_known: frozenset[str]
+    foreign: bool
+    ours_expected: str = HEAD
+
+    @property
+    def ready(self) -> bool:
+        return self.ours == self.ours_expected
+
+    @property
+    def is_older(self) -> bool:
+        return self.ours is not None and self.ours != self.ours_expected and self.ours in _KNOWN
+
+    @property
+    def is_newer(self) -> bool:
+        return self.ours is not None and self.ours not in _KNOWN
+
+    @property
+    def optuna_is_older(self) -> bool:
+        return self.optuna in self.optuna_known - {self.optuna_expected}
+
+    @property
+    def optuna_is_newer(self) -> bool:
+        return self.optuna is not None and self.optuna not in self.optuna_known
+
+    def check_known(self, name: str) -> None:
+        """Raises StorageUnavailable for tables that this version knows nothing of. `name`: of the
+        database."""
+        if self.foreign:
+            raise StorageUnavailable(
+                f"{name} belongs to another program (MLflow?); give tuner a database of its own"
+            )
+        if self.is_newer:
+            raise StorageUnavailable(
+                f"{name} was made by a newer version of tuner (its tables are of {self.ours}, this "
+                f"version knows up to {self.ours_expected}): upgrade tuner on this machine"
+            )
+        if self.optuna_is_newer:
+            raise StorageUnavailable(
+                f"{name} was made by a newer version of Optuna (its tables are of {self.optuna}, "
+                f"the installed one knows up to {self.optuna_expected}): pip install --upgrade "
+                "optuna tuner"
+            )
+
+    def check_optunas(self, name: str) -> None:
+        """Raises StorageUnavailable where Optuna would have to upgrade its tables."""
+        if self.optuna_is_older:
+            raise StorageUnavailable(
+                f"{name}: Optuna's tables are of {self.optuna}, the installed Optuna needs "
+                f"{self.optuna_expected}; tuner db upgrade brings them up to date"
+            )
+
+
+def read_schemas(connection: sa.Connection) -> Schemas:
+    """Nothing heavier than SQLAlchemy is imported."""
+    tables = set(sa.inspect(connection).get_table_names())
+    foreign = "alembic_version" in tables and not {"studies", "version_info"} <= tables
+    expected, known = optuna_revisions()
+    return Schemas(
+        ours=_revision(connection, VERSION_TABLE, tables),
+        optuna=None if foreign else _revision(connection, "alembic_version", tables),
+        optuna_expected=expected,
+        optuna_known=known,
+        foreign=foreign,
+    )
+
+
+def _revision(connection: sa.Connection, table: str, tables: set[str]) -> str | None:
+    if table not in tables:
+        return None
+    column = sa.column("version_num", sa.String)
+    found = connection.execute(sa.select(column).select_from(sa.table(table, column))).scalar()
+    return None if found is None else str(found)
+
+
+@functools.cache
+def optuna_revisions() -> tuple[str, frozenset[str]]:
+    """The revision of the installed Optuna's tables, and all that it knows. Read from its scripts:
+    importing Optuna takes longer than all else of a short command."""
+    known, followed = set(), set()
+    for path in (_optuna_folder() / "versions").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        known |= set(re.findall(r"""^revision\b.*=.*["'](.+)["']""", text, re.MULTILINE))
+        for line in re.findall(r"^down_revision\b.*", text, re.MULTILINE):
+            followed |= set(re.findall(r"""["']([^"']+)["']""", line))
+    (head,) = known - followed
+    return head, frozenset(known)
+
+
+def _optuna_folder() -> Path:
+    spec = importlib.util.find_spec("optuna")
+    assert spec is not None  # one of tuner's own requirements
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "storages" / "_rdb" / "alembic"
 
 
 def current_revision(reader: sa.Engine) -> str | None:
     """Our schema's revision; None in a database that is not prepared."""
     with reader.begin() as connection:
-        if not sa.inspect(connection).has_table(VERSION_TABLE):
-            return None
-        row = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
-    return str(row[0]) if row else None
+        return read_schemas(connection).ours
 
 
-def prepare_schema(writer: sa.Engine) -> None:
-    """Create or migrate what is missing. Raises StorageUnavailable for a newer schema than ours."""
+def prepare_schema(
+    writer: sa.Engine,
+    before_upgrade: Callable[[Schemas], None] = lambda schemas: None,
+) -> None:
+    """Create what is missing, upgrade what is older, in one transaction. `before_upgrade` is called
+    once it is certain that older tables are there and that nobody else upgrades them. Raises
+    StorageUnavailable for tables of a newer version."""
     with writer.begin() as connection:
         if connection.dialect.name == "postgresql":
             # Two first commands at once would both create: one waits for the other. SQLite's
             # BEGIN IMMEDIATE does the same.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+        schemas = read_schemas(connection)
+        schemas.check_known(shown(writer.url))
+        if schemas.is_older or schemas.optuna_is_older:
+            before_upgrade(schemas)
+        if schemas.optuna_is_older:
+            _upgrade_optuna(connection)
         _prepare_optuna(connection)
         _migrate_ours(connection)
 
 
 def _prepare_optuna(connection: sa.Connection) -> None:
     import optuna
-    from alembic.config import Config
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
     from optuna.storages._rdb import models
 
-    tables = set(sa.inspect(connection).get_table_names())
-    if "alembic_version" in tables:
-        if not {"studies", "version_info"} <= tables:
-            raise StorageUnavailable(
-                f"{shown(connection.engine.url)} belongs to another program (MLflow?); give tuner "
-                "a database of its own"
-            )
+    if sa.inspect(connection).has_table("alembic_version"):
         return
     models.BaseModel.metadata.create_all(connection)
     version = models.VersionInfoModel.__table__
     if connection.execute(sa.select(sa.func.count()).select_from(version)).scalar() == 0:
         row = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
         connection.execute(sa.insert(version).values(version_info_id=1, **row))
-    config = Config()
-    config.set_main_option("script_location", _in_config(Path(models.__file__).parent / "alembic"))
-    script = ScriptDirectory.from_config(config)
+    script = ScriptDirectory.from_config(_alembic_config(_optuna_folder()))
     MigrationContext.configure(connection).stamp(script, "heads")
+
+
+def _upgrade_optuna(connection: sa.Connection) -> None:
+    """What Optuna's own command does, in our transaction."""
+    import optuna
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from optuna.storages._rdb import models
+
+    config = _alembic_config(_optuna_folder())
+    script = ScriptDirectory.from_config(config)
+
+    def steps(revision: Any, _context: object) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    with EnvironmentContext(config, script, fn=steps) as environment:
+        environment.configure(
+            connection=connection,
+            target_metadata=models.BaseModel.metadata,
+            render_as_batch=True,
+        )
+        environment.run_migrations()
+    version = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
+    connection.execute(sa.update(models.VersionInfoModel.__table__).values(**version))
 
 
 def _migrate_ours(connection: sa.Connection) -> None:
     from alembic import command
+
+    config = _alembic_config(_MIGRATIONS)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _alembic_config(scripts: Path) -> Any:
     from alembic.config import Config
-    from alembic.util import CommandError
 
     config = Config()
-    config.set_main_option("script_location", _in_config(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise StorageUnavailable(
-            f"the database's schema is not known to this version of tuner ({error}); upgrade tuner"
-        ) from error
-
-
-def _in_config(folder: Path) -> str:
-    # A configuration file's % begins the name of another option.
-    return str(folder).replace("%", "%%")
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    return config
 
 
 def include_ours(name: str | None, kind: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.artifacts import Artifact
 from tuner.storage.leases import Lease
 from tuner.storage.places import Place, hold
 from tuner.storage.store import now, reads, writes
@@ -39,6 +40,13 @@ class AttemptRow:
     model_bytes: int | None
     model_sha256: str | None
     resumed_epoch: int | None
+
+    @property
+    def model(self) -> Artifact | None:
+        """The attempt's saved network."""
+        if self.model_path is None:
+            return None
+        return Artifact(self.model_path, self.model_bytes, self.model_sha256)
 
 
 @dataclass(frozen=True)
@@ -121,9 +129,12 @@ class AttemptEnd:
         end: str,
         ended: Ended | None = None,
         detail: str | None = None,
-        model_path: str | None = None,
+        model: Artifact | None = None,
     ) -> "AttemptEnd":
-        values: dict[str, Any] = {"end": end, "detail": detail, "model_path": model_path}
+        values: dict[str, Any] = {"end": end, "detail": detail}
+        if model:
+            values |= {"model_path": model.path, "model_bytes": model.size}
+            values["model_sha256"] = model.sha256
         if ended:
             names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
             values |= {name: getattr(ended, name) for name in names}
@@ -218,6 +229,16 @@ def read_intervals(
         IntervalRow(row.step, row.epoch, row.whole, _decoded(row.metrics), row.at)
         for row in connection.execute(query)
     ]
+
+
+@reads
+def saved_networks(connection: sa.Connection, study: StudyKey) -> list[Artifact]:
+    """All networks that the study's trials have saved."""
+    columns = (attempts.c.model_path, attempts.c.model_bytes, attempts.c.model_sha256)
+    query = sa.select(*columns).where(
+        attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None)
+    )
+    return [Artifact(*row) for row in connection.execute(query)]
 
 
 def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:

@@ -1,21 +1,28 @@
 """One open database: Optuna's storage made robust, and engines for our own tables."""
 
+import atexit
 import contextlib
 import functools
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tuner.errors import StorageUnavailable
+from tuner.errors import StorageError
 from tuner.storage import engines
-from tuner.storage.migrate import HEAD, current_revision, prepare_schema
+from tuner.storage.looking import Looker, file_uri, looking_engine
 from tuner.storage.patience import Patience
 
-_OPENING_S = 1.0
+_LOOKING_S = 10.0
+_FOLDING_S = 1.0
+# All that have connections in this process, by their identity.
+_open: dict[int, "Store"] = {}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +38,7 @@ class Store:
 
     @cached_property
     def reader(self) -> sa.Engine:
+        _open[id(self)] = self
         return engines.open_engine(self.url, writes=False)
 
     @cached_property
@@ -38,6 +46,7 @@ class Store:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
         from tuner.storage.robust import open_optuna_storage
 
+        _open[id(self)] = self
         return open_optuna_storage(self.url, self.patience)
 
     @cached_property
@@ -91,11 +100,93 @@ class Store:
             return self.patience.insist(once)
 
     def close(self) -> None:
-        if "reader" in self.__dict__:
-            self.reader.dispose()
-        if "optuna" in self.__dict__:
-            self.optuna.remove_session()
-            self.optuna.engine.dispose()
+        """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
+        it. A closed store opens again when it is used."""
+        _open.pop(id(self), None)
+        reader, optuna = self.__dict__.pop("reader", None), self.__dict__.pop("optuna", None)
+        self.__dict__.pop("writer", None)
+        if reader is not None:
+            reader.dispose()
+        if optuna is not None:
+            optuna.remove_session()
+            optuna.engine.dispose()
+        if reader is not None or optuna is not None:
+            fold_wal(self.url)
+
+
+class ReadOnlyStore(Store):
+    """A database that is looked into: nothing of it is written, made, upgraded or repaired, and no
+    lock is waited for longer than ten seconds."""
+
+    @cached_property
+    def looker(self) -> Looker:
+        """Of a SQLite file."""
+        return Looker(Path(str(self.url.database)), _LOOKING_S)
+
+    @cached_property
+    def reader(self) -> sa.Engine:
+        _open[id(self)] = self
+        if self.url.get_backend_name() == "sqlite":
+            return looking_engine(self.url, self.looker)
+        options = engines.engine_options(self.url)
+        options["connect_args"]["options"] += (
+            f" -c default_transaction_read_only=on -c statement_timeout={int(_LOOKING_S * 1000)}"
+        )
+        return sa.create_engine(self.url, **options)
+
+    @cached_property
+    def optuna(self) -> Any:
+        raise StorageError(f"{self.shown} was opened for looking, not for work")
+
+    def close(self) -> None:
+        _open.pop(id(self), None)
+        if (reader := self.__dict__.pop("reader", None)) is not None:
+            reader.dispose()
+        if (looker := self.__dict__.pop("looker", None)) is not None:
+            looker.close()
+
+
+def fold_wal(url: URL) -> None:
+    """Bring what a SQLite file's `-wal` holds into the file itself. SQLite does so when the last
+    connection closes; this is for where others stay open: those of other commands, of other threads
+    of this one, and of readers. Without success where a transaction is at work for longer than a
+    second: who closes next does it."""
+    path = Path(str(url.database))
+    if url.get_backend_name() != "sqlite" or not _has_wal(path):
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(
+            file_uri(path, "mode=rw"), timeout=_FOLDING_S, isolation_level=None, uri=True
+        )
+        with contextlib.closing(connection):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _has_wal(path: Path) -> bool:
+    wal = Path(f"{path.resolve()}-wal")
+    try:
+        return wal.stat().st_size > 0
+    except OSError:
+        return False
+
+
+@atexit.register
+def close_all() -> None:
+    """Close every store of this process that is open still. A process that ends in order does so by
+    itself."""
+    for store in list(_open.values()):
+        store.close()
+
+
+def fold_all(within_s: float = 2.0) -> None:
+    """For a process that is about to end at once, whatever its threads are doing: what it has
+    committed is brought into the files, without waiting for long."""
+    urls = {store.url for store in list(_open.values())}
+    threads = [threading.Thread(target=fold_wal, args=(url,), daemon=True) for url in urls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(within_s)
 
 
 def reads(
@@ -120,33 +211,6 @@ def writes(
         return store.write(lambda connection: function(connection, *args, **kwargs))
 
     return run
-
-
-def open_store(url: str) -> Store:
-    """Open, and where needed create, the database. Raises StorageUnavailable."""
-    store = Store(engines.parse_url(url))
-    file = engines.database_file(store.url)
-    if file is not None and not file.parent.is_dir():
-        raise StorageUnavailable(f"{store.shown}: the folder {file.parent} does not exist")
-    with engines.unavailable(store.url):
-        # Not for long: a database that is down is said at once.
-        Patience(_OPENING_S).insist(lambda _again: _make_ready(store))
-    return store
-
-
-def _make_ready(store: Store) -> None:
-    if current_revision(store.reader) != HEAD:
-        writer = engines.open_engine(store.url, writes=True)
-        try:
-            prepare_schema(writer)
-        finally:
-            writer.dispose()
-
-
-def exists(url: str) -> bool:
-    """Whether there is a database to look into; only a SQLite file can be missing altogether."""
-    file = engines.database_file(engines.parse_url(url))
-    return file is None or file.exists()
 
 
 def now(dialect: str) -> sa.ColumnElement[float]:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.storage import open_store
+from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
 from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
@@ -90,6 +90,7 @@ def _listen(finishing: threading.Event) -> None:
     if _read_line() == FINISH:
         finishing.set()
         _read_line()
+    fold_all()
     os._exit(1)
 
 

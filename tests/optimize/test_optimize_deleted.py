@@ -1,0 +1,173 @@
+"""A study that is deleted while a search runs on it: nothing of it reaches any other study."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+from toy_study import Bench, any_of, toy_spec
+from trial_writes import begun, complete, fail, put_back
+
+from tuner.errors import LeaseLost, StudyError
+from tuner.storage import Store, leases, places, records
+from tuner.storage.records import read_attempts
+from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
+from tuner.storage.tables import attempts, intervals, metadata, studies
+from tuner.storage.tables import places as place_rows
+from tuner.studies import make_way
+from tuner.training.events import Interval
+
+# A trial that takes a minute: whatever is done to its study is done in the middle of it.
+LONG = {"pace": 0.1, "epochs": 600, "patience": 600}
+SHORT_LEASE = {"lease_s": 3.0}
+
+
+@pytest.fixture
+def searching(bench: Bench) -> Iterator[subprocess.Popen[str]]:
+    """A search in another process, which trains."""
+    bench.create(LONG, name="first")
+    process = bench.start(5, asked=SHORT_LEASE)
+    deadline = time.monotonic() + 60
+    while not _recorded(bench.store):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def _recorded(store: Store) -> int:
+    with store.reading() as connection:
+        query = sa.select(sa.func.count()).select_from(intervals)
+        return int(connection.execute(query).scalar_one())
+
+
+def _by_tuner(store: Store, study: StudyRow) -> None:
+    delete_study(store, study, even_while_searched=True)
+
+
+def _by_optuna(store: Store, study: StudyRow) -> None:
+    store.optuna.delete_study(study.study_id)
+
+
+@pytest.mark.parametrize("delete", [_by_tuner, _by_optuna])
+def test_its_search_ends_and_the_next_study_stays_clean(
+    bench: Bench, searching: subprocess.Popen[str], delete: Callable[[Store, StudyRow], None]
+) -> None:
+    delete(bench.store, load_study(bench.store))
+    second = create_study(bench.store, "second", toy_spec(), first_trials=[{"x": 0.5}])
+    output, _ = searching.communicate(timeout=60)
+    assert searching.returncode == 1
+    assert "the study was deleted while this search ran" in output
+    assert read_attempts(bench.store, second) == {}
+    assert bench.states == ["WAITING"]
+    with bench.store.reading() as connection:
+        for table in (attempts, intervals, place_rows):
+            assert connection.execute(sa.select(table)).all() == []
+
+
+def test_deleting_is_refused_while_it_is_searched(
+    bench: Bench, searching: subprocess.Popen[str]
+) -> None:
+    study = load_study(bench.store)
+    with pytest.raises(StudyError, match=rf"searched by .*pid {searching.pid}.*--force"):
+        make_way(bench.store, study, force=False, say=print)
+    with pytest.raises(StudyError, match="searched"):
+        delete_study(bench.store, study)
+    assert load_study(bench.store) == study
+
+
+def test_forced_the_search_is_asked_to_stop_and_stops(
+    bench: Bench, searching: subprocess.Popen[str]
+) -> None:
+    study = load_study(bench.store)
+    said: list[str] = []
+    make_way(bench.store, study, force=True, say=said.append)
+    assert f"pid {searching.pid}" in said[0]
+    assert leases.holders(bench.store, study) == []
+    output, _ = searching.communicate(timeout=30)
+    assert "the study was deleted" in output
+    # It gave its trial back before it went.
+    assert bench.states == ["WAITING"]
+    with pytest.raises(LeaseLost):  # nobody begins anew on a study that is to be deleted
+        leases.open_lease(bench.store, study)
+    delete_study(bench.store, study)
+    with bench.store.reading() as connection:
+        assert not any(connection.execute(sa.select(t)).first() for t in metadata.sorted_tables)
+
+
+def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
+    bench: Bench, searching: subprocess.Popen[str]
+) -> None:
+    study = load_study(bench.store)
+    if bench.store.url.get_backend_name() == "sqlite":
+        bench.freeze(searching)
+    else:
+        searching.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    make_way(bench.store, study, force=True, say=print)
+    assert time.monotonic() - began < 30
+    delete_study(bench.store, study, even_while_searched=True)
+    second = create_study(bench.store, "second", toy_spec())
+    searching.send_signal(signal.SIGCONT)
+    output, _ = searching.communicate(timeout=60)
+    assert "the study was deleted while this search ran" in output
+    assert read_attempts(bench.store, second) == {}
+
+
+def test_a_stop_mark_loses_its_force(store: Store) -> None:
+    study = create_study(store, "toy", toy_spec())
+    lease = leases.open_lease(store, study)
+    leases.ask_to_stop(store, study, 60.0)
+    assert leases.renew_lease(store, lease)
+    with store.writing() as connection:
+        connection.execute(sa.update(studies).values(stop_until=1.0))
+    assert not leases.renew_lease(store, lease)
+    leases.open_lease(store, study)
+
+
+def test_each_write_of_a_search_needs_its_lease(store: Store) -> None:
+    """One who has stood still finds neither its lease nor its study, whatever it writes first."""
+    study = create_study(store, "toy", toy_spec())
+    lease = leases.open_lease(store, study)
+    places.ensure_places(store, study, 3)
+    place = begun(store, lease)
+    delete_study(store, study, even_while_searched=True)
+    again = create_study(store, "toy", toy_spec())
+    other = leases.open_lease(store, again)
+    places.ensure_places(store, again, 3)
+    theirs = begun(store, other)
+    assert place.trial_id is not None
+    writes: list[Callable[[], object]] = [
+        lambda: places.claim(store, lease, 3),
+        lambda: places.ensure_places(store, study, 5),
+        lambda: places.add_places(store, study, 5),
+        lambda: places.take_over_orphans(store, lease),
+        lambda: records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 1.0})),
+        lambda: records.resume(store, lease, place, 1),
+        lambda: records.move(store, lease, place, 1),
+        lambda: leases.renew_lease(store, lease),
+        lambda: leases.open_lease(store, study),
+        lambda: begun(store, lease),
+        lambda: complete(store, lease, place),
+        lambda: fail(store, lease, place),
+        lambda: put_back(store, lease, place, "interrupted"),
+    ]
+    for write in writes:
+        with pytest.raises((LeaseLost, KeyError)):
+            write()
+    (attempt,) = read_attempts(store, again)[theirs.trial_id or 0]
+    assert attempt.end is None
+    assert places.place_counts(store, again) == {"claimed": 1, "open": 2}
+
+
+def test_names_are_no_identity(bench: Bench) -> None:
+    """A loop goes on with the study it began with, not with another one of that name."""
+    study = bench.create({"x": any_of(0.5)})
+    delete_study(bench.store, study)
+    create_study(bench.store, study.name, toy_spec())
+    with pytest.raises(LeaseLost):
+        leases.open_lease(bench.store, study)

@@ -1,0 +1,230 @@
+"""A database knows where it lives: moved, copied, or looked at by another way."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_study import toy_spec
+from trial_writes import begun, complete
+
+from tuner.artifacts import Artifact
+from tuner.errors import LeaseLost
+from tuner.project import declare_copied, declare_moved
+from tuner.settings import Settings
+from tuner.storage import Store, identity, leases, open_store, places, records, tracked
+from tuner.storage.identity import Found
+from tuner.storage.process import machine_id
+from tuner.storage.records import read_attempts, read_intervals
+from tuner.storage.studies import create_study, load_study
+from tuner.storage.tables import attempts, database
+from tuner.storage.tracked import Delivery
+from tuner.training.events import Interval
+
+
+def used(folder: Path) -> Path:
+    """A database used in a folder, with a trial, its network and a delivery to MLflow."""
+    folder.mkdir(parents=True, exist_ok=True)
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    identity.record(store, identity.residence(store))
+    study = create_study(store, "toy", toy_spec())
+    lease = leases.open_lease(store, study)
+    places.ensure_places(store, study, 2)
+    place = begun(store, lease)
+    records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 0.25}))
+    complete(store, lease, place)
+    file = networks(folder) / study.uuid / "trial-0" / "attempt-1.keras"
+    file.parent.mkdir(parents=True)
+    file.write_text("weights")
+    saved = Artifact.of(networks(folder), file)
+    with store.writing() as connection:
+        connection.execute(sa.update(attempts).values(model_path=saved.path))
+    tracked.mark(store, study, 1, Delivery("a-run", 1, 1, "COMPLETE"))
+    store.close()
+    return folder
+
+
+def networks(folder: Path) -> Path:
+    return folder / ".tuner" / "checkpoints"
+
+
+def settings_in(folder: Path) -> Settings:
+    url = f"sqlite:///{folder}/tuner.db"
+    return Settings(url, "sqlite://", folder, networks(folder), folder)
+
+
+def look(folder: Path, name: str = "tuner.db") -> Found:
+    store = open_store(f"sqlite:///{folder}/{name}")
+    found = identity.residence(store).found
+    store.close()
+    return found
+
+
+def test_a_database_that_recorded_nothing_is_unknown(tmp_path: Path) -> None:
+    assert look(tmp_path) == Found.UNKNOWN
+
+
+def test_where_it_was_used_last_it_is_at_home(tmp_path: Path) -> None:
+    assert look(used(tmp_path / "p")) == Found.HERE
+
+
+def test_a_renamed_folder_was_moved(tmp_path: Path) -> None:
+    used(tmp_path / "old").rename(tmp_path / "new")
+    assert look(tmp_path / "new") == Found.MOVED
+
+
+def test_a_renamed_file_was_moved(tmp_path: Path) -> None:
+    (used(tmp_path) / "tuner.db").rename(tmp_path / "other.db")
+    assert look(tmp_path, "other.db") == Found.MOVED
+
+
+@pytest.mark.parametrize("name", ["b/tuner.db", "a/copy.db"])
+def test_beside_its_original_it_is_unsure(tmp_path: Path, name: str) -> None:
+    source = used(tmp_path / "a") / "tuner.db"
+    (tmp_path / "b").mkdir()
+    shutil.copy(source, tmp_path / name)
+    assert look((tmp_path / name).parent, (tmp_path / name).name) == Found.UNSURE
+    assert look(tmp_path / "a") == Found.HERE
+
+
+def test_another_database_in_the_old_place_does_not_matter(tmp_path: Path) -> None:
+    used(tmp_path / "old").rename(tmp_path / "new")
+    used(tmp_path / "old")
+    assert look(tmp_path / "new") == Found.MOVED
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all, but a text of some length" * 9])
+def test_some_other_file_in_the_old_place_does_not_matter(tmp_path: Path, content: bytes) -> None:
+    used(tmp_path / "old").rename(tmp_path / "new")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "tuner.db").write_bytes(content)
+    assert look(tmp_path / "new") == Found.MOVED
+
+
+def test_by_a_link_it_is_at_home(tmp_path: Path) -> None:
+    used(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    os.link(tmp_path / "real" / "tuner.db", tmp_path / "hard.db")
+    assert look(tmp_path / "link") == Found.HERE
+    assert look(tmp_path, "hard.db") == Found.HERE
+
+
+def test_on_another_machine_it_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used(tmp_path)
+    monkeypatch.setattr(identity, "machine_id", lambda: f"not {machine_id()}")
+    assert look(tmp_path) == Found.UNSURE
+
+
+def test_a_restored_dump_is_unsure(store: Store) -> None:
+    if store.url.get_backend_name() == "sqlite":
+        pytest.skip("PostgreSQL's own")
+    identity.record(store, identity.residence(store))
+    assert identity.residence(store).found == Found.HERE
+    with store.writing() as connection:
+        connection.execute(sa.update(database).values(place="server 1, database 2"))
+    assert identity.residence(store).found == Found.UNSURE
+
+
+def test_declared_moved_it_keeps_its_ids(tmp_path: Path) -> None:
+    shutil.copytree(used(tmp_path / "a"), tmp_path / "b")
+    store = open_store(f"sqlite:///{tmp_path}/b/tuner.db")
+    before = load_study(store)
+    declare_moved(store)
+    assert identity.residence(store).found == Found.HERE
+    assert load_study(store) == before
+    assert tracked.read_delivery(store, before, 1) is not None
+    store.close()
+
+
+@pytest.mark.parametrize("within", ["b", "a"])
+def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> None:
+    """In a folder that was copied as a whole, and beside its original."""
+    source = used(tmp_path / "a")
+    name = "copy.db"
+    if within == "b":
+        shutil.copytree(source, tmp_path / "b")
+    shutil.copy(source / "tuner.db", tmp_path / within / name)
+    original = load_study(open_store(f"sqlite:///{source}/tuner.db"))
+
+    folder = tmp_path / within
+    store = open_store(f"sqlite:///{folder}/{name}")
+    declare_copied(store, settings_in(folder))
+    assert identity.residence(store).found == Found.HERE
+    copy = load_study(store)
+    assert copy.uuid != original.uuid
+    assert replace(copy, uuid=original.uuid) == original
+    (attempt,) = read_attempts(store, copy)[1]
+    assert attempt.model is not None
+    assert attempt.model.path.startswith(copy.uuid)
+    mine = attempt.model.located(networks(folder))
+    assert mine.read_text() == "weights"
+    assert len(read_intervals(store, copy, 1, 1)) == 1
+    assert tracked.read_delivery(store, copy, 1) is None
+    store.close()
+
+    # Nothing of the original is touched, whatever becomes of the copy.
+    shutil.rmtree(mine.parents[1])
+    left = open_store(f"sqlite:///{source}/tuner.db")
+    assert load_study(left) == original
+    assert tracked.read_delivery(left, original, 1) is not None
+    (attempt,) = read_attempts(left, original)[1]
+    assert attempt.model is not None
+    assert attempt.model.verified(networks(source)).read_text() == "weights"
+    left.close()
+
+
+def test_trials_that_ran_when_it_was_copied_go_on_in_the_copy(tmp_path: Path) -> None:
+    source = used(tmp_path / "a")
+    store = open_store(f"sqlite:///{source}/tuner.db")
+    lease = leases.open_lease(store, load_study(store))
+    running = begun(store, lease)
+    store.close()
+    shutil.copytree(source, tmp_path / "b")
+    copy = open_store(f"sqlite:///{tmp_path}/b/tuner.db")
+    declare_copied(copy, settings_in(tmp_path / "b"))
+    with pytest.raises(LeaseLost):
+        leases.renew_lease(copy, lease)
+    another = leases.open_lease(copy, load_study(copy))
+    assert [place.number for place in places.take_over_orphans(copy, another)] == [running.number]
+    copy.close()
+
+
+@settings(max_examples=20, deadline=None)
+@given(steps=st.lists(st.sampled_from(["move", "copy", "stay"]), min_size=1, max_size=4))
+def test_any_history_ends_with_one_owner_of_each_id(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    root = tmp_path_factory.mktemp("history")
+    folders = [used(root / "0")]
+    for number, step in enumerate(steps, start=1):
+        new = root / str(number)
+        if step == "move":
+            folders.pop().rename(new)
+        elif step == "copy":
+            shutil.copytree(folders[-1], new)
+        else:
+            continue
+        folders.append(new)
+        store = open_store(f"sqlite:///{new}/tuner.db")
+        expected = Found.MOVED if step == "move" else Found.UNSURE
+        assert identity.residence(store).found == expected
+        if step == "move":
+            declare_moved(store)
+        else:
+            declare_copied(store, settings_in(new))
+        store.close()
+    uuids = set()
+    for folder in folders:
+        store = open_store(f"sqlite:///{folder}/tuner.db")
+        assert identity.residence(store).found == Found.HERE
+        study = load_study(store)
+        (attempt,) = read_attempts(store, study)[1]
+        assert attempt.model is not None
+        assert attempt.model.located(networks(folder)).read_text() == "weights"
+        uuids.add(study.uuid)
+        store.close()
+    assert len(uuids) == len(folders)

@@ -1,0 +1,110 @@
+"""Copies of a SQLite database, consistent also while searches write to it."""
+
+import errno
+import os
+import shlex
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from tuner.errors import StorageError, StorageUnavailable
+from tuner.storage.engines import shown
+from tuner.storage.looking import Looker
+
+_WAIT_S = 10.0
+
+
+def back_up(url: URL, target: Path, force: bool = False) -> None:
+    """Copy the database to the file `target`, which appears there whole or not at all. Raises
+    StorageUnavailable where it exists and `force` does not say to replace it, and where it cannot
+    be written."""
+    if target.exists() and not force:
+        raise StorageUnavailable(f"{target} exists already; choose another name, or --force")
+    if target.is_dir():
+        raise StorageUnavailable(f"{target} is a folder; give the name of a file")
+    if target.exists() and target.samefile(str(url.database)):
+        raise StorageUnavailable(f"{target} is the database itself; choose another name")
+    unfinished = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        os.close(handle)
+        unfinished = Path(name)
+        with closing(Looker(Path(str(url.database)), _WAIT_S)) as looker:
+            looker.copy_to(unfinished)
+        _put_in_place(unfinished, target, force)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageUnavailable(f"{target}: cannot be written: {reason}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"{shown(url)}: cannot be copied to {target}: {error}") from error
+    finally:
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
+
+
+def _put_in_place(unfinished: Path, target: Path, force: bool) -> None:
+    unfinished.chmod(0o666 & ~_umask())
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    if force:
+        unfinished.replace(target)
+    else:
+        _link(unfinished, target)
+    with suppress(OSError):  # some file systems do not flush folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _link(unfinished: Path, target: Path) -> None:
+    """Give the file its name, unless another command has just given it to another file."""
+    try:
+        os.link(unfinished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "the file exists already") from None
+        unfinished.rename(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def back_up_before_upgrade(url: URL, revision: str) -> Path:
+    """Copy the database to the first free name beside it that says its revision. Raises
+    StorageUnavailable."""
+    path = Path(str(url.database))
+    number = 1
+    while True:
+        ending = "" if number == 1 else f"-{number}"
+        target = path.with_name(f"{path.name}.{revision}-backup{ending}")
+        if not os.path.lexists(target):
+            break
+        number += 1
+    try:
+        back_up(url, target)
+    except (StorageUnavailable, StorageError) as error:
+        raise StorageUnavailable(
+            f"{shown(url)} is older than this version of tuner, and was not upgraded, since it "
+            f"cannot be backed up first: {error}"
+        ) from error
+    return target
+
+
+def pg_dump_command(url: URL, file: Path) -> str:
+    """What copies a PostgreSQL database, without its password."""
+    words = ["pg_dump", "--format=custom", f"--file={file}"]
+    words += [f"--host={url.host}"] if url.host else []
+    words += [f"--port={url.port}"] if url.port else []
+    words += [f"--username={url.username}"] if url.username else []
+    words.append(str(url.database or url.username or "postgres"))
+    return shlex.join(words)

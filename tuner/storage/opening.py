@@ -1,0 +1,162 @@
+"""Opening a database: for looking, which changes nothing, or for work.
+
+`look_into` works where nothing may be written. `open_store` makes and upgrades what it must. Both
+refuse the tables of a newer tuner or Optuna before anything is written.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from tuner.errors import StorageUnavailable
+from tuner.storage import engines
+from tuner.storage.backup import back_up_before_upgrade, pg_dump_command
+from tuner.storage.engines import one_line
+from tuner.storage.migrate import Schemas, prepare_schema, read_schemas
+from tuner.storage.patience import Patience
+from tuner.storage.store import ReadOnlyStore, Store
+
+_OPENING_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database to look into; only a SQLite file can be missing altogether."""
+    file = engines.database_file(engines.parse_url(url))
+    return file is None or file.exists()
+
+
+def look_into(url: str) -> ReadOnlyStore | None:
+    """Open a database for looking; None where tuner has no tables in it. An older SQLite database
+    is looked at as an upgraded copy. Raises StorageUnavailable."""
+    if not exists(url):
+        return None
+    store = ReadOnlyStore(engines.parse_url(url), Patience(_OPENING_S))
+    with _closed_on_error(store):
+        schemas = _known_schemas(store)
+        if schemas.ours is None:
+            store.close()
+            return None
+        if not schemas.is_older:
+            return store
+        if store.url.get_backend_name() != "sqlite":
+            raise StorageUnavailable(_needs_upgrade(store, schemas))
+        _look_at_upgraded_copy(store)
+        return store
+
+
+def open_store(url: str) -> Store:
+    """Open a database for work; where there is none it is made. An older SQLite file is upgraded,
+    once it is backed up. Raises StorageUnavailable."""
+    store = Store(engines.parse_url(url))
+    is_file = store.url.get_backend_name() == "sqlite"
+    if is_file:
+        _check_writable(store)
+    with _closed_on_error(store):
+        schemas = _look_at_schemas(store) if exists(url) else None
+        if schemas is not None and schemas.is_older and not is_file:
+            raise StorageUnavailable(_needs_upgrade(store, schemas))
+        if schemas is None or not schemas.ready:
+            _make_ready(store)
+    return store
+
+
+@contextlib.contextmanager
+def _closed_on_error(store: Store) -> Iterator[None]:
+    """Around an opening: one that fails leaves nothing open."""
+    try:
+        with engines.unavailable(store.url):
+            yield
+    except BaseException:
+        store.close()
+        raise
+
+
+def _look_at_schemas(store: Store) -> Schemas:
+    looking = ReadOnlyStore(store.url)
+    try:
+        return _known_schemas(looking)
+    finally:
+        looking.close()
+
+
+def _known_schemas(store: ReadOnlyStore) -> Schemas:
+    """Raises StorageUnavailable for tables that this version does not know, or Optuna not."""
+
+    def read(_again: bool) -> Schemas:
+        with store.reader.begin() as connection:
+            return read_schemas(connection)
+
+    # Not for long: a database that is down is said at once.
+    schemas = Patience(_OPENING_S).insist(read)
+    schemas.check_known(store.shown)
+    schemas.check_optunas(store.shown)
+    return schemas
+
+
+def _check_writable(store: Store) -> None:
+    """Raises StorageUnavailable for a SQLite file that may only be read."""
+    path = Path(str(store.url.database))
+    folder = path.parent
+    if not folder.is_dir():
+        raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
+    for place, modes in ((folder, os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
+        if place.exists() and not os.access(place, modes, effective_ids=True):
+            raise StorageUnavailable(
+                f"{store.shown} is read-only here: {place} cannot be written; commands that only "
+                "look (list, show, export) work"
+            )
+
+
+def _needs_upgrade(store: Store, schemas: Schemas) -> str:
+    dump = pg_dump_command(store.url, Path("before-upgrade.dump"))
+    return (
+        f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
+        f"{schemas.ours_expected}; tuner db upgrade changes them for everybody who uses this "
+        f"database; before that, save it: {dump}"
+    )
+
+
+def _make_ready(store: Store) -> None:
+    """Create or upgrade the tables; a SQLite file is backed up before its tables are upgraded."""
+    backups: list[Path] = []
+
+    def before_upgrade(schemas: Schemas) -> None:
+        if backups:
+            backups.pop().unlink()  # of an earlier try
+        if store.url.get_backend_name() == "sqlite":
+            backups.append(back_up_before_upgrade(store.url, str(schemas.ours)))
+
+    try:
+        Patience(_OPENING_S).insist(lambda _again: _prepare(store, before_upgrade))
+    except Exception as error:
+        if not backups:
+            raise
+        raise StorageUnavailable(
+            f"{store.shown} could not be upgraded ({one_line(error)}); it is as it was before, and "
+            f"{backups[0]} is a copy of it"
+        ) from error
+    if backups:
+        log.warning("tuner: %s was upgraded; as it was before: %s", store.shown, backups[0])
+
+
+def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
+    writer = engines.open_engine(store.url, writes=True)
+    try:
+        prepare_schema(writer, before_upgrade)
+    finally:
+        writer.dispose()
+
+
+def _look_at_upgraded_copy(store: ReadOnlyStore) -> None:
+    copy = store.looker.turn_to_copy()
+    engine = engines.open_engine(URL.create("sqlite", database=str(copy)), writes=True)
+    try:
+        prepare_schema(engine)
+    finally:
+        engine.dispose()
