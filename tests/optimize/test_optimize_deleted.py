@@ -29,7 +29,7 @@ def searching(bench: Bench) -> Iterator[subprocess.Popen[str]]:
     """A search in another process, which trains."""
     bench.create(LONG, name="first")
     process = bench.start(5, asked=SHORT_LEASE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not _recorded(bench.store):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -59,7 +59,7 @@ def test_its_search_ends_and_the_next_study_stays_clean(
 ) -> None:
     delete(bench.store, load_study(bench.store))
     second = create_study(bench.store, "second", toy_spec(), first_trials=[{"x": 0.5}])
-    output, _ = searching.communicate(timeout=60)
+    output, _ = searching.communicate(timeout=120)
     assert searching.returncode == 1
     assert "the study was deleted while this search ran" in output
     assert read_attempts(bench.store, second) == {}
@@ -88,7 +88,7 @@ def test_forced_the_search_is_asked_to_stop_and_stops(
     make_way(bench.store, study, force=True, say=said.append)
     assert f"pid {searching.pid}" in said[0]
     assert leases.holders(bench.store, study) == []
-    output, _ = searching.communicate(timeout=30)
+    output, _ = searching.communicate(timeout=120)
     assert "the study was deleted" in output
     # It gave its trial back before it went.
     assert bench.states == ["WAITING"]
@@ -113,7 +113,7 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
     delete_study(bench.store, study, even_while_searched=True)
     second = create_study(bench.store, "second", toy_spec())
     searching.send_signal(signal.SIGCONT)
-    output, _ = searching.communicate(timeout=60)
+    output, _ = searching.communicate(timeout=120)
     assert "the study was deleted while this search ran" in output
     assert read_attempts(bench.store, second) == {}
 

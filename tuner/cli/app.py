@@ -6,19 +6,23 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tuner.storage import Store
 
 from tuner.settings import Settings, load_settings
 
 
-@dataclass(frozen=True)
+@dataclass
 class Session:
-    """The global options, resolved."""
+    """The global options, resolved. `store`: the database, once it was opened for work."""
 
     settings: Settings
     traceback: bool
+    store: "Store | None" = None
 
 
 def new_typer(help_text: str) -> typer.Typer:

@@ -4,8 +4,10 @@ from tuner.cli import (
     activations,
     compare,
     data,
+    db,
     doctor,
     optimize,
+    residence,
     space,
     study,
     sync,
@@ -21,6 +23,9 @@ app.add_typer(trial.app, name="trial")
 app.command("sync", no_args_is_help=False)(sync.sync)
 app.add_typer(space.app, name="space")
 app.add_typer(data.app, name="data")
+app.add_typer(db.app, name="db")
+db.app.command("moved")(residence.moved)
+db.app.command("copied")(residence.copied)
 app.command("activations", no_args_is_help=False)(activations.activations)
 app.command("ui")(ui.ui)
 app.command("doctor", no_args_is_help=False)(doctor.doctor)

@@ -69,23 +69,23 @@ def compare(
     from tuner.analysis import compare as room
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
+    from tuner.cli.open import open_for_work
+    from tuner.cli.residence import may_track
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
-    from tuner.storage import open_store
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
     subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
     if subject.origin is not None:
         confirm_code(settings, subject.origin, study, trust_code or [])
-    row = room.prepare(subject, seeds, settings, lambda: open_store(settings.storage), name, seed)
+    row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
     confirm_code(settings, row.spec, row.name, [])
-    store = open_store(settings.storage)
+    store = open_for_work(context)
+    tracking = not no_tracking and may_track(store)
     with Display(row.spec.metric, as_json) as display:
         display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
-        ran = room.train(
-            settings, store, row, seeds, workers, not no_tracking, display, display.stage
-        )
+        ran = room.train(settings, store, row, seeds, workers, tracking, display, display.stage)
     table = room.results(store, row, subject)
     files = room.save(row, table, to or Path("comparisons") / row.file_name)
     raise typer.Exit(print_comparison(row, table, files, ran, as_json))

@@ -7,6 +7,7 @@ others call `open_…`. Whatever was opened is closed when the command ends: see
 import typer
 
 from tuner.cli.app import settings_of
+from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
 from tuner.storage.studies import StudyRow, list_studies, load_study
@@ -21,7 +22,7 @@ def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, Stud
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
-        raise _no_study()
+        raise no_study()
     return store, load_study(store, name)
 
 
@@ -32,8 +33,26 @@ def look_at_studies(
     _check_one_or_all(name, every)
     store = look(context)
     if store is None:
-        raise _no_study()
+        raise no_study()
     return store, _these(store, name, every)
+
+
+def opened(context: typer.Context) -> Store:
+    """The database, to work on, as it lies. Raises StudyError where there is none."""
+    url = settings_of(context).storage
+    if not exists(url):
+        raise no_study()
+    return open_store(url)
+
+
+def open_for_work(context: typer.Context) -> Store:
+    """The database, to work on, made where there is none; one that was used elsewhere before is
+    found out about."""
+    if context.obj.store is None:
+        context.obj.store = open_store(settings_of(context).storage)
+        settle(context.obj.store, settings_of(context))
+    store: Store = context.obj.store
+    return store
 
 
 def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
@@ -53,13 +72,13 @@ def open_studies(
 
 
 def _open(context: typer.Context) -> Store:
-    url = settings_of(context).storage
-    if not exists(url):
-        raise _no_study()
-    return open_store(url)
+    if not exists(settings_of(context).storage):
+        raise no_study()
+    return open_for_work(context)
 
 
-def _no_study() -> StudyError:
+def no_study() -> StudyError:
+    """What is said where there is nothing to work on."""
     return StudyError("there is no study yet; create one with: tuner study create")
 
 

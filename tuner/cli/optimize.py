@@ -79,6 +79,7 @@ def optimize(
     """
     from tuner.cli.display import Display
     from tuner.cli.open import open_study
+    from tuner.cli.residence import may_track
     from tuner.cli.results import print_outcome
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits, Request, places_wanted
@@ -97,7 +98,7 @@ def optimize(
     request = Request(
         limits,
         workers,
-        not no_tracking,
+        not no_tracking and may_track(store),
         log_models,
         memory,
         trial_bytes,

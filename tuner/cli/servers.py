@@ -23,7 +23,7 @@ def serve_pages(
     """Serve until Ctrl-C or SIGTERM. Raises TunerError when a server does not start."""
     if not exists(settings.storage):
         raise StudyError("there is no study to look at yet; create one with: tuner study create")
-    open_store(settings.storage).close()
+    open_store(settings.storage)  # closed when the command ends, after its children
     ports = {"MLflow": _free(mlflow_port), "Optuna dashboard": _free(dashboard_port)}
     commands = {
         "MLflow": _mlflow(settings, ports["MLflow"]),

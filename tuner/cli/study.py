@@ -79,12 +79,12 @@ def create(
     A name that exists already with the very same definition is left as it is; with any other
     definition it is refused.
     """
+    from tuner.cli.open import open_for_work
     from tuner.cli.output import say
     from tuner.names import in_command
     from tuner.options import parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
-    from tuner.storage import open_store
     from tuner.studies import Wanted, file_data
     from tuner.studies import create as create_study
 
@@ -117,7 +117,7 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new, left_out = create_study(wanted, settings, lambda: open_store(settings.storage))
+    row, is_new, left_out = create_study(wanted, settings, lambda: open_for_work(context))
     made = "created study {}" if is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
@@ -298,10 +298,12 @@ def delete(
     """
     from tuner.cli.open import open_study
     from tuner.cli.output import say
+    from tuner.cli.residence import check_settled
     from tuner.cli.results import confirm_deletion
     from tuner.studies import make_way, remove
 
     store, row = open_study(context, study)
+    check_settled(store, "tuner study delete")
     confirm_deletion(store, row, yes)
     make_way(store, row, force, say)
     if not keep_runs:

@@ -26,6 +26,7 @@ def sync(
     The exit code is 1 while MLflow lacks something, or with --check, while it differs.
     """
     from tuner.cli.open import look_at_studies, open_studies
+    from tuner.cli.residence import check_settled
     from tuner.cli.results import print_checked, print_synced
     from tuner.tracking.sync import check_study, sync_study
 
@@ -35,5 +36,6 @@ def sync(
         found = [check_study(store, uri, row, log_models) for row in rows]
         raise typer.Exit(print_checked(found, as_json))
     store, rows = open_studies(context, study, every)
+    check_settled(store, "tuner sync")
     done = [sync_study(store, uri, row, log_models) for row in rows]
     raise typer.Exit(print_synced(done, as_json))

@@ -16,6 +16,7 @@ from tuner.storage.store import ReadOnlyStore
 _UNREACHED = "is the address right, and does the server run? tuner --storage URL, or TUNER_STORAGE"
 _UNREAD = "is the path right? give another one by tuner --storage URL, or TUNER_STORAGE"
 _DAMAGED = "stop all searches and copy the file; then: sqlite3 COPY .recover | sqlite3 NEW"
+_BEFORE_UPGRADE = {True: "", False: "save the database by pg_dump; then: "}
 _OF_ITS_OWN = "give tuner a database of its own by TUNER_STORAGE"
 
 
@@ -92,28 +93,26 @@ def database_checks(opened: Opened) -> dict[str, Look]:
 
 
 def _schema(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
-    yield from _our_schema(schemas)
+    yield from _our_schema(schemas, store.url.get_backend_name() == "sqlite")
     if schemas.optuna in (None, schemas.optuna_expected):
         return
     if schemas.optuna in schemas.optuna_known:
         found = f"Optuna's tables are of {schemas.optuna}, Optuna needs {schemas.optuna_expected}"
-        yield failure(
-            "schema", found, f"optuna storage upgrade --storage {shlex.quote(store.shown)}"
-        )
+        yield failure("schema", found, "tuner db upgrade")
     else:
         found = f"Optuna's tables are newer ({schemas.optuna}) than Optuna here"
         yield failure("schema", found, "pip install --upgrade optuna tuner")
 
 
-def _our_schema(schemas: Schemas) -> Iterator[Finding]:
+def _our_schema(schemas: Schemas, is_file: bool) -> Iterator[Finding]:
     ours, expected = schemas.ours, schemas.ours_expected
     if ours is None:
         yield fine("schema", "no tables yet; tuner study create makes them")
     elif ours == expected:
         yield fine("schema", f"tuner {ours}, Optuna {schemas.optuna}")
-    elif ours < expected:
+    elif schemas.is_older:
         found = f"tuner's tables are of {ours}, this version needs {expected}"
-        yield warning("schema", found, "tuner study list brings them up to date")
+        yield warning("schema", found, f"{_BEFORE_UPGRADE[is_file]}tuner db upgrade")
     else:
         found = f"tuner's tables are of {ours}, newer than this version's {expected}"
         yield failure("schema", found, "upgrade tuner on this machine")
@@ -133,7 +132,7 @@ def _file(store: ReadOnlyStore) -> Iterator[Finding]:
         advice = "put it on a local disk; several machines share a PostgreSQL server"
         yield warning("file", f"lies on a network file system ({kind})", advice)
     elif file.journal_mode != "wal":
-        advice = "tuner study list switches it; where that does not help, use another file system"
+        advice = "the next search switches it; where that does not help, use another file system"
         yield warning("file", f"sound; journal mode {file.journal_mode}, not WAL", advice)
     else:
         yield fine("file", "sound, journal mode WAL")

@@ -11,25 +11,34 @@ from pathlib import Path
 from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError, StorageUnavailable
-from tuner.storage.engines import shown
+from tuner.storage.engines import parse_url, shown
 from tuner.storage.looking import Looker
 
 _WAIT_S = 10.0
+_SIDE_FILES = ("-wal", "-shm", "-journal", "-tracker")
+
+
+def back_up_to(url: str, target: Path, force: bool = False) -> int:
+    """Copy the database of that URL to a file, also while searches write to it; its size in bytes.
+    Raises StorageUnavailable where that is refused or impossible, StorageError where it fails."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise StorageUnavailable(
+            f"{shown(parsed)} is on a server, whose own command copies it: "
+            f"{pg_dump_command(parsed, target)}"
+        )
+    back_up(parsed, target, force)
+    return target.stat().st_size
 
 
 def back_up(url: URL, target: Path, force: bool = False) -> None:
-    """Copy the database to the file `target`, which appears there whole or not at all. Raises
+    """Copy a SQLite database to the file `target`, which appears there whole or not at all. Raises
     StorageUnavailable where it exists and `force` does not say to replace it, and where it cannot
-    be written."""
-    if target.exists() and not force:
-        raise StorageUnavailable(f"{target} exists already; choose another name, or --force")
-    if target.is_dir():
-        raise StorageUnavailable(f"{target} is a folder; give the name of a file")
-    if target.exists() and target.samefile(str(url.database)):
-        raise StorageUnavailable(f"{target} is the database itself; choose another name")
+    be written; StorageError where the database cannot be read."""
+    _check_target(Path(str(url.database)), target, force)
     unfinished = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=".tuner-backup-", dir=target.parent)
         os.close(handle)
         unfinished = Path(name)
         with closing(Looker(Path(str(url.database)), _WAIT_S)) as looker:
@@ -43,6 +52,25 @@ def back_up(url: URL, target: Path, force: bool = False) -> None:
     finally:
         if unfinished is not None:
             unfinished.unlink(missing_ok=True)
+
+
+def _check_target(database: Path, target: Path, force: bool) -> None:
+    own = {_identity(database)} | {_identity(Path(f"{database}{end}")) for end in _SIDE_FILES}
+    if _identity(target) in own:
+        raise StorageUnavailable(f"{target} belongs to the database itself; choose another name")
+    if target.is_dir():
+        raise StorageUnavailable(f"{target} is a folder; give the name of a file")
+    if os.path.lexists(target) and not force:
+        raise StorageUnavailable(f"{target} exists already; choose another name, or use --force")
+
+
+def _identity(path: Path) -> object:
+    """The same for all names of one file, also where it does not exist."""
+    try:
+        found = path.stat()
+        return found.st_dev, found.st_ino
+    except OSError:
+        return path.resolve()
 
 
 def _put_in_place(unfinished: Path, target: Path, force: bool) -> None:

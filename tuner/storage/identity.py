@@ -4,8 +4,6 @@ A copied database has the ids of its original. Both would write the same runs of
 delete each other's files. So a database records the machine and the place where it was used last.
 """
 
-import contextlib
-import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError
+from tuner.storage.patience import Patience
 from tuner.storage.process import machine_id
-from tuner.storage.store import Store, reads, writes
+from tuner.storage.store import ReadOnlyStore, Store, reads, writes
 from tuner.storage.tables import (
     STUDY_UUID,
     attempts,
@@ -106,16 +106,16 @@ def _compared(place: Path, recorded: Path, database_uuid: str) -> Found:
 def _uuid_in(path: Path) -> str | None:
     """The id that a SQLite file has recorded, "" where it is no database of ours; None where it
     cannot be read."""
+    other = ReadOnlyStore(URL.create("sqlite", database=str(path)), Patience(0.0))
     try:
-        # Only looked at: opened for more, SQLite could leave files there.
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as other:
-            tables = "SELECT 1 FROM sqlite_master WHERE name = ?"
-            if other.execute(tables, (database.name,)).fetchone() is None:
+        with other.reading() as connection:
+            if not sa.inspect(connection).has_table(database.name):
                 return ""
-            row = other.execute(f"SELECT uuid FROM {database.name}").fetchone()
-            return str(row[0]) if row else ""
-    except sqlite3.DatabaseError as error:
+            return connection.execute(sa.select(database.c.uuid)).scalar() or ""
+    except StorageError as error:
         return "" if "not a database" in str(error) else None
+    finally:
+        other.close()
 
 
 @writes

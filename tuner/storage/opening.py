@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import URL
@@ -62,8 +63,37 @@ def open_store(url: str) -> Store:
         if schemas is not None and schemas.is_older and not is_file:
             raise StorageUnavailable(_needs_upgrade(store, schemas))
         if schemas is None or not schemas.ready:
-            _make_ready(store)
+            backup = _make_ready(store)
+            if backup is not None:
+                log.warning("tuner: %s was upgraded; as it was before: %s", store.shown, backup)
+    store.close_at_the_end()
     return store
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """`before`: what the tables were of. `backup`: the file as it was, where that was changed."""
+
+    before: Schemas
+    backup: Path | None
+
+
+def upgrade_database(url: str) -> Upgraded | None:
+    """Bring our tables and Optuna's up to date; None where there are none of ours. A SQLite file is
+    backed up before. Raises StorageUnavailable."""
+    if not exists(url):
+        return None
+    store = Store(engines.parse_url(url))
+    if store.url.get_backend_name() == "sqlite":
+        _check_writable(store)
+    with _closed_on_error(store):
+        before = _look_at_schemas(store, optunas_may_be_older=True)
+        if before.ours is None:
+            return None
+        is_current = before.ready and not before.optuna_is_older
+        backup = None if is_current else _make_ready(store)
+    store.close()
+    return Upgraded(before, backup)
 
 
 @contextlib.contextmanager
@@ -77,15 +107,12 @@ def _closed_on_error(store: Store) -> Iterator[None]:
         raise
 
 
-def _look_at_schemas(store: Store) -> Schemas:
-    looking = ReadOnlyStore(store.url)
-    try:
-        return _known_schemas(looking)
-    finally:
-        looking.close()
+def _look_at_schemas(store: Store, optunas_may_be_older: bool = False) -> Schemas:
+    with contextlib.closing(ReadOnlyStore(store.url)) as looking:
+        return _known_schemas(looking, optunas_may_be_older)
 
 
-def _known_schemas(store: ReadOnlyStore) -> Schemas:
+def _known_schemas(store: ReadOnlyStore, optunas_may_be_older: bool = False) -> Schemas:
     """Raises StorageUnavailable for tables that this version does not know, or Optuna not."""
 
     def read(_again: bool) -> Schemas:
@@ -95,7 +122,8 @@ def _known_schemas(store: ReadOnlyStore) -> Schemas:
     # Not for long: a database that is down is said at once.
     schemas = Patience(_OPENING_S).insist(read)
     schemas.check_known(store.shown)
-    schemas.check_optunas(store.shown)
+    if not optunas_may_be_older:
+        schemas.check_optunas(store.shown)
     return schemas
 
 
@@ -122,15 +150,17 @@ def _needs_upgrade(store: Store, schemas: Schemas) -> str:
     )
 
 
-def _make_ready(store: Store) -> None:
-    """Create or upgrade the tables; a SQLite file is backed up before its tables are upgraded."""
+def _make_ready(store: Store) -> Path | None:
+    """Create or upgrade the tables. A SQLite file is backed up before its tables are upgraded: the
+    backup."""
     backups: list[Path] = []
 
     def before_upgrade(schemas: Schemas) -> None:
         if backups:
             backups.pop().unlink()  # of an earlier try
         if store.url.get_backend_name() == "sqlite":
-            backups.append(back_up_before_upgrade(store.url, str(schemas.ours)))
+            revision = schemas.ours if schemas.is_older else f"optuna-{schemas.optuna}"
+            backups.append(back_up_before_upgrade(store.url, str(revision)))
 
     try:
         Patience(_OPENING_S).insist(lambda _again: _prepare(store, before_upgrade))
@@ -141,8 +171,7 @@ def _make_ready(store: Store) -> None:
             f"{store.shown} could not be upgraded ({one_line(error)}); it is as it was before, and "
             f"{backups[0]} is a copy of it"
         ) from error
-    if backups:
-        log.warning("tuner: %s was upgraded; as it was before: %s", store.shown, backups[0])
+    return backups[0] if backups else None
 
 
 def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:

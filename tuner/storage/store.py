@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tuner.errors import StorageError
+from tuner.errors import LeaseLost, StorageError
 from tuner.storage import engines
 from tuner.storage.looking import Looker, file_uri, looking_engine
 from tuner.storage.patience import Patience
@@ -38,7 +38,7 @@ class Store:
 
     @cached_property
     def reader(self) -> sa.Engine:
-        _open[id(self)] = self
+        self.close_at_the_end()
         return engines.open_engine(self.url, writes=False)
 
     @cached_property
@@ -46,7 +46,7 @@ class Store:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
         from tuner.storage.robust import open_optuna_storage
 
-        _open[id(self)] = self
+        self.close_at_the_end()
         return open_optuna_storage(self.url, self.patience)
 
     @cached_property
@@ -72,12 +72,19 @@ class Store:
 
     @contextlib.contextmanager
     def asking_optuna(self) -> Iterator[None]:
-        """Around work in which Optuna calls its storage itself. Raises StorageError."""
+        """Around work in which Optuna calls its storage itself. Raises StorageError, and LeaseLost
+        where Optuna does not find its study or a trial any more."""
         from optuna.exceptions import StorageInternalError
+
+        from tuner.storage.robust import is_missing
 
         with engines.storage_errors(self.writer):
             try:
                 yield
+            except KeyError as error:
+                if is_missing(error):
+                    raise LeaseLost from error
+                raise
             except StorageInternalError as error:
                 raise error.__cause__ or error from error
 
@@ -99,6 +106,11 @@ class Store:
         with engines.storage_errors(engine):
             return self.patience.insist(once)
 
+    def close_at_the_end(self) -> None:
+        """Have `close_all` close it, also where this process opened no connection: others that it
+        started, and killed, may have."""
+        _open[id(self)] = self
+
     def close(self) -> None:
         """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
         it. A closed store opens again when it is used."""
@@ -110,8 +122,7 @@ class Store:
         if optuna is not None:
             optuna.remove_session()
             optuna.engine.dispose()
-        if reader is not None or optuna is not None:
-            fold_wal(self.url)
+        fold_wal(self.url)
 
 
 class ReadOnlyStore(Store):
@@ -125,7 +136,7 @@ class ReadOnlyStore(Store):
 
     @cached_property
     def reader(self) -> sa.Engine:
-        _open[id(self)] = self
+        self.close_at_the_end()
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
         options = engines.engine_options(self.url)

@@ -113,10 +113,9 @@ class TrackerProcess:
 
     def _outcome(self, late: str | None) -> Delivered:
         try:
-            store = open_store(self._setup.store_url)
-            study = load_study(store, self._setup.study_name)
-            sent, owed = count_delivered(store, study)
-            store.close()
+            with contextlib.closing(open_store(self._setup.store_url)) as store:
+                study = load_study(store, self._setup.study_name)
+                sent, owed = count_delivered(store, study)
         except TunerError as error:
             return Delivered(0, 0, str(error))
         if owed == 0 and self.process.returncode == 0:
