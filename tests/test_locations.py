@@ -1,5 +1,6 @@
 """Paths in URLs: what is written is what is read, by tuner, SQLAlchemy and MLflow alike."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,6 +111,7 @@ def test_relative_urls_mean_the_working_directory(
         ("sqlite:///a%00b.db", "the character NUL"),
         ("sqlite:///a%FFb.db", "UTF-8"),
         ("sqlite:///a\udcffb.db", "UTF-8"),
+        ("sqlite://", "expected a database file"),
         ("sqlite://tuner.db", "three slashes"),
         ("sqlite://folder/tuner.db", "three slashes"),
         ("sqlite+aiosqlite:///x.db", "not supported"),
@@ -125,6 +127,17 @@ def test_urls_that_name_no_file(url: str, told: str) -> None:
     assert str(refused.value).isprintable()
     with pytest.raises(StorageUnavailable):
         parse_url(url)
+
+
+def test_a_folder_that_is_no_text_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(StorageUnavailable, match=r"not UTF-8 text \(byte 0xff\); rename it"):
+        open_store("sqlite:///tuner.db")
+    assert list(folder.iterdir()) == []
 
 
 def test_an_option_of_the_driver_is_no_part_of_the_path() -> None:
