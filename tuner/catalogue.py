@@ -2,8 +2,10 @@
 search space is checked against it, and `tuner space parameters` prints it.
 
 To add a parameter: add it here, read it in the network or the training, and give it a range in
-search_spaces/.
+search_spaces/. Say which value is `off`: studies made before have it.
 """
+
+from collections.abc import Mapping
 
 from tuner.parameters import Parameter, Scalar
 
@@ -219,7 +221,44 @@ GROUPS: dict[str, dict[str, Parameter]] = {
 }
 
 
+# The defaults of studies that were made before a study stored its own. Never change this table, and
+# add nothing to it.
+DEFAULTS_BEFORE: dict[str, Scalar] = {
+    "depth": 2, "width": 128, "taper": 1.0, "activation": "relu", "leaky_slope": 0.2,
+    "initializer": "auto", "init_sigma": 0.05, "bias": "all", "dropout": 0.0, "input_dropout": 0.0,
+    "batch_norm": False, "layer_norm": False, "norm_position": "before", "epochs": 27,
+    "patience": 5, "batch_size": 32, "loss": "auto", "huber_delta": 1.0, "label_smoothing": 0.0,
+    "optimizer": "adam", "learning_rate": 0.001, "momentum": 0.0, "nesterov": False,
+    "weight_decay": 0.0, "clip_norm": 0.0, "schedule": "constant", "warmup_epochs": 0.0,
+    "plateau_factor": 0.5, "plateau_patience": 2, "plateau_min_delta": 0.0001, "cosine_floor": 0.0,
+    "decay": 0.9, "cycle_rise": 0.3, "l1": 0.0, "l2": 0.0, "max_norm": 0.0, "augment_shift": 0,
+    "augment_flip": False, "blocks": 2, "convolutions": 1, "filters": 32, "filter_growth": 2.0,
+    "kernel": 3, "padding": "same", "pool": 2, "block_dropout": 0.0,
+}  # fmt: skip
+
+
 def catalogue(network: str) -> dict[str, Parameter]:
     """The parameters known for `network`: its own and the training's. A network that is not
     shipped (`file.py:build`) has the training's alone; any other name is its own affair."""
     return {**NETWORKS.get(network, {}), **TRAINING}
+
+
+def defaults(network: str) -> dict[str, Scalar]:
+    """The present default of each parameter known for `network`."""
+    return {name: parameter.default for name, parameter in catalogue(network).items()}
+
+
+def former_defaults(network: str) -> dict[str, Scalar]:
+    """The same for a study of which no defaults are stored."""
+    return {name: DEFAULTS_BEFORE[name] for name in catalogue(network) if name in DEFAULTS_BEFORE}
+
+
+def settled_defaults(network: str, stored: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
+    """The default of each parameter in a study with these `stored` ones; None: the present ones.
+    A parameter that is newer than the study has no effect there."""
+    if stored is None:
+        return defaults(network)
+    return {
+        name: stored.get(name, parameter.without_effect)
+        for name, parameter in catalogue(network).items()
+    }

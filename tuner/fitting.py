@@ -27,7 +27,7 @@ def fitted(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
         can_be_off, searched = space.takes(name, off), name in space.varying()
         if can_be_off and not searched:
             continue
-        if not can_be_off:
+        if not can_be_off and name in space.parameters:
             raise SpecError(f"{name} cannot apply: {why}; leave it out, or let it be {shown(off)}")
         fixed[name] = off
     return space.override(fixed) if fixed else space

@@ -77,14 +77,7 @@ def in_command(name: str) -> str:
 
 def as_file_name(name: str, uuid: str) -> str:
     """What names a study's files: its name, or its id where the name could be another path."""
-    if is_valid(name):
-        return name
-    return f"study-{uuid}" if is_uuid(uuid) else "study"
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a study's id from the database is one: its files lie in a folder of that name."""
-    return re.fullmatch("[0-9a-f]{32}", text) is not None
+    return name if is_valid(name) else f"study-{uuid}"
 
 
 def make_name(*words: str) -> str:

@@ -21,6 +21,8 @@ class Parameter:
     `when`: the parameter exists only while the others have these values (momentum with sgd).
     `layers`: the parameter that counts what this one may be given for one by one (`repeat: depth`);
     then it is a list in `Params`. `note`: what `space show` adds to a value that is not searched.
+    `off`: the value with which training is as it was before the parameter existed; studies made by
+    an older tuner have it. None: false for a bool, 0 where that is the lower bound, else `default`.
     """
 
     name: str
@@ -35,6 +37,18 @@ class Parameter:
     layers: str | None = None
     doc: str = ""
     note: str = ""
+    off: Scalar | None = None
+
+    @property
+    def without_effect(self) -> Scalar:
+        """The value for a study that was made before the parameter existed."""
+        if self.off is not None:
+            return self.off
+        if self.kind == "bool":
+            return False
+        if self.kind in ("int", "float") and self.low == 0 and not self.low_open:
+            return self.cast(0)
+        return self.default
 
     def refusal(self, value: object) -> str | None:
         """Why `value` is not legal, worded to follow a name ("must be >= 1, got 0"), or None."""

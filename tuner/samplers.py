@@ -4,7 +4,9 @@ To add one: a line in SAMPLERS, with the options that its constructor takes.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import heapq
+import itertools
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +21,8 @@ from optuna.samplers import (
     RandomSampler,
     TPESampler,
 )
-from optuna.trial import FrozenTrial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import SpaceError, SpecError
 from tuner.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
@@ -27,12 +30,20 @@ from tuner.parameters import Scalar
 from tuner.space import Space
 from tuner.spec import Choice
 
+# A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
+# the best 25 at most, so those stay the same; the others show where it has searched of late.
+LARGE = 5000
+BEST_SEEN = 250
+LATEST_SEEN = 1500
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
 
 @dataclass(frozen=True)
 class SamplerKind:
     """`options`: what the user may set. `settings`: our own choices, under the user's.
     `package`: what must be installed beside Optuna. `shared_seed`: see `make_sampler`. `lists`:
-    it is given the space's configurations."""
+    it is given the space's configurations. `bounded`: of a large study it needs no more than
+    `InView` chooses."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -40,6 +51,7 @@ class SamplerKind:
     package: str | None = None
     shared_seed: bool = False
     lists: bool = False
+    bounded: bool = False
 
 
 class ListedSampler(BaseSampler):
@@ -69,9 +81,93 @@ class ListedSampler(BaseSampler):
         return self._configurations[trial.number % len(self._configurations)][param_name]
 
 
+class BoundedTPESampler(TPESampler):
+    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `InView` chooses,
+    so that a proposal takes no longer as the study grows."""
+
+    _in_view: "InView | None" = None
+    _view: "_View | None" = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._seen(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._seen(study, trial), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        seen = self._seen(study, trial)
+        return super().sample_independent(seen, trial, param_name, param_distribution)
+
+    def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
+        if self._view is None or self._view.number != trial.number:
+            self._in_view = self._in_view or InView(study.direction)
+            chosen = self._in_view.choose(study._get_trials(deepcopy=False, use_cache=True))
+            self._view = None if chosen is None else _View(study, trial.number, chosen)
+        return self._view or study
+
+
+class _View:
+    """A study as the sampler sees it while it samples the trial of that number."""
+
+    def __init__(self, study: optuna.Study, number: int, trials: list[FrozenTrial]) -> None:
+        self._study, self.number, self._trials = study, number, trials
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+
+class InView:
+    """Chooses what TPE sees of a large study: of its finished trials the best and the latest. Asked
+    again, it looks only at what has finished since."""
+
+    def __init__(self, direction: StudyDirection) -> None:
+        self._sign = -1 if direction == StudyDirection.MAXIMIZE else 1
+        self._finished: set[int] = set()
+        self._best: list[tuple[float, int]] = []
+
+    def choose(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
+        """Some of a study's trials, which are in their order. None where TPE sees them all: not
+        more than LARGE have finished, or too few of them are complete."""
+        known = self._finished
+        new = [t for t in trials if t._number not in known and t.state in _FINISHED]
+        known.update(trial._number for trial in new)
+        self._best = heapq.nsmallest(BEST_SEEN, self._best + self._scores(new))
+        if len(known) <= LARGE or len(self._best) < BEST_SEEN:
+            return None
+        latest = itertools.islice((t for t in reversed(trials) if t._number in known), LATEST_SEEN)
+        seen = {number for _, number in self._best} | {trial._number for trial in latest}
+        return [t for t in trials if t._number in seen or t._number not in known]
+
+    def _scores(self, trials: list[FrozenTrial]) -> list[tuple[float, int]]:
+        return [
+            (self._sign * trial.value, trial.number)
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if not any(violated > 0 for violated in trial.constraints.values())
+        ]
+
+
 SAMPLERS: dict[str, SamplerKind] = {
     "tpe": SamplerKind(
-        TPESampler,
+        BoundedTPESampler,
         {
             "n_startup_trials": COUNT,
             "n_ei_candidates": POSITIVE,
@@ -82,11 +178,12 @@ SAMPLERS: dict[str, SamplerKind] = {
         # group: without it a multivariate TPE draws conditional parameters independently.
         # constant_liar: loops side by side do not propose the same point.
         {"multivariate": True, "group": True, "constant_liar": True},
+        bounded=True,
     ),
-    "random": SamplerKind(RandomSampler),
+    "random": SamplerKind(RandomSampler, bounded=True),
     # The loop enqueues the points of `Space.grid`; this only stands in as the study's sampler.
-    "grid": SamplerKind(RandomSampler),
-    "listed": SamplerKind(ListedSampler, lists=True),
+    "grid": SamplerKind(RandomSampler, bounded=True),
+    "listed": SamplerKind(ListedSampler, lists=True, bounded=True),
     "qmc": SamplerKind(
         QMCSampler,
         {"qmc_type": Option(str, choices=("sobol", "halton")), "scramble": FLAG},

@@ -7,6 +7,8 @@
 | TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
 | TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints, beside |
 |                     |                                               | a SQLite database          |
+| TUNER_SCRATCH       | folder of prepared data while they are used   | scratch, beside the folder |
+|                     |                                               | of networks                |
 | XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
 |                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
@@ -14,15 +16,24 @@
 
 import contextlib
 import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner import masking
 from tuner.errors import LocationError
-from tuner.locations import sqlite_file
+from tuner.import_path import is_current_folder, ordered_path
+from tuner.locations import mlflow_url, sqlite_file
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 SYSTEM_DATA = Path("/usr/share/datasets")
+# Of other programs; libraries read them, and may show them where they fail.
+_PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+_URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
 
 def _trusted_code() -> Path:
@@ -39,12 +50,15 @@ class Settings:
     data_home: Path
     checkpoints: Path
     keras_home: Path
+    scratch: Path | None = None
     trusted_code: Path = field(default_factory=_trusted_code)
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""
     env = os.environ
+    masking.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
+    masking.remember_values(env.get(name) for name in _PASSWORDS)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
         storage=storage,
@@ -52,6 +66,7 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
         data_home=Path(env.get("TUNER_DATA_HOME") or "~/.cache/tuner/data").expanduser(),
         checkpoints=_checkpoints(env.get("TUNER_CHECKPOINTS"), storage),
         keras_home=Path(env.get("KERAS_HOME") or "~/.keras").expanduser(),
+        scratch=Path(env["TUNER_SCRATCH"]).expanduser() if env.get("TUNER_SCRATCH") else None,
     )
 
 
@@ -70,13 +85,53 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
 def child_environment(settings: Settings) -> dict[str, str]:
     """The environment of processes that serve these settings: what they must not be told on a
     command line, which shows passwords, and MLflow kept to its small form."""
-    return os.environ | {
+    return python_environment() | {
         "TUNER_STORAGE": settings.storage,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
     }
+
+
+def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[str, str]:
+    """The environment of the web servers. `mlflow_hosts`: what MLflow accepts as a Host header.
+    Its own default takes any name that begins like a private address: 10.evil.example."""
+    return child_environment(settings) | {
+        "MLFLOW_BACKEND_STORE_URI": mlflow_url(settings.tracking_uri),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(mlflow_hosts),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "",
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",
+        "MLFLOW_SERVER_X_FRAME_OPTIONS": "SAMEORIGIN",
+    }
+
+
+def python_environment() -> dict[str, str]:
+    """The environment of Python processes that import nothing from the current folder: there, a
+    queue.py of the user's would be taken for Python's own."""
+    # An empty entry, left by PYTHONPATH=$PYTHONPATH:/more, means the current folder too.
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [entry for entry in entries if entry and not is_current_folder(entry)]
+    return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
+
+
+@contextmanager
+def libraries_first() -> Iterator[None]:
+    """Python processes that multiprocessing starts inside look in the current folder, and in the
+    main script's, after all libraries. Restores this process' own order."""
+    names = ("PYTHONSAFEPATH", "PYTHONPATH")
+    environment, path = {name: os.environ.get(name) for name in names}, sys.path.copy()
+    os.environ.update(python_environment())
+    sys.path[:] = ordered_path(path)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, value in environment.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def quiet_tensorflow() -> None:

@@ -2,18 +2,30 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
+from tuner.catalogue import former_defaults
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space import Space
+from tuner.space.checks import check_defaults
 from tuner.space.choices import among
 from tuner.space.difference import changed, space_differences
 from tuner.space.grid import MOST_POINTS
 from tuner.space.nodes import bare
-from tuner.space.scalars import Value
+from tuner.space.scalars import InvalidError, Value
 from tuner.space.wording import explained, in_one_line
 
 Task = Literal["classes", "binary", "regression"]
@@ -107,12 +119,18 @@ class StudySpec(BaseModel):
     """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
     `code`: the user's own files by path. `held_out`: "val" for a search, scored by the best epoch
     on the validation split; "test" for a comparison, trained on train + validation and scored on
-    the test split after the last epoch. Raises SpecError when the parts do not fit together; JSON
-    from `model_dump_json` gives an equal one.
+    the test split after the last epoch.
+
+    `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
+    uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
+
+    Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
+    one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
     space: Space
     data: DataSpec
     fingerprint: str
@@ -125,6 +143,35 @@ class StudySpec(BaseModel):
     seed: int = 0
     held_out: HeldOut = "val"
     code: dict[str, CodeFile] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_defaults(cls, content: Any) -> Any:
+        """Fill in the defaults where they are not given: a new study has the present ones, one
+        that was stored without any has those of that time."""
+        space = content.get("space") if isinstance(content, dict) else None
+        if isinstance(space, Space):
+            content = {"defaults": space.defaults} | content
+            network: object = space.network
+        else:
+            network = space.get("network") if isinstance(space, dict) else None
+        if not isinstance(network, str):
+            return content  # the fields say what is wrong
+        defaults = content.get("defaults", former_defaults(network))
+        if isinstance(defaults, dict):
+            try:
+                defaults = check_defaults(network, defaults)
+            except InvalidError as wrong:
+                raise wrong.under("defaults") from None
+        return content | {"defaults": defaults}
+
+    @field_validator("space", mode="wrap")
+    @classmethod
+    def _use_defaults(
+        cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Space:
+        defaults = info.data.get("defaults")
+        return handler(content) if defaults is None else Space.keeping(content, defaults)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -201,6 +248,14 @@ class StudySpec(BaseModel):
             )
         return trials + [point for point in self.space.grid() if point not in trials]
 
+    @property
+    def data_code(self) -> CodeFile | None:
+        """The user's own file that the data come from, if they do."""
+        source = str(_expanded(self.data.source))
+        return next(
+            (file for path, file in self.code.items() if f"{source}:".startswith(f"{path}:")), None
+        )
+
     def differences(self, was: "StudySpec") -> list[str]:
         """What this definition says otherwise than `was` does, an entry each in a user's words:
         "seed was 0, is 1". Empty when both define the same study."""
@@ -209,24 +264,37 @@ class StudySpec(BaseModel):
             for name, fact in _FACTS.items()
             if (old := fact(was)) != (new := fact(self))
         ]
-        return [*space_differences(was.space, self.space), *facts, *self._data_and_code(was)]
+        space = space_differences(was.space, self.space)
+        return [*space, *self._data(was), *facts, *self._split(was), *self._changed_code(was)]
 
-    def _data_and_code(self, was: "StudySpec") -> list[str]:
-        found = []
+    def _data(self, was: "StudySpec") -> list[str]:
+        """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
+        if self.fingerprint == was.fingerprint:
+            if _request(self) == _request(was) and self.train_rows != was.train_rows:
+                return [changed("rows trained on", str(was.train_rows), str(self.train_rows))]
+            return []
+        if _place(self) != _place(was):
+            return [changed("data", was.data.source, self.data.source)]
+        if _request(self) != _request(was):
+            return []  # other contents are what was asked for
+        old, new = was.fingerprint[:12], self.fingerprint[:12]
+        return [f"data have changed (fingerprint {new}… was {old}…)"]
+
+    def _split(self, was: "StudySpec") -> list[str]:
         split = (was.data.seed, self.data.seed)
-        if split[0] != split[1] and split != (was.seed, self.seed):  # --seed sets both
-            found.append(changed("seed of the split", *map(str, split)))
-        if _request(self) == _request(was):  # otherwise other contents are what was asked for
-            if self.fingerprint != was.fingerprint:
-                old, new = was.fingerprint[:12], self.fingerprint[:12]
-                found.append(f"data have changed (fingerprint {new}… was {old}…)")
-            elif self.train_rows != was.train_rows:
-                found.append(changed("rows trained on", str(was.train_rows), str(self.train_rows)))
-        # A file that only one of them has is another network or source, and named already.
-        shared = [path for path in self.code if path in was.code]
-        return found + [
-            f"{path} has changed" for path in shared if self.code[path] != was.code[path]
-        ]
+        if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
+            return []
+        return [changed("seed of the split", *map(str, split))]
+
+    def _changed_code(self, was: "StudySpec") -> list[str]:
+        """A file that only one of them has is another network or source, and named already."""
+        was_data = was.data_code if self.fingerprint == was.fingerprint else None
+
+        def before(path: str) -> CodeFile | None:
+            moved = was_data if self.code[path] is self.data_code else None  # it may lie elsewhere
+            return was.code.get(path, moved)
+
+        return [f"{p} has changed" for p in self.code if before(p) not in (None, self.code[p])]
 
 
 # The direction is left out: it follows from the metric.
@@ -234,7 +302,6 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "metric": lambda spec: spec.metric,
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
-    "data": lambda spec: spec.data.source,
     "task": lambda spec: spec.task,
     "validation share": lambda spec: spec.data.validation,
     "test share": lambda spec: spec.data.test,
@@ -249,8 +316,20 @@ def _in_words(fact: object) -> str:
 
 
 def _request(spec: StudySpec) -> DataSpec:
-    """What was asked of the data, the task said either way."""
-    return spec.data.model_copy(update={"task": spec.task})
+    """What was asked of the data, the task said either way, wherever they lie."""
+    return spec.data.model_copy(update={"task": spec.task, "source": ""})
+
+
+def _place(spec: StudySpec) -> Path:
+    """The source as one spelling of its path."""
+    return _expanded(spec.data.source).resolve()
+
+
+def _expanded(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~ and the name of nobody on this machine
+        return Path(source)
 
 
 def _check_seed(seed: int) -> None:

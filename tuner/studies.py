@@ -3,14 +3,14 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import load_dataset, parse_source
+from tuner.data import Source, find_source, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
     CodeError,
@@ -22,7 +22,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.fitting import fitted, objective
-from tuner.names import check_experiment, check_name, in_command, is_uuid, make_name
+from tuner.names import check_experiment, check_name, in_command, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
@@ -38,9 +38,10 @@ from tuner.spec import (
     direction_of,
 )
 from tuner.storage import Store, exists, leases
+from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
-from tuner.trust import code_of, trust
+from tuner.trust import code_of, require_trusted, trust
 
 _MOST_DIFFERENCES = 4
 _LOOK_S = 0.5
@@ -88,14 +89,20 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
 
 
 def define(
-    space: Space, wanted: Wanted, settings: Settings, code: dict[str, CodeFile] | None = None
+    space: Space,
+    wanted: Wanted,
+    settings: Settings,
+    sources: Sequence[Source] = (),
+    fingerprint: str | None = None,
+    kept: Mapping[str, CodeFile] | None = None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
-    and overrides are not looked at. `code`: the user's files as another study keeps them; None
-    reads them. Raises a UsageError."""
+    and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
+    a network's file as another study keeps it. Raises a UsageError."""
     check_sampler(wanted.sampler, space)
-    code = _user_code(space, wanted.data) if code is None else code
-    dataset = load_dataset(wanted.data, settings)
+    sources = sources or find_source(wanted.data.source, settings)
+    code = _user_code(space, wanted.data, sources[0], kept or {})
+    dataset = load_dataset(wanted.data, settings, sources, fingerprint)
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
@@ -196,25 +203,36 @@ def default_name(wanted: Wanted) -> str:
     return make_name(Path(wanted.space).stem.replace(".", "-"), data.replace(".", "-"))
 
 
-def _user_code(space: Space, data: DataSpec) -> dict[str, CodeFile]:
+def _user_code(
+    space: Space, data: DataSpec, source: Source, kept: Mapping[str, CodeFile]
+) -> dict[str, CodeFile]:
     """The user's own files, kept with the study."""
-    paths: list[tuple[str, type[UsageError]]] = []
+    files: dict[str, CodeFile] = {}
     network_path, separator, _ = space.network.rpartition(":")
     if separator:
-        paths.append((network_path, NetworkError))
-    own_data = parse_source(data.source).code
-    if own_data is not None:
-        paths.append((str(own_data), DatasetError))
-    return {path: _code_file(path, error) for path, error in paths}
+        known = kept.get(network_path)
+        files[network_path] = known or _code_file(network_path, NetworkError)
+    if source.code is not None:
+        files[str(parse_source(data.source).path)] = _code_file(source.code, DatasetError)
+    return files
 
 
-def _code_file(path: str, error_class: type[UsageError]) -> CodeFile:
+def _code_file(path: str | Path, error_class: type[UsageError]) -> CodeFile:
     try:
         return CodeFile.of(Path(path).read_bytes())
     except OSError as error:
         raise error_class(f"{path}: {error.strerror or error}") from error
     except SpecError as error:
         raise error_class(f"{path}: {error}") from error
+
+
+def check_code(spec: StudySpec, settings: Settings, data: str | None = None) -> None:
+    """Refuse to go on with user code that has changed since or may not run here, or without data.
+    `data`: where these lie now, if elsewhere. Raises a UsageError."""
+    from tuner.optimize import check_data  # creating a study needs none of the loop
+
+    require_trusted(spec, settings)
+    check_data(settings, spec, data)
 
 
 def trust_own(spec: StudySpec, settings: Settings) -> None:
@@ -231,8 +249,9 @@ def remove(
     project. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has it."""
     saved = saved_networks(store, study)
     delete_study(store, study, even_while_searched=force)
-    # Whoever can write the database could name any folder there.
-    folder = settings.checkpoints / (study.uuid if is_uuid(study.uuid) else "no-such-study")
+    if not is_identity(study.uuid):  # a damaged one, such as "../..", names a folder of others
+        return
+    folder = settings.checkpoints / study.uuid
     if keep_networks:
         for leftover in [*folder.glob("trial-*/*.ckpt"), *folder.glob("trial-*/*.part")]:
             leftover.unlink(missing_ok=True)

@@ -10,26 +10,23 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data import parse_source
-from tuner.errors import CodeError, DatasetError
-from tuner.locations import sqlite_file
+from tuner.data import parse_source, project_folder
+from tuner.errors import CodeError
 from tuner.names import printable
 from tuner.settings import Settings
-from tuner.spec import StudySpec
+from tuner.spec import CodeFile, StudySpec
 from tuner.storage.process import machine_id
 
 
 @dataclass(frozen=True)
 class Code:
-    """A file that a study runs, as stored with it. `path`: where it lay when the study was made.
-    `runs_from_file`: a data function is read from there, a network from what is stored."""
+    """A file that a study runs, as stored with it. `path`: where it lay when the study was made."""
 
     path: str
     text: str
-    runs_from_file: bool = False
 
     @property
     def content(self) -> bytes:
@@ -56,28 +53,17 @@ class UntrustedCode(CodeError):
 def code_of(spec: StudySpec) -> list[Code]:
     """The files that training this study runs: its network's and its data's. Raises CodeError where
     one is missing, or is not what its hash says."""
-    found = []
+    files = []
     network, is_own, _ = spec.space.network.rpartition(":")
     if is_own:
-        found.append(_stored(spec, network))
-    if (data := _data_file(spec)) is not None:
-        others = [path for path in spec.code if path != network]
-        # A path with ~ is stored as it was where the study was made.
-        key = others[0] if data not in spec.code and len(others) == 1 else data
-        found.append(replace(_stored(spec, key), path=data, runs_from_file=True))
-    return found
+        files.append(_checked(network, spec.code.get(network)))
+    source = parse_source(spec.data.source)
+    if source.code is not None:
+        files.append(_checked(str(source.path), spec.data_code))
+    return files
 
 
-def _data_file(spec: StudySpec) -> str | None:
-    try:
-        path = parse_source(spec.data.source).code
-    except DatasetError:  # no file that is there, so none that could run
-        return None
-    return None if path is None else str(path)
-
-
-def _stored(spec: StudySpec, path: str) -> Code:
-    kept = spec.code.get(path)
+def _checked(path: str, kept: CodeFile | None) -> Code:
     shown = printable(path)
     if kept is None:
         raise CodeError(f"{shown}: its code is not stored with the study; create a new study")
@@ -91,9 +77,11 @@ def _stored(spec: StudySpec, path: str) -> Code:
 
 
 def untrusted(spec: StudySpec, settings: Settings) -> list[Code]:
-    """Of the study's code, what this machine has neither as a file nor been told to trust. Raises
-    CodeError for code that was tampered with, or whose file has changed since."""
-    codes = code_of(spec)
+    """Of the study's code, what would run from the database, and what this machine has neither as a
+    file nor been told to trust. A data function is always read from its file, of the same contents.
+    Raises CodeError for code that was tampered with, or whose file has changed since."""
+    network = spec.space.network.rpartition(":")[0]
+    codes = [code for code in code_of(spec) if code.path == network]
     unknown = [code for code in codes if not _is_file_here(code, settings)]
     known = _read(settings.trusted_code) if unknown else set()
     return [code for code in unknown if code.sha256 not in known]
@@ -101,19 +89,16 @@ def untrusted(spec: StudySpec, settings: Settings) -> list[Code]:
 
 def _is_file_here(code: Code, settings: Settings) -> bool:
     """Raises CodeError where the file is here, but with other contents."""
-    database = sqlite_file(settings.storage)
-    folders = [Path()] if database is None else [Path(), database.parent]
+    folders = [Path.cwd(), project_folder(settings) or Path.cwd()]
     files = [folder / code.path for folder in folders if _exists(folder / code.path)]
-    if not files:
-        return False
-    # What is run is the first of them, or what is stored.
-    candidates = files[:1] if code.runs_from_file else files
-    if any(code.is_same(file) for file in candidates):
+    if any(code.is_same(file) for file in files):
         return True
-    raise CodeError(
-        f"{printable(code.path)} has changed since the study was created; scores would not be "
-        "comparable: create a new study, or put the file back"
-    )
+    if files:
+        raise CodeError(
+            f"{printable(code.path)} has changed since the study was created; scores would not be "
+            "comparable: create a new study, or put the file back"
+        )
+    return False
 
 
 def _exists(path: Path) -> bool:

@@ -1,11 +1,14 @@
 """`tuner study create` under a name that exists: the same study again, or a refusal."""
 
 import json
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import optuna
 import pytest
 
+from tuner.catalogue import TRAINING
 from tuner.errors import StudyError
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -63,6 +66,41 @@ def test_the_same_definition_is_the_same_study(again, tuner):
     assert len(json.loads(tuner("trial", "list", "--json").out)) == 1
 
 
+@pytest.mark.parametrize(
+    "source", ["./mine.py:load", "{here}/mine.py:load", "../{name}/mine.py:load", "link.py:load"]
+)
+def test_another_spelling_of_the_same_data_is_the_same_study(again, tuner, tmp_path, source):
+    (tmp_path / "link.py").symlink_to(tmp_path / "mine.py")
+    words = ["--data", source.format(here=tmp_path, name=tmp_path.name)]
+    assert "exists already, with this definition" in again(*words).out
+    # The seed of the split makes another fingerprint of the same data.
+    told = differences(again(*words, "--seed", "1"))
+    assert told[-1] == "seed was 0, is 1"
+    edit(tmp_path / "mine.py", "import", "# better\nimport")
+    assert len(differences(again(*words))) == 1
+
+
+def test_another_folder_and_the_same_data(again, tuner, tmp_path, monkeypatch):
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    words = ["--storage", f"sqlite:///{tmp_path}/tuner.db", *CREATE]
+    words[words.index("./mine.yaml")] = "../mine.yaml"
+    assert "exists already, with this definition" in tuner(*words).out
+
+
+def test_data_that_have_gone_are_one_line_before_anything_is_done(again, tuner, tmp_path):
+    (tmp_path / "mine.py").rename(tmp_path / "moved.py")
+    for words in ([], ["--data", "nowhere.py:load"]):
+        done = tuner("optimize", "x", "--trials", "3", *words)
+        assert (done.code, done.out) == (2, "")
+        (line,) = done.err.splitlines()
+        assert str(tmp_path) in line
+        assert line.endswith("say where the data lie now: --data PATH")
+    (tmp_path / "moved.py").write_text(CODE + "# another")
+    done = tuner("optimize", "x", "--trials", "3", "--data", "moved.py:load")
+    assert "moved.py has changed since the study was created" in done.err
+
+
 def test_a_comment_in_the_space_file_is_no_difference(again, tmp_path):
     edit(tmp_path / "mine.yaml", "network", "# mine\nnetwork")
     assert again().code == 0
@@ -90,6 +128,33 @@ def test_a_changed_range_is_told_in_the_file_s_words(again, tmp_path):
 )
 def test_a_changed_option_is_told(again, words, told):
     assert told in "; ".join(differences(again(*words.split())))
+
+
+def test_a_newer_default_is_no_difference_until_it_is_asked_for(again, monkeypatch):
+    newer = replace(TRAINING["patience"], default=9)
+    monkeypatch.setitem(TRAINING, "patience", newer)
+    assert again().code == 0
+    assert again("--set", "patience=5").code == 0
+    assert differences(again("--set", "patience=9")) == ["patience was 5 by default, is 9"]
+
+
+def test_a_study_of_an_older_tuner_is_the_same_study(again, tuner, tmp_path, monkeypatch):
+    """Its row has no defaults: it goes on with those of its time."""
+    with sqlite3.connect(tmp_path / "tuner.db") as database:
+        (text,) = database.execute("select spec from tuner_studies").fetchone()
+        content = json.loads(text)
+        assert content.pop("defaults")
+        database.execute("update tuner_studies set version = null, spec = ?", [json.dumps(content)])
+    monkeypatch.setitem(TRAINING, "epochs", replace(TRAINING["epochs"], default=3))
+    assert again().code == 0
+    shown = json.loads(tuner("study", "show", "x", "--json").out)
+    assert (shown["epochs"], shown["made_by"]) == (27, None)
+    assert differences(again("--epochs", "3")) == ["epochs was 27 by default, is 3"]
+
+
+def test_a_study_says_which_tuner_made_it(again, tuner):
+    shown = json.loads(tuner("study", "show", "x", "--json").out)
+    assert shown["made_by"] == tuner("--version").out.strip()
 
 
 def test_one_option_is_one_difference(again):

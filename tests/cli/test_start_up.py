@@ -24,7 +24,17 @@ def imported_by(words: list[str], cwd: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["study", "list"], ["optimize", "--help"], ["compare", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["study", "list"],
+        ["study", "show"],
+        ["study", "export"],
+        ["trial", "list"],
+        ["trial", "show", "0"],
+        ["optimize", "--help"],
+        ["compare", "--help"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(words, tmp_path, tuner):
     tuner("study", "create", "--data", "digits")
@@ -51,6 +61,10 @@ COMMANDS = [
     ["space", "schema"],
     ["activations"],
     ["data", "describe"],
+    ["db", "backup"],
+    ["db", "copied"],
+    ["db", "moved"],
+    ["db", "upgrade"],
     ["doctor"],
     ["sync"],
     ["ui"],

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tuner.errors import CodeError
+from tuner.errors import CodeError, SpecError
+from tuner.optimize import trained_on
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
@@ -200,9 +201,11 @@ def test_paths_that_are_no_files(study: Any, path: str, tmp_path: Path) -> None:
 
 
 def test_whoever_makes_a_study_trusts_its_code(study: Any, tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(DATA)
-    assert study("study", "create", "t", "--data", "own.py:load").code == 0
-    (tmp_path / "own.py").unlink()
+    (tmp_path / "net.py").write_text(NETWORK)
+    (tmp_path / "own.yaml").write_text("network: net.py:build\nparameters: {units: 4, epochs: 1}\n")
+    made = study("study", "create", "t", "--data", "iris", "--space", "./own.yaml")
+    assert (made.code, made.err) == (0, "")
+    (tmp_path / "net.py").unlink()
     store = open_store(settings().storage)
     require_trusted(load_study(store, "t").spec, settings())
     store.close()
@@ -216,20 +219,24 @@ def test_a_data_function_that_was_planted_does_not_run(study: Any, tmp_path: Pat
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_data_function_of_another_file_does_not_run_here(
+def test_a_data_function_of_another_file_does_not_run(
     study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is run is the file of this folder, so it is the one to be looked at."""
     (tmp_path / "own.py").write_text(DATA)
     assert study("study", "create", "t", "--data", "own.py:load").code == 0
     (tmp_path / "ran").unlink()
     other = tmp_path / "other"
     other.mkdir()
-    (other / "own.py").write_text(DATA + "# another\n")
+    (other / "own.py").write_text(DATA + "raise SystemExit\n")
     monkeypatch.chdir(other)
-    done = study("--storage", f"sqlite:///{tmp_path}/tuner.db", "optimize", "t", "--trials", "1")
-    assert (done.code, "own.py has changed" in done.err) == (2, True)
-    assert [file.name for file in other.iterdir()] == ["own.py"]
+    monkeypatch.setenv("TUNER_STORAGE", f"sqlite:///{tmp_path}/tuner.db")
+    store = open_store(settings().storage)
+    spec = load_study(store, "t").spec
+    store.close()
+    assert len(trained_on(settings(), spec).train)  # of the file beside the database
+    (tmp_path / "own.py").unlink()
+    with pytest.raises(SpecError, match="own.py has changed"):
+        trained_on(settings(), spec)
 
 
 def test_code_is_shown_without_its_escape_sequences(study: Any) -> None:

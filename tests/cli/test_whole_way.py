@@ -32,12 +32,42 @@ def test_the_readme_s_way(tmp_path: Path) -> None:
     best = json.loads(run(tmp_path, "study", "best", "--save", "best.keras", "--json"))
     assert best["score"] == max(t["score"] for t in trials if t["state"] == "complete")
     assert accuracy_of(tmp_path / "best.keras") == pytest.approx(best["score"], abs=1e-6)
+    assert best["network"] == {"path": "best.keras", "source": "copied from its saved file"}
+    for saved in (tmp_path / ".tuner").rglob("*.keras"):
+        saved.unlink()
+    elsewhere = ("--tracking-uri", "sqlite:///none/mlflow.db")
+    again = run(tmp_path, *elsewhere, "study", "best", "--save", "again.keras")
+    assert again.endswith("wrote again.keras (trained again)\n")
+    assert accuracy_of(tmp_path / "again.keras") == accuracy_of(tmp_path / "best.keras")
     assert runs_in_mlflow(tmp_path) == {
         (trial["trial"], "FINISHED", trial["state"].upper()) for trial in trials
     }
+    assert not [each.name for each in tmp_path.glob("tuner.db-*") if "tracker" not in each.name]
     # The study has what was asked for: the same command again adds nothing.
     run(tmp_path, "optimize", "--trials", "5", "--quiet", "--no-tracking")
     assert len(json.loads(run(tmp_path, "trial", "list", "--json"))) == 5
+
+
+def test_data_that_have_moved(tmp_path: Path) -> None:
+    table = "a,b,ok\n" + "".join(f"{i % 7},{i % 5},{'ny'[i % 7 > 3]}\n" for i in range(90))
+    (tmp_path / "t.csv").write_text(table)
+    create = ["study", "create", "s", "--space", "tabular", "--epochs", "2", "--data"]
+    run(tmp_path, *create, "t.csv:ok")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "data" / "t.csv")
+    now = ["--data", "data/t.csv"]
+    run(tmp_path, "optimize", "--trials", "1", "--workers", "1", "--no-tracking", *now)
+    best = json.loads(run(tmp_path, "study", "best", "--json"))
+    for network in (tmp_path / ".tuner" / "checkpoints").rglob("*.keras"):
+        network.unlink()
+    printed = run(tmp_path, "study", "best", "--save", "best.keras", *now)
+    assert "trained again" in printed
+    assert best["score"] > 0
+    compare = ["compare", "--study", "s", "--seeds", "1", "--workers", "1", "--no-tracking", *now]
+    first = run(tmp_path, *compare)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    compare[-1] = "moved/t.csv:ok"
+    assert run(tmp_path, *compare).splitlines()[-1:] == first.splitlines()[-1:]
 
 
 def accuracy_of(network: Path) -> float:

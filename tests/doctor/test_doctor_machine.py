@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from tuner.doctor import libraries, machine
-from tuner.doctor.cgroups import core_limit, memory_limit
+from tuner.execution import cgroups, devices
+from tuner.execution import machine as computer
+from tuner.execution.cgroups import core_limit, memory_limit
 
 
 @pytest.mark.parametrize(
@@ -25,10 +27,22 @@ def test_room_on_a_disk(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture
+def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """4 cores, 8 GiB of memory and no GPU, not in a container."""
+    monkeypatch.setattr(cgroups, "memory_limit", lambda: None)
+    monkeypatch.setattr(cgroups, "core_limit", lambda: None)
+    monkeypatch.setattr(computer, "_affinity", lambda: 4)
+    monkeypatch.setattr(computer, "_DRIVER", Path("/nowhere"))
+    computer.gpus.cache_clear()
+    monkeypatch.setattr(
+        "psutil.virtual_memory", lambda: SimpleNamespace(total=2**33, available=2**33)
+    )
+
+
+@pytest.mark.usefixtures("a_machine")
 @pytest.mark.parametrize(("gib", "state"), [(4.0, "ok"), (3.9, "warn"), (0.5, "warn")])
 def test_memory_for_the_workers(gib: float, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "default_workers", lambda: 4)
-    monkeypatch.setattr(machine, "memory_limit", lambda: None)
     size = SimpleNamespace(total=2**33, available=int(gib * 2**30))
     monkeypatch.setattr("psutil.virtual_memory", lambda: size)
     (told,) = machine.memory()
@@ -36,20 +50,33 @@ def test_memory_for_the_workers(gib: float, state: str, monkeypatch: pytest.Monk
     assert ("--workers 3" in str(told.advice)) == (gib == 3.9)
 
 
+@pytest.mark.usefixtures("a_machine")
 def test_a_container_s_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "default_workers", lambda: 2)
-    monkeypatch.setattr(machine, "memory_limit", lambda: (2**31, 2**30))
+    monkeypatch.setattr(cgroups, "memory_limit", lambda: (2**31, 2**30))
     (told,) = machine.memory()
     assert told.state == "warn"
-    assert told.found.startswith("1.0 GiB free of 2.0 GiB")
+    assert told.found == "1.0 GiB free of 2.0 GiB, for 2 workers by default"
 
 
+@pytest.mark.usefixtures("a_machine")
 def test_a_container_s_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "gpus", lambda: ())
-    monkeypatch.setattr(machine, "default_workers", lambda: 8)
-    monkeypatch.setattr(machine, "core_limit", lambda: 1.5)
+    monkeypatch.setattr(cgroups, "core_limit", lambda: 1.5)
     (told,) = machine.processors()
-    assert (told.state, told.advice) == ("warn", "tuner optimize --workers 1")
+    assert (told.state, told.found) == ("ok", "1 core: 1 worker by default")
+
+
+@pytest.mark.usefixtures("a_machine")
+def test_gpus_that_tensorflow_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+    monkeypatch.setattr(computer, "_DRIVER", tmp_path)
+    monkeypatch.setattr(devices, "tensorflow_devices", lambda: {"usable": []})
+    (told,) = machine.processors()
+    assert told.found == "4 cores, 2 GPUs (0 usable): 4 workers by default"
+    computer.gpus.cache_clear()
+    monkeypatch.setattr(devices, "tensorflow_devices", None)  # must not be asked
+    (told,) = machine.processors(quick=True)
+    assert "2 GPUs (not asked whether TensorFlow can use them): 2 workers" in told.found
 
 
 @pytest.fixture
@@ -92,6 +119,16 @@ def test_control_groups_of_version_1(groups: Callable[..., dict[str, Path]]) -> 
     where = groups("4:memory:/job\n1:cpu,cpuacct:/of/the/host\n0::/\n", files)
     assert core_limit(**where) == 0.5
     assert memory_limit(**where) == (8192, 8000)
+
+
+def test_version_1_with_one_folder_for_two_controllers(
+    groups: Callable[..., dict[str, Path]],
+) -> None:
+    files = {
+        "cpu,cpuacct/job/cpu.cfs_quota_us": "300000",
+        "cpu,cpuacct/job/cpu.cfs_period_us": "100000",
+    }
+    assert core_limit(**groups("1:cpu,cpuacct:/job\n", files)) == 3
 
 
 def test_no_control_groups(groups: Callable[..., dict[str, Path]], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from doctor_helpers import settings_for
 
 from tuner.doctor import Finding, devices, tracking
 from tuner.doctor.devices import tensorflow
+from tuner.execution.devices import tensorflow_devices
 from tuner.tracking.client import open_client
 
 
@@ -47,35 +48,35 @@ def test_a_store_of_mlflow_answers(tmp_path: Path) -> None:
     assert mlflow_at(uri, tmp_path) == Finding("mlflow", "ok", f"{uri} answers")
 
 
-def fake(program: str, tmp_path: Path, within_s: float = 60) -> Finding:
-    settings = settings_for("sqlite:///none.db", tmp_path)
-    (finding,) = tensorflow(settings, ["-c", program], within_s)
+def fake(program: str, within_s: float = 60) -> Finding:
+    tensorflow_devices.cache_clear()
+    (finding,) = tensorflow(("-c", program), within_s)
     return finding
 
 
-def prints(tmp_path: Path, **facts: Any) -> Finding:
-    known = {"tensorflow": "2.21", "keras": "3.15", "gpus": [], "cuda": True, "works": True} | facts
-    return fake(f"import json; print('noise'); print(json.dumps({known!r}))", tmp_path)
+def prints(**facts: Any) -> Finding:
+    known = {"tensorflow": "2.21", "keras": "3.15", "gpus": [], "cuda": True, "works": True}
+    known |= {"usable": list(range(len(facts.get("gpus", []))))} | facts
+    return fake(f"import json; print('noise'); print(json.dumps({known!r}))")
 
 
-def test_tensorflow_s_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpus", lambda: ())
-    assert prints(tmp_path).found == "2.21 with Keras 3.15 trains on the processor's cores"
-    monkeypatch.setattr(devices, "gpus", lambda: (0, 1))
-    assert prints(tmp_path, gpus=["H100", "H100"]).found.endswith("trains on 2 GPUs (H100)")
+def test_tensorflow_s_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "driver_gpus", lambda: 0)
+    assert prints().found == "2.21 with Keras 3.15 trains on the processor's cores"
+    monkeypatch.setattr(devices, "driver_gpus", lambda: 2)
+    assert prints(gpus=["H100", "H100"]).found.endswith("trains on 2 GPUs (H100)")
 
 
-def test_a_gpu_that_tensorflow_does_not_see(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(devices, "gpus", lambda: (0, 1))
-    told = prints(tmp_path, gpus=["H100"])
-    assert (told.state, told.found) == (
-        "warn",
-        "2.21 with Keras 3.15 sees 1 of the driver's 2 GPUs",
-    )
+def test_a_gpu_that_tensorflow_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "driver_gpus", lambda: 2)
+    for facts in ({"gpus": ["H100"]}, {"gpus": ["H100", "K80"], "usable": [0]}):
+        told = prints(**facts)
+        assert (told.state, told.found) == (
+            "warn",
+            "2.21 with Keras 3.15 can use 1 of the driver's 2 GPUs",
+        )
     assert "CUDA_VISIBLE_DEVICES" in str(told.advice)
-    assert "knows no GPU" in str(prints(tmp_path, cuda=False).advice)
+    assert "knows no GPU" in str(prints(cuda=False).advice)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +88,19 @@ def test_a_gpu_that_tensorflow_does_not_see(
         ("raise SystemExit(3)", "ended with 3"),
     ],
 )
-def test_a_tensorflow_that_does_not_start(program: str, words: str, tmp_path: Path) -> None:
-    told = fake(program, tmp_path)
+def test_a_tensorflow_that_does_not_start(program: str, words: str) -> None:
+    told = fake(program)
     assert told.state == "fail"
     assert words in told.found
 
 
-def test_a_tensorflow_that_hangs(tmp_path: Path) -> None:
-    told = fake("import time; time.sleep(60)", tmp_path, within_s=0.2)
+def test_a_tensorflow_that_hangs() -> None:
+    told = fake("import time; time.sleep(60)", within_s=0.2)
     assert (told.state, told.found) == ("fail", "did not start within 0 s")
 
 
 @pytest.mark.tensorflow
-def test_the_real_tensorflow(tmp_path: Path) -> None:
-    (told,) = tensorflow(settings_for("sqlite:///none.db", tmp_path))
+def test_the_real_tensorflow() -> None:
+    (told,) = tensorflow()
     assert told.state == "ok", told
     assert "trains on" in told.found

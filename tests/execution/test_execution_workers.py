@@ -15,7 +15,7 @@ from toy_training import BROKEN, STILLBORN, TOY
 
 from tuner.errors import WorkerError
 from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local
-from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus
+from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus, memory_bytes
 from tuner.execution.protocol import Message
 from tuner.training.events import Ended, Failed, Goal, Interval, Plan, WorkerSetup
 
@@ -184,5 +184,5 @@ def test_workers_that_cannot_start(setup: WorkerSetup, entry: EntryPoint, words:
 
 def test_what_the_machine_has() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
-    assert default_workers() == (len(gpus()) or cores())
-    assert data_budget_bytes(4) == pytest.approx(psutil.virtual_memory().total / 8)
+    assert 1 <= default_workers() <= (len(gpus()) or cores())
+    assert data_budget_bytes(4) == memory_bytes() / 8 <= psutil.virtual_memory().total / 8

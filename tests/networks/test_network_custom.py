@@ -1,7 +1,9 @@
 """A user's own network: refused where it does not fit, trained as Keras would where it does."""
 
 import os
+import sys
 import traceback
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -114,6 +116,27 @@ def test_a_model_for_other_inputs_fails_before_training() -> None:
     model = "keras.Sequential([keras.Input((5,)), layers.Dense(outputs)])"
     with pytest.raises(ValueError, match="expected shape"):
         returning(model).build({}, (6,), 3)
+
+
+def test_a_module_beside_the_file_can_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_blocks.py").write_text("import keras\nHEAD = keras.layers.Dense\n")
+    (tmp_path / "own_units.py").write_text("UNITS = 7\n")
+    (tmp_path / "this.py").write_text("raise OSError('in place of the library')\n")
+    monkeypatch.chdir(tmp_path)
+    own = network("""
+        from own_blocks import HEAD
+        import this
+
+        def build(params, input_shape, outputs):
+            from own_units import UNITS
+            import keras
+            return keras.Sequential([keras.Input(input_shape), HEAD(UNITS), HEAD(outputs)])
+    """)
+    before = sys.path.copy()
+    assert own.build({}, (6,), 3).count_params() == 7 * 7 + 8 * 3
+    assert sys.path == before
 
 
 def test_errors_of_the_file_keep_its_name_and_line() -> None:

@@ -240,6 +240,14 @@ def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
     assert len({known, *others}) == len(others) + 1
 
 
+def test_another_version_of_tuner_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for version in ("0.1.0", "0.2.0", "0.1.0"):
+        monkeypatch.setattr("tuner.training.checkpoint.tuner_version", lambda v=version: v)
+        names.append(identity(PLAN, "mlp", SAME, "numpy 2"))
+    assert names[0] == names[2] != names[1]
+
+
 def test_checkpoints_are_no_part_of_a_plan(tmp_path: Path) -> None:
     assert replace(PLAN, checkpoints=Checkpoints(tmp_path, 2)) == PLAN
 

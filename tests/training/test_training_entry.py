@@ -1,6 +1,7 @@
 """A worker's session: opened on prepared data, saving what a trial found, telling failures."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -39,6 +40,15 @@ def dataset(tmp_path: Path) -> Dataset:
 @pytest.fixture
 def setup(dataset: Dataset, tmp_path: Path) -> WorkerSetup:
     return WorkerSetup(tmp_path / "data", float("inf"))
+
+
+def test_a_gpu_that_is_gone_leaves_the_processor(
+    setup: WorkerSetup, capfd: pytest.CaptureFixture[str]
+) -> None:
+    session = open_session(replace(setup, gpu=99, threads=4))
+    *_, ended = session.run(make_plan(epochs=1))
+    assert isinstance(ended, Ended)
+    assert "sees no GPU 99: this worker trains on the processor" in capfd.readouterr().err
 
 
 def test_a_session_trains_and_saves_the_best_network(

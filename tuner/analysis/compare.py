@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.analysis.heatmap import draw, panels
 from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
+from tuner.data import Source
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
 from tuner.names import make_name
@@ -21,17 +22,26 @@ from tuner.optimize import (
     Outcome,
     Request,
     Watcher,
+    check_data,
+    check_fingerprint,
     optimize,
     places_wanted,
 )
 from tuner.settings import Settings
-from tuner.space import Space, load_file, make_space
-from tuner.spec import Choice, DataSpec, StudySpec, on_split
+from tuner.space import Space, load_file
+from tuner.spec import Choice, CodeFile, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, best_trial, find_trial, list_trials
-from tuner.studies import Wanted, create_as, default_name, define, file_data, trust_own
-from tuner.trust import require_trusted
+from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
+from tuner.studies import (
+    Wanted,
+    check_code,
+    create_as,
+    default_name,
+    define,
+    file_data,
+    trust_own,
+)
 
 MOST_SEEDS = 1000
 
@@ -39,15 +49,17 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    none at all. `name`: of the comparison's study. `metric`: None for the task's first. `origin`:
-    the study that a trial was taken from, and its code with it."""
+    none at all. `name`: of the comparison's study. `metric`: None for the task's first.
+    `fingerprint` and `sources` of its data, and its `code`, where they are a study's."""
 
     space: Space
     data: DataSpec
     name: str
     references: tuple[float | None, ...] = ()
     metric: str | None = None
-    origin: StudySpec | None = None
+    fingerprint: str | None = None
+    sources: tuple[Source, ...] = ()
+    code: Mapping[str, CodeFile] | None = None
 
 
 def of_file(
@@ -68,33 +80,42 @@ def of_file(
     return Subject(space, data, name, file.references if aligned else ())
 
 
-def of_trial(store: Store, study: StudyRow, number: int | None) -> Subject:
-    """A study's best trial, or the one of that number, on the study's own data. Raises StudyError.
+def of_trial(
+    store: Store, study: StudyRow, number: int | None, settings: Settings, data: str | None = None
+) -> Subject:
+    """A study's best trial, or the one of that number, on the study's own data. `data`: where these
+    lie now, if elsewhere. Raises a UsageError.
 
     It trains to the epoch that the study has chosen on the validation split. A schedule is made for
     all epochs, so with one they are all trained.
     """
     if study.spec.held_out == "test":
         raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
+    check_code(study.spec, settings, data)
+    sources = check_data(settings, study.spec, data)
     trial = _chosen(store, study, number)
     space = study.spec.space.override({"epochs": _epochs(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
-        space=make_space(space.network, space.parameters, [space.flatten(configuration)]),
-        data=study.spec.data,
+        space=space.only(configuration),
+        data=study.spec.data.model_copy(update={"source": sources[0].text}),
         name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
-        origin=study.spec,
+        fingerprint=study.spec.fingerprint,
+        sources=tuple(sources),
+        code=study.spec.code,
     )
 
 
 def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
-        best = best_trial(study, list_trials(store, study))
+        best = find_best(store, study).trial
         if best is None:
             raise StudyError(f"study {study.name!r} has no finished trial yet; run: tuner optimize")
         return best
     trial = find_trial(store, study, number)
+    if trial.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
     if trial.state not in ("COMPLETE", "PRUNED"):
         state = {"FAIL": "failed"}.get(trial.state, trial.state.lower())
         raise StudyError(f"trial {number} of study {study.name!r} is {state}, not finished")
@@ -117,10 +138,7 @@ def prepare(
     seed: int = 0,
 ) -> StudyRow:
     """The comparison's study, new or gone on with. `seed`: of all its trials. Raises a UsageError,
-    also where the name belongs to a study that is defined otherwise, or where the code of a
-    trial's study may not run on this machine."""
-    if subject.origin is not None:
-        require_trusted(subject.origin, settings)
+    also where the name belongs to a study that is defined otherwise."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
     _check_schedules(subject.space)
@@ -133,8 +151,11 @@ def prepare(
         seed=seed,
         held_out="test",
     )
-    code = subject.origin.code if subject.origin is not None else None
-    spec = define(subject.space, wanted, settings, code)
+    spec = define(
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.code
+    )
+    if subject.fingerprint is not None:
+        check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
     study = create_as(spec, wanted, settings, open_store).study
     trust_own(spec, settings)
     return study
@@ -160,13 +181,15 @@ def train(
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
+    data: str | None = None,
 ) -> tuple[Outcome, Delivered | None] | None:
-    """Train what is missing of `seeds` trials a configuration; None when nothing is."""
+    """Train what is missing of `seeds` trials a configuration; None when nothing is. `data`: where
+    the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = places_wanted(store, study, wanted, None)
     if places.place_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers, tracking)
+    request = Request(Limits(total), workers, tracking, data=data)
     return optimize(settings, store, study, request, watcher, stage, entry)
 
 

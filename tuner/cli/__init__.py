@@ -1,37 +1,69 @@
 """The command line. A command parses, makes one call, and prints."""
 
+import contextlib
 import os
+import select
 import sys
 import traceback
 
 import typer
 
-from tuner.cli.output import complain
+from tuner.cli.app import Escaped
+from tuner.cli.output import complain, escaped
 from tuner.errors import TunerError
+from tuner.masking import mask_stderr
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user end as one line on stderr."""
+    """Run the command line; errors meant for the user end as one line on stderr, without
+    passwords. Others are faults of ours: their traceback is shown too."""
     from tuner.cli import commands
 
+    mask_stderr()
     try:
         code = commands.app(standalone_mode=False)
     except typer.TyperException as error:
         code = _fail(error, error.format_message(), getattr(error, "exit_code", 2))
     except TunerError as error:
         code = _fail(error, str(error), error.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as error:
+    except typer.Abort as error:
         code = _fail(error, "interrupted", 130)
-    except BrokenPipeError:
-        # The reader went away (a pager, head): nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+    except Escaped as escaped:
+        code = _escaped(escaped.error)
+    except Exception as error:
+        code = _unexpected(error)
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(error: BaseException, text: str, code: int) -> int:
     if "--traceback" in sys.argv:
-        traceback.print_exception(error)
+        print(escaped("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     if text:
         complain(text)
     return code
+
+
+def _escaped(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return _fail(error, "interrupted", 130)
+    if not isinstance(error, BrokenPipeError) or not _reader_went_away():
+        return _unexpected(error)
+    # A pager, or head: nothing is wrong, and nothing more can be said.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _reader_went_away() -> bool:
+    """Whether nobody reads what we print."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _unexpected(error: BaseException) -> int:
+    traceback.print_exception(error)
+    line = (str(error).strip().splitlines() or [""])[0]
+    complain(f"an error in tuner itself, told in full above: {type(error).__name__}: {line}")
+    return 1

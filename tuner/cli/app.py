@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 if TYPE_CHECKING:
     from tuner.storage import Store
@@ -25,8 +26,27 @@ class Session:
     store: "Store | None" = None
 
 
-def new_typer(help_text: str) -> typer.Typer:
+class Escaped(Exception):
+    """What a command raised, kept from Typer: it takes each EOFError for a user who left, and each
+    broken pipe for a reader of ours that did, where it may have been a process of ours that
+    died."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
+
+
+class _Commands(TyperGroup):
+    def invoke(self, context: Any) -> Any:
+        try:
+            return super().invoke(context)
+        except (EOFError, BrokenPipeError, KeyboardInterrupt) as error:
+            raise Escaped(error) from error
+
+
+def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
     return typer.Typer(
+        cls=cls,
         help=help_text,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -38,15 +58,16 @@ def new_typer(help_text: str) -> typer.Typer:
 app = new_typer(
     "Hyperparameter search for Keras networks.\n\n"
     "Example: [bold]tuner study create --data digits[/bold], then "
-    "[bold]tuner optimize --trials 100[/bold]"
+    "[bold]tuner optimize --trials 100[/bold]",
+    cls=_Commands,
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from tuner.version import tuner_version
 
-        typer.echo(f"tuner {version('tuner')}")
+        typer.echo(f"tuner {tuner_version()}")
         raise typer.Exit
 
 

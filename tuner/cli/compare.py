@@ -26,7 +26,9 @@ def compare(
     data: Annotated[
         str | None,
         typer.Option(
-            help=f"{DATA_HELP}  (default: the file's data, else fashion_mnist)", metavar="SOURCE"
+            help=f"{DATA_HELP} With --study: where its data lie now, if elsewhere; their contents "
+            "must be the same.  (default: the file's data, else fashion_mnist)",
+            metavar="SOURCE",
         ),
     ] = None,
     scaling: Annotated[
@@ -73,19 +75,22 @@ def compare(
     from tuner.cli.residence import may_track
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
+    from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
-    subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
-    if subject.origin is not None:
-        confirm_code(settings, subject.origin, study, trust_code or [])
+    subject = _subject(context, file, study, trial, (data, scaling, set_), seed, trust_code or [])
     row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
+    source = subject.data.source
     confirm_code(settings, row.spec, row.name, [])
+    check_code(row.spec, settings, source)
     store = open_for_work(context)
     tracking = not no_tracking and may_track(store)
     with Display(row.spec.metric, as_json) as display:
         display.stage(f"study {row.name}: the test split is read, after each last epoch alone")
-        ran = room.train(settings, store, row, seeds, workers, tracking, display, display.stage)
+        ran = room.train(
+            settings, store, row, seeds, workers, tracking, display, display.stage, data=source
+        )
     table = room.results(store, row, subject)
     files = room.save(row, table, to or Path("comparisons") / row.file_name)
     raise typer.Exit(print_comparison(row, table, files, ran, as_json))
@@ -98,9 +103,11 @@ def _subject(
     trial: int | None,
     changes: tuple[str | None, str | None, list[str] | None],
     seed: int,
+    trusted: list[str],
 ) -> "Subject":
     from tuner.analysis.compare import of_file, of_trial
     from tuner.cli.open import open_study
+    from tuner.cli.trust import confirm_code
     from tuner.errors import UsageError
     from tuner.options import parse_configuration
 
@@ -112,6 +119,8 @@ def _subject(
             raise UsageError("--trial goes with --study")
         overrides = parse_configuration(set_ or [], "--set")
         return of_file(file, overrides, seed, source=data, scaling=scaling)
-    if any(change is not None for change in changes):
-        raise UsageError("--study brings its own data and values: no --data, --scaling or --set")
-    return of_trial(*open_study(context, study), trial)
+    if scaling is not None or set_ is not None:
+        raise UsageError("--study brings its own scaling and values: no --scaling or --set")
+    store, row = open_study(context, study)
+    confirm_code(settings_of(context), row.spec, row.name, trusted)
+    return of_trial(store, row, trial, settings_of(context), data)

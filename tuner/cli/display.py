@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.output import console, duration
+from tuner.cli.output import console, duration, one_line
 from tuner.optimize.board import Board
 
 _PLAIN_EVERY_S = 10.0
@@ -45,9 +45,9 @@ class Display:
     def stage(self, text: str) -> None:
         """What is going on outside the loop."""
         if self._live is not None:
-            self._live.update(Text(f"{text} …", style="dim"))
+            self._live.update(Text(f"{one_line(text)} …", style="dim"))
         elif not self._quiet:
-            print(f"{text} …", flush=True)
+            print(f"{one_line(text)} …", flush=True)
 
     def changed(self, board: Board) -> None:
         if self._live is not None:

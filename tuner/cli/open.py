@@ -1,16 +1,17 @@
 """Opening what a command works on, or only looks at.
 
 A command that only looks calls `look_at_…`, which needs no right to write and changes no file. All
-others call `open_…`. Whatever was opened is closed when the command ends: see `tuner.cli.main`.
+others call `open_…`. Whatever was opened is closed when the command ends: `app.ending_in_order`.
 """
 
 import typer
 
 from tuner.cli.app import settings_of
+from tuner.cli.output import complain
 from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.studies import StudyRow, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
 
 
 def look(context: typer.Context) -> Store | None:
@@ -18,12 +19,14 @@ def look(context: typer.Context) -> Store | None:
     return look_into(settings_of(context).storage)
 
 
-def look_at_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def look_at_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to look at. Raises StudyError."""
     store = look(context)
     if store is None:
         raise no_study()
-    return store, load_study(store, name)
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def look_at_studies(
@@ -55,11 +58,13 @@ def open_for_work(context: typer.Context) -> Store:
     return store
 
 
-def open_study(context: typer.Context, name: str | None) -> tuple[Store, StudyRow]:
+def open_study(
+    context: typer.Context, name: str | None, even_damaged: bool = False
+) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
     no file where there is none."""
     store = _open(context)
-    return store, load_study(store, name)
+    return store, (find_study if even_damaged else load_study)(store, name)
 
 
 def open_studies(
@@ -88,5 +93,13 @@ def _check_one_or_all(name: str | None, every: bool) -> None:
 
 
 def _these(store: Store, name: str | None, every: bool) -> list[StudyRow]:
-    names = [study.name for study in reversed(list_studies(store))] if every else []
-    return [load_study(store, each) for each in names] or [load_study(store, name)]
+    studies = list(reversed(list_studies(store))) if every else []
+    if not studies:
+        return [load_study(store, name)]
+    found = []
+    for study in studies:
+        if study.damage is None:
+            found.append(load_study(store, study.name))
+        else:
+            complain(f"study {study.name} is left out: it is damaged: {study.damage}")
+    return found

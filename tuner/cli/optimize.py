@@ -16,7 +16,11 @@ def optimize(
     ] = None,
     more: Annotated[int | None, typer.Option(help="This many beyond those it has.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes.  (default: one a core, or one a GPU)")
+        int | None,
+        typer.Option(
+            help="Worker processes.  (default: one a GPU, or one a core of the machine or "
+            "container, with 1 GiB of memory each)"
+        ),
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(help="Stop after 90s, 30m or 2h; running trials are put back.")
@@ -39,6 +43,14 @@ def optimize(
             help="Stream data larger than this, such as 2GiB, in each worker.  "
             "(default: half of the memory, shared)",
             metavar="SIZE",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the study's data lie now, if elsewhere: for this command, not remembered. "
+            "Their contents must be the same.",
+            metavar="SOURCE",
         ),
     ] = None,
     trial_timeout: Annotated[
@@ -84,6 +96,7 @@ def optimize(
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits, Request, places_wanted
     from tuner.optimize import optimize as run
+    from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(trials, more, workers, patience_trials, target, population)
@@ -93,6 +106,7 @@ def optimize(
     trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
     store, row = open_study(context, study)
     confirm_code(settings, row.spec, row.name, trust_code or [])
+    check_code(row.spec, settings, data)
     total = places_wanted(store, row, trials, more)
     limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
     request = Request(
@@ -104,6 +118,7 @@ def optimize(
         trial_bytes,
         engine=engine,
         population=population,
+        data=data,
     )
     with Display(row.spec.metric, quiet or as_json) as display:
         display.stage(f"study {row.name}: {total} trials")

@@ -1,21 +1,46 @@
 """What a search prints when it is over."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tuner.cli.output import complain, print_json, say, short, show_facts, show_rows
+from tuner.cli.output import (
+    clipped,
+    complain,
+    one_line,
+    print_json,
+    print_json_rows,
+    say,
+    short,
+    show_facts,
+    show_rows,
+    shown,
+    stream_rows,
+)
 from tuner.names import in_command
+from tuner.settings import Settings
 from tuner.storage import Store
-from tuner.storage.places import LOSSES
 from tuner.storage.records import IntervalRow
-from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, best_trial, ends, list_trials, table_row
+from tuner.storage.studies import StudyRow, StudySummary
+from tuner.storage.trials import (
+    Best,
+    Summary,
+    TrialRow,
+    count_trials,
+    stream_trials,
+    summarize,
+    table_row,
+)
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
     from tuner.tracking.sync import Checked, Synced
 
+_DAMAGE_CHARACTERS = 120
+# Of a table of reports; those of one that nobody has spoiled have half as many.
+_MOST_COLUMNS = 14
 EXITS = {"interrupted": 130, "errors": 1}
 REASONS = {
     "timeout": "the time is up",
@@ -34,16 +59,17 @@ def print_outcome(
     as_json: bool,
 ) -> int:
     """Print how a search ended, its best trial and what to do next. The exit code."""
-    trials = list_trials(store, study)
-    best = best_trial(study, trials)
+    summary = summarize(store, study)
+    best = summary.best.trial
     if as_json:
-        facts = {"study": study.name, "stopped": outcome.reason, "ends": ends(trials)}
+        facts = {"study": study.name, "stopped": outcome.reason, "ends": summary.ends}
         print_json(facts | {"best": table_row(best) if best else None})
     else:
-        _say_ends(study, trials, outcome)
+        _say_ends(study, summary, outcome)
         if best is not None:
             print_best(study, best)
         _next_steps(study, outcome, best is not None)
+    complain_of_damage(summary.best)
     complain_of_delivery(delivered)
     if outcome.reason == "errors":
         complain(
@@ -52,8 +78,8 @@ def print_outcome(
     return EXITS.get(outcome.reason or "", 0)
 
 
-def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> None:
-    counts = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in ends(trials).items())
+def _say_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
+    counts = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in summary.ends.items())
     say(f"\nstudy {study.name}: {counts or 'no trial yet'}")
     if outcome.reason:
         back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
@@ -63,16 +89,49 @@ def _say_ends(study: StudyRow, trials: list[TrialRow], outcome: "Outcome") -> No
 def print_best(study: StudyRow, best: TrialRow) -> None:
     """The best trial as a small table."""
     spec = study.spec
-    say(f"\nbest: trial {best.number}, {spec.metric} {best.value:.4f} on the validation split")
+    say(f"\nbest: trial {best.number}, {spec.metric} {shown(best.value)} on the validation split")
     # The file's own parameters: with all defaults beside them nobody would find these.
     named = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in named), default=0)
     for name, value in named.items():
-        say(f"  {name:<{width}}  {_param(value)}")
+        say(f"  {name:<{width}}  {one_line(_param(value))}")
     last = best.last
     if last is not None and last.parameter_count:
         epochs = f"best epoch {last.best_epoch} of {last.epochs}"
         say(f"  ({last.parameter_count:,} parameters, {epochs})")
+
+
+def show_best(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    best: TrialRow,
+    save: Path | None,
+    as_json: bool,
+    data: str | None = None,
+    hashes: Sequence[str] = (),
+) -> None:
+    """What `study best` prints. `save`: the file to write the network to. Should the trial have to
+    be trained again: `data`, where the data lie now; `hashes`, of code that is trusted."""
+    if not as_json:
+        say(f"study {study.name}")
+        print_best(study, best)
+    network = None
+    if save is not None:
+        from tuner.cli.trust import confirming
+        from tuner.models import save_network
+
+        network = confirming(
+            lambda: save_network(settings, store, study, best, save, data), settings, study, hashes
+        )
+        for remark in network.remarks:
+            complain(remark)
+    if as_json:
+        facts = {"study": study.name, "metric": study.spec.metric} | table_row(best)
+        written = {"path": str(save), "source": str(network.source)} if network else None
+        print_json(facts | ({"network": written} if written else {}))
+    elif network is not None:
+        say(f"\nwrote {save} ({network.source})")
 
 
 def _param(value: Any) -> str:
@@ -91,6 +150,17 @@ def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     say("  tuner ui   opens MLflow and the Optuna dashboard")
 
 
+def complain_of_damage(best: Best) -> None:
+    """Of trials that would be the best if their rows could be read."""
+    if best.damaged:
+        first, others = best.damaged[0], len(best.damaged) - 1
+        more = f", and {others:,} more" if others else ""
+        complain(
+            f"trial {first.number}, whose score is better, is damaged ({first.damage}){more}: "
+            f"left out"
+        )
+
+
 def complain_of_delivery(delivered: "Delivered | None") -> None:
     if delivered is not None and (delivered.owed or delivered.problem):
         why = f" ({delivered.problem})" if delivered.problem else ""
@@ -100,13 +170,48 @@ def complain_of_delivery(delivered: "Delivered | None") -> None:
         )
 
 
-def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
+def study_rows(studies: list[StudySummary], as_json: bool) -> list[dict[str, Any]]:
+    """The lines of `study list`. In a table, which must fit 80 columns, without what no study has
+    and with the day alone."""
+    rows = [_study_row(study, as_json) for study in studies]
+    if as_json:
+        return rows
+    empty = [name for name in ("running", "failed") if not any(row[name] for row in rows)]
+    for row, study in zip(rows, studies, strict=True):
+        row["created"] = study.created_at and study.created_at.astimezone().date()
+    return [{name: row[name] for name in row if name not in empty} for row in rows]
+
+
+def _study_row(study: StudySummary, as_json: bool) -> dict[str, Any]:
+    """Of a damaged study only its name and what is wrong."""
+    row = {
+        "study": study.name,
+        "data": study.data,
+        "network": study.space,
+        "finished": study.finished,
+        "running": study.states.get("RUNNING", 0),
+        "failed": study.states.get("FAIL", 0),
+        "best": study.best,
+        "metric": study.metric,
+        "created": study.created_at,
+    }
+    if study.damage is None:
+        return row
+    row |= dict.fromkeys(("network", "finished", "running", "failed", "metric"))
+    if as_json:
+        return row | {"data": None, "damage": study.damage}
+    return row | {"data": f"damaged: {clipped(study.damage, _DAMAGE_CHARACTERS)}"}
+
+
+def study_facts(study: StudyRow, summary: Summary) -> dict[str, Any]:
     """What `study show` prints."""
     spec = study.spec
-    best = best_trial(study, trials)
+    best = summary.best.trial
     return {
         "study": study.name,
+        "damaged": study.damage,
         "created": study.created_at,
+        "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
         "task": spec.task,
         "train_rows": spec.train_rows,
@@ -120,9 +225,9 @@ def study_facts(study: StudyRow, trials: list[TrialRow]) -> dict[str, Any]:
         "pruner": f"{spec.pruner.name} {_options(spec.pruner.options)}".strip(),
         "seed": spec.seed,
         "mlflow_experiment": study.experiment,
-        "trials": len(trials),
-        "ends": ends(trials),
-        "attempts_lost": sum(a.end in LOSSES for trial in trials for a in trial.attempts) or None,
+        "trials": summary.trials,
+        "ends": summary.ends,
+        "attempts_lost": summary.lost or None,
         "best_trial": best.number if best else None,
         "best_score": best.value if best else None,
         "best_params": best.params if best else None,
@@ -137,10 +242,36 @@ def _options(options: dict[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in options.items())
 
 
+def print_trials(
+    store: Store, study: StudyRow, best_first: bool, most: int | None, as_json: bool
+) -> None:
+    """A study's trials, at most so many; in a table then how many more there are."""
+    spec = study.spec
+    trials = stream_trials(store, study, best_first, most)
+    rows = (table_row(trial, only=spec.space.varying()) for trial in trials)
+    if as_json:
+        print_json_rows(rows)
+        return
+    say(f"study {study.name}: {spec.metric}, {spec.direction}")
+    printed = stream_rows(_table_cells(row) for row in rows)
+    more = count_trials(store, study) - printed if printed == most else 0
+    if more > 0:
+        order = " --best-first" if best_first else ""
+        say(f"{more:,} more; all: tuner trial list {in_command(study.name)}{order} --all")
+
+
+def _table_cells(row: dict[str, Any]) -> dict[str, Any]:
+    damage = row.pop("damage", None)
+    return row | {"params": damage} if damage else row
+
+
 def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_json: bool) -> None:
     """One trial whole: facts, attempts, and a row a report interval."""
     facts: dict[str, Any] = {"study": study.name, "queued": trial.state == "WAITING"}
     facts |= table_row(trial) | {"retry_of": trial.retry_of}
+    if unreadable := list(dict.fromkeys(what for i in curve for what in i.damage)):
+        told = "; ".join(unreadable[:3])
+        facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, told]))}
     last = trial.last
     if last is not None:
         facts |= {
@@ -171,7 +302,8 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
     show_facts({name: value for name, value in facts.items() if name != "queued"}, False)
     if len(attempts) > 1:
         show_rows(attempts, False)
-    show_rows(rows, False)
+    most = [*rows[0]][:_MOST_COLUMNS] if rows else []
+    show_rows([{name: row[name] for name in most} for row in rows], False)
 
 
 def queued(study: str, number: int, waiting: int) -> str:
@@ -228,8 +360,9 @@ def print_checked(found: list["Checked"], as_json: bool) -> int:
 def confirm_deletion(store: Store, study: StudyRow, yes: bool) -> None:
     """Ask, unless told not to. Raises typer.Abort when the answer is no."""
     if not yes:
-        count = len(list_trials(store, study))
+        count = count_trials(store, study)
         typer.confirm(
-            f"delete study {study.name} with its {count} trials, saved networks and MLflow runs?",
+            f"delete study {one_line(study.name)} with its {count} trials, saved networks and "
+            "MLflow runs?",
             abort=True,
         )

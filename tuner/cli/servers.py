@@ -2,18 +2,22 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+from tuner.cli.dashboard import HOST, loopback_hosts
 from tuner.errors import StudyError, TunerError
-from tuner.settings import Settings, child_environment
+from tuner.masking import without_secrets
+from tuner.settings import Settings, server_environment
 from tuner.storage import exists, open_store
 
-_HOST = "127.0.0.1"
 _START_S = 90.0
 
 
@@ -27,56 +31,60 @@ def serve_pages(
     ports = {"MLflow": _free(mlflow_port), "Optuna dashboard": _free(dashboard_port)}
     commands = {
         "MLflow": _mlflow(settings, ports["MLflow"]),
-        "Optuna dashboard": _dashboard(settings, ports["Optuna dashboard"]),
+        "Optuna dashboard": _dashboard(ports["Optuna dashboard"]),
     }
-    with _children(settings, commands) as children, _stoppable():
+    environment = server_environment(settings, loopback_hosts(ports["MLflow"]))
+    with (
+        tempfile.TemporaryDirectory(prefix="tuner-ui-") as folder,
+        _children(environment, commands, Path(folder)) as children,
+        _stoppable(),
+    ):
         try:
             for name, child in children.items():
-                _await_port(name, child, ports[name])
-                say(f"{name:<17} http://{_HOST}:{ports[name]}")
+                _await_port(name, child, ports[name], Path(folder))
+                say(f"{name:<17} http://{HOST}:{ports[name]}")
             say("Ctrl-C stops both")
             while all(child.poll() is None for child in children.values()):
                 time.sleep(0.5)
             ended = next(name for name, child in children.items() if child.poll() is not None)
-            raise TunerError(f"{ended} has stopped by itself")
+            raise TunerError(f"{ended} has stopped by itself{_last_words(Path(folder) / ended)}")
         except KeyboardInterrupt:
             say("stopped")
 
 
 def _mlflow(settings: Settings, port: int) -> list[str]:
+    # The store is in the environment: a command line shows its passwords to everybody.
     if settings.tracking_uri.startswith(("http://", "https://")):
-        raise TunerError(f"MLflow is a server already: open {settings.tracking_uri}")
-    options = ["--backend-store-uri", settings.tracking_uri, "--host", _HOST, "--port", str(port)]
-    return [sys.executable, "-m", "mlflow", "server", *options, "--workers", "1"]
+        shown = without_secrets(settings.tracking_uri)
+        raise TunerError(f"MLflow is a server already: open {shown}")
+    # uvicorn puts the current folder before all libraries, unless it is given another one.
+    python = shlex.join(["--app-dir", str(Path(os.__file__).parent)])
+    options = ["--host", HOST, "--port", str(port), "--workers", "1", "--uvicorn-opts", python]
+    return [sys.executable, "-P", "-m", "mlflow", "server", *options]
 
 
-def _dashboard(settings: Settings, port: int) -> list[str]:
-    # The URL goes through the environment: a command line shows its passwords to everybody.
-    code = (
-        "import os; from tuner.storage import open_store; from optuna_dashboard import run_server; "
-        "run_server(open_store(os.environ['TUNER_STORAGE']).optuna, "
-        f"host={_HOST!r}, port={port})"
-    )
-    return [sys.executable, "-c", code]
+def _dashboard(port: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "tuner.cli.dashboard", str(port)]
 
 
 @contextlib.contextmanager
 def _children(
-    settings: Settings, commands: dict[str, list[str]]
+    environment: dict[str, str], commands: dict[str, list[str]], logs: Path
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    environment = child_environment(settings)
-    children = {
-        # A session of its own: Ctrl-C comes to us alone, and we end them in order.
-        name: subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for name, command in commands.items()
-    }
+    """The running commands; each writes to a file of its name in `logs`."""
+    children = {}
     try:
+        for name, command in commands.items():
+            with (logs / name).open("wb") as log:
+                # A session of its own: Ctrl-C comes to us alone, and we end them in order.
+                children[name] = subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
         yield children
     finally:
         for child in children.values():
@@ -104,20 +112,27 @@ def _free(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_HOST, port))
+            probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise StudyError(f"port {port} is not free; choose another, or 0 for any") from error
         found: int = probe.getsockname()[1]
         return found
 
 
-def _await_port(name: str, child: subprocess.Popen[bytes], port: int) -> None:
+def _await_port(name: str, child: subprocess.Popen[bytes], port: int, logs: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise TunerError(f"{name} ended with exit code {child.returncode} while starting")
+            why = _last_words(logs / name)
+            raise TunerError(f"{name} ended with exit code {child.returncode} as it started{why}")
         with socket.socket() as probe:
-            if probe.connect_ex((_HOST, port)) == 0:
+            if probe.connect_ex((HOST, port)) == 0:
                 return
         time.sleep(0.1)
     raise TunerError(f"{name} did not answer on port {port} within {_START_S:.0f} s")
+
+
+def _last_words(log: Path) -> str:
+    """What a server that has ended said last, without passwords."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f": {without_secrets(lines[-1].strip())}" if lines else ""

@@ -133,6 +133,7 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
     """
     from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
+    from tuner.cli.results import study_rows
     from tuner.storage.studies import list_studies
 
     store = look(context)
@@ -140,21 +141,7 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
     if not found and not as_json:
         say("no study yet; create one with: tuner study create")
         return
-    rows = [
-        {
-            "study": study.name,
-            "data": study.data,
-            "network": study.space,
-            "finished": study.finished,
-            "running": study.states.get("RUNNING", 0),
-            "failed": study.states.get("FAIL", 0),
-            "best": study.best,
-            "metric": study.metric,
-            "created": study.created_at,
-        }
-        for study in found
-    ]
-    show_rows(rows, as_json)
+    show_rows(study_rows(found, as_json), as_json)
 
 
 @app.command("show")
@@ -165,21 +152,30 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     """
     from tuner.cli.open import look_at_study
     from tuner.cli.output import show_facts
-    from tuner.cli.results import study_facts
-    from tuner.storage.trials import list_trials
+    from tuner.cli.results import complain_of_damage, study_facts
+    from tuner.storage.trials import summarize
 
     store, row = look_at_study(context, study)
-    show_facts(study_facts(row, list_trials(store, row)), as_json)
+    summary = summarize(store, row)
+    show_facts(study_facts(row, summary), as_json)
+    complain_of_damage(summary.best)
 
 
 @app.command("best")
-def best(
+def show_best(
     context: typer.Context,
     study: StudyName = None,
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
     trust_code: TrustCode = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="With --save, where the network must be trained again: where the data lie now.",
+            metavar="SOURCE",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The best trial; with --save its network, which takes unscaled inputs.
@@ -187,33 +183,22 @@ def best(
     Example: tuner study best --save best.keras
     """
     from tuner.cli.open import look_at_study
-    from tuner.cli.output import print_json, say
-    from tuner.cli.results import print_best
+    from tuner.cli.results import complain_of_damage, show_best
     from tuner.errors import StudyError
-    from tuner.storage.trials import best_trial, list_trials, table_row
+    from tuner.storage.trials import find_best
 
     store, row = look_at_study(context, study)
-    found = best_trial(row, list_trials(store, row))
+    best = find_best(store, row)
+    found = best.trial
+    complain_of_damage(best)
     if not row.spec.selects:
         raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
+    if found is None and best.damaged:
+        raise StudyError(f"study {row.name!r} has no finished trial that can be read")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
-    if as_json:
-        print_json({"study": row.name, "metric": row.spec.metric} | table_row(found))
-    else:
-        say(f"study {row.name}")
-        print_best(row, found)
-    if save is not None:
-        from tuner.cli.trust import confirming
-        from tuner.models import save_network
-
-        settings = settings_of(context)
-        again = confirming(
-            lambda: save_network(settings, row, found, save), settings, row, trust_code or []
-        )
-        if not as_json:
-            how = "trained again, its saved network being on another machine" if again else "copied"
-            say(f"\nwrote {save} ({how})")
+    hashes = trust_code or []
+    show_best(settings_of(context), store, row, found, save, as_json, data, hashes)
 
 
 @app.command("export")
@@ -224,20 +209,20 @@ def export(
         Literal["csv", "json"], typer.Option("--format", help="Of what is printed.")
     ] = "csv",
 ) -> None:
-    """Every trial with its params, on standard output.
+    """Every trial with its params, on standard output, as they are read.
 
     Example: tuner study export > trials.csv
     """
     from tuner.cli.open import look_at_study
-    from tuner.cli.output import print_csv, print_json
-    from tuner.storage.trials import list_trials, table_row
+    from tuner.cli.output import print_csv, print_json_rows
+    from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
 
     store, row = look_at_study(context, study)
-    rows = [table_row(trial) for trial in list_trials(store, row)]
+    rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
-        print_json(rows)
+        print_json_rows(rows)
     else:
-        print_csv(rows, row.spec.space.varying())
+        print_csv(rows, TABLE_COLUMNS, row.spec.space.varying())
 
 
 @app.command("code")
@@ -302,7 +287,7 @@ def delete(
     from tuner.cli.results import confirm_deletion
     from tuner.studies import make_way, remove
 
-    store, row = open_study(context, study)
+    store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "tuner study delete")
     confirm_deletion(store, row, yes)
     make_way(store, row, force, say)

@@ -8,6 +8,8 @@ from tuner.cli.app import Json, new_typer
 
 app = new_typer("Look at trials, and queue your own.")
 
+FIRST_PAGE = 100
+
 InStudy = Annotated[str | None, typer.Option("--study", help="The study.  (default: the newest)")]
 
 
@@ -18,21 +20,36 @@ def list_trials(
         str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
     ] = None,
     best_first: Annotated[bool, typer.Option("--best-first", help="By score.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=1,
+            help=f"Print so many.  (default: {FIRST_PAGE} in a table, all with --json)",
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Print all, as they are read, in a table too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """A study's trials with their params.
+    """A study's trials with their params, by number.
 
     Example: tuner trial list --best-first
+
+    A table ends after a page, in a pipe too, and says how many more there are. For programs --json
+    prints all, and tuner study export prints CSV.
     """
     from tuner.cli.open import look_at_study
-    from tuner.cli.output import show_rows
-    from tuner.storage.trials import list_trials, ordered, table_row
+    from tuner.cli.results import print_trials
+    from tuner.errors import UsageError
 
+    if every and limit is not None:
+        raise UsageError("either --all, or --limit")
     store, row = look_at_study(context, study)
-    trials = list_trials(store, row)
-    shown = ordered(row, trials) if best_first else trials
-    rows = [table_row(trial, only=row.spec.space.varying()) for trial in shown]
-    show_rows(rows, as_json, title=f"study {row.name}: {row.spec.metric}, {row.spec.direction}")
+    most = limit or (None if every or as_json else FIRST_PAGE)
+    print_trials(store, row, best_first, most, as_json)
 
 
 @app.command("show")

@@ -10,7 +10,8 @@ from tuner.data.describe import describe
 from tuner.data.load import load_dataset
 from tuner.data.named import NAMES
 from tuner.data.scaling import Scaling
-from tuner.data.sources import Source, parse_source
+from tuner.data.scratch import project_folder, scratch_place, scratch_wanted
+from tuner.data.sources import Source, find_source, parse_source
 from tuner.data.tables import Column, encode
 
 __all__ = [
@@ -22,8 +23,12 @@ __all__ = [
     "Split",
     "describe",
     "encode",
+    "find_source",
     "load_dataset",
     "open_dataset",
     "parse_source",
+    "project_folder",
     "save_dataset",
+    "scratch_place",
+    "scratch_wanted",
 ]

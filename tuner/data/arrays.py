@@ -1,25 +1,15 @@
 """Feature arrays: checked, and in the smallest dtype that loses nothing training could see."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.raw import first_line
+from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, row_blocks
 from tuner.errors import DatasetError
 
-Features = npt.NDArray[Any]
-
-_BLOCK_VALUES = 4_000_000
 _SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
-
-
-def row_blocks(x: Features) -> Iterator[Features]:
-    """The rows in blocks of a few MB, so that what is computed of them stays small."""
-    rows = max(1, _BLOCK_VALUES // max(1, x[0].size)) if len(x) else 1
-    for start in range(0, len(x), rows):
-        yield x[start : start + rows]
 
 
 def as_array(values: Any, what: str) -> Features:
@@ -33,12 +23,12 @@ def as_array(values: Any, what: str) -> Features:
         raise DatasetError(f"{what} is no array ({first_line(error)})") from error
 
 
-def check_features(x: Any, what: str) -> Features:
-    """x as an array (n, ...) of numbers or bools; (n,) becomes (n, 1).
+def check_features(x: Any, what: str) -> AnyRows:
+    """x as rows (n, ...) of numbers or bools; (n,) becomes (n, 1).
 
     Raises DatasetError for text, objects, no rows or no features.
     """
-    array = as_array(x, what)
+    array = x if isinstance(x, Rows) else as_array(x, what)
     if array.dtype.kind not in "biuf":
         raise DatasetError(
             f"{what} must hold numbers, it is {array.dtype}; "
@@ -48,10 +38,14 @@ def check_features(x: Any, what: str) -> Features:
         raise DatasetError(f"{what} is a single number, not one row of features a sample")
     if array.size == 0:
         raise DatasetError(f"{what} is empty, its shape is {array.shape}")
-    return array[:, np.newaxis] if array.ndim == 1 else array
+    if array.ndim > 1:
+        return array
+    if isinstance(array, Rows):
+        return ChangedRows(array, lambda block: block[:, np.newaxis], array.dtype, (1,))
+    return array[:, np.newaxis]
 
 
-def kept_dtype(arrays: list[Features]) -> np.dtype[np.generic]:
+def kept_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
     """The dtype for all of these parts.
 
     A matrix stays uint8 where it is that (or bool), and is float32 otherwise. Images of whole
@@ -62,8 +56,8 @@ def kept_dtype(arrays: list[Features]) -> np.dtype[np.generic]:
         return np.dtype(np.uint8)
     if arrays[0].ndim > 2:
         if all(dtype.kind in "biu" for dtype in dtypes):
-            low = min(int(array.min()) for array in arrays)
-            high = max(int(array.max()) for array in arrays)
+            blocks = [(int(b.min()), int(b.max())) for array in arrays for b in row_blocks(array)]
+            low, high = min(low for low, _ in blocks), max(high for _, high in blocks)
             for small in _SMALL_INTEGERS:
                 if np.iinfo(small).min <= low and high <= np.iinfo(small).max:
                     return np.dtype(small)
@@ -72,11 +66,12 @@ def kept_dtype(arrays: list[Features]) -> np.dtype[np.generic]:
     return np.dtype(np.float32)
 
 
-def refuse_infinite(x: Features, features: tuple[str, ...] | None, what: str) -> None:
-    """DatasetError, naming row and column, for an infinite value or one beyond float32."""
+def has_missing(x: AnyRows, features: tuple[str, ...] | None, what: str) -> bool:
+    """Whether any value is NaN. DatasetError, naming row and column, for an infinite value or one
+    beyond float32."""
     if x.dtype.kind != "f":
-        return
-    start = 0
+        return False
+    start, missing = 0, False
     for block in row_blocks(x):
         bad = np.abs(block.astype(np.float64, copy=False)) > np.finfo(np.float32).max
         if bad.any():
@@ -86,28 +81,28 @@ def refuse_infinite(x: Features, features: tuple[str, ...] | None, what: str) ->
                 name = features[place[0]] if features else str(place[0] + 1)
                 where = f"in column {name} (row {start + row + 1})"
             raise DatasetError(f"{what} holds an infinite value {where}; remove the row or mend it")
+        missing = missing or bool(np.isnan(block).any())
         start += len(block)
-
-
-def has_missing(x: Features) -> bool:
-    return x.dtype.kind == "f" and any(bool(np.isnan(block).any()) for block in row_blocks(x))
+    return missing
 
 
 def check_parts(
     parts: Mapping[str, Any], features: tuple[str, ...] | None, source: str
-) -> dict[str, Features]:
-    """All parts' features as arrays of numbers, alike in the shape of a row. Matrices may hold NaN.
+) -> tuple[dict[str, AnyRows], bool]:
+    """All parts' features as rows of numbers, alike in the shape of a row, and whether they miss
+    values (NaN), as matrices may.
 
     Raises DatasetError for unlike shapes, infinite values, and NaN in images.
     """
     arrays = {part: check_features(x, f"{source}: x ({part})") for part, x in parts.items()}
-    shape = arrays["train"].shape[1:]
+    shape, gaps = arrays["train"].shape[1:], False
     for part, array in arrays.items():
         if array.shape[1:] != shape:
             raise DatasetError(
                 f"{source}: rows of {part} have shape {array.shape[1:]}, those of train {shape}"
             )
-        refuse_infinite(array, features, f"{source}: x ({part})")
-        if array.ndim > 2 and has_missing(array):
+        missing = has_missing(array, features, f"{source}: x ({part})")
+        if array.ndim > 2 and missing:
             raise DatasetError(f"{source}: x ({part}) holds NaN; only tables may miss values")
-    return arrays
+        gaps = gaps or missing
+    return arrays, gaps

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.arrays import Features, row_blocks
 from tuner.data.raw import reading
+from tuner.data.rows import AnyRows, joined, row_blocks
 from tuner.data.scaling import Scaling
+from tuner.data.scratch import check_room, is_full, no_room
 from tuner.data.tables import Column
 from tuner.errors import DatasetError
 
@@ -25,9 +26,10 @@ _INDEX = "dataset.json"
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """x (n, *input_shape) in its own small dtype; y (n,) int32 classes 0..k-1, or float32."""
+    """x (n, *input_shape) in its own small dtype, in memory or, where that is much, in a file;
+    y (n,) int32 classes 0..k-1, or float32."""
 
-    x: Features
+    x: AnyRows
     y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -78,7 +80,7 @@ class Dataset:
         """What a comparison trains on: all rows but the test's, and the test split in the place of
         the validation split. The scaling stays as it was fitted on the training rows."""
         train = Split(
-            np.concatenate([self.train.x, self.validation.x]),
+            joined([self.train.x, self.validation.x]),
             np.concatenate([self.train.y, self.validation.y]),
         )
         return replace(self, train=train, validation=self.test)
@@ -107,14 +109,27 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, dataset.nbytes)
         for part, split in dataset.splits.items():
-            np.save(folder / f"{part}_x.npy", split.x, allow_pickle=False)
-            np.save(folder / f"{part}_y.npy", split.y, allow_pickle=False)
+            _save(folder / f"{part}_x.npy", split.x)
+            _save(folder / f"{part}_y.npy", split.y)
         unfinished = folder / f"{_INDEX}.part"
         unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
         unfinished.replace(folder / _INDEX)
     except OSError as error:
+        if is_full(error):
+            raise DatasetError(no_room(folder, dataset.nbytes)) from error
         raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+def _save(path: Path, array: AnyRows) -> None:
+    """What np.save writes, in blocks."""
+    with path.open("wb") as file:
+        descr = np.lib.format.dtype_to_descr(array.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": array.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in row_blocks(array):
+            file.write(np.ascontiguousarray(block).data)
 
 
 def _index(dataset: Dataset) -> dict[str, Any]:

@@ -2,19 +2,26 @@
 
 import gzip
 import math
+import os
 import re
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.data.raw import Pair, reading
+from tuner.data.rows import AnyRows, Rows, StoredRows, converted, is_small
+from tuner.data.scratch import Spool, scratch_place
 from tuner.errors import DatasetError
+from tuner.settings import Settings
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 2**20
+# The number of dimensions is one byte.
+_MOST_HEADER = 4 + 4 * 255
 _PARTS = {
     "train": "train",
     "t10k": "test",
@@ -30,31 +37,62 @@ _FILE = re.compile(
 )
 
 
-def read_idx(path: Path) -> npt.NDArray[np.generic]:
-    """The array of one IDX file, plain or gzipped, in its own shape and native byte order.
+def read_idx(path: Path, settings: Settings) -> AnyRows:
+    """The array of one IDX file, plain or gzipped, in its own shape and native byte order. A large
+    one stays in the file or, where that is gzipped, in a scratch copy.
 
     Raises DatasetError when the file is corrupt, cut short, or longer than its header says.
     """
-    with reading(str(path)):
-        content = path.read_bytes()
-        if content.startswith(_GZIP_MAGIC):
-            content = _gunzip(path, content)
-    shape, dtype, start = _header(path, content)
-    expected, found = math.prod(shape) * dtype.itemsize, len(content) - start
+    with reading(str(path)), path.open("rb") as file:
+        zipped = file.read(2) == _GZIP_MAGIC
+        file.seek(0)
+        array = _zipped(path, file, settings) if zipped else _plain(path, file)
+        native = array.dtype.newbyteorder("=")
+        if isinstance(array, Rows):
+            return array if native == array.dtype else converted(array, native)
+        return array.astype(native, copy=False)
+
+
+def _plain(path: Path, file: BinaryIO) -> AnyRows:
+    shape, dtype, start = _header(path, file.read(_MOST_HEADER))
+    _check_length(path, shape, dtype, os.fstat(file.fileno()).st_size - start)
+    rows = StoredRows(file, start, shape, dtype, str(path))
+    return np.asarray(rows) if is_small(rows.nbytes) else rows
+
+
+def _zipped(path: Path, file: BinaryIO, settings: Settings) -> AnyRows:
+    spool = Spool(lambda: scratch_place(settings))
+    try:
+        with gzip.open(file) as content:
+            head = content.read(_MOST_HEADER)
+            shape, dtype, start = _header(path, head)
+            spool.write(head)
+            # No more than is asked for is kept, however much a corrupt file becomes.
+            left = start + math.prod(shape) * dtype.itemsize - len(head)
+            while left > 0 and (chunk := content.read(min(left, _CHUNK_BYTES))):
+                spool.write(chunk)
+                left -= len(chunk)
+            beyond = sum(map(len, iter(lambda: content.read(_CHUNK_BYTES), b"")))
+    except DatasetError:
+        raise
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DatasetError(f"{path}: corrupt gzip file ({error}); fetch it again") from error
+    _check_length(path, shape, dtype, spool.length + beyond - start)
+    if spool.in_memory is not None:
+        values = np.frombuffer(spool.in_memory, dtype, math.prod(shape), start)
+        return values.reshape(shape)
+    return spool.stored(start, shape, dtype, str(path))
+
+
+def _check_length(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic], found: int
+) -> None:
+    expected = math.prod(shape) * dtype.itemsize
     if found != expected:
         raise DatasetError(
             f"{path}: corrupt IDX file, its header {shape} asks for {expected} bytes and "
             f"{found} follow"
         )
-    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _gunzip(path: Path, content: bytes) -> bytes:
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise DatasetError(f"{path}: corrupt gzip file ({error}); fetch it again") from error
 
 
 def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
@@ -74,7 +112,7 @@ def holds_idx(folder: Path) -> bool:
     return folder.is_dir() and any(part == "train" for part, _ in _find(folder))
 
 
-def read_idx_folder(folder: Path) -> dict[str, Pair]:
+def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     """Every part that the folder holds as a pair of images and labels, by file name.
 
     Raises DatasetError when there is no training pair, when one file of a pair is missing, when
@@ -87,7 +125,10 @@ def read_idx_folder(folder: Path) -> dict[str, Pair]:
         for role in ("images", "labels"):
             if (part, role) not in found:
                 raise DatasetError(f"{folder}: the {part} part has no IDX file of {role}")
-        parts[part] = Pair(read_idx(found[part, "images"]), read_idx(found[part, "labels"]))
+        parts[part] = Pair(
+            read_idx(found[part, "images"], settings),
+            np.asarray(read_idx(found[part, "labels"], settings)),
+        )
     if "train" not in parts:
         raise DatasetError(
             f"{folder}: no IDX files; expected train-images-idx3-ubyte and "

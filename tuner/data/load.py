@@ -1,16 +1,20 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.data.arrays import Features, check_parts, has_missing, kept_dtype
+from tuner.data.arrays import check_parts, kept_dtype
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
+from tuner.data.gaps import filled, gap_notes, learn_gaps
 from tuner.data.raw import Raw
+from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
-from tuner.data.sources import read_source
+from tuner.data.scratch import stored
+from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
-from tuner.data.tables import Column, encode, learn_columns, notes
+from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
 from tuner.errors import DatasetError
 from tuner.settings import Settings
@@ -19,20 +23,59 @@ if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.spec import DataSpec
 
 
-def load_dataset(spec: "DataSpec", settings: Settings) -> Dataset:
-    """Read, split and scale what `spec` names.
+def load_dataset(
+    spec: "DataSpec", settings: Settings, sources: Sequence[Source] = (), wanted: str | None = None
+) -> Dataset:
+    """Read, split and scale what `spec` names. Large features are not held in memory: they are read
+    from where they lie each time that they are needed.
 
-    A split that the source brings itself is kept as it is. Raises DatasetError, one line, for a
-    source that cannot be found, read or learnt from.
+    A split that the source brings itself is kept as it is. `sources`: where the data may lie, if
+    that was looked for already; the first is taken whose fingerprint is `wanted`, or else the first
+    that can be loaded. Raises DatasetError, one line, for a source that cannot be found, read or
+    learnt from.
     """
-    raw = read_source(spec.source, settings)
-    x = _checked(raw)
+    loaded: list[Dataset] = []
+    problems: list[DatasetError] = []
+    for source in sources or find_source(spec.source, settings):
+        try:
+            loaded.append(_load(source, spec, settings))
+        except DatasetError as error:
+            problems.append(error)
+            continue
+        if wanted in (None, loaded[-1].fingerprint):
+            return loaded[-1]
+    if not loaded:
+        raise problems[0]
+    return loaded[0]
+
+
+def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
+    raw = read_source(source, settings)
+    x, gaps = _checked(raw)
     targets = {part: pair.y for part, pair in raw.parts.items()}
     target = encode_target(targets, spec.task, raw.label_names, raw.source)
     _check_lengths(x, target, raw.source)
-    x, y = _split(x, target, spec, raw.source)
-    matrices, columns, said = _encode(x, raw)
-    splits = {part: Split(matrices[part], y[part]) for part in PARTS}
+    rows, y = _split(x, target, spec, raw.source)
+    if hasattr(x["train"], "iloc"):
+        encoded = _encode_table(x, rows, raw, settings)
+    elif gaps:
+        encoded = _encode_gaps(x, rows, raw)
+    else:
+        dtype = kept_dtype(list(x.values()))
+        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, ()
+    return _dataset(raw, spec, target, y, *encoded)
+
+
+def _dataset(
+    raw: Raw,
+    spec: "DataSpec",
+    target: Target,
+    y: dict[str, TargetValues],
+    matrices: dict[str, Rows],
+    columns: tuple[Column, ...] | None,
+    said: tuple[str, ...],
+) -> Dataset:
+    splits = {part: Split(x, y[part]) for part, x in settled(matrices).items()}
     one_hot = None if columns is None else _one_hot(columns)
     scaling = fit_scaling(splits["train"].x, spec.scaling, leave=one_hot)
     return Dataset(
@@ -43,35 +86,26 @@ def load_dataset(spec: "DataSpec", settings: Settings) -> Dataset:
         target_scaling=_target_scaling(splits["train"], target),
         labels=target.labels,
         fingerprint=fingerprint(splits, target.task, target.labels, scaling),
-        features=_feature_names(raw, columns, matrices["train"]),
+        features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
         notes=said,
     )
 
 
-def _checked(raw: Raw) -> dict[str, Any]:
-    """Every part's features: all pandas DataFrames, or all arrays of numbers alike in shape."""
+def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
+    """Every part's features: all pandas DataFrames, or all rows of numbers alike in shape, and
+    whether these miss values."""
     x = {part: pair.x for part, pair in raw.parts.items()}
     frames = [hasattr(value, "iloc") and getattr(value, "ndim", 0) == 2 for value in x.values()]
     if all(frames):
-        return {
+        named = {
             part: value.set_axis([str(name) for name in value.columns], axis=1)
             for part, value in x.items()
         }
+        return named, False
     if any(frames):
         raise DatasetError(f"{raw.source}: x is a DataFrame in one part only")
-    arrays = check_parts(x, raw.features, raw.source)
-    if arrays["train"].ndim > 2 or not any(map(has_missing, arrays.values())):
-        return dict(arrays)
-    return {part: _as_frame(array, raw.features) for part, array in arrays.items()}
-
-
-def _as_frame(array: Features, features: tuple[str, ...] | None) -> Any:
-    """A matrix with gaps as a table, so that there is one way of filling them."""
-    import pandas as pd
-
-    names = features or tuple(str(i + 1) for i in range(array.shape[1]))
-    return pd.DataFrame(array, columns=pd.Index(names))
+    return check_parts(x, raw.features, raw.source)
 
 
 def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
@@ -92,31 +126,50 @@ def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
 
 def _split(
     x: dict[str, Any], target: Target, spec: "DataSpec", source: str
-) -> tuple[dict[str, Any], dict[str, TargetValues]]:
-    """x and y of all three parts: those given, and the others drawn from train, the test first."""
-    x, y = dict(x), dict(target.values)
-    all_x, all_y = x["train"], y["train"]
+) -> tuple[dict[str, Indices], dict[str, TargetValues]]:
+    """Which rows of train go to which part, the test first, where parts are to be drawn from it;
+    and y of all three parts."""
+    y = dict(target.values)
+    all_y = y["train"]
     shares = {part: getattr(spec, part) for part in ("test", "validation") if part not in x}
     classes = all_y.astype(np.int32) if target.labels else np.zeros(len(all_y), np.int32)
     rows = draw_splits(classes, shares, spec.seed, target.labels, source)
-    if shares:
-        for part, chosen in rows.items():
-            x[part] = all_x.iloc[chosen] if hasattr(all_x, "iloc") else all_x[chosen]
-            y[part] = all_y[chosen]
-    return x, y
+    if not shares:
+        return {}, y
+    return rows, y | {part: all_y[chosen] for part, chosen in rows.items()}
 
 
-def _encode(
-    x: dict[str, Any], raw: Raw
-) -> tuple[dict[str, Features], tuple[Column, ...] | None, tuple[str, ...]]:
-    """Arrays of all parts in one dtype; of tables also the columns learnt and notes on them."""
-    if not hasattr(x["train"], "iloc"):
-        dtype = kept_dtype(list(x.values()))
-        return {part: np.ascontiguousarray(x[part], dtype) for part in PARTS}, None, ()
-    columns = learn_columns(x["train"], raw.source)
-    matrices: dict[str, Features] = {part: encode(x[part], columns, raw.source) for part in PARTS}
-    said = tuple(line for part in PARTS for line in notes(x[part], columns, part))
+def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRows:
+    return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
+
+
+_Encoded = tuple[dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...]]
+
+
+def _encode_table(
+    x: dict[str, Any], rows: dict[str, Indices], raw: Raw, settings: Settings
+) -> _Encoded:
+    """Matrices of all parts, the columns learnt and notes on them."""
+    parts = {p: Table(x["train"], rows[p]) if p in rows else Table(x[p]) for p in PARTS}
+    columns = learn_columns(parts["train"], raw.source)
+    matrices: dict[str, Rows] = {
+        part: TableRows(table, columns, raw.source) for part, table in parts.items()
+    }
+    if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
+        # Encoding is slow, and the rows are read several times.
+        matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
+    said = tuple(line for part, table in parts.items() for line in notes(table, columns, part))
     return matrices, columns, said
+
+
+def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:
+    """The same for matrices that miss values."""
+    parts = {part: _chosen(x, rows, part) for part in PARTS}
+    names = raw.features or tuple(str(i + 1) for i in range(x["train"].shape[1]))
+    columns = learn_gaps(parts["train"], names)
+    matrices = {part: filled(rows, columns) for part, rows in parts.items()}
+    said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
+    return {**matrices}, columns, said
 
 
 def _one_hot(columns: tuple[Column, ...]) -> Any:
@@ -124,7 +177,7 @@ def _one_hot(columns: tuple[Column, ...]) -> Any:
 
 
 def _feature_names(
-    raw: Raw, columns: tuple[Column, ...] | None, train: Features
+    raw: Raw, columns: tuple[Column, ...] | None, train: AnyRows
 ) -> tuple[str, ...] | None:
     if columns is not None:
         return tuple(name for column in columns for name in column.features)

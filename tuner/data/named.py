@@ -51,10 +51,10 @@ def _read_mnist(name: str, settings: Settings) -> dict[str, Pair]:
     places = _places(name, settings)
     for place in places:
         if holds_idx(place):
-            return read_idx_folder(place)
+            return read_idx_folder(place, settings)
         archive = place.with_name(f"{place.name}.npz")
         if archive.is_file():
-            return read_npz(archive)
+            return read_npz(archive, settings)
     try:
         return _download(name)
     except Exception as error:

@@ -6,7 +6,7 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.arrays import Features, row_blocks
+from tuner.data.rows import AnyRows, Features, row_blocks
 
 Method = Literal["minmax", "center", "standardize", "none"]
 
@@ -35,7 +35,7 @@ IDENTITY = Scaling("none", np.ones((), np.float32), np.zeros((), np.float32))
 
 
 def fit_scaling(
-    x: Features, wanted: str = "auto", leave: npt.NDArray[np.bool_] | None = None
+    x: AnyRows, wanted: str = "auto", leave: npt.NDArray[np.bool_] | None = None
 ) -> Scaling:
     """Fit on the training rows x (n, *input_shape).
 
@@ -75,16 +75,17 @@ def _line(zero: _Wide, unit: _Wide, constant: npt.NDArray[np.bool_]) -> tuple[_W
     return scale, -zero * scale
 
 
-def _range(x: Features, per_feature: bool) -> tuple[_Wide, _Wide]:
+def _range(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
     """Lowest and highest value, float64, of each column or of all."""
     axis = 0 if per_feature else None
+    blocks = [(block.min(axis=axis), block.max(axis=axis)) for block in row_blocks(x)]
     return (
-        np.asarray(x.min(axis=axis), np.float64),
-        np.asarray(x.max(axis=axis), np.float64),
+        np.asarray(np.min([low for low, _ in blocks], axis=0), np.float64),
+        np.asarray(np.max([high for _, high in blocks], axis=0), np.float64),
     )
 
 
-def _moments(x: Features, per_feature: bool) -> tuple[_Wide, _Wide]:
+def _moments(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
     """Mean and standard deviation, float64, of each column or of all, in two passes of blocks."""
     axis = 0 if per_feature else None
     count = len(x) if per_feature else x.size

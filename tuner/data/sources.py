@@ -1,14 +1,17 @@
 """From the text of `--data` to what it names."""
 
 import difflib
+import re
+import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.data.idx import read_idx_folder
 from tuner.data.named import NAMES, read_named
 from tuner.data.npz import read_npz
 from tuner.data.raw import Pair, Raw
+from tuner.data.scratch import project_folder
 from tuner.data.tables import read_table
 from tuner.data.user_code import read_user_code
 from tuner.errors import DatasetError
@@ -24,6 +27,12 @@ _SELECTING: dict[str, Callable[[Path, str], dict[str, Pair]]] = {
 }
 
 
+# The name may hold colons; the first ending that is known ends it.
+_FILE = re.compile(
+    r"(?P<path>.*?[^/]\.(?:csv|parquet|py|npz))(?::(?P<selector>.*))?", re.IGNORECASE | re.DOTALL
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """A source taken apart: a name, or a path with what follows its colon ("" when nothing does).
@@ -37,45 +46,97 @@ class Source:
     selector: str = ""
 
     @property
+    def is_folder(self) -> bool:
+        return self.path is not None and _FILE.fullmatch(self.text) is None
+
+    @property
+    def selects(self) -> bool:
+        """Whether the path is followed by the name of a column or a function."""
+        return self.path is not None and self.path.suffix.lower() in _SELECTING
+
+    @property
     def code(self) -> Path | None:
         """The Python file, where the source is user code."""
-        return self.path if self.path and self.path.suffix.lower() == ".py" else None
+        is_code = self.path and not self.is_folder and self.path.suffix.lower() == ".py"
+        return self.path if is_code else None
 
 
 def parse_source(text: str) -> Source:
-    """Take a source apart without reading it. A known name goes before a folder of that name.
-
-    Raises DatasetError for a name that is neither known nor there as a folder.
-    """
+    """Take a source apart without looking for it. A known name goes before a folder of that
+    name."""
     if text in NAMES:
         return Source(text, text)
-    head, _, selector = text.partition(":")
-    path = Path(head).expanduser()
-    if path.suffix.lower() in _SELECTING or path.suffix.lower() == ".npz":
-        return Source(text, path.stem, path, selector)
-    if head and path.is_dir():
-        return Source(text, path.resolve().name, path, selector)
-    raise _unknown(text)
+    file = _FILE.fullmatch(text)
+    if file is not None:
+        path = _expanded(file["path"])
+        return Source(text, path.stem, path, file["selector"] or "")
+    # A folder's own name may hold a colon.
+    heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
+    head = next((head for head in heads if head and _expanded(head).is_dir()), text)
+    path = _expanded(head)
+    return Source(text, path.resolve().name, path, text[len(head) + 1 :])
 
 
-def _unknown(text: str) -> DatasetError:
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ and the name of nobody on this machine
+        return Path(text)
+
+
+def find_source(text: str, settings: Settings) -> list[Source]:
+    """Where what the text names lies: what is relative is looked for in the current folder, then in
+    the folder of a SQLite database. Raises DatasetError, naming these, where it is in neither."""
+    source = parse_source(text)
+    if source.path is None:
+        return [source]
+    places = [Path.cwd()]
+    project = project_folder(settings)
+    if project is not None and project.resolve() != places[0].resolve():
+        places.append(project)
+    if source.path.is_absolute():
+        places = places[:1]
+    # A path in the current folder stays as it was typed.
+    paths = [source.path, *(place / source.path for place in places[1:])]
+    found = [replace(source, path=path) for path in paths if _is_there(path, source.is_folder)]
+    if found:
+        return found
+    looked = "" if source.path.is_absolute() else f" in {' or '.join(map(str, places))}"
+    if source.is_folder:
+        raise _unknown(text, looked)
+    raise DatasetError(f"{source.path}: no such file{looked}")
+
+
+def _is_there(path: Path, is_folder: bool) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode) or not is_folder
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True  # its reader will say what is wrong
+
+
+def _unknown(text: str, looked: str) -> DatasetError:
     close = difflib.get_close_matches(text.lower().replace("-", "_"), NAMES, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return DatasetError(
-        f"no data set or folder {text!r}{hint}; known are {', '.join(NAMES)}; or give {_FORMS}"
+        f"no data set or folder {text!r}{hint}{looked}; known are {', '.join(NAMES)}; or give "
+        f"{_FORMS}"
     )
 
 
-def read_source(text: str, settings: Settings) -> Raw:
-    """Read what the text names. Raises DatasetError where that cannot be found or read."""
-    source = parse_source(text)
+def read_source(source: Source, settings: Settings) -> Raw:
+    """Read what was found. Raises DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
     suffix = source.path.suffix.lower()
-    if suffix in _SELECTING:
+    if suffix in _SELECTING and not source.is_folder:
         parts = _SELECTING[suffix](source.path, source.selector)
     elif source.selector:
-        raise DatasetError(f"{text}: nothing may follow the name of an .npz file or IDX folder")
+        raise DatasetError(
+            f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
+        )
     else:
-        parts = read_npz(source.path) if suffix == ".npz" else read_idx_folder(source.path)
-    return Raw(text, source.name, parts)
+        read = read_idx_folder if source.is_folder else read_npz
+        parts = read(source.path, settings)
+    return Raw(source.text, source.name, parts)

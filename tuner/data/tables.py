@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.raw import Pair, listed, reading
+from tuner.data.rows import Indices, Rows
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -82,18 +83,57 @@ class Column:
         return tuple(f"{self.name}={value}" for value in values)
 
 
-def learn_columns(frame: "pd.DataFrame", source: str) -> tuple[Column, ...]:
+@dataclass(frozen=True)
+class Table:
+    """Some rows of a table, by ascending number; all of them for None. Only single columns, and
+    blocks of rows, are ever copied out of it."""
+
+    frame: "pd.DataFrame"
+    numbers: Indices | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame) if self.numbers is None else len(self.numbers)
+
+    def column(self, name: str) -> "pd.Series[Any]":
+        series = self.frame[name]
+        return series if self.numbers is None else series.iloc[self.numbers]
+
+    def rows(self, start: int, stop: int) -> "pd.DataFrame":
+        if self.numbers is None:
+            return self.frame.iloc[start:stop]
+        return self.frame.iloc[self.numbers[start:stop]]
+
+
+class TableRows(Rows):
+    """The matrix of a table by columns learnt before, float32. Raises DatasetError, also when it is
+    made, where the table holds text in a column of numbers."""
+
+    def __init__(self, table: Table, columns: Sequence[Column], source: str) -> None:
+        _check_columns(table.frame, columns, source)
+        width = sum(len(column.features) for column in columns)
+        super().__init__((len(table), width), np.dtype(np.float32))
+        self._table, self._columns, self._source = table, columns, source
+        for column in columns:
+            if column.categories is None:  # here, since a block does not know a row's number
+                _numbers(table.column(column.name), source)
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        return encode(self._table.rows(start, stop), self._columns, self._source)
+
+
+def learn_columns(table: Table, source: str) -> tuple[Column, ...]:
     """What each column of the training rows becomes.
 
     Raises DatasetError for columns of dates, bytes or other objects, and for text with more than
     MAX_CATEGORIES different values.
     """
+    frame = table.frame
     if not len(frame.columns):
         raise DatasetError(f"{source}: x has no columns")
     twice = sorted(map(str, frame.columns[frame.columns.duplicated()]))
     if twice:
         raise DatasetError(f"{source}: several columns are named {listed(twice)}")
-    return tuple(_learn(frame[name], source) for name in frame.columns)
+    return tuple(_learn(table.column(name), source) for name in frame.columns)
 
 
 def _learn(series: "pd.Series[Any]", source: str) -> Column:
@@ -154,9 +194,7 @@ def encode(
 
     Raises DatasetError when the frame lacks a column, or holds text where numbers were learnt.
     """
-    lacking = [column.name for column in columns if column.name not in frame.columns]
-    if lacking:
-        raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
+    _check_columns(frame, columns, source)
     width = sum(len(column.features) for column in columns)
     matrix = np.zeros((len(frame), width), np.float32)
     start = 0
@@ -165,6 +203,12 @@ def encode(
         _encode(frame[column.name], column, block, source)
         start += len(column.features)
     return matrix
+
+
+def _check_columns(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> None:
+    lacking = [column.name for column in columns if column.name not in frame.columns]
+    if lacking:
+        raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
 
 
 def _encode(
@@ -187,14 +231,19 @@ def _encode(
         block[missing, -1] = 1.0
 
 
-def notes(frame: "pd.DataFrame", columns: Sequence[Column], part: str) -> list[str]:
+def gap_note(part: str, column: Column, gaps: int) -> str:
+    """What happened to missing numbers."""
+    return f"{part}: {column.name}: {gaps} missing, set to median {column.fill:g}"
+
+
+def notes(table: Table, columns: Sequence[Column], part: str) -> list[str]:
     """What happened to missing and unseen values of a part, in words, one line a column."""
     said = []
     for column in columns:
-        series = frame[column.name]
+        series = table.column(column.name)
         gaps = int(series.isna().sum())
         if gaps and column.categories is None:
-            said.append(f"{part}: {column.name}: {gaps} missing, set to median {column.fill:g}")
+            said.append(gap_note(part, column, gaps))
         elif gaps:
             become = "a feature of their own" if column.missing else "all zeros"
             said.append(f"{part}: {column.name}: {gaps} missing, {become}")

@@ -25,7 +25,7 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     source = f"{path}:{function_name}"
     with reading(str(path)):
         text = path.read_bytes()
-    with _beside(path), _user_errors(path):
+    with beside(path), _user_errors(path):
         function = _function(path, function_name, text)
         returned = function()
     if isinstance(returned, Mapping):
@@ -69,10 +69,12 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    """Modules in the file's own folder can be imported, as if it were run by Python."""
+def beside(path: Path) -> Iterator[None]:
+    """Modules in the file's own folder can be imported, but never in place of a library's: the
+    folder comes last."""
     before = sys.path.copy()
-    sys.path.insert(0, str(path.resolve().parent))
+    folder = str(path.resolve().parent)
+    sys.path[:] = [*(entry for entry in before if entry != folder), folder]
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tuner.data import scratch_wanted
 from tuner.doctor.database import Opened, database_checks, database_folder, open_database
 from tuner.doctor.devices import tensorflow
 from tuner.doctor.finding import Finding, Look, Stage, broken, look_at
@@ -24,17 +25,17 @@ def examine(
     `quick`: TensorFlow, which takes seconds to start, is left out. `stage` is told what is being
     looked at."""
     yield from look_at({"python": python, "libraries": installed_libraries}, stage)
-    yield from look_at(_machine(settings), stage)
+    yield from look_at(_machine(settings, quick), stage)
     yield from _database(settings, stage)
     yield from look_at({"mlflow": partial(mlflow, settings)}, stage)
     if not quick:
-        yield from look_at({"tensorflow": partial(tensorflow, settings)}, stage)
+        yield from look_at({"tensorflow": tensorflow}, stage)
 
 
-def _machine(settings: Settings) -> dict[str, Look]:
+def _machine(settings: Settings, quick: bool) -> dict[str, Look]:
     return {
-        "cores": processors,
-        "memory": memory,
+        "cores": partial(processors, quick),
+        "memory": partial(memory, quick),
         "folders": lambda: writable(_folders(settings)),
         "disk space": lambda: disks(_folders(settings)),
     }
@@ -46,6 +47,7 @@ def _folders(settings: Settings) -> dict[str, Path]:
     folders = {
         "database": database_folder(settings.storage),
         "checkpoints": settings.checkpoints,
+        "copies of data": scratch_wanted(settings),
         "mlruns": None if store is None else store.parent,
         "temporary files": Path(tempfile.gettempdir()),
     }

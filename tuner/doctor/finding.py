@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tuner.errors import TunerError
-from tuner.tracking.client import without_password
+from tuner.masking import without_secrets
 
 State = Literal["ok", "warn", "fail"]
 Stage = Callable[[str], None]
@@ -26,23 +26,23 @@ Look = Callable[[], Iterable[Finding]]
 
 
 def fine(check: str, found: str) -> Finding:
-    return Finding(check, "ok", found)
+    return Finding(check, "ok", without_secrets(found))
 
 
 def warning(check: str, found: str, advice: str) -> Finding:
-    return Finding(check, "warn", found, advice)
+    return Finding(check, "warn", without_secrets(found), without_secrets(advice))
 
 
 def failure(check: str, found: str, advice: str | None = None) -> Finding:
-    return Finding(check, "fail", found, advice)
+    return Finding(check, "fail", without_secrets(found), advice and without_secrets(advice))
 
 
 def broken(check: str, error: Exception, advice: str | None = None) -> Finding:
     """A check that could not be made."""
-    if isinstance(error, TunerError):  # worded for the user, and without passwords
+    if isinstance(error, TunerError):  # worded for the user
         return failure(check, str(error), advice)
     line = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
-    return failure(check, without_password(line), advice)
+    return failure(check, line, advice)
 
 
 def look_at(looks: Mapping[str, Look], stage: Stage) -> Iterator[Finding]:

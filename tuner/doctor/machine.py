@@ -7,13 +7,18 @@ from pathlib import Path
 
 import psutil
 
-from tuner.doctor.cgroups import core_limit, memory_limit
 from tuner.doctor.finding import Finding, counted, failure, fine, warning
-from tuner.execution.machine import cores, default_workers, gpus
+from tuner.execution.machine import (
+    WORKER_BYTES,
+    cores,
+    default_workers,
+    driver_gpus,
+    free_bytes,
+    gpus,
+    memory_bytes,
+)
 
 _GIB = 2**30
-# A worker holds TensorFlow and a small network in that.
-_WORKER_BYTES = 1 * _GIB
 _LITTLE_ROOM = 2 * _GIB
 _NO_ROOM = 200 * 2**20
 # Where SQLite's locks and shared memory cannot be trusted.
@@ -23,33 +28,30 @@ _NETWORK = (
 )  # fmt: skip
 
 
-def processors() -> Iterator[Finding]:
-    shown = f", {counted(len(gpus()), 'GPU')}" if gpus() else ""
-    workers = default_workers()
-    found = f"{counted(cores(), 'core')}{shown}: {counted(workers, 'worker')} by default"
-    limit = core_limit()
-    if limit is not None and limit < workers and not gpus():
-        advice = f"tuner optimize --workers {max(1, int(limit))}"
-        yield warning("cores", f"{found}, but a limit of {limit:g} cores at a time", advice)
-    else:
-        yield fine("cores", found)
+def processors(quick: bool = False) -> Iterator[Finding]:
+    """`quick`: TensorFlow is not asked which GPUs it can use."""
+    shown = driver_gpus()
+    found = counted(cores(), "core")
+    if shown:
+        usable = "not asked whether TensorFlow can use them" if quick else f"{len(gpus())} usable"
+        found += f", {counted(shown, 'GPU')} ({usable})"
+    yield fine("cores", f"{found}: {counted(_workers(quick), 'worker')} by default")
 
 
-def memory() -> Iterator[Finding]:
-    machine = psutil.virtual_memory()
-    total, free = machine.total, machine.available
-    limit = memory_limit()
-    if limit is not None:
-        total, free = min(total, limit[0]), min(free, limit[0] - limit[1])
-    workers = default_workers()
+def memory(quick: bool = False) -> Iterator[Finding]:
+    total, free, workers = memory_bytes(), free_bytes(), _workers(quick)
     found = f"{gib(free)} free of {gib(total)}, for {counted(workers, 'worker')} by default"
-    if free >= workers * _WORKER_BYTES:
+    if free >= workers * WORKER_BYTES:
         yield fine("memory", found)
         return
-    fitting = free // _WORKER_BYTES
+    fitting = free // WORKER_BYTES
     less = f", or: tuner optimize --workers {fitting}" if fitting else ""
     advice = f"a worker takes about 1 GiB; end other programs{less}"
     yield warning("memory", found, advice)
+
+
+def _workers(quick: bool) -> int:
+    return default_workers(driver_gpus() if quick else None)
 
 
 def disks(folders: Mapping[str, Path]) -> Iterator[Finding]:
@@ -73,7 +75,7 @@ def _disk(folder: Path, holds: list[str]) -> Finding:
     )
 
 
-_ELSEWHERE = "TUNER_STORAGE, TUNER_CHECKPOINTS, MLFLOW_TRACKING_URI, TMPDIR"
+_ELSEWHERE = "TUNER_STORAGE, TUNER_CHECKPOINTS, TUNER_SCRATCH, MLFLOW_TRACKING_URI, TMPDIR"
 
 
 def writable(folders: Mapping[str, Path]) -> Iterator[Finding]:

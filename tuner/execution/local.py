@@ -20,6 +20,8 @@ import psutil
 from tuner.errors import WorkerError
 from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply, Saved
 from tuner.execution.worker import worker_main
+from tuner.masking import without_secrets
+from tuner.settings import libraries_first
 from tuner.training.events import Ended, Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
@@ -27,6 +29,8 @@ _MOST_JOBS = 200
 _MOST_GROWTH = 2 * 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
+# For so long a fork server that has died may be started again.
+_RELAUNCH_S = 10.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -58,30 +62,14 @@ class LocalWorkers:
         self.population = setup.population
         self.count = processes * self.population
         self._log = log
-        self._entry, self._setup, self._gpus = entry.name, setup, gpus
-        self._stillborn = 0
+        self._entry, self._setup, self._gpus = entry, setup, gpus
+        self._stillborn, self._has_worked = 0, False
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(entry.preload))
         self._processes: list[_Process] = []
         self._lost: dict[int, Lost] = {}  # what is still to be told of those beside a lost one
 
-    def warm(self) -> None:
-        """Let the fork server begin its imports while the caller does something else."""
-        # What ends a search must not end the server in the middle of an import: it inherits that
-        # they are blocked. Blocked, not ignored, so that we lose none that comes now.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-        try:
-            with _stderr_to(self._log):
-                forkserver.ensure_running()
-        except OSError as error:
-            # Its socket lies in the temporary folder, whose path must not be long.
-            where = tempfile.gettempdir()
-            raise WorkerError(f"workers cannot be started: {error} (TMPDIR: {where})") from error
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
     def start(self) -> None:
-        self.warm()
+        warm(self._entry, self._log)
         for number in range(self.count // self.population):
             self._processes.append(self._spawn(number))
 
@@ -92,14 +80,36 @@ class LocalWorkers:
         theirs = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
-            args=(self._entry, replace(self._setup, gpu=gpu), theirs, their_lifeline),
+            args=(self._entry.name, replace(self._setup, gpu=gpu), theirs, their_lifeline),
             name=f"tuner-worker-{number}",
             daemon=True,
         )
-        process.start()
+        self._launch(process)
         for end in (*theirs, their_lifeline):
             end.close()
         return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
+
+    def _launch(self, process: ForkServerProcess) -> None:
+        """Have the fork server start a process. It may have died since it was last needed, for
+        want of memory perhaps: multiprocessing starts another one, once it notices."""
+        until = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
+        while True:
+            try:
+                with libraries_first(), _stderr_to(self._log):
+                    process.start()
+                return
+            except (EOFError, OSError) as error:
+                if time.monotonic() >= until:
+                    raise WorkerError(self._why_none_starts(error)) from error
+            time.sleep(0.1)
+
+    def _why_none_starts(self, error: Exception) -> str:
+        if not isinstance(error, EOFError | ConnectionError):
+            return f"workers cannot be started: {error}"
+        said = _last_line(self._log)
+        why = f": {said}" if said else ""
+        see = f"; see {self._log}" if self._log else ""
+        return f"the process that starts the workers has ended{why}{see}"
 
     def _of(self, worker: int) -> _Process:
         return self._processes[worker // self.population]
@@ -165,7 +175,7 @@ class LocalWorkers:
         if isinstance(message, Opened):
             if message.problem is not None:
                 raise WorkerError(f"training cannot start: {message.problem}")
-            process.opened, self._stillborn = True, 0
+            process.opened, self._has_worked, self._stillborn = True, True, 0
             return None
         if isinstance(message, Ended) and not process.first_rss:
             process.first_rss = _rss(process)
@@ -215,6 +225,23 @@ class LocalWorkers:
         self._processes = []
 
 
+def warm(entry: EntryPoint, log: Path | None = None) -> None:
+    """Let the fork server begin its imports while the caller does something else."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
+    # What ends a search must not end the server in the middle of an import: it inherits that
+    # they are blocked. Blocked, not ignored, so that we lose none that comes now.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        with libraries_first(), _stderr_to(log):
+            forkserver.ensure_running()
+    except OSError as error:
+        # Its socket lies in the temporary folder, whose path must not be long.
+        where = tempfile.gettempdir()
+        raise WorkerError(f"workers cannot be started: {error} (TMPDIR: {where})") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
 def _stderr_to(log: Path | None) -> Iterator[None]:
     """Children started inside write their stderr to `log`: TensorFlow's start-up notes would cut
@@ -233,6 +260,16 @@ def _stderr_to(log: Path | None) -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def _last_line(log: Path | None) -> str:
+    """What was last written to a log: of a process that has ended, mostly why it did."""
+    if log is None or not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return without_secrets(lines[-1].strip()) if lines else ""
 
 
 def _rss(process: _Process) -> int:

@@ -14,6 +14,8 @@ import psutil
 
 from tuner.artifacts import Artifact
 from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
+from tuner.masking import mask_stderr
+from tuner.settings import load_settings
 from tuner.training.events import WorkerSetup
 
 _LOOK_S = 0.05
@@ -28,6 +30,8 @@ def worker_main(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
+    load_settings()  # the environment's passwords are known from here on
+    mask_stderr()
     try:
         sessions = _open(entry, setup, connections)
         if sessions and setup.memory_bytes is not None:

@@ -6,10 +6,12 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from tuner.data.user_code import beside
 from tuner.errors import NetworkError
 
 
@@ -30,7 +32,8 @@ class CustomNetwork:
         """The function itself. Raises NetworkError where the file lacks it; errors of the file's
         own pass through, with its name and lines in the traceback."""
         namespace: dict[str, Any] = {"__name__": "tuner_user_network", "__file__": self.path}
-        exec(compile(self.text, self.path, "exec"), namespace)
+        with beside(Path(self.path)):
+            exec(compile(self.text, self.path, "exec"), namespace)
         function = namespace.get(self.function)
         if not callable(function):
             raise NetworkError(f"{self.path}: no function {self.function!r}")
@@ -38,7 +41,9 @@ class CustomNetwork:
 
     def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
         """The user's model, checked. Raises NetworkError for what is not a fitting keras.Model."""
-        model = self.load()(dict(params), tuple(input_shape), outputs)
+        function = self.load()
+        with beside(Path(self.path)):  # a function may import when it is called
+            model = function(dict(params), tuple(input_shape), outputs)
         where = f"{self.path}:{self.function}"
         if not isinstance(model, keras.Model):
             kind = type(model).__name__

@@ -1,5 +1,6 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,26 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
-from tuner.data import Dataset, load_dataset, save_dataset
-from tuner.errors import DatasetError, LeaseLost, StudyError
-from tuner.execution import EntryPoint, LocalWorkers
-from tuner.execution.machine import data_budget_bytes, default_workers, gpus
-from tuner.names import is_uuid
+from tuner.data import save_dataset
+from tuner.errors import LeaseLost, StudyError
+from tuner.execution import EntryPoint, LocalWorkers, warm
+from tuner.execution.machine import (
+    data_budget_bytes,
+    default_workers,
+    driver_gpus,
+    gpus,
+    threads_a_worker,
+)
 from tuner.optimize.board import Board, Silent, Watcher
 from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
+from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.repair import repair
 from tuner.optimize.scratch import scratch_folder
+from tuner.optimize.study_data import check_data, check_fingerprint, trained_on
 from tuner.optimize.trials import Repaired, TrialBook
-from tuner.pruners import make_pruner
-from tuner.samplers import make_sampler
+from tuner.pruners import PRUNERS, make_pruner
+from tuner.samplers import SAMPLERS, InView, make_sampler
 from tuner.settings import Settings, quiet_tensorflow
-from tuner.spec import StudySpec
+from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
-from tuner.storage.leases import LEASE_S
+from tuner.storage.cache import OrderedCache
+from tuner.storage.damage import is_identity
+from tuner.storage.frozen import Outlining
+from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
@@ -48,6 +61,9 @@ __all__ = [
     "Request",
     "Silent",
     "Watcher",
+    "check_data",
+    "check_fingerprint",
+    "open_book",
     "optimize",
     "places_wanted",
     "repair",
@@ -64,7 +80,7 @@ class Request:
     `population`: how many trials each worker process trains at once.
     `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over."""
+    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
 
     limits: Limits
     workers: int | None = None
@@ -76,6 +92,7 @@ class Request:
     lease_s: float = LEASE_S
     engine: Engine = "auto"
     population: int = 1
+    data: str | None = None
 
 
 def places_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -109,13 +126,18 @@ def optimize(
     # A night's search outlasts a database that is restarted; a signal ends the waiting.
     store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
     interrupts = Interrupts(stopping)
-    with interrupts.caught(), scratch_folder() as folder:
+    with interrupts.caught(), scratch_folder(settings) as folder:
         quiet_tensorflow()
+        outcome = _nothing_left(store, study, stopping)
+        if outcome is not None:
+            with interrupts.gently(), _tracker(settings, study, request, None) as tracker:
+                return outcome, _deliver(tracker, stopping, stage)
         stage("starting the workers and reading the data")
-        with _workers(settings, study, request, folder / "data", entry) as workers:
-            save_dataset(trained_on(settings, study.spec), folder / "data")
+        data = folder / "data"
+        with _workers(settings, study, request, data, entry, stage) as workers:
+            save_dataset(trained_on(settings, study.spec, request.data), data)
             workers.start()
-            with interrupts.gently(), _tracker(settings, study, request, folder) as tracker:
+            with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher)
                     outcome = loop.run()
@@ -124,25 +146,50 @@ def optimize(
                 return outcome, _deliver(tracker, stopping, stage)
 
 
+def _nothing_left(store: Store, study: StudyRow, stopping: Stopping) -> Outcome | None:
+    """How a search ends whose places are all done; None where there is something to do. What dead
+    loops left beyond them is put right all the same; no worker is started, nor the data read, nor
+    the trials."""
+    total = stopping.limits.trials
+    if not all_done(store, study, total):
+        return None
+    repair(store, study)
+    board = Board(total)
+    look_around(store, study, study.spec, board, stopping)
+    return Outcome(stopping.reason, board, put_back=0)
+
+
 @contextmanager
 def _workers(
-    settings: Settings, study: StudyRow, request: Request, data: Path, entry: EntryPoint
+    settings: Settings,
+    study: StudyRow,
+    request: Request,
+    data: Path,
+    entry: EntryPoint,
+    stage: Callable[[str], None],
 ) -> Iterator[LocalWorkers]:
     """Workers whose fork server is warming up; they are ended at the end."""
-    if not is_uuid(study.uuid):  # it names the study's folder
+    if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    count = request.workers or default_workers()
+    log = settings.checkpoints / study.uuid / "workers.log"
+    warm(entry, log)
+    usable = gpus()  # where there are any, this takes as long as the server's imports
+    if len(usable) < driver_gpus():
+        stage(
+            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
+            "tuner doctor says more"
+        )
+    count = request.workers or default_workers(len(usable))
     setup = WorkerSetup(
         data=data,
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(settings, study.spec),
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
+        threads=threads_a_worker(count),
     )
-    log = settings.checkpoints / study.uuid / "workers.log"
-    workers = LocalWorkers(count, entry, setup, gpus(), log)
+    workers = LocalWorkers(count, entry, setup, usable, log)
     try:
-        workers.warm()
         yield workers
     finally:
         workers.close()
@@ -150,12 +197,12 @@ def _workers(
 
 @contextmanager
 def _tracker(
-    settings: Settings, study: StudyRow, request: Request, folder: Path
+    settings: Settings, study: StudyRow, request: Request, data: Path | None
 ) -> Iterator[TrackerProcess | None]:
     if not request.tracking:
         yield None
         return
-    tracker = start_tracker(settings, study.name, request.log_models, folder / "data")
+    tracker = start_tracker(settings, study.name, request.log_models, data)
     try:
         yield tracker
     finally:
@@ -171,16 +218,9 @@ def _loop(
     stopping: Stopping,
     watcher: Watcher | None,
 ) -> Loop:
-    spec = study.spec
     lease = leases.open_lease(store, study, request.lease_s)
-    optuna_study = optuna.load_study(
-        study_name=study.name,
-        storage=store.optuna,
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
-        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
-    )
     return Loop(
-        book=TrialBook(store, optuna_study, spec, lease),
+        book=open_book(store, study, lease),
         workers=workers,
         stopping=stopping,
         files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
@@ -190,18 +230,26 @@ def _loop(
     )
 
 
-def trained_on(settings: Settings, spec: StudySpec) -> Dataset:
-    """The data as the study's trials see them. Raises DatasetError when they are no longer those
-    the study was created with, CodeError where its code may not run on this machine."""
-    require_trusted(spec, settings)
-    dataset = load_dataset(spec.data, settings)
-    if dataset.fingerprint != spec.fingerprint:
-        raise DatasetError(
-            f"{spec.data.source} has changed since the study was created (fingerprint "
-            f"{dataset.fingerprint[:12]}, was {spec.fingerprint[:12]}); scores would not be "
-            "comparable: create a new study"
+def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
+    """A loop's book, with the study's sampler and pruner."""
+    spec = study.spec
+    sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
+    if sampler.bounded:
+        store.optuna.outlining = Outlining(
+            whole=functools.partial(_read_whole, spec.direction), with_reports=pruner.reports
         )
-    return dataset.for_test() if spec.held_out == "test" else dataset
+    optuna_study = optuna.load_study(
+        study_name=study.name,
+        storage=OrderedCache(store.optuna),
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
+    )
+    return TrialBook(store, optuna_study, spec, lease)
+
+
+def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
+    seen = InView(StudyDirection[direction.upper()]).choose(trials)
+    return None if seen is None else [trial._trial_id for trial in seen]
 
 
 def user_network(settings: Settings, spec: StudySpec) -> tuple[str, str, str] | None:

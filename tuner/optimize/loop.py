@@ -8,8 +8,6 @@ import math
 import time
 from dataclasses import dataclass
 
-from optuna.trial import TrialState
-
 from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, StorageError, TakenOver
 from tuner.execution import Lost, Reply, Saved, Workers
@@ -19,8 +17,10 @@ from tuner.optimize.board import Board, Slot, Watcher
 from tuner.optimize.files import TrialFiles
 from tuner.optimize.limits import Stopping
 from tuner.optimize.plans import Plans
+from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.trials import Running, TrialBook
-from tuner.storage import leases, places
+from tuner.storage import leases
+from tuner.storage.keeper import LeaseKeeper
 from tuner.storage.places import MOST_ATTEMPTS
 from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Resumed
 from tuner.training.shared.design import program_key
@@ -59,6 +59,7 @@ class Loop:
         spec = book.spec
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
         self._plans = Plans(book, files, self._goal, engine)
+        self._keeper = LeaseKeeper(book.store, book.lease)
         self._affinity = Affinity(workers.count, workers.population)
         self._running: dict[int, Running] = {}
         self._board = Board(
@@ -70,28 +71,32 @@ class Loop:
 
     def run(self) -> Outcome:
         """Work until nothing is left or a limit ends it; nothing of ours is RUNNING afterwards."""
-        self._look_around()
-        try:
-            while not self._stopping.at_once:
-                self._housekeeping()
-                self._fill_workers()
-                if not self._running and self._finished():
-                    break
-                for worker, message in self._workers.wait(_WAIT_S):
-                    self._handle(worker, message)
-                self._end_overdue()
-                self._watcher.changed(self._board)
-        finally:
-            put_back = self._put_all_back()
+        with self._keeper:
+            self._look_around()
+            try:
+                self._work()
+            finally:
+                put_back = self._put_all_back()
         self._look_around()
         return Outcome(self._stopping.reason, self._board, put_back, self._failure)
+
+    def _work(self) -> None:
+        while not self._stopping.at_once:
+            self._keeper.hear()
+            self._housekeeping()
+            self._fill_workers()
+            if not self._running and self._finished():
+                break
+            for worker, message in self._workers.wait(_WAIT_S):
+                self._handle(worker, message)
+            self._end_overdue()
+            self._watcher.changed(self._board)
 
     def _finished(self) -> bool:
         """Nothing runs here: over, unless another loop may yet put a trial back."""
         if self._stopping.no_more:
             return True
-        counts = places.place_counts(self._book.store, self._book.lease, self._board.total)
-        return set(counts) <= {"done"}
+        return all_done(self._book.store, self._book.lease, self._board.total)
 
     def _fill_workers(self) -> None:
         while not self._stopping.no_more:
@@ -106,6 +111,7 @@ class Loop:
                     return
                 # From here on it is put back, whatever goes wrong.
                 self._running[free[0]] = running
+                self._keeper.hear()
                 self._submit(running, free)
             except TakenOver:  # this loop was held up for longer than its lease
                 self._running.pop(free[0], None)
@@ -293,6 +299,7 @@ class Loop:
                 self._book.complete(running, running.ended, detail=_UNSAVED.format(end))
 
     def _end_lease(self) -> None:
+        self._keeper.stop()
         with contextlib.suppress(StorageError, LeaseLost):
             # A lease that cannot be ended here expires by itself.
             self._book.close()
@@ -318,13 +325,5 @@ class Loop:
                 self._let_go(worker)
 
     def _look_around(self) -> None:
-        """How far the study is, with what other loops and earlier commands did."""
-        counts = places.place_counts(self._book.store, self._book.lease, self._board.total)
-        self._board.done = counts.get("done", 0)
-        trials = self._book.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        for trial in trials:
-            score = math.nan if trial.value is None else trial.value
-            if math.isfinite(score) and self._gains(score):
-                self._board.best, self._board.best_trial = score, trial.number
-        if self._goal.reached(self._board.best):
-            self._stopping.target()
+        book = self._book
+        look_around(book.store, book.lease, book.spec, self._board, self._stopping)

@@ -8,6 +8,8 @@ from tuner.pruners import reads_raw
 from tuner.spec import StudySpec
 from tuner.training.events import Ended, Goal, Interval
 
+_KEEP_RUNGS = ("hyperband", "asha")
+
 
 class Verdicts:
     """Reports one trial's values and asks whether it should go on.
@@ -57,21 +59,24 @@ class Verdicts:
 
     def fill(self, ended: Ended) -> None:
         """After an early stop, stand at the remaining rungs with the best, so that later trials
-        are compared with it there; the answers do not matter."""
+        are compared with it there. Hyperband and ASHA are asked, since they keep a trial's values
+        by themselves; the answers do not matter. To be called where writes are held back
+        (`RobustStorage.one_transaction`): a trial of 27 epochs has up to 27 reports left."""
         if ended.score is None or self._raw:
             return
         done = max(ended.epochs * self._spec.intervals, self._judged)
         for step in _rungs(self._spec):
             if step > done:
                 self._trial.report(ended.score, step)
-                self._trial.should_prune()
+                if self._spec.pruner.name in _KEEP_RUNGS:
+                    self._trial.should_prune()
 
 
 def _rungs(spec: StudySpec) -> list[int]:
     """The steps at which the pruner compares trials."""
     if spec.pruner.name == "none":
         return []
-    if spec.pruner.name in ("hyperband", "asha"):
+    if spec.pruner.name in _KEEP_RUNGS:
         options = spec.pruner.options
         factor = int(options.get("reduction_factor", 3))
         step = int(options.get("min_resource", 1))

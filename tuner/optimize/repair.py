@@ -4,6 +4,7 @@ import optuna
 
 from tuner.optimize.trials import Repaired, TrialBook
 from tuner.storage import Store, leases
+from tuner.storage.keeper import LeaseKeeper
 from tuner.storage.studies import StudyRow
 
 
@@ -13,7 +14,8 @@ def repair(store: Store, study: StudyRow) -> Repaired:
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     book = TrialBook(store, optuna_study, study.spec, lease)
     try:
-        with store.asking_optuna():
+        # There may be thousands: the lease is to last until the last one.
+        with store.asking_optuna(), LeaseKeeper(store, lease):
             return book.repair()
     finally:
         book.close()

@@ -140,9 +140,6 @@ class TrialBook:
         detail: str | None = None,
     ) -> None:
         """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
-        with _still_ours(running.trial_id):
-            if ended.end == "early_stopped":
-                running.verdicts.fill(ended)
         end = AttemptEnd.of(ended.end, ended, detail, model)
         self._tell(running, end, places.finish, TrialState.COMPLETE, ended)
 
@@ -187,7 +184,10 @@ class TrialBook:
         state: TrialState,
         ended: Ended | None = None,
     ) -> None:
-        with _still_ours(running.trial_id):
+        trial_id = running.trial_id
+        with _still_ours(trial_id), self.store.optuna.one_transaction(trial_id):
+            if ended and state == TrialState.COMPLETE and ended.end == "early_stopped":
+                running.verdicts.fill(ended)
             self._describe(running, end.values["end"], ended)
         if self.store.optuna.get_trial(running.trial_id).state != TrialState.RUNNING:
             raise TakenOver(running.trial_id)
@@ -252,15 +252,12 @@ class TrialBook:
             self.study.tell(trial, state=TrialState.PRUNED)
 
     def _fail_unbound(self) -> int:
-        # In this order: what runs by now had its place before.
-        running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        bound = places.bound_trials(self.store, self.lease)
-        unbound = [trial for trial in running if trial._trial_id not in bound]
+        unbound = places.unbound_trials(self.store, self.lease)
         # No place could show that they are ours to write: the study itself must.
         self.store.optuna.fence = lambda connection, _trial_id: leases.check(connection, self.lease)
         try:
-            for trial in unbound:
-                self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            for number in unbound:
+                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
         finally:
             self.store.optuna.fence = self._fence
         return len(unbound)

@@ -35,6 +35,17 @@ def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
     return known.cast(said)
 
 
+def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """A study's stored defaults, in the catalogue's own types. A newer tuner may have stored one
+    that this version cannot honour."""
+    known = catalogue(network)
+    for name, value in stored.items():
+        if name not in known:
+            raise InvalidError("is a parameter that this version does not know", name)
+        _refuse(known[name].refusal(value), name)
+    return {name: known[name].cast(value) for name, value in stored.items()}
+
+
 def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:
     ordered = nearest(name, valid)
     others = ", ".join(ordered[:MOST_NAMED]) + (", …" if len(ordered) > MOST_NAMED else "")

@@ -10,8 +10,8 @@ Values = tuple[Scalar, ...]
 
 
 def possible(nodes: Mapping[str, Node]) -> dict[str, Values]:
-    """By parameter: all choices, or both ends of a range; and the catalogue's default where a
-    trial can have that instead."""
+    """By parameter: all choices, or both ends of a range; and the default where a trial can have
+    that instead."""
     return _varying({name: _values(node, nodes) for name, node in nodes.items()})
 
 

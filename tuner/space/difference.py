@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tuner.catalogue import catalogue
 from tuner.space.nodes import bare, in_words
 from tuner.space.ranges import Choices, FloatRange, IntRange
 
@@ -34,8 +33,9 @@ def changed(name: str, was: str, now: str) -> str:
 
 
 def _exact(space: "Space", name: str) -> str | None:
+    """A default counts as if the space had named it: it makes the same trials."""
     # As JSON: Python takes the choices 1, 1.0 and true for equal.
-    said = space.parameters.get(name)
+    said = space.parameters.get(name, space.defaults.get(name))
     if isinstance(said, IntRange | FloatRange | Choices):
         return _json(said.model_dump(mode="json"))
     return None if said is None else _json(said)
@@ -45,8 +45,8 @@ def _said(space: "Space", name: str) -> str:
     """ "float 0.0001–0.1 log when optimizer is sgd" """
     said = space.parameters.get(name)
     if said is None:
-        known = catalogue(space.network).get(name)
-        return f"{bare(known.default)} by default" if known else "not in the space"
+        default = space.defaults.get(name)
+        return "not in the space" if default is None else f"{bare(default)} by default"
     if not isinstance(said, IntRange | FloatRange | Choices):
         return bare(said)
     if isinstance(said, Choices):

@@ -10,13 +10,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainValidator,
+    PrivateAttr,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from tuner.catalogue import NETWORKS, catalogue
+from tuner.catalogue import NETWORKS, catalogue, settled_defaults
 from tuner.errors import SpaceError
 from tuner.parameters import Params, Scalar, nearest, shown
 from tuner.space import grid
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
 
 Configuration = dict[str, Scalar | list[Scalar]]
+
+# The key of the validation context under which a study passes its stored defaults.
+_DEFAULTS = "defaults"
 
 
 def _check_network(value: object) -> object:
@@ -62,6 +66,9 @@ class Space(BaseModel):
 
     Build one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
     constructor raises pydantic's ValidationError.
+
+    A study's own space keeps the defaults that were in force when the study was made (`keeping`);
+    any other one has the catalogue's present ones. They are stored beside it, in the StudySpec.
     """
 
     model_config = ConfigDict(
@@ -80,6 +87,7 @@ class Space(BaseModel):
         ],
         ...,
     ] = ()
+    _stored_defaults: dict[str, Scalar] | None = PrivateAttr(None)
 
     @field_validator("parameters")
     @classmethod
@@ -100,7 +108,8 @@ class Space(BaseModel):
         return fitted
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self, info: ValidationInfo) -> Self:
+        self._stored_defaults = (info.context or {}).get(_DEFAULTS)
         try:
             plan = self._plan
         except InvalidError as wrong:
@@ -114,7 +123,28 @@ class Space(BaseModel):
 
     @cached_property
     def _plan(self) -> Plan:
-        return make_plan(self.network, self.parameters)
+        return make_plan(self.network, self.parameters, self._stored_defaults)
+
+    @classmethod
+    def keeping(cls, content: object, defaults: Mapping[str, Scalar]) -> Self:
+        """A space, or its JSON's content, with these defaults in place of the catalogue's present
+        ones; a parameter that is not among them has no effect. Raises pydantic's
+        ValidationError."""
+        if isinstance(content, cls):
+            if content.defaults == defaults:
+                kept = content.model_copy()
+                kept._stored_defaults = dict(defaults)
+                return kept
+            content = content._content()
+        return cls.model_validate(content, context={_DEFAULTS: dict(defaults)})
+
+    def _content(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @property
+    def defaults(self) -> dict[str, Scalar]:
+        """The default of each parameter of the catalogue, including those that the space names."""
+        return settled_defaults(self.network, self._stored_defaults)
 
     def sample(self, trial: Suggests) -> Params:
         """A trial's parameters: constants, defaults, and the active ones as `trial` suggests
@@ -146,8 +176,9 @@ class Space(BaseModel):
         it did not name. A value outside the file's own range is fine if the network takes it.
         What can no longer be active is dropped, from baselines too. Raises SpaceError."""
         try:
-            parameters = overridden(self.network, dict(self.parameters), values)
-            changed = Space(network=self.network, parameters=parameters)
+            stored = self._stored_defaults
+            parameters = overridden(self.network, dict(self.parameters), values, stored)
+            changed = self._with(parameters)
         except InvalidError as wrong:
             raise SpaceError(in_one_line(wrong)) from wrong
         except ValidationError as error:
@@ -158,7 +189,26 @@ class Space(BaseModel):
             fitting = without_conflicts(changed._plan, others)
             if fitting and fitting not in baselines:
                 baselines.append(fitting)
-        return make_space(self.network, parameters, baselines)
+        return self._like(parameters, baselines)
+
+    def _like(
+        self, parameters: Mapping[str, Any], baselines: Sequence[Mapping[str, object]]
+    ) -> "Space":
+        try:
+            return self._with(parameters, baselines)
+        except ValidationError as error:
+            raise SpaceError(in_one_line(explained(error))) from error
+
+    def _with(
+        self, parameters: Mapping[str, Any], baselines: Sequence[Mapping[str, object]] = ()
+    ) -> "Space":
+        """Another space of the same network and the same defaults."""
+        content = {"network": self.network, "parameters": parameters, "baselines": baselines}
+        return Space.model_validate(content, context={_DEFAULTS: self._stored_defaults})
+
+    def only(self, configuration: Mapping[str, object]) -> "Space":
+        """The space with one configuration as its only baseline. Raises SpaceError."""
+        return self._like(self.parameters, [self.flatten(configuration)])
 
     def grid(self) -> Iterator[dict[str, Scalar]]:
         """Every point of the space once, as flat parameters, lazily and in a fixed order.

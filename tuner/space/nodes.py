@@ -1,16 +1,16 @@
 """A parameter of a space with everything that decides when it is there and what it may be: the
-file's words and the catalogue's condition and default beside them.
+file's words, the catalogue's condition and the default beside them.
 
 Conditions are read from the resolved parameters. While its `when` fails, a parameter has its
-catalogue default, and further conditions see that default. It is absent where the catalogue knows
-no default, and where the catalogue's own condition fails: no momentum without sgd.
+default, and further conditions see that default. It is absent where it has no default, and where
+the catalogue's own condition fails: no momentum without sgd.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tuner.catalogue import catalogue
+from tuner.catalogue import catalogue, settled_defaults
 from tuner.parameters import Scalar, same, shown
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range
 
@@ -20,7 +20,7 @@ Status = Literal["searched", "fixed", "absent"]
 
 @dataclass(frozen=True)
 class Node:
-    """`range`: None for what is not searched. `value`: the constant, or the catalogue's default,
+    """`range`: None for what is not searched. `value`: the constant, or the default,
     or None where there is neither. `needs`: the catalogue's condition. `most`: the most layers
     of a repeated parameter. `constant`: the space says so itself, as opposed to a default."""
 
@@ -90,19 +90,27 @@ def bare(value: Scalar) -> str:
     return value if isinstance(value, str) and value.isidentifier() else shown(value)
 
 
-def make_nodes(network: str, parameters: Mapping[str, Range | Scalar]) -> dict[str, Node]:
-    """A node for each declared parameter, then for each other one of the catalogue; unchecked."""
-    nodes = {name: _node(network, name, said) for name, said in parameters.items()}
-    for name, known in catalogue(network).items():
-        nodes.setdefault(name, Node(name, None, known.default, known.when))
+def make_nodes(
+    network: str,
+    parameters: Mapping[str, Range | Scalar],
+    defaults: Mapping[str, Scalar] | None,
+) -> dict[str, Node]:
+    """A node for each declared parameter, then for each other one of the catalogue; unchecked.
+    `defaults`: those that a study has stored; None: the catalogue's present ones."""
+    settled = settled_defaults(network, defaults)
+    needs = {name: known.when for name, known in catalogue(network).items()}
+    nodes = {
+        name: _node(name, said, settled.get(name), needs.get(name, {}))
+        for name, said in parameters.items()
+    }
+    for name, default in settled.items():
+        nodes.setdefault(name, Node(name, None, default, needs[name]))
     return {name: _with_layers(node, nodes) for name, node in nodes.items()}
 
 
-def _node(network: str, name: str, said: Range | Scalar) -> Node:
-    known = catalogue(network).get(name)
-    needs = known.when if known else {}
+def _node(name: str, said: Range | Scalar, default: Scalar | None, needs: Requirement) -> Node:
     if isinstance(said, IntRange | FloatRange | Choices):
-        return Node(name, said, known.default if known else None, needs)
+        return Node(name, said, default, needs)
     return Node(name, None, said, needs, constant=True)
 
 

@@ -12,14 +12,19 @@ from tuner.space.scalars import InvalidError, check_number, check_scalar, check_
 Parameters = dict[str, Range | Scalar]
 
 
-def overridden(network: str, parameters: Parameters, values: Mapping[str, object]) -> Parameters:
+def overridden(
+    network: str,
+    parameters: Parameters,
+    values: Mapping[str, object],
+    defaults: Mapping[str, Scalar] | None = None,
+) -> Parameters:
     """The parameters with `values` in place of what was said of them. Others that can no longer
     be active (momentum once the optimizer is adam) are dropped, and so are the values of a
     `when` that can no longer occur. Raises InvalidError, its first key the name in question."""
     fixed = {name: _fixed(network, name, parameters, value) for name, value in values.items()}
     changed = {**parameters, **fixed}
     while True:  # what is dropped may be what something else depended on
-        nodes = make_nodes(network, changed)
+        nodes = make_nodes(network, changed, defaults)
         reduced = {name: _reduced(nodes[name], nodes) for name in changed if name not in fixed}
         kept = {name: fixed.get(name, reduced.get(name)) for name in changed}
         remaining = {name: said for name, said in kept.items() if said is not None}

@@ -40,9 +40,14 @@ def _searched(
     return [range_.canonical(value_of(name, range_)) for name in node.flat_names(layers)]
 
 
-def make_plan(network: str, parameters: Mapping[str, Range | Scalar]) -> Plan:
-    """Raises InvalidError for conditions or repeats that cannot work, and too many parameters."""
-    nodes = make_nodes(network, parameters)
+def make_plan(
+    network: str,
+    parameters: Mapping[str, Range | Scalar],
+    defaults: Mapping[str, Scalar] | None = None,
+) -> Plan:
+    """`defaults`: those that a study has stored; None: the catalogue's present ones. Raises
+    InvalidError for conditions or repeats that cannot work, and too many parameters."""
+    nodes = make_nodes(network, parameters, defaults)
     for node in nodes.values():
         check_conditions(node, nodes)
         check_repeat(node, nodes, network)

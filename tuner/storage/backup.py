@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage.engines import parse_url, shown
-from tuner.storage.looking import Looker
+from tuner.storage.looking import Looker, real_path
 
 _WAIT_S = 10.0
 _SIDE_FILES = ("-wal", "-shm", "-journal", "-tracker")
@@ -110,7 +110,7 @@ def _umask() -> int:
 def back_up_before_upgrade(url: URL, revision: str) -> Path:
     """Copy the database to the first free name beside it that says its revision. Raises
     StorageUnavailable."""
-    path = Path(str(url.database))
+    path = real_path(url)
     number = 1
     while True:
         ending = "" if number == 1 else f"-{number}"
@@ -131,8 +131,10 @@ def back_up_before_upgrade(url: URL, revision: str) -> Path:
 def pg_dump_command(url: URL, file: Path) -> str:
     """What copies a PostgreSQL database, without its password."""
     words = ["pg_dump", "--format=custom", f"--file={file}"]
-    words += [f"--host={url.host}"] if url.host else []
-    words += [f"--port={url.port}"] if url.port else []
-    words += [f"--username={url.username}"] if url.username else []
-    words.append(str(url.database or url.username or "postgres"))
+    said = {"host": url.host, "port": url.port, "username": url.username, "user": None}
+    values = {name: url.query.get(name) or value for name, value in said.items()}
+    values["username"] = values["user"] or values["username"]
+    words += [f"--{name}={values[name]}" for name in ("host", "port", "username") if values[name]]
+    database = str(url.database or values["username"] or "postgres")
+    words.append(f"--dbname={database}" if database.startswith("-") else database)
     return shlex.join(words)

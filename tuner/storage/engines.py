@@ -5,6 +5,7 @@ FOR UPDATE, so two loops would claim one place. Readers have an engine of their 
 transactions never wait for a writer.
 """
 
+import functools
 import random
 import sqlite3
 import time
@@ -19,7 +20,10 @@ from sqlalchemy.engine import URL, make_url
 from tuner.errors import LocationError, StorageError, StorageUnavailable
 from tuner.locations import sqlite_file, sqlite_url
 
-_BUSY_S = 120
+# How long SQLite waits for another writer before it says so: a quarter of a lease, so that whoever
+# waits longer asks again, by Patience, and finds out whether it may still write.
+_BUSY_S = 15
+_SWITCHING_S = 120
 _POSTGRES_OPTIONS = {
     # Optuna compares naive timestamps: every session must speak one time zone.
     # A loop that was frozen within a transaction must not keep its locks from those that go on.
@@ -88,6 +92,8 @@ def harden(engine: sa.Engine, writes: bool) -> None:
         _use_wal(connection)
         # NORMAL is safe against a killed process; only a power cut may cost the last commits.
         connection.execute("PRAGMA synchronous=NORMAL")
+        if not writes:
+            connection.text_factory = any_text
 
     def on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -96,10 +102,14 @@ def harden(engine: sa.Engine, writes: bool) -> None:
     sa.event.listen(engine, "begin", on_begin)
 
 
+# Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
+any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Two processes that switch a new database at once hold each other up until their busy
     timeouts: so each gives way at once, and tries again."""
-    deadline = time.monotonic() + _BUSY_S
+    deadline = time.monotonic() + _SWITCHING_S
     connection.execute("PRAGMA busy_timeout=0")
     while True:
         try:
@@ -112,9 +122,35 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
+def reading_options(url: URL) -> dict[str, Any]:
+    """The same for an engine whose transactions only read. Each is a snapshot: on PostgreSQL only
+    if it asks for that, since its usual READ COMMITTED shows each SELECT what others have committed
+    just before it."""
+    options = engine_options(url)
+    if url.get_backend_name() == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+        options["execution_options"] = {"postgresql_readonly": True}
+    return options
+
+
 def open_engine(url: URL, writes: bool) -> sa.Engine:
-    engine = sa.create_engine(url, **engine_options(url))
+    engine = sa.create_engine(url, **(engine_options(url) if writes else reading_options(url)))
     harden(engine, writes)
+    return engine
+
+
+def open_scratch_engine(path: Path) -> sa.Engine:
+    """Of a SQLite file that is thrown away when anything goes wrong with it: nothing is flushed."""
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.text_factory = any_text
+
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 

@@ -3,15 +3,18 @@
 The queries of `loops_at_work`, `leftovers` and `all_owed` need our tables (`Schemas.ready`).
 """
 
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from tuner.storage import engines
+from tuner.storage.looking import file_uri
 from tuner.storage.migrate import Schemas, read_schemas
 from tuner.storage.patience import Patience
 from tuner.storage.places import is_place_of, strays
@@ -27,7 +30,7 @@ _NO_STUDY = "doctor"
 def glance(url: str) -> ReadOnlyStore:
     """The database of that URL, reached, whatever its tables are. Raises StorageUnavailable."""
     parsed = engines.parse_url(url)
-    store = ReadOnlyStore(parsed, Patience(seconds=0.0))
+    store = ReadOnlyStore(parsed, Patience(seconds=0.0), statement_s=_WAIT_S)
     with engines.unavailable(parsed), store.reader.begin() as connection:
         # SQLite looks into the file no sooner than it must.
         sa.inspect(connection).get_table_names()
@@ -107,10 +110,15 @@ def _writer(store: ReadOnlyStore) -> sa.Engine:
 def _wal_kept(store: ReadOnlyStore) -> Iterator[None]:
     """What a killed search left in the `-wal` stays there: with a reader beside it, a writer that
     closes is not the last one, who would bring it into the file."""
-    if store.url.get_backend_name() != "sqlite":
+    if store.url.get_backend_name() != "sqlite" or not store.looker.has_wal():
         yield
         return
-    with closing(store.looker.connect()):
+    # Not the looker's connection: a process has one shared memory for all its connections, and
+    # what is opened read-only the writer could not write either.
+    path = Path(str(store.url.database))
+    with closing(sqlite3.connect(file_uri(path, "mode=ro"), uri=True)) as reader:
+        with suppress(sqlite3.OperationalError):  # it cannot be written then
+            reader.execute("SELECT 1 FROM sqlite_master").fetchone()
         yield
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -104,6 +105,21 @@ def check(connection: sa.Connection, lease: Lease) -> None:
 def renew_lease(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
     """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Whether the
     loop is asked to stop. Raises LeaseLost."""
+    return _renew(connection, lease, lasts_s)
+
+
+def renew_unless(store: Store, lease: Lease, ended: Callable[[], bool]) -> None:
+    """Extend the lease from now, trying once, unless the loop has ended or is asked to stop. Raises
+    LeaseLost."""
+    with store.writing() as connection:
+        # Locked before `ended` is asked: a loop that ends its lease does so before or after this.
+        mine = sa.select(loops.c.loop_id).where(loops.c.loop_id == lease.loop_id)
+        connection.execute(mine.with_for_update()).first()
+        if not ended() and not _is_to_stop(connection, lease):
+            _renew(connection, lease)
+
+
+def _renew(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
     check(connection, lease)
     clock = now(connection.dialect.name)
     connection.execute(

@@ -24,10 +24,19 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from tuner.storage.engines import any_text
+
 _TRIES = 5
 _SIDE_FILES = ("-wal", "-journal")
-# What SQLite says where it would have to write to be able to read.
-_NEEDS_WRITING = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+# What SQLite says where it would have to write to be able to read, or where a file system has not
+# the locks and the shared memory that it needs.
+_NEEDS_WRITING = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PROTOCOL,
+)
 
 # Where a file is and what it holds, as far as the file system tells.
 _Stamp = tuple[int, int, int, int]
@@ -44,7 +53,7 @@ class Looker:
     look at what lies there now: searches come and go."""
 
     def __init__(self, path: Path, wait_s: float) -> None:
-        # SQLite follows links, and looks for the other files beside what they point to.
+        # As SQLite does, which looks for the other files beside what a link points to.
         self._path, self._wait_s = Path(os.path.realpath(path)), wait_s
         self._copies: tempfile.TemporaryDirectory[str] | None = None
 
@@ -77,6 +86,10 @@ class Looker:
             error = sqlite3.OperationalError("the file was changed while it was read")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
+
+    def has_wal(self) -> bool:
+        """Whether something lies in the file's `-wal`."""
+        return _size(self._path, "-wal") > 0
 
     def journal_mode(self) -> str:
         """What the file's head says: "wal" or "delete"."""
@@ -137,6 +150,7 @@ class Looker:
             uri=True,
         )
         connection.stamp = stamp
+        connection.text_factory = any_text
         try:
             connection.execute("PRAGMA temp_store=MEMORY")
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # opens the files
@@ -160,6 +174,12 @@ class Looker:
             if _state(self._path) == before:
                 break
         return copy
+
+
+def real_path(url: URL) -> Path:
+    """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
+    path = Path(str(url.database))
+    return path.resolve() if path.is_symlink() else path
 
 
 def file_uri(path: Path, options: str) -> str:

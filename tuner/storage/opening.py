@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.engine import URL
+import sqlalchemy as sa
 
 from tuner.errors import StorageUnavailable
 from tuner.storage import engines
 from tuner.storage.backup import back_up_before_upgrade, pg_dump_command
-from tuner.storage.engines import one_line
+from tuner.storage.engines import any_text, one_line
+from tuner.storage.looking import real_path
 from tuner.storage.migrate import Schemas, prepare_schema, read_schemas
 from tuner.storage.patience import Patience
 from tuner.storage.store import ReadOnlyStore, Store
 
 _OPENING_S = 1.0
+_LARGE_BYTES = 2**26
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def look_into(url: str) -> ReadOnlyStore | None:
     is looked at as an upgraded copy. Raises StorageUnavailable."""
     if not exists(url):
         return None
-    store = ReadOnlyStore(engines.parse_url(url), Patience(_OPENING_S))
+    store = ReadOnlyStore(engines.parse_url(url))
     with _closed_on_error(store):
         schemas = _known_schemas(store)
         if schemas.ours is None:
@@ -47,7 +49,7 @@ def look_into(url: str) -> ReadOnlyStore | None:
             return store
         if store.url.get_backend_name() != "sqlite":
             raise StorageUnavailable(_needs_upgrade(store, schemas))
-        _look_at_upgraded_copy(store)
+        _look_at_upgraded_copy(store, schemas)
         return store
 
 
@@ -129,15 +131,16 @@ def _known_schemas(store: ReadOnlyStore, optunas_may_be_older: bool = False) -> 
 
 def _check_writable(store: Store) -> None:
     """Raises StorageUnavailable for a SQLite file that may only be read."""
-    path = Path(str(store.url.database))
+    path = real_path(store.url)
     folder = path.parent
     if not folder.is_dir():
         raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
-    for place, modes in ((folder, os.W_OK | os.X_OK), (path, os.R_OK | os.W_OK)):
+    files = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))]
+    for place, modes in [(folder, os.W_OK | os.X_OK), *((file, os.W_OK) for file in files)]:
         if place.exists() and not os.access(place, modes, effective_ids=True):
             raise StorageUnavailable(
-                f"{store.shown} is read-only here: {place} cannot be written; commands that only "
-                "look (list, show, export) work"
+                f"{store.shown} is read-only here: {place.absolute()} cannot be written; commands "
+                "that only look (list, show, export) work"
             )
 
 
@@ -176,16 +179,31 @@ def _make_ready(store: Store) -> Path | None:
 
 def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
     writer = engines.open_engine(store.url, writes=True)
+    if store.url.get_backend_name() == "sqlite":
+        # Damaged rows are upgraded like others.
+        sa.event.listen(writer, "connect", lambda it, _: setattr(it, "text_factory", any_text))
     try:
         prepare_schema(writer, before_upgrade)
     finally:
         writer.dispose()
 
 
-def _look_at_upgraded_copy(store: ReadOnlyStore) -> None:
-    copy = store.looker.turn_to_copy()
-    engine = engines.open_engine(URL.create("sqlite", database=str(copy)), writes=True)
+def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
+    if real_path(store.url).stat().st_size > _LARGE_BYTES:
+        log.warning(
+            "tuner: %s is of an older version, and large: it is copied to be looked at; tuner db "
+            "upgrade makes that unnecessary",
+            store.shown,
+        )
     try:
-        prepare_schema(engine)
-    finally:
-        engine.dispose()
+        engine = engines.open_scratch_engine(store.looker.turn_to_copy())
+        try:
+            prepare_schema(engine)
+        finally:
+            engine.dispose()
+    except Exception as error:
+        raise StorageUnavailable(
+            f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
+            f"{schemas.ours_expected}, and no upgraded copy could be made to look at "
+            f"({one_line(error)}); tuner db upgrade, or TMPDIR=FOLDER where there is no room"
+        ) from error

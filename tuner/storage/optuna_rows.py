@@ -1,14 +1,25 @@
 """Optuna's rows of a study's trials in a few plain queries: its own reading builds an object a row,
-which takes seconds for thousands of trials."""
+which takes seconds for thousands of trials. Optuna itself is not imported: that takes 0.2 s."""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
+from tuner.storage.damage import (
+    MISREAD,
+    Damage,
+    count,
+    finite,
+    json_object,
+    real,
+    shortened,
+    text,
+    whole,
+)
 from tuner.storage.tables import (
     optuna_trial_attributes,
     optuna_trial_values,
@@ -17,40 +28,81 @@ from tuner.storage.tables import (
     trial_params,
 )
 
+STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING")
 _INFINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf}
+_LARGEST_FLOAT = 1.7976931348623157e308
 
 
 @dataclass
 class OptunaTrial:
     """A trial as Optuna's tables have it. `params`: flat ones; `fixed`: those that a waiting trial
-    was queued with."""
+    was queued with. `number` is -1 where it cannot be read."""
 
     trial_id: int
     number: int
     state: str
+    damage: Damage
     value: float | None = None
     params: dict[str, Any] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
     retry_of: int | None = None
 
 
+def state_of_trial() -> sa.ColumnElement[str]:
+    """A trial's state as text: PostgreSQL has an enum of Optuna's."""
+    return sa.cast(optuna_trials.c.state, sa.String(16))
+
+
+def finite_value() -> sa.ColumnElement[float]:
+    """A trial's value where it is a finite number, else NULL. In SQLite any text is larger than
+    any number, in PostgreSQL NaN is."""
+    value = optuna_trial_values.c.value
+    is_finite = sa.and_(
+        sa.cast(optuna_trial_values.c.value_type, sa.String(16)) == "FINITE",
+        value.between(-_LARGEST_FLOAT, _LARGEST_FLOAT),
+    )
+    return sa.case((is_finite, value), else_=sa.null())
+
+
+def with_values() -> sa.FromClause:
+    """Trials beside their values, where they have one."""
+    values = optuna_trial_values
+    mine = (values.c.trial_id == optuna_trials.c.trial_id) & (values.c.objective == 0)
+    return optuna_trials.outerjoin(values, mine)
+
+
 def read_trials(
-    connection: sa.Connection, study_id: int, number: int | None = None
+    connection: sa.Connection,
+    study_id: int,
+    *conditions: sa.ColumnElement[bool],
+    limit: int | None = None,
 ) -> list[OptunaTrial]:
-    """A study's trials by number, or the one of that number."""
-    state = sa.cast(optuna_trials.c.state, sa.String(16))
-    chosen = sa.select(optuna_trials.c.trial_id, optuna_trials.c.number, state.label("state"))
-    chosen = chosen.where(optuna_trials.c.study_id == study_id)
-    if number is not None:
-        chosen = chosen.where(optuna_trials.c.number == number)
-    rows = connection.execute(chosen.order_by(optuna_trials.c.number))
-    trials = {row.trial_id: OptunaTrial(row.trial_id, row.number, row.state) for row in rows}
-    params = flat_params(connection, chosen)
-    for trial_id, values in params.items():
+    """A study's trials in the order in which they were made, which is that of their numbers: those
+    that meet the conditions, at most `limit`."""
+    chosen = (
+        sa.select(optuna_trials.c.trial_id, optuna_trials.c.number, state_of_trial().label("state"))
+        .where(optuna_trials.c.study_id == study_id, *conditions)
+        .order_by(optuna_trials.c.trial_id)
+        .limit(limit)
+    )
+    trials = {row.trial_id: _trial(row) for row in connection.execute(chosen)}
+    for trial_id, (values, damage) in _read_params(connection, chosen).items():
         trials[trial_id].params = values
+        trials[trial_id].damage.found += damage.found
     _add_values(connection, chosen, trials)
     _add_attributes(connection, chosen, trials)
     return list(trials.values())
+
+
+def _trial(row: Any) -> OptunaTrial:
+    damage = Damage()
+    number = damage.read("number", count, row.number)
+    state = damage.read("state", _known_state, row.state) or "UNKNOWN"
+    return OptunaTrial(row.trial_id, -1 if number is None else number, state, damage)
+
+
+def _known_state(state: Any) -> str:
+    return STATES[STATES.index(state)]
 
 
 def _add_values(
@@ -59,33 +111,63 @@ def _add_values(
     values = optuna_trial_values
     kind = sa.cast(values.c.value_type, sa.String(16)).label("kind")
     picked = chosen.subquery()
-    query = sa.select(values.c.trial_id, values.c.value, kind).join(
-        picked, picked.c.trial_id == values.c.trial_id
+    query = (
+        sa.select(values.c.trial_id, values.c.value, kind)
+        .join(picked, picked.c.trial_id == values.c.trial_id)
+        .where(values.c.objective == 0)
     )
     for row in connection.execute(query):
-        trials[row.trial_id].value = _INFINITE.get(row.kind, row.value)
+        trial = trials[row.trial_id]
+        value = _INFINITE.get(row.kind, row.value)
+        trial.value = trial.damage.read("value", real, value)
 
 
 def _add_attributes(
     connection: sa.Connection, chosen: sa.Select[Any], trials: dict[int, OptunaTrial]
 ) -> None:
-    for table, key, name in (
-        (optuna_trial_attributes, "fixed_params", "fixed"),
-        (optuna_user_attributes, "retry_of", "retry_of"),
-    ):
-        picked = chosen.subquery()
-        query = (
-            sa.select(table.c.trial_id, table.c.value_json)
-            .join(picked, picked.c.trial_id == table.c.trial_id)
-            .where(table.c.key == key)
-        )
-        for row in connection.execute(query):
-            setattr(trials[row.trial_id], name, json.loads(row.value_json))
+    for row in _attributes(connection, chosen, optuna_trial_attributes, "fixed_params"):
+        trial = trials[row.trial_id]
+        trial.fixed = trial.damage.read("fixed_params", _scalars, row.value_json) or {}
+    for row in _attributes(connection, chosen, optuna_user_attributes, "retry_of"):
+        trial = trials[row.trial_id]
+        trial.retry_of = trial.damage.read("retry_of", _json_count, row.value_json)
+
+
+def _attributes(
+    connection: sa.Connection, chosen: sa.Select[Any], table: sa.TableClause, key: str
+) -> Sequence[sa.Row[Any, Any]]:
+    picked = chosen.subquery()
+    query = (
+        sa.select(table.c.trial_id, table.c.value_json)
+        .join(picked, picked.c.trial_id == table.c.trial_id)
+        .where(table.c.key == key)
+    )
+    return connection.execute(query).all()
+
+
+def _json_count(value: Any) -> int:
+    return count(json.loads(text(value)))
+
+
+def _scalars(value: Any) -> dict[str, Any]:
+    return {name: _scalar(inner) for name, inner in json_object(value).items()}
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        raise ValueError(value)
+    return value
 
 
 def flat_params(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, dict[str, Any]]:
     """The flat params of the trials whose `trial_id` a query chooses, in the order in which they
-    were drawn."""
+    were drawn; those that cannot be read are left out."""
+    return {trial: values for trial, (values, _) in _read_params(connection, chosen).items()}
+
+
+def _read_params(
+    connection: sa.Connection, chosen: sa.Select[Any]
+) -> dict[int, tuple[dict[str, Any], Damage]]:
     picked = chosen.subquery()
     query = (
         sa.select(trial_params)
@@ -95,15 +177,48 @@ def flat_params(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, 
     return _decoded(connection.execute(query))
 
 
-def _decoded(rows: Iterable[Any]) -> dict[int, dict[str, Any]]:
-    from optuna.distributions import json_to_distribution
-
-    known: dict[str, Any] = {}
-    found: dict[int, dict[str, Any]] = {}
+def _decoded(rows: Iterable[Any]) -> dict[int, tuple[dict[str, Any], Damage]]:
+    known: dict[Any, Callable[[Any], Any]] = {}
+    found: dict[int, tuple[dict[str, Any], Damage]] = {}
     for row in rows:
-        text = row.distribution_json
-        if text not in known:
-            known[text] = json_to_distribution(text)
-        value = known[text].to_external_repr(row.param_value)
-        found.setdefault(row.trial_id, {})[row.param_name] = value
+        if row.trial_id not in found:
+            found[row.trial_id] = {}, Damage()
+        values, damage = found[row.trial_id]
+        name, distribution = row.param_name, row.distribution_json
+        if distribution not in known:
+            known[distribution] = _decoder(distribution)
+        decode = known[distribution]
+        try:
+            values[text(name)] = decode(row.param_value)
+        except MISREAD:
+            spoiled, what = row.param_value, "param"
+            if decode is _never:
+                spoiled, what = distribution, "distribution of param"
+            damage.note(f"{what} {shortened(name)}", spoiled)
     return found
+
+
+def _never(value: Any) -> Any:
+    raise ValueError(value)
+
+
+def _decoder(distribution: Any) -> Callable[[Any], Any]:
+    """From a column's number to a param's value, by Optuna's JSON of a distribution, which names
+    the class or, in an older form, the type."""
+    try:
+        content = json_object(distribution)
+        kind = str(content.get("name") or content["type"]).lower()
+        if kind.startswith("categorical"):
+            attributes = content["attributes"] if "name" in content else content
+            return _one_of([_scalar(choice) for choice in attributes["choices"]])
+        if kind.startswith("int"):
+            return lambda value: whole(int(finite(value)))
+        if kind.endswith("distribution") or kind == "float":
+            return finite
+    except MISREAD:
+        pass
+    return _never
+
+
+def _one_of(choices: Sequence[Any]) -> Callable[[Any], Any]:
+    return lambda value: choices[count(int(finite(value)))]

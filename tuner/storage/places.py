@@ -18,7 +18,14 @@ import sqlalchemy as sa
 from tuner.errors import LeaseLost, TakenOver
 from tuner.storage.leases import Lease, check, is_there, lapsed, one_at_a_time
 from tuner.storage.store import Store, now, reads, writes
-from tuner.storage.tables import StudyKey, attempts, optuna_trials, places, studies
+from tuner.storage.tables import (
+    StudyKey,
+    attempts,
+    optuna_trial_values,
+    optuna_trials,
+    places,
+    studies,
+)
 
 MOST_ATTEMPTS = 3
 # Ends of attempts that count against a trial: it was not meant to end there.
@@ -313,10 +320,36 @@ def count_losses(connection: sa.Connection, study: StudyKey, trial_id: int) -> i
 
 
 @reads
-def bound_trials(connection: sa.Connection, study: StudyKey) -> set[int]:
-    """The trial ids that have a place."""
-    query = sa.select(places.c.trial_id).where(places.c.study_id == study.study_id)
-    return {trial_id for trial_id in connection.execute(query).scalars() if trial_id}
+def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
+    """The numbers of trials that are RUNNING without a place."""
+    query = (
+        sa.select(optuna_trials.c.number)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING")
+        .where(~sa.exists().where(is_place_of(optuna_trials)))
+        .order_by(optuna_trials.c.number)
+    )
+    return list(connection.execute(query).scalars())
+
+
+@reads
+def best_score(
+    connection: sa.Connection, study: StudyKey, direction: str
+) -> tuple[float, int] | None:
+    """The best finite score of the study's COMPLETE trials, and the number of the first trial that
+    has it."""
+    values = optuna_trial_values
+    score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
+    query = (
+        sa.select(values.c.value, optuna_trials.c.number)
+        .join(optuna_trials, optuna_trials.c.trial_id == values.c.trial_id)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
+        .where(sa.cast(values.c.value_type, sa.String(16)) == "FINITE")
+        .order_by(score, optuna_trials.c.number)
+    )
+    row = connection.execute(query.limit(1)).first()
+    return None if row is None else (row.value, row.number)
 
 
 @reads

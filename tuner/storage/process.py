@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tuner.storage.damage import MISREAD, json_object
+
 
 @cache
 def machine() -> str:
@@ -49,13 +51,15 @@ def identity() -> str:
 
 
 def is_dead(identity: str | None) -> bool:
-    """Whether that process is certainly gone. Of one on another machine nothing is known."""
+    """Whether that process is certainly gone. Nothing is known of one on another machine, or of
+    one whose row is damaged."""
     if identity is None:
         return False
-    known = json.loads(identity)
-    if known["machine"] != machine():
+    try:
+        known = json_object(identity)
+        return bool(known["machine"] == machine() and _started(known["pid"]) != known["started"])
+    except MISREAD:
         return False
-    return _started(known["pid"]) != known["started"]
 
 
 def _started(pid: int) -> str | None:

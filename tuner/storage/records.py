@@ -1,27 +1,38 @@
 """What trials leave behind: every interval's metrics, every attempt's end."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from tuner.artifacts import Artifact
+from tuner.errors import StorageError
+from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
 from tuner.storage.places import Place, hold
 from tuner.storage.store import now, reads, writes
 from tuner.storage.tables import StudyKey, attempts, intervals
 from tuner.training.events import Ended, Interval
 
-ATTEMPT_COLUMNS = [c for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
+
+def _raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A column for `damage` to read: one spoiled JSON text must not fail the whole query."""
+    is_json = isinstance(column.type, sa.JSON)
+    return sa.cast(column, sa.Text).label(column.name) if is_json else column
+
+
+ATTEMPT_COLUMNS = [_raw(c) for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
 
 
 @dataclass(frozen=True)
 class AttemptRow:
     """One execution of a trial. Times are seconds since 1970; `end` is None while it runs.
     `model_path`: of its saved network, relative to the project's folder of networks, with the size
-    in bytes and the SHA-256 that the file must have (None in rows of before)."""
+    in bytes and the SHA-256 that the file must have (None in rows of before).
+
+    `damage`: what of its row cannot be read; that is None, or 0 or empty where None cannot be."""
 
     trial_id: int
     attempt: int
@@ -40,6 +51,7 @@ class AttemptRow:
     model_bytes: int | None
     model_sha256: str | None
     resumed_epoch: int | None
+    damage: tuple[str, ...] = ()
 
     @property
     def model(self) -> Artifact | None:
@@ -51,11 +63,14 @@ class AttemptRow:
 
 @dataclass(frozen=True)
 class IntervalRow:
+    """What a worker reported. `damage`: what of its row cannot be read."""
+
     step: int
     epoch: int
     whole: bool
     metrics: dict[str, float]
     at: float
+    damage: tuple[str, ...] = ()
 
 
 @writes
@@ -208,27 +223,96 @@ def attempt_rows(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, 
     """What a query for ATTEMPT_COLUMNS finds, by trial id, in its order."""
     found: dict[int, list[AttemptRow]] = {}
     for row in connection.execute(query):
-        values = dict(row._mapping)
-        values["seconds"] = values["seconds"] or {}
-        found.setdefault(row.trial_id, []).append(AttemptRow(**values))
+        found.setdefault(row.trial_id, []).append(_attempt(row))
     return found
+
+
+_ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
+    "ended_at": moment,
+    "end": text,
+    "detail": text,
+    "score": real,
+    "best_epoch": whole,
+    "epochs": whole,
+    "parameter_count": whole,
+    "engine": text,
+    "model_path": text,
+    "model_bytes": whole,
+    "model_sha256": text,
+    "resumed_epoch": whole,
+}
+
+
+def _attempt(row: Any) -> AttemptRow:
+    damage, values = Damage(), row._mapping
+    read = {
+        name: damage.optional(name, reader, values[name])
+        for name, reader in _ATTEMPT_READERS.items()
+    }
+    return AttemptRow(
+        trial_id=row.trial_id,
+        attempt=damage.read("attempt", count, row.attempt) or 0,
+        worker=damage.read("worker", whole, row.worker) or 0,
+        started_at=damage.read("started_at", moment, row.started_at) or 0.0,
+        seconds=damage.read("seconds", _seconds, row.seconds) or {},
+        damage=tuple(damage.found),
+        **read,
+    )
+
+
+def _seconds(value: Any) -> dict[str, float]:
+    return {} if value in (None, "null") else json_numbers(value)
 
 
 @reads
 def read_intervals(
     connection: sa.Connection, study: StudyKey, trial_id: int, attempt: int, after_step: int = 0
 ) -> list[IntervalRow]:
-    """The intervals of one attempt beyond a step, in order."""
+    """The intervals of one attempt beyond a step, in order. Raises StorageError for a row that
+    cannot be read."""
+    rows = interval_rows(connection, study, trial_id, attempt, intervals.c.step > after_step)
+    for row in rows:
+        if row.damage:
+            raise StorageError(
+                f"a report of the trial with id {trial_id} is damaged: {'; '.join(row.damage)}"
+            )
+    return rows
+
+
+def interval_rows(
+    connection: sa.Connection,
+    study: StudyKey,
+    trial_id: int,
+    attempt: int,
+    *conditions: sa.ColumnElement[bool],
+) -> list[IntervalRow]:
+    """The intervals of one attempt that meet the conditions, in order, as far as they can be
+    read."""
     query = (
-        sa.select(intervals)
+        sa.select(
+            intervals.c.step,
+            intervals.c.epoch,
+            sa.type_coerce(intervals.c.whole, sa.types.NullType()).label("whole"),
+            _raw(intervals.c.metrics),
+            intervals.c.at,
+        )
         .where(intervals.c.study_uuid == study.uuid, intervals.c.trial_id == trial_id)
-        .where(intervals.c.attempt == attempt, intervals.c.step > after_step)
+        .where(intervals.c.attempt == attempt, *conditions)
         .order_by(intervals.c.step)
     )
-    return [
-        IntervalRow(row.step, row.epoch, row.whole, _decoded(row.metrics), row.at)
-        for row in connection.execute(query)
-    ]
+    return [_interval(row) for row in connection.execute(query)]
+
+
+def _interval(row: Any) -> IntervalRow:
+    damage = Damage()
+    return IntervalRow(
+        step=damage.read("step", whole, row.step) or 0,
+        epoch=damage.read("epoch", whole, row.epoch) or 0,
+        whole=damage.read("whole", flag, row.whole) or False,
+        metrics=damage.read("metrics", json_numbers, row.metrics) or {},
+        at=damage.read("at", moment, row.at) or 0.0,
+        damage=tuple(damage.found),
+    )
 
 
 @reads
@@ -238,12 +322,9 @@ def saved_networks(connection: sa.Connection, study: StudyKey) -> list[Artifact]
     query = sa.select(*columns).where(
         attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None)
     )
-    return [Artifact(*row) for row in connection.execute(query)]
+    rows = connection.execute(query)
+    return [Artifact(*row) for row in rows if isinstance(row.model_path, str)]
 
 
 def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:
     return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}
-
-
-def _decoded(metrics: Mapping[str, float | str]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}

@@ -7,10 +7,11 @@ changes a trial's state: both are committed, or neither.
 
 import contextlib
 import functools
+import inspect
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -21,12 +22,19 @@ from optuna.exceptions import (
     UpdateFinishedTrialError,
 )
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import NOT_FOUND_MSG, StudyModel, TrialModel
+from optuna.storages._rdb.models import (
+    NOT_FOUND_MSG,
+    StudyModel,
+    TrialModel,
+    TrialSystemAttributeModel,
+    TrialUserAttributeModel,
+)
+from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
 
-from tuner.storage import engines
+from tuner.storage import engines, frozen
 from tuner.storage.patience import Patience
 from tuner.storage.process import identity
 from tuner.storage.tables import optuna_study_attributes, optuna_trial_attributes
@@ -44,6 +52,24 @@ class Rider:
     landed: Callable[[], bool] = lambda: False
 
 
+@dataclass
+class HeldBack:
+    """Writes of one trial that wait for their common transaction: how each is done, the report's
+    step or the attribute's key, and the value."""
+
+    trial_id: int
+    writes: list[tuple[Callable[..., None], Any, Any]] = field(default_factory=list)
+
+    def add_to(self, trial: FrozenTrial) -> None:
+        for write, key, value in self.writes:
+            if write is _write_report:
+                trial.intermediate_values[key] = value
+            elif write is _write_user_attribute:
+                trial._user_attrs[key] = value
+            else:
+                trial._system_attrs[key] = value
+
+
 class AlreadyMade(Exception):
     """An earlier try, whose answer was lost, has made the trial."""
 
@@ -54,12 +80,15 @@ class AlreadyMade(Exception):
 
 class RobustStorage(RDBStorage):
     """RDBStorage on hardened connections, whose password may hold any character. `fence`: raises
-    where a trial is no longer ours to write; it is given the connection and the trial's id."""
+    where a trial is no longer ours to write; it is given the connection and the trial's id.
+    `outlining`: how a whole study is read at once; without it, all of each trial."""
 
     def __init__(self, url: URL, patience: Patience) -> None:
         self.patience = patience
         self.fence: Callable[[sa.Connection, int], None] | None = None
+        self.outlining: frozen.Outlining | None = None
         self._rider: Rider | None = None
+        self._held_back: HeldBack | None = None
         self._before_commit: Callable[[Any], None] | None = None
         options = engines.engine_options(url)
         text = url.render_as_string(hide_password=False)
@@ -140,6 +169,57 @@ class RobustStorage(RDBStorage):
         except AlreadyMade as already:
             return self.get_trial(already.trial_id)
 
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        chosen_states = None if states is None else [s for s in TrialState if s in states]
+        chosen = frozen.Chosen(study_id, trial_id_greater_than, included_trial_ids, chosen_states)
+        outlining = self.outlining if states is None and trial_id_greater_than < 0 else None
+
+        def read(_again: bool) -> list[FrozenTrial]:
+            with self.engine.begin() as connection:
+                frozen.check_study(connection, study_id)
+                with frozen.damage():
+                    if outlining is not None:
+                        return frozen.read_outlined(connection, study_id, outlining)
+                    return frozen.read_whole(connection, chosen)
+
+        return self.patience.insist(read)
+
+    @contextlib.contextmanager
+    def one_transaction(self, trial_id: int) -> Iterator[None]:
+        """Inside, what is reported of the trial and its attributes are held back; they are written
+        at the end, in one transaction. After an error nothing is."""
+        held = self._held_back = HeldBack(trial_id)
+        try:
+            yield
+        finally:
+            self._held_back = None
+        if held.writes:
+            guard = functools.partial(self._guard, trial_id)
+            call = functools.partial(self._write_held, held)
+            self.patience.insist(lambda _again: self._within(guard, call))
+
+    def _write_held(self, held: HeldBack) -> None:
+        with _create_scoped_session(self.scoped_session) as session:
+            for write, name, value in held.writes:
+                write(self, session, held.trial_id, name, value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        read = super().get_trial
+        trial: FrozenTrial = self.patience.insist(lambda _again: read(trial_id))
+        held = self._held_back
+        if held is not None and held.trial_id == trial_id:
+            held.add_to(trial)  # the pruner builds on what it has written before
+        return trial
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        return self.get_trial(trial_id).system_attrs
+
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
@@ -216,17 +296,48 @@ def _repeated(name: str) -> Callable[..., Any]:
 
 
 def _guarded(name: str) -> Callable[..., Any]:
-    """The same of a write to a trial, which the fence watches."""
+    """The same of a write to a trial, which the fence watches and which may be held back."""
     method = getattr(RDBStorage, name)
+    arguments = inspect.signature(method)
+    in_session = _IN_SESSION.get(name)
 
     @functools.wraps(method)
     def run(self: RobustStorage, trial_id: int, *args: Any, **kwargs: Any) -> Any:
+        held = self._held_back
+        if held is not None and in_session is not None and held.trial_id == trial_id:
+            _, _, key, value = arguments.bind(self, trial_id, *args, **kwargs).args
+            held.writes.append((in_session, key, value))
+            return None
         guard = functools.partial(self._guard, trial_id)
         call = functools.partial(method, self, trial_id, *args, **kwargs)
         return self.patience.insist(lambda _again: self._within(guard, call))
 
     return run
 
+
+def _write_report(storage: RDBStorage, session: Any, trial_id: int, step: int, value: Any) -> None:
+    storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
+
+
+def _write_user_attribute(
+    storage: RDBStorage, session: Any, trial_id: int, key: str, value: Any
+) -> None:
+    model = TrialUserAttributeModel
+    storage._set_trial_attr_without_commit(session, model, trial_id, key, value)
+
+
+def _write_system_attribute(
+    storage: RDBStorage, session: Any, trial_id: int, key: str, value: Any
+) -> None:
+    model = TrialSystemAttributeModel
+    storage._set_trial_attr_without_commit(session, model, trial_id, key, value)
+
+
+_IN_SESSION: dict[str, Callable[..., None]] = {
+    "set_trial_intermediate_value": _write_report,
+    "set_trial_user_attr": _write_user_attribute,
+    "set_trial_system_attr": _write_system_attribute,
+}
 
 for _name in (
     "set_study_user_attr",
@@ -237,21 +348,13 @@ for _name in (
     "get_study_user_attrs",
     "get_study_system_attrs",
     "get_trial_user_attrs",
-    "get_trial_system_attrs",
     "get_all_studies",
     "get_trial_param",
     "get_trial_id_from_study_id_trial_number",
-    "get_trial",
-    "_get_trials",
     "_get_best_trial_id",
 ):
     setattr(RobustStorage, _name, _repeated(_name))
-for _name in (
-    "_set_trial_param",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-):
+for _name in ("_set_trial_param", *_IN_SESSION):
     setattr(RobustStorage, _name, _guarded(_name))
 
 

@@ -114,7 +114,6 @@ class Store:
     def close(self) -> None:
         """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
         it. A closed store opens again when it is used."""
-        _open.pop(id(self), None)
         reader, optuna = self.__dict__.pop("reader", None), self.__dict__.pop("optuna", None)
         self.__dict__.pop("writer", None)
         if reader is not None:
@@ -123,11 +122,15 @@ class Store:
             optuna.remove_session()
             optuna.engine.dispose()
         fold_wal(self.url)
+        _open.pop(id(self), None)  # last: what is interrupted is done at the process's end
 
 
+@dataclass(frozen=True)
 class ReadOnlyStore(Store):
-    """A database that is looked into: nothing of it is written, made, upgraded or repaired, and no
-    lock is waited for longer than ten seconds."""
+    """A database that is looked into: nothing of it is written, made, upgraded or repaired. SQLite
+    waits ten seconds for a lock. `statement_s`: how long a server's answer may take."""
+
+    statement_s: float | None = None
 
     @cached_property
     def looker(self) -> Looker:
@@ -139,10 +142,11 @@ class ReadOnlyStore(Store):
         self.close_at_the_end()
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
-        options = engines.engine_options(self.url)
-        options["connect_args"]["options"] += (
-            f" -c default_transaction_read_only=on -c statement_timeout={int(_LOOKING_S * 1000)}"
-        )
+        options = engines.reading_options(self.url)
+        options["connect_args"]["options"] += " -c default_transaction_read_only=on"
+        if self.statement_s is not None:
+            limit = f" -c statement_timeout={int(self.statement_s * 1000)}"
+            options["connect_args"]["options"] += limit
         return sa.create_engine(self.url, **options)
 
     @cached_property
@@ -150,11 +154,11 @@ class ReadOnlyStore(Store):
         raise StorageError(f"{self.shown} was opened for looking, not for work")
 
     def close(self) -> None:
-        _open.pop(id(self), None)
         if (reader := self.__dict__.pop("reader", None)) is not None:
             reader.dispose()
         if (looker := self.__dict__.pop("looker", None)) is not None:
             looker.close()
+        _open.pop(id(self), None)
 
 
 def fold_wal(url: URL) -> None:
@@ -186,7 +190,9 @@ def close_all() -> None:
     """Close every store of this process that is open still. A process that ends in order does so by
     itself."""
     for store in list(_open.values()):
-        store.close()
+        # What the command has to say of a failing database it has said.
+        with contextlib.suppress(sa.exc.SQLAlchemyError, sqlite3.Error, OSError):
+            store.close()
 
 
 def fold_all(within_s: float = 2.0) -> None:

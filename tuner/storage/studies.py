@@ -2,19 +2,22 @@
 
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import StudyError
+from tuner.errors import SpecError, StudyError
 from tuner.names import as_file_name, in_command, printable
 from tuner.spec import StudySpec
 from tuner.storage import leases
+from tuner.storage.damage import Damage, identity, is_identity, json_object, moment, shortened, text
 from tuner.storage.leases import is_optunas, one_at_a_time
+from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
 from tuner.storage.process import is_dead, machine_id, user
 from tuner.storage.store import Store, now, reads, writes
 from tuner.storage.tables import (
@@ -31,40 +34,58 @@ from tuner.storage.tables import (
     studies,
 )
 
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study as stored. `uuid`: 32 hexadecimal digits that no other study has. `experiment` is
-    MLflow's, named like the study unless shared. `owner`, `owner_machine`, `version`: who made it
-    where with which tuner; None in studies of before."""
+    """A study as stored. `uuid`: 32 hexadecimal digits that no other study has. `definition`: its
+    spec as JSON. `experiment` is MLflow's, named like the study unless shared. `owner`,
+    `owner_machine`, `version`: who made it where with which tuner; None in studies of before.
+    `damage`: what of its row cannot be read."""
 
     study_id: int
     uuid: str
     name: str
-    spec: StudySpec
+    definition: str
     experiment: str
-    created_at: datetime
+    created_at: datetime | None
     owner: str | None = None
     owner_machine: str | None = None
     version: str | None = None
+    damage: str | None = None
+
+    @cached_property
+    def spec(self) -> StudySpec:
+        """Parsed when it is needed: a study whose definition is damaged can still be deleted.
+        Raises SpecError."""
+        try:
+            return StudySpec.from_json(self.definition)
+        except SpecError as error:
+            raise SpecError(
+                f"study {self.name!r} is damaged: {error}; to remove it: "
+                f"tuner study delete {in_command(self.name)}"
+            ) from error
 
     @property
     def file_name(self) -> str:
         """What folders and files of the study are named: see `names.as_file_name`."""
-        return as_file_name(self.name, self.uuid)
+        return as_file_name(self.name, self.uuid if is_identity(self.uuid) else "damaged")
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A line of `study list`."""
+    """A line of `study list`. `damage`: what of its row cannot be read; it is then nothing but a
+    name."""
 
     name: str
-    data: str
-    space: str
-    metric: str
-    states: dict[str, int]
-    best: float | None
-    created_at: datetime
+    data: str = ""
+    space: str = ""
+    metric: str = ""
+    states: dict[str, int] = field(default_factory=dict)
+    best: float | None = None
+    created_at: datetime | None = None
+    damage: str | None = None
 
     @property
     def finished(self) -> int:
@@ -145,9 +166,14 @@ def _half_made(connection: sa.Connection, name: str) -> int | None:
         .where(optuna_studies.c.study_id.not_in(sa.select(studies.c.study_id)))
     )
     row = connection.execute(query).first()
-    if row is None or not is_dead(json.loads(row.value_json)["process"]):
+    process = row and Damage().read("made", _process, row.value_json)
+    if row is None or process is None or not is_dead(process):
         return None
     return row.study_id
+
+
+def _process(made: Any) -> str:
+    return text(json_object(made)["process"])
 
 
 def _taken(store: Store, name: str) -> str:
@@ -160,35 +186,33 @@ def _taken(store: Store, name: str) -> str:
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
     """The study of that name, or the most recently created one of this user's own. Raises
+    StudyError, and SpecError where its definition is damaged."""
+    row = find_study(store, name)
+    _ = row.spec
+    return row
+
+
+def find_study(store: Store, name: str | None = None) -> StudyRow:
+    """The same, even if its definition is damaged: reading `spec` raises SpecError then. Raises
     StudyError."""
-    rows = store.read(lambda connection: connection.execute(_newest_first()).all())
+    rows = store.read(_newest_first)
     if not rows:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
-    row = _newest_own(rows, store) if name is None else _named(rows, name, store)
-    return StudyRow(
-        study_id=row.study_id,
-        uuid=row.uuid,
-        name=row.name,
-        spec=StudySpec.from_json(row.spec),
-        experiment=row.experiment or row.name,
-        created_at=_when(row.created_at),
-        owner=row.owner,
-        owner_machine=row.owner_machine,
-        version=row.version,
-    )
+    return _newest_own(rows, store) if name is None else _named(rows, name, store)
 
 
-def _named(rows: Sequence[Any], name: str, store: Store) -> Any:
+def _named(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
     # A name that does not print can also be given as `study list` shows it.
-    for spelled in (lambda row: row.name, lambda row: printable(row.name)):
+    spellings: list[Callable[[str], str]] = [str, printable]
+    for spelled in spellings:
         for row in rows:
-            if spelled(row) == name:
+            if spelled(row.name) == name:
                 return row
     known = ", ".join(printable(row.name) for row in rows[:8])
     raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
 
 
-def _newest_own(rows: Sequence[Any], store: Store) -> Any:
+def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
     """On a shared server, the newest study of all may be somebody else's."""
     is_file = store.url.get_backend_name() == "sqlite"
     own = [row for row in rows if _is_own(row, is_file)]
@@ -202,25 +226,71 @@ def _newest_own(rows: Sequence[Any], store: Store) -> Any:
     )
 
 
-def _is_own(row: Any, is_file: bool) -> bool:
+def _is_own(row: StudyRow, is_file: bool) -> bool:
     if row.owner is None:  # made before owners were kept
         return is_file
     # A user's name says little beyond the machine. A file that was taken elsewhere is still theirs.
     return row.owner == user() and (is_file or row.owner_machine == machine_id())
 
 
-def _maker(row: Any) -> str:
+def _maker(row: StudyRow) -> str:
     if row.owner is None:
         return "an earlier version of tuner"
     machine = "this machine" if row.owner_machine == machine_id() else "another machine"
     return f"{printable(row.owner)} on {machine}"
 
 
-def _newest_first() -> sa.Select[Any]:
-    return (
-        sa.select(studies)
-        .where(is_optunas())
-        .order_by(studies.c.created_at.desc(), studies.c.study_id.desc())
+def _newest_first(connection: sa.Connection) -> list[StudyRow]:
+    """All studies, the damaged ones included; sorted here, since SQLite may hold a text for the
+    time, which it takes for the largest of numbers."""
+    found = [_study(row) for row in connection.execute(_known_studies())]
+    return sorted(found, key=lambda row: (row.created_at or _LONG_AGO, row.study_id), reverse=True)
+
+
+def _known_studies() -> sa.Select[Any]:
+    """Rows that belong to a study of Optuna's, which is told by its mark. Where the mark or the id
+    is damaged, an equal name or the mark alone tells; `optunas_id` is then Optuna's."""
+    marks = optuna_study_attributes
+    by_mark = (
+        sa.select(marks.c.study_id)
+        .where(marks.c.key == STUDY_UUID, marks.c.value_json == '"' + studies.c.uuid + '"')
+        .limit(1)
+        .scalar_subquery()
+    )
+    by_name = (
+        sa.select(optuna_studies.c.study_id)
+        .where(optuna_studies.c.study_name == studies.c.name)
+        .limit(1)
+        .scalar_subquery()
+    )
+    optunas_id = sa.func.coalesce(by_mark, by_name)
+    columns = [column for column in studies.c if column.name != "stop_until"]
+    return sa.select(
+        *columns, is_optunas().label("is_optunas"), optunas_id.label("optunas_id")
+    ).where(sa.or_(is_optunas(), optunas_id.is_not(None)))
+
+
+def _study(row: Any) -> StudyRow:
+    damage = Damage()
+    name = damage.read("name", text, row.name) or shortened(row.name)
+    damage.read("uuid", identity, row.uuid)
+    created_at = damage.read("created_at", moment, row.created_at)
+    if not row.is_optunas:
+        damage.found.append("Optuna's study of that name does not carry this one's id")
+    values = row._mapping
+    made_by = {
+        column: damage.optional(column, text, values[column])
+        for column in ("owner", "owner_machine", "version")
+    }
+    return StudyRow(
+        study_id=row.study_id if row.is_optunas else row.optunas_id,
+        uuid=row.uuid,
+        name=name,
+        definition=damage.read("spec", text, row.spec) or "",
+        experiment=damage.optional("experiment", text, row.experiment) or name,
+        created_at=None if created_at is None else datetime.fromtimestamp(created_at, UTC),
+        damage=str(damage) or None,
+        **made_by,
     )
 
 
@@ -236,51 +306,55 @@ def free_name(store: Store, wanted: str) -> str:
 
 
 def list_studies(store: Store) -> list[StudySummary]:
-    """All studies, newest first. Plain SQL: nothing heavier than SQLAlchemy is imported."""
-    with store.reading() as connection:
-        rows = connection.execute(_newest_first()).all()
-        counts = connection.execute(
-            sa.select(optuna_trials.c.study_id, optuna_trials.c.state, sa.func.count()).group_by(
-                optuna_trials.c.study_id, optuna_trials.c.state
-            )
-        ).all()
-        scores = _best_scores(connection)
+    """All studies, newest first, as one snapshot. Plain SQL: nothing heavier than SQLAlchemy is
+    imported."""
+    return store.read(_list_studies)
+
+
+def _list_studies(connection: sa.Connection) -> list[StudySummary]:
+    state, study_id = state_of_trial(), optuna_trials.c.study_id
+    counts = sa.select(study_id, state, sa.func.count()).group_by(study_id, state)
     states: dict[int, dict[str, int]] = {}
-    for study_id, state, count in counts:
-        states.setdefault(study_id, {})[state] = count
-    return [_summary(row, states.get(row.study_id, {}), scores) for row in rows]
+    for trials_study, name, count in connection.execute(counts):
+        states.setdefault(trials_study, {})[name] = count
+    scores = _best_scores(connection)
+    return [
+        _summary(row, states.get(row.study_id, {}), scores.get(row.study_id, (None, None)))
+        for row in _newest_first(connection)
+    ]
 
 
-def _best_scores(connection: sa.Connection) -> dict[int, tuple[float, float]]:
+def _best_scores(connection: sa.Connection) -> dict[int, tuple[float | None, float | None]]:
     """Lowest and highest score of each study's COMPLETE trials."""
-    names = ("trial_id", "value", "value_type")
-    values = sa.table("trial_values", *map(sa.column, names))
+    value = finite_value()
     query = (
-        sa.select(
-            optuna_trials.c.study_id, sa.func.min(values.c.value), sa.func.max(values.c.value)
-        )
-        .join(values, values.c.trial_id == optuna_trials.c.trial_id)
-        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
-        .where(sa.cast(values.c.value_type, sa.String(16)) == "FINITE")
+        sa.select(optuna_trials.c.study_id, sa.func.min(value), sa.func.max(value))
+        .select_from(with_values())
+        .where(state_of_trial() == "COMPLETE")
         .group_by(optuna_trials.c.study_id)
     )
     return {row[0]: (row[1], row[2]) for row in connection.execute(query)}
 
 
 def _summary(
-    row: Any, states: dict[str, int], scores: dict[int, tuple[float, float]]
+    row: StudyRow, states: dict[str, int], scores: tuple[float | None, float | None]
 ) -> StudySummary:
-    spec = json.loads(row.spec)
-    compares = spec.get("held_out") == "test"
-    low, high = scores.get(row.study_id, (None, None))
+    if row.damage:
+        return StudySummary(row.name, created_at=row.created_at, damage=row.damage)
+    try:
+        spec = StudySpec.from_json(row.definition)
+    except SpecError as error:
+        return StudySummary(row.name, created_at=row.created_at, damage=str(error))
+    low, high = scores
+    best = high if spec.direction == "maximize" else low
     return StudySummary(
         name=row.name,
-        data=spec["data"]["source"],
-        space=spec["space"]["network"],
-        metric=spec["metric"],
+        data=spec.data.source,
+        space=spec.space.network,
+        metric=spec.metric,
         states=states,
-        best=None if compares else high if spec["direction"] == "maximize" else low,
-        created_at=_when(row.created_at),
+        best=best if spec.selects else None,
+        created_at=row.created_at,
     )
 
 
@@ -297,9 +371,19 @@ def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: boo
     one_at_a_time(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
-    if leases.is_there(connection, study):
+    if leases.is_there(connection, study) or _have_one_name(connection, study):
         _delete_optunas(connection, study.study_id)
     _delete_ours(connection, study)
+
+
+def _have_one_name(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether Optuna's study of that id is named as ours: it is the same one, its mark damaged."""
+    names = sa.select(optuna_studies.c.study_id).where(
+        optuna_studies.c.study_id == study.study_id,
+        optuna_studies.c.study_name
+        == sa.select(studies.c.name).where(studies.c.uuid == study.uuid).scalar_subquery(),
+    )
+    return connection.execute(names).first() is not None
 
 
 def _delete_optunas(connection: sa.Connection, study_id: int) -> None:
@@ -319,7 +403,3 @@ def _delete_ours(connection: sa.Connection, study: StudyKey) -> None:
     for table in (intervals, attempts, loops, deliveries):
         connection.execute(sa.delete(table).where(table.c.study_uuid == study.uuid))
     connection.execute(sa.delete(studies).where(studies.c.uuid == study.uuid))
-
-
-def _when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -184,6 +184,7 @@ optuna_user_attributes = sa.table(
 optuna_trial_values = sa.table(
     "trial_values",
     sa.column("trial_id"),
+    sa.column("objective"),
     sa.column("value"),
     sa.column("value_type"),
 )

@@ -1,26 +1,51 @@
-"""Trials as people look at them: Optuna's record and ours, joined."""
+"""Trials as people look at them: Optuna's record and ours, joined.
 
-import math
-from collections import Counter
-from collections.abc import Sequence
+A study may have many thousands: counts and the best are found in SQL, and lists come page by page.
+What is read together is read in one transaction, which is a snapshot (see `Store.reader`): while a
+search goes on, a trial must not have a row in one table and none yet in the next.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.trial import TrialState
+import sqlalchemy as sa
 
 from tuner.errors import SpaceError, StudyError
 from tuner.parameters import Params
-from tuner.storage.optuna_rows import OptunaTrial, read_trials
-from tuner.storage.records import AttemptRow, IntervalRow, read_attempts, read_intervals
-from tuner.storage.store import Store
+from tuner.storage.damage import shortened
+from tuner.storage.optuna_rows import (
+    OptunaTrial,
+    finite_value,
+    read_trials,
+    state_of_trial,
+    with_values,
+)
+from tuner.storage.places import LOSSES
+from tuner.storage.records import (
+    ATTEMPT_COLUMNS,
+    AttemptRow,
+    IntervalRow,
+    attempt_rows,
+    interval_rows,
+)
+from tuner.storage.store import Store, reads
 from tuner.storage.studies import StudyRow
+from tuner.storage.tables import attempts, optuna_trials
+
+# What `table_row` has of a trial beside its params.
+TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
+_PAGE = 500
+# Of a study that nobody has spoiled there are a dozen.
+_MOST_ENDS = 20
 
 
 @dataclass(frozen=True)
 class TrialRow:
     """One trial. `value` is its score, or for a pruned one its best report; `end` says how its
     last attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the
-    trial it was made from."""
+    trial it was made from. `damage`: what of its rows cannot be read; its number is then perhaps
+    -1, and its params are those that can be read. `usable`: its params and its score can be."""
 
     number: int
     trial_id: int
@@ -29,6 +54,8 @@ class TrialRow:
     params: Params
     attempts: list[AttemptRow]
     retry_of: int | None = None
+    damage: str | None = None
+    usable: bool = True
 
     @property
     def last(self) -> AttemptRow | None:
@@ -46,82 +73,245 @@ class TrialRow:
         return last.ended_at - last.started_at
 
 
+@dataclass(frozen=True)
+class Best:
+    """A study's best trial. `damaged`: trials whose score is better still, but whose params cannot
+    be read."""
+
+    trial: TrialRow | None = None
+    damaged: tuple[TrialRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study's trials come to. `ends`: how many ended how, unfinished ones under their
+    state; `lost`: attempts whose worker or loop died."""
+
+    trials: int
+    ends: dict[str, int]
+    lost: int
+    best: Best
+
+
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
-    """All trials of a study, by number."""
-    attempts = read_attempts(store, study)
-    trials = store.read(lambda connection: read_trials(connection, study.study_id))
-    return [_row(study, trial, attempts.get(trial.trial_id, [])) for trial in trials]
+    """All trials of a study, by number, as one snapshot."""
+    return store.read(lambda connection: _read(connection, study))
 
 
-def _row(study: StudyRow, trial: OptunaTrial, attempts: list[AttemptRow]) -> TrialRow:
+def stream_trials(
+    store: Store, study: StudyRow, best_first: bool = False, limit: int | None = None
+) -> Iterator[TrialRow]:
+    """A study's trials by number, or best score first: COMPLETE trials, then pruned ones, then
+    those without a value. They are read while they are used, so the memory they take does not
+    grow with their number; each page is a snapshot of its own, since whoever reads them may take
+    an hour, and a transaction must not last that long. At most `limit`."""
+    trial_ids = _trial_ids(store, study, best_first, limit)
+    for start in range(0, len(trial_ids), _PAGE):
+        yield from _page(store, study, trial_ids[start : start + _PAGE])
+
+
+@reads
+def _page(connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]) -> list[TrialRow]:
+    return _read_page(connection, study, trial_ids)
+
+
+@reads
+def _trial_ids(
+    connection: sa.Connection, study: StudyRow, best_first: bool, limit: int | None
+) -> Sequence[int]:
+    query = _best_first(study) if best_first else _in_order(study)
+    return connection.execute(query.limit(limit)).scalars().all()
+
+
+def _in_order(study: StudyRow) -> sa.Select[Any]:
+    return (
+        sa.select(optuna_trials.c.trial_id)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .order_by(optuna_trials.c.trial_id)
+    )
+
+
+def _best_first(study: StudyRow) -> sa.Select[Any]:
+    value = finite_value()
+    return (
+        sa.select(optuna_trials.c.trial_id)
+        .select_from(with_values())
+        .where(optuna_trials.c.study_id == study.study_id)
+        .order_by(
+            value.is_(None),
+            state_of_trial() != "COMPLETE",
+            value.desc() if study.spec.direction == "maximize" else value.asc(),
+            optuna_trials.c.trial_id,
+        )
+    )
+
+
+def _read_page(
+    connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]
+) -> list[TrialRow]:
+    """Those trials, in that order; without those that were deleted meanwhile."""
+    rows = _read(connection, study, optuna_trials.c.trial_id.in_(trial_ids))
+    found = {row.trial_id: row for row in rows}
+    return [found[trial_id] for trial_id in trial_ids if trial_id in found]
+
+
+def _read(
+    connection: sa.Connection, study: StudyRow, *conditions: sa.ColumnElement[bool]
+) -> list[TrialRow]:
+    trials = read_trials(connection, study.study_id, *conditions)
+    ran = _attempts(connection, study, [trial.trial_id for trial in trials] if conditions else None)
+    return [_row(study, trial, ran.get(trial.trial_id, [])) for trial in trials]
+
+
+def _attempts(
+    connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int] | None
+) -> dict[int, list[AttemptRow]]:
+    query = (
+        sa.select(*ATTEMPT_COLUMNS)
+        .where(attempts.c.study_uuid == study.uuid)
+        .order_by(attempts.c.trial_id, attempts.c.attempt)
+    )
+    if trial_ids is not None:
+        query = query.where(attempts.c.trial_id.in_(trial_ids))
+    return attempt_rows(connection, query)
+
+
+def _row(study: StudyRow, trial: OptunaTrial, ran: list[AttemptRow]) -> TrialRow:
     queued = trial.state == "WAITING" and not trial.params
-    flat: dict[str, Any] = trial.fixed if queued else trial.params
     # A queued trial knows only what was asked for; the rest is drawn when it begins.
-    params = dict(flat) if queued else _resolved(study, flat)
+    params = dict(trial.fixed) if queued else _resolved(study, trial)
+    if trial.state == "COMPLETE" and trial.value is None and not trial.damage:
+        trial.damage.note("score", None)
+    usable = not trial.damage
+    trial.damage.found += [what for attempt in ran for what in attempt.damage]
     return TrialRow(
         number=trial.number,
         trial_id=trial.trial_id,
         state=trial.state,
         value=trial.value,
         params=params,
-        attempts=attempts,
+        attempts=ran,
         retry_of=trial.retry_of,
+        damage=str(trial.damage) or None,
+        usable=usable,
     )
 
 
-def _resolved(study: StudyRow, flat: dict[str, Any]) -> Params:
+def _resolved(study: StudyRow, trial: OptunaTrial) -> Params:
     try:
-        return study.spec.space.resolve(flat)
-    except SpaceError:
-        return dict(flat)  # it is being drawn now, or its loop died while it was
+        return study.spec.space.resolve(trial.params)
+    except SpaceError as error:
+        # Of any other state it is being drawn now, or its loop died while it was.
+        if trial.state == "COMPLETE":
+            trial.damage.found.append(str(error))
+        return dict(trial.params)
 
 
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     """The trial of that number. Raises StudyError."""
-    for trial in store.read(lambda connection: read_trials(connection, study.study_id, number)):
-        attempts = read_attempts(store, study, trial.trial_id)
-        return _row(study, trial, attempts.get(trial.trial_id, []))
+    wanted = optuna_trials.c.number == number
+    for row in store.read(lambda connection: _read(connection, study, wanted)):
+        return row
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
 def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[IntervalRow]:
     """The intervals of a trial's last attempt."""
-    if trial.last is None:
+    last = trial.last
+    if last is None:
         return []
-    return read_intervals(store, study, trial.trial_id, trial.last.attempt)
+    return store.read(
+        lambda connection: interval_rows(connection, study, trial.trial_id, last.attempt)
+    )
 
 
-def best_trial(study: StudyRow, trials: list[TrialRow]) -> TrialRow | None:
+@reads
+def count_trials(connection: sa.Connection, study: StudyRow) -> int:
+    return _count_trials(connection, study)
+
+
+def _count_trials(connection: sa.Connection, study: StudyRow) -> int:
+    query = sa.select(sa.func.count()).select_from(optuna_trials)
+    return connection.execute(query.where(optuna_trials.c.study_id == study.study_id)).scalar_one()
+
+
+@reads
+def find_best(connection: sa.Connection, study: StudyRow) -> Best:
     """The COMPLETE trial with the best finite score; the earliest among equals. A comparison, which
     selects nothing, has none."""
+    return _find_best(connection, study)
+
+
+def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
+    damaged: list[TrialRow] = []
     if not study.spec.selects:
-        return None
-    sign = -1 if study.spec.direction == "maximize" else 1
-    finished = [
-        trial
-        for trial in trials
-        if trial.state == "COMPLETE" and trial.value is not None and math.isfinite(trial.value)
-    ]
-    return min(finished, key=lambda t: (sign * (t.value or 0.0), t.number), default=None)
+        return Best()
+    scored = (state_of_trial() == "COMPLETE") & finite_value().is_not(None)
+    query = _best_first(study).where(scored)
+    # The first is the best, unless it is damaged: so one is read, then more and more.
+    size, after = 1, 0
+    while trial_ids := connection.execute(query.limit(size).offset(after)).scalars().all():
+        for row in _read_page(connection, study, trial_ids):
+            if row.usable:
+                return Best(row, tuple(damaged))
+            damaged.append(row)
+        size, after = _PAGE, after + size
+    return Best(None, tuple(damaged))
 
 
-def ends(trials: list[TrialRow]) -> dict[str, int]:
-    """How trials ended, counted; unfinished ones under their state."""
-    counts = Counter(
-        trial.end
-        if trial.end and trial.state not in ("WAITING", "RUNNING")
-        else trial.state.lower()
-        for trial in trials
+@reads
+def summarize(connection: sa.Connection, study: StudyRow) -> Summary:
+    """Counted and compared in SQL, as one snapshot."""
+    lost = (
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.end.in_(LOSSES))
     )
-    return dict(counts.most_common())
+    return Summary(
+        trials=_count_trials(connection, study),
+        ends=_ends(connection, study),
+        lost=connection.execute(lost).scalar_one(),
+        best=_find_best(connection, study),
+    )
+
+
+def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
+    """How trials ended, counted, the most frequent first; unfinished ones under their state."""
+    last = (
+        sa.select(attempts.c.end)
+        .where(attempts.c.study_uuid == study.uuid)
+        .where(attempts.c.trial_id == optuna_trials.c.trial_id)
+        .order_by(attempts.c.attempt.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    each = (
+        sa.select(optuna_trials.c.trial_id, state_of_trial().label("state"), last.label("ended"))
+        .where(optuna_trials.c.study_id == study.study_id)
+        .subquery()
+    )
+    number, first = sa.func.count(), sa.func.min(each.c.trial_id)
+    query = (
+        sa.select(each.c.state, each.c.ended, number)
+        .group_by(each.c.state, each.c.ended)
+        .order_by(number.desc(), first)
+    )
+    counts: dict[str, int] = {}
+    for state, ended, trials in connection.execute(query):
+        open_still = not ended or state in ("WAITING", "RUNNING")
+        name = shortened(state).lower() if open_still else shortened(ended)
+        name = name if len(counts) < _MOST_ENDS or name in counts else "others"
+        counts[name] = counts.get(name, 0) + trials
+    return counts
 
 
 def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, Any]:
-    """One row: what `trial list` prints and `study export` writes; `only` these params."""
+    """One row: what `trial list` prints and `study export` writes; `only` these params. A damaged
+    trial says so as its state, and why under a key of its own."""
     last = trial.last
-    return {
-        "trial": trial.number,
-        "state": trial.state.lower(),
+    row: dict[str, Any] = {
+        "trial": trial.number if trial.number >= 0 else None,
+        "state": "damaged" if trial.damage else trial.state.lower(),
         "end": trial.end,
         "score": trial.value,
         "epochs": last.epochs if last else None,
@@ -130,17 +320,7 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
             name: value for name, value in trial.params.items() if only is None or name in only
         },
     }
-
-
-def ordered(study: StudyRow, trials: list[TrialRow]) -> list[TrialRow]:
-    """Best score first: COMPLETE trials, then pruned ones, then those without a value."""
-    sign = -1 if study.spec.direction == "maximize" else 1
-
-    def key(trial: TrialRow) -> tuple[bool, bool, float, int]:
-        value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
-        return value is None, trial.state != "COMPLETE", sign * (value or 0.0), trial.number
-
-    return sorted(trials, key=key)
+    return row | {"damage": trial.damage} if trial.damage else row
 
 
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
@@ -153,6 +333,8 @@ def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
     """Queue a trial's configuration again, as a new trial with a seed of its own. Its number, and
     how many trials wait. Raises StudyError."""
     found = find_trial(store, study, number)
+    if found.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {found.damage}")
     flat = store.optuna.get_trial(found.trial_id).params
     if found.state in ("WAITING", "RUNNING") or not flat:
         raise StudyError(
@@ -166,6 +348,7 @@ def _queue(
     store: Store, study: StudyRow, flat: dict[str, Any], attributes: dict[str, Any]
 ) -> tuple[int, int]:
     import optuna
+    from optuna.trial import TrialState
 
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     optuna_study.enqueue_trial(flat, user_attrs={"added_by": "user"} | attributes)

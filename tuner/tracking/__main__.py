@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
+from tuner.masking import mask_output
+from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
 from tuner.storage.studies import load_study
@@ -106,7 +108,9 @@ def main() -> int:
     os.nice(10)  # training goes first
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells us
+    mask_output()
     setup = TrackerSetup(**json.loads(_read_line()))
+    load_settings(setup.store_url, setup.tracking_uri)  # their passwords are known from here on
     finishing = threading.Event()
     threading.Thread(target=_listen, args=(finishing,), daemon=True).start()
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tuner.errors import TrackingError, TunerError
 from tuner.locations import file_url, mlflow_url, sqlite_file, sqlite_url
+from tuner.masking import remember, without_secrets
 
 Client = Any
 
@@ -23,6 +24,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -47,11 +49,11 @@ def tracking_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    address = re.search(r"https?://[^/\s]+", line)
+    line = (without_password(str(error)).strip().splitlines() or [type(error).__name__])[0]
+    address = re.search(r"https?://[^/\s'\"]+", line)
     if address and (reason := _unreachable(error)):
-        return without_password(f"MLflow at {address[0]} does not answer ({reason})")
-    text = without_password(f"MLflow: {line}")
+        return f"MLflow at {address[0]} does not answer ({reason})"
+    text = f"MLflow: {line}"
     return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + "…"
 
 
@@ -67,19 +69,26 @@ def _unreachable(error: BaseException | None) -> str | None:
 
 def without_password(text: str) -> str:
     """The text, the user and password of every URL in it hidden."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    return without_secrets(text)
 
 
 def open_client(tracking_uri: str) -> Client:
     """A client of the store or server, whose folder is made where it is a local file.
     Raises TrackingError."""
     os.environ.update(_ENVIRONMENT)
+    remember(tracking_uri)
     with tracking_errors():
         if (database := _local_file(tracking_uri)) is not None:
             _prepare_file(database)
         from mlflow import MlflowClient
 
         return MlflowClient(mlflow_url(tracking_uri))
+
+
+def open_existing(tracking_uri: str) -> Client | None:
+    """The same, for reading; None where the local file does not exist. Raises TrackingError."""
+    database = _local_file(tracking_uri)
+    return None if database is not None and not database.is_file() else open_client(tracking_uri)
 
 
 def _prepare_file(database: Path) -> None:

@@ -190,3 +190,20 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
+    """The .keras file of the run's logged model, put into `folder`; None where it has none. Raises
+    whatever MLflow raises."""
+    from mlflow.artifacts import download_artifacts
+
+    model = _linked(client, client.get_run(run_id))
+    if model is None or str(model.status) != "READY":
+        return None
+    found = download_artifacts(
+        # Not models:/…, which is looked up in the process' own MLflow and not in this one.
+        artifact_uri=f"{model.artifact_location}/{_DATA}/model.keras",
+        dst_path=str(folder),
+        tracking_uri=client.tracking_uri,
+    )
+    return Path(found)

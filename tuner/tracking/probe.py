@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from tuner.errors import TrackingError, TunerError
+from tuner.masking import mask_output
 from tuner.settings import Settings, child_environment, load_settings
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.process import PROBLEM
@@ -38,11 +39,13 @@ def probe(settings: Settings, within_s: float = _ANSWER_S) -> None:
 
 
 def main(within_s: float) -> int:
+    mask_output()
+    settings = load_settings()
     try:
         with tracking_errors():
             importlib.import_module("mlflow")
             signal.setitimer(signal.ITIMER_REAL, within_s)
-            open_client(load_settings().tracking_uri).search_experiments(max_results=1)
+            open_client(settings.tracking_uri).search_experiments(max_results=1)
     except TunerError as error:
         print(f"{PROBLEM}{error}", file=sys.stderr)
         return 1

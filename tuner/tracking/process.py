@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuner.errors import TunerError
-from tuner.settings import Settings
+from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
@@ -61,6 +61,7 @@ class TrackerProcess:
             # the user's folder must not pass for a module.
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuner.tracking"],
+                env=python_environment(),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

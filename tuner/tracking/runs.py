@@ -73,9 +73,10 @@ class StudyRun:
         return str(runs[0].info.run_id) if runs else None
 
     def _create(self, experiment_id: str) -> str:
+        created_at = self._study.created_at
         run = self._client.create_run(
             experiment_id,
-            start_time=milliseconds(self._study.created_at.timestamp()),
+            start_time=created_at and milliseconds(created_at.timestamp()),
             tags={STUDY_TAG: self._study.name},
             run_name=self._study.name,
         )

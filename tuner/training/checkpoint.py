@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 
 from tuner.training.events import Checkpoints, Plan
+from tuner.version import tuner_version
 
 # The number changes with the file's form and with Progress: other files are then passed over.
 _MAGIC = b"tuner checkpoint 2\n"
@@ -44,10 +45,10 @@ class Checkpoint:
 def identity(plan: Plan, network: str, fingerprint: str, surroundings: str) -> str:
     """SHA-256 in hex of all that decides a curve: only checkpoints of the same one are gone on
     from. `network`: its name, or the identity of a user's own; `fingerprint`: of the data;
-    `surroundings`: the versions and the kind of machinery that train. The target is left out, as it
-    only says when to stop."""
+    `surroundings`: the versions and the kind of machinery that train. The version of tuner counts
+    too: another one may train otherwise. The target is left out, as it only says when to stop."""
     deciding = replace(plan, checkpoints=None, goal=replace(plan.goal, target=None))
-    parts = [asdict(deciding), network, fingerprint, surroundings]
+    parts = [asdict(deciding), network, fingerprint, surroundings, tuner_version()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

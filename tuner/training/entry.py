@@ -3,9 +3,11 @@
 Importing this module imports TensorFlow but runs no operation, so that a fork server may do it.
 """
 
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -114,12 +116,20 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
     # It warns of retracing, which is what new structures are here.
     tf.get_logger().setLevel("ERROR")
-    if setup.gpu is None:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.set_visible_devices([], "GPU")
-    else:
-        device = tf.config.list_physical_devices("GPU")[setup.gpu]
-        tf.config.set_visible_devices([device], "GPU")
-        tf.config.experimental.set_memory_growth(device, True)
+    gpu = None if setup.gpu is None else _gpu(setup.gpu)
+    threads = 1 if gpu is None else setup.threads
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.set_visible_devices([] if gpu is None else [gpu], "GPU")
+    if gpu is not None:
+        tf.config.experimental.set_memory_growth(gpu, True)
     return TrainingSession(setup) if setup.population == 1 else LaneSession(setup)
+
+
+def _gpu(index: int) -> Any:
+    """The GPU, or None where TensorFlow can no longer see it: a search goes on without it."""
+    found = tf.config.list_physical_devices("GPU")
+    if index < len(found):
+        return found[index]
+    print(f"TensorFlow sees no GPU {index}: this worker trains on the processor", file=sys.stderr)
+    return None

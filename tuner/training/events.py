@@ -120,7 +120,8 @@ class WorkerSetup:
     the memory they may take before they are streamed. `code`: the user's own network as (path,
     function, text). `gpu`: the index of the one to use; None trains on one CPU thread.
     `memory_bytes`: the resident memory past which the worker ends itself, with all it trains.
-    `population`: how many trials the process trains at once."""
+    `population`: how many trials the process trains at once. `threads`: of the CPU, beside a
+    GPU."""
 
     data: Path
     budget_bytes: float
@@ -128,3 +129,4 @@ class WorkerSetup:
     gpu: int | None = None
     memory_bytes: float | None = None
     population: int = 1
+    threads: int = 1

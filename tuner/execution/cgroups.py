@@ -35,10 +35,11 @@ def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):
             continue
-        root = mount / controller if names else mount
-        group = root / path.strip("/")
-        # Inside a container the path may be the host's, and only the root is to be seen.
-        yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(root))
+        # Version 1 has a folder for each controller, or one that has the names of several.
+        for root in {mount / controller, mount / names} if names else {mount}:
+            group = root / path.strip("/")
+            # Inside a container the path may be the host's, and only the root is to be seen.
+            yield from (f for f in (group, *group.parents) if f.is_relative_to(root))
 
 
 def _quota(folder: Path) -> float | None:

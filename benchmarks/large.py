@@ -1,0 +1,146 @@
+"""What a search costs on a study that has many thousands of finished trials.
+
+In a process of its own: python -m benchmarks.large searching --json '{"trials": 50000}'.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from benchmarks.commands import Result, main
+from tuner.optimize import open_book
+from tuner.optimize.trials import Running, TrialBook
+from tuner.settings import load_settings
+from tuner.spec import DataSpec
+from tuner.storage import Store, leases, open_store, places
+from tuner.storage.studies import StudyRow, load_study
+from tuner.studies import Wanted, create
+from tuner.training.events import Ended, Interval
+
+_ASKED = 8
+_TABLES = (
+    "trial_params",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+    "tuner_attempts",
+    "tuner_intervals",
+)
+_COUNTED = "WITH RECURSIVE copies(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM copies WHERE i < :n)"
+_CHANCE = "((random() & 1048575) / 1048576.0)"
+_PROGRAM = Path(sys.executable).with_name("tuner")
+
+
+def searching(trials: int = 50_000) -> Result:
+    """`idle`: seconds, seconds of CPU and peak MiB of `tuner optimize` with nothing to do; `first`
+    and `further`: seconds and seconds of CPU of a trial without its training, from its claim to its
+    end; `mib`: the peak of the loop's process."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/tuner.db"
+        store = open_store(url)
+        wanted = Wanted(name="large", data=DataSpec(source="digits"), overrides={"epochs": 2})
+        study = create(wanted, load_settings(url, None), lambda: store).study
+        fill(store, study, trials)
+        store.close()
+        command = [str(_PROGRAM), "--storage", url, "optimize", "--trials", "100", "--no-tracking"]
+        idle = min(_measured([*command, "--workers", "1"]) for _ in range(3))
+        asking = [sys.executable, "-m", "benchmarks.large", "asking", "--json"]
+        done = subprocess.run(
+            [*asking, json.dumps({"url": url})], stdout=subprocess.PIPE, check=True
+        )
+        found: Result = json.loads(done.stdout)
+        return {"idle": idle} | found
+
+
+def _measured(command: list[str]) -> list[float]:
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    seconds = time.perf_counter() - began
+    return [round(seconds, 2), round(used.ru_utime + used.ru_stime, 2), used.ru_maxrss // 1024]
+
+
+def fill(store: Store, study: StudyRow, trials: int) -> None:
+    """Run a trial without training it, and copy its rows: with other scores, widths and rates."""
+    book = open_book(store, study, leases.open_lease(store, study))
+    places.ensure_places(store, study, 1)
+    running = book.begin(0, 1)
+    assert running is not None
+    _end(book, running)
+    book.close()
+    with store.writing() as connection:
+        # Beyond the first trials, which wait in the queue.
+        last = connection.execute(sa.text("SELECT max(trial_id), max(number) FROM trials")).one()
+        values = {"n": trials, "id": running.trial_id, "last": last[0], "numbered": last[1]}
+        for table in ("trials", *_TABLES):
+            connection.execute(sa.text(_copying(connection, table)), values)
+        connection.execute(
+            sa.text(
+                f"{_COUNTED} INSERT INTO tuner_places (study_id, number, state, trial_id, attempt) "
+                "SELECT study_id, number + i, 'done', :last + i, 1 FROM tuner_places, copies "
+                "WHERE trial_id = :id"
+            ),
+            values,
+        )
+
+
+def _copying(connection: sa.Connection, table: str) -> str:
+    columns = sa.inspect(connection).get_columns(table)
+    own_id = None if table.startswith("tuner_") or table == "trials" else columns[0]["name"]
+    changed = {
+        "trial_id": ":last + i",
+        "number": ":numbered + i",
+        "value": _CHANCE,
+        "score": _CHANCE,
+        "param_value": "CASE param_name "
+        f"WHEN 'width' THEN 64 + CAST({_CHANCE} * 700 AS INTEGER) "
+        f"WHEN 'learning_rate' THEN 0.0001 + 0.09 * {_CHANCE} ELSE param_value END",
+    }
+    names = [str(column["name"]) for column in columns if column["name"] != own_id]
+    quoted = ", ".join(f'"{name}"' for name in names)
+    chosen = ", ".join(changed.get(name, f'"{name}"') for name in names)
+    return (
+        f"{_COUNTED} INSERT INTO {table} ({quoted}) "
+        f"SELECT {chosen} FROM {table}, copies WHERE trial_id = :id"
+    )
+
+
+def _end(book: TrialBook, running: Running) -> None:
+    for epoch in range(1, running.epochs + 1):
+        book.interval(running, Interval(epoch, epoch, True, {book.spec.metric: 0.5}))
+    book.complete(running, Ended("complete", 0.5, 1, running.epochs, 7))
+
+
+def asking(url: str) -> Result:
+    """Of this process: what trials cost beside their training."""
+    store = open_store(url)
+    study = load_study(store)
+    book = open_book(store, study, leases.open_lease(store, study))
+    total = places.add_places(store, study, _ASKED)
+    costs = []
+    for _ in range(_ASKED):
+        began = time.perf_counter(), time.process_time()
+        running = book.begin(0, total)
+        assert running is not None
+        _end(book, running)
+        costs.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    book.close()
+    store.close()
+    further = [round(statistics.median(cost[n] for cost in costs[1:]), 3) for n in (0, 1)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"first": [round(seconds, 2) for seconds in costs[0]], "further": further, "mib": peak}
+
+
+if __name__ == "__main__":
+    main("large", searching, asking)

@@ -1,0 +1,278 @@
+"""However a command ends, everything is in `tuner.db` itself, and that file alone is a database."""
+
+import io
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from toy_study import toy_spec
+
+from tuner.cli.commands import app
+from tuner.storage import fold_all, open_store
+from tuner.storage.studies import create_study
+
+TUNER = [sys.executable, "-c", "from tuner.cli import main; main()"]
+
+# How each command is called here: as it ends well, or as well as it can without training.
+CALLS: dict[str, list[list[str]]] = {
+    "study create": [["--data", "iris"], ["s", "--data", "digits"], ["--data", "nowhere.csv:x"]],
+    "study list": [[], ["--json"]],
+    "study show": [[], ["unknown"]],
+    "study best": [[], ["--save", "x.keras"]],
+    "study export": [[], ["--format", "json"]],
+    "study repair": [[], ["unknown"]],
+    "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
+    "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
+    "compare": [[], ["--study", "unknown"], ["--study", "s"]],
+    "trial list": [[], ["--best-first"]],
+    "trial show": [["0"], ["99"]],
+    "trial add": [["width=64"], ["unknown=1"], ["width=a"]],
+    "trial retry": [["0"], ["99"]],
+    "sync": [[], ["--check"]],
+    "space list": [[]],
+    "space show": [["mlp"], ["unknown"]],
+    "space parameters": [["--json"]],
+    "space schema": [[]],
+    "data describe": [["iris"], ["unknown"]],
+    "db backup": [["copy/backup.db"], ["tuner.db"]],
+    "db upgrade": [[]],
+    "db moved": [[]],
+    "db copied": [[]],
+    "activations": [["--help"]],
+    "ui": [["--mlflow-port", "99999"]],
+    "doctor": [["--quick"]],
+}
+
+
+def commands(group: Any, *path: str) -> list[str]:
+    """The words of all commands there are."""
+    if not hasattr(group, "commands"):
+        return [" ".join(path)]
+    return [
+        leaf for name, each in group.commands.items() for leaf in commands(each, *path, str(name))
+    ]
+
+
+def rows_of(path: Path) -> list[str]:
+    with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
+        return list(connection.iterdump())
+
+
+def assert_whole(path: Path, study: str = "s") -> None:
+    """Nothing lies beside the file, and a copy of it has the study."""
+    sides = [each.name for each in path.parent.glob(f"{path.name}-*")]
+    assert [name for name in sides if not name.endswith("-tracker")] == []
+    assert any(
+        'INSERT INTO "tuner_studies"' in row and f"'{study}'" in row for row in rows_of(path)
+    )
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+    create_study(store, "gone", toy_spec())
+    create_study(store, "s", toy_spec())
+    store.close()
+    (tmp_path / "copy").mkdir()
+    return tmp_path / "tuner.db"
+
+
+def test_every_command_is_tried_here() -> None:
+    assert set(commands(typer.main.get_command(app))) == set(CALLS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[*command.split(), *call] for command, calls in CALLS.items() for call in calls],
+    ids=" ".join,
+)
+def test_after_every_command(
+    words: list[str], database: Path, tuner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    tuner(*words)
+    assert_whole(database)
+
+
+WAITS = """
+import sys, time
+from tuner.cli import app
+from tuner.cli.open import open_study
+from tuner.storage.trials import enqueue
+
+@app.app.command("wait")
+def wait(context: app.typer.Context) -> None:
+    store, row = open_study(context, "s")
+    enqueue(store, row, {"x": 0.123456})
+    with store.reading():
+        print("waiting", flush=True)
+        time.sleep(60)
+
+from tuner.cli import main
+sys.argv[1:] = ["wait"]
+main()
+"""
+
+
+def waiting(folder: Path) -> subprocess.Popen[str]:
+    """A command that has written something, and has not ended."""
+    environment = {key: value for key, value in os.environ.items() if "TUNER" not in key}
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_after_a_signal(number: signal.Signals, database: Path) -> None:
+    process = waiting(database.parent)
+    assert database.with_name("tuner.db-wal").stat().st_size > 0
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert_whole(database)
+    assert any("0.123456" in row for row in rows_of(database))
+
+
+def test_the_next_command_after_a_kill(database: Path, tuner: Any) -> None:
+    process = waiting(database.parent)
+    process.kill()
+    process.communicate()
+    assert database.with_name("tuner.db-wal").stat().st_size > 0
+    # Who only looks sees it all, and leaves it to others.
+    assert "0.123456" in tuner("trial", "list", "s", "--json").out
+    assert database.with_name("tuner.db-wal").stat().st_size > 0
+    before = [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
+    assert "a row was written, and taken back" in tuner("doctor", "--quick").out
+    assert before == [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
+    assert tuner("study", "repair", "s").code == 0
+    assert_whole(database)
+    assert any("0.123456" in row for row in rows_of(database))
+
+
+def test_beside_a_command_that_goes_on(database: Path, tuner: Any) -> None:
+    process = waiting(database.parent)
+    try:
+        assert tuner("trial", "add", "x=0.654321", "--study", "s").code == 0
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert_whole(database)
+    for value in ("0.123456", "0.654321"):
+        assert any(value in row for row in rows_of(database))
+
+
+def test_after_a_broken_pipe(database: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*TUNER, "trial", "add", "x=0.5", "--study", "s"],
+        cwd=database.parent,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert_whole(database)
+
+
+ENDS_AT_ONCE = """
+import os, sys, threading
+from tuner.storage import fold_all, open_store
+from tuner.storage.studies import load_study
+from tuner.storage.trials import enqueue
+store = open_store(sys.argv[1])
+enqueue(store, load_study(store, "s"), {"x": 0.123456})
+held = store.reader.connect()
+held.exec_driver_sql("SELECT 1 FROM studies")
+held.commit()
+def write():
+    enqueue(store, load_study(store, "s"), {"x": 0.654321})
+thread = threading.Thread(target=write)
+thread.start()
+thread.join()
+if len(sys.argv) > 2:
+    fold_all()
+    os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("cut_off", [["at once"], []], ids=["cut off", "in order"])
+def test_with_connections_of_other_threads(cut_off: list[str], database: Path) -> None:
+    words = [sys.executable, "-c", ENDS_AT_ONCE, f"sqlite:///{database}", *cut_off]
+    done = subprocess.run(words, check=False)
+    assert done.returncode == (9 if cut_off else 0)
+    wal = database.with_name("tuner.db-wal")
+    assert not wal.exists() or wal.stat().st_size == 0
+    for value in ("0.123456", "0.654321"):
+        assert any(value in row for row in rows_of(database))
+
+
+def test_a_cut_off_waits_for_nobody(database: Path) -> None:
+    url = f"sqlite:///{database}"
+    store = open_store(url)
+    create_study(store, "t", toy_spec())
+    with store.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM tuner_places")
+        began = time.monotonic()
+        fold_all()
+        assert time.monotonic() - began < 5
+    store.close()
+    assert_whole(database, "t")
+
+
+def test_a_database_that_was_moved_away_is_not_made_again(database: Path) -> None:
+    store = open_store(f"sqlite:///{database}")
+    create_study(store, "t", toy_spec())
+    database.rename(database.with_name("elsewhere.db"))
+    store.close()
+    assert not database.exists()
+
+
+@pytest.mark.slow
+def test_after_the_pages_were_served(database: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [*TUNER, "ui", "--mlflow-port", "0", "--dashboard-port", str(port)],
+        cwd=database.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Ctrl-C"):
+            break
+    note = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/studies/1/note",
+        b'{"body": "0.123456", "version": 1}',
+        {"Content-Type": "application/json"},
+        method="PUT",
+    )
+    with urllib.request.urlopen(note) as answer:
+        assert answer.status < 300
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert_whole(database)
+    assert any("0.123456" in row for row in rows_of(database))

@@ -1,0 +1,144 @@
+"""No password in what a command prints, writes to a log, or is started with."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from postgres_server import Postgres
+
+SECRET = "Zq9pa55"
+Command = Callable[..., Any]
+TUNER = str(Path(sys.executable).with_name("tuner"))
+STORAGES = [
+    f"postgresql+psycopg://me:{SECRET}@127.0.0.1:1/db",
+    f"postgresql://me:{SECRET}%40x@127.0.0.1:1/db",
+    f"postgresql://me:x@{SECRET}@127.0.0.1:1/db",
+    f"postgresql://me:x/{SECRET}@127.0.0.1:1/db",
+    f"postgresql:///db?host=127.0.0.1&port=1&user=me&password={SECRET}",
+    f"postgresql://127.0.0.1:1/db?sslpassword={SECRET}&unknown=1",
+    f"mysql://me:{SECRET}@127.0.0.1/db",
+    f"nonsense://me:{SECRET}@127.0.0.1/db",
+    f"postgresql://me:{SECRET}@127.0.0.1:port/db",
+]
+TRACKING = [
+    f"http://me:{SECRET}@127.0.0.1:1",
+    f"http://me:x@{SECRET}@127.0.0.1:1/path",
+    f"http://me:x/{SECRET}@127.0.0.1:1/path",
+    f"https://{SECRET}@127.0.0.1:1",
+    f"http://127.0.0.1:1/?token={SECRET}",
+    f"postgresql+psycopg://me:{SECRET}@127.0.0.1:1/db",
+    f"postgresql+psycopg:///db?host=127.0.0.1&port=1&password={SECRET}",
+    f"nonsense://me:{SECRET}@127.0.0.1/db",
+]
+
+
+def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TUNER, *words],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def study(tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study, and an MLflow client that gives up at once."""
+    assert tuner("study", "create", "s", "--data", "iris").code == 0
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)
+
+
+@pytest.mark.parametrize("url", STORAGES)
+def test_a_database_that_cannot_be_opened(
+    url: str, tuner: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_STORAGE", url)
+    done = tuner("--traceback", "study", "list")
+    assert done.code == 2
+    assert "Traceback" in done.err
+    assert SECRET not in done.out + done.err
+
+
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize("url", TRACKING)
+def test_an_mlflow_that_cannot_be_reached(
+    url: str, tuner: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    done = tuner("--traceback", "sync", "s")
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert SECRET not in done.out + done.err
+
+
+@pytest.mark.slow
+def test_what_the_doctor_finds(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNER_STORAGE", STORAGES[0])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", TRACKING[0])
+    done = tuner("doctor", "--quick", "--json")
+    assert done.code == 1
+    assert "://***@127.0.0.1:1" in done.out
+    assert SECRET not in done.out + done.err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize("url", [TRACKING[0], TRACKING[-1]])
+def test_pages_of_an_mlflow_that_needs_a_password(
+    url: str, tuner: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    done = tuner("--traceback", "ui", "--mlflow-port", "0", "--dashboard-port", "0")
+    assert done.code == 1
+    assert "MLflow" in done.err
+    assert SECRET not in done.out + done.err
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+def test_a_search_that_cannot_reach_mlflow(postgres: Postgres, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://me:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
+        storage = f"{postgres.url(postgres.create())}&application_name=x"
+        environment = {"TUNER_STORAGE": storage, "MLFLOW_TRACKING_URI": uri}
+        run(tmp_path, "study", "create", "s", "--data", "iris", "--epochs", "1", **environment)
+        process = subprocess.Popen(
+            [TUNER, "--traceback", "optimize", "--trials", "2", "--workers", "1"],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            stdout=(tmp_path / "out.log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        seen = ""
+        while process.poll() is None:
+            seen += _command_lines(process.pid)
+            time.sleep(0.05)
+    assert "forkserver" in seen
+    assert "tuner.tracking" in seen
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"out.log", "workers.log"} <= {path.name for path in written}
+    texts = [path.read_bytes().decode(errors="replace") for path in written]
+    for secret in (SECRET, "p{a}", "%40s%25"):
+        assert secret not in seen
+        assert not any(secret in text for text in texts)
+
+
+def _command_lines(pid: int) -> str:
+    lines = ""
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            lines += Path(f"/proc/{child.pid}/cmdline").read_bytes().decode()
+    except (OSError, psutil.Error):
+        pass  # one has just ended
+    return lines

@@ -1,0 +1,19 @@
+"""The command `tuner`, and `python -m tuner`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, the libraries before files of the current folder."""
+    # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
+    # folder comes first, and a queue.py in it would be taken for Python's own.
+    from tuner.import_path import ordered_path
+
+    sys.path[:] = ordered_path(sys.path)
+    from tuner.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""A study's trials as Optuna's FrozenTrials, by a few plain queries.
+
+Optuna's own reading builds an object for each row: 40 s and 1.6 GB for 50 000 trials. What comes
+out is the same, except that equal distributions are one object, and that the finished trials of a
+very large study can be read in outline.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._rdb import models
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import StorageError
+
+_STUDIES = models.StudyModel.__table__
+_TRIALS = models.TrialModel.__table__
+_PARAMS = models.TrialParamModel.__table__
+_VALUES = models.TrialValueModel.__table__
+_REPORTS = models.TrialIntermediateValueModel.__table__
+_USER = models.TrialUserAttributeModel.__table__
+_SYSTEM = models.TrialSystemAttributeModel.__table__
+# What pruners and samplers keep of other trials there: SuccessiveHalving's rungs, and constraints.
+_OUTLINE_KEYS = ("completed_rung_%", "constraints%")
+# Databases limit how many values one query may name.
+_MOST_IDS = 5000
+_LARGEST_ID = 2**31 - 1
+
+_value = models.TrialValueModel.stored_repr_to_value
+_report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+
+
+@dataclass(frozen=True)
+class Outlining:
+    """How a very large study is first read. `whole`: of its trials in outline, the ids of those to
+    read whole; None for all. An outline has no params and no user attributes, and reports only
+    `with_reports`."""
+
+    whole: Callable[[list[FrozenTrial]], Collection[int] | None]
+    with_reports: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Trials of a study: those with one of the `ids`, and all beyond the id `after`."""
+
+    study_id: int
+    after: int = -1
+    ids: Collection[int] = ()
+    states: Collection[TrialState] | None = None
+
+    @classmethod
+    def only(cls, study_id: int, ids: Collection[int]) -> "Chosen":
+        return cls(study_id, _LARGEST_ID, ids)
+
+    def __contains__(self, trial_id: int) -> bool:
+        return trial_id > self.after or trial_id in self.ids
+
+    def query(self) -> sa.Select[Any]:
+        """The ids of the chosen trials, and of more where they are too many to be named."""
+        query = sa.select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == self.study_id)
+        if self.states is not None:
+            query = query.where(_TRIALS.c.state.in_(list(self.states)))
+        named = [trial_id for trial_id in self.ids if trial_id <= self.after]
+        beyond = _TRIALS.c.trial_id > self.after
+        if not named:
+            return query.where(beyond)
+        if len(named) > _MOST_IDS:
+            return query.where(beyond | (_TRIALS.c.trial_id >= min(named)))
+        return query.where(beyond | _TRIALS.c.trial_id.in_(named))
+
+
+def check_study(connection: sa.Connection, study_id: int) -> None:
+    """Raises KeyError, as Optuna does, where there is no such study."""
+    query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
+    if connection.execute(query).first() is None:
+        raise KeyError(models.NOT_FOUND_MSG)
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Around reading trials: values that no search has written are told in one line. Raises
+    StorageError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AssertionError) as error:
+        raise StorageError(
+            f"a trial of the study is damaged ({type(error).__name__}: {error}), so that nothing "
+            "can be sampled from it; tuner trial list says which one"
+        ) from error
+
+
+def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
+    """The chosen trials by id, with all that Optuna knows of them."""
+    trials = _read_heads(connection, chosen)
+    _add_values(connection, chosen, trials)
+    _add_params(connection, chosen, trials)
+    _add_attributes(connection, chosen, trials, _USER)
+    _add_attributes(connection, chosen, trials, _SYSTEM)
+    _add_reports(connection, chosen, trials)
+    return list(trials.values())
+
+
+def read_outlined(
+    connection: sa.Connection, study_id: int, outlining: Outlining
+) -> list[FrozenTrial]:
+    """All trials of a study by id, those that need not be whole in outline."""
+    every = Chosen(study_id)
+    trials = _read_heads(connection, every)
+    _add_values(connection, every, trials)
+    _add_attributes(connection, every, trials, _SYSTEM, _OUTLINE_KEYS)
+    ids = outlining.whole(list(trials.values()))
+    if ids is None:
+        return read_whole(connection, every)
+    if outlining.with_reports:
+        _add_reports(connection, every, trials)
+    for trial in read_whole(connection, Chosen.only(study_id, ids)):
+        trials[trial._trial_id] = trial
+    return list(trials.values())
+
+
+def _read_heads(connection: sa.Connection, chosen: Chosen) -> dict[int, FrozenTrial]:
+    """The trials by id, with nothing but their own row. Of one that is being written by another
+    loop, later queries may see more: it is read again, as all that are not finished."""
+    query = sa.select(_TRIALS).where(_TRIALS.c.trial_id.in_(chosen.query()))
+    return {
+        row.trial_id: FrozenTrial(
+            number=row.number,
+            state=row.state,
+            value=None,
+            datetime_start=_local(row.datetime_start),
+            datetime_complete=_local(row.datetime_complete),
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=row.trial_id,
+        )
+        for row in connection.execute(query.order_by(_TRIALS.c.trial_id))
+        if row.trial_id in chosen
+    }
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _rows(
+    connection: sa.Connection, chosen: Chosen, columns: Sequence[Any], *where: Any
+) -> Iterable[Any]:
+    """Rows that belong to the chosen trials, in the order in which they were written."""
+    table = columns[0].table
+    query = sa.select(*columns).where(table.c.trial_id.in_(chosen.query()), *where)
+    return connection.execute(query.order_by(*table.primary_key.columns))
+
+
+def _add_values(
+    connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
+) -> None:
+    columns = (_VALUES.c.trial_id, _VALUES.c.objective, _VALUES.c.value, _VALUES.c.value_type)
+    found: dict[int, dict[int, float]] = {}
+    for trial_id, objective, value, kind in _rows(connection, chosen, columns):
+        found.setdefault(trial_id, {})[objective] = _value(value, kind)
+    for trial_id, values in found.items():
+        if trial_id in trials:
+            trials[trial_id]._values = [values[objective] for objective in sorted(values)]
+
+
+def _add_params(
+    connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
+) -> None:
+    known: dict[str, BaseDistribution] = {}
+    columns = (
+        _PARAMS.c.trial_id,
+        _PARAMS.c.param_name,
+        _PARAMS.c.param_value,
+        _PARAMS.c.distribution_json,
+    )
+    for trial_id, name, value, text in _rows(connection, chosen, columns):
+        if (trial := trials.get(trial_id)) is None:
+            continue
+        if (distribution := known.get(text)) is None:
+            distribution = known[text] = json_to_distribution(text)
+        name = sys.intern(name)
+        trial._params[name] = distribution.to_external_repr(value)
+        trial._distributions[name] = distribution
+    _share(trials.values())
+
+
+def _share(trials: Iterable[FrozenTrial]) -> None:
+    """Finished trials of equal distributions have one dict of them."""
+    known: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
+    for trial in trials:
+        if trial.state.is_finished():
+            key = tuple((name, id(found)) for name, found in trial._distributions.items())
+            trial._distributions = known.setdefault(key, trial._distributions)
+
+
+def _add_attributes(
+    connection: sa.Connection,
+    chosen: Chosen,
+    trials: Mapping[int, FrozenTrial],
+    table: sa.Table,
+    patterns: Sequence[str] = (),
+) -> None:
+    columns = (table.c.trial_id, table.c.key, table.c.value_json)
+    where = [sa.or_(*(table.c.key.like(pattern) for pattern in patterns))] if patterns else []
+    for trial_id, key, value in _rows(connection, chosen, columns, *where):
+        if (trial := trials.get(trial_id)) is not None:
+            held = trial._user_attrs if table is _USER else trial._system_attrs
+            held[sys.intern(key)] = json.loads(value)
+
+
+def _add_reports(
+    connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
+) -> None:
+    columns = (
+        _REPORTS.c.trial_id,
+        _REPORTS.c.step,
+        _REPORTS.c.intermediate_value,
+        _REPORTS.c.intermediate_value_type,
+    )
+    for trial_id, step, value, kind in _rows(connection, chosen, columns):
+        if (trial := trials.get(trial_id)) is not None:
+            trial.intermediate_values[step] = _report(value, kind)
