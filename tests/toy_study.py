@@ -40,6 +40,7 @@ from tuner.storage import Store, open_store, places
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.storage.trials import TrialRow, list_trials, trial_curve
+from tuner.studies import trust_own
 
 # What this process finds beside the installed packages, a child finds too.
 _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
@@ -106,6 +107,7 @@ class Bench:
         data = self._data()
         fingerprint = load_dataset(data, self.settings).fingerprint
         spec = toy_spec(parameters, baselines, data=data, fingerprint=fingerprint, **options)
+        trust_own(spec, self.settings)
         return create_study(self.store, name, spec, first_trials=spec.first_trials())
 
     def _data(self) -> DataSpec:

@@ -3,6 +3,7 @@
 TunerError                      one line on stderr, exit code 1
 ├── UsageError                  the command cannot mean what it says, exit code 2
 │   ├── LocationError           a URL that names no file
+│   ├── CodeError               stored code that may not run on this machine
 │   ├── SpaceError              a search-space file or a configuration
 │   ├── SpecError               a study's options: sampler, pruner, metric, …
 │   ├── DatasetError            a data source
@@ -29,6 +30,10 @@ class UsageError(TunerError):
 
 
 class LocationError(UsageError):
+    pass
+
+
+class CodeError(UsageError):
     pass
 
 

@@ -4,6 +4,7 @@ In a URL `%` begins an escape and `?` the options. SQLAlchemy and MLflow decode 
 `sqlite:///` URL; MLflow decodes the location of artifacts too, even one without `file://`.
 """
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,6 +19,8 @@ _QUOTED = re.compile(r"[%?\x00-\x1f\x7f]")
 
 def sqlite_url(path: Path) -> str:
     """The `sqlite:///` URL of a database file."""
+    if str(path) == ":memory:":  # a file, unlike SQLite's own use of the word
+        path = path.absolute()
     return f"sqlite:///{_QUOTED.sub(lambda match: f'%{ord(match[0]):02X}', str(path))}"
 
 
@@ -30,12 +33,13 @@ def sqlite_file(url: str) -> Path | None:
     if match[1] not in (None, "+pysqlite"):
         raise LocationError(f"sqlite{match[1]} is not supported; write sqlite:///file.db")
     if not match[2].startswith("///"):
-        raise LocationError("a SQLite URL has three slashes: sqlite:///file.db")
+        raise LocationError("expected a database file behind three slashes: sqlite:///file.db")
     quoted, mark, options = match[2].removeprefix("///").partition("?")
     if mark:
         _check_options(options)
     path = Path(_decoded(quoted))
     _check_escapes(quoted, path)
+    _check_folder(path)
     return path
 
 
@@ -57,9 +61,21 @@ def _decoded(quoted: str) -> str:
         raise LocationError("the path of a database must be UTF-8 text") from error
     if "\0" in text:
         raise LocationError("the path of a database cannot hold the character NUL")
-    if text.strip() in ("", ":memory:"):
+    if text in ("", ":memory:"):
         raise LocationError("expected a database file, for instance sqlite:///tuner.db")
     return text
+
+
+def _check_folder(path: Path) -> None:
+    """SQL, MLflow and JSON hold whole paths as text: those of the working directory too."""
+    folder = os.fsencode(path.absolute().parent)
+    try:
+        folder.decode()
+    except UnicodeDecodeError as error:
+        raise LocationError(
+            f"the folder {ascii(folder)[1:]} cannot be used: its name is not UTF-8 text (byte "
+            f"0x{folder[error.start]:02x}); rename it"
+        ) from error
 
 
 def _check_escapes(quoted: str, path: Path) -> None:

@@ -160,7 +160,7 @@ def _train_again(
     with scratch_folder(settings) as folder:
         save_dataset(trained_on(settings, study.spec, data), folder / "data")
         with stderr_muted():
-            session = _open_session(study, trial, folder / "data")
+            session = _open_session(settings, study, trial, folder / "data")
         ended = _run(session, plan_again(study.spec, trial), trial)
         recorded = trial.last.score if trial.last is not None else trial.value
         remark = _compared(study, trial, recorded, ended.score)
@@ -168,7 +168,9 @@ def _train_again(
     return [] if remark is None else [remark]
 
 
-def _open_session(study: StudyRow, trial: TrialRow, data: Path) -> "TrainingSession":
+def _open_session(
+    settings: Settings, study: StudyRow, trial: TrialRow, data: Path
+) -> "TrainingSession":
     from tuner.execution.machine import data_budget_bytes, gpus
     from tuner.optimize import user_network
     from tuner.optimize.plans import POPULATION
@@ -180,7 +182,7 @@ def _open_session(study: StudyRow, trial: TrialRow, data: Path) -> "TrainingSess
         WorkerSetup(
             data=data,
             budget_bytes=data_budget_bytes(1),
-            code=user_network(study.spec),
+            code=user_network(settings, study.spec),
             gpu=next(iter(gpus()), None),
             # A trial is the same however many others are trained beside it, if there is room.
             population=2 if in_population else 1,

@@ -10,6 +10,7 @@ from tuner.artifacts import Artifact
 from tuner.errors import ArtifactError
 from tuner.settings import Settings
 from tuner.storage import Store, identity
+from tuner.storage.damage import is_identity
 from tuner.storage.identity import Residence, SavedNetwork
 
 
@@ -25,7 +26,7 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
     linked, or copied, into folders of the new ids before SQL knows of them. What the original has
     in MLflow stays the original's; the copy's trials are sent anew."""
     residence = identity.residence(store)
-    new_uuids = {old: uuid.uuid4().hex for old in identity.uuids(store)}
+    new_uuids = {old: uuid.uuid4().hex for old in identity.uuids(store) if is_identity(old)}
     root = settings.checkpoints
     for old, new in new_uuids.items():
         _share_checkpoints(root / old, root / new)

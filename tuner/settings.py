@@ -9,19 +9,24 @@
 |                     |                                               | a SQLite database          |
 | TUNER_SCRATCH       | folder of prepared data while they are used   | scratch, beside the folder |
 |                     |                                               | of networks                |
+| XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
+|                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
+import contextlib
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner import masking
+from tuner.errors import LocationError
 from tuner.import_path import is_current_folder, ordered_path
+from tuner.locations import mlflow_url, sqlite_file
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
@@ -29,6 +34,11 @@ SYSTEM_DATA = Path("/usr/share/datasets")
 # Of other programs; libraries read them, and may show them where they fail.
 _PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
+
+
+def _trusted_code() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "tuner" / "trusted-code"
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Settings:
     checkpoints: Path
     keras_home: Path
     scratch: Path | None = None
+    trusted_code: Path = field(default_factory=_trusted_code)
 
 
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
@@ -64,9 +75,10 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     other databases say nothing of a folder."""
     if chosen:
         return Path(chosen).expanduser()
-    scheme, separator, path = storage.partition(":///")
-    beside = separator and scheme.partition("+")[0] == "sqlite"
-    folder = Path(path.partition("?")[0]).parent if beside else Path()
+    database = None
+    with contextlib.suppress(LocationError):  # whoever opens the database says what is wrong
+        database = sqlite_file(storage)
+    folder = Path() if database is None else database.parent
     return folder / ".tuner" / "checkpoints"
 
 
@@ -86,7 +98,7 @@ def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[
     """The environment of the web servers. `mlflow_hosts`: what MLflow accepts as a Host header.
     Its own default takes any name that begins like a private address: 10.evil.example."""
     return child_environment(settings) | {
-        "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
+        "MLFLOW_BACKEND_STORE_URI": mlflow_url(settings.tracking_uri),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(mlflow_hosts),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "",
         "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "false",

@@ -1,7 +1,6 @@
 """Creating and deleting studies: a request becomes a StudySpec, data and code looked at once."""
 
 import contextlib
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import Source, find_source, load_dataset, parse_source, project_folder
+from tuner.data import Source, find_source, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
+    CodeError,
     DatasetError,
     NetworkError,
     SpaceError,
@@ -22,6 +22,7 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.fitting import fitted, objective
+from tuner.names import check_experiment, check_name, in_command, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
 from tuner.samplers import check_sampler
@@ -36,10 +37,11 @@ from tuner.spec import (
     StudySpec,
     direction_of,
 )
-from tuner.storage import Store, leases
+from tuner.storage import Store, exists, leases
 from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+from tuner.trust import code_of, require_trusted, trust
 
 _MOST_DIFFERENCES = 4
 _LOOK_S = 0.5
@@ -92,13 +94,14 @@ def define(
     settings: Settings,
     sources: Sequence[Source] = (),
     fingerprint: str | None = None,
+    kept: Mapping[str, CodeFile] | None = None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
-    and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. Raises
-    a UsageError."""
+    and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
+    a network's file as another study keeps it. Raises a UsageError."""
     check_sampler(wanted.sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
-    code = _user_code(space, wanted.data, sources[0])
+    code = _user_code(space, wanted.data, sources[0], kept or {})
     dataset = load_dataset(wanted.data, settings, sources, fingerprint)
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
@@ -138,17 +141,25 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     spec = define(space, wanted, settings)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
-    return create_as(spec, wanted, open_store)._replace(left_out=left_out)
+    created = create_as(spec, wanted, settings, open_store)
+    trust_own(spec, settings)
+    return created._replace(left_out=left_out)
 
 
-def create_as(spec: StudySpec, wanted: Wanted, open_store: Callable[[], Store]) -> Created:
+def create_as(
+    spec: StudySpec, wanted: Wanted, settings: Settings, open_store: Callable[[], Store]
+) -> Created:
     """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
-    if wanted.name is not None:
-        _check_name(wanted.name)
+    if wanted.experiment is not None:
+        check_experiment(wanted.experiment)
+    if wanted.name is not None and not exists(settings.storage):
+        check_name(wanted.name)
     store = open_store()
     found = _find(store, wanted.name)
     if found is None:
+        if wanted.name is not None:
+            check_name(wanted.name)
         name = wanted.name or free_name(store, default_name(wanted))
         try:
             return Created(create_study(store, name, spec, wanted.experiment, first_trials), True)
@@ -180,32 +191,27 @@ def _check_same(study: StudyRow, spec: StudySpec, experiment: str | None) -> Non
         told.append(f"and {more} more")
     raise StudyError(
         f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
-        f"name, or delete that study first: tuner study delete {shlex.quote(study.name)}"
+        f"name, or delete that study first: tuner study delete {in_command(study.name)}"
     )
 
 
 def default_name(wanted: Wanted) -> str:
     """Space and data, as in mlp-fashion_mnist."""
-    source = wanted.data.source.rpartition("/")[2]
-    words = f"{Path(wanted.space).stem}-{source.partition('.')[0]}"
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in words)
+    source = Path(wanted.data.source)
+    # A folder may be given as . or ..
+    data = source.name.partition(".")[0] or source.resolve().name
+    return make_name(Path(wanted.space).stem.replace(".", "-"), data.replace(".", "-"))
 
 
-def _check_name(name: str) -> None:
-    # The name becomes a folder of checkpoints and a part of MLflow's tags.
-    if not name.strip() or len(name) > 200 or set(name) & set('/\\:*?"<>|\0\n') or name[0] in ".-":
-        raise StudyError(
-            f"{name!r} is no name for a study: up to 200 characters, not beginning with . or -, "
-            'without / \\ : * ? " < > |'
-        )
-
-
-def _user_code(space: Space, data: DataSpec, source: Source) -> dict[str, CodeFile]:
+def _user_code(
+    space: Space, data: DataSpec, source: Source, kept: Mapping[str, CodeFile]
+) -> dict[str, CodeFile]:
     """The user's own files, kept with the study."""
     files: dict[str, CodeFile] = {}
     network_path, separator, _ = space.network.rpartition(":")
     if separator:
-        files[network_path] = _code_file(network_path, NetworkError)
+        known = kept.get(network_path)
+        files[network_path] = known or _code_file(network_path, NetworkError)
     if source.code is not None:
         files[str(parse_source(data.source).path)] = _code_file(source.code, DatasetError)
     return files
@@ -221,21 +227,19 @@ def _code_file(path: str | Path, error_class: type[UsageError]) -> CodeFile:
 
 
 def check_code(spec: StudySpec, settings: Settings, data: str | None = None) -> None:
-    """Refuse to go on with user code that has changed since, or without data. `data`: where these
-    lie now, if elsewhere. Raises SpecError or DatasetError."""
+    """Refuse to go on with user code that has changed since or may not run here, or without data.
+    `data`: where these lie now, if elsewhere. Raises a UsageError."""
     from tuner.optimize import check_data  # creating a study needs none of the loop
 
+    require_trusted(spec, settings)
     check_data(settings, spec, data)
-    path = spec.space.network.rpartition(":")[0]
-    if not path:
-        return
-    places = [Path.cwd(), project_folder(settings) or Path.cwd()]
-    there = [file for place in places if (file := place / path).exists()]
-    if there and spec.code[path] not in [_code_file(file, SpecError) for file in there]:
-        raise SpecError(
-            f"{path} has changed since the study was created; scores would not be comparable: "
-            "create a new study, or put the file back"
-        )
+
+
+def trust_own(spec: StudySpec, settings: Settings) -> None:
+    """What a user has made a study of may run on this machine, also once the file is gone."""
+    # Where that cannot be remembered, the file itself still speaks for it.
+    with contextlib.suppress(CodeError):
+        trust(settings, [code.sha256 for code in code_of(spec)])
 
 
 def remove(
@@ -268,7 +272,7 @@ def make_way(store: Store, study: StudyRow, force: bool, say: Callable[[str], No
     if not force:
         raise StudyError(
             f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
-            f"study all the same: tuner study delete {shlex.quote(study.name)} --force"
+            f"study all the same: tuner study delete {in_command(study.name)} --force"
         )
     say(f"asking the search to stop: {who}")
     deadline = time.monotonic() + leases.LEASE_S

@@ -204,12 +204,6 @@ def test_a_name_of_optuna_s_own_is_refused(tuner, tmp_path):
     assert (done.code, done.out) == (2, "")
 
 
-def test_a_name_with_a_blank_can_be_typed_as_it_is_told(tuner):
-    words = ["study", "create", "my study", "--data", "digits"]
-    assert "next: tuner optimize 'my study' --trials 100" in tuner(*words).out
-    assert "tuner study delete 'my study'" in tuner(*words, "--seed", "1").err
-
-
 def test_of_two_commands_at_once_one_makes_the_study(store, storage_url):
     wanted = Wanted(name="x", data=data_spec(source="digits"))
 

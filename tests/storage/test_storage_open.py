@@ -69,8 +69,8 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         ("not a url", "cannot be read; expected sqlite:///"),
         ("", "cannot be read; expected sqlite:///"),
         ("postgresql://host:notaport/db", "cannot be read"),
-        ("sqlite://", "a study needs a database file"),
-        ("sqlite:///:memory:", "a study needs a database file"),
+        ("sqlite://", "expected a database file"),
+        ("sqlite:///:memory:", "expected a database file"),
     ],
 )
 def test_urls_that_mean_nothing_here(url: str, words: str) -> None:

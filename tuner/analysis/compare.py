@@ -14,6 +14,7 @@ from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
 from tuner.data import Source
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
+from tuner.names import make_name
 from tuner.optimize import (
     KERAS,
     Delivered,
@@ -28,11 +29,19 @@ from tuner.optimize import (
 )
 from tuner.settings import Settings
 from tuner.space import Space, load_file
-from tuner.spec import Choice, DataSpec, on_split
+from tuner.spec import Choice, CodeFile, DataSpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
-from tuner.studies import Wanted, check_code, create_as, default_name, define, file_data
+from tuner.studies import (
+    Wanted,
+    check_code,
+    create_as,
+    default_name,
+    define,
+    file_data,
+    trust_own,
+)
 
 MOST_SEEDS = 1000
 
@@ -41,7 +50,7 @@ MOST_SEEDS = 1000
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
     none at all. `name`: of the comparison's study. `metric`: None for the task's first.
-    `fingerprint` and `sources`: of its data, where they are a study's."""
+    `fingerprint` and `sources` of its data, and its `code`, where they are a study's."""
 
     space: Space
     data: DataSpec
@@ -50,6 +59,7 @@ class Subject:
     metric: str | None = None
     fingerprint: str | None = None
     sources: tuple[Source, ...] = ()
+    code: Mapping[str, CodeFile] | None = None
 
 
 def of_file(
@@ -64,7 +74,7 @@ def of_file(
     except SpaceError as error:
         raise SpaceError(f"{file.source}: {error}") from error
     data = file_data(file, seed, **options)
-    name = f"compare-{default_name(Wanted(space=name_or_path, data=data))}"
+    name = make_name("compare", default_name(Wanted(space=name_or_path, data=data)))
     # Overrides can make two baselines one; what is known of either is then of no use.
     aligned = len(space.baselines) == len(file.space.baselines)
     return Subject(space, data, name, file.references if aligned else ())
@@ -89,10 +99,11 @@ def of_trial(
     return Subject(
         space=space.only(configuration),
         data=study.spec.data.model_copy(update={"source": sources[0].text}),
-        name=f"compare-{study.name}-trial{trial.number}",
+        name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
         fingerprint=study.spec.fingerprint,
         sources=tuple(sources),
+        code=study.spec.code,
     )
 
 
@@ -140,10 +151,14 @@ def prepare(
         seed=seed,
         held_out="test",
     )
-    spec = define(subject.space, wanted, settings, subject.sources, subject.fingerprint)
+    spec = define(
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.code
+    )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
-    return create_as(spec, wanted, open_store).study
+    study = create_as(spec, wanted, settings, open_store).study
+    trust_own(spec, settings)
+    return study
 
 
 def _check_schedules(space: Space) -> None:

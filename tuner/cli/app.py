@@ -130,3 +130,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 StudyName = Annotated[
     str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
 ]
+TrustCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="HASH",
+        help="Let the study's own code with this SHA-256 run on this machine; may be repeated.",
+    ),
+]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.app import Json, settings_of
+from tuner.cli.app import Json, TrustCode, settings_of
 from tuner.cli.data import DATA_HELP
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def compare(
             metavar="PREFIX",
         ),
     ] = None,
+    trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
     """Compare configurations on the test split: mean and deviation over seeds.
@@ -72,14 +73,16 @@ def compare(
     from tuner.cli.display import Display
     from tuner.cli.open import open_for_work
     from tuner.cli.residence import may_track
+    from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
     from tuner.studies import check_code
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
-    subject = _subject(context, file, study, trial, (data, scaling, set_), seed)
+    subject = _subject(context, file, study, trial, (data, scaling, set_), seed, trust_code or [])
     row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
     source = subject.data.source
+    confirm_code(settings, row.spec, row.name, [])
     check_code(row.spec, settings, source)
     store = open_for_work(context)
     tracking = not no_tracking and may_track(store)
@@ -89,7 +92,7 @@ def compare(
             settings, store, row, seeds, workers, tracking, display, display.stage, data=source
         )
     table = room.results(store, row, subject)
-    files = room.save(row, table, to or Path("comparisons") / row.name)
+    files = room.save(row, table, to or Path("comparisons") / row.file_name)
     raise typer.Exit(print_comparison(row, table, files, ran, as_json))
 
 
@@ -100,9 +103,11 @@ def _subject(
     trial: int | None,
     changes: tuple[str | None, str | None, list[str] | None],
     seed: int,
+    trusted: list[str],
 ) -> "Subject":
     from tuner.analysis.compare import of_file, of_trial
     from tuner.cli.open import open_study
+    from tuner.cli.trust import confirm_code
     from tuner.errors import UsageError
     from tuner.options import parse_configuration
 
@@ -116,4 +121,6 @@ def _subject(
         return of_file(file, overrides, seed, source=data, scaling=scaling)
     if scaling is not None or set_ is not None:
         raise UsageError("--study brings its own scaling and values: no --scaling or --set")
-    return of_trial(*open_study(context, study), trial, settings_of(context), data)
+    store, row = open_study(context, study)
+    confirm_code(settings_of(context), row.spec, row.name, trusted)
+    return of_trial(store, row, trial, settings_of(context), data)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tuner.cli.output import complain, console, print_json, say, show_rows
 from tuner.cli.results import EXITS, REASONS, complain_of_delivery
+from tuner.names import in_command
 from tuner.storage.studies import StudyRow
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def print_comparison(
             back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
             say(f"stopped: {REASONS[reason]}{back}; the same command goes on")
         if reason == "errors":
-            complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
+            name = in_command(study.name)
+            complain(f"{outcome.failure}; the traceback: tuner trial show N --study {name}")
     complain_of_delivery(delivered)
     return EXITS.get(reason or "", 0)
 

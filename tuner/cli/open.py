@@ -33,8 +33,11 @@ def look_at_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = look_at_study(context, _one_or_all(name, every), even_damaged=every)
-    return store, _these(store, row, every)
+    _check_one_or_all(name, every)
+    store = look(context)
+    if store is None:
+        raise no_study()
+    return store, _these(store, name, every)
 
 
 def opened(context: typer.Context) -> Store:
@@ -60,9 +63,7 @@ def open_study(
 ) -> tuple[Store, StudyRow]:
     """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
     no file where there is none."""
-    if not exists(settings_of(context).storage):
-        raise no_study()
-    store = open_for_work(context)
+    store = _open(context)
     return store, (find_study if even_damaged else load_study)(store, name)
 
 
@@ -70,8 +71,15 @@ def open_studies(
     context: typer.Context, name: str | None, every: bool
 ) -> tuple[Store, list[StudyRow]]:
     """The same, for one study or for all of them, oldest first. Raises StudyError."""
-    store, row = open_study(context, _one_or_all(name, every), even_damaged=every)
-    return store, _these(store, row, every)
+    _check_one_or_all(name, every)
+    store = _open(context)
+    return store, _these(store, name, every)
+
+
+def _open(context: typer.Context) -> Store:
+    if not exists(settings_of(context).storage):
+        raise no_study()
+    return open_for_work(context)
 
 
 def no_study() -> StudyError:
@@ -79,17 +87,17 @@ def no_study() -> StudyError:
     return StudyError("there is no study yet; create one with: tuner study create")
 
 
-def _one_or_all(name: str | None, every: bool) -> str | None:
+def _check_one_or_all(name: str | None, every: bool) -> None:
     if every and name is not None:
         raise StudyError(f"either --all, or the study {name!r}")
-    return name
 
 
-def _these(store: Store, row: StudyRow, every: bool) -> list[StudyRow]:
-    if not every:
-        return [row]
+def _these(store: Store, name: str | None, every: bool) -> list[StudyRow]:
+    studies = list(reversed(list_studies(store))) if every else []
+    if not studies:
+        return [load_study(store, name)]
     found = []
-    for study in reversed(list_studies(store)):
+    for study in studies:
         if study.damage is None:
             found.append(load_study(store, study.name))
         else:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, StudyName, settings_of
+from tuner.cli.app import Json, StudyName, TrustCode, settings_of
 from tuner.cli.parsing import seconds, size
 
 
@@ -78,6 +78,7 @@ def optimize(
             help="Trials that each worker process trains at once, in one program: for GPUs.",
         ),
     ] = 1,
+    trust_code: TrustCode = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -92,6 +93,7 @@ def optimize(
     from tuner.cli.open import open_study
     from tuner.cli.residence import may_track
     from tuner.cli.results import print_outcome
+    from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits, Request, places_wanted
     from tuner.optimize import optimize as run
     from tuner.studies import check_code
@@ -103,6 +105,7 @@ def optimize(
     memory = size(data_memory) if data_memory else None
     trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
     store, row = open_study(context, study)
+    confirm_code(settings, row.spec, row.name, trust_code or [])
     check_code(row.spec, settings, data)
     total = places_wanted(store, row, trials, more)
     limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)

@@ -26,7 +26,7 @@ def settle(store: Store, settings: Settings) -> None:
         return
     record(store, where)
     if where.found == Found.MOVED:
-        print(f"tuner: the database was moved here from {where.elsewhere}", file=sys.stderr)
+        complain(f"the database was moved here from {where.elsewhere}")
 
 
 def _ask(store: Store, settings: Settings, where: Residence) -> None:

@@ -1,6 +1,6 @@
 """What a search prints when it is over."""
 
-import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from tuner.cli.output import (
     shown,
     stream_rows,
 )
+from tuner.names import in_command
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.records import IntervalRow
@@ -71,7 +72,9 @@ def print_outcome(
     complain_of_damage(summary.best)
     complain_of_delivery(delivered)
     if outcome.reason == "errors":
-        complain(f"{outcome.failure}; the traceback: tuner trial show N --study {study.name}")
+        complain(
+            f"{outcome.failure}; the traceback: tuner trial show N --study {in_command(study.name)}"
+        )
     return EXITS.get(outcome.reason or "", 0)
 
 
@@ -106,17 +109,21 @@ def show_best(
     save: Path | None,
     as_json: bool,
     data: str | None = None,
+    hashes: Sequence[str] = (),
 ) -> None:
-    """What `study best` prints. `save`: the file to write the network to; `data`: where the data
-    lie now, should the trial have to be trained again."""
+    """What `study best` prints. `save`: the file to write the network to. Should the trial have to
+    be trained again: `data`, where the data lie now; `hashes`, of code that is trusted."""
     if not as_json:
         say(f"study {study.name}")
         print_best(study, best)
     network = None
     if save is not None:
+        from tuner.cli.trust import confirming
         from tuner.models import save_network
 
-        network = save_network(settings, store, study, best, save, data)
+        network = confirming(
+            lambda: save_network(settings, store, study, best, save, data), settings, study, hashes
+        )
         for remark in network.remarks:
             complain(remark)
     if as_json:
@@ -132,13 +139,14 @@ def _param(value: Any) -> str:
 
 
 def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+    name = in_command(study.name)
     say("\nnext:")
     if outcome.board.done < outcome.board.total:
-        say(f"  tuner optimize {study.name} --trials {outcome.board.total}   goes on from here")
+        say(f"  tuner optimize {name} --trials {outcome.board.total}   goes on from here")
     else:
-        say(f"  tuner optimize {study.name} --more 50   searches on")
+        say(f"  tuner optimize {name} --more 50   searches on")
     if has_best:
-        say(f"  tuner study best {study.name} --save best.keras   writes the network")
+        say(f"  tuner study best {name} --save best.keras   writes the network")
     say("  tuner ui   opens MLflow and the Optuna dashboard")
 
 
@@ -253,7 +261,7 @@ def print_trials(
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
         order = " --best-first" if best_first else ""
-        say(f"{more:,} more; all: tuner trial list {shlex.quote(study.name)}{order} --all")
+        say(f"{more:,} more; all: tuner trial list {in_command(study.name)}{order} --all")
 
 
 def _table_cells(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """`tuner study`: create, list, show, best, export, delete."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, StudyName, new_typer, settings_of
+from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
 from tuner.cli.data import DATA_HELP
 
 app = new_typer("Create studies and look at them.")
@@ -82,6 +81,7 @@ def create(
     """
     from tuner.cli.open import open_for_work
     from tuner.cli.output import say
+    from tuner.names import in_command
     from tuner.options import parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
@@ -122,7 +122,7 @@ def create(
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
         say(f"left out, since these data have no use for it: {', '.join(left_out)}")
-    say(f"next: tuner optimize {shlex.quote(row.name)} --trials 100")
+    say(f"next: tuner optimize {in_command(row.name)} --trials 100")
 
 
 @app.command("list")
@@ -171,6 +171,7 @@ def show_best(
     save: Annotated[
         Path | None, typer.Option(help="Write the best network to this .keras file.")
     ] = None,
+    trust_code: TrustCode = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -199,7 +200,8 @@ def show_best(
         raise StudyError(f"study {row.name!r} has no finished trial that can be read")
     if found is None:
         raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
-    show_best(settings_of(context), store, row, found, save, as_json, data)
+    hashes = trust_code or []
+    show_best(settings_of(context), store, row, found, save, as_json, data, hashes)
 
 
 @app.command("export")
@@ -224,6 +226,25 @@ def export(
         print_json_rows(rows)
     else:
         print_csv(rows, TABLE_COLUMNS, row.spec.space.varying())
+
+
+@app.command("code")
+def code(context: typer.Context, study: StudyName = None) -> None:
+    """The user's own code that a study keeps and runs.
+
+    Example: tuner study code mlp-digits
+    """
+    from tuner.cli.open import look_at_study
+    from tuner.cli.output import say
+    from tuner.cli.trust import code_lines
+    from tuner.trust import code_of
+
+    _, row = look_at_study(context, study)
+    codes = code_of(row.spec)
+    for each in codes:
+        say("\n".join(code_lines(each)))
+    if not codes:
+        say(f"study {row.name} runs no code of its own")
 
 
 @app.command("repair")

@@ -1,21 +1,21 @@
 """Where data that do not fit into memory are put meanwhile: on the project's disk, since the
 temporary folder is often memory itself."""
 
+import contextlib
 import errno
 import logging
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import unquote
 
 import numpy as np
 
 from tuner.data.rows import Rows, Shape, StoredRows, is_small, row_blocks
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, LocationError
+from tuner.locations import sqlite_file
 from tuner.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -27,8 +27,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def project_folder(settings: Settings) -> Path | None:
     """The folder of a SQLite database; None for a database elsewhere."""
-    found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", settings.storage)
-    return Path(unquote(found[1])).absolute().parent if found else None
+    database = None
+    with contextlib.suppress(LocationError):  # whoever opens the database says what is wrong
+        database = sqlite_file(settings.storage)
+    return None if database is None else database.absolute().parent
 
 
 def scratch_wanted(settings: Settings) -> Path:

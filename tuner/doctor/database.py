@@ -1,5 +1,6 @@
 """The database: reachable, sound, writable, and with the tables of this version."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from tuner.doctor.finding import Finding, Look, broken, failure, fine, several, 
 from tuner.doctor.machine import network_file_system, refusal
 from tuner.errors import TunerError
 from tuner.storage import exists, health
-from tuner.storage.engines import parse_url
+from tuner.storage.engines import database_file, parse_url
 from tuner.storage.migrate import Schemas
 from tuner.storage.store import ReadOnlyStore
 
@@ -55,7 +56,7 @@ def _path(url: str) -> Path | None:
         parsed = parse_url(url)
     except TunerError:
         return None
-    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+    return database_file(parsed)
 
 
 def _to_be_made(url: str) -> Finding:
@@ -64,7 +65,7 @@ def _to_be_made(url: str) -> Finding:
     none = f"no database yet: tuner study create makes {path}"
     if not path.parent.is_dir():
         found = f"{none}, but the folder {path.parent} does not exist"
-        return failure("database", found, f"mkdir -p {path.parent}")
+        return failure("database", found, f"mkdir -p {shlex.quote(str(path.parent))}")
     if (complaint := refusal(path.parent)) is not None:
         found = f"{none}, but {complaint}"
         return failure("database", found, "set the folder's rights, or use another: TUNER_STORAGE")
@@ -156,11 +157,12 @@ def _writing(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
     try:
         health.try_write(store, schemas.ready)
     except TunerError as error:
-        remedy = f"who may write it, and is there room? ls -l {path}; df -h {path}"
+        quoted = shlex.quote(str(path))
+        remedy = f"who may write it, and is there room? ls -l {quoted}; df -h {quoted}"
         remedy = remedy if path else "GRANT the user the right to write, or make room there"
         yield broken("writing", error, remedy)
         return
-    folder = database_folder(str(store.url))
+    folder = None if path is None else Path(path).parent
     if folder is not None and (complaint := refusal(folder)) is not None:
         found = f"SQLite needs to make files beside it, but {complaint}"
         yield failure("writing", found, "set the folder's rights, or make room there")

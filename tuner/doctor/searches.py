@@ -1,12 +1,12 @@
 """What the database says of searches: those at work, and what dead ones have left."""
 
 import contextlib
-import shlex
 from collections.abc import Iterator
 
 from tuner.doctor.finding import Finding, Look, counted, fine, several, warning
 from tuner.doctor.tracking import store_file
 from tuner.errors import TrackingError
+from tuner.names import in_command
 from tuner.settings import Settings
 from tuner.storage import health
 from tuner.storage.health import LoopRow
@@ -29,7 +29,7 @@ def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
     gone = [loop for loop in loops if not loop.is_at_work]
     for study in sorted({loop.study for loop in gone}):
         told = several([_gone(loop) for loop in gone if loop.study == study])
-        name = shlex.quote(study)
+        name = in_command(study)
         advice = (
             f"tuner optimize {name} takes them over; without running: tuner study repair {name}"
         )
@@ -62,7 +62,7 @@ def _leftovers(store: ReadOnlyStore) -> Iterator[Finding]:
     for left in found:
         parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
         told = " and ".join(_plural(count, what) for what, count in parts.items() if count)
-        advice = f"tuner study repair {shlex.quote(left.study)}"
+        advice = f"tuner study repair {in_command(left.study)}"
         yield warning("leftovers", f"{left.study}: {told}", advice)
     if not found:
         yield fine("leftovers", "none")
@@ -83,9 +83,9 @@ def _deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
         elif one.lacking:
             why = f" ({one.what})" if one.what else ""
             found = f"{one.study}: MLflow lacks {counted(one.lacking, 'ended trial')}{why}"
-            yield warning("deliveries", found, f"tuner sync {shlex.quote(one.study)}")
+            yield warning("deliveries", found, f"tuner sync {in_command(one.study)}")
         elif one.what:
-            advice = f"tuner sync {shlex.quote(one.study)}"
+            advice = f"tuner sync {in_command(one.study)}"
             yield warning("deliveries", f"{one.study}: {one.what}", advice)
     sent = sum(one.ended - one.lacking for one in looked)
     if sent or not any(one.lacking or one.what for one in looked):

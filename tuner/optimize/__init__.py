@@ -37,11 +37,13 @@ from tuner.settings import Settings, quiet_tensorflow
 from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
 from tuner.storage.cache import OrderedCache
+from tuner.storage.damage import is_identity
 from tuner.storage.frozen import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
+from tuner.trust import require_trusted
 
 KERAS = EntryPoint(
     "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
@@ -167,6 +169,8 @@ def _workers(
     stage: Callable[[str], None],
 ) -> Iterator[LocalWorkers]:
     """Workers whose fork server is warming up; they are ended at the end."""
+    if not is_identity(study.uuid):  # it names the study's folder
+        raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
     log = settings.checkpoints / study.uuid / "workers.log"
     warm(entry, log)
     usable = gpus()  # where there are any, this takes as long as the server's imports
@@ -179,7 +183,7 @@ def _workers(
     setup = WorkerSetup(
         data=data,
         budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
-        code=user_network(study.spec),
+        code=user_network(settings, study.spec),
         memory_bytes=request.trial_memory_bytes,
         population=request.population,
         threads=threads_a_worker(count),
@@ -248,8 +252,10 @@ def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | 
     return None if seen is None else [trial._trial_id for trial in seen]
 
 
-def user_network(spec: StudySpec) -> tuple[str, str, str] | None:
-    """The study's own network as (path, function, text), from the copy the study keeps."""
+def user_network(settings: Settings, spec: StudySpec) -> tuple[str, str, str] | None:
+    """The study's own network as (path, function, text), from the copy the study keeps. Raises
+    CodeError where its code may not run on this machine."""
+    require_trusted(spec, settings)
     path, separator, function = spec.space.network.rpartition(":")
     return (path, function, spec.code[path].text) if separator else None
 

@@ -17,7 +17,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from tuner.errors import StorageError, StorageUnavailable
+from tuner.errors import LocationError, StorageError, StorageUnavailable
+from tuner.locations import sqlite_file, sqlite_url
 
 # How long SQLite waits for another writer before it says so: a quarter of a lease, so that whoever
 # waits longer asks again, by Patience, and finds out whether it may still write.
@@ -53,13 +54,22 @@ def parse_url(url: str) -> URL:
     if "@" in (parsed.host or ""):
         # Whatever lies before it is the rest of a password: it must not be shown as a host.
         raise StorageUnavailable("the storage URL cannot be read; write @ in a password as %40")
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise StorageUnavailable("a study needs a database file, for instance sqlite:///tuner.db")
-    return parsed
+    try:
+        file = sqlite_file(url)
+    except LocationError as error:
+        raise StorageUnavailable(f"the storage URL cannot be used: {error}") from error
+    return parsed if file is None else parsed.set(database=str(file))
+
+
+def database_file(url: URL) -> Path | None:
+    """Where a SQLite database lies, or will."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 def shown(url: URL) -> str:
-    """The URL as it may be printed: without its password."""
+    """The URL as it may be printed, and typed again: without its password."""
+    if (file := database_file(url)) is not None:
+        return sqlite_url(file)
     secrets = [name for name in url.query if "password" in name]
     return url.difference_update_query(secrets).render_as_string(hide_password=True)
 

@@ -184,7 +184,7 @@ def real_path(url: URL) -> Path:
 
 def file_uri(path: Path, options: str) -> str:
     """What SQLite opens with `uri=True`."""
-    return f"file:{quote(str(path.absolute()))}?{options}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?{options}"
 
 
 def _beside(path: Path, ending: str) -> Path:

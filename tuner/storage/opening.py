@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 def exists(url: str) -> bool:
     """Whether there is a database to look into; only a SQLite file can be missing altogether."""
-    parsed = engines.parse_url(url)
-    return parsed.get_backend_name() != "sqlite" or Path(str(parsed.database)).exists()
+    file = engines.database_file(engines.parse_url(url))
+    return file is None or file.exists()
 
 
 def look_into(url: str) -> ReadOnlyStore | None:

@@ -1,8 +1,8 @@
 """Studies in SQL: create, find, list, delete."""
 
 import json
-import shlex
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,9 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import SpecError, StudyError
+from tuner.names import as_file_name, in_command, printable
 from tuner.spec import StudySpec
 from tuner.storage import leases
-from tuner.storage.damage import Damage, identity, json_object, moment, shortened, text
+from tuner.storage.damage import Damage, identity, is_identity, json_object, moment, shortened, text
 from tuner.storage.leases import is_optunas, one_at_a_time
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
 from tuner.storage.process import is_dead, machine_id, user
@@ -63,8 +64,13 @@ class StudyRow:
         except SpecError as error:
             raise SpecError(
                 f"study {self.name!r} is damaged: {error}; to remove it: "
-                f"tuner study delete {shlex.quote(self.name)}"
+                f"tuner study delete {in_command(self.name)}"
             ) from error
+
+    @property
+    def file_name(self) -> str:
+        """What folders and files of the study are named: see `names.as_file_name`."""
+        return as_file_name(self.name, self.uuid if is_identity(self.uuid) else "damaged")
 
 
 @dataclass(frozen=True)
@@ -180,8 +186,8 @@ def _taken(store: Store, name: str) -> str:
 
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
-    """The study of that name, or the most recently created one. Raises StudyError, and SpecError
-    where its definition is damaged."""
+    """The study of that name, or the most recently created one of this user's own. Raises
+    StudyError, and SpecError where its definition is damaged."""
     row = find_study(store, name)
     _ = row.spec
     return row
@@ -191,13 +197,48 @@ def find_study(store: Store, name: str | None = None) -> StudyRow:
     """The same, even if its definition is damaged: reading `spec` raises SpecError then. Raises
     StudyError."""
     rows = store.read(_newest_first)
-    for row in rows:
-        if name is None or row.name == name:
-            return row
     if not rows:
         raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
-    known = ", ".join(row.name for row in rows[:8])
+    return _newest_own(rows, store) if name is None else _named(rows, name, store)
+
+
+def _named(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
+    # A name that does not print can also be given as `study list` shows it.
+    spellings: list[Callable[[str], str]] = [str, printable]
+    for spelled in spellings:
+        for row in rows:
+            if spelled(row.name) == name:
+                return row
+    known = ", ".join(printable(row.name) for row in rows[:8])
     raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
+
+
+def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
+    """On a shared server, the newest study of all may be somebody else's."""
+    is_file = store.url.get_backend_name() == "sqlite"
+    own = [row for row in rows if _is_own(row, is_file)]
+    if own:
+        return own[0]
+    newest = rows[0]
+    raise StudyError(
+        f"none of the studies in {store.shown} is yours; the newest, {printable(newest.name)!r}, "
+        f"was made by {_maker(newest)}; say which one you mean, as in: "
+        f"tuner optimize {in_command(newest.name)} --trials 100"
+    )
+
+
+def _is_own(row: StudyRow, is_file: bool) -> bool:
+    if row.owner is None:  # made before owners were kept
+        return is_file
+    # A user's name says little beyond the machine. A file that was taken elsewhere is still theirs.
+    return row.owner == user() and (is_file or row.owner_machine == machine_id())
+
+
+def _maker(row: StudyRow) -> str:
+    if row.owner is None:
+        return "an earlier version of tuner"
+    machine = "this machine" if row.owner_machine == machine_id() else "another machine"
+    return f"{printable(row.owner)} on {machine}"
 
 
 def _newest_first(connection: sa.Connection) -> list[StudyRow]:

@@ -66,7 +66,7 @@ def _remove_experiment(client: Client, experiment: Any) -> None:
     """It goes into the bin under another name: taken out for a new study of that name, it would
     bring the old runs back."""
     experiment_id = experiment.experiment_id
-    name = held.experiment_name(experiment.name, f" (deleted {experiment_id})")
+    name = held.experiment_name(experiment.name[:200], f" (deleted {experiment_id})")
     client.rename_experiment(experiment_id, name)
     client.delete_experiment(experiment_id)
     folder, path = local_folder(client.tracking_uri), local_path(experiment.artifact_location)

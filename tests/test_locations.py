@@ -1,0 +1,162 @@
+"""Paths in URLs: what is written is what is read, by tuner, SQLAlchemy and MLflow alike."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from toy_study import toy_spec
+
+from tuner.errors import LocationError, StorageUnavailable
+from tuner.locations import file_url, local_path, mlflow_url, sqlite_file, sqlite_url
+from tuner.storage import exists, open_store
+from tuner.storage.engines import parse_url, shown
+from tuner.storage.studies import create_study, delete_study, list_studies
+from tuner.tracking.client import open_client, open_experiment
+
+NAMES = [
+    "a%20b", "100%", "%", "a?b", "?", "a#b", "größe ö", "a+b", "a&b=c;d", "it's", 'say "x"',
+    "a@b:c", "user:pw@host", "new\nline", "tab\there", "a\\b", "{x}", "[x]", "~", "file:x",
+    ":memory:", "名前", "a%2Fb", "%00", "a b ", "-x", "$HOME", "esc\x1b[2J",
+]  # fmt: skip
+# What a folder may be called: all but / and NUL, and no more than 255 bytes.
+FOLDERS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=40
+).filter(lambda name: name not in (".", ".."))
+
+
+@contextmanager
+def folder_named(name: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as outer:
+        folder = Path(outer) / name
+        folder.mkdir()
+        yield folder
+
+
+@given(FOLDERS, FOLDERS)
+def test_a_path_comes_back_from_its_url(folder: str, name: str) -> None:
+    for path in (Path("/nowhere", folder, name), Path(folder, name), Path(name)):
+        assert sqlite_file(sqlite_url(path)) == path
+        assert sa.engine.make_url(sqlite_url(path)).database == str(path)
+        assert sqlite_file(sa.engine.URL.create("sqlite", database=str(path)).render_as_string())
+    assert local_path(file_url(Path("/nowhere", folder, name))) == Path("/nowhere", folder, name)
+
+
+def use_everything(folder: Path) -> None:
+    """A study's row, MLflow's store, a run with an artifact; all of it in this folder alone."""
+    url = sqlite_url(folder / "tuner.db")
+    assert not exists(url)
+    store = open_store(url)
+    study = create_study(store, "s", toy_spec())
+    assert [found.name for found in list_studies(open_store(shown(store.url)))] == ["s"]
+    delete_study(store, study)
+    store.close()
+    client = open_client(sqlite_url(folder / "mlruns" / "mlflow.db"))
+    experiment = open_experiment(client, "größe / 50% ?")
+    run = client.create_run(experiment).info.run_id
+    client.log_text(run, "text", "note.txt")
+    assert [each.path for each in client.list_artifacts(run)] == ["note.txt"]
+    (note,) = folder.rglob("note.txt")
+    assert note.read_text() == "text"
+    assert exists(url)
+    assert (folder / "mlruns" / "mlflow.db").is_file()
+    assert [each.name for each in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_project_in_a_folder_of_any_name(name: str) -> None:
+    with folder_named(name) as folder:
+        use_everything(folder)
+
+
+@given(FOLDERS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@example("a%3Fb?c#d%")
+def test_a_project_in_a_folder_of_a_generated_name(name: str) -> None:
+    with folder_named(name) as folder:
+        use_everything(folder)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_relative_urls_mean_the_working_directory(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with folder_named(name) as folder:
+        monkeypatch.chdir(folder)
+        open_store("sqlite:///tuner.db").close()
+        # A name of its own: MLflow keeps the stores of a process open, by their URLs.
+        client = open_client(f"sqlite:///mlruns/{uuid4().hex}.db")
+        run = client.create_run(open_experiment(client, "s")).info.run_id
+        client.log_text(run, "text", "note.txt")
+        assert {"tuner.db", "mlruns"} <= {each.name for each in folder.iterdir()}
+        assert len(list(folder.rglob("note.txt"))) == 1
+        assert [each.name for each in folder.parent.iterdir()] == [name]
+        monkeypatch.chdir("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite:////tmp/a?b/tuner.db", r"\? begins the options .* write \? as %3F"),
+        ("sqlite:///what?.db", r"write \? as %3F"),
+        ("sqlite:///x.db?", r"write \? as %3F"),
+        ("sqlite:///file:x.db?uri=true", r"'uri=true' is none"),
+        ("sqlite:///file::memory:?mode=memory&uri=true", "is none"),
+        ("sqlite:///a%00b.db", "the character NUL"),
+        ("sqlite:///a%FFb.db", "UTF-8"),
+        ("sqlite:///a\udcffb.db", "UTF-8"),
+        ("sqlite://", "expected a database file"),
+        ("sqlite://tuner.db", "three slashes"),
+        ("sqlite://folder/tuner.db", "three slashes"),
+        ("sqlite+aiosqlite:///x.db", "not supported"),
+        ("sqlite:///", "expected a database file"),
+        ("sqlite:///:memory:", "expected a database file"),
+        ("sqlite:///%3Amemory:", "expected a database file"),
+    ],
+    ids=ascii,
+)
+def test_urls_that_name_no_file(url: str, told: str) -> None:
+    with pytest.raises(LocationError, match=told) as refused:
+        sqlite_file(url)
+    assert str(refused.value).isprintable()
+    with pytest.raises(StorageUnavailable):
+        parse_url(url)
+
+
+def test_a_folder_that_is_no_text_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(StorageUnavailable, match=r"not UTF-8 text \(byte 0xff\); rename it"):
+        open_store("sqlite:///tuner.db")
+    assert list(folder.iterdir()) == []
+
+
+def test_an_option_of_the_driver_is_no_part_of_the_path() -> None:
+    assert sqlite_file("sqlite:///x.db?timeout=5&check_same_thread=false") == Path("x.db")
+
+
+def test_a_path_that_was_not_quoted_is_refused_by_the_character(tmp_path: Path) -> None:
+    (tmp_path / "a%20b").mkdir()
+    with pytest.raises(LocationError, match="write the character % of a path as %25"):
+        sqlite_file(f"sqlite:///{tmp_path}/a%20b/tuner.db")
+    (tmp_path / "a b").mkdir()  # now the URL means what it says
+    assert sqlite_file(f"sqlite:///{tmp_path}/a%20b/tuner.db") == tmp_path / "a b" / "tuner.db"
+    (tmp_path / "c%20d.db").touch()
+    with pytest.raises(LocationError, match="as %25"):
+        sqlite_file(f"sqlite:///{tmp_path}/c%20d.db")
+
+
+def test_urls_of_other_things_are_left_alone() -> None:
+    for url in ("http://me:pw@host/%20?x", "postgresql+psycopg://host/a%20b?x", "./mlruns"):
+        assert sqlite_file(url) is None
+        assert mlflow_url(url) == url
+    assert local_path("s3://bucket/a") is None
