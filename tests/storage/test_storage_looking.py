@@ -288,3 +288,25 @@ def test_a_store_is_read_as_before(store: Store) -> None:
     assert looking is not None
     assert load_study(looking, "toy") == load_study(store, "toy")
     looking.close()
+
+
+@pytest.mark.parametrize("look", [Looker.journal_mode, Looker._copy], ids=["head", "copy"])
+def test_reading_the_plain_file_takes_no_lock_from_those_at_work(
+    tmp_path: Path, look: Callable[[Looker], object]
+) -> None:
+    """Where it does, another process removes the -wal that is still written to: commits are lost."""
+    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+    create_study(store, "first", toy_spec())
+    path = Path(str(store.url.database))
+    look(Looker(path, 1.0))
+    count = (
+        "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]); "
+        "print(*connection.execute('SELECT count(*) FROM tuner_studies').fetchone()); "
+        "connection.close()"
+    )
+    for studies in (1, 2):
+        command = [sys.executable, "-c", count, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{studies}\n"
+        create_study(store, f"another {studies}", toy_spec())
+    store.close()

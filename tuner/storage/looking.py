@@ -13,8 +13,9 @@ read-only one. What is done instead depends on what lies there:
 """
 
 import os
-import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -36,6 +37,14 @@ _NEEDS_WRITING = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_PROTOCOL,
+)
+
+# What a child process does with the files that it is given: see `_elsewhere`.
+_READ_HEAD = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read(20))"
+_COPY = (
+    "import shutil, sys\n"
+    "for source, target in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+    "    shutil.copyfile(source, target)"
 )
 
 # Where a file is and what it holds, as far as the file system tells.
@@ -93,8 +102,7 @@ class Looker:
 
     def journal_mode(self) -> str:
         """What the file's head says: "wal" or "delete"."""
-        with self._path.open("rb") as file:
-            head = file.read(20)
+        head = _elsewhere(_READ_HEAD, self._path)
         return "wal" if head[18:] == b"\x02\x02" else "delete"
 
     def copy_to(self, target: Path) -> None:
@@ -166,14 +174,29 @@ class Looker:
         copy = Path(self._copies.name) / "copy.db"
         for _ in range(_TRIES):
             before = _state(self._path)
+            files: list[Path] = []
             for ending in ("", *_SIDE_FILES):
                 target = _beside(copy, ending)
                 target.unlink(missing_ok=True)
                 if ending == "" or _size(self._path, ending):
-                    shutil.copyfile(_beside(self._path, ending), target)
+                    files += [_beside(self._path, ending), target]
+            _elsewhere(_COPY, *files)
             if _state(self._path) == before:
                 break
         return copy
+
+
+def _elsewhere(code: str, *files: Path) -> bytes:
+    """What Python code prints that reads database files as plain ones, in a process of its own.
+    POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
+    here, SQLite's connections would lose theirs, and others could remove the `-wal` that these
+    still write to. Raises OSError."""
+    command = [sys.executable, "-I", "-S", "-c", code, *map(str, files)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if done.returncode != 0:
+        words = done.stderr.decode(errors="replace").strip().splitlines()
+        raise OSError((words or [f"a reading process ended with {done.returncode}"])[-1])
+    return done.stdout
 
 
 def real_path(url: URL) -> Path:
