@@ -11,8 +11,8 @@ from toy_study import Bench
 from tuner.storage.studies import load_study
 from tuner.storage.tables import attempts, places
 from tuner.storage.trials import TrialRow
-from tuner.tracking.client import find_runs, open_client
-from tuner.tracking.content import TRIAL_TAG
+from tuner.tracking.client import open_client
+from tuner.tracking.own import TRIAL_TAG, all_experiments, find_runs
 
 FINISHED = ("COMPLETE", "PRUNED")
 
@@ -123,13 +123,12 @@ def _look_at_mlflow(bench: Bench, uri: str, trials: list[TrialRow], found: Audit
 
 def _runs(bench: Bench, uri: str) -> dict[str, list[Any]]:
     study, client = load_study(bench.store), open_client(uri)
-    experiment = client.get_experiment_by_name(study.experiment)
-    if experiment is None:
-        return {}
+    experiment_ids = [experiment.experiment_id for experiment in all_experiments(client)]
     by_number: dict[str, list[Any]] = {}
-    for run in find_runs(client, experiment.experiment_id, "study", study.name):
-        if TRIAL_TAG in run.data.tags:
-            by_number.setdefault(run.data.tags["trial"], []).append(run)
+    for page in find_runs(client, experiment_ids, f"tags.study = '{study.name}'"):
+        for run in page:
+            if TRIAL_TAG in run.data.tags:
+                by_number.setdefault(run.data.tags["trial"], []).append(run)
     return by_number
 
 

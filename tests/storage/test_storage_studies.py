@@ -19,7 +19,7 @@ from tuner.storage.studies import (
     list_studies,
     load_study,
 )
-from tuner.storage.tables import metadata, studies
+from tuner.storage.tables import STUDY_UUID, metadata, optuna_study_attributes, studies
 from tuner.training.events import Interval
 
 
@@ -166,4 +166,16 @@ def test_what_optuna_deleted_is_gone_here_too(store: Store, study: StudyRow) -> 
         load_study(store)
     # SQLite gives the ids out again: nothing old may cling to them.
     _use(store, create_study(store, "toy", toy_spec()))
+    assert _rows(store)["tuner_intervals"] == 1
+
+
+@pytest.mark.parametrize("spoiled", ['"0"', "oops", "{}"])
+def test_a_study_whose_mark_is_spoiled_is_kept(store: Store, study: StudyRow, spoiled: str) -> None:
+    _use(store, study)
+    with store.writing() as connection:
+        marks = optuna_study_attributes
+        mark = sa.update(marks).where(marks.c.key == STUDY_UUID)
+        connection.execute(mark.values(value_json=spoiled))
+    create_study(store, "another", toy_spec())
+    assert _rows(store)["tuner_studies"] == 2
     assert _rows(store)["tuner_intervals"] == 1

@@ -19,7 +19,9 @@ from tuner.tracking.mirror import Mirror
 Runs = Callable[[], dict[str, Any]]
 
 
-def nothing_trained(settings: object, study: object, trial: object, target: Path) -> list[str]:
+def nothing_trained(
+    settings: object, study: object, trial: object, target: Path, data: object
+) -> list[str]:
     target.write_bytes(b"trained")
     return []
 
@@ -32,7 +34,7 @@ def delivered(
     monkeypatch.setattr(models, "_train_again", nothing_trained)
     file = keras_file(tmp_path / "saved.keras")
     search.complete(search.start(), 0.9, file)
-    Mirror(search.store, client, search.study).deliver()
+    Mirror(search.store, client, search.study, networks=tmp_path).deliver()
     content = file.read_bytes()
     file.unlink()
     return content
@@ -67,7 +69,7 @@ def test_the_copy_of_a_server(search: Search, tmp_path: Path) -> None:
     search.complete(search.start(), 0.9, file)
     server = MlflowServer(tmp_path)
     try:
-        Mirror(search.store, open_client(server.uri), search.study).deliver()
+        Mirror(search.store, open_client(server.uri), search.study, networks=tmp_path).deliver()
         content = file.read_bytes()
         file.unlink()
         done = save(search, server.uri, tmp_path / "best.keras")

@@ -19,7 +19,7 @@ def deliver(search: Search, client: Client, folder: Path) -> None:
     trial = search.start()
     search.train(trial, epochs=1)
     search.complete(trial, 0.5, keras_file(folder / f"{search.study.name}.keras"))
-    Mirror(search.store, client, search.study).deliver(last=True)
+    Mirror(search.store, client, search.study, networks=folder).deliver(last=True)
 
 
 def test_a_removed_study_leaves_nothing(

@@ -88,7 +88,8 @@ def test_a_second_run_and_a_stranger_are_removed(
     sync_study(searched.store, tracking_uri, searched.study)
     run = runs()["trial 1"]
     for tag in (run.data.tags["tuner.trial"], f"{searched.study.name}/77"):
-        tags = {"study": searched.study.name, "tuner.trial": tag, "attempt": "1"}
+        uuid, number = searched.study.uuid, tag.rpartition("/")[2]
+        tags = {"tuner.study_uuid": uuid, "tuner.trial": tag, "trial": number, "attempt": "1"}
         client.create_run(run.info.experiment_id, tags=tags)
     assert differences(searched, tracking_uri) == [
         (1, "2 runs"),
@@ -103,7 +104,8 @@ def test_a_second_run_of_the_study_is_removed(
 ) -> None:
     sync_study(searched.store, tracking_uri, searched.study)
     parent = runs()[searched.study.name]
-    client.create_run(parent.info.experiment_id, tags={"tuner.study": searched.study.name})
+    tags = {"tuner.study": searched.study.name, "tuner.study_uuid": searched.study.uuid}
+    client.create_run(parent.info.experiment_id, tags=tags)
     assert differences(searched, tracking_uri) == [(None, "the study has 2 runs of its own")]
     sync_study(searched.store, tracking_uri, searched.study)
     assert differences(searched, tracking_uri) == []

@@ -99,7 +99,7 @@ class Search:
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        saved = Artifact.measured(str(model), model) if model else None
+        saved = Artifact.measured(model.name, model) if model else None
         end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 
@@ -128,4 +128,5 @@ class Search:
 def make_settings(search: Search, tracking_uri: str) -> Settings:
     nowhere = Path("nowhere")
     url = search.store.url.render_as_string(hide_password=False)
-    return Settings(url, tracking_uri, nowhere, nowhere, nowhere)
+    networks = Path(str(search.store.url.database)).parent
+    return Settings(url, tracking_uri, nowhere, networks, nowhere)

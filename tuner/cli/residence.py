@@ -40,6 +40,9 @@ def _ask(store: Store, settings: Settings, where: Residence) -> None:
     while answer not in (_MOVED, _COPIED, _LATER):
         answer = typer.prompt("moved, copied or later?", default=_LATER).strip().lower()
     if answer == _MOVED:
+        from tuner.tracking import move_store
+
+        move_store(settings.tracking_uri, store)
         record(store, where)
     elif answer == _COPIED:
         from tuner.project import declare_copied
@@ -83,8 +86,11 @@ def moved(context: typer.Context) -> None:
     """
     from tuner.cli.open import opened
     from tuner.project import declare_moved
+    from tuner.tracking import move_store
 
-    say(f"the database lives at {declare_moved(opened(context)).place} from now on")
+    store = opened(context)
+    move_store(settings_of(context).tracking_uri, store)
+    say(f"the database lives at {declare_moved(store).place} from now on")
 
 
 def copied(context: typer.Context) -> None:

@@ -162,7 +162,11 @@ def complain_of_damage(best: Best) -> None:
 
 
 def complain_of_delivery(delivered: "Delivered | None") -> None:
-    if delivered is not None and (delivered.owed or delivered.problem):
+    if delivered is None:
+        return
+    if delivered.problem and not delivered.owed:
+        complain(f"MLflow differs from SQL ({delivered.problem}): tuner sync puts this right")
+    elif delivered.owed:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
             f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all: "
@@ -352,8 +356,9 @@ def print_checked(found: list["Checked"], as_json: bool) -> int:
         for one in found:
             if not one.differences:
                 say(f"study {one.study}: MLflow shows all {one.trials} trials as SQL has them")
+        remedies = {difference.remedy for one in found for difference in one.differences}
         if rows:
-            say("tuner sync puts this right")
+            say(f"tuner sync puts {'what it can' if 'none' in remedies else 'this'} right")
     return 1 if rows else 0
 
 

@@ -154,10 +154,13 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.output import show_facts
     from tuner.cli.results import complain_of_damage, study_facts
     from tuner.storage.trials import summarize
+    from tuner.tracking.process import experiment_name
 
     store, row = look_at_study(context, study)
     summary = summarize(store, row)
-    show_facts(study_facts(row, summary), as_json)
+    facts = study_facts(row, summary)
+    facts["mlflow_experiment"] = experiment_name(settings_of(context).tracking_uri, row, store)
+    show_facts(facts, as_json)
     complain_of_damage(summary.best)
 
 

@@ -30,12 +30,13 @@ def sync(
     from tuner.cli.results import print_checked, print_synced
     from tuner.tracking.sync import check_study, sync_study
 
-    uri = settings_of(context).tracking_uri
+    settings = settings_of(context)
+    uri, networks = settings.tracking_uri, settings.checkpoints
     if check:
         store, rows = look_at_studies(context, study, every)
-        found = [check_study(store, uri, row, log_models) for row in rows]
+        found = [check_study(store, uri, row, log_models, networks) for row in rows]
         raise typer.Exit(print_checked(found, as_json))
     store, rows = open_studies(context, study, every)
     check_settled(store, "tuner sync")
-    done = [sync_study(store, uri, row, log_models) for row in rows]
+    done = [sync_study(store, uri, row, log_models, networks) for row in rows]
     raise typer.Exit(print_synced(done, as_json))

@@ -64,5 +64,5 @@ def _database(settings: Settings, stage: Stage) -> Iterator[Finding]:
     yield from look_at(database_checks(opened), stage)
     if opened.store is not None:
         if opened.schemas is not None and opened.schemas.ready:
-            yield from look_at(search_checks(opened.store), stage)
+            yield from look_at(search_checks(opened.store, settings), stage)
         opened.store.close()

@@ -1,19 +1,24 @@
 """What the database says of searches: those at work, and what dead ones have left."""
 
+import contextlib
 from collections.abc import Iterator
 
 from tuner.doctor.finding import Finding, Look, counted, fine, several, warning
+from tuner.doctor.tracking import store_file
+from tuner.errors import TrackingError
 from tuner.names import in_command
+from tuner.settings import Settings
 from tuner.storage import health
 from tuner.storage.health import LoopRow
 from tuner.storage.store import ReadOnlyStore
+from tuner.tracking.probe import Looked, look
 
 
-def search_checks(store: ReadOnlyStore) -> dict[str, Look]:
+def search_checks(store: ReadOnlyStore, settings: Settings) -> dict[str, Look]:
     return {
         "leases": lambda: _leases(store),
         "leftovers": lambda: _leftovers(store),
-        "deliveries": lambda: _deliveries(store),
+        "deliveries": lambda: _deliveries(store, settings),
     }
 
 
@@ -69,14 +74,36 @@ def _plural(count: int, what: str) -> str:
     return f"{counted(count, noun)} {rest.replace('runs', 'run') if count != 1 else rest}"
 
 
-def _deliveries(store: ReadOnlyStore) -> Iterator[Finding]:
-    sent, owed = health.all_owed(store)
+def _deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
     at_work = {loop.study for loop in health.loops_at_work(store) if loop.is_at_work}
-    if sent or not owed:
-        yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}")
-    for study, count in owed.items():
-        if study in at_work:
-            yield fine("deliveries", f"{study}: {count:,} on their way")
-        else:
-            found = f"{study}: MLflow lacks {counted(count, 'ended trial')}"
-            yield warning("deliveries", found, f"tuner sync {in_command(study)}")
+    looked = _looked_at(store, settings)
+    for one in looked:
+        if one.study in at_work and (one.lacking or one.what):
+            yield fine("deliveries", f"{one.study}: {one.lacking:,} on their way")
+        elif one.lacking:
+            why = f" ({one.what})" if one.what else ""
+            found = f"{one.study}: MLflow lacks {counted(one.lacking, 'ended trial')}{why}"
+            yield warning("deliveries", found, f"tuner sync {in_command(one.study)}")
+        elif one.what:
+            advice = f"tuner sync {in_command(one.study)}"
+            yield warning("deliveries", f"{one.study}: {one.what}", advice)
+    sent = sum(one.ended - one.lacking for one in looked)
+    if sent or not any(one.lacking or one.what for one in looked):
+        some = "" if all(one.is_whole for one in looked) else "; not all were looked at"
+        yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}{some}")
+
+
+def _looked_at(store: ReadOnlyStore, settings: Settings) -> list[Looked]:
+    """What MLflow shows; where it cannot be asked, what SQL remembers."""
+    counts = health.all_delivered(store)
+    file = store_file(settings.tracking_uri)
+    has_store = file is None or file.exists()
+    shown = {}
+    if has_store and any(sent for sent, _ in counts.values()):
+        with contextlib.suppress(TrackingError):  # the check of MLflow itself says so
+            shown = {one.study: one for one in look(settings)}
+    remembered = {
+        study: Looked(study, sent + owed, owed if has_store else sent + owed, None, True)
+        for study, (sent, owed) in counts.items()
+    }
+    return [shown.get(study, one) for study, one in remembered.items()]

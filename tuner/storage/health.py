@@ -197,13 +197,10 @@ def _count(table: Any, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[i
     return query.correlate(studies).scalar_subquery()
 
 
-def all_owed(store: Store) -> tuple[int, dict[str, int]]:
-    """How many ended trials MLflow has, and how many it lacks of each study that it lacks some
-    of."""
+def all_delivered(store: Store) -> dict[str, tuple[int, int]]:
+    """Of each study, how many ended trials were delivered to MLflow, and how many were not."""
     with store.reading() as connection:
         rows = connection.execute(
             sa.select(studies.c.study_id, studies.c.uuid, studies.c.name)
         ).all()
-    counts = {row.name: count_delivered(store, row) for row in rows}
-    owed = {name: owed for name, (_, owed) in counts.items() if owed > 0}
-    return sum(sent for sent, _ in counts.values()), owed
+    return {row.name: count_delivered(store, row) for row in rows}

@@ -140,9 +140,10 @@ def _write_study(
 @writes
 def _forget_vanished(connection: sa.Connection) -> None:
     """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
-    their ids to new studies and trials."""
-    query = sa.select(studies.c.study_id, studies.c.uuid).where(~is_optunas())
-    for vanished in connection.execute(query).all():
+    their ids to new studies and trials. A study that is only damaged is kept."""
+    known = {row.uuid for row in connection.execute(_known_studies())}
+    every = connection.execute(sa.select(studies.c.study_id, studies.c.uuid)).all()
+    for vanished in (row for row in every if row.uuid not in known):
         _delete_ours(connection, vanished)
 
 

@@ -1,6 +1,6 @@
 """What the tracker reads of a study, and its memory of what MLflow has already."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tuner.storage.tables import (
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 # Stands for the study's own run among the deliveries of its trials.
 PARENT = 0
+_IDS_A_QUERY = 1000
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,43 @@ def undelivered(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial
 def ever_run(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial]:
     """All trials that ever ran, in order."""
     return _tracked(connection, study, sa.true())
+
+
+@reads
+def numbered(
+    connection: sa.Connection, study: StudyKey, numbers: Collection[int]
+) -> list[TrackedTrial]:
+    """The trials of these numbers, at most some thousands, that ever ran."""
+    return _tracked(connection, study, optuna_trials.c.number.in_(numbers))
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Of a trial that ever ran, what is known of all of them at once. `run_id`: of the run in
+    MLflow that shows it, if any."""
+
+    trial_id: int
+    number: int
+    state: str
+    run_id: str | None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+@reads
+def outlines(connection: sa.Connection, study: StudyKey) -> list[Outline]:
+    """All trials that ever ran, in order."""
+    chosen = _trials(study).where(_ran(study)).order_by(optuna_trials.c.number)
+    rows = connection.execute(chosen)
+    return [Outline(row.trial_id, row.number, str(row.state), row.run_id) for row in rows]
+
+
+def _ran(study: StudyKey) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        attempts.c.study_uuid == study.uuid, attempts.c.trial_id == optuna_trials.c.trial_id
+    )
 
 
 def _tracked(
@@ -168,6 +206,31 @@ def completed(connection: sa.Connection, study: StudyKey) -> list[Completed]:
     return sorted(last.values(), key=lambda trial: (trial.ended_at, trial.trial_id))
 
 
+@reads
+def count_completed(connection: sa.Connection, study: StudyKey) -> int:
+    """How many trials `completed` has, at most."""
+    query = (
+        sa.select(sa.func.count())
+        .select_from(optuna_trials)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
+    )
+    return connection.execute(query).scalar_one()
+
+
+@reads
+def known_runs(
+    connection: sa.Connection, study: StudyKey, trial_id: int | None = None
+) -> dict[int, str]:
+    """The runs that SQL remembers, by trial; PARENT's too. `trial_id`: only that one's."""
+    query = sa.select(deliveries.c.trial_id, deliveries.c.run_id).where(
+        deliveries.c.study_uuid == study.uuid
+    )
+    if trial_id is not None:
+        query = query.where(deliveries.c.trial_id == trial_id)
+    return {row.trial_id: row.run_id for row in connection.execute(query)}
+
+
 def improvements(trials: Iterable[Completed], direction: str) -> list[Completed]:
     """Of trials in the order of their ends, those that were the best when they ended."""
     sign = 1.0 if direction == "maximize" else -1.0
@@ -205,24 +268,27 @@ def mark(connection: sa.Connection, study: StudyKey, trial_id: int, delivery: De
 
 
 @writes
-def forget(connection: sa.Connection, study: StudyKey, trial_id: int | None = None) -> None:
-    """Forget all deliveries of a study, or one trial's: what MLflow had is gone or wrong."""
+def forget(
+    connection: sa.Connection, study: StudyKey, trial_ids: Sequence[int] | None = None
+) -> None:
+    """Forget all deliveries of a study, or those of some trials: what MLflow had is gone or
+    wrong."""
     gone = sa.delete(deliveries).where(deliveries.c.study_uuid == study.uuid)
-    if trial_id is not None:
-        gone = gone.where(deliveries.c.trial_id == trial_id)
-    connection.execute(gone)
+    if trial_ids is None:
+        connection.execute(gone)
+        return
+    for first in range(0, len(trial_ids), _IDS_A_QUERY):
+        some = trial_ids[first : first + _IDS_A_QUERY]
+        connection.execute(gone.where(deliveries.c.trial_id.in_(some)))
 
 
 @reads
 def count_delivered(connection: sa.Connection, study: StudyKey) -> tuple[int, int]:
     """How many ended trials MLflow has, and how many it lacks."""
-    ran = sa.exists().where(
-        attempts.c.study_uuid == study.uuid, attempts.c.trial_id == optuna_trials.c.trial_id
-    )
     ended = (
         sa.select(sa.func.count())
         .select_from(optuna_trials)
-        .where(optuna_trials.c.study_id == study.study_id, ran)
+        .where(optuna_trials.c.study_id == study.study_id, _ran(study))
         .where(sa.cast(optuna_trials.c.state, sa.String(16)).in_(ENDED))
     )
     told = (

@@ -3,7 +3,16 @@
 What is imported here imports MLflow when it is called, and only to take runs away.
 """
 
+from tuner.tracking.moved import move_store
 from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
 from tuner.tracking.removal import Removed, remove_study
 
-__all__ = ["Delivered", "Removed", "TrackerProcess", "remove_study", "run_link", "start_tracker"]
+__all__ = [
+    "Delivered",
+    "Removed",
+    "TrackerProcess",
+    "move_store",
+    "remove_study",
+    "run_link",
+    "start_tracker",
+]

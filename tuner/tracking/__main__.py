@@ -21,14 +21,19 @@ from tuner.storage.store import Store
 from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
 from tuner.storage.turn import Turn
-from tuner.tracking.client import open_client
+from tuner.tracking.check import check
+from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.mirror import Mirror
-from tuner.tracking.process import FINISH, PROBLEM, TrackerSetup
+from tuner.tracking.moved import relocate
+from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup
+from tuner.tracking.sync import mark_runs, told
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _LIVE_S = 5.0
 _LAST_TRIES = 2
+# Looking at a study of very many trials would take minutes.
+_LOOK_S = 5.0
 
 
 class Tracker:
@@ -39,6 +44,7 @@ class Tracker:
         self._study = load_study(store, setup.study_name)
         self._turn = Turn(store, self._study.study_id)
         self._mirror: Mirror | None = None
+        self._client: Client | None = None
         self._said: str | None = None
         self._live_at = 0.0
 
@@ -54,8 +60,31 @@ class Tracker:
             if attempt:
                 time.sleep(_PAUSE_S)
             if self._try_pass(last=True):
+                self._try_look()
                 break
         return count_delivered(self._store, self._study)[1] == 0
+
+    def _try_look(self) -> None:
+        """Say what MLflow lacks though SQL remembers that it was delivered."""
+        if self._client is None:
+            return
+        networks = Path(self._setup.networks)
+        try:
+            with tracking_errors():
+                found = check(
+                    self._store,
+                    self._client,
+                    self._study,
+                    self._setup.log_models,
+                    networks,
+                    within_s=_LOOK_S,
+                )
+                mark_runs(self._client, self._study, found)
+        except TunerError as error:
+            print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+            return
+        result = {"lacking": found.lacking, "what": told(found.differences)}
+        print(f"{RESULT}{json.dumps(result)}", file=sys.stderr, flush=True)
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""
@@ -75,16 +104,25 @@ class Tracker:
                 raise TrackingError("another loop's tracker delivers this study")
             return
         if self._mirror is None:
-            data = Path(self._setup.data) if self._setup.data else None
-            client = open_client(self._setup.tracking_uri)
-            log_models = self._setup.log_models
-            self._mirror = Mirror(
-                self._store, client, self._study, log_models, data, self._turn.mine
-            )
+            self._mirror = self._open()
         live = last or time.monotonic() >= self._live_at
         if live:
             self._live_at = time.monotonic() + _LIVE_S
         self._mirror.deliver(live, last)
+
+    def _open(self) -> Mirror:
+        setup = self._setup
+        relocate(setup.tracking_uri)
+        self._client = open_client(setup.tracking_uri)
+        return Mirror(
+            self._store,
+            self._client,
+            self._study,
+            setup.log_models,
+            Path(setup.data) if setup.data else None,
+            self._turn.mine,
+            Path(setup.networks),
+        )
 
 
 def _listen(finishing: threading.Event) -> None:

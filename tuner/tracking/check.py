@@ -1,22 +1,38 @@
-"""What MLflow shows of a study, compared with what SQL has. Nothing is changed."""
+"""What MLflow lacks of a study, or shows otherwise than SQL has it. Nothing is changed.
+
+This is the one definition of done: of `tuner sync`, `sync --check`, `doctor` and the line at the
+end of `optimize`.
+"""
 
 import math
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tuner.storage import records, tracked
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import TrackedTrial
-from tuner.tracking import content
-from tuner.tracking.client import Client, find_runs
-from tuner.tracking.content import STUDY_TAG, TRIAL_TAG
-from tuner.tracking.models import input_shape
+from tuner.tracking import content, held
+from tuner.tracking.client import Client
+from tuner.tracking.content import PARENT_TAG
+from tuner.tracking.models import (
+    has_files,
+    input_shape,
+    is_registered,
+    linked_models,
+    saved_network,
+)
+from tuner.tracking.own import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
 
 # MLflow gives an infinity back as the largest float.
 _INFINITY = 1.7e308
+
+# How a difference is put right: the runs it is about go into the bin; so do they, and the trial is
+# delivered anew; the run is sent once more what it should show; or it cannot be.
+Remedy = Literal["drop", "replace", "send", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,120 +42,244 @@ class Difference:
     trial: int | None
     what: str
     run_ids: tuple[str, ...] = ()
+    remedy: Remedy = "replace"
 
 
-def check(store: Store, client: Client, study: StudyRow, log_models: str) -> list[Difference]:
-    """How MLflow differs, by trial. Of a trial that still runs only the existence of its run
-    matters. Curves are compared by the objective's points and the other metrics' last ones."""
-    shown = Shown.of(client, study)
-    trials = tracked.ever_run(store, study)
-    found: list[Difference] = []
-    if trials and not shown.parents:
-        found.append(Difference(None, "the study's own run is missing"))
-    if len(shown.parents) > 1:
-        what = f"the study has {len(shown.parents)} runs of its own"
-        found.append(Difference(None, what, _superfluous(store, study, shown.parents)))
-    bests = tracked.improvements(tracked.completed(store, study), study.spec.direction)
-    selected = {best.trial_id for best in bests} if study.spec.selects else set()
-    wanted = selected if log_models == "best" else None
-    for trial in trials:
-        runs = shown.runs.get(content.trial_tag(study, trial), [])
-        with_model = log_models != "none" and (wanted is None or trial.trial_id in wanted)
-        ids = tuple(run.info.run_id for run in runs)
-        found += [
-            Difference(trial.number, what, ids)
-            for what in _differences(store, client, study, trial, runs, with_model)
-        ]
-    known = {content.trial_tag(study, trial) for trial in trials}
-    for tag, runs in shown.runs.items():
-        if tag not in known:
-            ids = tuple(run.info.run_id for run in runs)
-            found.append(Difference(None, f"a run of {tag}, which SQL does not have", ids))
-    return found
+@dataclass
+class Found:
+    """`unmarked`: runs of the study that an earlier version made, and that do not carry its UUID.
+    `is_whole`: whether there was time to look at everything."""
+
+    differences: list[Difference] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)
+    is_whole: bool = True
+
+    @property
+    def lacking(self) -> int:
+        """Of how many trials MLflow lacks something."""
+        return len({d.trial for d in self.differences if d.trial is not None})
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A study's runs in MLflow: its own, and those of its trials by their tag."""
-
-    parents: list[Any]
-    runs: dict[str, list[Any]]
-
-    @classmethod
-    def of(cls, client: Client, study: StudyRow) -> "Shown":
-        experiment = client.get_experiment_by_name(study.experiment)
-        if experiment is None or experiment.lifecycle_stage == "deleted":
-            return cls([], {})
-        runs: dict[str, list[Any]] = {}
-        for run in find_runs(client, experiment.experiment_id, "study", study.name):
-            if TRIAL_TAG in run.data.tags:
-                runs.setdefault(run.data.tags[TRIAL_TAG], []).append(run)
-        return cls(find_runs(client, experiment.experiment_id, STUDY_TAG, study.name), runs)
-
-
-def _superfluous(store: Store, study: StudyRow, parents: list[Any]) -> tuple[str, ...]:
-    """All but the run that is known as the study's own, or but one."""
-    ids = [run.info.run_id for run in parents]
-    known = tracked.read_delivery(store, study)
-    kept = known.run_id if known is not None and known.run_id in ids else ids[0]
-    return tuple(run_id for run_id in ids if run_id != kept)
-
-
-def _differences(
+def check(
     store: Store,
     client: Client,
     study: StudyRow,
-    trial: TrackedTrial,
-    runs: list[Any],
-    with_model: bool,
-) -> Iterator[str]:
-    if not trial.ended:
-        if len(runs) > 1:
-            yield f"{len(runs)} runs"
-        return
-    if len(runs) != 1:
-        yield f"{len(runs)} runs" if runs else "its run is missing"
-        return
-    (run,) = runs
-    status = "FAILED" if trial.state == "FAIL" else "FINISHED"
-    if run.info.status != status:
-        yield f"its run is {run.info.status}, not {status}"
-    yield from _unlike(run.data.params, content.trial_params(study.spec, trial), "param")
-    tags = content.state_tags(trial) | {"attempt": str(trial.attempt.attempt)}
-    yield from _unlike(run.data.tags, tags, "tag")
-    yield from _unlike_curves(store, client, study, trial, run)
-    path = trial.attempt.model_path
-    has_model = bool(run.outputs and run.outputs.model_outputs)
-    if with_model and path and not has_model and input_shape(Path(path)) is not None:
-        yield "its model is missing"
+    log_models: str = "best",
+    networks: Path = Path(),
+    within_s: float = math.inf,
+) -> Found:
+    """How MLflow differs. Of a trial that still runs only the number of its runs matters. Curves
+    are compared by the objective's points and the other metrics' last ones."""
+    return _Check(store, client, study, log_models, networks, within_s).run()
 
 
-def _unlike(shown: dict[str, str], wanted: dict[str, str], kind: str) -> Iterator[str]:
+def nothing_there(store: Store, study: StudyRow) -> Found:
+    """What `check` finds in an MLflow that does not exist yet."""
+    trials = tracked.outlines(store, study)
+    found = [Difference(None, "the study's own run is missing", (), "send")] if trials else []
+    found += [Difference(one.number, "its run is missing") for one in trials if one.ended]
+    return Found(found)
+
+
+@dataclass
+class _Look:
+    """What was seen of one run of a trial."""
+
+    run_id: str
+    differences: list[Difference]
+
+
+class _Check:
+    """Goes through the runs page by page: those of many trials would not fit into memory."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: Client,
+        study: StudyRow,
+        log_models: str,
+        networks: Path,
+        within_s: float,
+    ) -> None:
+        self._store, self._client, self._study = store, client, study
+        self._log_models, self._networks = log_models, networks
+        self._until = time.monotonic() + within_s
+        self._found = Found()
+        self._trials = {trial.number: trial for trial in tracked.outlines(store, study)}
+        completed = tracked.completed(store, study)
+        self._completed = completed
+        bests = tracked.improvements(completed, study.spec.direction)
+        self._bests = {best.trial_id for best in bests} if study.spec.selects else set()
+        self._looks: dict[int, list[_Look]] = {}
+        self._strangers: list[Difference] = []
+        self._parent: Any = None
+        self._known = tracked.read_delivery(store, study)
+
+    def run(self) -> Found:
+        self._check_parent()
+        for page in own_runs(self._store, self._client, self._study):
+            self._check_page([run for run in page if TRIAL_TAG in run.data.tags])
+            if time.monotonic() > self._until:
+                self._found.is_whole = False
+                break
+        self._conclude()
+        return self._found
+
+    def _add(
+        self, trial: int | None, what: str, run_ids: tuple[str, ...], remedy: Remedy = "replace"
+    ) -> None:
+        self._found.differences.append(Difference(trial, what, run_ids, remedy))
+
+    def _check_parent(self) -> None:
+        parents = own_study_runs(self._store, self._client, self._study)
+        if not parents:
+            if self._trials:
+                self._add(None, "the study's own run is missing", (), "send")
+            return
+        known = self._known.run_id if self._known else None
+        parents.sort(key=lambda run: run.info.run_id != known)
+        self._parent, *others = parents
+        if others:
+            ids = tuple(run.info.run_id for run in others)
+            self._add(None, f"the study has {len(parents)} runs of its own", ids, "drop")
+        self._note_unmarked(self._parent)
+        ids = (self._parent.info.run_id,)
+        for what, remedy in self._parents_differences(self._parent):
+            self._add(None, f"the study's own run: {what}", ids, remedy)
+
+    def _parents_differences(self, run: Any) -> Iterator[tuple[str, Remedy]]:
+        yield from _unlike(run.data.params, content.study_params(self._study.spec), "param")
+        if any(not trial.ended for trial in self._trials.values()):
+            return  # the rest is on its way
+        if self._known and self._known.state == "FINISHED" != run.info.status:
+            yield f"it is {run.info.status}, not FINISHED", "send"
+        if not self._completed or not self._study.spec.selects:
+            return
+        direction = self._study.spec.direction
+        yield from _unlike(run.data.tags, content.best_tags(self._completed, direction), "tag")
+        last = content.best_scores(self._completed, direction)[-1]
+        shown = run.data.metrics.get(last.key)
+        if shown is None or not _equal(shown, last.value):
+            yield f"metric {last.key} is {'missing' if shown is None else 'another'}", "send"
+
+    def _check_page(self, runs: list[Any]) -> None:
+        numbers = {_number(run) for run in runs} & self._trials.keys()
+        trials = {
+            trial.number: trial
+            for trial in (tracked.numbered(self._store, self._study, numbers) if numbers else [])
+        }
+        for run in runs:
+            self._note_unmarked(run)
+            trial = trials.get(_number(run))
+            if trial is None:
+                what = f"a run of {run.data.tags[TRIAL_TAG]}, which SQL does not have"
+                self._strangers.append(Difference(None, what, (run.info.run_id,), "drop"))
+                continue
+            found = [
+                Difference(trial.number, what, (run.info.run_id,), remedy)
+                for what, remedy in self._differences(trial, run)
+            ]
+            self._looks.setdefault(trial.number, []).append(_Look(run.info.run_id, found))
+
+    def _note_unmarked(self, run: Any) -> None:
+        if UUID_TAG not in run.data.tags:
+            self._found.unmarked.append(run.info.run_id)
+
+    def _conclude(self) -> None:
+        """What shows only once all runs were seen."""
+        for number, trial in self._trials.items():
+            looks = self._looks.get(number, [])
+            if not looks:
+                if trial.ended and self._found.is_whole:
+                    self._add(number, "its run is missing", ())
+                continue
+            looks.sort(key=lambda look: look.run_id != trial.run_id)
+            kept, *others = looks
+            if others:
+                ids = tuple(look.run_id for look in others)
+                self._add(number, f"{len(looks)} runs", ids, "drop")
+            self._found.differences += kept.differences
+            if trial.ended and trial.run_id != kept.run_id and not kept.differences:
+                what = "its run is not the one that SQL remembers"
+                self._add(number, what, (kept.run_id,), "send")
+        self._found.differences += self._strangers
+
+    def _differences(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
+        if self._parent is not None:
+            parent = self._parent.info
+            if run.info.experiment_id != parent.experiment_id:
+                yield "its run is in another experiment than the study's", "replace"
+            if run.data.tags.get(PARENT_TAG) != parent.run_id:
+                yield "its run is not shown beneath the study's", "send"
+        if not trial.ended:
+            return
+        status = content.status(trial)
+        if run.info.status != status:
+            yield f"its run is {run.info.status}, not {status}", "send"
+        params = content.trial_params(self._study.spec, trial)
+        yield from _unlike(run.data.params, params, "param")
+        if run.data.tags.get("attempt") != str(trial.attempt.attempt):
+            yield "tag attempt is another", "replace"
+        yield from _unlike(run.data.tags, content.state_tags(trial), "tag")
+        yield from self._unlike_curves(trial, run)
+        yield from self._unlike_model(trial, run)
+
+    def _unlike_curves(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
+        rows = records.read_intervals(
+            self._store, self._study, trial.trial_id, trial.attempt.attempt
+        )
+        curve = list(content.curve(rows))
+        last = {p.key: p.value for p in [*curve, *content.results(trial, rows)]}
+        for name, value in last.items():
+            if name not in run.data.metrics:
+                yield f"metric {name} is missing", "send"
+            elif not _equal(run.data.metrics[name], value):
+                yield f"metric {name} is another", "replace"
+        metric = held.key(self._study.spec.metric)
+        wanted = {point.step: point.value for point in curve if point.key == metric}
+        points = self._client.get_metric_history(run.info.run_id, metric) if wanted else []
+        if len(points) != len(wanted):
+            what = f"{metric} has {len(points)} points, not {len(wanted)}"
+            yield what, "send" if len(points) < len(wanted) else "replace"
+        elif any(not _equal(p.value, wanted.get(p.step, math.nan)) for p in points):
+            yield f"{metric} has other points", "replace"
+
+    def _unlike_model(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
+        size = trial.attempt.model_bytes
+        models = list(linked_models(self._client, run))
+        broken = [model for model in models if not has_files(self._client, model, size)]
+        if broken:
+            if self._is_readable(trial) or not any(map(is_registered, broken)):
+                yield "its model's files are missing", "send"
+            else:
+                what = "its registered model's files are missing, and its network is not here"
+                yield what, "none"
+        elif not models and self._wants_model(trial) and self._is_readable(trial):
+            yield "its model is missing", "send"
+
+    def _wants_model(self, trial: TrackedTrial) -> bool:
+        if trial.attempt.model is None or self._log_models == "none":
+            return False
+        return self._log_models == "all" or trial.trial_id in self._bests
+
+    def _is_readable(self, trial: TrackedTrial) -> bool:
+        path = saved_network(self._networks, trial.attempt)
+        return path is not None and input_shape(path) is not None
+
+
+def _number(run: Any) -> int:
+    number = run.data.tags.get("trial", "")
+    return int(number) if number.isdecimal() and len(number) < 10 else -1
+
+
+def _unlike(
+    shown: dict[str, str], wanted: dict[str, str], kind: str
+) -> Iterator[tuple[str, Remedy]]:
     for name, value in wanted.items():
         if name not in shown:
-            yield f"{kind} {name} is missing"
+            yield f"{kind} {name} is missing", "send"
         elif shown[name] != value:
-            yield f"{kind} {name} is another"
-
-
-def _unlike_curves(
-    store: Store, client: Client, study: StudyRow, trial: TrackedTrial, run: Any
-) -> Iterator[str]:
-    rows = records.read_intervals(store, study, trial.trial_id, trial.attempt.attempt)
-    curve = list(content.curve(rows))
-    last = {p.key: p.value for p in [*curve, *content.results(trial, rows)]}
-    for name, value in last.items():
-        if name not in run.data.metrics:
-            yield f"metric {name} is missing"
-        elif not _equal(run.data.metrics[name], value):
-            yield f"metric {name} is another"
-    metric = study.spec.metric
-    wanted = {point.step: point.value for point in curve if point.key == metric}
-    points = client.get_metric_history(run.info.run_id, metric) if wanted else []
-    if len(points) != len(wanted):
-        yield f"{metric} has {len(points)} points, not {len(wanted)}"
-    elif any(not _equal(p.value, wanted.get(p.step, math.nan)) for p in points):
-        yield f"{metric} has other points"
+            yield f"{kind} {name} is another", "replace" if kind == "param" else "send"
 
 
 def _equal(shown: float, wanted: float) -> bool:

@@ -1,7 +1,6 @@
-"""MLflow's client, its errors, and a study's experiment. MLflow is imported when it is needed."""
+"""MLflow's client and its errors. MLflow is imported when it is needed."""
 
 import contextlib
-import hashlib
 import os
 import re
 import sqlite3
@@ -33,8 +32,6 @@ _ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
 }
 _LONGEST_LINE = 240
-# MLflow's UI shows training runs first, and does not ask what the experiment is.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 @contextlib.contextmanager
@@ -111,8 +108,15 @@ def _prepare_file(database: Path) -> None:
 def _make_tables(database: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    store = SqlAlchemyStore(mlflow_url(sqlite_url(database)), file_url(artifacts))
+    store = SqlAlchemyStore(mlflow_url(sqlite_url(database)), artifact_location(artifacts))
     store.engine.dispose()  # what is written lies in the one file then
+
+
+def artifact_location(folder: Path) -> str:
+    """A folder as MLflow keeps it: its path, quoted as a URL only where MLflow would decode it to
+    another one."""
+    path = str(folder.absolute())
+    return path if re.fullmatch(r"[\w./-]+", path, re.ASCII) else file_url(folder)
 
 
 def _local_file(tracking_uri: str) -> Path | None:
@@ -121,53 +125,11 @@ def _local_file(tracking_uri: str) -> Path | None:
     return None if file is None else file.absolute()
 
 
-def open_experiment(client: Client, name: str) -> str:
-    """The id of the experiment of that name, made or taken out of the bin where needed."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        try:
-            return str(
-                client.create_experiment(name, artifacts_of(client, name), tags=_EXPERIMENT_TAGS)
-            )
-        except MlflowException:
-            # Another study's tracker may have made it meanwhile.
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
-
-
-def artifacts_of(client: Client, name: str) -> str | None:
-    """The URL of a folder beside a local database: MLflow's own default would follow the working
-    directory. None leaves it to the server."""
-    database = _local_file(client.tracking_uri)
-    if database is None:
-        return None
-    folder = re.sub(r"[^\w-]+", "-", name)[:80]
-    if folder != name:
-        folder += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
-    return file_url(database.parent / folder)
-
-
-def find_runs(client: Client, experiment_id: str, tag: str, value: str) -> list[Any]:
-    """All runs outside the bin whose tag has that value."""
-    runs: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], _filter(tag, value), page_token=token)
-        runs += page
-        token = page.token
-        if not token:
-            return [run for run in runs if run.data.tags.get(tag) == value]
-
-
-def _filter(tag: str, value: str) -> str:
-    # MLflow's filters know no escapes: a value that could end its quotes is looked for here.
-    return f"tags.`{tag}` = '{value}'" if re.fullmatch(r"[\w./-]+", value, re.ASCII) else ""
+def local_folder(tracking_uri: str) -> Path | None:
+    """The folder of a local store: its database file lies there, and the files of experiments that
+    we make in it. None for a server, which says itself where files go."""
+    database = _local_file(tracking_uri)
+    return None if database is None else database.parent
 
 
 def is_missing(error: Exception) -> bool:

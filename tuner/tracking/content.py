@@ -1,4 +1,5 @@
-"""What a run shows, as plain values: from SQL's rows and the study's definition alone."""
+"""What a run shows, as plain values: from SQL's rows and the study's definition alone, in the form
+that MLflow can hold."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,12 +10,11 @@ from tuner.spec import Choice, StudySpec
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import Completed, TrackedTrial, improvements
+from tuner.tracking import held
+from tuner.tracking.own import STUDY_TAG, TRIAL_TAG, UUID_TAG
 
-STUDY_TAG = "tuner.study"
-TRIAL_TAG = "tuner.trial"
-
-# MLflow's own limit is 8000 characters.
 _LONGEST_TRACEBACK = 4000
+PARENT_TAG = "mlflow.parentRunId"
 
 
 class Point(NamedTuple):
@@ -31,15 +31,21 @@ def milliseconds(seconds: float) -> int:
 
 
 def trial_tag(study: StudyRow, trial: TrackedTrial) -> str:
-    return f"{study.name}/{trial.number}"
+    return held.tag_value(f"{study.name}/{trial.number}")
+
+
+def study_tags(study: StudyRow) -> dict[str, str]:
+    """The tags that the study's own run is created with and found by."""
+    return {UUID_TAG: study.uuid, STUDY_TAG: held.tag_value(study.name)}
 
 
 def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[str, str]:
     """The tags that a trial's run is created with and found by."""
     return {
-        "mlflow.parentRunId": parent_id,
+        PARENT_TAG: parent_id,
+        UUID_TAG: study.uuid,
         TRIAL_TAG: trial_tag(study, trial),
-        "study": study.name,
+        "study": held.tag_value(study.name),
         "trial": str(trial.number),
         "attempt": str(trial.attempt.attempt),
     } | ({} if trial.retry_of is None else {"retry_of": str(trial.retry_of)})
@@ -51,7 +57,11 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # values that someone wrote past the space are shown as they are
         params = trial.params
-    return {name: _shown(value) for name, value in params.items()}
+    return _held_params({name: _shown(value) for name, value in params.items()})
+
+
+def _held_params(params: Mapping[str, str]) -> dict[str, str]:
+    return {held.key(name): held.param_value(value) for name, value in params.items()}
 
 
 def _shown(value: object) -> str:
@@ -76,7 +86,7 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     if trial.attempt.detail:
         # The end of a traceback says what went wrong.
         tags["traceback"] = trial.attempt.detail[-_LONGEST_TRACEBACK:]
-    return tags
+    return {name: held.tag_value(value) for name, value in tags.items()}
 
 
 def curve(rows: Iterable[IntervalRow]) -> Iterator[Point]:
@@ -85,7 +95,7 @@ def curve(rows: Iterable[IntervalRow]) -> Iterator[Point]:
     for row in rows:
         if row.whole:
             for name, value in row.metrics.items():
-                yield Point(name, value, milliseconds(row.at), row.epoch)
+                yield Point(held.key(name), value, milliseconds(row.at), row.epoch)
 
 
 def results(trial: TrackedTrial, rows: list[IntervalRow]) -> Iterator[Point]:
@@ -103,6 +113,11 @@ def results(trial: TrackedTrial, rows: list[IntervalRow]) -> Iterator[Point]:
     for name, number in numbers.items():
         if number is not None:
             yield Point(name, float(number), milliseconds(ended_at), 0)
+
+
+def status(trial: TrackedTrial) -> str:
+    """An ended trial's, in MLflow's words."""
+    return "FAILED" if trial.state == "FAIL" else "FINISHED"
 
 
 def end_of(trial: TrackedTrial) -> float:
@@ -127,7 +142,7 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
     rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
-    return fixed | rows
+    return _held_params(fixed | rows)
 
 
 def _range(values: str, condition: str) -> str:
@@ -137,6 +152,12 @@ def _range(values: str, condition: str) -> str:
 def _choice(choice: Choice) -> str:
     options = ", ".join(f"{name}={value}" for name, value in choice.options.items())
     return f"{choice.name} ({options})" if options else choice.name
+
+
+def best_tags(trials: list[Completed], direction: str) -> dict[str, str]:
+    """Of trials of which there is one at least."""
+    best = improvements(trials, direction)[-1]
+    return {"best_trial": str(best.number), "best_score": f"{best.score:.6g}"}
 
 
 def best_scores(trials: list[Completed], direction: str) -> list[Point]:

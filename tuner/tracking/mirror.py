@@ -10,11 +10,18 @@ from tuner.storage import records, tracked
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import Delivery, TrackedTrial
-from tuner.tracking import content
+from tuner.tracking import content, held
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.content import milliseconds
 from tuner.tracking.inputs import dataset_input, open_prepared
-from tuner.tracking.models import input_shape, log_model
+from tuner.tracking.models import (
+    drop_broken_models,
+    input_shape,
+    linked_models,
+    log_model,
+    saved_network,
+)
+from tuner.tracking.own import UUID_TAG
 from tuner.tracking.runs import StudyRun, TrialRuns, send
 
 # One refusal may be about that trial; a second one in a row is about MLflow.
@@ -24,7 +31,8 @@ _STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
 
 class Mirror:
     """Draws one study in MLflow. `log_models`: best, all or none. `data`: a folder of prepared
-    arrays to take models' input examples from. `still_mine`: whether it is still our turn."""
+    arrays to take models' input examples from. `still_mine`: whether it is still our turn.
+    `networks`: the project's folder of saved networks."""
 
     def __init__(
         self,
@@ -34,9 +42,10 @@ class Mirror:
         log_models: str = "best",
         data: Path | None = None,
         still_mine: Callable[[], bool] = lambda: True,
+        networks: Path = Path(),
     ) -> None:
         self._store, self._client, self._study = store, client, study
-        self._log_models, self._data = log_models, data
+        self._log_models, self._data, self._networks = log_models, data, networks
         self._still_mine = still_mine
         self._study_run: StudyRun | None = None
         self._trial_runs: TrialRuns | None = None
@@ -50,23 +59,36 @@ class Mirror:
         Raises TrackingError, after all that could be delivered was, and StorageError.
         """
         try:
-            study_run = self._open_study_run()
+            study_run = self.open_study_run()
             trials = tracked.undelivered(self._store, self._study)
+            if self._trial_runs is None and any(_is_due(trial, live) for trial in trials):
+                with tracking_errors():
+                    self._trial_runs = self._open_trial_runs(trials)
             sent = self._deliver_all([trial for trial in trials if _is_due(trial, live)])
             resting = last and all(trial.state != "RUNNING" for trial in trials)
             with tracking_errors():
                 study_run.update(close=resting)
         except TrackingError:
-            # Begin the next pass by looking at what MLflow has.
-            self._study_run = self._trial_runs = None
+            self.look_again()
             raise
         return sent
 
-    def _open_study_run(self) -> StudyRun:
+    def look_again(self) -> None:
+        """Begin the next pass by looking at what MLflow has."""
+        self._study_run = self._trial_runs = None
+
+    def open_study_run(self) -> StudyRun:
+        """The study's own run as MLflow has it, out of the bin if it was there."""
         if self._study_run is None:
             with tracking_errors():
                 self._study_run = StudyRun(self._store, self._client, self._study)
         return self._study_run
+
+    def show_study_again(self) -> None:
+        """Send what the study's own run shows, though SQL remembers that it was sent."""
+        with tracking_errors():
+            self._trial_runs = None
+            self.open_study_run().open(self._dataset, again=True)
 
     def _deliver_all(self, trials: list[TrackedTrial]) -> int:
         sent = refusals = 0
@@ -91,7 +113,8 @@ class Mirror:
 
     def _deliver(self, trial: TrackedTrial) -> None:
         """Send what the trial's run lacks, and remember it."""
-        run = self._runs().of(trial, trusted=trial.trial_id not in self._doubtful)
+        assert self._trial_runs is not None
+        run = self._trial_runs.of(trial, trusted=trial.trial_id not in self._doubtful)
         last_attempt = trial.attempt.attempt
         after = 0 if trial.ended else run.step
         rows = records.read_intervals(self._store, self._study, trial.trial_id, last_attempt, after)
@@ -101,31 +124,40 @@ class Mirror:
         if trial.ended:
             points += content.results(trial, rows)
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
-        send(self._client, run.run_id, points, params, content.state_tags(trial))
+        send(self._client, run.run_id, points, params, self._tags(trial, run))
         if run.step == 0:
             data = dataset_input(self._study.spec, self._dataset)
             self._client.log_inputs(run.run_id, [data])
         if trial.ended:
-            self._end(trial, run.run_id)
+            again = trial.delivery is not None and run.step == 0
+            self._end(trial, run.run_id, again)
         elif run.state != trial.state:
             self._client.update_run(run.run_id, status=_STATUS[trial.state])
         step = rows[-1].step if rows else run.step
         delivered = Delivery(run.run_id, last_attempt, step, trial.state)
         tracked.mark(self._store, self._study, trial.trial_id, delivered)
 
-    def _runs(self) -> TrialRuns:
-        if self._trial_runs is None:
-            experiment_id, parent_id = self._open_study_run().open(self._dataset)
-            self._trial_runs = TrialRuns(
-                self._client, self._study, experiment_id, parent_id, self._still_mine
-            )
-        return self._trial_runs
+    def _tags(self, trial: TrackedTrial, run: Delivery) -> dict[str, str]:
+        assert self._trial_runs is not None
+        if run.step == 0:  # shown anew, perhaps beneath another run of the study
+            return self._trial_runs.identity_tags(trial) | content.state_tags(trial)
+        # The UUID again: versions before this one made runs without it.
+        return {UUID_TAG: self._study.uuid} | content.state_tags(trial)
 
-    def _end(self, trial: TrackedTrial, run_id: str) -> None:
-        if self._wants_model(trial):
-            self._log_model(trial, run_id)
-        status = "FAILED" if trial.state == "FAIL" else "FINISHED"
-        self._client.set_terminated(run_id, status, milliseconds(content.end_of(trial)))
+    def _open_trial_runs(self, trials: list[TrackedTrial]) -> TrialRuns:
+        study_run = self.open_study_run()
+        experiment_id, parent_id = study_run.open(self._dataset)
+        runs = TrialRuns(
+            self._store, self._client, self._study, experiment_id, parent_id, self._still_mine
+        )
+        if not study_run.is_first:
+            runs.look_for(trials)
+        return runs
+
+    def _end(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
+        self._deliver_model(trial, run_id, again)
+        end_time = milliseconds(content.end_of(trial))
+        self._client.set_terminated(run_id, content.status(trial), end_time)
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
         if trial.attempt.model_path is None or self._log_models == "none":
@@ -142,14 +174,31 @@ class Mirror:
             self._bests = {best.trial_id for best in bests}
         return self._bests
 
-    def _log_model(self, trial: TrackedTrial, run_id: str) -> None:
-        path = Path(str(trial.attempt.model_path))
-        shape = input_shape(path)
-        if shape is None:
-            # Deleted, or on another machine: no reason to withhold the rest of the trial.
-            send(self._client, run_id, [], tags={"model": f"{path.name} cannot be read here"})
+    def _deliver_model(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
+        """`again`: the run may have a model already, and that may have lost its files."""
+        wanted = self._wants_model(trial)
+        if not wanted and not (again and self._has_model(run_id)):
             return
-        model_id = log_model(self._client, run_id, path, shape, self._study.spec, self._dataset)
+        path = saved_network(self._networks, trial.attempt)
+        shape = input_shape(path) if path else None
+        if path is not None and shape is not None:
+            self._log_model(trial, run_id, path, shape)
+            return
+        if again:
+            drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
+        if wanted:
+            # Deleted, or on another machine: no reason to withhold the rest of the trial.
+            name = Path(str(trial.attempt.model_path)).name
+            tag = {"model": held.tag_value(f"{name} cannot be read here")}
+            send(self._client, run_id, [], tags=tag)
+
+    def _has_model(self, run_id: str) -> bool:
+        return any(linked_models(self._client, self._client.get_run(run_id)))
+
+    def _log_model(
+        self, trial: TrackedTrial, run_id: str, path: Path, shape: tuple[int, ...]
+    ) -> None:
+        model_id = log_model(self._client, run_id, path, shape, self._study, self._dataset)
         score = [point for point in content.results(trial, []) if point.key == "score"]
         send(self._client, run_id, score, model_id=model_id)
 

@@ -8,6 +8,7 @@ import platform
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,20 @@ from typing import Any
 import yaml
 
 from tuner.data import Dataset
+from tuner.errors import ArtifactError
+from tuner.locations import local_path
 from tuner.spec import StudySpec
-from tuner.tracking.client import Client
+from tuner.storage.records import AttemptRow
+from tuner.storage.studies import StudyRow
+from tuner.tracking.client import Client, is_missing, local_folder
+from tuner.tracking.experiments import inside_store
 from tuner.tracking.inputs import input_example
+from tuner.tracking.own import UUID_TAG
 
 NAME = "model"
 
 _DATA = "data"
+_NETWORK = "model.keras"
 _PACKAGES = ("mlflow", "keras", "tensorflow")
 
 
@@ -36,33 +44,108 @@ def input_shape(keras_file: Path) -> tuple[int, ...] | None:
         return None
 
 
+def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
+    """The network that the attempt saved; None where this machine does not have it."""
+    if attempt.model is None:
+        return None
+    try:
+        return attempt.model.verified(networks)
+    except ArtifactError:
+        return None
+
+
 def log_model(
     client: Client,
     run_id: str,
     keras_file: Path,
     shape: tuple[int, ...],
-    spec: StudySpec,
+    study: StudyRow,
     dataset: Dataset | None,
 ) -> str:
     """Log the model as the run's output; its id. Repeating it goes on with what an interrupted
-    call began."""
+    call began, and writes files again that are gone."""
     run = client.get_run(run_id)
-    model = _linked(client, run)
+    model = next(linked_models(client, run), None)
     if model is None:
-        model = _unlinked(client, run) or _begin(client, run)
+        model = _unlinked(client, run) or _begin(client, run, study)
         # Linked before it is filled: whoever goes on after a break finds it by its run.
         client.log_outputs(run_id, [_output(model)])
-    if str(model.status) != "READY":
+    elif UUID_TAG not in model.tags:
+        client.set_logged_model_tags(model.model_id, {UUID_TAG: study.uuid})
+    size = keras_file.stat().st_size
+    if str(model.status) != "READY" or not has_files(client, model, size):
         with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
-            _write(Path(folder), keras_file, shape, spec, dataset, model)
+            _write(Path(folder), keras_file, shape, study.spec, dataset, model)
             client.log_model_artifacts(model.model_id, folder)
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
 
-def _linked(client: Client, run: Any) -> Any:
-    outputs = run.outputs.model_outputs if run.outputs else []
-    return client.get_logged_model(outputs[0].model_id) if outputs else None
+def drop_broken_models(client: Client, run_id: str, size: int | None) -> None:
+    """Delete the run's models whose files are gone, for want of the network that they held: MLflow
+    could not load them. Registered ones stay."""
+    for model in linked_models(client, client.get_run(run_id)):
+        if not has_files(client, model, size) and not is_registered(model):
+            client.delete_logged_model(model.model_id)
+
+
+def linked_models(client: Client, run: Any) -> Iterator[Any]:
+    """The run's models that MLflow has still."""
+    for output in run.outputs.model_outputs if run.outputs else []:
+        try:
+            yield client.get_logged_model(output.model_id)
+        except Exception as error:
+            if not is_missing(error):
+                raise
+
+
+def has_files(client: Client, model: Any, size: int | None = None) -> bool:
+    """Whether the model's files are where MLflow says, as far as that can be seen from here.
+    `size`: of its network in bytes, where it is known."""
+    if model.artifact_location.startswith("mlflow-artifacts:"):
+        names = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
+        return {"MLmodel", _DATA} <= names
+    folder = local_path(model.artifact_location)
+    if folder is None or local_folder(client.tracking_uri) is None:
+        return True  # the server's own disk, or a store that only it may list
+    network = folder / _DATA / _NETWORK
+    if not (folder / "MLmodel").is_file() or not network.is_file():
+        return False
+    return size is None or network.stat().st_size == size
+
+
+def remove_models(client: Client, run: Any) -> tuple[int, int]:
+    """Delete the models of one of our runs, those of MLflow's registry excepted; how many went, and
+    how many stayed."""
+    models = [model for model in linked_models(client, run) if _is_ours(model, run)]
+    stay = sum(not remove_model(client, model) for model in models)
+    return len(models) - stay, stay
+
+
+def _is_ours(model: Any, run: Any) -> bool:
+    """A user may link any model to a run."""
+    uuid = model.tags.get(UUID_TAG)
+    if uuid is None:  # an earlier version made it
+        return bool(model.source_run_id == run.info.run_id)
+    return bool(uuid == run.data.tags.get(UUID_TAG))
+
+
+def remove_model(client: Client, model: Any) -> bool:
+    """Whether the model went; a registered one is in use. Its files go only where they are this
+    store's: in a copied project they are still the original's."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    if is_registered(model):
+        return False
+    location = model.artifact_location
+    if inside_store(client, location):
+        get_artifact_repository(location, tracking_uri=client.tracking_uri).delete_artifacts()
+    client.delete_logged_model(model.model_id)
+    return True
+
+
+def is_registered(model: Any) -> bool:
+    return bool(model.tags.get("mlflow.modelVersions"))
 
 
 def _unlinked(client: Client, run: Any) -> Any:
@@ -80,12 +163,12 @@ def _output(model: Any) -> Any:
     return LoggedModelOutput(model.model_id, step=0)
 
 
-def _begin(client: Client, run: Any) -> Any:
+def _begin(client: Client, run: Any, study: StudyRow) -> Any:
     return client.create_logged_model(
         run.info.experiment_id,
         name=NAME,
         source_run_id=run.info.run_id,
-        tags={key: run.data.tags[key] for key in ("study", "trial")},
+        tags={key: run.data.tags[key] for key in ("study", "trial")} | {UUID_TAG: study.uuid},
         params=run.data.params,
     )
 
@@ -103,7 +186,7 @@ def _write(
     from mlflow.models import Model
 
     (folder / _DATA).mkdir()
-    shutil.copyfile(keras_file, folder / _DATA / "model.keras")
+    shutil.copyfile(keras_file, folder / _DATA / _NETWORK)
     (folder / _DATA / "keras_module.txt").write_text("keras")
     model = Model(
         artifact_path=logged.artifact_location,
@@ -197,12 +280,12 @@ def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
     whatever MLflow raises."""
     from mlflow.artifacts import download_artifacts
 
-    model = _linked(client, client.get_run(run_id))
+    model = next(linked_models(client, client.get_run(run_id)), None)
     if model is None or str(model.status) != "READY":
         return None
     found = download_artifacts(
         # Not models:/…, which is looked up in the process' own MLflow and not in this one.
-        artifact_uri=f"{model.artifact_location}/{_DATA}/model.keras",
+        artifact_uri=f"{model.artifact_location}/{_DATA}/{_NETWORK}",
         dst_path=str(folder),
         tracking_uri=client.tracking_uri,
     )

@@ -6,6 +6,7 @@ that the loop has died.
 
 import contextlib
 import json
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,14 +14,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from tuner.errors import TunerError
+from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
-from tuner.storage.studies import load_study
-from tuner.storage.tracked import count_delivered
+from tuner.storage.store import Store
+from tuner.storage.studies import StudyRow, load_study
+from tuner.storage.tracked import count_delivered, read_delivery
 
 PROBLEM = "tuner: "
+RESULT = "tuner found: "
 FINISH = b"finish"
 # How long a tracker may go on once there is haste.
 _HURRIED_S = 3.0
@@ -30,18 +35,20 @@ _LOOK_S = 0.1
 @dataclass(frozen=True)
 class TrackerSetup:
     """What a tracker is told. `log_models`: best, all or none. `data`: a folder of prepared
-    arrays, for models' input examples."""
+    arrays, for models' input examples. `networks`: the project's folder of saved networks."""
 
     store_url: str
     tracking_uri: str
     study_name: str
     log_models: str = "best"
     data: str | None = None
+    networks: str = "."
 
 
 @dataclass(frozen=True)
 class Delivered:
-    """How many of the study's ended trials MLflow has, how many it lacks, and why."""
+    """How many of the study's ended trials MLflow has whole, how many it lacks or shows otherwise,
+    and why. A problem without any such trial is about the study's own run."""
 
     sent: int
     owed: int
@@ -120,8 +127,17 @@ class TrackerProcess:
         except TunerError as error:
             return Delivered(0, 0, str(error))
         if owed == 0 and self.process.returncode == 0:
-            return Delivered(sent, 0)
+            lacking, what = self._found()
+            return Delivered(sent - lacking, lacking, what)
         return Delivered(sent, owed, self._complaint() or late or self._last_words())
+
+    def _found(self) -> tuple[int, str | None]:
+        """Of how many trials MLflow lacks something after all, as the tracker saw it at its end."""
+        said = [line for line in self._lines() if line.startswith(RESULT)]
+        if not said:
+            return 0, None
+        result = json.loads(said[-1].removeprefix(RESULT))
+        return result["lacking"], result["what"]
 
     def _lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -146,8 +162,29 @@ def start_tracker(
     """Start delivering a study to MLflow. `log_models`: best, all or none. `data`: a folder of
     prepared arrays, kept until `finish`, for models' input examples."""
     folder = str(data.absolute()) if data else None
-    setup = TrackerSetup(settings.storage, settings.tracking_uri, study_name, log_models, folder)
+    networks = str(settings.checkpoints.absolute())
+    setup = TrackerSetup(
+        settings.storage, settings.tracking_uri, study_name, log_models, folder, networks
+    )
     return TrackerProcess(setup, log)
+
+
+def experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
+    """What the study's experiment is called now, where that can be looked up without asking a
+    server: people rename it, and its name may have been taken."""
+    with contextlib.suppress(sqlite3.Error, TunerError):
+        file, known = sqlite_file(tracking_uri), read_delivery(store, study)
+        if file is not None and known is not None and file.exists():
+            url = f"file:{quote(str(file.absolute()))}?mode=ro"
+            query = (
+                "SELECT experiments.name FROM experiments"
+                " JOIN runs USING (experiment_id) WHERE run_uuid = ?"
+            )
+            with contextlib.closing(sqlite3.connect(url, uri=True)) as connection:
+                row = connection.execute(query, (known.run_id,)).fetchone()
+            if row is not None:
+                return str(row[0])
+    return study.experiment
 
 
 def run_link(tracking_uri: str, run_id: str | None = None) -> str:

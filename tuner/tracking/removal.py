@@ -7,8 +7,12 @@ from typing import Any
 from tuner.locations import local_path
 from tuner.storage import Store, tracked
 from tuner.storage.studies import StudyRow
-from tuner.tracking.client import Client, artifacts_of, find_runs, open_client, tracking_errors
-from tuner.tracking.content import STUDY_TAG
+from tuner.tracking import held
+from tuner.tracking.client import Client, local_folder, open_client, tracking_errors
+from tuner.tracking.experiments import is_below, is_empty, is_shared
+from tuner.tracking.models import remove_model, remove_models
+from tuner.tracking.moved import relocate
+from tuner.tracking.own import UUID_TAG, all_experiments, is_active, own_filter, own_runs
 
 
 @dataclass(frozen=True)
@@ -20,58 +24,59 @@ class Removed:
     registered: int
 
 
-def remove_study(tracking_uri: str, study: StudyRow, store: Store | None = None) -> Removed:
-    """`remove`, by MLflow's address. With `store`, MLflow is not asked about a study of which
-    nothing was ever delivered. Raises TrackingError."""
-    if store is not None and tracked.read_delivery(store, study) is None:
+def remove_study(tracking_uri: str, study: StudyRow, store: Store) -> Removed:
+    """`remove`, by MLflow's address. MLflow is not asked about a study of which nothing was ever
+    delivered. Raises TrackingError."""
+    if not tracked.known_runs(store, study):
         return Removed(0, 0, 0)
+    relocate(tracking_uri)
     with tracking_errors():
-        return remove(open_client(tracking_uri), study)
+        return remove(open_client(tracking_uri), study, store)
 
 
-def remove(client: Client, study: StudyRow) -> Removed:
-    """Delete a study's runs and models, and its experiment where that was its own. MLflow keeps
-    what it deleted in a bin, which `mlflow gc` empties; the models' files go at once."""
-    experiment = client.get_experiment_by_name(study.experiment)
-    if experiment is None or experiment.lifecycle_stage == "deleted":
-        return Removed(0, 0, 0)
-    runs = find_runs(client, experiment.experiment_id, "study", study.name)
-    runs += find_runs(client, experiment.experiment_id, STUDY_TAG, study.name)
-    removed = [_remove_model(client, output.model_id) for output in _models(runs)]
+def remove(client: Client, study: StudyRow, store: Store) -> Removed:
+    """Delete a study's own runs and models, and its experiment where that was its own and nothing
+    of others is in it. MLflow keeps what it deleted in a bin, which `mlflow gc` empties; the
+    models' files go at once, if they lie in this project."""
+    # All of them first: a search would pass over runs while others vanish.
+    runs = [run for page in own_runs(store, client, study) for run in page]
+    counts = [remove_models(client, run) for run in runs]
+    models, registered = sum(gone for gone, _ in counts), sum(stay for _, stay in counts)
+    homes = {run.info.experiment_id for run in runs}
     for run in runs:
         client.delete_run(run.info.run_id)
-    if study.experiment == study.name and all(removed):
-        _remove_experiment(client, experiment)
-    return Removed(len(runs), sum(removed), len(removed) - sum(removed))
+    for experiment in list(all_experiments(client)):
+        tag = experiment.tags.get(UUID_TAG)
+        is_home = experiment.experiment_id in homes
+        models += _remove_orphans(client, study, experiment) if is_home or tag else 0
+        is_legacy = tag is None and is_home and experiment.name == study.name
+        is_own = tag == study.uuid or (is_legacy and not is_shared(study))
+        if is_own and is_active(experiment) and not registered and is_empty(client, experiment):
+            _remove_experiment(client, experiment)
+    return Removed(len(runs), models, registered)
 
 
-def _models(runs: list[Any]) -> list[Any]:
-    return [output for run in runs if run.outputs for output in run.outputs.model_outputs]
-
-
-def _remove_model(client: Client, model_id: str) -> bool:
-    """Whether the model went; a registered one is in use."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    model = client.get_logged_model(model_id)
-    if model.tags.get("mlflow.modelVersions"):
-        return False
-    repository = get_artifact_repository(model.artifact_location, tracking_uri=client.tracking_uri)
-    repository.delete_artifacts()
-    client.delete_logged_model(model_id)
-    return True
+def _remove_orphans(client: Client, study: StudyRow, experiment: Any) -> int:
+    """Models of the study whose runs went before."""
+    found = client.search_logged_models([experiment.experiment_id], own_filter(study))
+    return sum(remove_model(client, model) for model in found)
 
 
 def _remove_experiment(client: Client, experiment: Any) -> None:
-    """An experiment with nothing left in it. It goes into the bin under another name: taken out
-    for a new study of that name, it would bring the old runs back."""
-    if client.search_runs([experiment.experiment_id], max_results=1):
-        return
-    folder = artifacts_of(client, experiment.name)
+    """It goes into the bin under another name: taken out for a new study of that name, it would
+    bring the old runs back."""
     experiment_id = experiment.experiment_id
-    # MLflow's names have 256 characters on PostgreSQL.
-    client.rename_experiment(experiment_id, f"{experiment.name[:200]} (deleted {experiment_id})")
+    name = held.experiment_name(experiment.name[:200], f" (deleted {experiment_id})")
+    client.rename_experiment(experiment_id, name)
     client.delete_experiment(experiment_id)
-    path = None if folder is None else local_path(folder)
-    if path is not None and local_path(experiment.artifact_location) == path:
+    folder, path = local_folder(client.tracking_uri), local_path(experiment.artifact_location)
+    if folder is None or path is None or not is_below(path, folder):
+        return
+    # Nothing of another experiment may lie there, or above it.
+    others = [
+        other
+        for one in all_experiments(client)
+        if one.experiment_id != experiment_id and (other := local_path(one.artifact_location))
+    ]
+    if not any(other.is_relative_to(path) or path.is_relative_to(other) for other in others):
         shutil.rmtree(path, ignore_errors=True)
