@@ -17,8 +17,9 @@ from tuner.errors import LocationError, StorageUnavailable
 from tuner.locations import file_url, local_path, mlflow_url, sqlite_file, sqlite_url
 from tuner.storage import exists, open_store
 from tuner.storage.engines import parse_url, shown
-from tuner.storage.studies import create_study, delete_study, list_studies
-from tuner.tracking.client import open_client, open_experiment
+from tuner.storage.studies import create_study, list_studies
+from tuner.tracking.client import open_client
+from tuner.tracking.experiments import open_experiment
 
 NAMES = [
     "a%20b", "100%", "%", "a?b", "?", "a#b", "größe ö", "a+b", "a&b=c;d", "it's", 'say "x"',
@@ -53,12 +54,11 @@ def use_everything(folder: Path) -> None:
     url = sqlite_url(folder / "tuner.db")
     assert not exists(url)
     store = open_store(url)
-    study = create_study(store, "s", toy_spec())
+    study = create_study(store, "s", toy_spec(), experiment="größe / 50% ?")
     assert [found.name for found in list_studies(open_store(shown(store.url)))] == ["s"]
-    delete_study(store, study)
     store.close()
     client = open_client(sqlite_url(folder / "mlruns" / "mlflow.db"))
-    experiment = open_experiment(client, "größe / 50% ?")
+    experiment = open_experiment(client, study)
     run = client.create_run(experiment).info.run_id
     client.log_text(run, "text", "note.txt")
     assert [each.path for each in client.list_artifacts(run)] == ["note.txt"]
@@ -89,10 +89,12 @@ def test_relative_urls_mean_the_working_directory(
 ) -> None:
     with folder_named(name) as folder:
         monkeypatch.chdir(folder)
-        open_store("sqlite:///tuner.db").close()
+        store = open_store("sqlite:///tuner.db")
+        study = create_study(store, "s", toy_spec())
+        store.close()
         # A name of its own: MLflow keeps the stores of a process open, by their URLs.
         client = open_client(f"sqlite:///mlruns/{uuid4().hex}.db")
-        run = client.create_run(open_experiment(client, "s")).info.run_id
+        run = client.create_run(open_experiment(client, study)).info.run_id
         client.log_text(run, "text", "note.txt")
         assert {"tuner.db", "mlruns"} <= {each.name for each in folder.iterdir()}
         assert len(list(folder.rglob("note.txt"))) == 1

@@ -30,6 +30,7 @@ CALLS: dict[str, list[list[str]]] = {
     "study show": [[], ["unknown"]],
     "study best": [[], ["--save", "x.keras"]],
     "study export": [[], ["--format", "json"]],
+    "study code": [[], ["unknown"]],
     "study repair": [[], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
     "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],

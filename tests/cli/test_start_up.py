@@ -47,6 +47,7 @@ COMMANDS = [
     ["study", "show"],
     ["study", "best"],
     ["study", "export"],
+    ["study", "code"],
     ["study", "repair"],
     ["study", "delete"],
     ["optimize"],

@@ -51,6 +51,7 @@ def change_spec(change: Any) -> None:
 def plant(path: str = "net.py", text: str = NETWORK, sha256: str | None = None) -> None:
     def change(spec: dict[str, Any]) -> None:
         spec["space"]["network"] = f"{path}:build"
+        spec.pop("defaults", None)  # of the shipped network
         real = hashlib.sha256(text.encode()).hexdigest()
         spec["code"] = {path: {"sha256": sha256 or real, "text": text}}
 
@@ -128,7 +129,8 @@ def test_a_hash_that_lies_is_refused(study: Any, tmp_path: Path) -> None:
 
 
 def test_a_network_without_its_code_is_refused(study: Any) -> None:
-    change_spec(lambda spec: spec["space"].update(network="net.py:build"))
+    plant()
+    change_spec(lambda spec: spec.pop("code"))
     done = study(*SEARCH)
     assert (done.code, "net.py: its code is not stored" in done.err) == (2, True)
 
