@@ -176,7 +176,8 @@ class Looker:
 
 
 def _elsewhere(*command: str) -> bytes:
-    """What a command prints that reads database files as plain ones, in a process of its own. POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
+    """What a command prints that reads database files as plain ones, in a process of its own.
+    POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
     here, SQLite's connections would lose theirs, and others could remove the `-wal` that these
     still write to. Raises OSError."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
