@@ -17,7 +17,7 @@ from tuner.storage import open_store
 from tuner.storage.records import AttemptRow
 from tuner.storage.studies import load_study
 from tuner.storage.tables import attempts
-from tuner.storage.trials import TrialRow, best_trial
+from tuner.storage.trials import TrialRow, find_best
 
 TRAINED = "a network that was trained again"
 
@@ -38,7 +38,7 @@ def _write(settings: object, study: object, trial: object, target: Path) -> list
 
 
 def best(bench: Bench) -> TrialRow:
-    found = best_trial(load_study(bench.store), bench.trials)
+    found = find_best(bench.store, load_study(bench.store)).trial
     assert found is not None
     return found
 

@@ -294,7 +294,7 @@ def test_a_store_is_read_as_before(store: Store) -> None:
 def test_reading_the_plain_file_takes_no_lock_from_those_at_work(
     tmp_path: Path, look: Callable[[Looker], object]
 ) -> None:
-    """Where it does, another process removes the -wal that is still written to: commits are lost."""
+    """Or another process removes the -wal that is still written to, and commits are lost."""
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     create_study(store, "first", toy_spec())
     path = Path(str(store.url.database))
@@ -304,9 +304,9 @@ def test_reading_the_plain_file_takes_no_lock_from_those_at_work(
         "print(*connection.execute('SELECT count(*) FROM tuner_studies').fetchone()); "
         "connection.close()"
     )
-    for studies in (1, 2):
+    for number in (1, 2):
         command = [sys.executable, "-c", count, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == f"{studies}\n"
-        create_study(store, f"another {studies}", toy_spec())
+        assert done.stdout == f"{number}\n"
+        create_study(store, f"another-{number}", toy_spec())
     store.close()

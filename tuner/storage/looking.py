@@ -15,7 +15,6 @@ read-only one. What is done instead depends on what lies there:
 import os
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -37,14 +36,6 @@ _NEEDS_WRITING = (
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_PROTOCOL,
-)
-
-# What a child process does with the files that it is given: see `_elsewhere`.
-_READ_HEAD = "import sys; sys.stdout.buffer.write(open(sys.argv[1], 'rb').read(20))"
-_COPY = (
-    "import shutil, sys\n"
-    "for source, target in zip(sys.argv[1::2], sys.argv[2::2]):\n"
-    "    shutil.copyfile(source, target)"
 )
 
 # Where a file is and what it holds, as far as the file system tells.
@@ -102,7 +93,7 @@ class Looker:
 
     def journal_mode(self) -> str:
         """What the file's head says: "wal" or "delete"."""
-        head = _elsewhere(_READ_HEAD, self._path)
+        head = _elsewhere("head", "-c", "20", "--", str(self._path))
         return "wal" if head[18:] == b"\x02\x02" else "delete"
 
     def copy_to(self, target: Path) -> None:
@@ -174,24 +165,21 @@ class Looker:
         copy = Path(self._copies.name) / "copy.db"
         for _ in range(_TRIES):
             before = _state(self._path)
-            files: list[Path] = []
             for ending in ("", *_SIDE_FILES):
                 target = _beside(copy, ending)
                 target.unlink(missing_ok=True)
                 if ending == "" or _size(self._path, ending):
-                    files += [_beside(self._path, ending), target]
-            _elsewhere(_COPY, *files)
+                    _elsewhere("cp", "--", str(_beside(self._path, ending)), str(target))
             if _state(self._path) == before:
                 break
         return copy
 
 
-def _elsewhere(code: str, *files: Path) -> bytes:
-    """What Python code prints that reads database files as plain ones, in a process of its own.
+def _elsewhere(*command: str) -> bytes:
+    """What a command prints that reads database files as plain ones, in a process of its own.
     POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
     here, SQLite's connections would lose theirs, and others could remove the `-wal` that these
     still write to. Raises OSError."""
-    command = [sys.executable, "-I", "-S", "-c", code, *map(str, files)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().splitlines()
