@@ -67,6 +67,7 @@ class TrialBook:
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
         store.optuna.fence = self._fence = functools.partial(places.hold, lease)
+        store.optuna.study_fence = functools.partial(leases.hold_study, lease)
 
     def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
@@ -219,7 +220,7 @@ class TrialBook:
 
     def close(self) -> None:
         """The loop writes no more: its lease ends. Raises StorageError."""
-        self.store.optuna.fence = None
+        self.store.optuna.fence = self.store.optuna.study_fence = None
         leases.renew_lease(self.store, self.lease, lasts_s=0.0)
 
     def _settle(self, place: Place) -> None:
