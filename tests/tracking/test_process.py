@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_helpers import Search, make_settings
+from tracking_helpers import Search, make_settings, make_spec
 
 from tuner.storage import Store, tracked
+from tuner.storage.studies import create_study, delete_study
 from tuner.storage.turn import Turn
 from tuner.tracking import run_link, start_tracker
 from tuner.tracking.client import Client, open_client
@@ -19,6 +20,7 @@ from tuner.tracking.client import Client, open_client
 HOLD_THE_TURN = """
 import sys, time
 from tuner.storage import open_store
+from tuner.storage.studies import create_study, delete_study
 from tuner.storage.turn import Turn
 turn = Turn(open_store(sys.argv[1]), int(sys.argv[2]))
 assert turn.mine()
@@ -34,7 +36,7 @@ def test_a_tracker_delivers_all_and_ends(
     search.train(finished, epochs=2)
     search.complete(finished, score=0.9)
     search.train(running, epochs=1)
-    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study)
     late = search.start()
     search.prune(late, score=0.3)
     delivered = tracker.finish(60)
@@ -48,7 +50,7 @@ def test_a_dead_server_is_told_in_one_line(search: Search, tmp_path: Path) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"
-        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        tracker = start_tracker(make_settings(search, uri), search.study)
         assert "secret" not in str(tracker.process.args)
         delivered = tracker.finish(60)
     assert (delivered.sent, delivered.owed) == (0, 1)
@@ -62,15 +64,29 @@ def test_finish_does_not_wait_longer_than_it_is_told(search: Search) -> None:
     search.complete(search.start(), 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        tracker = start_tracker(make_settings(search, uri), search.study)
         began = time.monotonic()
         delivered = tracker.finish(0.5)
         assert time.monotonic() - began < 5
     assert (delivered.owed, delivered.problem) == (1, "MLflow took longer than 0 s")
 
 
+def test_another_study_of_the_name_is_not_delivered(search: Search, tmp_path: Path) -> None:
+    """The first one is deleted while its tracker still starts."""
+    store, first = search.store, search.study
+    delete_study(store, first, even_while_searched=True)
+    again = Search(store, create_study(store, first.name, make_spec()))
+    again.complete(again.start(), 0.5)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    delivered = start_tracker(make_settings(search, uri), first).finish(60)
+    assert (delivered.sent, delivered.owed) == (0, 0)
+    assert delivered.problem is not None
+    assert "was deleted" in delivered.problem
+    assert tracked.count_delivered(store, again.study) == (0, 1)
+
+
 def test_a_killed_tracker_is_no_trouble(search: Search, tracking_uri: str) -> None:
-    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study)
     tracker.kill()
     tracker.kill()
     assert not tracker.alive
