@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,11 +12,14 @@ from typing import Any
 import pytest
 from tracking_helpers import Search, make_settings, make_spec
 
+from tuner.locations import sqlite_url
 from tuner.storage import Store, tracked
 from tuner.storage.studies import create_study, delete_study
 from tuner.storage.turn import Turn
 from tuner.tracking import run_link, start_tracker
 from tuner.tracking.client import Client, open_client
+from tuner.tracking.mirror import Mirror
+from tuner.tracking.process import experiment_name
 
 HOLD_THE_TURN = """
 import sys, time
@@ -152,3 +156,26 @@ def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert client.get_experiment("0").artifact_location == str(database.parent / "0")
     assert client.get_experiment(client.create_experiment("mine")).name == "mine"
     client.get_run(client.create_run("0").info.run_id)
+
+
+def test_an_experiments_name_is_read_without_a_trace(
+    search: Search, client: Client, tracking_uri: str, tmp_path: Path
+) -> None:
+    search.complete(search.start(), 0.5)
+    Mirror(search.store, client, search.study).deliver(last=True)
+    experiment = client.get_experiment_by_name(search.study.experiment)
+    client.rename_experiment(experiment.experiment_id, f"{search.study.name} renamed")
+    folder = tmp_path / "100% a?b#c"
+    folder.mkdir()
+    copy = folder / "mlflow.db"
+    with (
+        contextlib.closing(sqlite3.connect(tracking_uri.removeprefix("sqlite:///"))) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=WAL")
+    before = [(path, path.read_bytes()) for path in sorted(folder.iterdir())]
+    assert [path.name for path, _ in before] == ["mlflow.db"]
+    name = experiment_name(sqlite_url(copy), search.study, search.store)
+    assert name == f"{search.study.name} renamed"
+    assert [(path, path.read_bytes()) for path in sorted(folder.iterdir())] == before

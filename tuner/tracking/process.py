@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from tuner.errors import StudyError, TunerError
 from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
+from tuner.storage.looking import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.tracked import count_delivered, read_delivery
@@ -194,14 +194,11 @@ def experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
     with contextlib.suppress(sqlite3.Error, TunerError):
         file, known = sqlite_file(tracking_uri), read_delivery(store, study)
         if file is not None and known is not None and file.exists():
-            url = f"file:{quote(str(file.absolute()))}?mode=ro"
             query = (
                 "SELECT experiments.name FROM experiments"
                 " JOIN runs USING (experiment_id) WHERE run_uuid = ?"
             )
-            with contextlib.closing(sqlite3.connect(url, uri=True)) as connection:
-                row = connection.execute(query, (known.run_id,)).fetchone()
-            if row is not None:
+            for row in look_once(file, query, (known.run_id,)):
                 return str(row[0])
     return study.experiment
 
