@@ -213,15 +213,24 @@ class TrialBook:
         have lost too many attempts. A RUNNING trial that no place knows is none of ours, and
         failed."""
         orphans = places.take_over_orphans(self.store, self.lease)
-        for place in orphans:
-            self._settle(place)
+        settled = sum(self._settle_if_ours(place) for place in orphans)
         failed = self._fail_unbound()
-        return Repaired(len(orphans), failed, places.close_strays(self.store, self.lease))
+        return Repaired(settled, failed, places.close_strays(self.store, self.lease))
 
     def close(self) -> None:
         """The loop writes no more: its lease ends. Raises StorageError."""
         self.store.optuna.fence = self.store.optuna.study_fence = None
         leases.renew_lease(self.store, self.lease, lasts_s=0.0)
+
+    def _settle_if_ours(self, place: Place) -> bool:
+        """Whether the place was given up. This loop may have been held up since it took the place
+        over, for longer than its lease: then another one sees to it."""
+        try:
+            with _still_ours(place.trial_id):
+                self._settle(place)
+        except TakenOver:
+            return False
+        return True
 
     def _settle(self, place: Place) -> None:
         """Give a place up that this loop holds and does not run, as its trial's state has it."""
@@ -275,7 +284,7 @@ class Repaired:
 
 
 @contextmanager
-def _still_ours(trial_id: int) -> Iterator[None]:
+def _still_ours(trial_id: int | None) -> Iterator[None]:
     """Optuna refuses to change a trial that someone else has told: for us it was taken over. One
     that it does not know any more was deleted, and its study with it."""
     try:
