@@ -18,14 +18,13 @@ from tuner.masking import mask_output
 from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
-from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
 from tuner.storage.turn import Turn
 from tuner.tracking.check import check
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.moved import relocate
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup
+from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, study_of
 from tuner.tracking.sync import mark_runs, told
 
 _PAUSE_S = 1.0
@@ -41,7 +40,7 @@ class Tracker:
 
     def __init__(self, setup: TrackerSetup, store: Store) -> None:
         self._setup, self._store = setup, store
-        self._study = load_study(store, setup.study_name)
+        self._study = study_of(setup, store)
         self._turn = Turn(store, self._study.study_id)
         self._mirror: Mirror | None = None
         self._client: Client | None = None
