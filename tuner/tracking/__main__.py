@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.masking import mask_output
+from tuner.masking import mask_output, unmasked, without_secrets
 from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
@@ -82,8 +82,9 @@ class Tracker:
         except TunerError as error:
             print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
             return
-        result = {"lacking": found.lacking, "what": told(found.differences)}
-        print(f"{RESULT}{json.dumps(result)}", file=sys.stderr, flush=True)
+        what = without_secrets(told(found.differences) or "") or None
+        result = {"lacking": found.lacking, "what": what}
+        print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""
