@@ -5,6 +5,17 @@ import sys
 
 def main() -> None:
     """Run the command line, the libraries before files of the current folder."""
+    from tuner.streams import sound_streams
+
+    sound_streams()
+    try:
+        _run()
+    except KeyboardInterrupt:  # while it was still being imported
+        print("tuner: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run() -> None:
     # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
     # folder comes first, and a queue.py in it would be taken for Python's own.
     from tuner.import_path import ordered_path

@@ -1,7 +1,5 @@
 """The command line. A command parses, makes one call, and prints."""
 
-import contextlib
-import os
 import select
 import sys
 import traceback
@@ -12,6 +10,7 @@ from tuner.cli.app import Escaped
 from tuner.cli.output import complain, escaped
 from tuner.errors import TunerError
 from tuner.masking import mask_stderr
+from tuner.streams import discard_stdout, why_unwritable
 
 
 def main() -> None:
@@ -49,8 +48,7 @@ def _escaped(error: BaseException) -> int:
     if not isinstance(error, BrokenPipeError) or not _reader_went_away():
         return _unexpected(error)
     # A pager, or head: nothing is wrong, and nothing more can be said.
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_stdout()
     return 1
 
 
@@ -63,6 +61,10 @@ def _reader_went_away() -> bool:
 
 
 def _unexpected(error: BaseException) -> int:
+    if isinstance(error, OSError) and (why := why_unwritable()) is not None:
+        discard_stdout()
+        complain(f"the output cannot be written: {why}")
+        return 1
     traceback.print_exception(error)
     line = (str(error).strip().splitlines() or [""])[0]
     complain(f"an error in tuner itself, told in full above: {type(error).__name__}: {line}")

@@ -11,8 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.cli.output import console, duration, one_line
+from tuner.cli.output import complain, console, duration, one_line
 from tuner.optimize.board import Board
+from tuner.streams import discard_stdout
 
 _PLAIN_EVERY_S = 10.0
 
@@ -47,7 +48,16 @@ class Display:
         if self._live is not None:
             self._live.update(Text(f"{one_line(text)} …", style="dim"))
         elif not self._quiet:
-            print(f"{one_line(text)} …", flush=True)
+            self._print(f"{one_line(text)} …")
+
+    def _print(self, line: str) -> None:
+        """A reader that went away, or a full disk, is no reason to end a search."""
+        try:
+            print(line, flush=True)
+        except OSError as error:
+            self._quiet = True
+            discard_stdout()
+            complain(f"the output cannot be written ({error.strerror}); the search goes on")
 
     def changed(self, board: Board) -> None:
         if self._live is not None:
@@ -65,7 +75,7 @@ class Display:
                 self._live.console.print(line, highlight=False, markup=False)
         elif gained or time.monotonic() - self._said_at > _PLAIN_EVERY_S or board.total <= 200:
             self._said_at = time.monotonic()
-            print(line, flush=True)
+            self._print(line)
 
     def _line(self, board: Board, trial: int, end: str, value: float | None, gained: bool) -> str:
         number = f"{value:.4f}" if value is not None else "–"

@@ -36,14 +36,16 @@ def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
 
 
 def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """A study's stored defaults, in the catalogue's own types. A newer tuner may have stored one
-    that this version cannot honour."""
+    """A study's stored defaults, in the catalogue's own types; those of other networks have no say.
+    A newer tuner may have stored one that this version cannot honour."""
     known = catalogue(network)
+    others = {name for parameters in NETWORKS.values() for name in parameters}
     for name, value in stored.items():
-        if name not in known:
+        if name in known:
+            _refuse(known[name].refusal(value), name)
+        elif name not in others:
             raise InvalidError("is a parameter that this version does not know", name)
-        _refuse(known[name].refusal(value), name)
-    return {name: known[name].cast(value) for name, value in stored.items()}
+    return {name: known[name].cast(value) for name, value in stored.items() if name in known}
 
 
 def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:

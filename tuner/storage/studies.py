@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
@@ -34,6 +33,7 @@ from tuner.storage.tables import (
     places,
     studies,
 )
+from tuner.version import tuner_version
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -121,7 +121,7 @@ def create_study(
 
 
 def _made_by() -> dict[str, str]:
-    return {"owner": user(), "owner_machine": machine_id(), "version": version("tuner")}
+    return {"owner": user(), "owner_machine": machine_id(), "version": tuner_version()}
 
 
 @writes
