@@ -24,6 +24,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from tuner.locations import real_file
 from tuner.storage.engines import any_text
 
 _TRIES = 5
@@ -194,7 +195,8 @@ def look_once(
 
 
 def _elsewhere(*command: str) -> bytes:
-    """What a command prints that reads database files as plain ones, in a process of its own. POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
+    """What a command prints that reads database files as plain ones, in a process of its own.
+    POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
     here, SQLite's connections would lose theirs, and others could remove the `-wal` that these
     still write to. Raises OSError."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
@@ -206,8 +208,7 @@ def _elsewhere(*command: str) -> bytes:
 
 def real_path(url: URL) -> Path:
     """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
-    path = Path(str(url.database))
-    return path.resolve() if path.is_symlink() else path
+    return real_file(Path(str(url.database)))
 
 
 def file_uri(path: Path, options: str) -> str:
