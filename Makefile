@@ -38,9 +38,9 @@ demo: install
 	@echo
 	@echo "To type the commands above yourself, first:  . $(BIN)/activate"
 
-# In two processes: most of the time is waiting, for workers, servers and signals.
+# In more processes than cores: most of the time is waiting, for workers, servers and signals.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 # The whole of it takes some hours; SHARE=0.2 that share of each fault's times.
 SHARE ?= 1.0

@@ -27,8 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file goes to one process; a folder of those that need TensorFlow too, since importing it
-    takes seconds. Faults are done one at a time: they keep both cores busy, and have deadlines."""
+    takes seconds. Faults are done one at a time: they keep both cores busy, and have deadlines.
+    A file that takes minutes names groups of its own."""
     for item in items:
+        if item.get_closest_marker("xdist_group") is not None:
+            continue
         folder = item.path.parent.name
         heavy = item.get_closest_marker("tensorflow") is not None or folder == "faults"
         item.add_marker(pytest.mark.xdist_group(folder if heavy else item.path.name))

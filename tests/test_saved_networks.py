@@ -35,7 +35,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
-def _write(settings: object, study: object, trial: object, target: Path) -> list[str]:
+def _write(
+    settings: object, study: object, trial: object, target: Path, data: str | None
+) -> list[str]:
+    assert data is None
     target.write_text(TRAINED)
     return ["another score"]
 
@@ -104,7 +107,9 @@ def test_a_missing_file_is_trained_again(bench: Bench, tmp_path: Path) -> None:
 def test_what_fails_leaves_no_file(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(settings: object, study: object, trial: object, target: Path) -> list[str]:
+    def fails(
+        settings: object, study: object, trial: object, target: Path, data: str | None
+    ) -> list[str]:
         target.write_text("half")
         raise StudyError("diverged")
 

@@ -1,5 +1,6 @@
 """A trial that is trained again gives the network of the search, to the last bit."""
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,10 +59,29 @@ def searched(
     return bench
 
 
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a search as most are, to be copied."""
+    folder = tmp_path_factory.mktemp("usual")
+    searched(folder, {}).store.close()
+    return folder
+
+
+@pytest.fixture
+def bench(usual: Path, tmp_path: Path) -> Bench:
+    shutil.copytree(usual, tmp_path, dirs_exist_ok=True)
+    return Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
+
+
+def test_the_usual_network_is_the_same(bench: Bench) -> None:
+    for trial in bench.trials:
+        assert trial.last is not None and trial.last.engine == "shared graph"
+        assert_repeated(bench, trial.number)
+
+
 @pytest.mark.parametrize(
     ("asked", "epochs", "engine"),
     [
-        ({}, 3, "shared graph"),
         ({}, 120, "shared graph, then xla"),
         ({"engine": "exact"}, 3, "graph"),
         ({"population": 2}, 3, "population"),
@@ -106,9 +126,8 @@ def weights(path: Path) -> list[bytes]:
     return [weight.tobytes() for weight in keras.saving.load_model(path).get_weights()]
 
 
-def test_another_score_is_said(tmp_path: Path) -> None:
+def test_another_score_is_said(bench: Bench, tmp_path: Path) -> None:
     """As after an upgrade of TensorFlow: here SQL has another score than training brings."""
-    bench = searched(tmp_path, {})
     trial = bench.trials[0]
     assert trial.last is not None
     saved_file(bench, trial).unlink()
@@ -120,10 +139,9 @@ def test_another_score_is_said(tmp_path: Path) -> None:
     assert target.is_file()
 
 
-def test_training_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
+def test_training_that_fails_is_told_in_one_line(bench: Bench, tmp_path: Path) -> None:
     from tuner.errors import StudyError
 
-    bench = searched(tmp_path, {})
     trial = bench.trials[0]
     assert trial.last is not None
     saved_file(bench, trial).unlink()

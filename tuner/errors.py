@@ -68,8 +68,10 @@ class StorageError(TunerError):
 class LeaseLost(TunerError):
     """The study was deleted, or this loop's lease of it: the loop may write nothing any more."""
 
-    def __init__(self) -> None:
-        super().__init__("the study was deleted while this search ran; the search has ended")
+    def __init__(
+        self, what: str = "the study was deleted while this search ran, or has another id now"
+    ) -> None:
+        super().__init__(what)
 
 
 class TakenOver(TunerError):

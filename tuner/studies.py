@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,8 @@ from tuner.trust import code_of, require_trusted, trust
 
 _MOST_DIFFERENCES = 4
 _LOOK_S = 0.5
+# How long a study that is being deleted is closed to searches, should that command be killed.
+_DELETING_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -246,8 +248,8 @@ def remove(
     settings: Settings, store: Store, study: StudyRow, keep_networks: bool, force: bool
 ) -> None:
     """Delete a study's rows and, unless told to keep them, the networks that it saved in this
-    project. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has it."""
-    saved = saved_networks(store, study)
+    project under its id. Its MLflow runs: `tracking.remove`. Raises StudyError while a search has
+    it."""
     delete_study(store, study, even_while_searched=force)
     if not is_identity(study.uuid):  # a damaged one, such as "../..", names a folder of others
         return
@@ -257,29 +259,47 @@ def remove(
             leftover.unlink(missing_ok=True)
         return
     shutil.rmtree(folder, ignore_errors=True)
-    for artifact in saved:  # an earlier version kept them under the study's name
-        with contextlib.suppress(ArtifactError, OSError):
-            artifact.located(settings.checkpoints).unlink(missing_ok=True)
 
 
-def make_way(store: Store, study: StudyRow, force: bool, say: Callable[[str], None]) -> None:
-    """Make sure that no search writes the study: refuse while one does, or with `force` have it
-    stop, and wait for that at most as long as a lease lasts. Raises StudyError."""
+def networks_left(settings: Settings, store: Store, study: StudyRow) -> list[Path]:
+    """The networks that an earlier version saved under the study's name. They carry no id, and may
+    be another database's: deleting the study leaves them."""
+    files: list[Path] = []
+    for artifact in saved_networks(store, study):
+        with contextlib.suppress(ArtifactError):
+            file = artifact.located(settings.checkpoints)
+            if not artifact.path.startswith(f"{study.uuid}/") and file.is_file():
+                files.append(file)
+    return files
+
+
+@contextlib.contextmanager
+def kept_from_searches(
+    store: Store, study: StudyRow, force: bool, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Inside, no search writes the study, and none begins. Refused while one does, or with `force`
+    it is asked to stop, and waited for at most as long as a lease lasts. Left by an error, the
+    study may be searched again. Raises StudyError."""
+    _refuse_if_searched(store, study, force)
+    leases.ask_to_stop(store, study, _DELETING_S)
+    try:
+        if searching := leases.holders(store, study):
+            _refuse_if_searched(store, study, force)  # one that has begun just now
+            say(f"asking the search to stop: {', '.join(map(str, searching))}")
+            deadline = time.monotonic() + leases.LEASE_S
+            while leases.holders(store, study) and time.monotonic() < deadline:
+                time.sleep(_LOOK_S)
+        yield
+    except BaseException:
+        leases.ask_to_stop(store, study, 0.0)
+        raise
+
+
+def _refuse_if_searched(store: Store, study: StudyRow, force: bool) -> None:
     searching = leases.holders(store, study)
-    if not searching:
-        return
-    who = ", ".join(map(str, searching))
-    if not force:
+    if searching and not force:
+        who = ", ".join(map(str, searching))
         raise StudyError(
             f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
             f"study all the same: tuner study delete {in_command(study.name)} --force"
         )
-    say(f"asking the search to stop: {who}")
-    deadline = time.monotonic() + leases.LEASE_S
-    leases.ask_to_stop(store, study, 2 * leases.LEASE_S)
-    try:
-        while leases.holders(store, study) and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
-    except BaseException:  # Ctrl-C: the study stays, and may be searched again
-        leases.ask_to_stop(store, study, 0.0)
-        raise

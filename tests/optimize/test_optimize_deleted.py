@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from toy_study import Bench, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
 
-from tuner.errors import LeaseLost, StudyError
+from tuner.errors import LeaseLost, StudyError, TrackingError
 from tuner.optimize import open_book
 from tuner.spec import Choice
 from tuner.storage import Store, leases, places, records
@@ -19,7 +19,7 @@ from tuner.storage.records import read_attempts
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
 from tuner.storage.tables import attempts, intervals, metadata, studies
 from tuner.storage.tables import places as place_rows
-from tuner.studies import make_way
+from tuner.studies import kept_from_searches
 from tuner.training.events import Interval
 
 # A trial that takes a minute: whatever is done to its study is done in the middle of it.
@@ -76,8 +76,9 @@ def test_deleting_is_refused_while_it_is_searched(
     bench: Bench, searching: subprocess.Popen[str]
 ) -> None:
     study = load_study(bench.store)
-    with pytest.raises(StudyError, match=rf"searched by .*pid {searching.pid}.*--force"):
-        make_way(bench.store, study, force=False, say=print)
+    refused = pytest.raises(StudyError, match=rf"searched by .*pid {searching.pid}.*--force")
+    with refused, kept_from_searches(bench.store, study, force=False, say=print):
+        pass
     with pytest.raises(StudyError, match="searched"):
         delete_study(bench.store, study)
     assert load_study(bench.store) == study
@@ -88,16 +89,16 @@ def test_forced_the_search_is_asked_to_stop_and_stops(
 ) -> None:
     study = load_study(bench.store)
     said: list[str] = []
-    make_way(bench.store, study, force=True, say=said.append)
-    assert f"pid {searching.pid}" in said[0]
-    assert leases.holders(bench.store, study) == []
-    output, _ = searching.communicate(timeout=120)
-    assert "the study was deleted" in output
-    # It gave its trial back before it went.
-    assert bench.states == ["WAITING"]
-    with pytest.raises(LeaseLost):  # nobody begins anew on a study that is to be deleted
-        leases.open_lease(bench.store, study)
-    delete_study(bench.store, study)
+    with kept_from_searches(bench.store, study, force=True, say=said.append):
+        assert f"pid {searching.pid}" in said[0]
+        assert leases.holders(bench.store, study) == []
+        output, _ = searching.communicate(timeout=120)
+        assert "the study was deleted" in output
+        # It gave its trial back before it went.
+        assert bench.states == ["WAITING"]
+        with pytest.raises(LeaseLost, match="about to be deleted"):
+            leases.open_lease(bench.store, study)
+        delete_study(bench.store, study)
     with bench.store.reading() as connection:
         assert not any(connection.execute(sa.select(t)).first() for t in metadata.sorted_tables)
 
@@ -111,9 +112,9 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
     else:
         searching.send_signal(signal.SIGSTOP)
     began = time.monotonic()
-    make_way(bench.store, study, force=True, say=print)
-    assert time.monotonic() - began < 30
-    delete_study(bench.store, study, even_while_searched=True)
+    with kept_from_searches(bench.store, study, force=True, say=print):
+        assert time.monotonic() - began < 30
+        delete_study(bench.store, study, even_while_searched=True)
     second = create_study(bench.store, "second", toy_spec())
     searching.send_signal(signal.SIGCONT)
     output, _ = searching.communicate(timeout=120)
@@ -201,3 +202,10 @@ def test_names_are_no_identity(bench: Bench) -> None:
     create_study(bench.store, study.name, toy_spec())
     with pytest.raises(LeaseLost):
         leases.open_lease(bench.store, study)
+
+
+def test_a_deletion_that_fails_leaves_the_study_to_searches(store: Store) -> None:
+    study = create_study(store, "toy", toy_spec())
+    with pytest.raises(TrackingError), kept_from_searches(store, study, False, print):
+        raise TrackingError("MLflow does not answer")
+    leases.open_lease(store, study)

@@ -1,5 +1,6 @@
 """A database knows where it lives: moved, copied, or looked at by another way."""
 
+import errno
 import os
 import shutil
 from dataclasses import replace
@@ -13,7 +14,7 @@ from toy_study import toy_spec
 from trial_writes import begun, complete
 
 from tuner.artifacts import Artifact
-from tuner.errors import LeaseLost
+from tuner.errors import LeaseLost, StorageError, StudyError
 from tuner.project import declare_copied, declare_moved
 from tuner.settings import Settings
 from tuner.storage import Store, identity, leases, open_store, places, records, tracked
@@ -228,3 +229,102 @@ def test_any_history_ends_with_one_owner_of_each_id(
         uuids.add(study.uuid)
         store.close()
     assert len(uuids) == len(folders)
+
+
+def copied(tmp_path: Path) -> Path:
+    shutil.copytree(used(tmp_path / "a"), tmp_path / "b")
+    return tmp_path / "b"
+
+
+def test_a_database_at_home_is_no_copy(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{used(tmp_path)}/tuner.db")
+    before = load_study(store)
+    with pytest.raises(StudyError, match="has ids of its own"):
+        declare_copied(store, settings_in(tmp_path))
+    assert load_study(store) == before
+    store.close()
+
+
+def test_a_copy_is_made_once(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    declare_copied(store, settings_in(folder))
+    with pytest.raises(StudyError, match="has ids of its own"):
+        declare_copied(store, settings_in(folder))
+    store.close()
+
+
+def test_a_copy_without_studies_is_settled(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+    identity.record(store, identity.residence(store))
+    store.close()
+    shutil.copy(tmp_path / "tuner.db", tmp_path / "copy.db")
+    assert look(tmp_path, "copy.db") == Found.UNSURE
+    store = open_store(f"sqlite:///{tmp_path}/copy.db")
+    declare_copied(store, settings_in(tmp_path))
+    store.close()
+    assert look(tmp_path, "copy.db") == Found.HERE
+    assert look(tmp_path) == Found.HERE
+
+
+def test_files_that_cannot_be_shared_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a file")
+
+    folder = copied(tmp_path)
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    before = load_study(store)
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(StorageError, match="No space left"):
+        declare_copied(store, settings_in(folder))
+    assert load_study(store) == before
+    assert identity.residence(store).found == Found.UNSURE
+    assert [path.name for path in networks(folder).iterdir()] == [before.uuid]
+    assert (networks(folder) / before.uuid / "trial-0" / "attempt-1.keras").is_file()
+    store.close()
+
+
+def test_networks_that_both_share_are_the_originals_too(tmp_path: Path) -> None:
+    """TUNER_CHECKPOINTS may name one folder for two databases, wherever these lie."""
+    source = used(tmp_path / "a")
+    shutil.copy(source / "tuner.db", tmp_path / "tuner.db")
+    store = open_store(f"sqlite:///{tmp_path}/tuner.db")
+    declare_copied(store, replace(settings_in(tmp_path), checkpoints=networks(source)))
+    store.close()
+    original = open_store(f"sqlite:///{source}/tuner.db")
+    (attempt,) = read_attempts(original, load_study(original))[1]
+    assert attempt.model is not None
+    assert attempt.model.verified(networks(source)).read_text() == "weights"
+    original.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE tuner_attempts SET study_uuid = 'oops'",
+        "UPDATE tuner_studies SET uuid = '../..'",
+        "UPDATE tuner_attempts SET model_path = x'ff00'",
+        "UPDATE tuner_attempts SET model_path = '../../../etc/passwd'",
+        "UPDATE tuner_attempts SET model_path = ''",
+    ],
+)
+def test_damaged_rows_do_not_keep_a_copy_from_its_ids(tmp_path: Path, damage: str) -> None:
+    folder = copied(tmp_path)
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    create_study(store, "whole", toy_spec())
+    before = load_study(store, "whole").uuid
+    with store.writing() as connection:
+        connection.execute(sa.text(f"{damage} WHERE rowid = 1"))
+    declare_copied(store, settings_in(folder))
+    assert identity.residence(store).found == Found.HERE
+    assert load_study(store, "whole").uuid != before
+    store.close()
+
+
+def test_a_backup_of_before_an_upgrade_is_known_by_its_name(tmp_path: Path) -> None:
+    used(tmp_path)
+    open_store(f"sqlite:///{tmp_path}/tuner.db.0002-backup").close()
+    assert look(tmp_path, "tuner.db.0002-backup") == Found.UNSURE

@@ -1,5 +1,6 @@
 """Studies in SQL, as `tuner study` sees them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import optuna
@@ -179,3 +180,12 @@ def test_a_study_whose_mark_is_spoiled_is_kept(store: Store, study: StudyRow, sp
     create_study(store, "another", toy_spec())
     assert _rows(store)["tuner_studies"] == 2
     assert _rows(store)["tuner_intervals"] == 1
+
+
+def test_a_study_of_others_that_took_the_name_is_spared(store: Store, study: StudyRow) -> None:
+    store.optuna.delete_study(study.study_id)
+    theirs = optuna.create_study(storage=store.optuna, study_name=study.name)
+    theirs.add_trial(optuna.trial.create_trial(value=1.0))
+    delete_study(store, replace(study, study_id=theirs._study_id))
+    assert [kept.study_name for kept in store.optuna.get_all_studies()] == [study.name]
+    assert len(theirs.get_trials()) == 1

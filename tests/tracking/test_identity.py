@@ -36,7 +36,14 @@ def server() -> Iterator[MlflowServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["store", "server"])
+STORE = pytest.param("store", marks=pytest.mark.xdist_group("identity, store"))
+SERVER = pytest.param("server", marks=pytest.mark.xdist_group("identity, server"))
+# What both do alike is tried on one of them: each test waits for some hundred requests.
+ON_A_STORE = pytest.mark.parametrize("uri", [STORE], indirect=True)
+ON_A_SERVER = pytest.mark.parametrize("uri", [SERVER], indirect=True)
+
+
+@pytest.fixture(params=[STORE, SERVER])
 def uri(request: pytest.FixtureRequest) -> str:
     """A store of our own and a server: one MLflow for all who use it."""
     if request.param == "store":
@@ -155,6 +162,7 @@ def test_two_people_with_one_mlflow(person: Make, uri: str) -> None:
     assert client.get_experiment_by_name(ann.study.name).lifecycle_stage == "active"
 
 
+@ON_A_STORE
 def test_two_people_share_an_experiment(person: Make, uri: str) -> None:
     shared = f"shared {uri[:5]}"
     ann, bob = person("ann", experiment=shared), person("bob", experiment=shared)
@@ -214,7 +222,12 @@ HARM = [
 
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize(
-    ("uri", "then"), [("store", "search"), ("server", "sync")], indirect=["uri"]
+    ("uri", "then"),
+    [
+        pytest.param(*STORE.values, "search", marks=STORE.marks),
+        pytest.param(*SERVER.values, "sync", marks=SERVER.marks),
+    ],
+    indirect=["uri"],
 )
 def test_what_people_do_in_the_ui_splits_and_doubles_nothing(
     person: Make, uri: str, harm: Callable[[Client, Person], None], then: str
@@ -245,7 +258,7 @@ def purge(person: Person, run_ids: list[str]) -> None:
     store.engine.dispose()
 
 
-@pytest.mark.parametrize("uri", ["store"], indirect=True)
+@ON_A_STORE
 @pytest.mark.parametrize("which", ["parent", "trial", "all"])
 def test_what_was_purged_is_made_anew(person: Make, uri: str, which: str) -> None:
     ann = person()
@@ -262,6 +275,7 @@ def test_what_was_purged_is_made_anew(person: Make, uri: str, which: str) -> Non
     assert kept <= {run.info.run_id for run in ann.runs()}
 
 
+@ON_A_STORE
 def test_another_mlflow_and_back(person: Make, uri: str, tmp_path: Path) -> None:
     ann = person()
     ann.trials(0.5, 0.8)
@@ -275,6 +289,7 @@ def test_another_mlflow_and_back(person: Make, uri: str, tmp_path: Path) -> None
     assert fingerprint(ann) == before
 
 
+@ON_A_STORE
 def test_an_older_copy_of_the_database_doubles_nothing(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)
@@ -297,6 +312,7 @@ def test_an_older_copy_of_the_database_doubles_nothing(person: Make, uri: str) -
     assert sorted(scores) == [0.5, 0.7]
 
 
+@ON_A_STORE
 def test_runs_of_an_earlier_version_are_marked(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5, 0.8)
@@ -312,6 +328,7 @@ def test_runs_of_an_earlier_version_are_marked(person: Make, uri: str) -> None:
     assert ann.is_whole()
 
 
+@ON_A_STORE
 def test_what_carries_another_uuid_is_not_touched(person: Make, uri: str) -> None:
     """Though SQL remembers it: two databases of an earlier version wrote into the same runs."""
     ann = person()
@@ -329,6 +346,7 @@ def test_what_carries_another_uuid_is_not_touched(person: Make, uri: str) -> Non
     assert [client.get_run(run_id).to_dictionary() for run_id in theirs] == before
 
 
+@ON_A_STORE
 def test_runs_without_a_uuid_that_nobody_remembers_are_not_touched(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)
@@ -345,6 +363,7 @@ def test_runs_without_a_uuid_that_nobody_remembers_are_not_touched(person: Make,
     assert client.get_experiment(experiment_id).lifecycle_stage == "active"
 
 
+@ON_A_STORE
 def test_a_new_study_of_the_name_gets_an_experiment_of_its_own(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)
@@ -360,6 +379,7 @@ def test_a_new_study_of_the_name_gets_an_experiment_of_its_own(person: Make, uri
     assert len(homes) == 2
 
 
+@ON_A_SERVER
 def test_an_experiment_that_was_made_unheard_is_found(
     person: Make, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,7 +400,7 @@ def test_an_experiment_that_was_made_unheard_is_found(
     assert len(mine) == 1
 
 
-@pytest.mark.parametrize("uri", ["store"], indirect=True)
+@ON_A_STORE
 @pytest.mark.parametrize("gone", ["data/model.keras", "."])
 def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
     person: Make, uri: str, gone: str
@@ -403,7 +423,7 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
     assert [one.state for one in doctor(ann)] == ["ok"]
 
 
-@pytest.mark.parametrize("uri", ["store"], indirect=True)
+@ON_A_STORE
 def test_a_model_that_is_lost_for_good_is_not_shown(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)
@@ -416,6 +436,7 @@ def test_a_model_that_is_lost_for_good_is_not_shown(person: Make, uri: str) -> N
     ann.sync()
 
 
+@ON_A_SERVER
 def test_a_model_deleted_by_hand_is_logged_again(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)
@@ -434,7 +455,7 @@ def doctor(person: Person) -> list[Any]:
         store.close()
 
 
-@pytest.mark.parametrize("uri", ["store"], indirect=True)
+@ON_A_STORE
 def test_the_doctor_sees_what_sync_sees(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5, 0.8)
@@ -447,6 +468,7 @@ def test_the_doctor_sees_what_sync_sees(person: Make, uri: str) -> None:
     assert [one.state for one in doctor(ann)] == ["ok"]
 
 
+@ON_A_SERVER
 def test_a_run_in_the_bin_stays_there_when_it_was_replaced(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5)

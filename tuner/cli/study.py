@@ -291,15 +291,19 @@ def delete(
     from tuner.cli.output import say
     from tuner.cli.residence import check_settled
     from tuner.cli.results import confirm_deletion
-    from tuner.studies import make_way, remove
+    from tuner.studies import kept_from_searches, networks_left, remove
 
+    settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "tuner study delete")
     confirm_deletion(store, row, yes)
-    make_way(store, row, force, say)
-    if not keep_runs:
-        from tuner.tracking.removal import remove_study
+    with kept_from_searches(store, row, force, say):
+        if not keep_runs:
+            from tuner.tracking.removal import remove_study
 
-        remove_study(settings_of(context).tracking_uri, row, store)
-    remove(settings_of(context), store, row, keep_networks, force)
+            remove_study(settings.tracking_uri, row, store)
+        left = networks_left(settings, store, row)
+        remove(settings, store, row, keep_networks, force)
     say(f"deleted study {row.name}")
+    if left and not keep_networks:
+        say(f"left, since an earlier version saved it without an id: {left[0].parents[1]}")

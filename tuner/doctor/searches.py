@@ -10,6 +10,7 @@ from tuner.names import in_command
 from tuner.settings import Settings
 from tuner.storage import health
 from tuner.storage.health import LoopRow
+from tuner.storage.identity import Found, residence
 from tuner.storage.store import ReadOnlyStore
 from tuner.tracking.probe import Looked, look
 
@@ -17,6 +18,7 @@ from tuner.tracking.probe import Looked, look
 def search_checks(store: ReadOnlyStore, settings: Settings) -> dict[str, Look]:
     return {
         "leases": lambda: _leases(store),
+        "place": lambda: _place(store),
         "leftovers": lambda: _leftovers(store),
         "deliveries": lambda: _deliveries(store, settings),
     }
@@ -34,6 +36,15 @@ def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
             f"tuner optimize {name} takes them over; without running: tuner study repair {name}"
         )
         yield warning("leases", f"{study}: {told}", advice)
+
+
+def _place(store: ReadOnlyStore) -> Iterator[Finding]:
+    where = residence(store)
+    if where.found != Found.UNSURE:
+        yield fine("place", "the studies' ids are this database's own")
+        return
+    found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"
+    yield warning("place", found, "tuner db moved, or tuner db copied")
 
 
 def _at_work(loop: LoopRow) -> str:

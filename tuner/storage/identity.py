@@ -4,6 +4,7 @@ A copied database has the ids of its original. Both would write the same runs of
 delete each other's files. So a database records the machine and the place where it was used last.
 """
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError
+from tuner.storage.damage import is_identity
 from tuner.storage.patience import Patience
 from tuner.storage.process import machine_id
 from tuner.storage.store import ReadOnlyStore, Store, reads, writes
@@ -62,7 +64,7 @@ def residence(store: Store) -> Residence:
     recorded = store.read(lambda c: c.execute(sa.select(database)).first())
     machine, place = _here(store)
     if recorded is None:
-        return Residence(Found.UNKNOWN, None, None, machine, place)
+        return _unrecorded(machine, place)
     if (recorded.machine, recorded.place) == (machine, place):
         found = Found.HERE
     elif store.url.get_backend_name() != "sqlite" or recorded.machine != machine:
@@ -70,6 +72,14 @@ def residence(store: Store) -> Residence:
     else:
         found = _compared(Path(place), Path(recorded.place), recorded.uuid)
     return Residence(found, recorded.machine, recorded.place, machine, place)
+
+
+def _unrecorded(machine: str, place: str) -> Residence:
+    """A backup that was made before an upgrade has recorded nothing, but its name tells of what."""
+    original = re.sub(r"\.\d{4}-backup(-\d+)?$", "", place)
+    if original != place and Path(original).exists():
+        return Residence(Found.UNSURE, machine, original, machine, place)
+    return Residence(Found.UNKNOWN, None, None, machine, place)
 
 
 def _here(store: Store) -> tuple[str, str]:
@@ -138,7 +148,12 @@ class SavedNetwork:
 
 @reads
 def uuids(connection: sa.Connection) -> list[str]:
-    return list(connection.execute(sa.select(studies.c.uuid)).scalars())
+    """Of all studies but those whose rows are damaged there."""
+    return list(filter(_is, connection.execute(sa.select(studies.c.uuid)).scalars()))
+
+
+def _is(value: object) -> bool:
+    return isinstance(value, str) and is_identity(value)
 
 
 @reads
@@ -146,23 +161,25 @@ def networks(connection: sa.Connection) -> list[SavedNetwork]:
     """All networks that trials of any study have saved."""
     key = (attempts.c.study_uuid, attempts.c.trial_id, attempts.c.attempt)
     query = sa.select(*key, attempts.c.model_path).where(attempts.c.model_path.is_not(None))
-    return [SavedNetwork(*row) for row in connection.execute(query)]
+    found = [SavedNetwork(*row) for row in connection.execute(query)]
+    return [network for network in found if isinstance(network.path, str)]
 
 
 @writes
 def become_a_copy(
     connection: sa.Connection,
     residence: Residence,
+    new_uuid: str,
     new_uuids: Mapping[str, str],
     new_paths: Mapping[SavedNetwork, str],
 ) -> None:
-    """Give the database and all its studies ids of their own. What MLflow was sent belongs to the
-    original, and so do the loops that run. Raises StorageError where studies have come meanwhile.
-    """
-    present = set(connection.execute(sa.select(studies.c.uuid)).scalars())
-    if present == set(new_uuids.values()):
+    """Give the database and its studies ids of their own: `new_uuid` and `new_uuids`. What MLflow
+    was sent belongs to the original, and so do the loops that run. Raises StorageError where
+    studies have come meanwhile."""
+    if connection.execute(sa.select(database.c.uuid)).scalar() == new_uuid:
         return  # done by a try whose answer was lost
-    if present != set(new_uuids):
+    present = connection.execute(sa.select(studies.c.uuid)).scalars().all()
+    if {found for found in present if _is(found)} != set(new_uuids):
         raise StorageError("studies were created or deleted meanwhile; repeat the command")
     for network, path in new_paths.items():
         connection.execute(
@@ -188,4 +205,4 @@ def become_a_copy(
         )
     connection.execute(sa.delete(database))
     values = {"machine": residence.machine, "place": residence.place}
-    connection.execute(sa.insert(database).values(uuid=uuid.uuid4().hex, **values))
+    connection.execute(sa.insert(database).values(uuid=new_uuid, **values))

@@ -49,8 +49,10 @@ def _open_lease(connection: sa.Connection, study: StudyKey, loop_id: str, lasts_
     mine = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
     if (opened := connection.execute(mine).scalar()) is not None:
         return opened
-    if not is_there(connection, study) or _is_to_stop(connection, study):
+    if not is_there(connection, study):
         raise LeaseLost
+    if _is_to_stop(connection, study):
+        raise LeaseLost("the study is about to be deleted: another command is at it")
     clock = now(connection.dialect.name)
     number = connection.execute(
         sa.select(sa.func.count()).select_from(loops).where(loops.c.study_uuid == study.uuid)

@@ -37,10 +37,7 @@ from sqlalchemy.engine import URL
 from tuner.storage import engines, frozen
 from tuner.storage.patience import Patience
 from tuner.storage.process import identity
-from tuner.storage.tables import optuna_study_attributes, optuna_trial_attributes
-
-# What a study and a trial were made by: with it, a repetition finds what a first try has made.
-MADE = "tuner:made"
+from tuner.storage.tables import MADE, optuna_study_attributes, optuna_trial_attributes
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
 from tuner.storage.process import is_dead, machine_id, user
 from tuner.storage.store import Store, now, reads, writes
 from tuner.storage.tables import (
+    MADE,
     STUDY_UUID,
     StudyKey,
     attempts,
@@ -157,8 +158,6 @@ def _clear_half_made(store: Store, name: str) -> None:
 
 @reads
 def _half_made(connection: sa.Connection, name: str) -> int | None:
-    from tuner.storage.robust import MADE
-
     made = optuna_study_attributes
     query = (
         sa.select(optuna_studies.c.study_id, made.c.value_json)
@@ -378,11 +377,14 @@ def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: boo
 
 
 def _have_one_name(connection: sa.Connection, study: StudyKey) -> bool:
-    """Whether Optuna's study of that id is named as ours: it is the same one, its mark damaged."""
+    """Whether Optuna's study of that id is named as ours and has a mark: it is the same one, that
+    mark damaged. One that was made by Optuna's own tools since is somebody else's."""
+    marks = optuna_study_attributes
     names = sa.select(optuna_studies.c.study_id).where(
         optuna_studies.c.study_id == study.study_id,
         optuna_studies.c.study_name
         == sa.select(studies.c.name).where(studies.c.uuid == study.uuid).scalar_subquery(),
+        sa.exists().where(marks.c.study_id == optuna_studies.c.study_id, marks.c.key == STUDY_UUID),
     )
     return connection.execute(names).first() is not None
 

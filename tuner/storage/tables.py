@@ -14,6 +14,9 @@ metadata = sa.MetaData()
 
 # The key of Optuna's study attribute that holds our uuid, as JSON.
 STUDY_UUID = "tuner:study"
+# Of the attribute that says by which process a study, or a trial, was made: with it a repetition
+# finds what a first try has made.
+MADE = "tuner:made"
 
 
 class StudyKey(Protocol):
