@@ -49,11 +49,6 @@ class Project:
     def study(self, source: str) -> StudySpec:
         data = DataSpec(source=source)
         dataset = load_dataset(data, self.settings)
-<<<<<<< HEAD
-        code = {source.rpartition(":")[0]: CodeFile.of(CODE.encode())} if ".py" in source else {}
-        code |= toy_spec().code
-        spec = toy_spec(data=data, fingerprint=dataset.fingerprint, task=dataset.task, code=code)
-=======
         code = dict(toy_spec().code)
         if ".py" in source:
             code[source.rpartition(":")[0]] = CodeFile.of(CODE.encode())
@@ -62,7 +57,6 @@ class Project:
 
     def made_here(self, spec: StudySpec) -> StudySpec:
         """This user made a study of it."""
->>>>>>> tests2
         trust_own(spec, self.settings)
         return spec
 
@@ -159,12 +153,7 @@ def test_the_user_s_own_network_needs_no_file(
 ) -> None:
     network = project.home / toy_spec().space.network.partition(":")[0]
     network.write_text("")
-<<<<<<< HEAD
-    spec = replace_data(toy_spec(), project)
-    trust_own(spec, project.settings)
-=======
     spec = project.made_here(replace_data(toy_spec(), project))
->>>>>>> tests2
     check_code(spec, project.settings)
     monkeypatch.chdir(project.elsewhere)
     (project.elsewhere / network.name).write_text("# of another project")
