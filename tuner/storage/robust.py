@@ -78,13 +78,8 @@ class AlreadyMade(Exception):
 class RobustStorage(RDBStorage):
     """RDBStorage on hardened connections, whose password may hold any character. `fence`: raises
     where a trial is no longer ours to write; it is given the connection and the trial's id.
-<<<<<<< HEAD
-    `study_fence`: the same for what samplers write to a study, given the study's id.
-    `outlining`: how a whole study is read at once; without it, all of each trial."""
-=======
     `study_fence`: the same for what samplers write to a study, given the study's id. `outlining`:
     how a whole study is read at once; without it, all of each trial."""
->>>>>>> main
 
     def __init__(self, url: URL, patience: Patience) -> None:
         self.patience = patience

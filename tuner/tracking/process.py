@@ -34,15 +34,9 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class TrackerSetup:
-<<<<<<< HEAD
-    """What a tracker is told. The uuid tells the study from a later one of its name.
-    `log_models`: best, all or none. `data`: a folder of prepared arrays, for models' input
-    examples. `networks`: the project's folder of saved networks."""
-=======
     """What a tracker is told. The uuid tells a study from a later one of its name. `log_models`:
     best, all or none. `data`: a folder of prepared arrays, for models' input examples. `networks`:
     the project's folder of saved networks."""
->>>>>>> main
 
     store_url: str
     tracking_uri: str
