@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from toy_study import toy_spec
 
+from tuner.data import project_folder
 from tuner.errors import LocationError, StorageUnavailable
 from tuner.locations import file_url, local_path, mlflow_url, sqlite_file, sqlite_url
+from tuner.settings import load_settings
 from tuner.storage import exists, open_store
 from tuner.storage.engines import parse_url, shown
 from tuner.storage.studies import create_study, list_studies
@@ -168,3 +170,25 @@ def test_urls_of_other_things_are_left_alone() -> None:
         assert sqlite_file(url) is None
         assert mlflow_url(url) == url
     assert local_path("s3://bucket/a") is None
+
+
+def test_a_linked_database_has_the_projects_folder_of_the_real_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or networks would be missed, and deleted beside another database."""
+    real, links = tmp_path / "real", tmp_path / "links"
+    real.mkdir()
+    links.mkdir()
+    (links / "one.db").symlink_to("../real/tuner.db")  # which need not be there yet
+    (links / "two.db").symlink_to(links / "one.db")
+    (links / "loop.db").symlink_to(links / "loop.db")
+    monkeypatch.chdir(links)
+    for url in ("sqlite:///one.db", "sqlite:///two.db", sqlite_url(links / "two.db")):
+        found = load_settings(url)
+        assert found.checkpoints == real / ".tuner" / "checkpoints"
+        assert project_folder(found) == real
+    assert project_folder(load_settings("sqlite:///loop.db")) == links
+    assert project_folder(load_settings("sqlite:///tuner.db")) == links
+    assert load_settings("postgresql://h/db").checkpoints == Path(".tuner/checkpoints")
+    assert project_folder(load_settings("postgresql://h/db")) is None
+    assert project_folder(load_settings("sqlite:wrong")) is None

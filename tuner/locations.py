@@ -43,6 +43,21 @@ def sqlite_file(url: str) -> Path | None:
     return path
 
 
+def real_file(path: Path) -> Path:
+    """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def database_folder(url: str) -> Path | None:
+    """The folder of a SQLite database, where the project's files lie; None for a database elsewhere
+    and for a URL that names no file, of which whoever opens it says what is wrong."""
+    try:
+        database = sqlite_file(url)
+    except LocationError:
+        return None
+    return None if database is None else real_file(database).parent
+
+
 def _check_options(options: str) -> None:
     for option in options.split("&"):
         name, is_set, _ = option.partition("=")

@@ -14,7 +14,6 @@
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
 """
 
-import contextlib
 import os
 import re
 import sys
@@ -24,9 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner import masking
-from tuner.errors import LocationError
 from tuner.import_path import is_current_folder, ordered_path
-from tuner.locations import mlflow_url, sqlite_file
+from tuner.locations import database_folder, mlflow_url
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
@@ -75,11 +73,7 @@ def _checkpoints(chosen: str | None, storage: str) -> Path:
     other databases say nothing of a folder."""
     if chosen:
         return Path(chosen).expanduser()
-    database = None
-    with contextlib.suppress(LocationError):  # whoever opens the database says what is wrong
-        database = sqlite_file(storage)
-    folder = Path() if database is None else database.parent
-    return folder / ".tuner" / "checkpoints"
+    return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
 
 
 def child_environment(settings: Settings) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tuner.cli.trust import _agreeing
 from tuner.errors import CodeError, SpecError
 from tuner.optimize import trained_on
 from tuner.settings import Settings, load_settings
@@ -119,6 +120,15 @@ def test_what_is_of_use_for_saving_alone_is_refused_without(
     (line,) = done.err.strip().splitlines()
     assert line.startswith(f"tuner: {words[0]} has an effect only with --save")
     assert not (tmp_path / "state").exists()
+
+
+def test_the_suggested_command_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--storage", "postgresql://me:one/two@host/db?password=Zq1", "optimize"]
+    monkeypatch.setattr("sys.argv", ["tuner", *words])
+    shown = _agreeing([])
+    assert "two" not in shown
+    assert "Zq1" not in shown
+    assert shown.startswith("tuner --storage 'postgresql://***@host/db")
 
 
 def test_another_hash_is_refused(study: Any, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from toy_study import toy_spec
 
 from tuner.errors import StorageUnavailable
 from tuner.storage import open_store
-from tuner.storage.migrate import HEAD, VERSION_TABLE, current_revision, include_ours
+from tuner.storage.migrate import HEAD, VERSION_TABLE, include_ours, read_schemas
 from tuner.storage.studies import create_study, list_studies
 from tuner.storage.tables import metadata
 
@@ -18,7 +18,8 @@ def test_first_opening_makes_both_schemas(empty_url: str) -> None:
     tables = set(sa.inspect(store.reader).get_table_names())
     assert set(metadata.tables) | {VERSION_TABLE} <= tables
     assert {"studies", "trials", "trial_values", "alembic_version"} <= tables
-    assert current_revision(store.reader) == HEAD
+    with store.reading() as connection:
+        assert read_schemas(connection).ours == HEAD
     assert store.optuna.get_current_version() == store.optuna.get_head_version()
     store.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 from tracking_helpers import Search, make_settings, make_spec
 
 from tuner.locations import sqlite_url
@@ -116,6 +117,21 @@ def test_a_study_is_delivered_by_one_process_at_a_time(store: Store) -> None:
         assert time.monotonic() < deadline
     turn.give_back()
     another.give_back()
+
+
+def test_a_link_to_the_database_gives_no_second_turn(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "tuner.db")
+    direct, linked = (
+        Turn(Store(make_url(sqlite_url(tmp_path / name))), 7)
+        for name in ("real/tuner.db", "link.db")
+    )
+    assert linked.mine()
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["tuner.db-tracker"]
+    linked.give_back()
+    assert direct.mine()
+    direct.give_back()
 
 
 def test_starting_a_tracker_imports_no_mlflow() -> None:

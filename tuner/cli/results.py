@@ -1,4 +1,4 @@
-"""What a search prints when it is over."""
+"""What commands print of studies, trials, searches and MLflow."""
 
 from collections.abc import Sequence
 from pathlib import Path

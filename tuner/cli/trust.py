@@ -1,6 +1,5 @@
 """Asking whether code from a database may run on this machine."""
 
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from typing import TypeVar
 import typer
 
 from tuner.errors import CodeError
+from tuner.masking import without_secrets
 from tuner.names import in_command, printable
 from tuner.settings import Settings
 from tuner.spec import StudySpec
@@ -67,7 +67,7 @@ def _ask(settings: Settings, error: UntrustedCode, name: str) -> None:
 
 def _agreeing(codes: Sequence[Code]) -> str:
     """This command, with the options that agree to all of these."""
-    words = [re.sub(r"://[^/@]+@", "://***@", word) for word in sys.argv[1:]]
+    words = [without_secrets(word) for word in sys.argv[1:]]
     options = [word for code in codes for word in ("--trust-code", code.sha256)]
     return printable(shlex.join(["tuner", *words, *options]))
 

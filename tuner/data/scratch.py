@@ -1,7 +1,6 @@
 """Where data that do not fit into memory are put meanwhile: on the project's disk, since the
 temporary folder is often memory itself."""
 
-import contextlib
 import errno
 import logging
 import shutil
@@ -14,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tuner.data.rows import Rows, Shape, StoredRows, is_small, row_blocks
-from tuner.errors import DatasetError, LocationError
-from tuner.locations import sqlite_file
+from tuner.errors import DatasetError
+from tuner.locations import database_folder
 from tuner.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -27,10 +26,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def project_folder(settings: Settings) -> Path | None:
     """The folder of a SQLite database; None for a database elsewhere."""
-    database = None
-    with contextlib.suppress(LocationError):  # whoever opens the database says what is wrong
-        database = sqlite_file(settings.storage)
-    return None if database is None else database.absolute().parent
+    folder = database_folder(settings.storage)
+    return None if folder is None else folder.absolute()
 
 
 def scratch_wanted(settings: Settings) -> Path:

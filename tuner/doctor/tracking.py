@@ -7,13 +7,13 @@ from pathlib import Path
 from tuner.doctor.finding import Finding, fine, warning
 from tuner.errors import LocationError, TrackingError
 from tuner.locations import sqlite_file
+from tuner.masking import without_secrets
 from tuner.settings import Settings
-from tuner.tracking.client import without_password
 from tuner.tracking.probe import probe
 
 
 def mlflow(settings: Settings) -> Iterator[Finding]:
-    shown = without_password(settings.tracking_uri)
+    shown = without_secrets(settings.tracking_uri)
     try:
         database = sqlite_file(settings.tracking_uri)
     except LocationError as error:

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from tuner.locations import real_file
 from tuner.storage.engines import any_text
 
 _TRIES = 5
@@ -207,8 +208,7 @@ def _elsewhere(*command: str) -> bytes:
 
 def real_path(url: URL) -> Path:
     """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
-    path = Path(str(url.database))
-    return path.resolve() if path.is_symlink() else path
+    return real_file(Path(str(url.database)))
 
 
 def file_uri(path: Path, options: str) -> str:

@@ -127,12 +127,6 @@ def _optuna_folder() -> Path:
     return Path(spec.origin).parent / "storages" / "_rdb" / "alembic"
 
 
-def current_revision(reader: sa.Engine) -> str | None:
-    """Our schema's revision; None in a database that is not prepared."""
-    with reader.begin() as connection:
-        return read_schemas(connection).ours
-
-
 def prepare_schema(
     writer: sa.Engine,
     before_upgrade: Callable[[Schemas], None] = lambda schemas: None,

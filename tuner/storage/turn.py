@@ -6,6 +6,7 @@ import os
 import sqlalchemy as sa
 
 from tuner.errors import StorageError
+from tuner.storage.looking import real_path
 from tuner.storage.store import Store
 
 _LOCK_KEY = 7310543
@@ -29,7 +30,7 @@ class Turn:
     def _lock_file(self) -> bool:
         if self._file is not None:
             return True
-        path = f"{self._store.url.database}-tracker"
+        path = f"{real_path(self._store.url)}-tracker"  # the same one by whichever link
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:

@@ -46,7 +46,7 @@ def tracking_errors() -> Iterator[None]:
 
 
 def _in_one_line(error: Exception) -> str:
-    line = (without_password(str(error)).strip().splitlines() or [type(error).__name__])[0]
+    line = (without_secrets(str(error)).strip().splitlines() or [type(error).__name__])[0]
     address = re.search(r"https?://[^/\s'\"]+", line)
     if address and (reason := _unreachable(error)):
         return f"MLflow at {address[0]} does not answer ({reason})"
@@ -62,11 +62,6 @@ def _unreachable(error: BaseException | None) -> str | None:
             reason = error.strerror
         error = error.__cause__ or error.__context__
     return reason
-
-
-def without_password(text: str) -> str:
-    """The text, the user and password of every URL in it hidden."""
-    return without_secrets(text)
 
 
 def open_client(tracking_uri: str) -> Client:
