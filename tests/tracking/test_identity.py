@@ -26,6 +26,8 @@ from tuner.tracking.own import ALL, all_experiments
 from tuner.tracking.process import experiment_name
 from tuner.tracking.sync import check_study, sync_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MlflowServer]:
