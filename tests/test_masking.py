@@ -67,9 +67,15 @@ def test_a_url_that_nobody_announced_is_masked(password: str) -> None:
     ("text", "masked"),
     [
         ("connect host=h password=Zq1 user=me", "connect host=h password=*** user=me"),
-        ("password='Zq 1' dbname=d", "password=*** dbname=d"),
-        ("{'user': 'me', 'password': 'Zq1'}", "{'user': 'me', 'password': ***}"),
-        ('{"api_key": "Zq1"}', '{"api_key": ***}'),
+        ("password='Zq 1' dbname=d", "password='***' dbname=d"),
+        ("{'user': 'me', 'password': 'Zq1'}", "{'user': 'me', 'password': '***'}"),
+        ('{"api_key": "Zq1"}', '{"api_key": "***"}'),
+        ('{"db_password":"Zq\\"1"}', '{"db_password":"***"}'),
+        ("dbPassword=Zq1, accessToken='Zq 1')", "dbPassword=***, accessToken='***')"),
+        ("PGPASSWORD=Zq1 AWS_SECRET_ACCESS_KEY=Zq2", "PGPASSWORD=*** AWS_SECRET_ACCESS_KEY=***"),
+        ("--token=Zq1 password='Zq1", "--token=*** password=***"),
+        ("password=None.Zq", "password=***"),
+        ("https://h/a?X-Amz-Signature=Zq1&sig=Zq,2", "https://h/a?X-Amz-Signature=***&sig=***"),
         ("?sslpassword=Zq1&x=2", "?sslpassword=***&x=2"),
     ],
 )
@@ -85,6 +91,10 @@ def test_other_ways_to_write_a_password(text: str, masked: str) -> None:
         "unexpected token: x",
         "http://127.0.0.1:5000/#/experiments/1",
         "mail me@example.org, see https://example.org/a",
+        "max_tokens=512, input_signature=(1, 2), password_file=/a, tokenizer=b",
+        "config.max_tokens=512 secretary=me signature=(x,) https://h/?max_tokens=512&config=a",
+        '{"signature": "x", "tokens": "y", "password_file": "z", "passwordless": "w"}',
+        "PWD=/home/me password=None, token=null",
         "accuracy 0.9731, tuner study list",
     ],
 )
@@ -137,6 +147,53 @@ def test_tracebacks_and_logs_of_a_process_are_masked() -> None:
     assert done.stderr.count("RuntimeError") == 2
 
 
-def test_short_and_common_words_are_left_alone() -> None:
+PLAIN = st.from_regex(r"[a-z]{4,15}|[A-Z][a-z]{3,14}|[0-9]{4,7}", fullmatch=True)
+
+
+@given(PLAIN)
+def test_a_password_that_is_a_word_is_masked_only_where_a_password_stands(word: str) -> None:
+    masking._known.clear()
+    remember(f"postgresql+psycopg://me:{word}@host/db")
+    prose = f"the {word} of 3 {word}s ({word}): '{word}' {word}@home /{word}/{word}.db x={word}"
+    assert without_secrets(prose) == prose
+    data = json.dumps({word: [word, {"study": word}]})
+    assert without_secrets(data) == data
+    shown = without_secrets(
+        f"postgresql+psycopg://me:{word}@host/db and me:{word}@host; password: {word}; "
+        f"'password': '{word}', PASSWORD = {word} ?user=me&password={word}"
+    )
+    assert shown == (
+        "postgresql+psycopg://***@host/db and me:***@host; password: ***; "
+        "'password': '***', PASSWORD = *** ?user=me&password=***"
+    )
+
+
+@given(st.dictionaries(st.text(), st.text()), st.sampled_from(["password", "token", "a.secret"]))
+def test_masked_json_stays_json(other: dict[str, str], name: str) -> None:
+    masking._known.clear()
+    data = json.dumps({"first": 1, name: 'Zq"1', "last": [2]} | {f"-{key}-": 3 for key in other})
+    told = without_secrets(data)
+    assert "Zq" not in told
+    assert json.loads(told)[name] == "***"
+
+
+def test_short_words_are_left_alone() -> None:
     remember_values(["ab", "postgres", ""])
     assert without_secrets("postgres has about 3") == "postgres has about 3"
+
+
+RESULTS = """
+import json, sys
+from tuner.masking import mask_output, remember_values, unmasked
+remember_values(["lack1ng"])
+mask_output()
+print("lack1ng")
+print(json.dumps({"lack1ng": 1}), file=unmasked(sys.stdout))
+print(json.dumps({"lack1ng": 1}), file=unmasked(sys.stderr))
+"""
+
+
+def test_results_for_programs_pass_the_mask() -> None:
+    done = subprocess.run([sys.executable, "-c", RESULTS], capture_output=True, text=True)
+    assert done.stdout == '***\n{"lack1ng": 1}\n'
+    assert done.stderr == '{"lack1ng": 1}\n'

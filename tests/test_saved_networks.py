@@ -1,5 +1,7 @@
 """Where a trial's network comes from. The training itself: test_trained_again."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from toy_study import ANY_X, Bench, any_of, toy_spec
 
 from tuner import models
 from tuner.errors import StudyError
-from tuner.models import Source, save_network
+from tuner.models import Source, _train_again, save_network
 from tuner.optimize.plans import Plans, make_plan, plan_again
 from tuner.optimize.trials import trial_seed
 from tuner.space import load_space
@@ -18,6 +20,7 @@ from tuner.storage.records import AttemptRow
 from tuner.storage.studies import load_study
 from tuner.storage.tables import attempts
 from tuner.storage.trials import TrialRow, find_best
+from tuner.training.events import Ended
 
 TRAINED = "a network that was trained again"
 
@@ -176,3 +179,26 @@ def test_a_search_s_plans_are_those_of_training_again(
     bench.run(6)
     spec = load_study(bench.store).spec
     assert [plan_again(spec, trial) for trial in bench.trials] == given
+
+
+class NoisySession:
+    """Writes to stderr what native code writes while it trains."""
+
+    def run(self, plan: object) -> Iterator[Ended]:
+        os.write(2, b"I0000 00:00:1 service.cc:146] XLA service initialized\n")
+        yield Ended("complete", 0.5, 1, 1, 10, {}, "xla")
+
+    def save(self, path: Path) -> None:
+        path.write_text(TRAINED)
+
+
+def test_training_again_prints_no_notes_of_native_code(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(models, "_open_session", lambda *_: NoisySession())
+    monkeypatch.setattr("tuner.optimize.trained_on", lambda *_: None)
+    monkeypatch.setattr("tuner.data.save_dataset", lambda *_: None)
+    study, target = load_study(bench.store), bench.folder / "again.keras"
+    _train_again(bench.settings, study, best(bench), target, None)
+    assert target.read_text() == TRAINED
+    assert "I0000" not in capfd.readouterr().err

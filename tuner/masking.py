@@ -1,9 +1,12 @@
 """Passwords kept out of what is printed: messages, tracebacks, logs, JSON.
 
 A secret is found by its value, once `remember` was told of it, and by its place in a URL or a
-connection string, so that one that nobody announced is masked too.
+connection string, so that one that nobody announced is masked too. One that reads as a word or a
+number ("trial", "2024") is masked only where a password stands: elsewhere it says nothing, and to
+replace it would spoil messages.
 """
 
+import functools
 import json
 import re
 import sys
@@ -15,20 +18,27 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 MASK = "***"
 # A shorter secret is part of too many words to be replaced wherever it appears.
 _SHORTEST = 4
-# Passwords that say nothing, but whose replacement would make messages unreadable.
-_HARMLESS = frozenset({
-    "admin", "data", "false", "localhost", "mlflow", "none", "null", "optuna", "password",
-    "postgres", "postgresql", "psycopg", "root", "sqlite", "storage", "study", "test", "true",
-    "tuner", "user",
-})  # fmt: skip
-_SECRET_NAME = r"[\w.\-]*(?:password|passwd|passphrase|pwd|token|secret|api_?key|signature)[\w.\-]*"
+_PLAIN = re.compile(r"[a-z]{1,15}|[A-Z][a-z]{0,14}|[A-Z]{1,15}|\d{1,7}", re.ASCII)
+# PWD is the shell's name of a folder.
+_WORDS = r"(?-i:pwd|Pwd)|secret|token|api[_\-]?key|access[_\-]?key"
+_PASSWORD = r"password|passwd|passphrase"
+_HUMPS = r"(?-i:[a-z](?:Pwd|Secret|Token|ApiKey|AccessKey))"
+# max_tokens, input_signature and password_file name no secret.
+_NAME = rf"(?:[\w.\-]*(?:{_PASSWORD}|{_HUMPS})|(?:[\w.\-]*[_.\-])?(?:{_WORDS}))\d*"
+# What follows ? or & in a URL: signed links there have more names, and words run together.
+_QUERY_NAME = rf"(?:[\w.\-]*(?:{_PASSWORD}|{_WORDS}|signature)\d*|sig)"
 # Up to the last @: a password may hold one that should have been written as %40. A third slash
 # begins a path, and paths may hold an @ too.
 _USER_INFO = re.compile(r"://(?!/)[^\s'\"<>]*@")
-_VALUE = r"'[^']*'|\"[^\"]*\""
-_ASSIGNED = re.compile(rf"(?i)(\b{_SECRET_NAME}=)({_VALUE}|[^\s&;,'\"<>)]+)")
-_IN_A_MAPPING = re.compile(rf"(?i)((['\"]){_SECRET_NAME}\2: )({_VALUE})")
-_QUERY = re.compile(rf"(?i)[?&;]({_SECRET_NAME})=([^&;\s]*)")
+_QUOTED = r"(?P<quote>['\"])(?:\\.|(?!(?P=quote))[^\\])*(?P=quote)"
+_BARE = r"[^\s&;,'\"<>)]"
+_NOTHING = rf"(?:none|null|true|false)(?!{_BARE})"
+_ASSIGNED = re.compile(
+    rf"(?i)(?P<name>(?<![\w.\-]){_NAME}=)(?:{_QUOTED}|(?!{_NOTHING})['\"]?{_BARE}+)"
+)
+_IN_A_MAPPING = re.compile(rf"(?i)(?P<name>(?P<around>['\"]){_NAME}(?P=around):\s*){_QUOTED}")
+_IN_A_QUERY = re.compile(rf"(?i)(?P<name>[?&;]{_QUERY_NAME}=)[^\s&;'\"<>]+")
+_QUERY = re.compile(rf"(?i)[?&;]({_QUERY_NAME})=([^&;\s]*)")
 
 _known: set[str] = set()
 _lock = threading.Lock()
@@ -53,10 +63,32 @@ def without_secrets(text: str) -> str:
     """The text with *** in the place of passwords, and of the user before one in a URL."""
     with _lock:
         known = sorted(_known, key=len, reverse=True)
+    plain = [value for value in known if _PLAIN.fullmatch(value)]
+    # First, and the longest first: a password may hold what ends the password of a URL.
     for value in known:
-        text = text.replace(value, MASK)
+        if value not in plain:
+            text = text.replace(value, MASK)
     text = _USER_INFO.sub(f"://{MASK}@", text)
-    return _IN_A_MAPPING.sub(rf"\g<1>{MASK}", _ASSIGNED.sub(rf"\g<1>{MASK}", text))
+    for value in plain:
+        if value in text:
+            text = _where_a_password_stands(value).sub(rf"\g<before>{MASK}", text)
+    for pattern in (_IN_A_MAPPING, _ASSIGNED, _IN_A_QUERY):
+        text = pattern.sub(_masked, text)
+    return text
+
+
+def _masked(match: re.Match[str]) -> str:
+    """What was matched, with *** in the quotes that its value had."""
+    quote_mark = match.groupdict().get("quote") or ""
+    return f"{match['name']}{quote_mark}{MASK}{quote_mark}"
+
+
+@functools.lru_cache(maxsize=256)
+def _where_a_password_stands(value: str) -> re.Pattern[str]:
+    """The value as in "me:VALUE@host" and "password: VALUE", with what is before it."""
+    named = rf"(?i:{_PASSWORD}|{_WORDS})\d*['\"]?\s*[:=]\s*['\"]?"
+    word = re.escape(value)
+    return re.compile(rf"(?P<before>:(?={word}@)|{named}(?={word}(?!\w))){word}")
 
 
 def _secrets_of(url: str) -> Iterator[str]:
@@ -82,7 +114,13 @@ def _forms(value: str) -> set[str]:
 
 
 def _is_worth_masking(value: str) -> bool:
-    return len(value) >= _SHORTEST and value.lower() not in _HARMLESS and value != MASK
+    return len(value) >= _SHORTEST and value != MASK
+
+
+def unmasked(stream: Any) -> Any:
+    """The stream past its mask: for results that a program reads, which *** in a key or a number
+    would break. What they hold as text is masked before."""
+    return stream.unmasked if isinstance(stream, MaskedStream) else stream
 
 
 class MaskedStream:
@@ -90,6 +128,10 @@ class MaskedStream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+
+    @property
+    def unmasked(self) -> Any:
+        return self._stream
 
     def write(self, text: str) -> int:
         self._stream.write(without_secrets(text))

@@ -160,8 +160,9 @@ def _train_again(
     with scratch_folder(settings) as folder:
         save_dataset(trained_on(settings, study.spec, data), folder / "data")
         with stderr_muted():
+            # XLA writes its own notes when the first program is compiled.
             session = _open_session(settings, study, trial, folder / "data")
-        ended = _run(session, plan_again(study.spec, trial), trial)
+            ended = _run(session, plan_again(study.spec, trial), trial)
         recorded = trial.last.score if trial.last is not None else trial.value
         remark = _compared(study, trial, recorded, ended.score)
         session.save(target.absolute())

@@ -53,14 +53,20 @@ class UntrustedCode(CodeError):
 def code_of(spec: StudySpec) -> list[Code]:
     """The files that training this study runs: its network's and its data's. Raises CodeError where
     one is missing, or is not what its hash says."""
-    files = []
-    network, is_own, _ = spec.space.network.rpartition(":")
-    if is_own:
-        files.append(_checked(network, spec.code.get(network)))
+    return [code for code in (network_code(spec), data_code(spec)) if code is not None]
+
+
+def network_code(spec: StudySpec) -> Code | None:
+    """Of a user's own network, which runs from the database. Raises CodeError as `code_of`."""
+    path, is_own, _ = spec.space.network.rpartition(":")
+    return _checked(path, spec.code.get(path)) if is_own else None
+
+
+def data_code(spec: StudySpec) -> Code | None:
+    """Of a user's own data function, which runs from a file with these contents. Raises CodeError
+    as `code_of`."""
     source = parse_source(spec.data.source)
-    if source.code is not None:
-        files.append(_checked(str(source.path), spec.data_code))
-    return files
+    return None if source.code is None else _checked(str(source.path), spec.data_code)
 
 
 def _checked(path: str, kept: CodeFile | None) -> Code:
@@ -74,17 +80,6 @@ def _checked(path: str, kept: CodeFile | None) -> Code:
             "changed by other means than tuner; create a new study"
         )
     return code
-
-
-def untrusted(spec: StudySpec, settings: Settings) -> list[Code]:
-    """Of the study's code, what would run from the database, and what this machine has neither as a
-    file nor been told to trust. A data function is always read from its file, of the same contents.
-    Raises CodeError for code that was tampered with, or whose file has changed since."""
-    network = spec.space.network.rpartition(":")[0]
-    codes = [code for code in code_of(spec) if code.path == network]
-    unknown = [code for code in codes if not _is_file_here(code, settings)]
-    known = _read(settings.trusted_code) if unknown else set()
-    return [code for code in unknown if code.sha256 not in known]
 
 
 def _is_file_here(code: Code, settings: Settings) -> bool:
@@ -109,9 +104,15 @@ def _exists(path: Path) -> bool:
 
 
 def require_trusted(spec: StudySpec, settings: Settings) -> None:
-    """Before a study's code runs. Raises CodeError where it may not."""
-    if codes := untrusted(spec, settings):
-        raise UntrustedCode(codes)
+    """Before a study's code runs. Raises CodeError for code that was tampered with or whose file
+    has changed since, UntrustedCode for what runs from the database and is neither a file of this
+    machine nor agreed to. A data function is always read from its file, of the same contents."""
+    data_code(spec)
+    network = network_code(spec)
+    if network is None or _is_file_here(network, settings):
+        return
+    if network.sha256 not in _read(settings.trusted_code):
+        raise UntrustedCode([network])
 
 
 def agree(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:

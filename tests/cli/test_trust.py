@@ -110,6 +110,17 @@ def test_every_command_that_runs_code_asks_first(study: Any, tmp_path: Path, wor
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("words", [["--trust-code", "0" * 64], ["--data", "other.npz"]])
+def test_what_is_of_use_for_saving_alone_is_refused_without(
+    study: Any, tmp_path: Path, words: list[str]
+) -> None:
+    done = study("study", "best", "s", *words, "--json")
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.strip().splitlines()
+    assert line.startswith(f"tuner: {words[0]} has an effect only with --save")
+    assert not (tmp_path / "state").exists()
+
+
 def test_another_hash_is_refused(study: Any, tmp_path: Path) -> None:
     plant()
     done = study(*SEARCH, "--trust-code", "0" * 64)

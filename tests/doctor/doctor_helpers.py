@@ -6,7 +6,7 @@ from tuner.doctor import Finding, examine
 from tuner.settings import Settings
 
 OF_THE_MACHINE = {"python", "libraries", "cores", "memory", "folders", "disk space"}
-OF_A_DATABASE = {"database", "writing", "schema", "leases", "leftovers", "deliveries"}
+OF_A_DATABASE = {"database", "writing", "schema", "leases", "leftovers", "place", "deliveries"}
 
 
 def settings_for(url: str, folder: Path, tracking_uri: str | None = None) -> Settings:

@@ -4,13 +4,15 @@ from collections import Counter
 
 import optuna
 import pytest
+import sqlalchemy as sa
 from at_once import at_once, run_toy, search
 from toy_study import Bench
 
 from tuner.optimize.trials import TrialBook
 from tuner.space import Space
-from tuner.storage import leases, open_store, places, records
+from tuner.storage import Store, leases, open_store, places, records
 from tuner.storage.studies import StudyRow
+from tuner.storage.tables import places as place_rows
 from tuner.training.events import Ended, Interval
 
 
@@ -99,3 +101,33 @@ def run_one(book: TrialBook) -> None:
     assert running is not None
     book.interval(running, Interval(1, 1, True, {"val_accuracy": 0.5}))
     book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+
+
+@pytest.mark.parametrize("losses", [0, 3])
+def test_a_place_that_is_taken_over_during_repair_hinders_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, losses: int
+) -> None:
+    """Between taking places over and settling them, a loop may lose the first to another one."""
+    study = bench.create()
+    places.ensure_places(bench.store, study, 3)
+    dead, heir, other = (open_book(bench, study) for _ in range(3))
+    begun = [dead.begin(0, 3) for _ in range(3)]
+    leases.renew_lease(bench.store, dead.lease, lasts_s=0.0)
+    monkeypatch.setattr(places, "count_losses", lambda *_: losses)
+    take_over = places.take_over_orphans
+
+    def and_lose_one(store: Store, lease: leases.Lease) -> list[places.Place]:
+        orphans = take_over(store, lease)
+        first = place_rows.c.number == orphans[0].number
+        with store.writing() as connection:
+            moved = sa.update(place_rows).where(first).values(loop_id=other.lease.loop_id)
+            connection.execute(moved)
+        return orphans
+
+    monkeypatch.setattr(places, "take_over_orphans", and_lose_one)
+    assert None not in begun
+    assert heir.repair().settled == 2
+    expected = "PRUNED" if losses else "WAITING"
+    assert sorted(bench.states) == sorted(["RUNNING", expected, expected])
+    assert leases.held(bench.store, other.lease) == {1}
+    assert leases.held(bench.store, heir.lease) == set()

@@ -5,12 +5,15 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
+import optuna
 import pytest
 import sqlalchemy as sa
 from toy_study import Bench, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
+from tuner.optimize import open_book
+from tuner.spec import Choice
 from tuner.storage import Store, leases, places, records
 from tuner.storage.records import read_attempts
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
@@ -163,6 +166,33 @@ def test_each_write_of_a_search_needs_its_lease(store: Store) -> None:
     (attempt,) = read_attempts(store, again)[theirs.trial_id or 0]
     assert attempt.end is None
     assert places.place_counts(store, again) == {"claimed": 1, "open": 2}
+
+
+@pytest.mark.parametrize("sampler", ["qmc", "random"])
+def test_what_a_sampler_keeps_in_its_study_reaches_no_other(store: Store, sampler: str) -> None:
+    first = create_study(store, "first", toy_spec(sampler=Choice(name=sampler)))
+    places.ensure_places(store, first, 1)
+    book = open_book(store, first, leases.open_lease(store, first))
+    book.study.set_user_attr("mine", 1)  # while it has its lease, it may
+    assert book.study.user_attrs == {"mine": 1}
+    delete_study(store, first, even_while_searched=True)
+    again = create_study(store, "again", toy_spec())
+    if store.url.get_backend_name() == "sqlite":
+        assert again.study_id == first.study_id
+    left = store.optuna.get_study_system_attrs(again.study_id)
+    space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+    trial = optuna.trial.create_trial(params={}, state=optuna.trial.TrialState.WAITING)
+    writes: list[Callable[[], object]] = [
+        lambda: book.study.set_user_attr("late", 1),
+        lambda: store.optuna.set_study_system_attr(first.study_id, "late", 1),
+        lambda: book.study.sampler.sample_relative(book.study, trial, space),
+    ]
+    for write in writes[: None if sampler == "qmc" else -1]:
+        with pytest.raises((LeaseLost, KeyError)):
+            write()
+    assert store.optuna.get_study_system_attrs(again.study_id) == left
+    assert store.optuna.get_study_user_attrs(again.study_id) == {}
+    store.optuna.fence = store.optuna.study_fence = None
 
 
 def test_names_are_no_identity(bench: Bench) -> None:

@@ -409,7 +409,7 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
     assert [one.what for one in ann.differences()] == ["its model's files are missing"]
     (told,) = [one for one in doctor(ann) if one.state == "warn"]
     assert told.found.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
-    delivered = start_tracker(make_settings(ann, uri), ann.study.name).finish(60)
+    delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
     assert (delivered.sent, delivered.owed) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"
     ann.sync()

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -9,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracking_helpers import Search, make_settings
+from tracking_helpers import Search, make_settings, make_spec
 
+from tuner.locations import sqlite_url
 from tuner.storage import Store, tracked
+from tuner.storage.studies import create_study, delete_study
 from tuner.storage.turn import Turn
 from tuner.tracking import run_link, start_tracker
 from tuner.tracking.client import Client, open_client
+from tuner.tracking.mirror import Mirror
+from tuner.tracking.process import experiment_name
 
 HOLD_THE_TURN = """
 import sys, time
 from tuner.storage import open_store
+from tuner.storage.studies import create_study, delete_study
 from tuner.storage.turn import Turn
 turn = Turn(open_store(sys.argv[1]), int(sys.argv[2]))
 assert turn.mine()
@@ -34,7 +40,7 @@ def test_a_tracker_delivers_all_and_ends(
     search.train(finished, epochs=2)
     search.complete(finished, score=0.9)
     search.train(running, epochs=1)
-    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study)
     late = search.start()
     search.prune(late, score=0.3)
     delivered = tracker.finish(60)
@@ -48,7 +54,7 @@ def test_a_dead_server_is_told_in_one_line(search: Search, tmp_path: Path) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"
-        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        tracker = start_tracker(make_settings(search, uri), search.study)
         assert "secret" not in str(tracker.process.args)
         delivered = tracker.finish(60)
     assert (delivered.sent, delivered.owed) == (0, 1)
@@ -62,15 +68,29 @@ def test_finish_does_not_wait_longer_than_it_is_told(search: Search) -> None:
     search.complete(search.start(), 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        tracker = start_tracker(make_settings(search, uri), search.study.name)
+        tracker = start_tracker(make_settings(search, uri), search.study)
         began = time.monotonic()
         delivered = tracker.finish(0.5)
         assert time.monotonic() - began < 5
     assert (delivered.owed, delivered.problem) == (1, "MLflow took longer than 0 s")
 
 
+def test_another_study_of_the_name_is_not_delivered(search: Search, tmp_path: Path) -> None:
+    """The first one is deleted while its tracker still starts."""
+    store, first = search.store, search.study
+    delete_study(store, first, even_while_searched=True)
+    again = Search(store, create_study(store, first.name, make_spec()))
+    again.complete(again.start(), 0.5)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    delivered = start_tracker(make_settings(search, uri), first).finish(60)
+    assert (delivered.sent, delivered.owed) == (0, 0)
+    assert delivered.problem is not None
+    assert "was deleted" in delivered.problem
+    assert tracked.count_delivered(store, again.study) == (0, 1)
+
+
 def test_a_killed_tracker_is_no_trouble(search: Search, tracking_uri: str) -> None:
-    tracker = start_tracker(make_settings(search, tracking_uri), search.study.name)
+    tracker = start_tracker(make_settings(search, tracking_uri), search.study)
     tracker.kill()
     tracker.kill()
     assert not tracker.alive
@@ -136,3 +156,26 @@ def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert client.get_experiment("0").artifact_location == str(database.parent / "0")
     assert client.get_experiment(client.create_experiment("mine")).name == "mine"
     client.get_run(client.create_run("0").info.run_id)
+
+
+def test_an_experiments_name_is_read_without_a_trace(
+    search: Search, client: Client, tracking_uri: str, tmp_path: Path
+) -> None:
+    search.complete(search.start(), 0.5)
+    Mirror(search.store, client, search.study).deliver(last=True)
+    experiment = client.get_experiment_by_name(search.study.experiment)
+    client.rename_experiment(experiment.experiment_id, f"{search.study.name} renamed")
+    folder = tmp_path / "100% a?b#c"
+    folder.mkdir()
+    copy = folder / "mlflow.db"
+    with (
+        contextlib.closing(sqlite3.connect(tracking_uri.removeprefix("sqlite:///"))) as source,
+        contextlib.closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=WAL")
+    before = [(path, path.read_bytes()) for path in sorted(folder.iterdir())]
+    assert [path.name for path, _ in before] == ["mlflow.db"]
+    name = experiment_name(sqlite_url(copy), search.study, search.store)
+    assert name == f"{search.study.name} renamed"
+    assert [(path, path.read_bytes()) for path in sorted(folder.iterdir())] == before

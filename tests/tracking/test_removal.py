@@ -11,6 +11,9 @@ from tuner.storage.studies import create_study, delete_study
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
+from tuner.tracking.models import log_model
+from tuner.tracking.own import UUID_TAG
+from tuner.tracking.removal import remove
 
 Runs = Callable[[], dict[str, Any]]
 
@@ -65,6 +68,49 @@ def test_others_runs_of_a_shared_experiment_stay(
     (trial,) = [run for run in left if "study" in run.data.tags]
     (logged,) = models(client, trial)
     assert (Path(logged.artifact_location) / "MLmodel").exists()
+
+
+class SmallPages:
+    """A client whose MLflow answers with one logged model a page."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def search_logged_models(self, *args: Any, **kwargs: Any) -> Any:
+        return self._client.search_logged_models(*args, **kwargs, max_results=1)
+
+
+def test_models_beyond_the_first_page_go_too(
+    search: Search, client: Client, tmp_path: Path
+) -> None:
+    deliver(search, client, tmp_path)
+    experiment_id = client.get_experiment_by_name(search.study.name).experiment_id
+    for _ in range(2):  # left behind without a run, they are found by a search alone
+        client.create_logged_model(experiment_id, tags={UUID_TAG: search.study.uuid})
+    assert len(client.search_logged_models([experiment_id])) == 3
+    removed = remove(SmallPages(client), search.study, search.store)
+    assert (removed.runs, removed.models) == (2, 3)
+    assert len(client.search_logged_models([experiment_id])) == 0
+
+
+def test_a_model_beyond_the_first_page_is_not_made_again(
+    search: Search, client: Client, runs: Runs, tmp_path: Path
+) -> None:
+    search.start()
+    Mirror(search.store, client, search.study).deliver()
+    run = runs()["trial 0"]
+    mine, _other = (
+        client.create_logged_model(
+            run.info.experiment_id, source_run_id=run_id, tags={"trial": run.data.tags["trial"]}
+        )
+        for run_id in (run.info.run_id, runs()[search.study.name].info.run_id)
+    )
+    path = keras_file(tmp_path / "trial-0.keras")
+    found = log_model(SmallPages(client), run.info.run_id, path, (4, 2), search.study, None)
+    assert found == mine.model_id
 
 
 def test_a_registered_model_stays(

@@ -187,9 +187,12 @@ def show_best(
     """
     from tuner.cli.open import look_at_study
     from tuner.cli.results import complain_of_damage, show_best
-    from tuner.errors import StudyError
+    from tuner.errors import StudyError, UsageError
     from tuner.storage.trials import find_best
 
+    for option, value in {"--trust-code": trust_code, "--data": data}.items():
+        if value is not None and save is None:
+            raise UsageError(f"{option} has an effect only with --save FILE: nothing else is read")
     store, row = look_at_study(context, study)
     best = find_best(store, row)
     found = best.trial

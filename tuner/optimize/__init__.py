@@ -202,7 +202,7 @@ def _tracker(
     if not request.tracking:
         yield None
         return
-    tracker = start_tracker(settings, study.name, request.log_models, data)
+    tracker = start_tracker(settings, study, request.log_models, data)
     try:
         yield tracker
     finally:

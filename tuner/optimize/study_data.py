@@ -8,14 +8,14 @@ from tuner.data import Dataset, Source, find_source, load_dataset, parse_source
 from tuner.errors import DatasetError, SpecError
 from tuner.settings import Settings
 from tuner.spec import StudySpec
-from tuner.trust import require_trusted
+from tuner.trust import data_code
 
 
 def trained_on(settings: Settings, spec: StudySpec, data: str | None = None) -> Dataset:
     """The data as the study's trials see them. `data`: where they lie now, if that is not where the
     study was told. Raises DatasetError when they are no longer those the study was created with,
-    CodeError where its code may not run on this machine."""
-    require_trusted(spec, settings)
+    CodeError where their code was tampered with."""
+    data_code(spec)
     dataset = load_dataset(
         spec.data, settings, check_data(settings, spec, data), wanted=spec.fingerprint
     )

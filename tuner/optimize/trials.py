@@ -67,6 +67,7 @@ class TrialBook:
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
         store.optuna.fence = self._fence = functools.partial(places.hold, lease)
+        store.optuna.study_fence = functools.partial(leases.hold_study, lease)
 
     def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
@@ -212,15 +213,24 @@ class TrialBook:
         have lost too many attempts. A RUNNING trial that no place knows is none of ours, and
         failed."""
         orphans = places.take_over_orphans(self.store, self.lease)
-        for place in orphans:
-            self._settle(place)
+        settled = sum(self._settle_if_ours(place) for place in orphans)
         failed = self._fail_unbound()
-        return Repaired(len(orphans), failed, places.close_strays(self.store, self.lease))
+        return Repaired(settled, failed, places.close_strays(self.store, self.lease))
 
     def close(self) -> None:
         """The loop writes no more: its lease ends. Raises StorageError."""
-        self.store.optuna.fence = None
+        self.store.optuna.fence = self.store.optuna.study_fence = None
         leases.renew_lease(self.store, self.lease, lasts_s=0.0)
+
+    def _settle_if_ours(self, place: Place) -> bool:
+        """Whether the place was given up. This loop may have been held up since it took the place
+        over, for longer than its lease: then another one sees to it."""
+        try:
+            with _still_ours(place.trial_id):
+                self._settle(place)
+        except TakenOver:
+            return False
+        return True
 
     def _settle(self, place: Place) -> None:
         """Give a place up that this loop holds and does not run, as its trial's state has it."""
@@ -274,7 +284,7 @@ class Repaired:
 
 
 @contextmanager
-def _still_ours(trial_id: int) -> Iterator[None]:
+def _still_ours(trial_id: int | None) -> Iterator[None]:
     """Optuna refuses to change a trial that someone else has told: for us it was taken over. One
     that it does not know any more was deleted, and its study with it."""
     try:

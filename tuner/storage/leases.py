@@ -103,6 +103,13 @@ def check(connection: sa.Connection, lease: Lease) -> None:
         raise LeaseLost
 
 
+def hold_study(lease: Lease, connection: sa.Connection, study_id: int) -> None:
+    """The same of a write to Optuna's study of that id, where it is the lease's: SQLite gives the
+    id of a deleted study to a new one. Raises LeaseLost."""
+    if study_id == lease.study_id:
+        check(connection, lease)
+
+
 @writes
 def renew_lease(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
     """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Whether the

@@ -27,6 +27,7 @@ from sqlalchemy.engine import URL
 from tuner.storage.engines import any_text
 
 _TRIES = 5
+_LOOK_ONCE_S = 5.0
 _SIDE_FILES = ("-wal", "-journal")
 # What SQLite says where it would have to write to be able to read, or where a file system has not
 # the locks and the shared memory that it needs.
@@ -173,6 +174,23 @@ class Looker:
             if _state(self._path) == before:
                 break
         return copy
+
+
+def look_once(
+    path: Path, query: str, values: tuple[object, ...] = (), wait_s: float = _LOOK_ONCE_S
+) -> list[tuple[Any, ...]]:
+    """The rows that a query finds in the SQLite file. Raises sqlite3.Error."""
+    with closing(Looker(path, wait_s)) as looker:
+        for attempt in range(_TRIES):
+            with closing(looker.connect()) as connection:
+                rows = connection.execute(query, values).fetchall()
+                try:
+                    looker.check(connection)
+                    break
+                except sqlite3.OperationalError:
+                    if attempt == _TRIES - 1:
+                        raise
+        return rows
 
 
 def _elsewhere(*command: str) -> bytes:

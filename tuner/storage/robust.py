@@ -78,11 +78,13 @@ class AlreadyMade(Exception):
 class RobustStorage(RDBStorage):
     """RDBStorage on hardened connections, whose password may hold any character. `fence`: raises
     where a trial is no longer ours to write; it is given the connection and the trial's id.
-    `outlining`: how a whole study is read at once; without it, all of each trial."""
+    `study_fence`: the same for what samplers write to a study, given the study's id. `outlining`:
+    how a whole study is read at once; without it, all of each trial."""
 
     def __init__(self, url: URL, patience: Patience) -> None:
         self.patience = patience
         self.fence: Callable[[sa.Connection, int], None] | None = None
+        self.study_fence: Callable[[sa.Connection, int], None] | None = None
         self.outlining: frozen.Outlining | None = None
         self._rider: Rider | None = None
         self._held_back: HeldBack | None = None
@@ -124,6 +126,10 @@ class RobustStorage(RDBStorage):
     def _guard(self, trial_id: int, session: Any) -> None:
         if self.fence is not None:
             self.fence(session.connection(), trial_id)
+
+    def _guard_study(self, study_id: int, session: Any) -> None:
+        if self.study_fence is not None:
+            self.study_fence(session.connection(), study_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -312,6 +318,19 @@ def _guarded(name: str) -> Callable[..., Any]:
     return run
 
 
+def _guarded_study(name: str) -> Callable[..., Any]:
+    """The same of a write to a study, which its own fence watches."""
+    method = getattr(RDBStorage, name)
+
+    @functools.wraps(method)
+    def run(self: RobustStorage, study_id: int, *args: Any, **kwargs: Any) -> Any:
+        guard = functools.partial(self._guard_study, study_id)
+        call = functools.partial(method, self, study_id, *args, **kwargs)
+        return self.patience.insist(lambda _again: self._within(guard, call))
+
+    return run
+
+
 def _write_report(storage: RDBStorage, session: Any, trial_id: int, step: int, value: Any) -> None:
     storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
 
@@ -337,8 +356,6 @@ _IN_SESSION: dict[str, Callable[..., None]] = {
 }
 
 for _name in (
-    "set_study_user_attr",
-    "set_study_system_attr",
     "get_study_id_from_name",
     "get_study_name_from_id",
     "get_study_directions",
@@ -353,6 +370,8 @@ for _name in (
     setattr(RobustStorage, _name, _repeated(_name))
 for _name in ("_set_trial_param", *_IN_SESSION):
     setattr(RobustStorage, _name, _guarded(_name))
+for _name in ("set_study_user_attr", "set_study_system_attr"):
+    setattr(RobustStorage, _name, _guarded_study(_name))
 
 
 def open_optuna_storage(url: URL, patience: Patience) -> RobustStorage:

@@ -14,18 +14,17 @@ import time
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.masking import mask_output
+from tuner.masking import mask_output, unmasked, without_secrets
 from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.store import Store
-from tuner.storage.studies import load_study
 from tuner.storage.tracked import count_delivered
 from tuner.storage.turn import Turn
 from tuner.tracking.check import check
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.moved import relocate
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup
+from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, study_of
 from tuner.tracking.sync import mark_runs, told
 
 _PAUSE_S = 1.0
@@ -41,7 +40,7 @@ class Tracker:
 
     def __init__(self, setup: TrackerSetup, store: Store) -> None:
         self._setup, self._store = setup, store
-        self._study = load_study(store, setup.study_name)
+        self._study = study_of(setup, store)
         self._turn = Turn(store, self._study.study_id)
         self._mirror: Mirror | None = None
         self._client: Client | None = None
@@ -83,8 +82,9 @@ class Tracker:
         except TunerError as error:
             print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
             return
-        result = {"lacking": found.lacking, "what": told(found.differences)}
-        print(f"{RESULT}{json.dumps(result)}", file=sys.stderr, flush=True)
+        what = without_secrets(told(found.differences) or "") or None
+        result = {"lacking": found.lacking, "what": what}
+        print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""

@@ -24,7 +24,7 @@ from tuner.storage.studies import StudyRow
 from tuner.tracking.client import Client, is_missing, local_folder
 from tuner.tracking.experiments import inside_store
 from tuner.tracking.inputs import input_example
-from tuner.tracking.own import UUID_TAG
+from tuner.tracking.own import UUID_TAG, find_models
 
 NAME = "model"
 
@@ -151,9 +151,7 @@ def is_registered(model: Any) -> bool:
 def _unlinked(client: Client, run: Any) -> Any:
     """One that was made, but we did not hear of it."""
     number = run.data.tags["trial"]
-    found = client.search_logged_models(
-        [run.info.experiment_id], filter_string=f"tags.trial = '{number}'"
-    )
+    found = find_models(client, run.info.experiment_id, f"tags.trial = '{number}'")
     return next((model for model in found if model.source_run_id == run.info.run_id), None)
 
 

@@ -84,6 +84,18 @@ def find_runs(
                 break
 
 
+def find_models(client: Client, experiment_id: str, condition: str) -> list[Any]:
+    """All logged models of an experiment that meet the condition. A list: who deletes some of them
+    between two pages would pass over others."""
+    found, token = [], None
+    while True:
+        page = client.search_logged_models([experiment_id], condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def own_runs(
     store: Store, client: Client, study: StudyRow, view: int = ACTIVE
 ) -> Iterator[list[Any]]:

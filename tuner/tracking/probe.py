@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.masking import mask_output
+from tuner.masking import mask_output, unmasked, without_secrets
 from tuner.settings import Settings, child_environment, load_settings
 from tuner.storage import look_into
 from tuner.storage.studies import list_studies, load_study
@@ -110,8 +110,9 @@ def _look_at_all(settings: Settings, networks: Path, within_s: float) -> None:
         with tracking_errors():
             # Its share of the time: one page more than that is looked at.
             found = check(store, client, study, "best", networks, within_s / 2 / len(names))
-        looked = Looked(name, ended, found.lacking, told(found.differences), found.is_whole)
-        print(json.dumps(asdict(looked)), flush=True)
+        what = without_secrets(told(found.differences) or "") or None
+        looked = Looked(name, ended, found.lacking, what, found.is_whole)
+        print(json.dumps(asdict(looked)), file=unmasked(sys.stdout), flush=True)
     store.close()
 
 

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from tuner.errors import TunerError
+from tuner.errors import StudyError, TunerError
 from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
+from tuner.storage.looking import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.tracked import count_delivered, read_delivery
@@ -34,12 +34,14 @@ _LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class TrackerSetup:
-    """What a tracker is told. `log_models`: best, all or none. `data`: a folder of prepared
-    arrays, for models' input examples. `networks`: the project's folder of saved networks."""
+    """What a tracker is told. The uuid tells a study from a later one of its name. `log_models`:
+    best, all or none. `data`: a folder of prepared arrays, for models' input examples. `networks`:
+    the project's folder of saved networks."""
 
     store_url: str
     tracking_uri: str
     study_name: str
+    study_uuid: str
     log_models: str = "best"
     data: str | None = None
     networks: str = "."
@@ -122,7 +124,7 @@ class TrackerProcess:
     def _outcome(self, late: str | None) -> Delivered:
         try:
             with contextlib.closing(open_store(self._setup.store_url)) as store:
-                study = load_study(store, self._setup.study_name)
+                study = study_of(self._setup, store)
                 sent, owed = count_delivered(store, study)
         except TunerError as error:
             return Delivered(0, 0, str(error))
@@ -152,9 +154,21 @@ class TrackerProcess:
         return (self._lines() or [f"the tracker ended with {self.process.returncode}"])[-1]
 
 
+def study_of(setup: TrackerSetup, store: Store) -> StudyRow:
+    """The study that the setup means. Raises StudyError where it was deleted, also if there is
+    another one of its name now."""
+    study = load_study(store, setup.study_name)
+    if study.uuid != setup.study_uuid:
+        raise StudyError(
+            f"study {study.name!r} was deleted, and another one of that name was created: that one "
+            "is not delivered in its place"
+        )
+    return study
+
+
 def start_tracker(
     settings: Settings,
-    study_name: str,
+    study: StudyRow,
     log_models: str = "best",
     data: Path | None = None,
     log: Path | None = None,
@@ -164,7 +178,13 @@ def start_tracker(
     folder = str(data.absolute()) if data else None
     networks = str(settings.checkpoints.absolute())
     setup = TrackerSetup(
-        settings.storage, settings.tracking_uri, study_name, log_models, folder, networks
+        settings.storage,
+        settings.tracking_uri,
+        study.name,
+        study.uuid,
+        log_models,
+        folder,
+        networks,
     )
     return TrackerProcess(setup, log)
 
@@ -175,14 +195,11 @@ def experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
     with contextlib.suppress(sqlite3.Error, TunerError):
         file, known = sqlite_file(tracking_uri), read_delivery(store, study)
         if file is not None and known is not None and file.exists():
-            url = f"file:{quote(str(file.absolute()))}?mode=ro"
             query = (
                 "SELECT experiments.name FROM experiments"
                 " JOIN runs USING (experiment_id) WHERE run_uuid = ?"
             )
-            with contextlib.closing(sqlite3.connect(url, uri=True)) as connection:
-                row = connection.execute(query, (known.run_id,)).fetchone()
-            if row is not None:
+            for row in look_once(file, query, (known.run_id,)):
                 return str(row[0])
     return study.experiment
 

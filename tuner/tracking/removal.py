@@ -12,7 +12,14 @@ from tuner.tracking.client import Client, local_folder, open_client, tracking_er
 from tuner.tracking.experiments import is_below, is_empty, is_shared
 from tuner.tracking.models import remove_model, remove_models
 from tuner.tracking.moved import relocate
-from tuner.tracking.own import UUID_TAG, all_experiments, is_active, own_filter, own_runs
+from tuner.tracking.own import (
+    UUID_TAG,
+    all_experiments,
+    find_models,
+    is_active,
+    own_filter,
+    own_runs,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def remove(client: Client, study: StudyRow, store: Store) -> Removed:
 
 def _remove_orphans(client: Client, study: StudyRow, experiment: Any) -> int:
     """Models of the study whose runs went before."""
-    found = client.search_logged_models([experiment.experiment_id], own_filter(study))
+    found = find_models(client, experiment.experiment_id, own_filter(study))
     return sum(remove_model(client, model) for model in found)
 
 
