@@ -40,7 +40,9 @@ demo: install
 
 # In more processes than cores: most of the time is waiting, for workers, servers and signals.
 test: install
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	@# Else each process that a test starts compiles what has changed, where bytecode is not written.
+	$(BIN)/python -m compileall -q tuner tests
+	$(BIN)/python -m pytest -n 4
 
 # The whole of it takes some hours; SHARE=0.2 that share of each fault's times.
 SHARE ?= 1.0

@@ -5,7 +5,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -23,18 +24,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", type=float, nargs="?", const=1.0, default=0.0, help=help_text)
 
 
-# Before xdist's own, which reads the groups.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file goes to one process; a folder of those that need TensorFlow too, since importing it
-    takes seconds. Faults are done one at a time: they keep both cores busy, and have deadlines.
-    A file that takes minutes names groups of its own."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is not None:
-            continue
-        folder = item.path.parent.name
-        heavy = item.get_closest_marker("tensorflow") is not None or folder == "faults"
-        item.add_marker(pytest.mark.xdist_group(folder if heavy else item.path.name))
+    """Files that take long come first, so that no process is left alone with one at the end."""
+    long = {item.path for item in items if item.get_closest_marker("slow") or _of_faults(item.path)}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def _of_faults(path: PurePath) -> bool:
+    return path.parent.name == "faults"
+
+
+# xdist's own groups do not reach pytest from 9.2 on: each test would go to any process, and what
+# a file shares, a server or a search, would be made again in each.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        """A file goes to one process. Faults are done one at a time: they keep both cores busy, and
+        have deadlines."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "faults" if _of_faults(PurePath(path)) else path
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

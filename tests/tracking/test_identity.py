@@ -26,6 +26,8 @@ from tuner.tracking.own import ALL, all_experiments
 from tuner.tracking.process import experiment_name
 from tuner.tracking.sync import check_study, sync_study
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[MlflowServer]:
@@ -36,14 +38,12 @@ def server() -> Iterator[MlflowServer]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-STORE = pytest.param("store", marks=pytest.mark.xdist_group("identity, store"))
-SERVER = pytest.param("server", marks=pytest.mark.xdist_group("identity, server"))
 # What both do alike is tried on one of them: each test waits for some hundred requests.
-ON_A_STORE = pytest.mark.parametrize("uri", [STORE], indirect=True)
-ON_A_SERVER = pytest.mark.parametrize("uri", [SERVER], indirect=True)
+ON_A_STORE = pytest.mark.parametrize("uri", ["store"], indirect=True)
+ON_A_SERVER = pytest.mark.parametrize("uri", ["server"], indirect=True)
 
 
-@pytest.fixture(params=[STORE, SERVER])
+@pytest.fixture(params=["store", "server"])
 def uri(request: pytest.FixtureRequest) -> str:
     """A store of our own and a server: one MLflow for all who use it."""
     if request.param == "store":
@@ -222,12 +222,7 @@ HARM = [
 
 @pytest.mark.parametrize("harm", HARM)
 @pytest.mark.parametrize(
-    ("uri", "then"),
-    [
-        pytest.param(*STORE.values, "search", marks=STORE.marks),
-        pytest.param(*SERVER.values, "sync", marks=SERVER.marks),
-    ],
-    indirect=["uri"],
+    ("uri", "then"), [("store", "search"), ("server", "sync")], indirect=["uri"]
 )
 def test_what_people_do_in_the_ui_splits_and_doubles_nothing(
     person: Make, uri: str, harm: Callable[[Client, Person], None], then: str
