@@ -194,7 +194,7 @@ def test_trials_that_ran_when_it_was_copied_go_on_in_the_copy(tmp_path: Path) ->
     copy.close()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(steps=st.lists(st.sampled_from(["move", "copy", "stay"]), min_size=1, max_size=4))
 def test_any_history_ends_with_one_owner_of_each_id(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
