@@ -1,5 +1,6 @@
 """A study's definition: its parts fit together and survive JSON."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from tuner.errors import SpecError
 from tuner.space import Space, load_space, make_space
 from tuner.spec import (
+    FIRST_READING,
+    READING,
     Choice,
     CodeFile,
     DataSpec,
@@ -280,3 +283,10 @@ def test_a_long_change_is_cut_short() -> None:
         return spec(space=make_space("net.py:f", {"x": said}))
 
     assert long("a").differences(long("b")) == ["x has changed"]
+
+
+def test_a_study_stored_without_a_reading_was_read_the_first_way() -> None:
+    stored = json.loads(spec().model_dump_json())
+    assert StudySpec.from_json(json.dumps(stored)).data.reading == READING
+    del stored["data"]["reading"]
+    assert StudySpec.from_json(json.dumps(stored)).data.reading == FIRST_READING

@@ -32,8 +32,13 @@ Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
+ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
+# How files are read and columns understood. A study keeps the number it was created with, so that
+# a later tuner sees the same data: studies stored without one were read the first way.
+FIRST_READING = 1
+READING = 2
 ROWS_AN_INTERVAL = 10_000
 MOST_INTERVALS = 5
 
@@ -62,7 +67,9 @@ class DataSpec(BaseModel):
     `source`: a name (`digits`), a folder of IDX files, `file.npz`, `file.csv:target` or
     `file.py:load`. `validation`: share of the training rows kept for validation. `test`: share
     of all rows kept for the test, where the source brings no test split of its own. `task`:
-    None means inferred from the target. Raises SpecError for a share or seed out of range.
+    None means inferred from the target. `columns`: what the user says a column of a table is, by
+    its name; what is not named is inferred. `reading`: see READING. Raises SpecError for a share or
+    seed out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +80,8 @@ class DataSpec(BaseModel):
     test: float = 0.15
     scaling: ScalingMethod = "auto"
     seed: int = 0
+    columns: dict[str, ColumnKind] = Field(default_factory=dict)
+    reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -191,6 +200,13 @@ class StudySpec(BaseModel):
             )
         _check_seed(self.seed)
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_as_stored(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
+            return values | {"data": {"reading": FIRST_READING} | data}
+        return values
 
     @classmethod
     def from_json(cls, text: str) -> "StudySpec":

@@ -189,3 +189,21 @@ def test_a_study_of_others_that_took_the_name_is_spared(store: Store, study: Stu
     delete_study(store, replace(study, study_id=theirs._study_id))
     assert [kept.study_name for kept in store.optuna.get_all_studies()] == [study.name]
     assert len(theirs.get_trials()) == 1
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_study_made_while_another_clears_up_is_kept(store: Store) -> None:
+    """PostgreSQL gives every statement a new view of the rows; SQLite has one writer at a time."""
+    own = store.writer
+    made: list[StudyRow] = []
+
+    @sa.event.listens_for(own, "after_cursor_execute")
+    def meanwhile(connection, cursor, statement, *_rest) -> None:
+        if "tuner_studies" in statement and not made:
+            made.append(create_study(other, "meanwhile", toy_spec()))
+
+    other = open_store(store.url.render_as_string(hide_password=False))
+    create_study(store, "toy", toy_spec())
+    other.close()
+    sa.event.remove(own, "after_cursor_execute", meanwhile)
+    assert {study.name for study in list_studies(store)} == {"toy", "meanwhile"}

@@ -142,10 +142,10 @@ def _write_study(
 def _forget_vanished(connection: sa.Connection) -> None:
     """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
     their ids to new studies and trials. A study that is only damaged is kept."""
-    known = {row.uuid for row in connection.execute(_known_studies())}
-    every = connection.execute(sa.select(studies.c.study_id, studies.c.uuid)).all()
-    for vanished in (row for row in every if row.uuid not in known):
-        _delete_ours(connection, vanished)
+    # One statement: between two, another command may finish making its study.
+    vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_known()))
+    for row in connection.execute(vanished).all():
+        _delete_ours(connection, row)
 
 
 def _clear_half_made(store: Store, name: str) -> None:
@@ -248,8 +248,20 @@ def _newest_first(connection: sa.Connection) -> list[StudyRow]:
 
 
 def _known_studies() -> sa.Select[Any]:
-    """Rows that belong to a study of Optuna's, which is told by its mark. Where the mark or the id
-    is damaged, an equal name or the mark alone tells; `optunas_id` is then Optuna's."""
+    """Rows that belong to a study of Optuna's; `optunas_id` is Optuna's id of it."""
+    columns = [column for column in studies.c if column.name != "stop_until"]
+    return sa.select(
+        *columns, is_optunas().label("is_optunas"), _optunas_id().label("optunas_id")
+    ).where(_is_known())
+
+
+def _is_known() -> sa.ColumnElement[bool]:
+    return sa.or_(is_optunas(), _optunas_id().is_not(None))
+
+
+def _optunas_id() -> sa.ColumnElement[int]:
+    """A study of Optuna's is told by its mark. Where the mark or the id is damaged, an equal name
+    or the mark alone tells."""
     marks = optuna_study_attributes
     by_mark = (
         sa.select(marks.c.study_id)
@@ -263,11 +275,7 @@ def _known_studies() -> sa.Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
-    optunas_id = sa.func.coalesce(by_mark, by_name)
-    columns = [column for column in studies.c if column.name != "stop_until"]
-    return sa.select(
-        *columns, is_optunas().label("is_optunas"), optunas_id.label("optunas_id")
-    ).where(sa.or_(is_optunas(), optunas_id.is_not(None)))
+    return sa.func.coalesce(by_mark, by_name)
 
 
 def _study(row: Any) -> StudyRow:
