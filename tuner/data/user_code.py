@@ -1,7 +1,7 @@
 """`my_file.py:load`: data that a user's own function returns."""
 
 import inspect
-import sys
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from typing import Any
 
 from tuner.data.raw import Pair, first_line, parts_from_mapping, reading
 from tuner.errors import DatasetError
+from tuner.user_modules import Surroundings, read_modules
 
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
@@ -23,10 +24,12 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     other form, and with file and line for what the user's code raises.
     """
     source = f"{path}:{function_name}"
+    file = Path(os.path.abspath(path))
     with reading(str(path)):
         text = path.read_bytes()
-    with beside(path), _user_errors(path):
-        function = _function(path, function_name, text)
+        surroundings = Surroundings(file, str(path), read_modules(file, text))
+    with surroundings.entered(), _user_errors(path):
+        function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
         return parts_from_mapping(source, returned)
@@ -42,12 +45,12 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     return {"train": Pair(first, second)}
 
 
-def _function(path: Path, name: str, text: bytes) -> Callable[[], Any]:
+def _function(
+    path: Path, name: str, text: bytes, surroundings: Surroundings
+) -> Callable[[], Any]:
     # Compiled from the text just read, not imported: an import may take stale bytecode.
     module = ModuleType(f"tuner_user_data_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-    exec(compile(text, str(path), "exec"), module.__dict__)  # the user's own code
+    surroundings.run(text, module)
     function = getattr(module, name, None)
     if not callable(function):
         offered = ", ".join(
@@ -66,19 +69,6 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
     except TypeError as error:
         raise DatasetError(f"{path}:{name}: must take no arguments ({error})") from error
     return function
-
-
-@contextmanager
-def beside(path: Path) -> Iterator[None]:
-    """Modules in the file's own folder can be imported, but never in place of a library's: the
-    folder comes last."""
-    before = sys.path.copy()
-    folder = str(path.resolve().parent)
-    sys.path[:] = [*(entry for entry in before if entry != folder), folder]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 @contextmanager
