@@ -8,7 +8,6 @@ the folder never takes a library's place.
 import ast
 import contextlib
 import linecache
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,7 +159,7 @@ def _is_library(name: str, folder: Path) -> bool:
 
 def _is_folder(entry: str, folder: Path) -> bool:
     try:
-        return os.path.samefile(entry or ".", folder)
+        return folder.samefile(entry or ".")
     except OSError:
         return False
 

@@ -1,7 +1,6 @@
 """`my_file.py:load`: data that a user's own function returns."""
 
 import inspect
-import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     other form, and with file and line for what the user's code raises.
     """
     source = f"{path}:{function_name}"
-    file = Path(os.path.abspath(path))
+    file = path.absolute()
     with reading(str(path)):
         text = path.read_bytes()
         surroundings = Surroundings(file, str(path), read_modules(file, text))
@@ -45,9 +44,7 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     return {"train": Pair(first, second)}
 
 
-def _function(
-    path: Path, name: str, text: bytes, surroundings: Surroundings
-) -> Callable[[], Any]:
+def _function(path: Path, name: str, text: bytes, surroundings: Surroundings) -> Callable[[], Any]:
     # Compiled from the text just read, not imported: an import may take stale bytecode.
     module = ModuleType(f"tuner_user_data_{path.stem}")
     surroundings.run(text, module)

@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ class CustomNetwork:
         return function
 
     def _surroundings(self) -> Surroundings:
-        file = Path(os.path.abspath(self.file or self.path))
+        file = Path(self.file or self.path).absolute()
         if self.modules is None:
             return Surroundings(file, self.path, read_modules(file, self.text.encode()))
         modules = {path: text.encode() for path, text in self.modules}
