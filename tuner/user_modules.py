@@ -213,13 +213,14 @@ class Surroundings:
         """Run the file's text in `module`, which others find under its name as well."""
         module.__file__ = str(self.file)
         sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-        exec(compiled(text, self.shown), module.__dict__)  # the user's own code
+        exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
 
 
-def compiled(text: bytes, shown: str) -> CodeType:
+def compiled(text: bytes, shown: str, file: str) -> CodeType:
     """Code of which tracebacks and `inspect` show this text, whatever the file holds by then."""
     lines = text.decode(errors="replace").splitlines(keepends=True)
-    linecache.cache[shown] = (len(text), None, lines, shown)
+    for name in (shown, file):
+        linecache.cache[name] = (len(text), None, lines, name)
     return compile(text, shown, "exec", dont_inherit=True)
 
 
@@ -236,8 +237,8 @@ def deactivate() -> None:
 class _Loader(InspectLoader):
     """Runs a module's text. Nothing is read from the folder, and no bytecode is written."""
 
-    def __init__(self, text: bytes, shown: str, is_package: bool) -> None:
-        self._text, self._shown, self._is_package = text, shown, is_package
+    def __init__(self, text: bytes, shown: str, file: str) -> None:
+        self._text, self._shown, self._file = text, shown, file
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return None
@@ -246,13 +247,13 @@ class _Loader(InspectLoader):
         exec(self.get_code(module.__name__), module.__dict__)
 
     def get_code(self, fullname: str) -> CodeType:
-        return compiled(self._text, self._shown)
+        return compiled(self._text, self._shown, self._file)
 
     def get_source(self, fullname: str) -> str:
         return self._text.decode(errors="replace")
 
     def is_package(self, fullname: str) -> bool:
-        return self._is_package
+        return Path(self._file).name == _PACKAGE
 
 
 class _Finder(MetaPathFinder):
@@ -332,7 +333,7 @@ class _Finder(MetaPathFinder):
         is_package = path.endswith(f"/{_PACKAGE}")
         file = self._folder / path
         shown = str(Path(self._own.shown).parent / path)
-        loader = _Loader(self._own.modules[path], shown, is_package)
+        loader = _Loader(self._own.modules[path], shown, str(file))
         spec = ModuleSpec(fullname, loader, origin=str(file), is_package=is_package)
         spec.has_location = True
         if is_package:

@@ -27,7 +27,7 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     with reading(str(path)):
         text = path.read_bytes()
         surroundings = Surroundings(file, str(path), read_modules(file, text))
-    with surroundings.entered(), _user_errors(path):
+    with surroundings.entered(), _user_errors(path, surroundings):
         function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
@@ -69,7 +69,8 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
 
 
 @contextmanager
-def _user_errors(path: Path) -> Iterator[None]:
+def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
+    files = {str(path), *(str(path.parent / module) for module in surroundings.modules)}
     try:
         yield
     except DatasetError:
@@ -79,9 +80,9 @@ def _user_errors(path: Path) -> Iterator[None]:
         raise DatasetError(f"{where}: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
         lines = [
-            frame.lineno
+            f"{frame.filename}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path)
+            if frame.filename in files
         ]
-        where = f"{path}:{lines[-1]}" if lines else str(path)
+        where = lines[-1] if lines else str(path)
         raise DatasetError(f"{where}: {first_line(error)}") from error
