@@ -242,6 +242,18 @@ def check_sampler(choice: Choice, space: Space) -> None:
     _build(choice, space, 0)
 
 
+def settled_sampler(choice: Choice) -> Choice:
+    """The sampler with its options in their own types: yes is true for a switch."""
+    kind = SAMPLERS.get(choice.name)
+    if kind is None:
+        return choice
+    options = {
+        name: kind.options[name].cast(value) if name in kind.options else value
+        for name, value in choice.options.items()
+    }
+    return choice.model_copy(update={"options": options})
+
+
 def seed_of_loop(seed: int | None, loop: int | str) -> int | None:
     """A seed that is the same on every machine, unlike Python's own hash."""
     if seed is None:

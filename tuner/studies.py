@@ -25,7 +25,7 @@ from tuner.fitting import fitted, objective
 from tuner.names import check_experiment, check_name, in_command, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
-from tuner.samplers import check_sampler
+from tuner.samplers import check_sampler, settled_sampler
 from tuner.settings import Settings
 from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
@@ -104,7 +104,8 @@ def define(
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
     and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
     the study whose network it is, with the files that it keeps. Raises a UsageError."""
-    check_sampler(wanted.sampler, space)
+    sampler = settled_sampler(wanted.sampler)
+    check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
     code = _user_code(space, wanted.data, sources[0], settings, kept)
     dataset = load_dataset(wanted.data, settings, sources, fingerprint)
@@ -117,7 +118,7 @@ def define(
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
-        sampler=wanted.sampler,
+        sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
         direction=wanted.direction or direction_of(metric),

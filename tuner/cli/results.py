@@ -34,6 +34,7 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.words import word
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
@@ -261,7 +262,7 @@ def _scored_on(study: StudyRow) -> str | None:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())
+    return " ".join(f"{name}={word(value)}" for name, value in options.items())
 
 
 def print_trials(
