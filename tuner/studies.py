@@ -166,7 +166,7 @@ def create_as(
         check_name(wanted.name)
     store = open_store()
     found = _find(store, wanted.name)
-    if found is None:
+    while found is None:
         if wanted.name is not None:
             check_name(wanted.name)
         name = wanted.name or free_name(store, default_name(wanted))
@@ -174,7 +174,8 @@ def create_as(
             return Created(create_study(store, name, spec, wanted.experiment, first_trials), True)
         except StudyError:  # another command may have made it meanwhile
             found = _find(store, wanted.name)
-            if found is None:
+            is_taken = free_name(store, name) != name
+            if found is None and not (wanted.name is None and is_taken):
                 raise
     return _again(store, found, spec, wanted.experiment)
 

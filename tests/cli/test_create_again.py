@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -236,3 +237,22 @@ def test_of_two_commands_at_once_one_makes_the_study(store, storage_url):
     assert all("x" in end for end in ends if isinstance(end, str))
     waiting = store.optuna.get_all_trials(load_study(store, "x").study_id)
     assert len(waiting) == len(load_study(store, "x").spec.first_trials())
+
+
+def test_commands_at_once_that_give_no_name_make_a_study_each(store, storage_url):
+    wanted = Wanted(data=data_spec(source="digits"))
+    start = threading.Barrier(4)
+
+    def command(_number):
+        opened = open_store(storage_url)
+        try:
+            start.wait()
+            return [create(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)]
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [created for some in pool.map(command, range(4)) for created in some]
+    assert all(created.is_new for created in made)
+    expected = {"mlp-digits", *(f"mlp-digits-{number}" for number in range(2, 9))}
+    assert {created.study.name for created in made} == expected
