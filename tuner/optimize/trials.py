@@ -72,10 +72,17 @@ class TrialBook:
         is_listed = SAMPLERS[spec.sampler.name].lists
         self._configurations = spec.space.configurations() if is_listed else []
 
-    def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
+    def begin(
+        self,
+        worker: int,
+        limit: int,
+        known: frozenset[int] | None = None,
+        may_be_alone: bool = True,
+    ) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
-        numbers of the places whose trials this loop is running. Raises TakenOver."""
-        place = places.claim(self.store, self.lease, limit, known)
+        numbers of the places whose trials this loop is running. `may_be_alone`: whether there is a
+        process for a trial that has to be alone in one. Raises TakenOver."""
+        place = places.claim(self.store, self.lease, limit, known, may_be_alone)
         if place is None:
             return None
         if place.trial_id is None:
