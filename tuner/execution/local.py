@@ -28,13 +28,15 @@ from tuner.execution.protocol import (
     Saved,
 )
 from tuner.execution.worker import worker_main
+from tuner.leftovers import own_servers_folder
 from tuner.masking import without_secrets
 from tuner.settings import libraries_first
 from tuner.training.events import Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
 _MOST_JOBS = 200
-_MOST_GROWTH = 2 * 2**30
+# Half of it for weights and slots of kept programs (training/kept.py), half for what is compiled.
+_MOST_GROWTH = 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
 # For so long a fork server that has died may be started again.
@@ -249,6 +251,7 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     # they are blocked. Blocked, not ignored, so that we lose none that comes now.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
+        own_servers_folder()
         with libraries_first(), _stderr_to(log):
             forkserver.ensure_running()
     except OSError as error:

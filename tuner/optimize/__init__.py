@@ -139,9 +139,7 @@ def optimize(
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
-                    loop = _loop(
-                        settings, store, study, request, workers, stopping, watcher, stage
-                    )
+                    loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost

@@ -294,9 +294,7 @@ class Loop:
             except TakenOver:
                 self._leave(worker, "taken_over", None)
 
-    def _end_by_time(
-        self, worker: int, running: Running, limit_s: float, in_company: bool
-    ) -> None:
+    def _end_by_time(self, worker: int, running: Running, limit_s: float, in_company: bool) -> None:
         detail = f"still training after {limit_s:g} s, the limit for one trial"
         if running.ended is not None:
             detail = _UNSAVED.format("time_limit")

@@ -126,7 +126,9 @@ def _unanswered(
     connection: sa.Connection, lease: Lease, known: frozenset[int]
 ) -> sa.Row[Any, Any, Any, Any] | None:
     query = (
-        sa.select(places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone"))
+        sa.select(
+            places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone")
+        )
         .where(places.c.study_id == lease.study_id, places.c.loop_id == lease.loop_id)
         .where(places.c.state == "claimed", places.c.number.not_in(known))
     )
@@ -137,7 +139,9 @@ def _open_place(
     connection: sa.Connection, lease: Lease, limit: int, may_be_alone: bool
 ) -> sa.Row[Any, Any, Any, Any] | None:
     query = (
-        sa.select(places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone"))
+        sa.select(
+            places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone")
+        )
         .where(places.c.study_id == lease.study_id)
         .where(places.c.state == "open", places.c.number <= limit)
         .order_by(places.c.trial_id.is_(None), places.c.number)
