@@ -1,5 +1,6 @@
 """What killed processes have left in the temporary folder, and what is left alone there."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -35,6 +36,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+def no_sockets_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = util.process.current_process()._config  # type: ignore[attr-defined]
+    for name in config.keys() & {"tempdir"}:
+        monkeypatch.delitem(config, name)
+
+
 def names(place: Path) -> set[str]:
     """What lies there, without the random part of its name."""
     return {path.name.rpartition("-")[0] for path in place.iterdir()}
@@ -51,7 +58,7 @@ def test_what_a_killed_process_leaves_is_removed(place: Path) -> None:
 def test_folders_at_work_and_those_of_others_stay(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(util.process.current_process(), "_config", {})
+    no_sockets_yet(monkeypatch)
     for name in ("pymp-others", "tuner-notes", "tuner-"):
         (place / name).mkdir()
         (place / name / "content").write_text("mine")
@@ -69,6 +76,20 @@ def test_folders_at_work_and_those_of_others_stay(
         sweep_temporary()
         assert set(place.rglob("*")) == stays
     assert not Path(at_work).exists()
+
+
+def test_a_child_does_not_mark_what_is_its_parents(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_sockets_yet(monkeypatch)
+    own_servers_folder()
+    sockets = Path(util.get_temp_dir())
+    child = multiprocessing.get_context("spawn").Process(target=own_servers_folder)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    sweep_temporary()
+    assert sockets.exists()
 
 
 def test_a_link_is_not_followed(place: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "tuner
 _LEFT: list[np.ndarray] = []
 BROKEN = EntryPoint("toy_training:open_broken")
 STILLBORN = EntryPoint("toy_training:open_stillborn")
+SLOW = EntryPoint("toy_training:open_slowly", TOY.preload)
 
 
 class ToySession:
@@ -164,3 +165,8 @@ def open_broken(setup: WorkerSetup) -> ToySession:
 
 def open_stillborn(setup: WorkerSetup) -> ToySession:
     os._exit(7)
+
+
+def open_slowly(setup: WorkerSetup) -> ToySession:
+    time.sleep(3.0)
+    return ToySession(setup)

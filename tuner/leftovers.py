@@ -7,15 +7,13 @@ import os
 import shutil
 import tempfile
 from contextlib import suppress
-from multiprocessing import util
+from multiprocessing import process, util
 from pathlib import Path
 
 # Nobody else's folders hold a file of this name.
 _OWNER = "tuner-owner"
 # Where the fork server of `multiprocessing` has its socket.
 _SERVER = "pymp-"
-
-_servers_folder: tuple[str, int] | None = None
 
 
 def lock_folder(folder: Path, name: str = _OWNER) -> int:
@@ -54,13 +52,17 @@ def sweep_temporary() -> None:
 
 
 def own_servers_folder() -> None:
-    """Mark the folder in which `multiprocessing` puts the sockets of this process."""
-    global _servers_folder
+    """Make the folder in which `multiprocessing` puts the sockets of this process, and mark it. One
+    that is there already is left as it is: a child has its parent's, which outlives it. Raises
+    OSError."""
+    config = getattr(process.current_process(), "_config", None)
+    is_new = config is not None and config.get("tempdir") is None
     folder = util.get_temp_dir()
-    if _servers_folder is None or _servers_folder[0] != folder:
-        # Without the mark it would stay behind a killed search, and nothing else.
+    if is_new:
+        # Without the mark it would stay behind a killed search, and nothing else. The descriptor
+        # stays open for as long as the process lives.
         with suppress(OSError):
-            _servers_folder = folder, lock_folder(Path(folder))
+            lock_folder(Path(folder))
 
 
 class OwnFolder(tempfile.TemporaryDirectory[str]):

@@ -10,7 +10,7 @@ from tuner.training.events import Checkpoints
 
 # Less than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): what takes longer than
 # that has a checkpoint of its last epoch.
-CHECKPOINT_EVERY_S = 5.0
+CHECKPOINT_EVERY_S = 4.0
 # What a killed writer leaves half written, too.
 _CHECKPOINTS = ("*.ckpt", "*.part")
 

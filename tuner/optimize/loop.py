@@ -31,7 +31,7 @@ _MOST_FAILURES = 3
 # So long a loop that stops waits for the epochs that run, to go on behind them later. Longer ones
 # cost no more: a trial has a checkpoint of each (files.CHECKPOINT_EVERY_S). Less than the patience
 # of interrupts.py, and than the ten seconds that service managers give.
-CHECKPOINT_WAIT_S = 6.0
+CHECKPOINT_WAIT_S = 5.0
 _UNSAVED = "ended while it was saving its network ({})"
 GO_ON, STOP = Reply(), Reply(stop=True)
 STOP_BEHIND = Reply(stop=True, checkpoint=True)
