@@ -140,7 +140,7 @@ def optimize(
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
-                    loop = _loop(settings, store, study, request, workers, stopping, watcher)
+                    loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost
@@ -218,6 +218,7 @@ def _loop(
     workers: LocalWorkers,
     stopping: Stopping,
     watcher: Watcher | None,
+    stage: Callable[[str], None],
 ) -> Loop:
     lease = leases.open_lease(store, study, request.lease_s)
     if not has_definition(store, study):  # it can be corrected until a lease holds
@@ -230,6 +231,7 @@ def _loop(
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),
+        stage=stage,
     )
 
 
