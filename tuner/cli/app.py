@@ -128,7 +128,7 @@ def settings_of(context: typer.Context) -> Settings:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 StudyName = Annotated[
-    str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
+    str | None, typer.Argument(help="The study; without it the newest search.", metavar="[STUDY]")
 ]
 TrustCode = Annotated[
     list[str] | None,

@@ -26,7 +26,6 @@ class Display:
         self._live: Live | None = None
         if not quiet and sys.stdout.isatty():
             self._live = Live(console=console(), refresh_per_second=8, transient=True)
-        self._best: float | None = None
         self._said_at = 0.0
 
     def __enter__(self) -> Self:
@@ -63,23 +62,23 @@ class Display:
         if self._live is not None:
             self._live.update(self._picture(board))
 
-    def trial_ended(self, board: Board, trial: int, end: str, value: float | None) -> None:
+    def trial_ended(
+        self, board: Board, trial: int, end: str, value: float | None, is_best: bool
+    ) -> None:
         if self._quiet:
             return
-        gained = board.best is not None and board.best != self._best
-        self._best = board.best
-        line = self._line(board, trial, end, value, gained)
+        line = self._line(board, trial, end, value, is_best)
         if self._live is not None:
             # The picture shows all others; new bests and troubles stay on the screen.
-            if gained or end not in ("complete", "early_stopped", "pruned"):
+            if is_best or end not in ("complete", "early_stopped", "pruned"):
                 self._live.console.print(line, highlight=False, markup=False)
-        elif gained or time.monotonic() - self._said_at > _PLAIN_EVERY_S or board.total <= 200:
+        elif is_best or time.monotonic() - self._said_at > _PLAIN_EVERY_S or board.total <= 200:
             self._said_at = time.monotonic()
             self._print(line)
 
-    def _line(self, board: Board, trial: int, end: str, value: float | None, gained: bool) -> str:
+    def _line(self, board: Board, trial: int, end: str, value: float | None, is_best: bool) -> str:
         number = f"{value:.4f}" if value is not None else "–"
-        star = "  new best" if gained else ""
+        star = "  new best" if is_best else ""
         width = len(str(board.total))
         words = end.replace("_", " ")
         return (
