@@ -22,7 +22,8 @@ def look(context: typer.Context) -> Store | None:
 def look_at_study(
     context: typer.Context, name: str | None, even_damaged: bool = False
 ) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest search, to look at. Raises StudyError."""
+    """The database and the study of that name, or the newest search, to look at. Raises
+    StudyError."""
     store = look(context)
     if store is None:
         raise no_study()
@@ -61,8 +62,8 @@ def open_for_work(context: typer.Context) -> Store:
 def open_study(
     context: typer.Context, name: str | None, even_damaged: bool = False
 ) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest search, to work on. Raises StudyError; makes
-    no file where there is none."""
+    """The database and the study of that name, or the newest search, to work on. Raises
+    StudyError; makes no file where there is none."""
     store = _open(context)
     return store, (find_study if even_damaged else load_study)(store, name)
 
