@@ -5,7 +5,7 @@ a Reply, so a pruned trial never trains past its verdict. All of it is plain pic
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -41,9 +41,11 @@ class Opened:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker process is gone; another takes its number."""
+    """The worker process is gone; another takes its number. `last_words`: what its log got last
+    while it trained; where workers share a log it may be another one's."""
 
     exit_code: int | None
+    last_words: str = field(default="", compare=False)
 
     @property
     def out_of_memory(self) -> bool:
@@ -53,7 +55,8 @@ class Lost:
     def how(self) -> str:
         if self.out_of_memory:
             return "its worker held more memory than a trial may take (--trial-memory)"
-        return f"its worker ended with exit code {self.exit_code}"
+        said = f"; the workers' log ends: {self.last_words}" if self.last_words else ""
+        return f"its worker ended with exit code {self.exit_code}{said}"
 
 
 Message = Resumed | Interval | Ended | Saved | Failed | Lost

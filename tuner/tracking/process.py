@@ -6,6 +6,7 @@ that the loop has died.
 
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tuner.errors import StudyError, TunerError
 from tuner.locations import sqlite_file
@@ -63,9 +65,8 @@ class TrackerProcess:
 
     def __init__(self, setup: TrackerSetup, log: Path | None = None) -> None:
         self._setup = setup
-        self._temporary = None if log else tempfile.TemporaryDirectory(prefix="tuner-tracking-")
-        self.log = log or Path(self._temporary.name if self._temporary else "") / "tracking.log"
-        with self.log.open("wb") as output:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        with self._open_log(log) as output:
             # A session of its own: Ctrl-C at the terminal is the loop's to handle. -P: a file of
             # the user's folder must not pass for a module.
             self.process = subprocess.Popen(
@@ -79,6 +80,18 @@ class TrackerProcess:
         # Through the pipe: arguments are for every user of the machine to read, and URLs hold
         # passwords.
         self._say(json.dumps(asdict(setup)).encode() + b"\n")
+
+    def _open_log(self, log: Path | None) -> BinaryIO:
+        """The log, emptied. A full disk is no reason not to deliver: then nothing is kept."""
+        try:
+            if log is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix="tuner-tracking-")
+                log = Path(self._temporary.name) / "tracking.log"
+            self.log = log
+            return log.open("wb")
+        except OSError:
+            self.log = Path(os.devnull)
+            return self.log.open("wb")
 
     @property
     def alive(self) -> bool:
