@@ -1,6 +1,6 @@
 """What commands print of studies, trials, searches and MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from tuner.cli.output import (
     print_json,
     print_json_rows,
     say,
+    say_fact,
     short,
     show_facts,
     show_rows,
@@ -25,6 +26,7 @@ from tuner.storage import Store
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import (
+    TABLE_COLUMNS,
     Best,
     Summary,
     TrialRow,
@@ -94,7 +96,7 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     named = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in named), default=0)
     for name, value in named.items():
-        say(f"  {name:<{width}}  {one_line(_param(value))}")
+        say_fact(f"  {name:<{width}}  ", one_line(_param(value)))
     last = best.last
     if last is not None and last.parameter_count:
         epochs = f"best epoch {last.best_epoch} of {last.epochs}"
@@ -252,21 +254,43 @@ def print_trials(
     """A study's trials, at most so many; in a table then how many more there are."""
     spec = study.spec
     trials = stream_trials(store, study, best_first, most)
-    rows = (table_row(trial, only=spec.space.varying()) for trial in trials)
+    varying = spec.space.varying()
+    rows = (table_row(trial, only=varying) for trial in trials)
     if as_json:
         print_json_rows(rows)
         return
     say(f"study {study.name}: {spec.metric}, {spec.direction}")
-    printed = stream_rows(_table_cells(row) for row in rows)
+    printed = stream_rows(
+        (_table_cells(row, varying) for row in rows),
+        names=[*map(_column, varying)],
+        lead=len(TABLE_COLUMNS) - 1,
+    )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
         order = " --best-first" if best_first else ""
         say(f"{more:,} more; all: tuner trial list {in_command(study.name)}{order} --all")
 
 
-def _table_cells(row: dict[str, Any]) -> dict[str, Any]:
-    damage = row.pop("damage", None)
-    return row | {"params": damage} if damage else row
+def _table_cells(row: dict[str, Any], varying: Sequence[str]) -> dict[str, Any]:
+    """A trial's row for people: state and end are one column, each parameter has one."""
+    cells = {name: row[name] for name in TABLE_COLUMNS if name != "end"}
+    cells["state"] = _state(row)
+    return cells | {_column(name): row["params"].get(name) for name in varying}
+
+
+def _column(name: str) -> str:
+    """A parameter's column: `epochs` may be searched, and is also how many were trained."""
+    return f"{name}_param" if name in TABLE_COLUMNS else name
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """How a trial ended, or how it stands: `worker_lost` says more than that it was pruned."""
+    state, end = row["state"], row["end"]
+    if row.get("damage"):
+        return f"damaged: {clipped(row['damage'], _DAMAGE_CHARACTERS)}"
+    if state in ("waiting", "running"):
+        return f"{state} ({end})" if end else str(state)
+    return str(end or state)
 
 
 def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_json: bool) -> None:
@@ -303,7 +327,10 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
     if as_json:
         print_json(facts | {"attempts": attempts, "intervals": rows})
         return
-    show_facts({name: value for name, value in facts.items() if name != "queued"}, False)
+    state = _state(facts | {"damage": None}) if facts["state"] != "damaged" else "damaged"
+    hidden = ("queued", "end")
+    shown_facts = {name: value for name, value in facts.items() if name not in hidden}
+    show_facts(shown_facts | {"state": state}, False)
     if len(attempts) > 1:
         show_rows(attempts, False)
     most = [*rows[0]][:_MOST_COLUMNS] if rows else []
