@@ -41,6 +41,7 @@ from tuner.storage import Store, exists, leases
 from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+from tuner.suggestions import command
 from tuner.trust import code_of, require_trusted, trust
 
 _MOST_DIFFERENCES = 4
@@ -193,7 +194,7 @@ def _check_same(study: StudyRow, spec: StudySpec, experiment: str | None) -> Non
         told.append(f"and {more} more")
     raise StudyError(
         f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
-        f"name, or delete that study first: tuner study delete {in_command(study.name)}"
+        "name, or delete that study first: " + command("study", "delete", in_command(study.name))
     )
 
 
@@ -301,5 +302,5 @@ def _refuse_if_searched(store: Store, study: StudyRow, force: bool) -> None:
         who = ", ".join(map(str, searching))
         raise StudyError(
             f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
-            f"study all the same: tuner study delete {in_command(study.name)} --force"
+            "study all the same: " + command("study", "delete", in_command(study.name), "--force")
         )

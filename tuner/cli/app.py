@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.storage import Store
 
 from tuner.settings import Settings, load_settings
+from tuner.suggestions import remember_options
 
 
 @dataclass
@@ -118,6 +119,7 @@ def root(
     ] = False,
 ) -> None:
     context.with_resource(ending_in_order())
+    remember_options(storage, tracking_uri)
     context.obj = Session(load_settings(storage, tracking_uri), traceback)
 
 

@@ -11,7 +11,7 @@ from tuner.cli.output import complain
 from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, how_to_create, list_studies, load_study
 
 
 def look(context: typer.Context) -> Store | None:
@@ -85,7 +85,7 @@ def _open(context: typer.Context) -> Store:
 
 def no_study() -> StudyError:
     """What is said where there is nothing to work on."""
-    return StudyError("there is no study yet; create one with: tuner study create")
+    return StudyError(f"there is no study yet; {how_to_create()}")
 
 
 def _check_one_or_all(name: str | None, every: bool) -> None:

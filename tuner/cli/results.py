@@ -35,6 +35,7 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.suggestions import command
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
@@ -72,12 +73,16 @@ def print_outcome(
             print_best(study, best)
         _next_steps(study, outcome, best is not None)
     complain_of_damage(summary.best)
-    complain_of_delivery(delivered)
+    complain_of_delivery(study, delivered)
     if outcome.reason == "errors":
-        complain(
-            f"{outcome.failure}; the traceback: tuner trial show N --study {in_command(study.name)}"
-        )
+        complain(failure_told(study, outcome))
     return EXITS.get(outcome.reason or "", 0)
+
+
+def failure_told(study: StudyRow, outcome: "Outcome") -> str:
+    """The last error of trials that failed, and where its traceback is."""
+    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
+    return f"{outcome.failure}; the traceback: {show}"
 
 
 def _say_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
@@ -144,12 +149,13 @@ def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     name = in_command(study.name)
     say("\nnext:")
     if outcome.board.done < outcome.board.total:
-        say(f"  tuner optimize {name} --trials {outcome.board.total}   goes on from here")
+        again = command("optimize", name, "--trials", outcome.board.total)
+        say(f"  {again}   goes on from here")
     else:
-        say(f"  tuner optimize {name} --more 50   searches on")
+        say(f"  {command('optimize', name, '--more', 50)}   searches on")
     if has_best:
-        say(f"  tuner study best {name} --save best.keras   writes the network")
-    say("  tuner ui   opens MLflow and the Optuna dashboard")
+        say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
+    say(f"  {command('ui')}   opens MLflow and the Optuna dashboard")
 
 
 def complain_of_damage(best: Best) -> None:
@@ -163,16 +169,17 @@ def complain_of_damage(best: Best) -> None:
         )
 
 
-def complain_of_delivery(delivered: "Delivered | None") -> None:
+def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
     if delivered is None:
         return
+    sync = command("sync", in_command(study.name))
     if delivered.problem and not delivered.owed:
-        complain(f"MLflow differs from SQL ({delivered.problem}): tuner sync puts this right")
+        complain(f"MLflow differs from SQL ({delivered.problem}); to put this right: {sync}")
     elif delivered.owed:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all: "
-            "tuner sync sends them when MLflow is back"
+            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all; "
+            f"when MLflow is back: {sync}"
         )
 
 
@@ -267,8 +274,9 @@ def print_trials(
     )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
-        order = " --best-first" if best_first else ""
-        say(f"{more:,} more; all: tuner trial list {in_command(study.name)}{order} --all")
+        order = ["--best-first"] if best_first else []
+        every = command("trial", "list", in_command(study.name), *order, "--all")
+        say(f"{more:,} more; all: {every}")
 
 
 def _table_cells(row: dict[str, Any], varying: Sequence[str]) -> dict[str, Any]:
@@ -342,7 +350,7 @@ def queued(study: str, number: int, waiting: int) -> str:
     return (
         f"study {study}: trial {number} is queued ({waiting} waiting)\n"
         "it takes one of the study's places, before anything the sampler proposes: "
-        "tuner optimize --more 1"
+        + command("optimize", in_command(study), "--more", 1)
     )
 
 
@@ -384,8 +392,10 @@ def print_checked(found: list["Checked"], as_json: bool) -> int:
             if not one.differences:
                 say(f"study {one.study}: MLflow shows all {one.trials} trials as SQL has them")
         remedies = {difference.remedy for one in found for difference in one.differences}
-        if rows:
-            say(f"tuner sync puts {'what it can' if 'none' in remedies else 'this'} right")
+        what = "what can be mended" if "none" in remedies else "this"
+        for one in found:
+            if one.differences:
+                say(f"to put {what} right: {command('sync', in_command(one.study))}")
     return 1 if rows else 0
 
 

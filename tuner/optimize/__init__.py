@@ -41,6 +41,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.frozen import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
+from tuner.suggestions import command
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, WorkerSetup
 from tuner.trust import require_trusted
@@ -177,7 +178,7 @@ def _workers(
     if len(usable) < driver_gpus():
         stage(
             f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            "tuner doctor says more"
+            f"for more: {command('doctor')}"
         )
     count = request.workers or default_workers(len(usable))
     setup = WorkerSetup(

@@ -33,12 +33,14 @@ GO_ON, STOP = Reply(), Reply(stop=True)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a loop ended. `reason` is None when all places are done; `failure` the last error."""
+    """How a loop ended. `reason` is None when all places are done; `failure` the last error, of the
+    trial `failed_trial`."""
 
     reason: str | None
     board: Board
     put_back: int
     failure: str | None = None
+    failed_trial: int | None = None
 
 
 class Loop:
@@ -67,6 +69,7 @@ class Loop:
         )
         self._failures = 0
         self._failure: str | None = None
+        self._failed_trial: int | None = None
         self._renew_at = self._look_at = 0.0
 
     def run(self) -> Outcome:
@@ -78,7 +81,8 @@ class Loop:
             finally:
                 put_back = self._put_all_back()
         self._look_around()
-        return Outcome(self._stopping.reason, self._board, put_back, self._failure)
+        reason, board = self._stopping.reason, self._board
+        return Outcome(reason, board, put_back, self._failure, self._failed_trial)
 
     def _work(self) -> None:
         while not self._stopping.at_once:
@@ -220,6 +224,7 @@ class Loop:
         self._book.fail(running, failed.kind, failed.detail)
         self._failures += 1
         self._failure = f"trial {running.number}: {failed.message}"
+        self._failed_trial = running.number
         if self._failures >= _MOST_FAILURES:
             self._stopping.errors()
         self._leave(worker, failed.kind, None)

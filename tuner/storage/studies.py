@@ -33,6 +33,7 @@ from tuner.storage.tables import (
     places,
     studies,
 )
+from tuner.suggestions import command
 from tuner.version import tuner_version
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -65,7 +66,7 @@ class StudyRow:
         except SpecError as error:
             raise SpecError(
                 f"study {self.name!r} is damaged: {error}; to remove it: "
-                f"tuner study delete {in_command(self.name)}"
+                + command("study", "delete", in_command(self.name))
             ) from error
 
     @property
@@ -204,12 +205,25 @@ def check_is_search(study: StudyRow, refused: str) -> None:
         )
 
 
+def no_finished_trial(study: StudyRow) -> StudyError:
+    """Where the best trial is asked for."""
+    return StudyError(
+        f"study {study.name!r} has no finished trial yet; run: "
+        + command("optimize", in_command(study.name), "--trials", 100)
+    )
+
+
+def how_to_create() -> str:
+    """What is said where there is no study."""
+    return f"create one with: {command('study', 'create', '--data', 'digits')}"
+
+
 def find_study(store: Store, name: str | None = None) -> StudyRow:
     """The same, even if its definition is damaged: reading `spec` raises SpecError then. Raises
     StudyError."""
     rows = store.read(_newest_first)
     if not rows:
-        raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
+        raise StudyError(f"{store.shown} holds no study; {how_to_create()}")
     return _newest_own(rows, store) if name is None else _named(rows, name, store)
 
 
@@ -235,7 +249,7 @@ def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
     raise StudyError(
         f"none of the studies in {store.shown} is yours; the newest, {printable(newest.name)!r}, "
         f"was made by {_maker(newest)}; say which one you mean, as in: "
-        f"tuner optimize {in_command(newest.name)} --trials 100"
+        + command("optimize", in_command(newest.name), "--trials", 100)
     )
 
 

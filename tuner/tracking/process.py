@@ -25,6 +25,7 @@ from tuner.storage.looking import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.tracked import count_delivered, read_delivery
+from tuner.suggestions import command
 
 PROBLEM = "tuner: "
 RESULT = "tuner found: "
@@ -221,7 +222,7 @@ def run_link(tracking_uri: str, run_id: str | None = None) -> str:
     """Where a person finds the runs: an address to open, or a command to type. `run_id`: of the
     study's own run, as the delivery of PARENT remembers it."""
     if not tracking_uri.startswith(("http://", "https://")):
-        return "tuner ui"
+        return command("ui")
     scheme, _, rest = tracking_uri.rstrip("/").partition("://")
     address = f"{scheme}://{rest.rpartition('@')[2]}"
     return f"{address}/#/runs/{run_id}" if run_id else address
