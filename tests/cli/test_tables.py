@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tuner.cli.display import Picture
-from tuner.cli.output import show_facts, stream_rows
+from tuner.cli.output import say, show_facts, stream_rows
 from tuner.cli.results import _table_cells
 from tuner.cli.tables import Column, Layout, wrapped_words
 from tuner.optimize.board import Board, Slot
@@ -61,11 +61,12 @@ def test_in_a_pipe_a_row_is_a_line(table: tuple[list[Column], list[dict[str, str
         assert all(value in line for value in row.values())
 
 
-@given(st.text("ab -,=\xa0", max_size=300), st.integers(30, 100), st.integers(0, 20))
+@given(st.text("ab名 -,=\xa0", max_size=300), st.integers(30, 100), st.integers(0, 20))
 def test_words_are_wrapped_within_the_width(text: str, width: int, indent: int) -> None:
     first, *others = wrapped_words(text, width, indent).split("\n")
-    assert len(first) <= width - indent
-    assert all(len(line) <= width and line.startswith(" " * indent) for line in others)
+    assert cell_len(first) <= width - indent
+    margin = " " * (indent if first else min(indent, 4))
+    assert all(cell_len(line) <= width and line.startswith(margin) for line in others)
     assert letters(" ".join([first, *others])) == letters(text)
 
 
@@ -156,6 +157,34 @@ def test_facts_are_broken_between_words(at_width: Any, capsys: pytest.CaptureFix
     for name in VARYING:
         assert f"{name}=64 32" in text
     assert all(line.startswith(("best params  ", "varies  ", " " * 13)) for line in lines)
+
+
+def test_a_long_word_stands_below_its_name(
+    at_width: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at_width(80)
+    show_facts({"mlflow_experiment": "x" * 70, "params": {"a": "many words " * 10, "b": 1}}, False)
+    first, second, *others = capsys.readouterr().out.splitlines()
+    assert (first.strip(), second) == ("mlflow experiment", "    " + "x" * 70)
+    assert others[0].startswith("params             a=many words many words")
+    assert others[-1].endswith("b=1")
+
+
+def test_a_command_is_kept_whole(at_width: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    at_width(60)
+    command = "tuner trial list a-long-name-of-a-study --best-first --all"
+    say(f"\n150 more than fit, and some words about that; all: {command}")
+    say(f"  {command}   does what is told here")
+    say("a sentence of so many words that it needs two lines in a terminal")
+    assert capsys.readouterr().out.splitlines() == [
+        "",
+        "150 more than fit, and some words about that; all:",
+        f"  {command}",
+        f"  {command}",
+        "        does what is told here",
+        "a sentence of so many words that it needs two lines in a",
+        "terminal",
+    ]
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])

@@ -15,6 +15,7 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -66,18 +67,24 @@ def console() -> Console:
 
 
 def say(text: str = "") -> None:
-    """Lines for people. In a terminal they are broken between words; one that holds a command is
-    left to the terminal, so that it can be copied whole."""
+    """Lines for people. In a terminal they are broken between words. A command is kept whole, in a
+    line of its own where it has no room: it is there to be copied."""
     width = terminal_width()
     lines = escaped(text).split("\n")
     if width is not None:
-        lines = [line if _COMMAND.search(line) else _broken(line, width) for line in lines]
+        lines = [line if cell_len(line) <= width else _broken(line, width) for line in lines]
     console().print(Text("\n".join(lines)), soft_wrap=True)
 
 
 def _broken(line: str, width: int) -> str:
-    indent = len(line) - len(line.lstrip())
-    return " " * indent + wrapped_words(line.lstrip(), width, indent) if line.strip() else line
+    margin = " " * (len(line) - len(line.lstrip()))
+    found = _COMMAND.search(line)
+    if found is None:
+        return margin + wrapped_words(line.lstrip(), width, len(margin))
+    before, (command, _, after) = line[: found.start()], line[found.start() :].partition("   ")
+    lines = [_broken(before.rstrip(), width)] if before.strip() else []
+    lines.append(f"{margin}{'  ' if lines else ''}{command}")
+    return "\n".join([*lines, f"{margin}      {after}"] if after else lines)
 
 
 def complain(text: str) -> None:

@@ -349,8 +349,8 @@ def queued(study: str, number: int, waiting: int) -> str:
     """What to know of a trial that was queued."""
     return (
         f"study {study}: trial {number} is queued ({waiting} waiting)\n"
-        "it takes one of the study's places, before anything the sampler proposes: "
-        + command("optimize", in_command(study), "--more", 1)
+        "it takes one of the study's places, before anything the sampler proposes\n"
+        "next: " + command("optimize", in_command(study), "--more", 1)
     )
 
 

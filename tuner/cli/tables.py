@@ -4,7 +4,6 @@ texts take several lines, and where that is not enough, each row does. In a pipe
 
 import math
 import re
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,8 @@ _NARROWEST_TEXT = 12
 _WIDEST_IN_PIPE = 60
 _FOLD_INDENT = 6
 _WIDEST_SLOT = 24
+# The margin of what has no room behind its name.
+_BELOW = 4
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     if cell_len(text) <= width:
         return [text]
     lines = [""]
-    for word in re.findall(r"\s+|\S+", text):
+    for word in re.findall(r"[^\S\xa0]+|[\S\xa0]+", text):
         parts = [word] if cell_len(word) <= width else _parts(word)
         for part in parts:
             if cell_len(lines[-1]) + cell_len(part) <= width:
@@ -194,8 +195,20 @@ def _cut(word: str, width: int) -> list[str]:
 
 
 def wrapped_words(text: str, width: int, indent: int) -> str:
-    """A text whose lines but the first are indented; longer words than a line are broken. Of what
-    stands together by no-break blanks nothing is broken, unless it has to be."""
+    """A text behind a margin of `indent` columns, in lines that begin below each other; where one
+    of its words is longer than that, all of it stands below the margin. Nothing is broken that
+    stands together by no-break blanks, unless it has to be."""
     room = max(width - indent, _NARROWEST_TEXT)
-    lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
-    return ("\n" + " " * indent).join(lines).replace("\xa0", " ")
+    tokens = text.split(" ")
+    words = [word for token in tokens for word in _breakable(token, room)]
+    below = indent > _BELOW and max(map(cell_len, words)) > room
+    if below:
+        indent, room = _BELOW, max(width - _BELOW, _NARROWEST_TEXT)
+    text = " ".join(word for token in tokens for word in _breakable(token, room))
+    lines = _wrapped(text, room) or [""]
+    first = "\n" + " " * indent if below else ""
+    return (first + ("\n" + " " * indent).join(lines)).replace("\xa0", " ")
+
+
+def _breakable(token: str, room: int) -> list[str]:
+    return token.split("\xa0") if cell_len(token) > room else [token]
