@@ -23,5 +23,5 @@ def remember_options(storage: str | None, tracking_uri: str | None) -> None:
 
 def command(*words: object) -> str:
     """`tuner` with the global options and these words, quoted for a shell. It must end the line, or
-    what follows must begin with a semicolon, three blanks or a closing bracket."""
+    what follows must begin with a semicolon, ", or ", three blanks or a closing bracket."""
     return shlex.join(["tuner", *_global_options, *map(str, words)])

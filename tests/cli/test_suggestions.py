@@ -25,7 +25,9 @@ from tuner.storage.studies import create_study
 from tuner.suggestions import command, remember_options
 
 # Where a suggestion begins, and where it ends.
-SUGGESTED = re.compile(r"(?:^|: |→ |\()\s*(tuner [-a-z].*?)(?=;|   |\)|$)", re.MULTILINE)
+SUGGESTED = re.compile(
+    r"(?:^|: |→ |\(|, or )\s*(tuner [-a-z].*?)(?=;|, or |   |\)|$)", re.MULTILINE
+)
 NAMES = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 

@@ -51,7 +51,7 @@ def _ask(store: Store, settings: Settings, where: Residence) -> None:
 
 
 def _which_it_is() -> str:
-    return f"say which it is: {command('db', 'moved')}; or: {command('db', 'copied')}"
+    return f"say which it is: {command('db', 'moved')}, or {command('db', 'copied')}"
 
 
 def _used_elsewhere(where: Residence) -> str:

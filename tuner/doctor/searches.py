@@ -45,7 +45,7 @@ def _place(store: ReadOnlyStore) -> Iterator[Finding]:
         yield fine("place", "the studies' ids are this database's own")
         return
     found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"
-    yield warning("place", found, f"{command('db', 'moved')}; or: {command('db', 'copied')}")
+    yield warning("place", found, f"{command('db', 'moved')}, or {command('db', 'copied')}")
 
 
 def _at_work(loop: LoopRow) -> str:
