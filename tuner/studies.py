@@ -43,6 +43,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+from tuner.suggestions import command
 from tuner.trust import code_of, find_code, require_trusted, trust
 from tuner.user_modules import read_modules
 
@@ -212,7 +213,7 @@ def _defined_otherwise(study: StudyRow, differences: list[str]) -> str:
         told.append(f"and {more} more")
     return (
         f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
-        f"name, or delete that study first: tuner study delete {in_command(study.name)}"
+        "name, or delete that study first: " + command("study", "delete", in_command(study.name))
     )
 
 
@@ -363,5 +364,5 @@ def _refuse_if_searched(store: Store, study: StudyRow, force: bool) -> None:
         who = ", ".join(map(str, searching))
         raise StudyError(
             f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
-            f"study all the same: tuner study delete {in_command(study.name)} --force"
+            "study all the same: " + command("study", "delete", in_command(study.name), "--force")
         )

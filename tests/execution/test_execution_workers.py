@@ -1,11 +1,15 @@
 """Worker processes: what they answer, how they die, what takes their place."""
 
+import errno
 import hashlib
+import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 from toy_training import BROKEN, STILLBORN, TOY
 
 from tuner.errors import WorkerError
-from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local
+from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local, warm
 from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus, memory_bytes
 from tuner.execution.protocol import Message
 from tuner.training.events import Ended, Failed, Goal, Interval, Plan, WorkerSetup
@@ -207,3 +211,30 @@ def test_what_the_machine_has() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert 1 <= default_workers() <= (len(gpus()) or cores())
     assert data_budget_bytes(4) == memory_bytes() / 8 <= psutil.virtual_memory().total / 8
+
+
+def test_a_long_temporary_folder_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a socket has up to 107 bytes."""
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setitem(config, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    try:
+        warm(EntryPoint("toy_training:open_session"))
+        assert forkserver._forkserver._forkserver_pid is not None  # type: ignore[attr-defined]
+        assert not list(long.iterdir())
+    finally:
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def test_too_many_open_files_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(forkserver, "ensure_running", refuse)
+    with pytest.raises(WorkerError, match="allow more of them: ulimit -n 1024"):
+        warm(EntryPoint("toy_training:open_session"))

@@ -31,7 +31,7 @@ from tuner.settings import Settings
 from tuner.space import Space, load_file
 from tuner.spec import Choice, DataSpec, StudySpec, on_split
 from tuner.storage import Store, places
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import (
     Wanted,
@@ -111,7 +111,7 @@ def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
         best = find_best(store, study).trial
         if best is None:
-            raise StudyError(f"study {study.name!r} has no finished trial yet; run: tuner optimize")
+            raise no_finished_trial(study)
         return best
     trial = find_trial(store, study, number)
     if trial.damage:

@@ -17,6 +17,7 @@ from tuner.leftovers import OwnFolder
 from tuner.masking import without_secrets
 from tuner.settings import Settings, server_environment
 from tuner.storage import exists, open_store
+from tuner.storage.studies import how_to_create
 
 _START_S = 90.0
 
@@ -26,7 +27,7 @@ def serve_pages(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises TunerError when a server does not start."""
     if not exists(settings.storage):
-        raise StudyError("there is no study to look at yet; create one with: tuner study create")
+        raise StudyError(f"there is no study to look at yet; {how_to_create()}")
     open_store(settings.storage)  # closed when the command ends, after its children
     ports = {"MLflow": _free(mlflow_port), "Optuna dashboard": _free(dashboard_port)}
     commands = {

@@ -1,15 +1,16 @@
 """Workers as processes of this machine, forked from one server that has TensorFlow imported."""
 
 import contextlib
+import errno
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -28,9 +29,9 @@ from tuner.execution.protocol import (
     Saved,
 )
 from tuner.execution.worker import worker_main
-from tuner.leftovers import own_servers_folder
-from tuner.masking import without_secrets
+from tuner.leftovers import lock_folder, own_servers_folder
 from tuner.settings import libraries_first
+from tuner.silence import last_line, output_to
 from tuner.training.events import Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
@@ -41,25 +42,30 @@ _MOST_GROWTH = 2**30
 _MOST_STILLBORN = 3
 # For so long a fork server that has died may be started again.
 _RELAUNCH_S = 10.0
+# A socket's path has up to 107 bytes, of which multiprocessing's own two names take 33.
+_MOST_TMPDIR_BYTES = 72
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
 class _Process:
-    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended."""
+    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended;
+    `log_start`: the size of the log when the process was given its last trial."""
 
     process: ForkServerProcess
     connections: list[Connection]
     lifeline: Connection
     opened: bool = False
     jobs: int = 0
+    log_start: int = 0
     first_rss: int = 0
     busy: set[int] = field(default_factory=set)
 
 
 class LocalWorkers:
     """`processes` with as many workers each as the setup's population says. What they and their
-    server write to stderr goes to the file `log`."""
+    server print, their native code included, goes to the file `log`."""
 
     def __init__(
         self,
@@ -105,7 +111,7 @@ class LocalWorkers:
         until = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), _stderr_to(self._log):
+                with libraries_first(), output_to(self._log):
                     process.start()
                 return
             except (EOFError, OSError) as error:
@@ -115,8 +121,8 @@ class LocalWorkers:
 
     def _why_none_starts(self, error: Exception) -> str:
         if not isinstance(error, EOFError | ConnectionError):
-            return f"workers cannot be started: {error}"
-        said = _last_line(self._log)
+            return _unstartable(error)
+        said = last_line(self._log)
         why = f": {said}" if said else ""
         see = f"; see {self._log}" if self._log else ""
         return f"the process that starts the workers has ended{why}{see}"
@@ -150,6 +156,7 @@ class LocalWorkers:
         process = self._of(worker)
         process.jobs += 1
         process.busy.add(worker)
+        process.log_start = _size(self._log)
         self._send(worker, plan)
 
     def reply(self, worker: int, reply: Reply) -> None:
@@ -211,7 +218,7 @@ class LocalWorkers:
             raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
         beside = len(process.busy - {worker})
         self._replace(worker)
-        return Lost(exit_code, beside)
+        return Lost(exit_code, beside, last_words=last_line(self._log, process.log_start))
 
     def _outgrown(self, process: _Process) -> bool:
         if process.jobs >= _MOST_JOBS * self.population:
@@ -229,7 +236,8 @@ class LocalWorkers:
         """Another process in the place of the worker's; those beside it will be told as lost."""
         process = self._of(worker)
         _end(process)
-        lost = Lost(process.process.exitcode, len(process.busy) - 1, restarted)
+        last_words = last_line(self._log, process.log_start)
+        lost = Lost(process.process.exitcode, len(process.busy) - 1, restarted, last_words)
         self._lost |= dict.fromkeys(process.busy - {worker}, lost)
         number = worker // self.population
         self._processes[number] = self._spawn(number)
@@ -251,45 +259,45 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     # they are blocked. Blocked, not ignored, so that we lose none that comes now.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
-        own_servers_folder()
-        with libraries_first(), _stderr_to(log):
+        with libraries_first(), output_to(log):
+            _shorten_socket_paths()
+            own_servers_folder()
             forkserver.ensure_running()
     except OSError as error:
-        # Its socket lies in the temporary folder, whose path must not be long.
-        where = tempfile.gettempdir()
-        raise WorkerError(f"workers cannot be started: {error} (TMPDIR: {where})") from error
+        raise WorkerError(_unstartable(error)) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def _stderr_to(log: Path | None) -> Iterator[None]:
-    """Children started inside write their stderr to `log`: TensorFlow's start-up notes would cut
-    through the display, and a crashed worker's last words should be kept."""
-    if log is None:
-        yield
+def _shorten_socket_paths() -> None:
+    """The fork server's socket lies in the temporary folder, but the path of a socket has up to
+    107 bytes: where TMPDIR is longer, multiprocessing is given another folder, as it makes its
+    own."""
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") or len(os.fsencode(tempfile.gettempdir())) <= _MOST_TMPDIR_BYTES:
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    kept = os.dup(2)
+    for base in _SHORT_FOLDERS:
+        with contextlib.suppress(OSError):
+            config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=base)
+            remove = functools.partial(shutil.rmtree, ignore_errors=True)
+            # Its priority is that of multiprocessing's own folder: after all that may use it.
+            util.Finalize(None, remove, args=(config["tempdir"],), exitpriority=-100)
+            lock_folder(Path(config["tempdir"]))
+            return
+
+
+def _unstartable(error: OSError | Exception) -> str:
+    advice = ""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        advice = "; allow more of them: ulimit -n 1024"
+    return f"workers cannot be started: {error}{advice}"
+
+
+def _size(log: Path | None) -> int:
     try:
-        # Appended to: another loop of the study may be writing here too.
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _last_line(log: Path | None) -> str:
-    """What was last written to a log: of a process that has ended, mostly why it did."""
-    if log is None or not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return without_secrets(lines[-1].strip()) if lines else ""
+        return log.stat().st_size if log is not None else 0
+    except OSError:
+        return 0
 
 
 def _rss(process: _Process) -> int:

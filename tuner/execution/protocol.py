@@ -5,7 +5,7 @@ a Reply, so a pruned trial never trains past its verdict. All of it is plain pic
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -50,11 +50,13 @@ class Opened:
 class Lost:
     """The worker process is gone; another takes its number. `beside`: how many other trials it was
     training: any of them may be the cause. `restarted`: the loop itself ended the process, for
-    another of its trials."""
+    another of its trials. `last_words`: what its log got last while it trained; where workers share
+    a log it may be another one's."""
 
     exit_code: int | None
     beside: int = 0
     restarted: bool = False
+    last_words: str = field(default="", compare=False)
 
     @property
     def out_of_memory(self) -> bool:
@@ -69,7 +71,9 @@ class Lost:
         else:
             what = f"ended with exit code {self.exit_code}"
         also = f" while it trained {self.beside + 1} trials" if self.beside else ""
-        return f"its worker {what}{also}"
+        tells = self.last_words and not self.out_of_memory
+        log = f"; the workers' log ends: {self.last_words}" if tells else ""
+        return f"its worker {what}{also}{log}"
 
 
 Message = Resumed | Interval | Ended | Saved | Checkpointed | Failed | Lost

@@ -22,7 +22,7 @@ from tuner.execution.machine import (
     threads_a_worker,
 )
 from tuner.optimize.board import Board, Silent, Watcher
-from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
+from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles, workers_log
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
@@ -42,6 +42,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.frozen import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
+from tuner.suggestions import command
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.events import Engine, NetworkCode, WorkerSetup
 from tuner.trust import find_code, require_trusted
@@ -172,13 +173,13 @@ def _workers(
     """Workers whose fork server is warming up; they are ended at the end."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = settings.checkpoints / study.uuid / "workers.log"
+    log = workers_log(settings.checkpoints, study.uuid)
     warm(entry, log)
     usable = gpus()  # where there are any, this takes as long as the server's imports
     if len(usable) < driver_gpus():
         stage(
             f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            "tuner doctor says more"
+            f"for more: {command('doctor')}"
         )
     count = request.workers or default_workers(len(usable))
     setup = WorkerSetup(

@@ -15,6 +15,11 @@ CHECKPOINT_EVERY_S = 4.0
 _CHECKPOINTS = ("*.ckpt", "*.part")
 
 
+def workers_log(root: Path, uuid: str) -> Path:
+    """What the workers of a study print. `root`: the project's folder of networks."""
+    return root / uuid / "workers.log"
+
+
 @dataclass(frozen=True)
 class TrialFiles:
     """`root`: the project's folder of networks; `uuid`: the study's. Each attempt has names of its

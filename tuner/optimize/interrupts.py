@@ -66,8 +66,8 @@ class Interrupts:
 
 def _cut_off() -> None:
     print(
-        f"tuner: no orderly end within {_PATIENCE_S:.0f} s; what was running goes on with the next "
-        "tuner optimize",
+        f"tuner: no orderly end within {_PATIENCE_S:.0f} s; what was running goes on when the "
+        "command is repeated",
         file=sys.stderr,
         flush=True,
     )

@@ -20,7 +20,7 @@ from tuner.optimize.limits import Stopping
 from tuner.optimize.plans import Plans
 from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.trials import Running, TrialBook
-from tuner.storage import leases
+from tuner.storage import leases, places
 from tuner.storage.keeper import LeaseKeeper
 from tuner.storage.places import MOST_ATTEMPTS, SHARED_LOSS
 from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Resumed
@@ -39,12 +39,14 @@ STOP_BEHIND = Reply(stop=True, checkpoint=True)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a loop ended. `reason` is None when all places are done; `failure` the last error."""
+    """How a loop ended. `reason` is None when all places are done; `failure` the last error, of the
+    trial `failed_trial`."""
 
     reason: str | None
     board: Board
     put_back: int
     failure: str | None = None
+    failed_trial: int | None = None
 
 
 class Loop:
@@ -76,6 +78,7 @@ class Loop:
         self._stops, self._put_back_count = False, 0
         self._failures = 0
         self._failure: str | None = None
+        self._failed_trial: int | None = None
         self._renew_at = self._look_at = 0.0
 
     def run(self) -> Outcome:
@@ -88,7 +91,8 @@ class Loop:
             finally:
                 self._put_all_back()
         self._look_around()
-        return Outcome(self._stopping.reason, self._board, self._put_back_count, self._failure)
+        count, board = self._put_back_count, self._board
+        return Outcome(self._stopping.reason, board, count, self._failure, self._failed_trial)
 
     def _work(self) -> None:
         while not self._stopping.at_once:
@@ -213,7 +217,7 @@ class Loop:
             self._workers.reply(worker, STOP)
             self._book.infeasible(running, "diverged", ended)
             self._ended(worker, "diverged", ended.score, gained=False)
-        elif self._keep_all or self._gains(ended.score):
+        elif self._keep_all or self._gains(running, ended.score):
             running.ended = ended
             path = self._files.network(running.number, running.place.attempt)
             self._workers.reply(worker, Reply(stop=True, save_to=path))
@@ -221,9 +225,18 @@ class Loop:
             self._workers.reply(worker, STOP)
             self._complete(worker, running, ended)
 
-    def _gains(self, score: float) -> bool:
-        """Whether the score is a new best, in a study that looks for one."""
-        return self._book.spec.selects and self._goal.better(score, self._board.best)
+    def _gains(self, running: Running, score: float) -> bool:
+        """Whether the score is better than all others of a study that looks for the best. The board
+        may not know yet what another loop has found since it last looked: SQL is asked, but only
+        where the board says yes."""
+        spec, board = self._book.spec, self._board
+        if not spec.selects or not self._goal.better(score, board.best):
+            return False
+        store, lease = self._book.store, self._book.lease
+        others = places.best_score(store, lease, spec.direction, but_not=running.trial_id)
+        if others is not None and self._goal.better(others[0], board.best):
+            board.best, board.best_trial = others
+        return self._goal.better(score, board.best)
 
     def _complete(
         self,
@@ -235,7 +248,7 @@ class Loop:
     ) -> None:
         self._book.complete(running, ended, model, detail)
         assert ended.score is not None
-        gained = self._gains(ended.score)
+        gained = self._gains(running, ended.score)
         if gained:
             self._board.best, self._board.best_trial = ended.score, running.number
         self._ended(worker, ended.end, ended.score, gained)
@@ -252,6 +265,7 @@ class Loop:
         self._book.fail(running, failed.kind, failed.detail)
         self._failures += 1
         self._failure = f"trial {running.number}: {failed.message}"
+        self._failed_trial = running.number
         if self._failures >= _MOST_FAILURES:
             self._stopping.errors()
         self._files.forget(running.number)
@@ -328,13 +342,13 @@ class Loop:
         self._board.done_here += 1
         reached = end in ("complete", "early_stopped", "target") and self._goal.reached(value)
         self._stopping.finished(gained, reached)
-        self._leave(worker, end, value)
+        self._leave(worker, end, value, is_best=gained)
 
-    def _leave(self, worker: int, end: str, value: float | None) -> None:
+    def _leave(self, worker: int, end: str, value: float | None, is_best: bool = False) -> None:
         running = self._running.pop(worker)
         self._board.slots[worker] = Slot()
         self._board.ended[end] = self._board.ended.get(end, 0) + 1
-        self._watcher.trial_ended(self._board, running.number, end, value)
+        self._watcher.trial_ended(self._board, running.number, end, value, is_best)
 
     def _await_checkpoints(self) -> None:
         """The trials that run when the loop is to stop go on to the end of their epoch, and write a

@@ -360,10 +360,10 @@ def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
 
 @reads
 def best_score(
-    connection: sa.Connection, study: StudyKey, direction: str
+    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
-    has it."""
+    has it. `but_not`: the id of a trial to leave out."""
     values = optuna_trial_values
     score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
     query = (
@@ -374,6 +374,8 @@ def best_score(
         .where(sa.cast(values.c.value_type, sa.String(16)) == "FINITE")
         .order_by(score, optuna_trials.c.number)
     )
+    if but_not is not None:
+        query = query.where(optuna_trials.c.trial_id != but_not)
     row = connection.execute(query.limit(1)).first()
     return None if row is None else (row.value, row.number)
 
