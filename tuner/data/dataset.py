@@ -43,7 +43,11 @@ class Dataset:
     `scaling` is applied to a batch of x, `target_scaling` to y (the identity but for regression).
     `labels[i]` is the word for class i, of two the second is the positive one; empty for
     regression. `features` name the columns of a matrix, `columns` say how a table became it,
-    `notes` what was done to missing and unseen values.
+    `notes` what was done to missing and unseen values, and what else is to be said.
+
+    `shift` was subtracted of x in float64 before it became float32, `target_shift` of y, where
+    these would have lost too much (precision.py): () or one value a column or channel; None for
+    nothing.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Dataset:
     features: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     notes: tuple[str, ...] = ()
+    shift: npt.NDArray[np.float64] | None = None
+    target_shift: float = 0.0
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -87,13 +93,23 @@ class Dataset:
 
 
 def fingerprint(
-    splits: dict[str, Split], task: str, labels: tuple[str, ...], scaling: Scaling
+    splits: dict[str, Split],
+    task: str,
+    labels: tuple[str, ...],
+    scaling: Scaling,
+    shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
+    by_channel: bool = False,
 ) -> str:
-    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling.
+    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling, and what
+    was subtracted of x and of y.
 
     The fitted scale is left out: it follows from the rest, but its last bits from the machine.
     """
     digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
+    shift, target_shift = shifts
+    if by_channel or shift is not None or target_shift:
+        subtracted = None if shift is None else shift.tolist()
+        digest.update(json.dumps([by_channel, subtracted, target_shift]).encode())
     for part, split in splits.items():
         for array in (split.x, split.y):
             digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
@@ -143,6 +159,8 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "features": dataset.features,
         "columns": None if dataset.columns is None else [asdict(c) for c in dataset.columns],
         "notes": dataset.notes,
+        "shift": None if dataset.shift is None else dataset.shift.tolist(),
+        "target_shift": dataset.target_shift,
     }
 
 
@@ -167,6 +185,8 @@ def open_dataset(folder: Path) -> Dataset:
         features=_tuple(index["features"]),
         columns=None if columns is None else tuple(_column_from_json(c) for c in columns),
         notes=tuple(index["notes"]),
+        shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
+        target_shift=index["target_shift"],
     )
 
 

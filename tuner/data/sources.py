@@ -23,7 +23,6 @@ _FORMS = "a folder of IDX files, file.npz, file.csv:target, file.parquet:target 
 _SELECTING: dict[str, Callable[[Path, str], dict[str, Pair]]] = {
     ".csv": read_table,
     ".parquet": read_table,
-    ".py": read_user_code,
 }
 
 
@@ -52,7 +51,7 @@ class Source:
     @property
     def selects(self) -> bool:
         """Whether the path is followed by the name of a column or a function."""
-        return self.path is not None and self.path.suffix.lower() in _SELECTING
+        return self.path is not None and self.path.suffix.lower() in (*_SELECTING, ".py")
 
     @property
     def code(self) -> Path | None:
@@ -125,18 +124,24 @@ def _unknown(text: str, looked: str) -> DatasetError:
     )
 
 
-def read_source(source: Source, settings: Settings) -> Raw:
-    """Read what was found. Raises DatasetError where it cannot be read."""
+def read_source(source: Source, settings: Settings, first_reading: bool = False) -> Raw:
+    """Read what was found. `first_reading`: as in studies of before (spec.READING). Raises
+    DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
     suffix = source.path.suffix.lower()
     if suffix in _SELECTING and not source.is_folder:
         parts = _SELECTING[suffix](source.path, source.selector)
+    elif suffix == ".py" and not source.is_folder:
+        parts = read_user_code(source.path, source.selector, first_reading)
     elif source.selector:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
         )
     else:
-        read = read_idx_folder if source.is_folder else read_npz
-        parts = read(source.path, settings)
-    return Raw(source.text, source.name, parts)
+        parts = (
+            read_idx_folder(source.path, settings)
+            if source.is_folder
+            else read_npz(source.path, settings, first_reading)
+        )
+    return Raw(source.text, source.name, parts, notes=getattr(parts, "notes", ()))

@@ -65,7 +65,8 @@ def _read(path: Path) -> "pd.DataFrame":
 class Column:
     """One column as the training part taught it.
 
-    Numeric (`categories` is None): `fill`, the training median, stands in for missing values.
+    Numeric (`categories` is None): `fill`, the training median, stands in for missing values, and
+    `offset` is subtracted before the values become float32 (precision.py).
     Categorical: one feature a category, none of them set for a category not seen in training,
     and one more for missing values where the training part has some (`missing`).
     """
@@ -74,6 +75,7 @@ class Column:
     fill: float = 0.0
     categories: tuple[str, ...] | None = None
     missing: bool = False
+    offset: float = 0.0
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -115,7 +117,7 @@ class TableRows(Rows):
         self._table, self._columns, self._source = table, columns, source
         for column in columns:
             if column.categories is None:  # here, since a block does not know a row's number
-                _numbers(table.column(column.name), source)
+                numbers_of(table.column(column.name), source)
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         return encode(self._table.rows(start, stop), self._columns, self._source)
@@ -139,7 +141,7 @@ def learn_columns(table: Table, source: str) -> tuple[Column, ...]:
 def _learn(series: "pd.Series[Any]", source: str) -> Column:
     name = str(series.name)
     if _is_numeric(series, source):
-        values = _numbers(series, source)
+        values = numbers_of(series, source)
         known = values[~np.isnan(values)]
         return Column(name, fill=float(np.median(known)) if len(known) else 0.0)
     categories = sorted(_text(series.dropna()).unique())
@@ -166,7 +168,7 @@ def _is_numeric(series: "pd.Series[Any]", source: str) -> bool:
     )
 
 
-def _numbers(series: "pd.Series[Any]", source: str) -> npt.NDArray[np.float64]:
+def numbers_of(series: "pd.Series[Any]", source: str) -> npt.NDArray[np.float64]:
     """(n,) with NaN where missing. Raises DatasetError for text and for what float32 lacks."""
     try:
         values = np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -175,9 +177,10 @@ def _numbers(series: "pd.Series[Any]", source: str) -> npt.NDArray[np.float64]:
             f"{source}: column {str(series.name)!r} must hold numbers ({error})"
         ) from error
     if np.any(np.abs(values) > np.finfo(np.float32).max):  # NaN compares as False
-        row = int(np.argmax(np.abs(values) > np.finfo(np.float32).max)) + 1
+        row = int(np.argmax(np.abs(values) > np.finfo(np.float32).max))
+        how = "an infinite value" if np.isinf(values[row]) else f"{values[row]:g}, beyond float32,"
         raise DatasetError(
-            f"{source}: column {str(series.name)!r} holds an infinite value (row {row}); "
+            f"{source}: column {str(series.name)!r} holds {how} (row {row + 1}); "
             "remove it or leave the cell empty"
         )
     return values
@@ -216,8 +219,8 @@ def _encode(
 ) -> None:
     """Write one column into its block (n, features of the column), zeros before."""
     if column.categories is None:
-        values = _numbers(series, source)
-        block[:, 0] = np.where(np.isnan(values), column.fill, values)
+        values = numbers_of(series, source)
+        block[:, 0] = np.where(np.isnan(values), column.fill, values) - column.offset
         return
     import pandas as pd
 
