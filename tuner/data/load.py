@@ -18,6 +18,7 @@ from tuner.data.precision import (
     may_lose,
     offset,
     offsets,
+    shift_notes,
     subtracted,
     table_notes,
     with_offsets,
@@ -125,6 +126,7 @@ def _dataset(
 def _doubts(dataset: Dataset, encoded: _Encoded, raw: Raw, y: TargetValues) -> list[str]:
     """What of the data is lost for the training, or tells too much."""
     train, scaling = dataset.train, dataset.scaling
+    offset_notes = shift_notes(dataset.shift, dataset.target_shift, train.x, dataset.features)
     if isinstance(encoded.original, Table):
         columns = encoded.columns or ()
         found = table_notes(encoded.original, columns, train.x, scaling, raw.source)
@@ -133,7 +135,11 @@ def _doubts(dataset: Dataset, encoded: _Encoded, raw: Raw, y: TargetValues) -> l
     if not dataset.labels:
         line = dataset.target_scaling
         found.append(loss_note("the target", y, train.y, float(line.scale), float(line.offset)))
-    return [*filter(None, found), *leak_notes(train, dataset.columns, dataset.features)]
+    return [
+        *offset_notes,
+        *filter(None, found),
+        *leak_notes(train, dataset.columns, dataset.features),
+    ]
 
 
 def _target_as_trained(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.raw import listed
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
 from tuner.data.tables import Column, Table, numbers_of
@@ -174,6 +175,24 @@ def array_notes(
         for what, values, as_float32, scale, add in zip(words, *pairs, *scales, strict=True)
     ]
     return [note for note in found if note]
+
+
+def shift_notes(
+    shift: Wide | None, target_shift: float, x: AnyRows, names: Sequence[str] | None
+) -> list[str]:
+    """A line on what was subtracted, which the saved network does itself."""
+    found = []
+    if shift is not None:
+        words = _words(x, names) if shift.ndim else ["x"]
+        pairs = zip(words, np.atleast_1d(shift), strict=True)
+        found = [f"{word}: {value:.12g}" for word, value in pairs if value]
+    found += [f"the target: {target_shift:.12g}"] if target_shift else []
+    if not found:
+        return []
+    return [
+        "subtracted in float64 first, since float32 would round too much (the saved network does "
+        f"so too, and takes float64): {listed(found)}"
+    ]
 
 
 def _columns(rows: Features, apart: bool) -> Features:

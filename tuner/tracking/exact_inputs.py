@@ -10,7 +10,7 @@ from typing import Any
 MODULE = "exact_inputs"
 FOLDER = "code"
 
-_CODE = '''"""Gives this network float64 inputs: Keras' own predict() would round them to float32."""
+_CODE = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
 
 import os
 
