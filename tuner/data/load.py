@@ -50,7 +50,7 @@ def load_dataset(
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
-    raw = read_source(source, settings)
+    raw = read_source(source, settings, spec.reading)
     x, gaps = _checked(raw)
     targets = {part: pair.y for part, pair in raw.parts.items()}
     target = encode_target(targets, spec.task, raw.label_names, raw.source)
@@ -88,7 +88,7 @@ def _dataset(
         fingerprint=fingerprint(splits, target.task, target.labels, scaling),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=said,
+        notes=(*raw.notes, *said),
     )
 
 

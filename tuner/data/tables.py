@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import Pair, listed, reading
+from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
 from tuner.data.rows import Indices, Rows
+from tuner.data.table_files import TableFile, read_table_file
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -27,21 +28,29 @@ _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
 _CATEGORIES = {"string", "boolean", "categorical", "mixed-integer"}
 
 
-def read_table(path: Path, target: str) -> dict[str, Pair]:
-    """All rows as one part: a DataFrame of every column but `target`, and `target`'s Series.
+def read_table(
+    path: Path, target: str, reading_number: int
+) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """All rows as one part: a DataFrame of every column but `target`, and `target`'s Series; and
+    what was taken for what. `reading_number`: see READING in spec.
 
     Raises DatasetError when the file cannot be read, is empty, or has no such column.
     """
-    with reading(str(path)):
-        frame = _read(path)
+    if reading_number == FIRST_READING:
+        with reading(str(path)):
+            table = TableFile(_read(path))
+    else:
+        table = read_table_file(path)
+    frame = table.frame
     columns = listed(frame.columns)
     if not target:
         raise DatasetError(f"{path}: name the target column as {path}:COLUMN, one of {columns}")
     if target not in frame.columns:
-        raise DatasetError(f"{path}: no column {target!r}; it has {columns}")
+        meant = near_names(target, list(frame.columns))
+        raise DatasetError(f"{path}: no column {target!r}{meant}; it has {columns}{table.hint}")
     if frame.shape[1] < 2:
-        raise DatasetError(f"{path}: has no column beside the target {target!r}")
-    return {"train": Pair(frame.drop(columns=target), frame[target])}
+        raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
+    return {"train": Pair(frame.drop(columns=target), frame[target])}, table.notes
 
 
 def _read(path: Path) -> "pd.DataFrame":
