@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.columns import CellFormat
+from tuner.data.number_texts import NumberFormat
 from tuner.data.raw import reading
 from tuner.data.rows import AnyRows, joined, row_blocks
 from tuner.data.scaling import Scaling
@@ -193,7 +195,14 @@ def _scaling_from_json(value: dict[str, Any]) -> Scaling:
 
 
 def _column_from_json(value: dict[str, Any]) -> Column:
-    return Column(**{**value, "categories": _tuple(value["categories"])})
+    format_ = value["format"]
+    number = format_["number"]
+    changes = {
+        "categories": _tuple(value["categories"]),
+        "parts": tuple(value["parts"]),
+        "format": CellFormat(number and NumberFormat(**number), format_["order"]),
+    }
+    return Column(**{**value, **changes})
 
 
 def _tuple(values: list[str] | None) -> tuple[str, ...] | None:

@@ -17,6 +17,8 @@ WHOLE = ("x", "y")
 
 _LISTED = 30
 
+FIRST_READING = 1  # as in spec.py, which training does without
+
 
 class Pair(NamedTuple):
     """Features (n, ...) as an array or a pandas DataFrame, and one target a row."""

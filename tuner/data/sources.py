@@ -3,28 +3,26 @@
 import difflib
 import re
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.data.idx import read_idx_folder
 from tuner.data.named import NAMES, read_named
 from tuner.data.npz import read_npz
-from tuner.data.raw import Pair, Raw
+from tuner.data.raw import Raw
 from tuner.data.scratch import project_folder
 from tuner.data.tables import read_table
 from tuner.data.user_code import read_user_code
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.spec import DataSpec
+
 _FORMS = "a folder of IDX files, file.npz, file.csv:target, file.parquet:target or file.py:load"
 
-# Suffix -> reader of (path, what follows the colon).
-_SELECTING: dict[str, Callable[[Path, str], dict[str, Pair]]] = {
-    ".csv": read_table,
-    ".parquet": read_table,
-    ".py": read_user_code,
-}
+_SELECTING = (".csv", ".parquet", ".py")  # what follows the colon names a column or a function
 
 
 # The name may hold colons; the first ending that is known ends it.
@@ -125,13 +123,16 @@ def _unknown(text: str, looked: str) -> DatasetError:
     )
 
 
-def read_source(source: Source, settings: Settings) -> Raw:
+def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     """Read what was found. Raises DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
     suffix = source.path.suffix.lower()
     if suffix in _SELECTING and not source.is_folder:
-        parts = _SELECTING[suffix](source.path, source.selector)
+        if suffix == ".py":
+            parts = read_user_code(source.path, source.selector)
+        else:
+            parts = read_table(source.path, source.selector, spec.columns, spec.reading)
     elif source.selector:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
