@@ -198,7 +198,7 @@ def _check_range(name: str, cells: Cells) -> None:
             )
 
 
-class _Texts:
+class Texts:
     """A column of texts, looked at as what it could be. Each different text is looked at once."""
 
     def __init__(self, name: str, cells: Cells) -> None:
@@ -251,7 +251,7 @@ def _spread(cells: Cells, values: npt.NDArray[np.float64], form: Any) -> Cells:
 
 def _infer(name: str, cells: Cells) -> ReadColumn:
     """A column of texts by what most of them are."""
-    texts = _Texts(name, cells)
+    texts = Texts(name, cells)
     if texts.is_number.any() and not have_too_many_units(texts.parts):
         found = _inferred_number(texts)
         if found is not None:
@@ -263,7 +263,7 @@ def _infer(name: str, cells: Cells) -> ReadColumn:
     return _category(name, cells)
 
 
-def _inferred_number(texts: _Texts) -> ReadColumn | None:
+def _inferred_number(texts: Texts) -> ReadColumn | None:
     name, number, mark = texts.name, texts.is_number, texts.is_mark
     others = ~number & ~mark
     count = texts.count(number)
@@ -290,7 +290,7 @@ def _inferred_number(texts: _Texts) -> ReadColumn | None:
     return _number(texts, format_, remark)
 
 
-def _number(texts: _Texts, format_: NumberFormat, remark: str) -> ReadColumn:
+def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
     cells = texts.numbers(format_)
     _check_range(texts.name, cells)
     notes = [texts.marks_note("number")]
@@ -315,7 +315,7 @@ def _notes(name: str, notes: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name}: {note}" for note in notes if note)
 
 
-def _unclear(texts: _Texts, problem: str, *kinds: str) -> ReadColumn:
+def _unclear(texts: Texts, problem: str, *kinds: str) -> ReadColumn:
     """Categories where there are few texts, noted; else refused."""
     if len(texts.cells.texts) <= FEW_TEXTS and "category" in kinds:
         return _category(texts.name, texts.cells, f"{problem}: taken for categories")
@@ -325,7 +325,7 @@ def _unclear(texts: _Texts, problem: str, *kinds: str) -> ReadColumn:
     )
 
 
-def _inferred_date(texts: _Texts) -> ReadColumn | None:
+def _inferred_date(texts: Texts) -> ReadColumn | None:
     read = read_dates(texts.cells.texts, texts.counts)
     is_date = ~np.isnan(read.seconds)
     if not is_date.any() or texts.share(is_date) < 0.5:
@@ -342,7 +342,7 @@ def _inferred_date(texts: _Texts) -> ReadColumn | None:
     return _unclear(texts, problem, "category", "drop")
 
 
-def _date(texts: _Texts, read: DatesRead) -> ReadColumn:
+def _date(texts: Texts, read: DatesRead) -> ReadColumn:
     name = texts.name
     example = texts.examples(~np.isnan(read.seconds))
     if read.also:
@@ -405,7 +405,7 @@ def _told_number(name: str, cells: Cells) -> ReadColumn:
         return ReadColumn(name, "number", cells)
     if cells.form == "dates":
         raise Unclear(f"--column {_quoted(name, 'number')}: it holds dates; take date")
-    texts = _Texts(name, cells)
+    texts = Texts(name, cells)
     others = ~texts.is_number & ~texts.is_mark
     if others.any() or not texts.is_number.any():
         others = others if others.any() else ~texts.is_number
@@ -424,7 +424,7 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
         return ReadColumn(name, "date", cells)
     if cells.form == "numbers":
         return _date_of_numbers(name, cells)
-    texts = _Texts(name, cells)
+    texts = Texts(name, cells)
     if np.all(texts.is_number | texts.is_mark):
         return _date_of_numbers(name, texts.numbers(NumberFormat()))
     read = read_dates(cells.texts, texts.counts)
@@ -457,7 +457,7 @@ def cells_as(series: "pd.Series[Any]", kind: "ColumnKind", format_: CellFormat) 
     if kind == "date":
         return _later_dates(name, cells, format_)
     if cells.form == "texts":
-        texts = _Texts(name, cells)
+        texts = Texts(name, cells)
         cells = texts.numbers(format_.number or NumberFormat())
         _require(texts, cells, "number")
     elif cells.form == "dates":
@@ -478,7 +478,7 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
         return Cells(
             seconds_of(values, (format_.order or "") if of_numbers else "seconds"), "dates"
         )
-    texts = _Texts(name, cells)
+    texts = Texts(name, cells)
     if of_numbers:
         numbers = texts.numbers(NumberFormat())
         dates = Cells(seconds_of(numbers.values, format_.order or ""), "dates")
@@ -489,7 +489,7 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
     return dates
 
 
-def _require(texts: _Texts, cells: Cells, kind: str) -> None:
+def _require(texts: Texts, cells: Cells, kind: str) -> None:
     wrong = np.isnan(cells.values) & (texts.cells.values >= 0)
     others = np.zeros(len(texts.cells.texts), np.bool_)
     others[texts.cells.values[wrong]] = True

@@ -1,11 +1,18 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.data.arrays import check_parts, kept_dtype
+from tuner.data.column_reports import (
+    ColumnReport,
+    constant_notes,
+    report_columns,
+    report_target,
+)
 from tuner.data.columns import ReadTable, read_columns
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
 from tuner.data.gaps import filled, gap_notes, learn_gaps
@@ -17,6 +24,7 @@ from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
+from tuner.data.target_texts import read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -58,12 +66,13 @@ def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
     if hasattr(x["train"], "iloc"):
-        encoded = _encode_table(table or _read_first(x, rows, raw.source), rows, raw, settings)
+        table = table or _read_first(x, rows, raw.source)
+        encoded = _encode_table(table, rows, raw, target, settings)
     elif gaps:
         encoded = _encode_gaps(x, rows, raw)
     else:
         dtype = kept_dtype(list(x.values()))
-        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, ()
+        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, (), ()
     return _dataset(raw, spec, target, y, *encoded)
 
 
@@ -75,6 +84,7 @@ def _dataset(
     matrices: dict[str, Rows],
     columns: tuple[Column, ...] | None,
     said: tuple[str, ...],
+    reports: tuple[ColumnReport, ...],
 ) -> Dataset:
     splits = {part: Split(x, y[part]) for part, x in settled(matrices).items()}
     one_hot = None if columns is None else _one_hot(columns)
@@ -89,7 +99,8 @@ def _dataset(
         fingerprint=fingerprint(splits, target.task, target.labels, scaling),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=said,
+        notes=(*target.notes, *said),
+        reports=reports,
     )
 
 
@@ -144,7 +155,9 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
-_Encoded = tuple[dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...]]
+_Encoded = tuple[
+    dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...], tuple[ColumnReport, ...]
+]
 
 
 def _read_table(x: dict[str, Any], source: str, spec: "DataSpec") -> ReadTable | None:
@@ -175,21 +188,24 @@ def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> Rea
 
 def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
     """The target, encoded. Raises DatasetError for it and for all columns at once."""
-    targets = {part: pair.y for part, pair in raw.parts.items()}
+    targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
     problems = list(table.problems) if table else []
+    notes: tuple[str, ...] = ()
     try:
+        if spec.reading != FIRST_READING:
+            targets, notes = read_targets(targets, spec.task)
         target = encode_target(targets, spec.task, raw.label_names, raw.source)
     except DatasetError as error:
         problems.insert(0, str(error).removeprefix(f"{raw.source}: "))
     if problems:
         raise DatasetError(f"{raw.source}: {'; '.join(problems)}")
-    return target
+    return replace(target, notes=notes)
 
 
 def _encode_table(
-    table: ReadTable, rows: dict[str, Indices], raw: Raw, settings: Settings
+    table: ReadTable, rows: dict[str, Indices], raw: Raw, target: Target, settings: Settings
 ) -> _Encoded:
-    """Matrices of all parts, the columns learnt and notes on them."""
+    """Matrices of all parts, the columns learnt, notes and reports on them."""
     cells = table.parts
     parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
     columns = learn_columns(parts["train"], table.columns)
@@ -197,8 +213,10 @@ def _encode_table(
     if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
         # Encoding is slow, and the rows are read several times.
         matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
-    lines = [*table.notes, *(line for part, t in parts.items() for line in notes(t, columns, part))]
-    return matrices, columns, tuple(lines)
+    lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
+    reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
+    return matrices, columns, tuple(lines), reports
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:
@@ -208,7 +226,7 @@ def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Enco
     columns = learn_gaps(parts["train"], names)
     matrices = {part: filled(rows, columns) for part, rows in parts.items()}
     said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
-    return {**matrices}, columns, said
+    return {**matrices}, columns, said, ()
 
 
 def _one_hot(columns: tuple[Column, ...]) -> Any:
