@@ -1,14 +1,22 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.data.arrays import check_parts, kept_dtype
+from tuner.data.column_reports import (
+    ColumnReport,
+    constant_notes,
+    report_columns,
+    report_target,
+)
+from tuner.data.columns import ReadTable, read_columns
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
 from tuner.data.gaps import filled, gap_notes, learn_gaps
-from tuner.data.raw import Raw
+from tuner.data.raw import FIRST_READING, Raw, listed
 from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
 from tuner.data.scratch import stored
@@ -16,6 +24,7 @@ from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
+from tuner.data.target_texts import read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -50,19 +59,20 @@ def load_dataset(
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
-    raw = read_source(source, settings, spec.reading)
+    raw = read_source(source, settings, spec)
     x, gaps = _checked(raw)
-    targets = {part: pair.y for part, pair in raw.parts.items()}
-    target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    table = _read_table(x, raw.source, spec)
+    target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
     if hasattr(x["train"], "iloc"):
-        encoded = _encode_table(x, rows, raw, settings)
+        table = table or _read_first(x, rows, raw.source)
+        encoded = _encode_table(table, rows, raw, target, settings)
     elif gaps:
         encoded = _encode_gaps(x, rows, raw)
     else:
         dtype = kept_dtype(list(x.values()))
-        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, ()
+        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, (), ()
     return _dataset(raw, spec, target, y, *encoded)
 
 
@@ -74,6 +84,7 @@ def _dataset(
     matrices: dict[str, Rows],
     columns: tuple[Column, ...] | None,
     said: tuple[str, ...],
+    reports: tuple[ColumnReport, ...],
 ) -> Dataset:
     splits = {part: Split(x, y[part]) for part, x in settled(matrices).items()}
     one_hot = None if columns is None else _one_hot(columns)
@@ -88,7 +99,8 @@ def _dataset(
         fingerprint=fingerprint(splits, target.task, target.labels, scaling),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=(*raw.notes, *said),
+        notes=(*raw.notes, *target.notes, *said),
+        reports=reports,
     )
 
 
@@ -143,23 +155,68 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
-_Encoded = tuple[dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...]]
+_Encoded = tuple[
+    dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...], tuple[ColumnReport, ...]
+]
+
+
+def _read_table(x: dict[str, Any], source: str, spec: "DataSpec") -> ReadTable | None:
+    """What the columns of DataFrames are, as studies of today read them; None for anything else."""
+    if not hasattr(x["train"], "iloc"):
+        if spec.columns:
+            names = listed(spec.columns)
+            raise DatasetError(
+                f"{source}: holds no table with columns, so --column {names} says nothing"
+            )
+        return None
+    if spec.reading == FIRST_READING:
+        return None
+    twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
+    if twice:
+        raise DatasetError(f"{source}: several columns are named {listed(twice)}")
+    said = {name: kind for name, kind in spec.columns.items() if kind != "target"}
+    return read_columns(x, said)
+
+
+def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:
+    from tuner.data.first_reading import read_columns_first
+
+    frame = x["train"]
+    train = frame.iloc[rows["train"]] if rows else frame
+    return read_columns_first(x, train, source)
+
+
+def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
+    """The target, encoded. Raises DatasetError for it and for all columns at once."""
+    targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
+    problems = list(table.problems) if table else []
+    notes: tuple[str, ...] = ()
+    try:
+        if spec.reading != FIRST_READING:
+            targets, notes = read_targets(targets, spec.task)
+        target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    except DatasetError as error:
+        problems.insert(0, str(error).removeprefix(f"{raw.source}: "))
+    if problems:
+        raise DatasetError(f"{raw.source}: {'; '.join(problems)}")
+    return replace(target, notes=notes)
 
 
 def _encode_table(
-    x: dict[str, Any], rows: dict[str, Indices], raw: Raw, settings: Settings
+    table: ReadTable, rows: dict[str, Indices], raw: Raw, target: Target, settings: Settings
 ) -> _Encoded:
-    """Matrices of all parts, the columns learnt and notes on them."""
-    parts = {p: Table(x["train"], rows[p]) if p in rows else Table(x[p]) for p in PARTS}
-    columns = learn_columns(parts["train"], raw.source)
-    matrices: dict[str, Rows] = {
-        part: TableRows(table, columns, raw.source) for part, table in parts.items()
-    }
+    """Matrices of all parts, the columns learnt, notes and reports on them."""
+    cells = table.parts
+    parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
+    columns = learn_columns(parts["train"], table.columns)
+    matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
     if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
         # Encoding is slow, and the rows are read several times.
         matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
-    said = tuple(line for part, table in parts.items() for line in notes(table, columns, part))
-    return matrices, columns, said
+    lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
+    reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
+    return matrices, columns, tuple(lines), reports
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:
@@ -169,11 +226,11 @@ def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Enco
     columns = learn_gaps(parts["train"], names)
     matrices = {part: filled(rows, columns) for part, rows in parts.items()}
     said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
-    return {**matrices}, columns, said
+    return {**matrices}, columns, said, ()
 
 
 def _one_hot(columns: tuple[Column, ...]) -> Any:
-    return np.array([c.categories is not None for c in columns for _ in c.features])
+    return np.array([c.is_one_hot for c in columns for _ in c.features])
 
 
 def _feature_names(

@@ -5,6 +5,7 @@ import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.data.idx import read_idx_folder
 from tuner.data.named import NAMES, read_named
@@ -15,6 +16,9 @@ from tuner.data.tables import read_table
 from tuner.data.user_code import read_user_code
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.spec import DataSpec
 
 _FORMS = (
     "a folder of IDX files, file.npz, file.csv:target (also .tsv, .txt, .csv.gz), "
@@ -132,14 +136,13 @@ def _unknown(text: str, looked: str) -> DatasetError:
     )
 
 
-def read_source(source: Source, settings: Settings, reading: int) -> Raw:
-    """Read what was found. `reading`: which way, see `tuner.spec`. Raises DatasetError where it
-    cannot be read."""
+def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    """Read what was found. Raises DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
     notes: tuple[str, ...] = ()
     if source.ending in _TABLES and not source.is_folder:
-        parts, notes = read_table(source.path, source.selector, reading)
+        parts, notes = read_table(source.path, source.selector, spec.columns, spec.reading)
     elif source.ending == ".py" and not source.is_folder:
         parts = read_user_code(source.path, source.selector)
     elif source.selector:
