@@ -1,5 +1,6 @@
 """A data set in words and numbers, for `tuner data describe`."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "dtype": str(dataset.train.x.dtype),
         "outputs": dataset.outputs,
         **(_classes(dataset) if dataset.labels else {"target": _target(dataset)}),
+        "columns": [asdict(report) for report in dataset.reports],
         "features": None if dataset.features is None else list(dataset.features),
         "scaling": dataset.scaling.method,
         "notes": list(dataset.notes),

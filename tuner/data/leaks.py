@@ -48,7 +48,7 @@ def _codes(x: Features, columns: Sequence[Column]) -> Iterator[tuple[str, npt.ND
     start = 0
     for column in columns:
         width = len(column.features)
-        if width > 2:
+        if width > 2 and column.kind == "category":
             yield column.name, x[:, start : start + width].argmax(axis=1)
         start += width
 

@@ -8,6 +8,13 @@ import numpy as np
 
 from tuner.data.arrays import check_parts, kept_dtype, transposed_hint
 from tuner.data.axes import Axes, read_axes
+from tuner.data.column_reports import (
+    ColumnReport,
+    constant_notes,
+    report_columns,
+    report_target,
+)
+from tuner.data.columns import ReadTable, read_columns
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
 from tuner.data.gaps import filled, gap_notes, learn_gaps
 from tuner.data.leaks import leak_notes
@@ -23,7 +30,7 @@ from tuner.data.precision import (
     table_notes,
     with_offsets,
 )
-from tuner.data.raw import Raw
+from tuner.data.raw import FIRST_READING, Raw, listed
 from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
 from tuner.data.scratch import stored
@@ -31,6 +38,7 @@ from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
+from tuner.data.target_texts import read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -71,21 +79,23 @@ class _Encoded(NamedTuple):
     original: Any
     columns: tuple[Column, ...] | None = None
     notes: tuple[str, ...] = ()
+    reports: tuple[ColumnReport, ...] = ()
     shift: Wide | None = None
     axes: Axes = Axes()
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
-    raw = read_source(source, settings, first_reading=spec.reading == 1)
+    raw = read_source(source, settings, spec)
     x, gaps = _checked(raw)
-    targets = {part: pair.y for part, pair in raw.parts.items()}
-    target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    table = _read_table(x, raw.source, spec)
+    target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
     # Of studies of before, and of what should stay as it is, nothing is subtracted.
-    exact = spec.reading > 1 and spec.scaling != "none"
+    exact = spec.reading != FIRST_READING and spec.scaling != "none"
     if hasattr(x["train"], "iloc"):
-        encoded = _encode_table(x, rows, raw, settings, exact)
+        table = table or _read_first(x, rows, raw.source)
+        encoded = _encode_table(table, rows, raw, target, settings, exact)
     elif gaps:
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
@@ -113,23 +123,24 @@ def _dataset(
         ),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=(*raw.notes, *encoded.axes.notes, *encoded.notes),
+        notes=(*raw.notes, *target.notes, *encoded.axes.notes, *encoded.notes),
         shift=encoded.shift,
         target_shift=target_shift,
+        reports=encoded.reports,
     )
-    if spec.reading == 1:
+    if spec.reading == FIRST_READING:
         return dataset
-    more = _doubts(dataset, encoded, raw, y["train"])
+    more = _doubts(dataset, encoded, y["train"])
     return replace(dataset, notes=(*dataset.notes, *more))
 
 
-def _doubts(dataset: Dataset, encoded: _Encoded, raw: Raw, y: TargetValues) -> list[str]:
+def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
     """What of the data is lost for the training, or tells too much."""
     train, scaling = dataset.train, dataset.scaling
     offset_notes = shift_notes(dataset.shift, dataset.target_shift, train.x, dataset.features)
     if isinstance(encoded.original, Table):
         columns = encoded.columns or ()
-        found = table_notes(encoded.original, columns, train.x, scaling, raw.source)
+        found = table_notes(encoded.original, columns, train.x, scaling)
     else:
         found = array_notes(encoded.original, train.x, scaling, dataset.features)
     if not dataset.labels:
@@ -148,7 +159,7 @@ def _target_as_trained(
     """y as training takes it, and what was subtracted of it."""
     if target.labels:
         return dict(y), 0.0
-    shift = offset(y["train"].astype(np.float64)) if spec.reading > 1 else 0.0
+    shift = offset(y["train"].astype(np.float64)) if spec.reading != FIRST_READING else 0.0
     return {part: (values - shift).astype(np.float32) for part, values in y.items()}, shift
 
 
@@ -204,21 +215,70 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
+def _read_table(x: dict[str, Any], source: str, spec: "DataSpec") -> ReadTable | None:
+    """What the columns of DataFrames are, as studies of today read them; None for anything else."""
+    if not hasattr(x["train"], "iloc"):
+        if spec.columns:
+            names = listed(spec.columns)
+            raise DatasetError(
+                f"{source}: holds no table with columns, so --column {names} says nothing"
+            )
+        return None
+    if spec.reading == FIRST_READING:
+        return None
+    twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
+    if twice:
+        raise DatasetError(f"{source}: several columns are named {listed(twice)}")
+    said = {name: kind for name, kind in spec.columns.items() if kind != "target"}
+    return read_columns(x, said)
+
+
+def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:
+    from tuner.data.first_reading import read_columns_first
+
+    frame = x["train"]
+    train = frame.iloc[rows["train"]] if rows else frame
+    return read_columns_first(x, train, source)
+
+
+def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
+    """The target, encoded. Raises DatasetError for it and for all columns at once."""
+    targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
+    problems = list(table.problems) if table else []
+    notes: tuple[str, ...] = ()
+    try:
+        if spec.reading != FIRST_READING:
+            targets, notes = read_targets(targets, spec.task)
+        target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    except DatasetError as error:
+        problems.insert(0, str(error).removeprefix(f"{raw.source}: "))
+    if problems:
+        raise DatasetError(f"{raw.source}: {'; '.join(problems)}")
+    return replace(target, notes=notes)
+
+
 def _encode_table(
-    x: dict[str, Any], rows: dict[str, Indices], raw: Raw, settings: Settings, exact: bool
+    table: ReadTable,
+    rows: dict[str, Indices],
+    raw: Raw,
+    target: Target,
+    settings: Settings,
+    exact: bool,
 ) -> _Encoded:
-    parts = {p: Table(x["train"], rows[p]) if p in rows else Table(x[p]) for p in PARTS}
-    columns = learn_columns(parts["train"], raw.source)
+    """Matrices of all parts, the columns learnt, notes and reports on them."""
+    cells = table.parts
+    parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
+    columns = learn_columns(parts["train"], table.columns)
     if exact:
-        columns = with_offsets(parts["train"], columns, raw.source)
-    matrices: dict[str, Rows] = {
-        part: TableRows(table, columns, raw.source) for part, table in parts.items()
-    }
+        columns = with_offsets(parts["train"], columns)
+    matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
     if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
         # Encoding is slow, and the rows are read several times.
         matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
-    said = tuple(line for part, table in parts.items() for line in notes(table, columns, part))
-    return _Encoded(matrices, parts["train"], columns, said, _shift_of(columns))
+    lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
+    reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
+    return _Encoded(matrices, parts["train"], columns, tuple(lines), reports, _shift_of(columns))
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
@@ -232,7 +292,7 @@ def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: b
         columns = tuple(replace(column, offset=float(value)) for column, value in pairs)
     matrices: dict[str, Rows] = {part: filled(rows, columns) for part, rows in parts.items()}
     said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
-    return _Encoded(matrices, parts["train"], columns, said, shift)
+    return _Encoded(matrices, parts["train"], columns, said, shift=shift)
 
 
 def _encode_arrays(
@@ -240,7 +300,7 @@ def _encode_arrays(
 ) -> _Encoded:
     """The same for matrices without gaps, images and series."""
     parts = {part: _chosen(x, rows, part) for part in PARTS}
-    axes = read_axes(parts["train"]) if spec.reading > 1 else Axes()
+    axes = read_axes(parts["train"]) if spec.reading != FIRST_READING else Axes()
     dtype = kept_dtype(list(x.values()))
     shift = offsets(parts["train"], axes.by_channel) if exact and may_lose(dtype) else None
     matrices = {
@@ -256,7 +316,7 @@ def _shift_of(columns: tuple[Column, ...]) -> Wide | None:
 
 
 def _one_hot(columns: tuple[Column, ...]) -> Any:
-    return np.array([c.categories is not None for c in columns for _ in c.features])
+    return np.array([c.is_one_hot for c in columns for _ in c.features])
 
 
 def _feature_names(

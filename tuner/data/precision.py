@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tuner.data.raw import listed
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
-from tuner.data.tables import Column, Table, numbers_of
+from tuner.data.tables import Column, Table
 
 Wide = npt.NDArray[np.float64]
 
@@ -211,23 +211,21 @@ def _without_gaps(values: Features, encoded: Features) -> tuple[Features, Featur
     return _thinned(values[there]), _thinned(encoded[there])
 
 
-def with_offsets(table: Table, columns: Sequence[Column], source: str) -> tuple[Column, ...]:
-    """The columns with the offsets that the training rows ask for."""
+def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of numbers with the offsets that the training rows ask for."""
     return tuple(
-        replace(column, offset=offset(_known(table, column, source)))
-        if column.categories is None
-        else column
+        replace(column, offset=offset(_known(table, column))) if column.kind == "number" else column
         for column in columns
     )
 
 
-def _known(table: Table, column: Column, source: str) -> Wide:
-    values = numbers_of(table.column(column.name), source)
-    return values[~np.isnan(values)]
+def _known(table: Table, column: Column) -> Wide:
+    cells = table.column(column.name)
+    return np.asarray(cells.values[~cells.gaps()], np.float64)
 
 
 def table_notes(
-    table: Table, columns: Sequence[Column], encoded: AnyRows, scaling: Scaling, source: str
+    table: Table, columns: Sequence[Column], encoded: AnyRows, scaling: Scaling
 ) -> list[str]:
     """What of the training rows is lost all the same, a line a column."""
     rows = sampled_rows(len(table), encoded.shape)
@@ -236,11 +234,8 @@ def table_notes(
     scales, adds = np.broadcast_to(scaling.scale, width), np.broadcast_to(scaling.offset, width)
     found, start = [], 0
     for column in columns:
-        if column.categories is None:
-            series = table.column(column.name).iloc[rows]
-            exact = series.dtype.kind in "iu" if isinstance(series.dtype, np.dtype) else False
-            values = series.to_numpy() if exact else numbers_of(series, source)
-            pair = _without_gaps(values, some[:, start])
+        if column.kind == "number":
+            pair = _without_gaps(table.column(column.name).values[rows], some[:, start])
             scale, add = float(scales[start]), float(adds[start])
             found.append(loss_note(f"column {column.name}", *pair, scale, add))
         start += len(column.features)

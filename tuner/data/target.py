@@ -25,11 +25,13 @@ _Values = npt.NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Target:
-    """`values` by part: int32 indices into `labels`, or float64 for regression (no labels)."""
+    """`values` by part: int32 indices into `labels`, or float64 for regression (no labels).
+    `notes`: how it was read."""
 
     task: "Task"
     values: dict[str, TargetValues]
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def encode_target(

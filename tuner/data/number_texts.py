@@ -1,0 +1,170 @@
+"""Numbers that are written as texts: marks for missing, thousands, decimal commas, units."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# What files write where a number or a date is missing, in small letters.
+MARKS = frozenset(
+    (
+        "", "?", "??", "-", "--", "---", "–", "—", ".", "..", "...", "*", "na", "n/a", "n.a.",
+        "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "1.#qnan", "-1.#ind", "null", "none",
+        "nil", "\\n", "nd", "n.d.", "tbd", "missing", "(missing)", "unknown", "undefined",
+        "not available",
+        "#value!", "#div/0!", "#ref!", "#num!", "#name?", "#null!",
+    )
+)  # fmt: skip
+
+_LONGEST = 40  # no number takes more characters
+_MOST_UNITS = 5  # with more different endings they are no units
+
+_NUMBER = re.compile(
+    r"(?P<sign>[+\-]?) ?"
+    r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
+    r"(?P<inner>[+\-]?)"
+    r"(?P<body>[.,]?\d(?:[\d.,' ]*[\d.,])?)"
+    r"(?P<power>[eE][+\-]?\d{1,3})?"
+    r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
+)
+_SAME = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
+_CODE = re.compile(r"0\d+")
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written: its decimal mark, what parts thousands, its unit."""
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    def pattern(self) -> re.Pattern[str]:
+        """What the digits look like, without sign, power and unit."""
+        point = re.escape(self.decimal)
+        whole = r"\d+"
+        if self.thousands:
+            whole += rf"|[1-9]\d{{0,2}}(?:{re.escape(self.thousands)}\d{{3}})+"
+        return re.compile(rf"(?:{whole})(?:{point}\d*)?|{point}\d+")
+
+
+# The first that fits all numbers of a column is taken.
+_WRITINGS = (
+    NumberFormat(".", ""),
+    NumberFormat(".", ","),
+    NumberFormat(",", ""),
+    NumberFormat(",", "."),
+    *(NumberFormat(decimal, thousands) for thousands in " '" for decimal in ".,"),
+)
+_PATTERNS = [writing.pattern() for writing in _WRITINGS]
+
+
+class Part(NamedTuple):
+    """A number as it is written, taken apart."""
+
+    sign: str
+    body: str
+    power: str
+    unit: str
+
+
+def is_mark(text: str) -> bool:
+    """Whether a text stands for a missing value, where numbers or dates are expected."""
+    return text.lower() in MARKS
+
+
+def split_number(text: str) -> Part | None:
+    """The parts of a text that is a number in some writing, or None."""
+    if len(text) > _LONGEST:
+        return None
+    match = _NUMBER.fullmatch(text if text.isascii() else text.translate(_SAME))
+    if match is None or (match["sign"] and match["inner"]):
+        return None
+    body = match["body"]
+    if not _PLAIN.fullmatch(body) and not any(p.fullmatch(body) for p in _PATTERNS):
+        return None
+    unit = f"{match['prefix'] or ''}{match['suffix'] or ''}"
+    return Part(match["sign"] or match["inner"], body, match["power"] or "", unit)
+
+
+def units(parts: Sequence[Part | None]) -> set[str]:
+    return {part.unit for part in parts if part is not None}
+
+
+def have_too_many_units(parts: Sequence[Part | None]) -> bool:
+    return len(units(parts)) > _MOST_UNITS
+
+
+def is_code(part: Part) -> bool:
+    """007: digits that a number would not begin with."""
+    return bool(_CODE.fullmatch(part.body)) and not part.power and not part.unit
+
+
+def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
+    """The one way in which all are written, with what should be known of the choice; or None, with
+    the reason. A comma before three digits parts thousands where nothing else speaks against."""
+    different = units(parts)
+    if len(different) > 1:
+        shown = ", ".join(unit or "none" for unit in sorted(different)[:5])
+        return None, f"their units differ ({shown})"
+    bodies = list({part.body for part in parts})
+    fitting = [
+        writing
+        for writing, pattern in zip(_WRITINGS, _PATTERNS, strict=True)
+        if all(map(pattern.fullmatch, bodies))
+    ]
+    if not fitting:
+        return None, "they are written in different ways, such as " + " and ".join(
+            repr(text) for text in _unlike(bodies)
+        )
+    format_ = replace(fitting[0], unit=different.pop())
+    if format_.thousands != "," or NumberFormat(",") not in fitting:
+        return format_, ""
+    with_comma = min(body for body in bodies if "," in body)
+    if any("," not in body and len(body) > 3 for body in bodies):
+        return None, f"the comma of {with_comma!r} may part thousands or be a decimal comma"
+    return format_, (
+        f"{with_comma!r} is read as {with_comma.replace(',', '')}, its comma as a thousands mark; "
+        f"if it is a decimal comma, write {with_comma.replace(',', '.')}"
+    )
+
+
+def _unlike(bodies: Sequence[str]) -> Iterator[str]:
+    """Two texts that no single writing fits, if there are such."""
+    first = min(bodies, key=lambda body: sum(bool(p.fullmatch(body)) for p in _PATTERNS))
+    fitting = [pattern for pattern in _PATTERNS if pattern.fullmatch(first)]
+    yield first
+    for body in bodies:
+        if not any(pattern.fullmatch(body) for pattern in fitting):
+            yield body
+            return
+
+
+def to_numbers(parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
+    """The numbers, NaN for what is none in this format."""
+    pattern = format_.pattern()
+    values = np.full(len(parts), np.nan)
+    for index, part in enumerate(parts):
+        if part is not None and part.unit == format_.unit and pattern.fullmatch(part.body):
+            body = part.body
+            if format_.thousands:
+                body = body.replace(format_.thousands, "")
+            body = body.replace(format_.decimal, ".")
+            values[index] = float(f"{part.sign}{body}{part.power}")
+    return values
+
+
+def most_common(texts: Sequence[str], counts: npt.NDArray[np.int64], most: int = 3) -> list[str]:
+    """The texts that the most cells hold, for a message; of equally common ones in their order."""
+    found: Counter[str] = Counter()
+    for text, count in zip(texts, counts.tolist(), strict=True):
+        found[text] += count
+    return [text for text, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]]
