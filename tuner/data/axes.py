@@ -3,9 +3,9 @@
 Bytes (uint8, bool) are pixels, which share one scale. In other arrays of three axes and more the
 last axis may be channels that measure different things. They are scaled on their own where one
 scale for all would flatten one of them: its whole range is less than half of the deviation of all
-values. Dark borders of images look alike, but go around the image: then there are lines across,
-too, that are as flat, and the array stays an image. It is no image for certain where the last axis
-is short: four at most, or a quarter of the others.
+values. Dark borders of images look alike. But they go around the image, so that lines across are as
+flat, or most of their values are the same: then the array stays an image. It is no image for
+certain where the last axis is short: four at most, or a quarter of the others.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.precision import sampled_rows
 from tuner.data.rows import AnyRows, row_blocks
 
 _FLAT = 0.5
+_VARIED = 0.02  # of its range the middle half of a channel spans at least so much
 _SHORT = 4
 _COLOURS = (1, 3, 4)
 _ALPHA = 3
@@ -44,10 +46,11 @@ def read_axes(train: AnyRows) -> Axes:
         table = train.ndim == 3 and any(flat_lines)
         return Axes(notes=(*order, *([_table_note(shape[0])] if table else [])))
     varying = high.reshape(-1, shape[-1]).max(axis=0) > low.reshape(-1, shape[-1]).min(axis=0)
-    if not (flat_channels & varying).any():
+    flat = np.flatnonzero(flat_channels & varying)
+    if not len(flat):
         return Axes(notes=order)
-    names = _numbered(np.flatnonzero(flat_channels & varying))
-    if any(flat_lines) and not _is_short(shape):
+    names = _numbered(flat)
+    if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat)):
         return Axes(notes=(*order, _image_note(shape, names)))
     return Axes(True, (*order, _channels_note(shape, names)))
 
@@ -74,6 +77,13 @@ def _flat(
     """Which places along an axis of a row vary little, seen against all values."""
     others = tuple(other for other in range(low.ndim) if other != axis)
     return np.asarray(high.max(axis=others) - low.min(axis=others) < _FLAT * deviation)
+
+
+def _are_varied(x: AnyRows, channels: npt.NDArray[np.intp]) -> bool:
+    """Whether the values of these channels are not nearly all the same, as those of a border."""
+    some = x[sampled_rows(len(x), x.shape)].reshape(-1, x.shape[-1])[:, channels]
+    low, high = np.quantile(some.astype(np.float64), [0.25, 0.75], axis=0)
+    return bool(np.all(high - low > _VARIED * (some.max(axis=0) - some.min(axis=0))))
 
 
 def _is_short(shape: tuple[int, ...]) -> bool:
