@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import listed
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
 from tuner.data.tables import Column, Table
@@ -25,6 +24,7 @@ _MOST_TO_RANGE = 4.0
 _MOST_TO_MIDDLE = 4000.0
 
 _SAMPLE = 2**16
+_LISTED = 5
 # From how many of its different values on a column's loss is told: every hundredth of whole
 # numbers; of others each tenth, since random numbers of 53 bits are sometimes near neighbours.
 _TOLD_OF_WHOLE, _TOLD_OF_OTHERS = 0.01, 0.1
@@ -139,7 +139,7 @@ def loss_note(what: str, values: Features, encoded: Features, scale: float, add:
         left = len(different) - int(same.sum())
         return (
             f"{what}: {len(different)} different values become {left} in float32, between "
-            f"{different[0]:.10g} and {different[-1]:.10g}; " + _remedy(wide, middle)
+            f"{different[0]!s} and {different[-1]!s}; " + _remedy(wide, middle)
         )
     if 0 < middle * abs(scale) < _FLAT and scale != 1.0:
         return (
@@ -185,13 +185,15 @@ def shift_notes(
     if shift is not None:
         words = _words(x, names) if shift.ndim else ["x"]
         pairs = zip(words, np.atleast_1d(shift), strict=True)
-        found = [f"{word}: {value:.12g}" for word, value in pairs if value]
-    found += [f"the target: {target_shift:.12g}"] if target_shift else []
+        found = [f"{value:.12g} of {word}" for word, value in pairs if value]
+    found += [f"{target_shift:.12g} of the target"] if target_shift else []
     if not found:
         return []
+    if len(found) > _LISTED:
+        found = [*found[:_LISTED], f"… ({len(found)} in all)"]
     return [
-        "subtracted in float64 first, since float32 would round too much (the saved network does "
-        f"so too, and takes float64): {listed(found)}"
+        f"subtracted first, since float32 would round too much: {', '.join(found)}; the saved "
+        "network does so too, and takes float64"
     ]
 
 
