@@ -201,6 +201,7 @@ def test_mlflow_gives_float64_to_a_network_that_takes_it(
     dataset = Dataset(
         "seconds", "regression", split, split, split, scaling, IDENTITY, (), "f" * 64,
         shift=np.array([1.7e9]), target_shift=1.7e9,
+        float64_inputs=True,
     )  # fmt: skip
     params = {"depth": 0, "width": 1, "dropout": 0.0, "batch_norm": False}
     network = build_network("mlp", params, (1,), 1, "regression", PlainParts())

@@ -4,7 +4,7 @@ Training takes float32, which has 24 bits: of 1 700 000 000 the next number is 1
 columns get an offset, a float64 that is subtracted before they become float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,10 @@ Wide = npt.NDArray[np.float64]
 _MOST_TO_RANGE = 4.0
 # The same for the middle half of the values, where a few extreme ones set the range: 1e-3 of it.
 _MOST_TO_MIDDLE = 4000.0
+
+# What float32 may round a value by, in parts of the middle half of its column, before the saved
+# network takes float64. Keras makes float32 of it where it can.
+_MOST_ROUNDED = 1e-5
 
 _SAMPLE = 2**16
 _LISTED = 5
@@ -48,7 +52,7 @@ def offsets(x: AnyRows, by_channel: bool) -> Wide | None:
         return None
     apart = by_channel or x.ndim == 2
     low, high = _bounds(x, apart)
-    samples = _sample(x, apart)
+    samples = sample(x, apart)
     found = [
         _offset(float(a), float(b), values)
         for a, b, values in zip(np.atleast_1d(low), np.atleast_1d(high), samples, strict=True)
@@ -63,23 +67,34 @@ def offset(values: Wide) -> float:
     return _offset(float(values.min()), float(values.max()), _thinned(values))
 
 
-def _offset(low: float, high: float, sample: Wide) -> float:
+def _offset(low: float, high: float, values: Wide) -> float:
     span, largest = high - low, max(abs(low), abs(high))
     if not span > 0:  # constant, or nothing but NaN
         return 0.0
-    middle, centre = middle_span(sample), float(np.median(sample))
+    middle, centre = middle_span(values), float(np.median(values))
     if largest > _MOST_TO_RANGE * span or abs(centre) > _MOST_TO_MIDDLE * middle > 0:
         return centre
     return 0.0
 
 
-def middle_span(sample: Wide) -> float:
+def middle_span(values: Wide) -> float:
     """What the middle half of the values spans, or more of them where these are all equal."""
     for share in (0.25, 0.1, 0.01, 0.0):
-        low, high = np.quantile(sample, [share, 1 - share], method="nearest")
+        low, high = np.quantile(values, [share, 1 - share], method="nearest")
         if high > low:
             return float(high - low)
     return 0.0
+
+
+def needs_float64(samples: Iterable[Wide], shift: Wide) -> bool:
+    """Whether these columns' values must come as float64 to the saved network, since float32 rounds
+    them visibly, before any offset."""
+    for values, value in zip(samples, np.atleast_1d(shift), strict=True):
+        if value:
+            rounding = np.abs(values - values.astype(np.float32)).max()
+            if rounding > _MOST_ROUNDED * middle_span(values):
+                return True
+    return False
 
 
 def subtracted(x: AnyRows, shift: Wide) -> Rows:
@@ -110,7 +125,7 @@ def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
     return np.linspace(0, rows - 1, count).astype(np.intp)
 
 
-def _sample(x: AnyRows, apart: bool) -> list[Wide]:
+def sample(x: AnyRows, apart: bool) -> list[Wide]:
     """Some values of each column or channel, or of all, without NaN."""
     found = x[sampled_rows(len(x), x.shape)].astype(np.float64)
     columns = found.reshape(-1, found.shape[-1]).T if apart else found.reshape(1, -1)
@@ -178,7 +193,11 @@ def array_notes(
 
 
 def shift_notes(
-    shift: Wide | None, target_shift: float, x: AnyRows, names: Sequence[str] | None
+    shift: Wide | None,
+    target_shift: float,
+    x: AnyRows,
+    names: Sequence[str] | None,
+    float64_inputs: bool,
 ) -> list[str]:
     """A line on what was subtracted, which the saved network does itself."""
     found = []
@@ -193,7 +212,7 @@ def shift_notes(
         found = [*found[:_LISTED], f"… ({len(found)} in all)"]
     return [
         f"subtracted first, since float32 would round too much: {', '.join(found)}; the saved "
-        "network does so too, and takes float64"
+        "network does so too" + (", and takes float64" if float64_inputs else "")
     ]
 
 
@@ -219,6 +238,16 @@ def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
         replace(column, offset=offset(_known(table, column))) if column.kind == "number" else column
         for column in columns
     )
+
+
+def table_samples(table: Table, columns: Sequence[Column]) -> list[Wide]:
+    """Some values of each feature; none of those that no offset is subtracted of."""
+    nothing = np.empty(0)
+    return [
+        _thinned(_known(table, column)) if column.offset else nothing
+        for column in columns
+        for _ in column.features
+    ]
 
 
 def _known(table: Table, column: Column) -> Wide:
