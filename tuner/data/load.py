@@ -166,7 +166,7 @@ def _read_table(x: dict[str, Any], source: str, spec: "DataSpec") -> ReadTable |
         if spec.columns:
             names = listed(spec.columns)
             raise DatasetError(
-                f"{source}: holds no table with columns, so --column {names} says nothing"
+                f"{source}: holds no table; columns can be named of tables alone, not {names}"
             )
         return None
     if spec.reading == FIRST_READING:

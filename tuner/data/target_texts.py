@@ -91,7 +91,8 @@ def _number_format(
     if format_ is None:
         raise DatasetError(f"the target holds numbers, but {remark}; {_AS_CLASSES}")
     example = cells.texts[0]
-    return format_, (remark or f"the target: texts such as {example!r} are read as numbers",)
+    remark = remark or f"texts such as {example!r} are read as numbers"
+    return format_, (f"the target: {remark}",)
 
 
 def _check_all_numbers(texts: Texts, others: Any, task: "Task | None") -> None:
