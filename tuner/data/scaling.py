@@ -56,7 +56,8 @@ def fit_scaling(
         # Pictures use their dtype's whole range, whatever the extremes of this sample.
         low, high = np.zeros_like(low), np.full_like(high, 255.0)
     if method == "standardize":
-        mean, deviation = _moments(x, per_feature=x.ndim == 2)
+        ends = None if pixels else (low, high)
+        mean, deviation = _moments(x, per_feature=x.ndim == 2, ends=ends)
         scale, offset = _line(mean, deviation, constant=deviation == 0.0)
     else:
         scale, offset = _line(low, high - low, constant=high == low)
@@ -85,8 +86,11 @@ def _range(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
     )
 
 
-def _moments(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
-    """Mean and standard deviation, float64, of each column or of all, in two passes of blocks."""
+def _moments(
+    x: AnyRows, per_feature: bool, ends: tuple[_Wide, _Wide] | None
+) -> tuple[_Wide, _Wide]:
+    """Mean and standard deviation, float64, of each column or of all, in two passes of blocks.
+    `ends`: the lowest and highest values, where they are known."""
     axis = 0 if per_feature else None
     count = len(x) if per_feature else x.size
     total = sum(np.sum(block, axis=axis, dtype=np.float64) for block in row_blocks(x))
@@ -95,6 +99,6 @@ def _moments(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
         np.sum(np.square(block.astype(np.float64) - mean), axis=axis) for block in row_blocks(x)
     )
     deviation = np.asarray(np.sqrt(squares / count), np.float64)
-    low, high = _range(x, per_feature)
+    low, high = ends or _range(x, per_feature)
     # Of a constant column the rounded mean leaves a deviation that is tiny but not zero.
     return mean, np.where(low == high, 0.0, deviation)

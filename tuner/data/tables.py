@@ -151,6 +151,13 @@ class Table:
             return cells
         return Cells(cells.values[self.numbers], cells.form, cells.texts)
 
+    def gaps(self, name: str) -> int:
+        """How many of these rows miss a value there. Where no row does, none is copied."""
+        gaps = self.cells[name].gaps()
+        if not gaps.any():
+            return 0
+        return int(np.count_nonzero(gaps if self.numbers is None else gaps[self.numbers]))
+
     def rows(self, start: int, stop: int) -> "slice | Indices":
         return slice(start, stop) if self.numbers is None else self.numbers[start:stop]
 
@@ -215,8 +222,16 @@ def _learn(cells: Cells, read: ReadColumn) -> Column:
 
 
 def _median(cells: Cells) -> float:
-    known = cells.values[~cells.gaps()].astype(np.float64)
-    return float(np.median(known)) if len(known) else 0.0
+    """Of the values that are there; 0 for none."""
+    gaps = cells.gaps()
+    values = cells.values[~gaps] if gaps.any() else cells.values
+    known = values.astype(np.float64)
+    if not len(known):
+        return 0.0
+    # What np.median gives, in a third of its time: it looks for both values in the middle at once.
+    half = len(known) // 2
+    known.partition(half)
+    return float(known[half] if len(known) % 2 else (known[:half].max() + known[half]) / 2)
 
 
 def _learn_date(cells: Cells, read: ReadColumn) -> Column:
@@ -281,6 +296,8 @@ _Writer = Callable[["slice | Indices", _Block], None]
 
 def _writer(column: Column, cells: Cells) -> _Writer:
     """What writes these rows of a column into its block (n, features of the column) of zeros."""
+    if column.kind == "number" and not cells.gaps().any():
+        return lambda rows, block: _write_whole(cells.values[rows], block)
     if column.kind == "number":
         return lambda rows, block: _write_numbers(column, cells.values[rows], block)
     if column.kind == "date":
@@ -293,6 +310,10 @@ def _writer(column: Column, cells: Cells) -> _Writer:
     missing = len(column.categories) if column.missing else -1
     features = np.array([*(known.get(text, -1) for text in cells.texts), missing], np.int64)
     return lambda rows, block: _write_categories(features[cells.values[rows]], block)
+
+
+def _write_whole(values: npt.NDArray[Any], block: _Block) -> None:
+    block[:, 0] = values
 
 
 def _write_numbers(column: Column, values: npt.NDArray[Any], block: _Block) -> None:
@@ -333,14 +354,14 @@ def notes(table: Table, columns: Sequence[Column], part: str) -> list[str]:
     """What happened to missing and unseen values of a part, in words, one line a column."""
     lines = []
     for column in columns:
-        cells = table.column(column.name)
-        gaps = int(cells.gaps().sum())
+        gaps = table.gaps(column.name)
         if gaps:
             lines.append(_gaps_in_words(part, column, gaps))
         if column.kind == "category":
             seen = set(column.categories or ())
-            is_new = np.array([*(text not in seen for text in cells.texts), False], np.bool_)
-            unseen = int(is_new[cells.values].sum())
+            texts = table.cells[column.name].texts
+            is_new = np.array([*(text not in seen for text in texts), False], np.bool_)
+            unseen = int(is_new[table.column(column.name).values].sum()) if is_new.any() else 0
             if unseen:
                 lines.append(f"{part}: {column.name}: {unseen} of unseen categories, all zeros")
     return lines

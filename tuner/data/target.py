@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.arrays import as_array
+from tuner.data.cells import coded_cells, is_coded_text
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # training reads data without pydantic
@@ -114,7 +115,7 @@ def _numbers(values: _Values, source: str) -> npt.NDArray[np.float32]:
 
 def _clean(y: Any, what: str) -> _Values:
     """(n,) of bool, int, float or text, without missing or infinite values."""
-    values = as_array(y, what)
+    values = _from_texts(y, what) if _is_text(y) else as_array(y, what)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -125,15 +126,33 @@ def _clean(y: Any, what: str) -> _Values:
     if not len(values):
         raise DatasetError(f"{what} is empty: there are no rows")
     if values.dtype.kind == "O":
-        values = _from_objects(values, what)
+        values = _from_objects(np.asarray(values, np.object_), what)
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
+        values = np.char.decode(np.asarray(values, np.bytes_), "utf-8", "replace")
     if values.dtype.kind not in "biufU":
         raise DatasetError(f"{what} must be text or numbers, it is {values.dtype}")
     if values.dtype.kind == "f":
         _refuse(np.isnan(values), what, "is missing")
         _refuse(np.isinf(values), what, "is infinite")
     return values
+
+
+def _is_text(y: Any) -> bool:
+    """Whether this is a pandas Series of text, not of objects that may hold it."""
+    if not hasattr(y, "iloc") or getattr(y, "ndim", 0) != 1 or not len(y):
+        return False
+    import pandas as pd
+
+    return isinstance(y.dtype, pd.StringDtype) or is_coded_text(y.dtype)
+
+
+def _from_texts(y: Any, what: str) -> _Values:
+    """The same as by way of objects; each different text is looked at once."""
+    import pandas as pd
+
+    codes, texts = (coded_cells(y) if is_coded_text(y.dtype) else pd.factorize(y))[:2]
+    _refuse(codes < 0, what, "is missing")
+    return np.array([str(text) for text in texts], dtype=np.str_)[codes]
 
 
 def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:

@@ -38,7 +38,8 @@ def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
             check, encoding = None, WESTERN[0]
         if encoding == WESTERN[0] and not block.isascii():
             encoding = western_encoding(block)
-        joined, quotes = before + block, block.count(b'"')
+        joined = before + block
+        quotes = block.count(b'"') if b'"' in block else 0
         seen = Scan(
             seen.zeros or _has_zeros(joined, separator),
             seen.quotes + quotes,
