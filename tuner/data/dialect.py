@@ -117,8 +117,7 @@ def _first_records(text: str, separator: str, whole: bool) -> list[Record]:
 
 def _usual_width(rows: Sequence[Record]) -> int:
     widths = Counter(len(row.cells) for row in rows if not row.is_blank)
-    wide = [(width, count) for width, count in widths.most_common() if width > 1]
-    return wide[0][0] if wide else 1
+    return max((w for w in widths if w > 1), key=lambda w: (widths[w], w), default=1)
 
 
 def _regularity(rows: Sequence[Record]) -> tuple[float, int]:
