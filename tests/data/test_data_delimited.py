@@ -96,6 +96,8 @@ def test_what_is_written_is_read_back(
             return repr(value).replace(".", ",")
         return "" if value is None else value
 
+    if line_end == "\r" and quoting == csv.QUOTE_MINIMAL:
+        quoting = csv.QUOTE_NONNUMERIC  # the writer would leave line feeds unquoted
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=separator, lineterminator=line_end, quoting=quoting)  # type: ignore[arg-type]
     # So that commas are certain to be decimal commas, and the first rows regular.
