@@ -99,7 +99,7 @@ def _dataset(
         fingerprint=fingerprint(splits, target.task, target.labels, scaling),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=(*target.notes, *said),
+        notes=(*raw.notes, *target.notes, *said),
         reports=reports,
     )
 

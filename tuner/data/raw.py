@@ -1,6 +1,7 @@
 """What a reader hands over: pairs of features and targets, still unchecked, and their names."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ class Raw:
     parts: dict[str, Pair]
     label_names: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def parts_from_mapping(source: str, values: Mapping[str, Any]) -> dict[str, Pair]:
@@ -67,6 +69,19 @@ def listed(names: Iterable[object]) -> str:
     words = [" ".join(str(name).split()) for name in names]
     more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
     return ", ".join(words[:_LISTED]) + more
+
+
+def near_names(wanted: str, names: Sequence[str]) -> str:
+    """For a message: names that differ in case, blanks or marks alone, or else a little; "" for
+    none."""
+    bare = _bare_name(wanted)
+    same = [name for name in names if bare and _bare_name(name) == bare]
+    near = same or difflib.get_close_matches(wanted, names, n=3)
+    return f" (did you mean {' or '.join(map(repr, near[:3]))}?)" if near else ""
+
+
+def _bare_name(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def first_line(error: BaseException) -> str:

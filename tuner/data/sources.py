@@ -20,14 +20,18 @@ from tuner.settings import Settings
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.spec import DataSpec
 
-_FORMS = "a folder of IDX files, file.npz, file.csv:target, file.parquet:target or file.py:load"
+_FORMS = (
+    "a folder of IDX files, file.npz, file.csv:target (also .tsv, .txt, .csv.gz), "
+    "file.parquet:target or file.py:load"
+)
 
-_SELECTING = (".csv", ".parquet", ".py")  # what follows the colon names a column or a function
-
+# The endings of tables: the name of their target column follows the file's.
+_TABLES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
 
 # The name may hold colons; the first ending that is known ends it.
 _FILE = re.compile(
-    r"(?P<path>.*?[^/]\.(?:csv|parquet|py|npz))(?::(?P<selector>.*))?", re.IGNORECASE | re.DOTALL
+    r"(?P<path>.*?[^/]\.(?:(?:csv|tsv|tab|txt)(?:\.gz)?|parquet|py|npz))(?::(?P<selector>.*))?",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -50,7 +54,12 @@ class Source:
     @property
     def selects(self) -> bool:
         """Whether the path is followed by the name of a column or a function."""
-        return self.path is not None and self.path.suffix.lower() in _SELECTING
+        return self.ending in (*_TABLES, ".py")
+
+    @property
+    def ending(self) -> str:
+        """Of the file's name, in small letters and without .gz; "" for a known name."""
+        return "" if self.path is None else Path(_unpacked(self.path.name)).suffix.lower()
 
     @property
     def code(self) -> Path | None:
@@ -67,12 +76,16 @@ def parse_source(text: str) -> Source:
     file = _FILE.fullmatch(text)
     if file is not None:
         path = _expanded(file["path"])
-        return Source(text, path.stem, path, file["selector"] or "")
+        return Source(text, Path(_unpacked(path.name)).stem, path, file["selector"] or "")
     # A folder's own name may hold a colon.
     heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
     head = next((head for head in heads if head and _expanded(head).is_dir()), text)
     path = _expanded(head)
     return Source(text, path.resolve().name, path, text[len(head) + 1 :])
+
+
+def _unpacked(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def _expanded(text: str) -> Path:
@@ -127,12 +140,11 @@ def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     """Read what was found. Raises DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
-    suffix = source.path.suffix.lower()
-    if suffix in _SELECTING and not source.is_folder:
-        if suffix == ".py":
-            parts = read_user_code(source.path, source.selector)
-        else:
-            parts = read_table(source.path, source.selector, spec.columns, spec.reading)
+    notes: tuple[str, ...] = ()
+    if source.ending in _TABLES and not source.is_folder:
+        parts, notes = read_table(source.path, source.selector, spec.columns, spec.reading)
+    elif source.ending == ".py" and not source.is_folder:
+        parts = read_user_code(source.path, source.selector)
     elif source.selector:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
@@ -140,4 +152,4 @@ def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     else:
         read = read_idx_folder if source.is_folder else read_npz
         parts = read(source.path, settings)
-    return Raw(source.text, source.name, parts)
+    return Raw(source.text, source.name, parts, notes=notes)

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from tuner.data.cells import Cells
 from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_said
-from tuner.data.raw import FIRST_READING, Pair, listed, reading
+from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
 from tuner.data.rows import Indices, Rows
+from tuner.data.table_files import TableFile, read_table_file
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -37,23 +38,27 @@ _Block = npt.NDArray[np.float32]
 
 def read_table(
     path: Path, selector: str, said: Mapping[str, "ColumnKind"], reading_number: int
-) -> dict[str, Pair]:
-    """All rows as one part: a DataFrame of every column but the target, and the target's Series.
-    `selector`, or a column said to be it, names the target. `reading_number`: see READING in spec.
+) -> tuple[dict[str, Pair], tuple[str, ...]]:
+    """All rows as one part: a DataFrame of every column but the target, and the target's Series;
+    and what was taken for what. `selector`, or a column said to be it, names the target.
+    `reading_number`: see READING in spec.
 
     Raises DatasetError when the file cannot be read, is empty, or has no such column.
     """
-    with reading(str(path)):
-        frame = _read(path, reading_number)
-    target = _target(path, selector, said, list(frame.columns))
+    if reading_number == FIRST_READING:
+        with reading(str(path)):
+            table = TableFile(_read(path))
+    else:
+        table = read_table_file(path)
+    frame = table.frame
+    target = _target(path, selector, said, table)
     if frame.shape[1] < 2:
-        raise DatasetError(f"{path}: has no column beside the target {target!r}")
-    return {"train": Pair(frame.drop(columns=target), frame[target])}
+        raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
+    return {"train": Pair(frame.drop(columns=target), frame[target])}, table.notes
 
 
-def _target(
-    path: Path, selector: str, said: Mapping[str, "ColumnKind"], names: Sequence[str]
-) -> str:
+def _target(path: Path, selector: str, said: Mapping[str, "ColumnKind"], table: TableFile) -> str:
+    names = list(table.frame.columns)
     targets = dict.fromkeys([selector] if selector else [])
     targets |= dict.fromkeys(name for name, kind in said.items() if kind == "target")
     columns = listed(names)
@@ -63,7 +68,8 @@ def _target(
     elif len(targets) > 1:
         problems.append(f"several targets are named: {listed(targets)}; name one")
     elif selector and selector not in names:
-        problems.append(f"no column {selector!r}; it has {columns}")
+        meant = near_names(selector, names)
+        problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
     only = next(iter(targets)) if len(targets) == 1 else ""
     others = {n: kind for n, kind in said.items() if kind != "target" or n not in names}
     problems += check_said(others, names, only)
@@ -72,13 +78,8 @@ def _target(
     return only
 
 
-def _read(path: Path, reading_number: int) -> "pd.DataFrame":
+def _read(path: Path) -> "pd.DataFrame":
     import pandas as pd
-
-    # Only empty cells are gaps: NA, None and null may be words.
-    gaps: Any = {}
-    if reading_number != FIRST_READING:
-        gaps = {"keep_default_na": False, "na_values": [""]}
 
     try:
         if path.suffix.lower() == ".parquet":
@@ -87,9 +88,7 @@ def _read(path: Path, reading_number: int) -> "pd.DataFrame":
             with warnings.catch_warnings():
                 # index_col=False: a row longer than the header is an error, not a row index.
                 warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(
-                    path, index_col=False, skipinitialspace=True, low_memory=False, **gaps
-                )
+                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
     except pd.errors.EmptyDataError as error:
         raise DatasetError(f"{path}: is empty") from error
     frame.columns = frame.columns.map(str)
