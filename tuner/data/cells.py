@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.date_texts import to_seconds
-from tuner.data.raw import listed
+from tuner.data.raw import first_line, listed
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -55,6 +55,16 @@ class Cells:
 def read_cells(series: "pd.Series[Any]") -> Cells:
     """A column as what it holds. Raises DatasetError, without the source, for what cannot be
     learnt from: complex numbers, bytes, lists and other objects."""
+    try:
+        return _read_cells(series)
+    except DatasetError:
+        raise
+    except Exception as error:  # odd objects make pandas raise nearly anything
+        reason = first_line(error)
+        raise DatasetError(f"column {str(series.name)!r} cannot be read ({reason})") from error
+
+
+def _read_cells(series: "pd.Series[Any]") -> Cells:
     import pandas as pd
     from pandas.api import types
 

@@ -47,7 +47,11 @@ class Dataset:
     `labels[i]` is the word for class i, of two the second is the positive one; empty for
     regression. `features` name the columns of a matrix, `columns` say how a table became it,
     `reports` what each column was taken for, `notes` what was decided and what was done to missing
-    and unseen values.
+    and unseen values, and what else is to be said.
+
+    `shift` was subtracted of x in float64 before it became float32, `target_shift` of y, where
+    these would have lost too much (precision.py): () or one value a column or channel; None for
+    nothing.
     """
 
     name: str
@@ -63,6 +67,8 @@ class Dataset:
     columns: tuple[Column, ...] | None = None
     notes: tuple[str, ...] = ()
     reports: tuple[ColumnReport, ...] = ()
+    shift: npt.NDArray[np.float64] | None = None
+    target_shift: float = 0.0
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -92,13 +98,23 @@ class Dataset:
 
 
 def fingerprint(
-    splits: dict[str, Split], task: str, labels: tuple[str, ...], scaling: Scaling
+    splits: dict[str, Split],
+    task: str,
+    labels: tuple[str, ...],
+    scaling: Scaling,
+    shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
+    by_channel: bool = False,
 ) -> str:
-    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling.
+    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling, and what
+    was subtracted of x and of y.
 
     The fitted scale is left out: it follows from the rest, but its last bits from the machine.
     """
     digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
+    shift, target_shift = shifts
+    if by_channel or shift is not None or target_shift:
+        subtracted = None if shift is None else shift.tolist()
+        digest.update(json.dumps([by_channel, subtracted, target_shift]).encode())
     for part, split in splits.items():
         for array in (split.x, split.y):
             digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
@@ -149,6 +165,8 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "columns": None if dataset.columns is None else [asdict(c) for c in dataset.columns],
         "notes": dataset.notes,
         "reports": [asdict(report) for report in dataset.reports],
+        "shift": None if dataset.shift is None else dataset.shift.tolist(),
+        "target_shift": dataset.target_shift,
     }
 
 
@@ -177,6 +195,8 @@ def open_dataset(folder: Path) -> Dataset:
             ColumnReport(**report | {"examples": tuple(report["examples"])})
             for report in index["reports"]
         ),
+        shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
+        target_shift=index["target_shift"],
     )
 
 

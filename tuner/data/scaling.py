@@ -35,7 +35,10 @@ IDENTITY = Scaling("none", np.ones((), np.float32), np.zeros((), np.float32))
 
 
 def fit_scaling(
-    x: AnyRows, wanted: str = "auto", leave: npt.NDArray[np.bool_] | None = None
+    x: AnyRows,
+    wanted: str = "auto",
+    leave: npt.NDArray[np.bool_] | None = None,
+    by_channel: bool = False,
 ) -> Scaling:
     """Fit on the training rows x (n, *input_shape).
 
@@ -43,9 +46,10 @@ def fit_scaling(
     Pixels share one scale: images, and matrices of uint8; columns of any other matrix have one
     each. "auto" is minmax for pixels, standardize for other matrices and for images of floats with
     negative values. A constant feature is moved, not stretched. Columns marked in `leave` (d,) stay
-    as they are: one-hot features.
+    as they are: one-hot features. `by_channel`: the last axis of x are channels, which are scaled
+    as columns of a matrix are (axes.py).
     """
-    pixels = x.ndim > 2 or x.dtype == np.uint8
+    pixels = (x.ndim > 2 or x.dtype == np.uint8) and not by_channel
     low, high = _range(x, per_feature=not pixels)
     method = cast(Method, wanted)
     if wanted == "auto":
@@ -57,7 +61,7 @@ def fit_scaling(
         low, high = np.zeros_like(low), np.full_like(high, 255.0)
     if method == "standardize":
         ends = None if pixels else (low, high)
-        mean, deviation = _moments(x, per_feature=x.ndim == 2, ends=ends)
+        mean, deviation = _moments(x, x.ndim == 2 or by_channel, ends)
         scale, offset = _line(mean, deviation, constant=deviation == 0.0)
     else:
         scale, offset = _line(low, high - low, constant=high == low)
@@ -76,9 +80,16 @@ def _line(zero: _Wide, unit: _Wide, constant: npt.NDArray[np.bool_]) -> tuple[_W
     return scale, -zero * scale
 
 
+def _axis(x: AnyRows, per_feature: bool) -> int | tuple[int, ...] | None:
+    """Over which axes columns (or channels, the last axis), or all values, are summed up."""
+    if not per_feature:
+        return None
+    return 0 if x.ndim == 2 else tuple(range(x.ndim - 1))
+
+
 def _range(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
     """Lowest and highest value, float64, of each column or of all."""
-    axis = 0 if per_feature else None
+    axis = _axis(x, per_feature)
     blocks = [(block.min(axis=axis), block.max(axis=axis)) for block in row_blocks(x)]
     return (
         np.asarray(np.min([low for low, _ in blocks], axis=0), np.float64),
@@ -91,8 +102,8 @@ def _moments(
 ) -> tuple[_Wide, _Wide]:
     """Mean and standard deviation, float64, of each column or of all, in two passes of blocks.
     `ends`: the lowest and highest values, where they are known."""
-    axis = 0 if per_feature else None
-    count = len(x) if per_feature else x.size
+    axis = _axis(x, per_feature)
+    count = x.size // x.shape[-1] if per_feature else x.size
     total = sum(np.sum(block, axis=axis, dtype=np.float64) for block in row_blocks(x))
     mean = np.asarray(total / count, np.float64)
     squares = sum(

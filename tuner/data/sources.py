@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tuner.data.idx import read_idx_folder
 from tuner.data.named import NAMES, read_named
 from tuner.data.npz import read_npz
-from tuner.data.raw import Raw
+from tuner.data.raw import FIRST_READING, Raw
 from tuner.data.scratch import project_folder
 from tuner.data.tables import read_table
 from tuner.data.user_code import read_user_code
@@ -144,12 +144,15 @@ def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     if source.ending in _TABLES and not source.is_folder:
         parts, notes = read_table(source.path, source.selector, spec.columns, spec.reading)
     elif source.ending == ".py" and not source.is_folder:
-        parts = read_user_code(source.path, source.selector)
+        parts = read_user_code(source.path, source.selector, spec.reading == FIRST_READING)
+        notes = getattr(parts, "notes", ())
     elif source.selector:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
         )
+    elif source.is_folder:
+        parts = read_idx_folder(source.path, settings)
     else:
-        read = read_idx_folder if source.is_folder else read_npz
-        parts = read(source.path, settings)
+        arrays = read_npz(source.path, settings, spec.reading == FIRST_READING)
+        parts, notes = arrays, arrays.notes
     return Raw(source.text, source.name, parts, notes=notes)

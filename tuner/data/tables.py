@@ -99,7 +99,8 @@ def _read(path: Path) -> "pd.DataFrame":
 class Column:
     """One column as the training part taught it, by its kind.
 
-    number: `fill`, the training median, stands in for missing values.
+    number: `fill`, the training median, stands in for missing values; `offset` is subtracted before
+    the values become float32 (precision.py).
     category: one feature for each of the `categories`, none of them set for one not seen in
     training, and one more for missing values where the training part has some (`missing`).
     text: one feature for each of the `categories`, the most common words of the training rows: 1
@@ -117,6 +118,7 @@ class Column:
     parts: tuple[str, ...] = ()
     start: float = 0.0
     format: CellFormat = AS_TYPED
+    offset: float = 0.0
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -319,7 +321,7 @@ def _write_whole(values: npt.NDArray[Any], block: _Block) -> None:
 def _write_numbers(column: Column, values: npt.NDArray[Any], block: _Block) -> None:
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), column.fill, values)
-    block[:, 0] = values
+    block[:, 0] = values - column.offset if column.offset else values
 
 
 def _write_categories(features: npt.NDArray[np.int64], block: _Block) -> None:

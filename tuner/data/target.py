@@ -19,14 +19,14 @@ MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
 
-TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float32]
+TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 _Values = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)
 class Target:
-    """`values` by part: int32 indices into `labels`, or float32 for regression (no labels).
+    """`values` by part: int32 indices into `labels`, or float64 for regression (no labels).
     `notes`: how it was read."""
 
     task: "Task"
@@ -104,13 +104,13 @@ def _regression(parts: dict[str, _Values], source: str) -> dict[str, TargetValue
     return numbers
 
 
-def _numbers(values: _Values, source: str) -> npt.NDArray[np.float32]:
+def _numbers(values: _Values, source: str) -> npt.NDArray[np.float64]:
     if values.dtype.kind == "U":
         raise DatasetError(f"{source}: regression needs a target of numbers, it holds text")
     wide = values.astype(np.float64)
     if np.abs(wide).max() > np.finfo(np.float32).max:
         raise DatasetError(f"{source}: the target holds values beyond float32")
-    return wide.astype(np.float32)
+    return wide
 
 
 def _clean(y: Any, what: str) -> _Values:
@@ -120,8 +120,7 @@ def _clean(y: Any, what: str) -> _Values:
         values = values[:, 0]
     if values.ndim != 1:
         raise DatasetError(
-            f"{what} must be one value a row, its shape is {values.shape}"
-            + ("; for one-hot rows give y.argmax(axis=1)" if values.ndim == 2 else "")
+            f"{what} must be one value a row, its shape is {values.shape}" + _remedy(values)
         )
     if not len(values):
         raise DatasetError(f"{what} is empty: there are no rows")
@@ -153,6 +152,21 @@ def _from_texts(y: Any, what: str) -> _Values:
     codes, texts = (coded_cells(y) if is_coded_text(y.dtype) else pd.factorize(y))[:2]
     _refuse(codes < 0, what, "is missing")
     return np.array([str(text) for text in texts], dtype=np.str_)[codes]
+
+
+def _remedy(values: _Values) -> str:
+    """The end of a message on a target of this shape."""
+    if 1 in values.shape[:1] or values.size == len(values):
+        return "; give y.ravel()"
+    if values.ndim != 2:
+        return ""
+    if values.dtype.kind in "biuf":
+        marks = np.isin(values, (0, 1)).all()
+        if marks and (values.sum(axis=1) == 1).all():
+            return "; for one-hot rows give y.argmax(axis=1)"
+        if marks:
+            return "; several labels a row are not supported: make a study of each column"
+    return "; several targets are not supported: give one, y[:, 0]"
 
 
 def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:
