@@ -221,7 +221,8 @@ def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
 
 def _known(table: Table, column: Column) -> Wide:
     cells = table.column(column.name)
-    return np.asarray(cells.values[~cells.gaps()], np.float64)
+    gaps = cells.gaps()
+    return np.asarray(cells.values[~gaps] if gaps.any() else cells.values, np.float64)
 
 
 def table_notes(
@@ -235,7 +236,7 @@ def table_notes(
     found, start = [], 0
     for column in columns:
         if column.kind == "number":
-            pair = _without_gaps(table.column(column.name).values[rows], some[:, start])
+            pair = _without_gaps(table.some(column.name, rows), some[:, start])
             scale, add = float(scales[start]), float(adds[start])
             found.append(loss_note(f"column {column.name}", *pair, scale, add))
         start += len(column.features)

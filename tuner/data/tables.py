@@ -32,6 +32,7 @@ MOST_WORDS = 256
 _WORD = re.compile(r"\w+")
 
 _DAY_S = 86_400.0
+_ROWS_AT_ONCE = 8192
 _Floats = npt.NDArray[np.float64]
 _Block = npt.NDArray[np.float32]
 
@@ -153,6 +154,10 @@ class Table:
             return cells
         return Cells(cells.values[self.numbers], cells.form, cells.texts)
 
+    def some(self, name: str, rows: Indices) -> npt.NDArray[Any]:
+        """The values of some of these rows."""
+        return self.cells[name].values[rows if self.numbers is None else self.numbers[rows]]
+
     def gaps(self, name: str) -> int:
         """How many of these rows miss a value there. Where no row does, none is copied."""
         gaps = self.cells[name].gaps()
@@ -176,10 +181,19 @@ class TableRows(Rows):
 
     def read(self, start: int, stop: int) -> _Block:
         block = np.zeros((stop - start, self.shape[1]), np.float32)
-        rows = self._table.rows(start, stop)
-        for number, write in enumerate(self._writers):
-            write(rows, block[:, self._starts[number] : self._starts[number + 1]])
+        # Column by column of as many rows as the processor's cache holds: half the time.
+        for begin in range(start, stop, _ROWS_AT_ONCE):
+            end = min(begin + _ROWS_AT_ONCE, stop)
+            rows, part = self._table.rows(begin, end), block[begin - start : end - start]
+            for number, write in enumerate(self._writers):
+                write(rows, part[:, self._starts[number] : self._starts[number + 1]])
         return block
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is False:
+            raise ValueError("rows of a table cannot be an array without a copy")
+        whole = self.read(0, len(self))
+        return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
 def encode(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Block:
@@ -213,7 +227,7 @@ def _learn(cells: Cells, read: ReadColumn) -> Column:
         return _learn_date(cells, read)
     if read.kind == "text":
         return Column(read.name, categories=_common_words(cells), kind="text", format=read.format)
-    held = sorted(cells.texts[code] for code in np.unique(cells.values) if code >= 0)
+    held = sorted(cells.texts[code] for code in np.flatnonzero(cells.counts()))
     return Column(
         read.name,
         categories=tuple(held),
@@ -299,7 +313,7 @@ _Writer = Callable[["slice | Indices", _Block], None]
 def _writer(column: Column, cells: Cells) -> _Writer:
     """What writes these rows of a column into its block (n, features of the column) of zeros."""
     if column.kind == "number" and not cells.gaps().any():
-        return lambda rows, block: _write_whole(cells.values[rows], block)
+        return lambda rows, block: _write_whole(column, cells.values[rows], block)
     if column.kind == "number":
         return lambda rows, block: _write_numbers(column, cells.values[rows], block)
     if column.kind == "date":
@@ -314,14 +328,14 @@ def _writer(column: Column, cells: Cells) -> _Writer:
     return lambda rows, block: _write_categories(features[cells.values[rows]], block)
 
 
-def _write_whole(values: npt.NDArray[Any], block: _Block) -> None:
-    block[:, 0] = values
+def _write_whole(column: Column, values: npt.NDArray[Any], block: _Block) -> None:
+    block[:, 0] = values - column.offset if column.offset else values
 
 
 def _write_numbers(column: Column, values: npt.NDArray[Any], block: _Block) -> None:
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), column.fill, values)
-    block[:, 0] = values - column.offset if column.offset else values
+    _write_whole(column, values, block)
 
 
 def _write_categories(features: npt.NDArray[np.int64], block: _Block) -> None:

@@ -48,6 +48,9 @@ def encode_target(
     replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite values,
     for a target with one value only, and where the wanted task does not fit.
     """
+    found = _coded_classes(targets, wanted, f"{source}: the target")
+    if found is not None:
+        return found
     parts = {part: _clean(y, f"{source}: the target") for part, y in targets.items()}
     kinds = {"text" if values.dtype.kind == "U" else "numbers" for values in parts.values()}
     if len(kinds) > 1:
@@ -115,7 +118,7 @@ def _numbers(values: _Values, source: str) -> npt.NDArray[np.float64]:
 
 def _clean(y: Any, what: str) -> _Values:
     """(n,) of bool, int, float or text, without missing or infinite values."""
-    values = _from_texts(y, what) if _is_text(y) else as_array(y, what)
+    values = as_array(y, what)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -136,22 +139,23 @@ def _clean(y: Any, what: str) -> _Values:
     return values
 
 
-def _is_text(y: Any) -> bool:
-    """Whether this is a pandas Series of text, not of objects that may hold it."""
-    if not hasattr(y, "iloc") or getattr(y, "ndim", 0) != 1 or not len(y):
-        return False
-    import pandas as pd
-
-    return isinstance(y.dtype, pd.StringDtype) or is_coded_text(y.dtype)
-
-
-def _from_texts(y: Any, what: str) -> _Values:
-    """The same as by way of objects; each different text is looked at once."""
-    import pandas as pd
-
-    codes, texts = (coded_cells(y) if is_coded_text(y.dtype) else pd.factorize(y))[:2]
+def _coded_classes(targets: dict[str, Any], wanted: "Task | None", what: str) -> Target | None:
+    """The classes of a column of a file, whose texts are numbered already: what the way by an array
+    of texts gives, in a tenth of its time. None for anything else, and for what that refuses."""
+    y = targets["train"]
+    if len(targets) > 1 or wanted == "regression" or not is_coded_text(getattr(y, "dtype", None)):
+        return None
+    codes, texts = coded_cells(y)
     _refuse(codes < 0, what, "is missing")
-    return np.array([str(text) for text in texts], dtype=np.str_)[codes]
+    held = np.flatnonzero(np.bincount(codes, minlength=len(texts)))
+    if len(held) < 2 or (wanted == "binary" and len(held) != 2):
+        return None
+    labels = np.array([texts[code] for code in held], np.str_)
+    order = np.argsort(labels)
+    number = np.zeros(len(texts), np.int32)
+    number[held[order]] = np.arange(len(held))
+    task: Task = wanted or ("binary" if len(held) == 2 else "classes")
+    return Target(task, {"train": number[codes]}, tuple(map(str, labels[order])))
 
 
 def _remedy(values: _Values) -> str:
