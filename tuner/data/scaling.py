@@ -7,7 +7,7 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.rows import AnyRows, Features, row_blocks
+from tuner.data.rows import AnyRows, Features, block_rows, row_blocks
 
 Method = Literal["minmax", "center", "standardize", "none"]
 
@@ -116,9 +116,9 @@ def _folded(block: Features) -> Iterator[Features]:
         yield block[even:]
 
 
-def _squares(block: Features, mean: _Wide) -> _Wide:
-    """(x - mean)**2 in float64, in one array."""
-    differences = np.subtract(block, mean, dtype=np.float64)
+def _squares(block: Features, mean: _Wide, wide: _Wide) -> _Wide:
+    """(x - mean)**2, written into the first rows of `wide`."""
+    differences = np.subtract(block, mean, out=wide[: len(block)], dtype=np.float64)
     return np.square(differences, out=differences)
 
 
@@ -131,7 +131,9 @@ def _moments(
     count = x.size // x.shape[-1] if per_feature else x.size
     total = sum(np.sum(block, axis=axis, dtype=np.float64) for block in row_blocks(x))
     mean = np.asarray(total / count, np.float64)
-    squares = sum(np.sum(_squares(block, mean), axis=axis) for block in row_blocks(x))
+    # One array for all blocks: the memory of a new one costs more time than the arithmetic.
+    wide = np.empty((min(len(x), block_rows(x.shape)), *x.shape[1:]), np.float64)
+    squares = sum(np.sum(_squares(block, mean, wide), axis=axis) for block in row_blocks(x))
     deviation = np.asarray(np.sqrt(squares / count), np.float64)
     low, high = ends or _range(x, per_feature)
     # Of a constant column the rounded mean leaves a deviation that is tiny but not zero.

@@ -19,6 +19,7 @@ from tuner.data.cells import Cells
 from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_said
 from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
 from tuner.data.rows import Indices, Rows
+from tuner.data.side_by_side import for_each
 from tuner.data.table_files import TableFile, read_table_file
 from tuner.errors import DatasetError
 
@@ -217,7 +218,8 @@ def encode(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Bl
 
 def learn_columns(table: Table, columns: Sequence[ReadColumn]) -> tuple[Column, ...]:
     """What each column becomes, by the training rows."""
-    return tuple(_learn(table.column(column.name), column) for column in columns)
+    learnt = for_each(lambda c: _learn(table.column(c.name), c), columns, len(table))
+    return tuple(learnt)
 
 
 def _learn(cells: Cells, read: ReadColumn) -> Column:
