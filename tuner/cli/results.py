@@ -217,6 +217,7 @@ def study_facts(study: StudyRow, summary: Summary) -> dict[str, Any]:
         "created": study.created_at,
         "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
+        "columns": spec.data.columns,
         "task": spec.task,
         "train_rows": spec.train_rows,
         "fingerprint": spec.fingerprint[:16],

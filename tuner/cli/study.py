@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
-from tuner.cli.data import DATA_HELP
+from tuner.cli.data import DATA_HELP, Columns, say_data
 
 app = new_typer("Create studies and look at them.")
 
@@ -29,6 +29,7 @@ def create(
             metavar="SOURCE",
         ),
     ] = None,
+    column: Columns = None,
     task: Annotated[
         str | None,
         typer.Option(help="classes, binary or regression.  (default: the file's, else inferred)"),
@@ -82,7 +83,7 @@ def create(
     from tuner.cli.open import open_for_work
     from tuner.cli.output import say
     from tuner.names import in_command
-    from tuner.options import parse_configuration, parse_options
+    from tuner.options import parse_columns, parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
     from tuner.studies import Wanted, file_data
@@ -101,6 +102,7 @@ def create(
             load_file(space),
             seed,
             source=data,
+            columns=parse_columns(column or []),
             task=task,
             scaling=scaling,
             validation=validation,
@@ -117,11 +119,13 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new, left_out = create_study(wanted, settings, lambda: open_for_work(context))
-    made = "created study {}" if is_new else "study {} exists already, with this definition"
+    created = create_study(wanted, settings, lambda: open_for_work(context))
+    row, left_out = created.study, created.left_out
+    made = "created study {}" if created.is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
         say(f"left out, since these data have no use for it: {', '.join(left_out)}")
+    say_data(created.columns, created.notes, row.spec.data)
     say(f"next: tuner optimize {in_command(row.name)} --trials 100")
 
 

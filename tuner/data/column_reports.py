@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tuner.spec import ColumnKind
 
 # Different numbers are counted up to so many rows: sorting more takes longer than reading them.
+_FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
 _PLURALS = {"category": "categories"}
@@ -25,14 +26,17 @@ _PLURALS = {"category": "categories"}
 class ColumnReport:
     """`features`: how many it became. `gaps`: cells without a value, marks for missing included;
     `different`: different values of the rows that are not split off by the source; both None where
-    they were not counted. `examples`: its most common values, or the lowest and the highest."""
+    they were not counted. `examples`: its most common values; `low` and `high`: of numbers and
+    dates."""
 
     name: str
     kind: "ColumnKind"
     features: int
     gaps: int | None
     different: int | None
-    examples: tuple[str, ...]
+    examples: tuple[str, ...] = ()
+    low: str | None = None
+    high: str | None = None
 
 
 def report_columns(
@@ -46,11 +50,11 @@ def report_columns(
             features=len(column.features),
             gaps=sum(int(cells[column.name].gaps().sum()) for cells in table.parts.values()),
             different=_different(table.parts["train"][column.name]),
-            examples=_examples(table.parts["train"][column.name]),
+            **_shown_values(table.parts["train"][column.name]),
         )
         for column in columns
     ]
-    reports += [ColumnReport(name, "drop", 0, None, None, ()) for name in table.dropped]
+    reports += [ColumnReport(name, "drop", 0, None, None) for name in table.dropped]
     return (*reports, *([target] if target else []))
 
 
@@ -63,7 +67,7 @@ def report_target(y: Any, target: Target) -> ColumnReport | None:
     if target.labels:
         return ColumnReport(str(name), "target", 0, 0, len(target.labels), target.labels[:3])
     cells = Cells(values)
-    return ColumnReport(str(name), "target", 0, 0, _different(cells), _examples(cells))
+    return ColumnReport(str(name), "target", 0, 0, _different(cells), **_shown_values(cells))
 
 
 def _different(cells: Cells) -> int | None:
@@ -74,18 +78,18 @@ def _different(cells: Cells) -> int | None:
     return len(np.unique(cells.values[~cells.gaps()]))
 
 
-def _examples(cells: Cells) -> tuple[str, ...]:
+def _shown_values(cells: Cells) -> dict[str, Any]:
     if cells.form == "texts":
-        return tuple(most_common(cells.texts, cells.counts()))
+        return {"examples": tuple(most_common(cells.texts, cells.counts()))}
     values = cells.values
     if values.dtype.kind == "f":
         low, high = np.fmin.reduce(values), np.fmax.reduce(values)
     else:
         low, high = values.min(), values.max()
     if np.isnan(low):
-        return ()
-    ends = [low] if low == high else [low, high]
-    return tuple(_date(end) if cells.form == "dates" else f"{end:.6g}" for end in ends)
+        return {}
+    write = _date if cells.form == "dates" else "{:.6g}".format
+    return {"low": write(low), "high": write(high)}
 
 
 def _date(seconds: float) -> str:
@@ -97,6 +101,8 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
     """A line for each column from which nothing can be learnt, as its training rows are alike."""
     lines = []
     for column in columns:
+        if _varies_at_once(train, column):
+            continue
         cells = train.column(column.name)
         gaps = cells.gaps()
         if gaps.all():
@@ -104,12 +110,20 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
         elif column.kind == "text" and not column.categories:
             lines.append(f"{column.name}: holds no words in the training rows")
         elif not gaps.any() and cells.values.min() == cells.values.max():
-            example = cells.texts[cells.values[0]] if cells.texts else _examples(cells)[0]
+            example = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
             lines.append(
                 f"{column.name}: holds one value only in the training rows ({example}); nothing is "
                 "learnt from it"
             )
     return lines
+
+
+def _varies_at_once(train: Table, column: Column) -> bool:
+    """Whether the first rows differ already, so that the others need not be looked at."""
+    cells = train.cells[column.name]
+    first = Cells(cells.values[train.rows(0, _FIRST_ROWS)], cells.form, cells.texts)
+    values = first.values[~first.gaps()]
+    return column.kind != "text" and len(values) > 1 and bool(values.min() != values.max())
 
 
 def in_brief(reports: Iterable[ColumnReport]) -> str:
@@ -159,8 +173,10 @@ def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
 
 
 def _values(report: ColumnReport) -> str:
-    if report.kind in ("number", "date") or (report.kind == "target" and len(report.examples) == 2):
-        return _cut(" … ".join(report.examples), 25)
+    if report.low is not None:
+        return _cut(
+            report.low if report.low == report.high else f"{report.low} … {report.high}", 25
+        )
     more = (report.different or 0) > len(report.examples)
     return _cut(", ".join(report.examples) + (", …" if more else ""), 25)
 

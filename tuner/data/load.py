@@ -91,7 +91,7 @@ class _Encoded(NamedTuple):
 def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
     raw = read_source(source, settings, spec)
     x, gaps = _checked(raw)
-    table = _read_table(x, raw.source, spec)
+    table = _read_table(x, raw, spec)
     target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
@@ -224,21 +224,22 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
-def _read_table(x: dict[str, Any], source: str, spec: "DataSpec") -> ReadTable | None:
+def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | None:
     """What the columns of DataFrames are, as studies of today read them; None for anything else."""
     if not hasattr(x["train"], "iloc"):
         if spec.columns:
             names = listed(spec.columns)
             raise DatasetError(
-                f"{source}: holds no table with columns, so --column {names} says nothing"
+                f"{raw.source}: holds no table; columns can be named of tables alone, not {names}"
             )
         return None
     if spec.reading == FIRST_READING:
         return None
     twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
     if twice:
-        raise DatasetError(f"{source}: several columns are named {listed(twice)}")
-    said = {name: kind for name, kind in spec.columns.items() if kind != "target"}
+        raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
+    target = getattr(raw.parts["train"].y, "name", None)
+    said = {name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")}
     return read_columns(x, said)
 
 

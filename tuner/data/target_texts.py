@@ -54,13 +54,13 @@ def _text_cells(y: Any) -> Cells | None:
     except DatasetError:
         return None
     if cells.form == "dates":
-        raise DatasetError(f"the target holds dates; {_NO_DATES}")
+        raise DatasetError(_NO_DATES)
     return cells if cells.form == "texts" and cells.texts else None
 
 
 _NO_DATES = (
-    "classes or numbers can be learnt: give a number, such as the days from a fixed day on, or a "
-    "word, such as the weekday"
+    "the target must be text or numbers, it holds dates; give a number, such as the days from a "
+    "fixed day on, or a word, such as the weekday"
 )
 
 
@@ -70,7 +70,7 @@ def _number_format(
     """How the texts are written where they are the numbers of a regression, else None."""
     texts = Texts("the target", cells)
     if not np.isnan(read_dates(cells.texts, texts.counts).seconds).any():
-        raise DatasetError(f"the target holds dates; {_NO_DATES}; {_AS_CLASSES}")
+        raise DatasetError(f"{_NO_DATES}; {_AS_CLASSES}")
     number, mark = texts.is_number, texts.is_mark
     others = ~number & ~mark
     _check_all_numbers(texts, others, task)
@@ -91,11 +91,14 @@ def _number_format(
     if format_ is None:
         raise DatasetError(f"the target holds numbers, but {remark}; {_AS_CLASSES}")
     example = cells.texts[0]
-    return format_, (remark or f"the target: texts such as {example!r} are read as numbers",)
+    remark = remark or f"texts such as {example!r} are read as numbers"
+    return format_, (f"the target: {remark}",)
 
 
 def _check_all_numbers(texts: Texts, others: Any, task: "Task | None") -> None:
     almost = texts.share(texts.is_number) >= ALMOST_ALL and texts.is_number.sum() > FEW_TEXTS
+    if task == "regression" and not texts.is_number.any():
+        raise DatasetError("regression needs a target of numbers, it holds text")
     if others.any() and (task == "regression" or almost):
         raise DatasetError(
             f"the target: {texts.count(texts.is_number)} of {texts.total} cells are numbers, "
