@@ -62,7 +62,7 @@ def test_numbers_with_a_mark_for_missing_are_numbers(mark: str) -> None:
         ("number", ["1,234", "950"], "its comma as a thousands mark"),
         ("number", ["1,5", "2,25"], "is read as the number"),
         ("number", ["1", "2"], "its texts are numbers; if they are names: --column x=category"),
-        ("category", ["007", "123"], "has codes that begin with 0 ('007'; first in row 1)"),
+        ("category", ["007", "123"], "codes that begin with 0 ('007'; first in row 1)"),
         ("category", ["1 kg", "2 g"], "their units differ (g, kg): taken for categories"),
         ("category", ["1", "2", "ground"], "2 of 3 cells are numbers, 1 are not ('ground'; first"),
         ("category", ["None", "Mild"], ""),

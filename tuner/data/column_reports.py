@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Different numbers are counted up to so many rows: sorting more takes longer than reading them.
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
+_VALUES = 21  # characters, so that the table fits 80
 _PLURALS = {"category": "categories"}
 
 
@@ -107,10 +108,10 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
         elif column.kind == "text" and not column.categories:
             lines.append(f"{column.name}: holds no words in the training rows")
         elif not gaps.any() and cells.values.min() == cells.values.max():
-            example = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            only = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
             lines.append(
-                f"{column.name}: holds one value only in the training rows ({example}); nothing is "
-                "learnt from it"
+                f"{column.name}: holds one value only in the training rows ({_cut(only, 24)}); "
+                "nothing is learnt from it"
             )
     return lines
 
@@ -167,7 +168,7 @@ def _values(report: ColumnReport) -> str:
             report.low if report.low == report.high else f"{report.low} … {report.high}", 25
         )
     more = (report.different or 0) > len(report.examples)
-    return _cut(", ".join(report.examples) + (", …" if more else ""), 25)
+    return _cut(", ".join(report.examples) + (", …" if more else ""), _VALUES)
 
 
 def _cut(text: str, most: int) -> str:

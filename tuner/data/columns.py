@@ -279,7 +279,7 @@ def _inferred_number(texts: Texts) -> ReadColumn | None:
         return _unclear(texts, problem, "category", "text", "drop")
     if any(map(is_code, texts.written())):
         codes = np.array([part is not None and is_code(part) for part in texts.parts], np.bool_)
-        note = f"has codes that begin with 0 ({texts.examples(codes)}): taken for categories"
+        note = f"codes that begin with 0 ({texts.examples(codes)}): taken for categories"
         return _category(name, texts.cells, f"{note}; if they are numbers: {_say(name, 'number')}")
     format_, remark = find_format(texts.written())
     if format_ is None:
@@ -370,7 +370,7 @@ def _date(texts: Texts, read: DatesRead) -> ReadColumn:
 def _category(name: str, cells: Cells, *notes: str) -> ReadColumn:
     """Texts as categories. Raises Unclear for too many of them."""
     different, filled = len(cells.texts), int((cells.values >= 0).sum())
-    about = f" ({notes[0]})" if notes else ""
+    about = f" ({notes[0].partition(': taken for')[0]})" if notes else ""
     if different > MAX_CATEGORIES:
         raise Unclear(
             f"column {name!r} holds {different} different texts, more than {MAX_CATEGORIES}{about};"

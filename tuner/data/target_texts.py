@@ -85,7 +85,7 @@ def _number_format(
     if task is None and any(map(is_code, texts.written())):
         return None, ()
     format_, remark = find_format(texts.written())
-    values = _numbers(cells, format_) if format_ else np.arange(len(cells))
+    values = _numbers(cells, format_) if format_ else cells.values
     if task is None and infer_task(values, np.unique(values)) != "regression":
         return None, ()
     if format_ is None:
