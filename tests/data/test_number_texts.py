@@ -35,6 +35,9 @@ def parts_of(*texts: str) -> Parts:
         (["36 months", "60 months"], [36, 60]),
         (["12 km/h", "7 km/h"], [12, 7]),
         (["−5", "3"], [-5, 3]),
+        (["(5.50)", "3"], [-5.5, 3]),
+        (["($1,234)", "$3"], [-1234, 3]),
+        (["0", "5 %"], [0, 5]),
     ],
 )
 def test_writings_that_are_read(texts: list[str], numbers: list[float]) -> None:
@@ -64,7 +67,7 @@ def test_writings_that_are_read(texts: list[str], numbers: list[float]) -> None:
         "--5",
         "+-5",
         "1 2 3",
-        "(5)",
+        "(5",
         "5'10",
         "1_000",
         "9" * 50,

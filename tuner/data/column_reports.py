@@ -88,13 +88,18 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    write = _date if cells.form == "dates" else "{:.6g}".format
+    write = _date if cells.form == "dates" else _number
     return {"low": write(low), "high": write(high)}
+
+
+def _number(value: Any) -> str:
+    number = float(value)
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.6g}"
 
 
 def _date(seconds: float) -> str:
     text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
-    return text.removesuffix(" 00:00:00")
+    return text.removesuffix(" 00:00:00").removeprefix("1900-01-01 ")  # of times without a date
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:

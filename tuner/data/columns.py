@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells, as_texts, read_cells
-from tuner.data.date_texts import DIGITS, UNITS, DatesRead, number_order, read_dates, seconds_of
+from tuner.data.date_texts import (
+    DIGITS,
+    TIME,
+    UNITS,
+    DatesRead,
+    number_order,
+    read_dates,
+    seconds_of,
+)
 from tuner.data.number_texts import (
     NumberFormat,
     Part,
@@ -169,7 +177,7 @@ def read_column(series: "pd.Series[Any]", said: "ColumnKind | None" = None) -> R
         cells = Cells(np.full(len(cells), np.nan))
     if cells.form == "numbers":
         _check_range(name, cells)
-        return ReadColumn(name, "number", cells)
+        return ReadColumn(name, "number", cells, notes=_notes(name, [_date_hint(name, cells)]))
     if cells.form == "dates":
         return ReadColumn(name, "date", cells)
     if _is_categorical(series):
@@ -196,6 +204,27 @@ def _check_range(name: str, cells: Cells) -> None:
                 f"column {name!r} holds an infinite value (row {row}); remove it or leave the cell "
                 "empty"
             )
+
+
+# Whole numbers in these ranges may be times from 2000 to 2035 or dates from 1900 to 2099.
+_TIMES_S = (946_684_800, 2_051_222_400)
+_DAYS = (19_000_101, 20_991_231)
+
+
+def _date_hint(name: str, cells: Cells) -> str:
+    """How to have whole numbers taken for dates that look like it; "" where they do not."""
+    values = cells.values
+    if values.dtype.kind not in "iuf" or not len(values) or cells.gaps().all():
+        return ""
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    looks = ""
+    for unit in ("seconds", "milliseconds"):
+        if all(_TIMES_S[0] <= end / UNITS[unit] <= _TIMES_S[1] for end in (low, high)):
+            looks = f"{unit} since 1970"
+    if _DAYS[0] <= low and high <= _DAYS[1]:
+        known = values[~cells.gaps()].astype(np.float64)
+        looks = "dates as 20251231" if number_order(known) == DIGITS else ""
+    return f"numbers; if they are {looks}: {_say(name, 'date')}" if looks and low < high else ""
 
 
 class Texts:
@@ -284,9 +313,6 @@ def _inferred_number(texts: Texts) -> ReadColumn | None:
     format_, remark = find_format(texts.written())
     if format_ is None:
         return _unclear(texts, f"holds numbers, but {remark}", "category", "drop")
-    if count < texts.count(mark):
-        problem = f"{count} of {texts.total} cells are numbers, the others say that none is there"
-        return _unclear(texts, problem, "number", "category", "drop")
     return _number(texts, format_, remark)
 
 
@@ -294,6 +320,8 @@ def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
     cells = texts.numbers(format_)
     _check_range(texts.name, cells)
     notes = [texts.marks_note("number")]
+    if any(text.startswith("(") for text in texts.cells.texts):
+        notes.append("numbers in brackets are negative")
     if remark:
         notes.append(remark)
     elif format_.unit or format_.thousands or format_.decimal != ".":
@@ -356,6 +384,8 @@ def _date(texts: Texts, read: DatesRead) -> ReadColumn:
             f"in one way, or leave the column out: {_say(name, 'drop')}"
         )
     notes = [texts.marks_note("date")]
+    if read.order == TIME:
+        notes.append(f"times of the day ({example})")
     if read.order in ("dmy", "mdy"):
         first = "day" if read.order == "dmy" else "month"
         notes.append(f"dates with the {first} first ({example})")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+TIME = "time"
 _LONGEST = 60
 # Texts that differ in digits alone have one shape. Dates have few: more for names of months.
 _MOST_SHAPES = 1000
@@ -24,6 +25,7 @@ _DATE = "|".join(
         rf"(?P<named>99?(?P<dot>\.?)(?P<gap>[ -])(?P<name>{_NAME})(?P<gap2>\.?,?[ -])"
         r"(?P<year>9999|99))",
         rf"(?P<first>(?P<name2>{_NAME})(?P<gap3>\.? )99?(?P<gap4>,? )9999)",
+        rf"(?P<name3>{_NAME})(?P<gap5>[ -])9999",
     )
 )
 _SHAPE = re.compile(
@@ -38,7 +40,7 @@ _SHAPE = re.compile(
 
 class DatesRead(NamedTuple):
     """`seconds` (k,) since 1970, UTC where a zone is written, NaN for what is no date. `order`:
-    "ymd", "dmy" or "mdy" for dates of digits, "" for those that name the month and for times.
+    "ymd", "dmy" or "mdy" for dates of digits, "" for those that name the month, TIME for times.
     `also`: another order in which as many can be read, and mean other days. `zones`: whether some
     name a zone, and whether some do not. `short_years`: whether years have two digits."""
 
@@ -118,20 +120,19 @@ def to_seconds(dates: "npt.NDArray[np.datetime64]") -> Floats:
 
 def _form(shape: str) -> _Form | None:
     match = _SHAPE.fullmatch(shape)
-    if match is None or not shape:
+    if match is None:
         return None
     dates = _date_formats(match)
-    if dates is None or (match["lead"] and dates == {"": ""}):
+    if dates is None:
         return None
-    if not match["clock"] and dates == {"": ""}:
-        return None
-    if match["clock"] and dates != {"": ""} and not match["lead"]:
+    if TIME in dates:
+        if not match["clock"] or match["lead"] or match["weekday"]:
+            return None
+    elif match["clock"] and not match["lead"]:
         return None
     time, ending = _time_format(match)
     before = ""
     if match["weekday"]:
-        if dates == {"": ""}:
-            return None
         before = ("%a" if len(match["weekday"]) == 3 else "%A") + match["after"]
     short_year = any("%y" in format_ for format_ in dates.values())
     formats = {order: before + format_ + time for order, format_ in dates.items()}
@@ -139,7 +140,7 @@ def _form(shape: str) -> _Form | None:
 
 
 def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
-    """By order the format of the date's part; {"": ""} where there is none."""
+    """By order the format of the date's part; {TIME: ""} where there is none."""
     if match["ymd"]:
         return {"ymd": "%Y{0}%m{0}%d".format(match["sep"])}
     if match["month"]:
@@ -149,16 +150,18 @@ def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
         year = "%Y" if match["mark"] else "%y"
         day_first = {"dmy": f"%d{mark}%m{mark}{year}"}
         return day_first if mark == "." else day_first | {"mdy": f"%m{mark}%d{mark}{year}"}
-    name = match["name"] or match["name2"]
+    name = match["name"] or match["name2"] or match["name3"]
     if name is None:
-        return {"": ""}
+        return {TIME: ""}
     if name[:3].lower() not in _MONTHS:
         return None
     month = "%b" if len(name) == 3 else "%B"
     if match["named"]:
         year = "%Y" if len(match["year"]) == 4 else "%y"
         return {"": f"%d{match['dot']}{match['gap']}{month}{match['gap2']}{year}"}
-    return {"": f"{month}{match['gap3']}%d{match['gap4']}%Y"}
+    if match["first"]:
+        return {"": f"{month}{match['gap3']}%d{match['gap4']}%Y"}
+    return {"": f"{month}{match['gap5']}%Y"}
 
 
 def _time_format(match: re.Match[str]) -> tuple[str, str]:

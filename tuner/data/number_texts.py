@@ -85,18 +85,26 @@ def split_number(text: str) -> Part | None:
     """The parts of a text that is a number in some writing, or None."""
     if len(text) > _LONGEST:
         return None
-    match = _NUMBER.fullmatch(text if text.isascii() else text.translate(_SAME))
-    if match is None or (match["sign"] and match["inner"]):
+    text = text if text.isascii() else text.translate(_SAME)
+    in_brackets = text[:1] == "(" and text[-1:] == ")"  # as accountants write what is negative
+    match = _NUMBER.fullmatch(text[1:-1] if in_brackets else text)
+    if match is None or sum((bool(match["sign"]), bool(match["inner"]), in_brackets)) > 1:
         return None
     body = match["body"]
     if not _PLAIN.fullmatch(body) and not any(p.fullmatch(body) for p in _PATTERNS):
         return None
     unit = f"{match['prefix'] or ''}{match['suffix'] or ''}"
-    return Part(match["sign"] or match["inner"], body, match["power"] or "", unit)
+    sign = "-" if in_brackets else match["sign"] or match["inner"]
+    return Part(sign, body, match["power"] or "", unit)
 
 
 def units(parts: Sequence[Part | None]) -> set[str]:
-    return {part.unit for part in parts if part is not None}
+    """All units; of a bare zero none, since it is the same in each."""
+    return {part.unit for part in parts if part is not None and not _is_bare_zero(part)}
+
+
+def _is_bare_zero(part: Part) -> bool:
+    return not part.unit and not part.body.strip("0.,")
 
 
 def have_too_many_units(parts: Sequence[Part | None]) -> bool:
@@ -125,7 +133,7 @@ def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
         return None, "they are written in different ways, such as " + " and ".join(
             repr(text) for text in _unlike(bodies)
         )
-    format_ = replace(fitting[0], unit=different.pop())
+    format_ = replace(fitting[0], unit=different.pop() if different else "")
     if format_.thousands != "," or NumberFormat(",") not in fitting:
         return format_, ""
     with_comma = min(body for body in bodies if "," in body)
@@ -153,7 +161,9 @@ def to_numbers(parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
     pattern = format_.pattern()
     values = np.full(len(parts), np.nan)
     for index, part in enumerate(parts):
-        if part is not None and part.unit == format_.unit and pattern.fullmatch(part.body):
+        if part is None or not pattern.fullmatch(part.body):
+            continue
+        if part.unit == format_.unit or _is_bare_zero(part):
             body = part.body
             if format_.thousands:
                 body = body.replace(format_.thousands, "")
