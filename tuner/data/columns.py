@@ -6,7 +6,7 @@ guessed in silence: what is not plain is noted, with how to say otherwise, or re
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,15 +26,16 @@ from tuner.data.date_texts import (
 from tuner.data.number_texts import (
     NumberFormat,
     Part,
+    are_marks,
     find_format,
     have_too_many_units,
     is_code,
-    is_mark,
     most_common,
     split_number,
     to_numbers,
 )
 from tuner.data.raw import listed
+from tuner.data.text_shapes import find_shapes
 from tuner.errors import DatasetError
 from tuner.parameters import nearest
 
@@ -234,9 +235,18 @@ class Texts:
         self.name, self.cells = name, cells
         self.counts = cells.counts()
         self.total = int(self.counts.sum())
-        self.parts = [split_number(text) for text in cells.texts]
-        self.is_mark = np.array([is_mark(text) for text in cells.texts], np.bool_)
-        self.is_number = np.array([part is not None for part in self.parts], np.bool_)
+        self.shapes = find_shapes(cells.texts)
+        self.parts = [split_number(text) for text in self.shapes.first]
+        self.is_mark = are_marks(self.shapes.array)
+        self.is_number = self.of_shapes(lambda part: True)
+
+    def of_shapes(self, test: Callable[[Part], bool]) -> _Mask:
+        """Which texts are numbers for which this is true."""
+        found = [part is not None and test(part) for part in self.parts]
+        return np.array(found, np.bool_)[self.shapes.codes]
+
+    def dates(self, order: str | None = None) -> DatesRead:
+        return read_dates(self.cells.texts, self.counts, order, self.shapes)
 
     def count(self, which: _Mask) -> int:
         return int(self.counts[which].sum())
@@ -248,17 +258,20 @@ class Texts:
     def examples(self, which: _Mask) -> str:
         """The most common of these texts, and where the first of them is."""
         numbers = np.flatnonzero(which)
-        texts = most_common([self.cells.texts[i] for i in numbers], self.counts[numbers])
+        texts = self.most_common(which)
         more = ", …" if len(numbers) > len(texts) else ""
         return (
             f"{', '.join(map(_short, texts))}{more}; first in row {self.cells.first_row(numbers)}"
         )
 
+    def most_common(self, which: _Mask) -> list[str]:
+        return most_common(self.cells.texts, np.where(which, self.counts, 0))[: which.sum()]
+
     def written(self) -> list[Part]:
         return [part for part in self.parts if part is not None]
 
     def numbers(self, format_: NumberFormat) -> Cells:
-        return _spread(self.cells, to_numbers(self.parts, format_), "numbers")
+        return _spread(self.cells, to_numbers(self.shapes, self.parts, format_), "numbers")
 
     def marks_note(self, kind: str) -> str:
         count = self.count(self.is_mark)
@@ -307,7 +320,7 @@ def _inferred_number(texts: Texts) -> ReadColumn | None:
             return _category(name, texts.cells, f"{problem}: taken for categories")
         return _unclear(texts, problem, "category", "text", "drop")
     if any(map(is_code, texts.written())):
-        codes = np.array([part is not None and is_code(part) for part in texts.parts], np.bool_)
+        codes = texts.of_shapes(is_code)
         note = f"codes that begin with 0 ({texts.examples(codes)}): taken for categories"
         return _category(name, texts.cells, f"{note}; if they are numbers: {_say(name, 'number')}")
     format_, remark = find_format(texts.written())
@@ -320,17 +333,13 @@ def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
     cells = texts.numbers(format_)
     _check_range(texts.name, cells)
     notes = [texts.marks_note("number")]
-    if any(text.startswith("(") for text in texts.cells.texts):
+    if any(text.startswith("(") for text in texts.shapes.first):
         notes.append("numbers in brackets are negative")
     if remark:
         notes.append(remark)
     elif format_.unit or format_.thousands or format_.decimal != ".":
-        example = most_common(
-            [texts.cells.texts[i] for i in np.flatnonzero(texts.is_number)],
-            texts.counts[texts.is_number],
-            1,
-        )[0]
-        value = float(to_numbers([split_number(example)], format_)[0])
+        example = texts.most_common(texts.is_number)[0]
+        value = cells.values[texts.cells.values == texts.cells.texts.index(example)][0]
         notes.append(f"{_short(example)} is read as the number {value:.12g}")
     if not any(notes):
         notes = [f"its texts are numbers; if they are names: {_say(texts.name, 'category')}"]
@@ -354,7 +363,7 @@ def _unclear(texts: Texts, problem: str, *kinds: str) -> ReadColumn:
 
 
 def _inferred_date(texts: Texts) -> ReadColumn | None:
-    read = read_dates(texts.cells.texts, texts.counts)
+    read = texts.dates()
     is_date = ~np.isnan(read.seconds)
     if not is_date.any() or texts.share(is_date) < 0.5:
         return None
@@ -457,7 +466,7 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
     texts = Texts(name, cells)
     if np.all(texts.is_number | texts.is_mark):
         return _date_of_numbers(name, texts.numbers(NumberFormat()))
-    read = read_dates(cells.texts, texts.counts)
+    read = texts.dates()
     others = np.isnan(read.seconds) & ~texts.is_mark
     if others.any() or not texts.count(~others):
         raise Unclear(
@@ -514,7 +523,7 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
         dates = Cells(seconds_of(numbers.values, format_.order or ""), "dates")
     else:
         order = "ymd" if format_.order is None else format_.order
-        dates = _spread(cells, read_dates(cells.texts, texts.counts, order).seconds, "dates")
+        dates = _spread(cells, texts.dates(order).seconds, "dates")
     _require(texts, dates, "date")
     return dates
 

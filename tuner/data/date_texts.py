@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.text_shapes import Shapes, find_shapes
+
 Floats = npt.NDArray[np.float64]
 
 TIME = "time"
 _LONGEST = 60
-# Texts that differ in digits alone have one shape. Dates have few: more for names of months.
+# Dates have few shapes, though more for names of months.
 _MOST_SHAPES = 1000
 _DIGITS = str.maketrans("012345678", "9" * 9)
 
@@ -61,24 +63,28 @@ class _Form(NamedTuple):
 
 
 def read_dates(
-    texts: Sequence[str], counts: npt.NDArray[np.int64], order: str | None = None
+    texts: Sequence[str],
+    counts: npt.NDArray[np.int64],
+    order: str | None = None,
+    shapes: Shapes | None = None,
 ) -> DatesRead:
-    """The texts as dates of one order, the given one or else that in which most cells are dates."""
+    """The texts as dates of one order, the given one or else that in which most cells are dates.
+    `shapes`: of the texts, where they were found before."""
+    shapes = shapes or find_shapes(texts)
     nothing = np.full(len(texts), np.nan)
-    shapes: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
-        if len(text) <= _LONGEST:
-            shapes.setdefault(text.translate(_DIGITS), []).append(index)
-    if len(shapes) > _MOST_SHAPES:
+    if len(shapes.first) > _MOST_SHAPES:
         return DatesRead(nothing)
-    forms = {shape: form for shape in shapes if (form := _form(shape)) is not None}
+    forms = {
+        shape: form
+        for shape, text in enumerate(shapes.first)
+        if len(text) <= _LONGEST and (form := _form(text.translate(_DIGITS))) is not None
+    }
     if not forms:
         return DatesRead(nothing)
     orders = sorted({name for form in forms.values() for name in form.formats})
+    groups = [(forms[shape], rows) for shape, rows in shapes.groups([*forms]).items()]
     read = {
-        name: _parse(
-            texts, [(forms[s], shapes[s]) for s in forms if name in forms[s].formats], name
-        )
+        name: _parse(shapes, [(form, rows) for form, rows in groups if name in form.formats], name)
         for name in ([order] if order is not None else orders)
     }
     total = {name: counts[~np.isnan(seconds)].sum() for name, seconds in read.items()}
@@ -98,17 +104,19 @@ def read_dates(
     )
 
 
-def _parse(texts: Sequence[str], groups: list[tuple[_Form, list[int]]], order: str) -> Floats:
+def _parse(shapes: Shapes, groups: list[tuple[_Form, npt.NDArray[np.int64]]], order: str) -> Floats:
     import pandas as pd
 
-    seconds = np.full(len(texts), np.nan)
-    for form, indices in groups:
-        found = [texts[index] + form.ending for index in indices]
+    seconds = np.full(len(shapes.codes), np.nan)
+    for form, rows in groups:
+        found = shapes.array.take(rows).to_pylist()
+        if form.ending:
+            found = [text + form.ending for text in found]
         format_ = form.formats[order]
         dates = pd.to_datetime(found, format=format_, errors="coerce", utc=form.has_zone)
         if form.has_zone:
             dates = dates.tz_convert(None)
-        seconds[indices] = to_seconds(dates.to_numpy())
+        seconds[rows] = to_seconds(dates.to_numpy())
     return seconds
 
 

@@ -1,13 +1,14 @@
 """Numbers that are written as texts: marks for missing, thousands, decimal commas, units."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from tuner.data.text_shapes import Shapes
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -24,14 +25,15 @@ MARKS = frozenset(
 )  # fmt: skip
 
 _LONGEST = 40  # no number takes more characters
+_MOST_TIED = 1000  # texts that are equally common, of which the first are named
 _MOST_UNITS = 5  # with more different endings they are no units
 
 _NUMBER = re.compile(
     r"(?P<sign>[+\-]?) ?"
     r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
     r"(?P<inner>[+\-]?)"
-    r"(?P<body>[.,]?\d(?:[\d.,' ]*[\d.,])?)"
-    r"(?P<power>[eE][+\-]?\d{1,3})?"
+    r"(?P<body>[.,]?[0-9](?:[0-9.,' ]*[0-9.,])?)"
+    r"(?P<power>[eE][+\-]?[0-9]{1,3})?"
     r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
 )
 _SAME = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
@@ -68,17 +70,26 @@ _PATTERNS = [writing.pattern() for writing in _WRITINGS]
 
 
 class Part(NamedTuple):
-    """A number as it is written, taken apart."""
+    """A number as it is written, taken apart. Its body and power are the text's characters from
+    `start` to `stop`."""
 
     sign: str
     body: str
     power: str
     unit: str
+    start: int
+    stop: int
 
 
-def is_mark(text: str) -> bool:
-    """Whether a text stands for a missing value, where numbers or dates are expected."""
-    return text.lower() in MARKS
+def are_marks(array: Any) -> Mask:
+    """Which texts, as an Arrow array, stand for a missing value where numbers or dates are
+    expected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    marks = pa.array(sorted(MARKS), pa.large_string())
+    found = pc.is_in(pc.utf8_lower(array), value_set=marks)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def split_number(text: str) -> Part | None:
@@ -95,7 +106,9 @@ def split_number(text: str) -> Part | None:
         return None
     unit = f"{match['prefix'] or ''}{match['suffix'] or ''}"
     sign = "-" if in_brackets else match["sign"] or match["inner"]
-    return Part(sign, body, match["power"] or "", unit)
+    start = match.start("body") + in_brackets
+    power = match["power"] or ""
+    return Part(sign, body, power, unit, start, start + len(body) + len(power))
 
 
 def units(parts: Sequence[Part | None]) -> set[str]:
@@ -104,7 +117,7 @@ def units(parts: Sequence[Part | None]) -> set[str]:
 
 
 def _is_bare_zero(part: Part) -> bool:
-    return not part.unit and not part.body.strip("0.,")
+    return not part.unit and part.body == "0"
 
 
 def have_too_many_units(parts: Sequence[Part | None]) -> bool:
@@ -156,25 +169,43 @@ def _unlike(bodies: Sequence[str]) -> Iterator[str]:
             return
 
 
-def to_numbers(parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
-    """The numbers, NaN for what is none in this format."""
+def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
+    """The texts as numbers, NaN for what is none in this format. `parts`: of each shape."""
+    import pyarrow.compute as pc
+
     pattern = format_.pattern()
-    values = np.full(len(parts), np.nan)
-    for index, part in enumerate(parts):
-        if part is None or not pattern.fullmatch(part.body):
-            continue
-        if part.unit == format_.unit or _is_bare_zero(part):
-            body = part.body
-            if format_.thousands:
-                body = body.replace(format_.thousands, "")
-            body = body.replace(format_.decimal, ".")
-            values[index] = float(f"{part.sign}{body}{part.power}")
+    values = np.full(len(shapes.codes), np.nan)
+    fitting = {
+        shape: part
+        for shape, part in enumerate(parts)
+        if part is not None
+        and (part.unit == format_.unit or _is_bare_zero(part))
+        and pattern.fullmatch(part.body)
+    }
+    for shape, rows in shapes.groups([*fitting]).items():
+        part = fitting[shape]
+        digits = pc.utf8_slice_codeunits(shapes.array.take(rows), part.start, part.stop)
+        if format_.thousands:
+            digits = pc.replace_substring_regex(digits, _THOUSANDS[format_.thousands], "")
+        if format_.decimal != ".":
+            digits = pc.replace_substring(digits, format_.decimal, ".")
+        numbers = digits.cast("float64").to_numpy(zero_copy_only=False)
+        values[rows] = -numbers if part.sign == "-" else numbers
     return values
+
+
+# How the marks of thousands are written, for RE2.
+_THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['’]"}
 
 
 def most_common(texts: Sequence[str], counts: npt.NDArray[np.int64], most: int = 3) -> list[str]:
     """The texts that the most cells hold, for a message; of equally common ones in their order."""
-    found: Counter[str] = Counter()
-    for text, count in zip(texts, counts.tolist(), strict=True):
-        found[text] += count
-    return [text for text, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]]
+    if len(counts) > most:
+        least = np.partition(counts, -most)[-most]
+        numbers = np.flatnonzero(counts >= least)
+        if len(numbers) > _MOST_TIED:
+            numbers = numbers[np.argsort(-counts[numbers], kind="stable")[:_MOST_TIED]]
+    else:
+        numbers = np.arange(len(counts))
+    ranked = sorted((-int(counts[number]), texts[number]) for number in numbers.tolist())
+    return [text for _, text in ranked[:most]]
