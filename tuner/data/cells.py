@@ -1,5 +1,6 @@
 """The cells of a table's columns, from a file or a DataFrame: numbers, dates or texts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,6 +82,8 @@ def _read_cells(series: "pd.Series[Any]") -> Cells:
         return _texts(names[series.cat.codes.to_numpy()], None)  # code -1, a gap, takes the None
     if isinstance(dtype, pd.StringDtype):
         return _texts(series, None)
+    if is_coded_text(dtype):
+        return _texts_of(*coded_cells(series))
     return _objects(series)
 
 
@@ -153,13 +156,36 @@ def _texts(values: Any, missing: npt.NDArray[np.bool_] | None) -> Cells:
     codes = np.asarray(codes, np.int64)
     if missing is not None:
         codes = np.where(missing, -1, codes)
-    texts = [text.strip() for text in np.asarray(uniques, dtype=object)]
+    return _texts_of(codes, np.asarray(uniques, dtype=object).tolist())
+
+
+def _texts_of(codes: Values, uniques: Sequence[str]) -> Cells:
+    texts = [text.strip() for text in uniques]
     different = dict.fromkeys(texts)
     if len(different) < len(texts):
         place = {text: number for number, text in enumerate(different)}
         moved = np.array([place[text] for text in texts] + [-1], np.int64)
         codes = moved[codes]
     return Cells(codes, "texts", tuple(different))
+
+
+def is_coded_text(dtype: Any) -> bool:
+    """Whether a column is Arrow's texts, each different one held once: files are read as these."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(dtype, pd.ArrowDtype):
+        return False
+    kind = dtype.pyarrow_dtype
+    return bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
+
+
+def coded_cells(series: "pd.Series[Any]") -> tuple[Values, list[str]]:
+    """The number of each cell's text, -1 for a gap, and the texts."""
+    column = series.array.__arrow_array__()
+    coded = column.unify_dictionaries().combine_chunks()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.asarray(codes, np.int64), coded.dictionary.to_pylist()
 
 
 def text_of(value: object) -> str:

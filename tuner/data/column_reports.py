@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tuner.spec import ColumnKind
 
 # Different numbers are counted up to so many rows: sorting more takes longer than reading them.
+_FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
 _VALUES = 21  # characters, so that the table fits 80
@@ -106,6 +107,8 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
     """A line for each column from which nothing can be learnt, as its training rows are alike."""
     lines = []
     for column in columns:
+        if _varies_at_once(train, column):
+            continue
         cells = train.column(column.name)
         gaps = cells.gaps()
         if gaps.all():
@@ -119,6 +122,14 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
                 "nothing is learnt from it"
             )
     return lines
+
+
+def _varies_at_once(train: Table, column: Column) -> bool:
+    """Whether the first rows differ already, so that the others need not be looked at."""
+    cells = train.cells[column.name]
+    first = Cells(cells.values[train.rows(0, _FIRST_ROWS)], cells.form, cells.texts)
+    values = first.values[~first.gaps()]
+    return column.kind != "text" and len(values) > 1 and bool(values.min() != values.max())
 
 
 def in_brief(reports: Iterable[ColumnReport]) -> str:

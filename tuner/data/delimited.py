@@ -29,7 +29,7 @@ _EXACT = 2**53
 _BLANKS = [" " * count for count in range(33)]
 _BOOLS = ("true", "false")
 _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
-_ZERO_IN_FRONT = r"^\s*[+-]?0\d"
+_ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
 _COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
 _CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
 _DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
@@ -70,10 +70,15 @@ def read_delimited(path: Path) -> DelimitedFile:
 
 def _to_pandas(table: Any) -> "pd.DataFrame":
     import pandas as pd
+    import pyarrow as pa
 
     columns = {}
     for name in table.column_names:
-        columns[name] = table[name].to_pandas()
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            columns[name] = pd.Series(pd.array(column, dtype=pd.ArrowDtype(column.type)))
+        else:
+            columns[name] = column.to_pandas()
     return pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
 
 
@@ -90,12 +95,18 @@ class _Reader:
         self._source = str(file.path)
         self._labels = [str(number) for number in range(len(dialect.names))]
         self._clean, self._comments = seen.loose_quotes, 0
+        rows = [[cell.strip() for cell in row] for row in dialect.sample]
+        # The cells of each column in the first rows, without the empty ones.
+        self._sample = [
+            [row[number] for row in rows if number < len(row) and row[number]]
+            for number in range(len(dialect.names))
+        ]
 
     def read(self) -> tuple[Any, tuple[str, ...]]:
         import pyarrow as pa
 
-        texts = {label: pa.string() for label in self._labels if self._is_text(int(label))}
-        table = self._parsed(texts)
+        texts = {label: _codes_type() for label in self._labels if self._is_text(int(label))}
+        table = self._parsed(texts).unify_dictionaries()
         if self._seen.quotes:
             self._check_quotes(table)
         suspects = [label for label in self._labels if self._may_change(table[label])]
@@ -103,8 +114,8 @@ class _Reader:
         for label in suspects:
             table = _replaced(table, label, _true_to_text(table[label], originals[label]))
         for label in self._labels:
-            if pa.types.is_string(table[label].type):
-                table = _replaced(table, label, _trimmed(table[label]))
+            if _is_text(table[label]):
+                table = _replaced(table, label, _as_codes(table[label]))
             elif pa.types.is_null(table[label].type):
                 table = _replaced(table, label, table[label].cast(pa.float64()))
         table, commas = self._with_decimal_commas(table)
@@ -125,7 +136,7 @@ class _Reader:
         return any(
             cell.lower() not in _BOOLS
             and (not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal()))
-            for cell in self._sample(number)
+            for cell in self._sample[number]
         )
 
     def _parsed(self, types: dict[str, Any], only: list[str] | None = None) -> Any:
@@ -227,8 +238,9 @@ class _Reader:
         for one."""
         import pyarrow.compute as pc
 
-        texts = [table[label] for label in self._labels if str(table[label].type) == "string"]
-        breaks = any(pc.any(pc.match_substring(text, "\n")).as_py() for text in texts)
+        texts = [table[label] for label in self._labels if _is_text(table[label])]
+        values = [chunk for text in texts for chunk in _different(text)]
+        breaks = any(pc.any(pc.match_substring_regex(each, r"[\n\r]")).as_py() for each in values)
         if breaks or self._seen.quotes % 2:
             for _ in self._records(strict=True):
                 pass
@@ -239,7 +251,7 @@ class _Reader:
         import pyarrow.compute as pc
 
         kind = column.type
-        if pa.types.is_string(kind) or pa.types.is_null(kind):
+        if _is_text(column) or pa.types.is_null(kind):
             return False
         if pa.types.is_boolean(kind):
             return bool(column.null_count)
@@ -276,19 +288,14 @@ class _Reader:
         return table, tuple(notes)
 
     def _has_commas(self, number: int) -> bool:
-        cells = self._sample(number)
+        cells = self._sample[number]
         return any("," in cell for cell in cells) and all(re.match(_COMMA_NUMBER, c) for c in cells)
 
     def _has_dot_thousands(self, number: int) -> bool:
-        cells = self._sample(number)
+        cells = self._sample[number]
         return any("." in cell for cell in cells) and all(
             re.match(_DOT_THOUSANDS, c) for c in cells
         )
-
-    def _sample(self, number: int) -> list[str]:
-        """The cells of a column in the first rows, without the empty ones."""
-        rows = self._dialect.sample
-        return [row[number].strip() for row in rows if number < len(row) and row[number].strip()]
 
     def _listed(self, labels: list[str]) -> str:
         names = self._dialect.names
@@ -381,16 +388,40 @@ def _matches(column: Any, pattern: str) -> Any:
     return pc.match_substring_regex(column, pattern)
 
 
-def _trimmed(column: Any) -> Any:
-    """Text without the blanks around it."""
+def _codes_type() -> Any:
+    """Of text: each different one is held once, and its number for each row."""
+    import pyarrow as pa
+
+    return pa.dictionary(pa.int32(), pa.string())
+
+
+def _is_text(column: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(column.type) or pa.types.is_dictionary(column.type))
+
+
+def _different(text: Any) -> list[Any]:
+    """Arrays of the different texts, or of all."""
+    import pyarrow as pa
+
+    is_coded = pa.types.is_dictionary(text.type)
+    return [chunk.dictionary if is_coded else chunk for chunk in text.chunks]
+
+
+def _as_codes(column: Any) -> Any:
+    """Text as the numbers of different texts, these without the blanks around them."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    for blank in " \t\u00a0":
-        for stands in (pc.starts_with, pc.ends_with):
-            if pc.any(stands(column, blank)).as_py():
-                bare = pc.utf8_trim_whitespace(column)
-                return pc.if_else(pc.equal(bare, ""), None, bare)
-    return column
+    if pa.types.is_string(column.type):
+        column = pc.dictionary_encode(column)
+    codes = column.unify_dictionaries().combine_chunks()
+    bare = pc.utf8_trim_whitespace(codes.dictionary)
+    if not bare.equals(codes.dictionary):
+        texts = bare.take(codes.indices)
+        codes = pc.dictionary_encode(pc.if_else(pc.equal(texts, ""), None, texts))
+    return pa.chunked_array([codes])
 
 
 def _from_commas(column: Any, is_certain: bool) -> Any | None:
@@ -399,6 +430,7 @@ def _from_commas(column: Any, is_certain: bool) -> Any | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = column.cast(pa.string())
     if not pc.all(_matches(column, _COMMA_NUMBER)).as_py():
         return None
     if pc.any(_matches(column, _ZERO_IN_FRONT)).as_py():

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tuner.data.raw import listed
 from tuner.errors import DatasetError
@@ -14,9 +15,10 @@ from tuner.errors import DatasetError
 SEPARATORS = {",": "','", ";": "';' (semicolon)", "\t": "tab", "|": "'|'"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
 
-_MOST_ROWS = 200
-_MOST_CELLS = 100_000
+_MOST_ROWS = 100
+_MOST_CELLS = 20_000
 _FEWEST_ROWS = 20
+_HINT_CHARACTERS = 100
 _EXCEL_HINT = re.compile(r"\"?sep=(?P<separator>[,;\t|])\"?[,;\t|]*", re.IGNORECASE)
 
 
@@ -29,19 +31,18 @@ class Dialect:
     separator: str
     names: tuple[str, ...]
     skip: int
-    sample: tuple[tuple[str, ...], ...]
+    sample: tuple[list[str], ...]
     notes: tuple[str, ...] = ()
     looks_like_data: bool = False
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """A row of cells. `first`, `last`: its lines, from 1 on; `last` is another where a cell holds
     line breaks."""
 
     first: int
     last: int
-    cells: tuple[str, ...]
+    cells: list[str]
 
     @property
     def is_blank(self) -> bool:
@@ -62,7 +63,7 @@ def records(lines: Iterator[str], separator: str, strict: bool = False) -> Itera
     before = 0
     try:
         for cells in reader:
-            yield Record(before + 1, reader.line_num, tuple(cells))
+            yield Record(before + 1, reader.line_num, cells)
             before = reader.line_num
     except csv.Error as error:
         raise DatasetError(
@@ -74,9 +75,9 @@ def records(lines: Iterator[str], separator: str, strict: bool = False) -> Itera
 def find_dialect(text: str, whole: bool, source: str) -> Dialect:
     """`text`: the whole file, or only its first lines. Raises DatasetError, naming `source`, where
     the header is missing or names columns alike."""
-    if not text.strip():
+    if not text or text.isspace():
         raise DatasetError(f"{source}: is empty")
-    first_line, _, rest = text.partition("\n")
+    first_line, _, rest = text[:_HINT_CHARACTERS].partition("\n")
     hint = _EXCEL_HINT.fullmatch(first_line.strip())
     separators = tuple(hint["separator"]) if hint and rest else tuple(SEPARATORS)
     found = {sep: _first_records(text, sep, whole) for sep in separators}
@@ -116,8 +117,7 @@ def _first_records(text: str, separator: str, whole: bool) -> list[Record]:
 
 def _usual_width(rows: Sequence[Record]) -> int:
     widths = Counter(len(row.cells) for row in rows if not row.is_blank)
-    wide = [(width, count) for width, count in widths.most_common() if width > 1]
-    return wide[0][0] if wide else 1
+    return max((w for w in widths if w > 1), key=lambda w: (widths[w], w), default=1)
 
 
 def _regularity(rows: Sequence[Record]) -> tuple[float, int]:
@@ -131,7 +131,7 @@ def _regularity(rows: Sequence[Record]) -> tuple[float, int]:
 
 def _find_header(
     rows: Sequence[Record], width: int
-) -> tuple[Record, tuple[tuple[str, ...], ...], tuple[str, ...]]:
+) -> tuple[Record, tuple[list[str], ...], tuple[str, ...]]:
     """The header, the rows below it, and a note on what stands above."""
     number = next((i for i, row in enumerate(rows) if not _is_above(rows, i, width)), 0)
     above = [row for row in rows[:number] if not row.is_blank]
@@ -139,7 +139,7 @@ def _find_header(
     if above and _is_marked_header(above[-1], rows[number]):
         number = rows.index(above.pop())
         first, *others = rows[number].cells
-        cells = (first.lstrip().lstrip("#"), *others)
+        cells = [first.lstrip().lstrip("#"), *others]
         header = Record(rows[number].first, rows[number].last, cells)
         notes = ("the names of the columns are those of a line that begins with '#'",)
     else:

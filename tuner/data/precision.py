@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tuner.data.raw import listed
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
+from tuner.data.side_by_side import for_each
 from tuner.data.tables import Column, Table
 
 Wide = npt.NDArray[np.float64]
@@ -213,15 +214,19 @@ def _without_gaps(values: Features, encoded: Features) -> tuple[Features, Featur
 
 def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns of numbers with the offsets that the training rows ask for."""
-    return tuple(
-        replace(column, offset=offset(_known(table, column))) if column.kind == "number" else column
-        for column in columns
-    )
+
+    def with_offset(column: Column) -> Column:
+        if column.kind != "number":
+            return column
+        return replace(column, offset=offset(_known(table, column)))
+
+    return tuple(for_each(with_offset, columns, len(table)))
 
 
 def _known(table: Table, column: Column) -> Wide:
     cells = table.column(column.name)
-    return np.asarray(cells.values[~cells.gaps()], np.float64)
+    gaps = cells.gaps()
+    return np.asarray(cells.values[~gaps] if gaps.any() else cells.values, np.float64)
 
 
 def table_notes(
@@ -232,11 +237,13 @@ def table_notes(
     some = np.asarray(encoded[rows])
     width = encoded.shape[1]
     scales, adds = np.broadcast_to(scaling.scale, width), np.broadcast_to(scaling.offset, width)
-    found, start = [], 0
-    for column in columns:
-        if column.kind == "number":
-            pair = _without_gaps(table.column(column.name).values[rows], some[:, start])
-            scale, add = float(scales[start]), float(adds[start])
-            found.append(loss_note(f"column {column.name}", *pair, scale, add))
-        start += len(column.features)
-    return [note for note in found if note]
+    starts = np.cumsum([0, *(len(column.features) for column in columns)]).tolist()
+
+    def note(number: int) -> str:
+        column, start = columns[number], starts[number]
+        if column.kind != "number":
+            return ""
+        pair = _without_gaps(table.some(column.name, rows), some[:, start])
+        return loss_note(f"column {column.name}", *pair, float(scales[start]), float(adds[start]))
+
+    return [line for line in for_each(note, range(len(columns)), len(table)) if line]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.arrays import as_array
+from tuner.data.cells import coded_cells, is_coded_text
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # training reads data without pydantic
@@ -47,6 +48,9 @@ def encode_target(
     replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite values,
     for a target with one value only, and where the wanted task does not fit.
     """
+    found = _coded_classes(targets, wanted, f"{source}: the target")
+    if found is not None:
+        return found
     parts = {part: _clean(y, f"{source}: the target") for part, y in targets.items()}
     kinds = {"text" if values.dtype.kind == "U" else "numbers" for values in parts.values()}
     if len(kinds) > 1:
@@ -124,15 +128,34 @@ def _clean(y: Any, what: str) -> _Values:
     if not len(values):
         raise DatasetError(f"{what} is empty: there are no rows")
     if values.dtype.kind == "O":
-        values = _from_objects(values, what)
+        values = _from_objects(np.asarray(values, np.object_), what)
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
+        values = np.char.decode(np.asarray(values, np.bytes_), "utf-8", "replace")
     if values.dtype.kind not in "biufU":
         raise DatasetError(f"{what} must be text or numbers, it is {values.dtype}")
     if values.dtype.kind == "f":
         _refuse(np.isnan(values), what, "is missing")
         _refuse(np.isinf(values), what, "is infinite")
     return values
+
+
+def _coded_classes(targets: dict[str, Any], wanted: "Task | None", what: str) -> Target | None:
+    """The classes of a column of a file, whose texts are numbered already: what the way by an array
+    of texts gives, in a tenth of its time. None for anything else, and for what that refuses."""
+    y = targets["train"]
+    if len(targets) > 1 or wanted == "regression" or not is_coded_text(getattr(y, "dtype", None)):
+        return None
+    codes, texts = coded_cells(y)
+    _refuse(codes < 0, what, "is missing")
+    held = np.flatnonzero(np.bincount(codes, minlength=len(texts)))
+    if len(held) < 2 or (wanted == "binary" and len(held) != 2):
+        return None
+    labels = np.array([texts[code] for code in held], np.str_)
+    order = np.argsort(labels)
+    number = np.zeros(len(texts), np.int32)
+    number[held[order]] = np.arange(len(held))
+    task: Task = wanted or ("binary" if len(held) == 2 else "classes")
+    return Target(task, {"train": number[codes]}, tuple(map(str, labels[order])))
 
 
 def _remedy(values: _Values) -> str:

@@ -29,7 +29,7 @@ def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
     DatasetError for NUL bytes, and for UTF-8 that ends in the middle."""
     seen, before, encoding = Scan(), b"\n", file.encoding
     check = Utf8Check(file.path, file.gzipped) if encoding == "utf-8" else None
-    loose = re.compile(rb"[%b\n\r][ \t]+\"" % re.escape(separator).encode())
+    loose = re.compile(rb"[%b\n\r][ ]+\"" % re.escape(separator).encode())
     # Of one byte a character: what is looked for is ASCII, and lies there as it is.
     is_raw = encoding in ("utf-8", *WESTERN)
     for block in file.raw_blocks() if is_raw else file.blocks():
@@ -38,7 +38,8 @@ def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
             check, encoding = None, WESTERN[0]
         if encoding == WESTERN[0] and not block.isascii():
             encoding = western_encoding(block)
-        joined, quotes = before + block, block.count(b'"')
+        joined = before + block
+        quotes = block.count(b'"') if b'"' in block else 0
         seen = Scan(
             seen.zeros or _has_zeros(joined, separator),
             seen.quotes + quotes,
