@@ -62,7 +62,7 @@ def test_numbers_with_a_mark_for_missing_are_numbers(mark: str) -> None:
         ("number", ["1,234", "950"], "its comma as a thousands mark"),
         ("number", ["1,5", "2,25"], "is read as the number"),
         ("number", ["1", "2"], "its texts are numbers; if they are names: --column x=category"),
-        ("category", ["007", "123"], "has codes that begin with 0 ('007'; first in row 1)"),
+        ("category", ["007", "123"], "codes that begin with 0 ('007'; first in row 1)"),
         ("category", ["1 kg", "2 g"], "their units differ (g, kg): taken for categories"),
         ("category", ["1", "2", "ground"], "2 of 3 cells are numbers, 1 are not ('ground'; first"),
         ("category", ["None", "Mild"], ""),
@@ -73,7 +73,7 @@ def test_numbers_with_a_mark_for_missing_are_numbers(mark: str) -> None:
         ("date", ["2025-01-31T10:00Z"] * 2, "times are read as UTC"),
         ("date", ["2025-01-31", "?"], "1 of 2 cells hold '?' and count as missing dates"),
         ("date", ["31.1.25", "28.2.25"], "years of two digits are those from 1969 to 2068"),
-        ("date", ["10:30", "11:15"], ""),
+        ("date", ["10:30", "11:15"], "times of the day ('10:30', "),
         ("category", ["2025-01-31", "2025-02-28", "soon"], "2 of 3 cells are dates, 1 are none"),
     ],
 )

@@ -49,7 +49,9 @@ class Cells:
 
     def first_row(self, numbers: Values) -> int:
         """The row, counted from 1, that is the first to hold one of these texts."""
-        return int(np.argmax(np.isin(self.values, numbers))) + 1
+        wanted = np.zeros(len(self.texts) + 1, np.bool_)  # the last is for gaps
+        wanted[numbers] = True
+        return int(np.argmax(wanted[self.values])) + 1
 
 
 def read_cells(series: "pd.Series[Any]") -> Cells:
