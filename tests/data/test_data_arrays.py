@@ -63,7 +63,7 @@ def test_channels_that_differ_are_scaled_on_their_own(
     scaled = dataset.scaling.apply(dataset.train.x).reshape(-1, x.shape[-1])
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
-    assert "each scaled on its own" in dataset.notes[0]
+    assert noted(dataset, "each scaled on its own")
     one_scale = load(written(tmp_path, x), reading=1)
     assert one_scale.scaling.scale.shape == () and one_scale.notes == ()
     assert one_scale.fingerprint != dataset.fingerprint

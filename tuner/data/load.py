@@ -138,7 +138,7 @@ def _dataset(
     if spec.reading == FIRST_READING:
         return dataset
     more = _doubts(dataset, encoded, y["train"])
-    return replace(dataset, notes=(*dataset.notes, *more))
+    return replace(dataset, notes=(*more, *dataset.notes))
 
 
 def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
