@@ -132,8 +132,25 @@ def test_channels_that_come_first_are_noted(
         assert not load(written(tmp_path, np.moveaxis(x, 1, -1))).notes
 
 
-def test_a_constant_fourth_channel_is_noted(load: Load, tmp_path: Path) -> None:
-    x = DRAW.integers(0, 256, (N, 6, 6, 4), np.uint8)
+@pytest.mark.parametrize("channels", [2, 3])
+def test_series_with_the_channel_first_are_noted(load: Load, tmp_path: Path, channels: int) -> None:
+    x = np.moveaxis(WEATHER, -1, 1)[:, :channels]
+    assert noted(load(written(tmp_path, x)), "channel first", "np.moveaxis(x, 1, -1)")
+    assert not noted(load(written(tmp_path, np.moveaxis(x, 1, -1))), "channel first")
+    assert not load(written(tmp_path, np.moveaxis(WALK, -1, 1))).notes
+
+
+def test_bytes_that_may_be_series_are_noted(load: Load, tmp_path: Path) -> None:
+    x = DRAW.integers(0, 256, (N, 20, 3)) // [1, 128, 2]
+    assert noted(load(written(tmp_path, x.astype(np.uint8))), "column 2", "x.astype(np.int16)")
+    assert load(written(tmp_path, x.astype(np.int16))).scaling.scale.shape == (3,)
+    assert not load(written(tmp_path, DRAW.integers(0, 256, (N, 20, 3), np.uint8))).notes
+    assert not load(written(tmp_path, DRAW.random((N, 20, 3)) > 0.5)).notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_constant_fourth_channel_is_noted(load: Load, tmp_path: Path, dtype: Any) -> None:
+    x = DRAW.integers(0, 256, (N, 6, 6, 4), np.uint8).astype(dtype)
     assert not load(written(tmp_path, x)).notes
     x[..., 3] = 255
     assert noted(load(written(tmp_path, x)), "fourth channel", "x[..., :3]")

@@ -35,9 +35,9 @@ def read_axes(train: AnyRows) -> Axes:
     """What the axes of the training rows (n, ...) are, by the rule above."""
     if train.ndim < 3:
         return Axes()
-    order = _channel_first(train.shape)
+    order = (*_channel_first(train.shape), *_constant_alpha(train))
     if train.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)):
-        return Axes(notes=(*order, *_constant_alpha(train)))
+        return Axes(notes=(*order, *_series_of_bytes(train)))
     low, high, deviation = _spread(train)
     flat_channels = _flat(low, high, deviation, train.ndim - 2)
     flat_lines = [_flat(low, high, deviation, axis).any() for axis in range(train.ndim - 2)]
@@ -48,7 +48,8 @@ def read_axes(train: AnyRows) -> Axes:
     varying = high.reshape(-1, shape[-1]).max(axis=0) > low.reshape(-1, shape[-1]).min(axis=0)
     flat = np.flatnonzero(flat_channels & varying)
     if not len(flat):
-        return Axes(notes=order)
+        first = train.ndim == 3 and any(flat_lines) and _is_short(shape[::-1])
+        return Axes(notes=(*order, *([_series_first_note(shape)] if first else [])))
     names = _numbered(flat)
     if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat)):
         return Axes(notes=(*order, _image_note(shape, names)))
@@ -107,13 +108,29 @@ def _channel_first(shape: tuple[int, ...]) -> tuple[str, ...]:
 def _constant_alpha(x: AnyRows) -> tuple[str, ...]:
     if x.ndim != 4 or x.shape[-1] != _ALPHA + 1:
         return ()
-    value = int(x[:1].flat[_ALPHA])
+    value = x[:1].flat[_ALPHA]
     if any(bool((block[..., _ALPHA] != value).any()) for block in row_blocks(x)):
         return ()
     return (
-        f"the fourth channel of x is {value} everywhere (transparency?): it only costs time; "
+        f"the fourth channel of x is {value:g} everywhere (transparency?): it only costs time; "
         "x[..., :3] leaves it out",
     )
+
+
+def _series_of_bytes(x: AnyRows) -> list[str]:
+    """A note on bytes of few columns, one of which varies little."""
+    shape = x.shape[1:]
+    if len(shape) != 2 or shape[1] == 1 or not _is_short(shape) or x.dtype != np.uint8:
+        return []
+    low, high, deviation = _spread(x)
+    flat = _flat(low, high, deviation, 1) & (high.max(axis=0) > low.min(axis=0))
+    if not flat.any():
+        return []
+    return [
+        f"x is taken for grey images of {shape[0]} x {shape[1]} pixels, since it holds bytes: they "
+        f"share one scale, which flattens column {_numbered(np.flatnonzero(flat))}; if these are "
+        "channels of a series, give x.astype(np.int16)"
+    ]
 
 
 def _numbered(channels: npt.NDArray[np.intp]) -> str:
@@ -135,6 +152,14 @@ def _image_note(shape: tuple[int, ...], names: str) -> str:
     return (
         f"x is taken for images ({' x '.join(map(str, shape))}) whose pixels share one scale, "
         f"which flattens column {names}; if the last axis is channels, scale each yourself"
+    )
+
+
+def _series_first_note(shape: tuple[int, ...]) -> str:
+    return (
+        f"x looks like series with the channel first: its {shape[0]} lines of {shape[1]} values "
+        "vary unlike each other, but share one scale; if these are channels, give "
+        "np.moveaxis(x, 1, -1)"
     )
 
 
