@@ -172,10 +172,10 @@ def read_column(series: "pd.Series[Any]", kind: "ColumnKind | None" = None) -> R
     """One column as what it holds or as what the user says it is. Raises DatasetError or Unclear,
     with the cause, where it cannot be that."""
     name, cells = str(series.name), read_cells(series)
-    if kind is not None:
-        return _as_told(name, cells, kind)
     if cells.form == "texts" and not cells.texts:  # nothing but gaps
         cells = Cells(np.full(len(cells), np.nan))
+    if kind is not None:
+        return _as_told(name, cells, kind)
     if cells.form == "numbers":
         _check_range(name, cells)
         return ReadColumn(name, "number", cells, notes=_notes(name, [_date_hint(name, cells)]))
@@ -480,6 +480,8 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
 def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
     _check_range(name, cells)
     values = cells.values.astype(np.float64)
+    if cells.gaps().all():
+        return ReadColumn(name, "date", Cells(values, "dates"))
     order = number_order(values[~cells.gaps()])
     how = "as in 20251231" if order == DIGITS else f"as {order} since 1970"
     notes = _notes(name, [f"numbers are read as dates {how}"])
