@@ -389,7 +389,7 @@ def _gaps_in_words(part: str, column: Column, gaps: int) -> str:
     if column.kind == "number":
         return gap_note(part, column, gaps)
     if column.kind == "date":
-        median = np.datetime64(round(column.fill), "s")
+        median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
         return f"{part}: {column.name}: {gaps} missing, set to the median {median}"
     become = "a feature of their own" if column.missing else "all zeros"
     return f"{part}: {column.name}: {gaps} missing, {become}"
