@@ -174,6 +174,10 @@ def test_zones_become_utc() -> None:
         ("date", [20250131, 20250201], "date"),
         ("date", ["20250131", "?"], "date"),
         ("date", ["31.1.2025", "NA"], "date"),
+        ("number", [None, None], "number"),
+        ("date", [None, None], "date"),
+        ("category", [None, None], "category"),
+        ("text", [None, None], "text"),
     ],
 )
 def test_the_user_says_what_a_column_is(said: str, cells: list[Any], kind: str) -> None:

@@ -38,10 +38,10 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
     left = len(notes) - MOST_NOTES
     more = f"{left} more note{'s' * (left > 1)} and all columns" if left > 0 else "all columns"
     if columns or left > 0:
-        said = [
+        options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        command = ["tuner", "data", "describe", data.source, *said]
+        command = ["tuner", "data", "describe", data.source, *options]
         say(f"{more}: {shlex.join(command)}")
 
 

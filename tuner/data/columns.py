@@ -95,19 +95,19 @@ class Unclear(Exception):
 
 
 def read_columns(
-    frames: Mapping[str, "pd.DataFrame"], said: Mapping[str, "ColumnKind"]
+    frames: Mapping[str, "pd.DataFrame"], kinds: Mapping[str, "ColumnKind"]
 ) -> ReadTable:
-    """All columns of all parts. `said`: the kinds that the user has named. Nothing is raised: what
+    """All columns of all parts. `kinds`: those that the user has named. Nothing is raised: what
     is wrong is among the problems."""
     train = frames["train"]
     names = list(train.columns)
-    problems = check_said(said, names)
+    problems = check_kinds(kinds, names)
     columns: list[ReadColumn] = []
-    dropped = tuple(name for name in names if said.get(name) == "drop")
+    dropped = tuple(name for name in names if kinds.get(name) == "drop")
     for name in names:
         if name not in dropped:
             try:
-                columns.append(read_column(train[name], said.get(name)))
+                columns.append(read_column(train[name], kinds.get(name)))
             except (DatasetError, Unclear) as error:
                 problems.append(str(error))
     if not columns and not problems:
@@ -136,12 +136,12 @@ def _read_part(
     return cells, problems
 
 
-def check_said(
-    said: Mapping[str, "ColumnKind"], names: Sequence[str], target: str = ""
+def check_kinds(
+    kinds: Mapping[str, "ColumnKind"], names: Sequence[str], target: str = ""
 ) -> list[str]:
     """What is wrong with the kinds that a user has named for the columns of a table."""
     problems = []
-    for name, kind in said.items():
+    for name, kind in kinds.items():
         if name not in names:
             close = listed(nearest(name, names)[:5])
             problems.append(f"--column {_quoted(name, kind)}: no such column; there are: {close}")
@@ -168,14 +168,14 @@ def _say(name: str, *kinds: str) -> str:
     return f"--column {_quoted(name, first)}{others}"
 
 
-def read_column(series: "pd.Series[Any]", said: "ColumnKind | None" = None) -> ReadColumn:
+def read_column(series: "pd.Series[Any]", kind: "ColumnKind | None" = None) -> ReadColumn:
     """One column as what it holds or as what the user says it is. Raises DatasetError or Unclear,
     with the cause, where it cannot be that."""
     name, cells = str(series.name), read_cells(series)
-    if said is not None:
-        return _as_told(name, cells, said)
     if cells.form == "texts" and not cells.texts:  # nothing but gaps
         cells = Cells(np.full(len(cells), np.nan))
+    if kind is not None:
+        return _as_told(name, cells, kind)
     if cells.form == "numbers":
         _check_range(name, cells)
         return ReadColumn(name, "number", cells, notes=_notes(name, [_date_hint(name, cells)]))
@@ -223,8 +223,8 @@ def _date_hint(name: str, cells: Cells) -> str:
         if all(_TIMES_S[0] <= end / UNITS[unit] <= _TIMES_S[1] for end in (low, high)):
             looks = f"{unit} since 1970"
     if _DAYS[0] <= low and high <= _DAYS[1]:
-        known = values[~cells.gaps()].astype(np.float64)
-        looks = "dates as 20251231" if number_order(known) == DIGITS else ""
+        numbers = values[~cells.gaps()].astype(np.float64)
+        looks = "dates as 20251231" if number_order(numbers) == DIGITS else ""
     return f"numbers; if they are {looks}: {_say(name, 'date')}" if looks and low < high else ""
 
 
@@ -242,8 +242,8 @@ class Texts:
 
     def of_shapes(self, test: Callable[[Part], bool]) -> _Mask:
         """Which texts are numbers for which this is true."""
-        found = [part is not None and test(part) for part in self.parts]
-        return np.array(found, np.bool_)[self.shapes.codes]
+        results = [part is not None and test(part) for part in self.parts]
+        return np.array(results, np.bool_)[self.shapes.codes]
 
     def dates(self, order: str | None = None) -> DatesRead:
         return read_dates(self.cells.texts, self.counts, order, self.shapes)
@@ -295,13 +295,13 @@ def _infer(name: str, cells: Cells) -> ReadColumn:
     """A column of texts by what most of them are."""
     texts = Texts(name, cells)
     if texts.is_number.any() and not have_too_many_units(texts.parts):
-        found = _inferred_number(texts)
-        if found is not None:
-            return found
+        column = _inferred_number(texts)
+        if column is not None:
+            return column
     if any(character.isdigit() for text in cells.texts[:100] for character in text):
-        found = _inferred_date(texts)
-        if found is not None:
-            return found
+        column = _inferred_date(texts)
+        if column is not None:
+            return column
     return _category(name, cells)
 
 
@@ -480,6 +480,8 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
 def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
     _check_range(name, cells)
     values = cells.values.astype(np.float64)
+    if cells.gaps().all():
+        return ReadColumn(name, "date", Cells(values, "dates"))
     order = number_order(values[~cells.gaps()])
     how = "as in 20251231" if order == DIGITS else f"as {order} since 1970"
     notes = _notes(name, [f"numbers are read as dates {how}"])

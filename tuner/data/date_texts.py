@@ -109,11 +109,11 @@ def _parse(shapes: Shapes, groups: list[tuple[_Form, npt.NDArray[np.int64]]], or
 
     seconds = np.full(len(shapes.codes), np.nan)
     for form, rows in groups:
-        found = shapes.array.take(rows).to_pylist()
+        dated = shapes.array.take(rows).to_pylist()
         if form.ending:
-            found = [text + form.ending for text in found]
+            dated = [text + form.ending for text in dated]
         format_ = form.formats[order]
-        dates = pd.to_datetime(found, format=format_, errors="coerce", utc=form.has_zone)
+        dates = pd.to_datetime(dated, format=format_, errors="coerce", utc=form.has_zone)
         if form.has_zone:
             dates = dates.tz_convert(None)
         seconds[rows] = to_seconds(dates.to_numpy())

@@ -239,8 +239,10 @@ def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | No
     if twice:
         raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
     target = getattr(raw.parts["train"].y, "name", None)
-    said = {name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")}
-    return read_columns(x, said)
+    kinds = {
+        name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
+    }
+    return read_columns(x, kinds)
 
 
 def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:

@@ -88,8 +88,8 @@ def are_marks(array: Any) -> Mask:
     import pyarrow.compute as pc
 
     marks = pa.array(sorted(MARKS), pa.large_string())
-    found = pc.is_in(pc.utf8_lower(array), value_set=marks)
-    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+    matches = pc.is_in(pc.utf8_lower(array), value_set=marks)
+    return np.asarray(matches.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def split_number(text: str) -> Part | None:

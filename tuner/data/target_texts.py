@@ -33,8 +33,8 @@ def read_targets(
     if format_ is None:
         return dict(targets), ()
     numbers = {
-        part: targets[part] if found is None else _numbers(found, format_)
-        for part, found in cells.items()
+        part: targets[part] if texts is None else _numbers(texts, format_)
+        for part, texts in cells.items()
     }
     return numbers, notes
 
