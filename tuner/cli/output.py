@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuner.words import parse_scalar, word
+
 # Control characters but newline and tab, what turns the direction of text around, line ends that
 # only some programs know, and halves of characters, which cannot be encoded.
 _CONTROL = re.compile(
@@ -220,9 +222,15 @@ def print_csv(
 def _csv_cells(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list):
-            yield escaped(" ".join(map(str, value)))
+            yield escaped(" ".join(map(_csv_word, value)))
+        elif isinstance(value, bool):
+            yield word(value)
         else:
             yield escaped(value) if isinstance(value, str) else value
+
+
+def _csv_word(value: Any) -> str:
+    return word(value) if isinstance(value, bool) else str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -247,7 +255,7 @@ def shown(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return word(value)
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.4f}"
     if isinstance(value, datetime):
@@ -266,8 +274,12 @@ def shown(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A hyperparameter's value: few digits."""
-    return f"{value:.3g}" if isinstance(value, float) else clipped(shown(value), _VALUE_CHARACTERS)
+    """A hyperparameter's value: few digits, and texts that look like other values in quotes."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    is_text = isinstance(value, str) and isinstance(parse_scalar(value), str)
+    text = word(value) if isinstance(value, str) and not is_text else shown(value)
+    return clipped(text, _VALUE_CHARACTERS)
 
 
 def duration(seconds: float | None) -> str:

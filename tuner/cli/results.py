@@ -19,9 +19,10 @@ from tuner.cli.output import (
     shown,
     stream_rows,
 )
-from tuner.names import in_command
+from tuner.names import in_command, printable
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.corrections import has_finished
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import (
@@ -33,6 +34,7 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.words import word
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
@@ -75,7 +77,24 @@ def print_outcome(
         complain(
             f"{outcome.failure}; the traceback: tuner trial show N --study {in_command(study.name)}"
         )
+        if study.spec.code:
+            complain(_how_to_correct(study, has_finished(store, study)))
     return EXITS.get(outcome.reason or "", 0)
+
+
+def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
+    """How to go on where trials have failed and the study runs the user's own code."""
+    files = ", ".join(printable(path) for path in study.spec.code)
+    if has_finished:
+        return (
+            f"trials have finished with the study's {files} as kept: corrected files need a new "
+            "study, made by tuner study create under another name"
+        )
+    return (
+        f"if the mistake is in {files}: correct it, repeat the tuner study create of "
+        f"{in_command(study.name)} with the same options, which takes the corrected files as no "
+        f"trial has finished, and then tuner optimize {in_command(study.name)}"
+    )
 
 
 def _say_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
@@ -244,7 +263,7 @@ def _scored_on(study: StudyRow) -> str | None:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())
+    return " ".join(f"{name}={word(value)}" for name, value in options.items())
 
 
 def print_trials(

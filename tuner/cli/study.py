@@ -1,12 +1,15 @@
 """`tuner study`: create, list, show, best, export, delete."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
 from tuner.cli.data import DATA_HELP, Columns, say_data
+
+if TYPE_CHECKING:
+    from tuner.studies import Created
 
 app = new_typer("Create studies and look at them.")
 
@@ -78,7 +81,8 @@ def create(
     Example: tuner study create digits-mlp --data digits --epochs 20 --set batch_size=32
 
     A name that exists already with the very same definition is left as it is; with any other
-    definition it is refused.
+    definition it is refused. While no trial of the study has finished, your own files (a network,
+    data, and the modules that they import from their folders) may be corrected: repeat the command.
     """
     from tuner.cli.open import open_for_work
     from tuner.cli.output import say
@@ -120,13 +124,22 @@ def create(
     )
     settings = settings_of(context)
     created = create_study(wanted, settings, lambda: open_for_work(context))
-    row, left_out = created.study, created.left_out
-    made = "created study {}" if created.is_new else "study {} exists already, with this definition"
-    say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
-    if left_out:
-        say(f"left out, since these data have no use for it: {', '.join(left_out)}")
+    row = created.study
+    say(f"{_how_made(created)}: {row.spec.metric}, {row.spec.direction}")
+    if created.left_out:
+        say(f"left out, since these data have no use for it: {', '.join(created.left_out)}")
     say_data(created.columns, created.notes, row.spec.data)
     say(f"next: tuner optimize {in_command(row.name)} --trials 100")
+
+
+def _how_made(created: "Created") -> str:
+    name = created.study.name
+    if created.is_new:
+        return f"created study {name}"
+    if not created.corrected:
+        return f"study {name} exists already, with this definition"
+    changes = "; ".join(created.corrected)
+    return f"study {name} takes the corrected code, since no trial has finished ({changes})"
 
 
 @app.command("list")
