@@ -59,7 +59,7 @@ def describe(
 
     Example: tuner data describe passengers.csv:survived
     """
-    from tuner.cli.output import show_facts, show_rows
+    from tuner.cli.output import say, show_facts, show_rows
     from tuner.data import as_rows, describe, load_dataset
     from tuner.data.raw import listed
     from tuner.options import parse_columns
@@ -73,6 +73,9 @@ def describe(
         return
     del facts["columns"]
     facts["features"] = listed(dataset.features) if dataset.features else None
-    facts["notes"] = "\n".join(dataset.notes) or None
+    del facts["notes"]
     show_facts(facts, as_json)
+    width = max(map(len, facts))
+    for number, note in enumerate(dataset.notes):
+        say(f"{'' if number else 'notes':<{width}}  {note}")
     show_rows(as_rows(dataset.reports), as_json)

@@ -48,10 +48,10 @@ def read_axes(train: AnyRows) -> Axes:
     varying = high.reshape(-1, shape[-1]).max(axis=0) > low.reshape(-1, shape[-1]).min(axis=0)
     flat = np.flatnonzero(flat_channels & varying)
     if not len(flat):
-        first = train.ndim == 3 and any(flat_lines) and _is_short(shape[::-1])
+        first = train.ndim == 3 and _has_flat_lines(train, low, high, deviation)
         return Axes(notes=(*order, *([_series_first_note(shape)] if first else [])))
     names = _numbered(flat)
-    if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat)):
+    if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat, -1)):
         return Axes(notes=(*order, _image_note(shape, names)))
     return Axes(True, (*order, _channels_note(shape, names)))
 
@@ -80,9 +80,19 @@ def _flat(
     return np.asarray(high.max(axis=others) - low.min(axis=others) < _FLAT * deviation)
 
 
-def _are_varied(x: AnyRows, channels: npt.NDArray[np.intp]) -> bool:
-    """Whether the values of these channels are not nearly all the same, as those of a border."""
-    some = x[sampled_rows(len(x), x.shape)].reshape(-1, x.shape[-1])[:, channels]
+def _has_flat_lines(
+    x: AnyRows, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], deviation: float
+) -> bool:
+    """Whether some lines (n, lines, values) are flat as channels are, and no border explains it."""
+    flat = np.flatnonzero(_flat(low, high, deviation, 0) & (high.max(axis=1) > low.min(axis=1)))
+    return len(flat) > 0 and (_is_short(x.shape[:0:-1]) or _are_varied(x, flat, 1))
+
+
+def _are_varied(x: AnyRows, places: npt.NDArray[np.intp], axis: int) -> bool:
+    """Whether the values at these places of an axis are not nearly all the same, as those of a
+    border."""
+    some = np.moveaxis(x[sampled_rows(len(x), x.shape)], axis, -1)
+    some = some.reshape(-1, some.shape[-1])[:, places]
     low, high = np.quantile(some.astype(np.float64), [0.25, 0.75], axis=0)
     return bool(np.all(high - low > _VARIED * (some.max(axis=0) - some.min(axis=0))))
 
@@ -140,7 +150,11 @@ def _numbered(channels: npt.NDArray[np.intp]) -> str:
 
 def _channels_note(shape: tuple[int, ...], names: str) -> str:
     steps = " x ".join(map(str, shape[:-1]))
-    one_more = "; for grey images give x[..., np.newaxis]" if len(shape) == 2 else ""
+    one_more = (
+        "; for grey images give x[..., np.newaxis]"
+        if len(shape) == 2
+        else ("; --scaling none leaves all as they are")
+    )
     what = "series of" if len(shape) == 2 else "images of"
     return (
         f"x is taken for {what} {steps} {'steps' if len(shape) == 2 else 'pixels'} and {shape[-1]} "

@@ -248,7 +248,6 @@ class _Reader:
     def _may_change(self, column: Any) -> bool:
         """Whether a typed column may differ from its cells."""
         import pyarrow as pa
-        import pyarrow.compute as pc
 
         kind = column.type
         if _is_text(column) or pa.types.is_null(kind):
@@ -261,7 +260,7 @@ class _Reader:
             return True
         if pa.types.is_integer(kind):
             return bool(column.null_count) and _beyond(column, _EXACT)
-        return bool(pc.any(pc.is_nan(column)).as_py()) or _beyond(column, _EXACT)
+        return _beyond(column, _EXACT)
 
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """Columns of text that are numbers with decimal commas, as numbers. A comma before three
@@ -355,10 +354,13 @@ def _free_name(wanted: str, names: Sequence[str]) -> str:
 
 
 def _beyond(column: Any, limit: int) -> bool:
-    import pyarrow.compute as pc
-
-    ends = pc.min_max(column).as_py()
-    return ends["min"] is not None and (ends["min"] < -limit or ends["max"] > limit)
+    """Whether numbers lie beyond -limit and limit, or a float is none (NaN, which is no gap)."""
+    for chunk in column.chunks:
+        values = (chunk.drop_null() if chunk.null_count else chunk).to_numpy()
+        # NaN makes both comparisons false.
+        if len(values) and not (values.min() >= -limit and values.max() <= limit):
+            return True
+    return False
 
 
 def _true_to_text(typed: Any, original: Any) -> Any:

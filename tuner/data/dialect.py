@@ -80,10 +80,11 @@ def find_dialect(text: str, whole: bool, source: str) -> Dialect:
     first_line, _, rest = text[:_HINT_CHARACTERS].partition("\n")
     hint = _EXCEL_HINT.fullmatch(first_line.strip())
     separators = tuple(hint["separator"]) if hint and rest else tuple(SEPARATORS)
-    found = {sep: _first_records(text, sep, whole) for sep in separators}
+    there = [sep for sep in separators if sep in text] or separators[:1]
+    found = {sep: _first_records(text, sep, whole) for sep in there}
     separator = max(found, key=lambda sep: _regularity(found[sep]))
     if _regularity(found[separator])[0] < 0.5:
-        separator = separators[0]
+        separator = there[0]
     rows = found[separator][1:] if hint and rest else found[separator]
     width = _usual_width(rows)
     header, sample, notes = _find_header(rows, width)

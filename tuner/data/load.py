@@ -114,7 +114,13 @@ def _dataset(
     splits = {part: Split(x, y32[part]) for part, x in settled(encoded.matrices).items()}
     columns, by_channel = encoded.columns, encoded.axes.by_channel
     one_hot = None if columns is None else _one_hot(columns)
-    scaling = fit_scaling(splits["train"].x, spec.scaling, one_hot, by_channel)
+    scaling = fit_scaling(
+        splits["train"].x,
+        spec.scaling,
+        one_hot,
+        by_channel,
+        by_columns=spec.reading != FIRST_READING,
+    )
     dataset = Dataset(
         name=raw.name,
         task=target.task,
@@ -138,7 +144,7 @@ def _dataset(
     if spec.reading == FIRST_READING:
         return dataset
     more = _doubts(dataset, encoded, y["train"])
-    return replace(dataset, notes=(*dataset.notes, *more))
+    return replace(dataset, notes=(*more, *dataset.notes))
 
 
 def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
