@@ -111,7 +111,7 @@ def test_texts_by_what_they_hold(kind: str, cells: list[str], note: str) -> None
             [f"name {i % 1001}" for i in range(5000)],
             "holds 1001 different texts, more than 1000",
         ),
-        ([[1, 2], [3]], "column 'x' holds mixed values (list); drop it or turn it into"),
+        ([[1, 2], [3]], "holds mixed values (list); leave it out: --column x=drop, or turn it"),
         ([b"a", b"b"], "holds bytes values"),
         ([1j, 2j], "holds"),
     ],
