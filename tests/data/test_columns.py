@@ -62,7 +62,7 @@ def test_numbers_with_a_mark_for_missing_are_numbers(mark: str) -> None:
         ("number", ["1,234", "950"], "its comma as a thousands mark"),
         ("number", ["1,5", "2,25"], "is read as the number"),
         ("number", ["1", "2"], "its texts are numbers; if they are names: --column x=category"),
-        ("category", ["007", "123"], "has codes that begin with 0 ('007'; first in row 1)"),
+        ("category", ["007", "123"], "codes that begin with 0 ('007'; first in row 1)"),
         ("category", ["1 kg", "2 g"], "their units differ (g, kg): taken for categories"),
         ("category", ["1", "2", "ground"], "2 of 3 cells are numbers, 1 are not ('ground'; first"),
         ("category", ["None", "Mild"], ""),
@@ -73,7 +73,7 @@ def test_numbers_with_a_mark_for_missing_are_numbers(mark: str) -> None:
         ("date", ["2025-01-31T10:00Z"] * 2, "times are read as UTC"),
         ("date", ["2025-01-31", "?"], "1 of 2 cells hold '?' and count as missing dates"),
         ("date", ["31.1.25", "28.2.25"], "years of two digits are those from 1969 to 2068"),
-        ("date", ["10:30", "11:15"], ""),
+        ("date", ["10:30", "11:15"], "times of the day ('10:30', "),
         ("category", ["2025-01-31", "2025-02-28", "soon"], "2 of 3 cells are dates, 1 are none"),
     ],
 )
@@ -111,7 +111,7 @@ def test_texts_by_what_they_hold(kind: str, cells: list[str], note: str) -> None
             [f"name {i % 1001}" for i in range(5000)],
             "holds 1001 different texts, more than 1000",
         ),
-        ([[1, 2], [3]], "column 'x' holds mixed values (list); drop it or turn it into"),
+        ([[1, 2], [3]], "holds mixed values (list); leave it out: --column x=drop, or turn it"),
         ([b"a", b"b"], "holds bytes values"),
         ([1j, 2j], "holds"),
     ],
@@ -174,6 +174,10 @@ def test_zones_become_utc() -> None:
         ("date", [20250131, 20250201], "date"),
         ("date", ["20250131", "?"], "date"),
         ("date", ["31.1.2025", "NA"], "date"),
+        ("number", [None, None], "number"),
+        ("date", [None, None], "date"),
+        ("category", [None, None], "category"),
+        ("text", [None, None], "text"),
     ],
 )
 def test_the_user_says_what_a_column_is(said: str, cells: list[Any], kind: str) -> None:

@@ -63,7 +63,7 @@ def test_channels_that_differ_are_scaled_on_their_own(
     scaled = dataset.scaling.apply(dataset.train.x).reshape(-1, x.shape[-1])
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-3)
-    assert "each scaled on its own" in dataset.notes[0]
+    assert noted(dataset, "each scaled on its own")
     one_scale = load(written(tmp_path, x), reading=1)
     assert one_scale.scaling.scale.shape == () and one_scale.notes == ()
     assert one_scale.fingerprint != dataset.fingerprint
@@ -132,8 +132,27 @@ def test_channels_that_come_first_are_noted(
         assert not load(written(tmp_path, np.moveaxis(x, 1, -1))).notes
 
 
-def test_a_constant_fourth_channel_is_noted(load: Load, tmp_path: Path) -> None:
-    x = DRAW.integers(0, 256, (N, 6, 6, 4), np.uint8)
+@pytest.mark.parametrize("channels", [2, 3])
+def test_series_with_the_channel_first_are_noted(load: Load, tmp_path: Path, channels: int) -> None:
+    x = np.moveaxis(WEATHER, -1, 1)[:, :channels]
+    assert noted(load(written(tmp_path, x)), "channel first", "np.moveaxis(x, 1, -1)")
+    assert not noted(load(written(tmp_path, np.moveaxis(x, 1, -1))), "channel first")
+    assert not load(written(tmp_path, np.moveaxis(WALK, -1, 1))).notes
+    spectrogram = np.abs(DRAW.normal(size=(N, 40, 101))) * np.logspace(0, -4, 40)[:, np.newaxis]
+    assert noted(load(written(tmp_path, spectrogram)), "channel first")
+
+
+def test_bytes_that_may_be_series_are_noted(load: Load, tmp_path: Path) -> None:
+    x = DRAW.integers(0, 256, (N, 20, 3)) // [1, 128, 2]
+    assert noted(load(written(tmp_path, x.astype(np.uint8))), "column 2", "x.astype(np.int16)")
+    assert load(written(tmp_path, x.astype(np.int16))).scaling.scale.shape == (3,)
+    assert not load(written(tmp_path, DRAW.integers(0, 256, (N, 20, 3), np.uint8))).notes
+    assert not load(written(tmp_path, DRAW.random((N, 20, 3)) > 0.5)).notes
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_constant_fourth_channel_is_noted(load: Load, tmp_path: Path, dtype: Any) -> None:
+    x = DRAW.integers(0, 256, (N, 6, 6, 4), np.uint8).astype(dtype)
     assert not load(written(tmp_path, x)).notes
     x[..., 3] = 255
     assert noted(load(written(tmp_path, x)), "fourth channel", "x[..., :3]")
@@ -240,8 +259,8 @@ def test_parts_that_would_be_passed_over_are_refused(
 
 def test_arrays_that_are_not_used_are_noted(load: Load, tmp_path: Path) -> None:
     x = DRAW.random((N, 2))
-    dataset = load(written(tmp_path, x, sample_weight=np.ones(N), ids=np.arange(N), classes=Y[:3]))
-    assert noted(dataset, "not used: sample_weight, ids, classes")
+    dataset = load(written(tmp_path, x, sample_weight=np.ones(N), x_test_ids=Y, classes=Y[:3]))
+    assert noted(dataset, "not used: sample_weight, x_test_ids, classes")
     assert dataset.fingerprint == load(written(tmp_path, x)).fingerprint
     assert not load(written(tmp_path, x)).notes
 

@@ -19,7 +19,7 @@ from tuner.spec import DataSpec
 
 Load = Callable[..., Dataset]
 FEW = hypothesis_settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 N = 150
 SECONDS = 1_700_000_000 + np.arange(1000)
@@ -53,6 +53,16 @@ def kept(raw: np.ndarray, scaled: np.ndarray, scale: float) -> None:
     )
 
 
+def like_network(dataset: Dataset, raw: np.ndarray) -> None:
+    """A saved network scales what it is given as the training did, to 1e-5."""
+    given = raw if dataset.float64_inputs else raw.astype(np.float32)
+    shift = 0.0 if dataset.shift is None else dataset.shift
+    exact = (given.astype(np.float64) - shift).astype(np.float32)
+    there = ~np.isnan(raw)
+    scaled, trained = (dataset.scaling.apply(x)[there] for x in (exact, dataset.train.x))
+    np.testing.assert_allclose(scaled, trained, rtol=0, atol=1e-5)
+
+
 def write(path: Path, x: np.ndarray, y: np.ndarray) -> Path:
     np.savez(path, x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
     return path
@@ -70,7 +80,7 @@ def test_columns_of_matrices_and_series(
     with pytest.MonkeyPatch.context() as patch:
         if large:
             patch.setattr(rows_module, "IN_MEMORY_BYTES", 0)
-            patch.setattr(rows_module, "_BLOCK_VALUES", 60)
+            patch.setattr(rows_module, "_BLOCK_VALUES", 120)
         for x in (matrix, gaps, series):
             y = np.arange(len(x)) % 2
             spec = DataSpec(source=str(write(tmp_path / "c.npz", x, y)), scaling=scaling)
@@ -80,6 +90,7 @@ def test_columns_of_matrices_and_series(
             np.testing.assert_equal(opened.shift, dataset.shift)
             scale = opened.scaling.scale
             scaled = opened.scaling.apply(np.asarray(opened.train.x)).reshape(N, 2)
+            like_network(opened, x)
             if scale.ndim:  # two channels that are alike share one scale
                 kept(column, scaled[:, 0], float(scale[0]))
 

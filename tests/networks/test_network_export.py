@@ -92,3 +92,42 @@ def test_large_numbers_that_differ_by_little(engine: str, tmp_path: Path) -> Non
     by_hand = (values[:, 0] - target.offset) / target.scale + dataset.target_shift
     np.testing.assert_allclose(predicted, by_hand, rtol=0, atol=1e-5 * spread)
     assert len(np.unique(predicted)) == rows
+
+
+def test_what_float32_holds_is_taken_as_float32(tmp_path: Path) -> None:
+    """Keras' predict() makes NumPy arrays float32, so a network takes float64 only if it must."""
+    draws, rows = np.random.default_rng(0), 90
+    years, hectopascals = draws.integers(1990, 2020, rows), 1000 + draws.random(rows) * 40
+    x = np.column_stack([years, hectopascals])
+    y = (x[:, 0] > 2004).astype(int)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
+    assert dataset.shift is not None and not dataset.float64_inputs
+    plan = make_plan(engine="exact", epochs=3)
+    trainer = Trainer(dataset)
+    train(trainer, plan)
+    assert isinstance(trainer.program, ExactProgram)
+    expected = trainer.program.model(dataset.scaling.apply(dataset.train.x), training=False)
+    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    assert model.input.dtype == "float32"
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["exact", "shared"])
+def test_series_are_scaled_by_channel(engine: str, tmp_path: Path) -> None:
+    draws, rows = np.random.default_rng(0), 90
+    y = np.arange(rows) % 2
+    x = draws.normal(size=(rows, 8, 3)) * [5, 300, 0.1] + [1.7e9, 101_325, 0.5]
+    x[:, :, 2] += 0.05 * y[:, np.newaxis]
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
+    assert dataset.scaling.scale.shape == (3,) and dataset.float64_inputs
+    plan = make_plan(engine=engine, epochs=5, optimizer="adam", learning_rate=0.02)
+    trainer = Trainer(dataset)
+    intervals, ended = train(trainer, plan)
+    assert ended.best_epoch is not None
+    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    predicted = model.predict_on_batch(x)[:, 0]
+    loss = -np.log(np.where(y == 1, predicted, 1 - predicted)).mean()
+    assert intervals[ended.best_epoch - 1].metrics["val_loss"] == pytest.approx(loss, rel=1e-4)
+    assert np.mean((predicted > 0.5) == (y == 1)) > 0.7

@@ -38,10 +38,10 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
     left = len(notes) - MOST_NOTES
     more = f"{left} more note{'s' * (left > 1)} and all columns" if left > 0 else "all columns"
     if columns or left > 0:
-        said = [
+        options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        command = ["tuner", "data", "describe", data.source, *said]
+        command = ["tuner", "data", "describe", data.source, *options]
         say(f"{more}: {shlex.join(command)}")
 
 
@@ -59,7 +59,7 @@ def describe(
 
     Example: tuner data describe passengers.csv:survived
     """
-    from tuner.cli.output import show_facts, show_rows
+    from tuner.cli.output import say, show_facts, show_rows
     from tuner.data import as_rows, describe, load_dataset
     from tuner.data.raw import listed
     from tuner.options import parse_columns
@@ -73,6 +73,9 @@ def describe(
         return
     del facts["columns"]
     facts["features"] = listed(dataset.features) if dataset.features else None
-    facts["notes"] = "\n".join(dataset.notes) or None
+    del facts["notes"]
     show_facts(facts, as_json)
+    width = max(map(len, facts))
+    for number, note in enumerate(dataset.notes):
+        say(f"{'' if number else 'notes':<{width}}  {note}")
     show_rows(as_rows(dataset.reports), as_json)

@@ -14,7 +14,7 @@ _REMEDIES = {
     "c": "give real and imaginary parts, or magnitudes, as features of their own",
     "M": "give a pandas DataFrame, or x.astype('datetime64[s]').astype('int64')",
     "m": "give x / np.timedelta64(1, 's')",
-    "O": "give rows of the same length and x.astype(float); for columns of text a pandas DataFrame",
+    "O": "give np.stack(x) of rows alike in shape; for columns of text a pandas DataFrame",
     "V": "of a structured array give a pandas DataFrame: pd.DataFrame(x)",
 }
 _SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)

@@ -35,9 +35,9 @@ def read_axes(train: AnyRows) -> Axes:
     """What the axes of the training rows (n, ...) are, by the rule above."""
     if train.ndim < 3:
         return Axes()
-    order = _channel_first(train.shape)
+    order = (*_channel_first(train.shape), *_constant_alpha(train))
     if train.dtype in (np.dtype(np.uint8), np.dtype(np.bool_)):
-        return Axes(notes=(*order, *_constant_alpha(train)))
+        return Axes(notes=(*order, *_series_of_bytes(train)))
     low, high, deviation = _spread(train)
     flat_channels = _flat(low, high, deviation, train.ndim - 2)
     flat_lines = [_flat(low, high, deviation, axis).any() for axis in range(train.ndim - 2)]
@@ -48,9 +48,10 @@ def read_axes(train: AnyRows) -> Axes:
     varying = high.reshape(-1, shape[-1]).max(axis=0) > low.reshape(-1, shape[-1]).min(axis=0)
     flat = np.flatnonzero(flat_channels & varying)
     if not len(flat):
-        return Axes(notes=order)
+        first = train.ndim == 3 and _has_flat_lines(train, low, high, deviation)
+        return Axes(notes=(*order, *([_series_first_note(shape)] if first else [])))
     names = _numbered(flat)
-    if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat)):
+    if not _is_short(shape) and (any(flat_lines) or not _are_varied(train, flat, -1)):
         return Axes(notes=(*order, _image_note(shape, names)))
     return Axes(True, (*order, _channels_note(shape, names)))
 
@@ -79,9 +80,19 @@ def _flat(
     return np.asarray(high.max(axis=others) - low.min(axis=others) < _FLAT * deviation)
 
 
-def _are_varied(x: AnyRows, channels: npt.NDArray[np.intp]) -> bool:
-    """Whether the values of these channels are not nearly all the same, as those of a border."""
-    some = x[sampled_rows(len(x), x.shape)].reshape(-1, x.shape[-1])[:, channels]
+def _has_flat_lines(
+    x: AnyRows, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], deviation: float
+) -> bool:
+    """Whether some lines (n, lines, values) are flat as channels are, and no border explains it."""
+    flat = np.flatnonzero(_flat(low, high, deviation, 0) & (high.max(axis=1) > low.min(axis=1)))
+    return len(flat) > 0 and (_is_short(x.shape[:0:-1]) or _are_varied(x, flat, 1))
+
+
+def _are_varied(x: AnyRows, places: npt.NDArray[np.intp], axis: int) -> bool:
+    """Whether the values at these places of an axis are not nearly all the same, as those of a
+    border."""
+    some = np.moveaxis(x[sampled_rows(len(x), x.shape)], axis, -1)
+    some = some.reshape(-1, some.shape[-1])[:, places]
     low, high = np.quantile(some.astype(np.float64), [0.25, 0.75], axis=0)
     return bool(np.all(high - low > _VARIED * (some.max(axis=0) - some.min(axis=0))))
 
@@ -107,13 +118,29 @@ def _channel_first(shape: tuple[int, ...]) -> tuple[str, ...]:
 def _constant_alpha(x: AnyRows) -> tuple[str, ...]:
     if x.ndim != 4 or x.shape[-1] != _ALPHA + 1:
         return ()
-    value = int(x[:1].flat[_ALPHA])
+    value = x[:1].flat[_ALPHA]
     if any(bool((block[..., _ALPHA] != value).any()) for block in row_blocks(x)):
         return ()
     return (
-        f"the fourth channel of x is {value} everywhere (transparency?): it only costs time; "
+        f"the fourth channel of x is {value:g} everywhere (transparency?): it only costs time; "
         "x[..., :3] leaves it out",
     )
+
+
+def _series_of_bytes(x: AnyRows) -> list[str]:
+    """A note on bytes of few columns, one of which varies little."""
+    shape = x.shape[1:]
+    if len(shape) != 2 or shape[1] == 1 or not _is_short(shape) or x.dtype != np.uint8:
+        return []
+    low, high, deviation = _spread(x)
+    flat = _flat(low, high, deviation, 1) & (high.max(axis=0) > low.min(axis=0))
+    if not flat.any():
+        return []
+    return [
+        f"x is taken for grey images of {shape[0]} x {shape[1]} pixels, since it holds bytes: they "
+        f"share one scale, which flattens column {_numbered(np.flatnonzero(flat))}; if these are "
+        "channels of a series, give x.astype(np.int16)"
+    ]
 
 
 def _numbered(channels: npt.NDArray[np.intp]) -> str:
@@ -123,7 +150,11 @@ def _numbered(channels: npt.NDArray[np.intp]) -> str:
 
 def _channels_note(shape: tuple[int, ...], names: str) -> str:
     steps = " x ".join(map(str, shape[:-1]))
-    one_more = "; for grey images give x[..., np.newaxis]" if len(shape) == 2 else ""
+    one_more = (
+        "; for grey images give x[..., np.newaxis]"
+        if len(shape) == 2
+        else ("; --scaling none leaves all as they are")
+    )
     what = "series of" if len(shape) == 2 else "images of"
     return (
         f"x is taken for {what} {steps} {'steps' if len(shape) == 2 else 'pixels'} and {shape[-1]} "
@@ -135,6 +166,14 @@ def _image_note(shape: tuple[int, ...], names: str) -> str:
     return (
         f"x is taken for images ({' x '.join(map(str, shape))}) whose pixels share one scale, "
         f"which flattens column {names}; if the last axis is channels, scale each yourself"
+    )
+
+
+def _series_first_note(shape: tuple[int, ...]) -> str:
+    return (
+        f"x looks like series with the channel first: its {shape[0]} lines of {shape[1]} values "
+        "vary unlike each other, but share one scale; if these are channels, give "
+        "np.moveaxis(x, 1, -1)"
     )
 
 

@@ -1,5 +1,6 @@
 """The cells of a table's columns, from a file or a DataFrame: numbers, dates or texts."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,7 +50,9 @@ class Cells:
 
     def first_row(self, numbers: Values) -> int:
         """The row, counted from 1, that is the first to hold one of these texts."""
-        return int(np.argmax(np.isin(self.values, numbers))) + 1
+        wanted = np.zeros(len(self.texts) + 1, np.bool_)  # the last is for gaps
+        wanted[numbers] = True
+        return int(np.argmax(wanted[self.values])) + 1
 
 
 def read_cells(series: "pd.Series[Any]") -> Cells:
@@ -100,8 +103,8 @@ def _objects(series: "pd.Series[Any]") -> Cells:
     if kind not in _MIXED or not all(map(_is_scalar, held)):
         names = listed(sorted(each.__name__ for each in held))
         raise DatasetError(
-            f"column {str(series.name)!r} holds {kind} values ({names}); drop it or turn it into "
-            "numbers or text"
+            f"column {str(series.name)!r} holds {kind} values ({names}); leave it out: --column "
+            f"{shlex.quote(f'{series.name}=drop')}, or turn it into numbers or text"
         )
     return _texts(series.map(text_of, na_action="ignore"), missing)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
+_VALUES = 21  # characters, so that the table fits 80
 _PLURALS = {"category": "categories"}
 
 
@@ -88,13 +89,18 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    write = _date if cells.form == "dates" else "{:.6g}".format
+    write = _date if cells.form == "dates" else _number
     return {"low": write(low), "high": write(high)}
+
+
+def _number(value: Any) -> str:
+    number = float(value)
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.6g}"
 
 
 def _date(seconds: float) -> str:
     text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
-    return text.removesuffix(" 00:00:00")
+    return text.removesuffix(" 00:00:00").removeprefix("1900-01-01 ")  # of times without a date
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
@@ -110,10 +116,10 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
         elif column.kind == "text" and not column.categories:
             lines.append(f"{column.name}: holds no words in the training rows")
         elif not gaps.any() and cells.values.min() == cells.values.max():
-            example = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            only = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
             lines.append(
-                f"{column.name}: holds one value only in the training rows ({example}); nothing is "
-                "learnt from it"
+                f"{column.name}: holds one value only in the training rows ({_cut(only, 24)}); "
+                "nothing is learnt from it"
             )
     return lines
 
@@ -178,7 +184,7 @@ def _values(report: ColumnReport) -> str:
             report.low if report.low == report.high else f"{report.low} … {report.high}", 25
         )
     more = (report.different or 0) > len(report.examples)
-    return _cut(", ".join(report.examples) + (", …" if more else ""), 25)
+    return _cut(", ".join(report.examples) + (", …" if more else ""), _VALUES)
 
 
 def _cut(text: str, most: int) -> str:

@@ -6,7 +6,7 @@ guessed in silence: what is not plain is noted, with how to say otherwise, or re
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +14,28 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells, as_texts, read_cells
-from tuner.data.date_texts import DIGITS, UNITS, DatesRead, number_order, read_dates, seconds_of
+from tuner.data.date_texts import (
+    DIGITS,
+    TIME,
+    UNITS,
+    DatesRead,
+    number_order,
+    read_dates,
+    seconds_of,
+)
 from tuner.data.number_texts import (
     NumberFormat,
     Part,
+    are_marks,
     find_format,
     have_too_many_units,
     is_code,
-    is_mark,
     most_common,
     split_number,
     to_numbers,
 )
 from tuner.data.raw import listed
+from tuner.data.text_shapes import find_shapes
 from tuner.errors import DatasetError
 from tuner.parameters import nearest
 
@@ -86,19 +95,19 @@ class Unclear(Exception):
 
 
 def read_columns(
-    frames: Mapping[str, "pd.DataFrame"], said: Mapping[str, "ColumnKind"]
+    frames: Mapping[str, "pd.DataFrame"], kinds: Mapping[str, "ColumnKind"]
 ) -> ReadTable:
-    """All columns of all parts. `said`: the kinds that the user has named. Nothing is raised: what
+    """All columns of all parts. `kinds`: those that the user has named. Nothing is raised: what
     is wrong is among the problems."""
     train = frames["train"]
     names = list(train.columns)
-    problems = check_said(said, names)
+    problems = check_kinds(kinds, names)
     columns: list[ReadColumn] = []
-    dropped = tuple(name for name in names if said.get(name) == "drop")
+    dropped = tuple(name for name in names if kinds.get(name) == "drop")
     for name in names:
         if name not in dropped:
             try:
-                columns.append(read_column(train[name], said.get(name)))
+                columns.append(read_column(train[name], kinds.get(name)))
             except (DatasetError, Unclear) as error:
                 problems.append(str(error))
     if not columns and not problems:
@@ -127,12 +136,12 @@ def _read_part(
     return cells, problems
 
 
-def check_said(
-    said: Mapping[str, "ColumnKind"], names: Sequence[str], target: str = ""
+def check_kinds(
+    kinds: Mapping[str, "ColumnKind"], names: Sequence[str], target: str = ""
 ) -> list[str]:
     """What is wrong with the kinds that a user has named for the columns of a table."""
     problems = []
-    for name, kind in said.items():
+    for name, kind in kinds.items():
         if name not in names:
             close = listed(nearest(name, names)[:5])
             problems.append(f"--column {_quoted(name, kind)}: no such column; there are: {close}")
@@ -159,17 +168,17 @@ def _say(name: str, *kinds: str) -> str:
     return f"--column {_quoted(name, first)}{others}"
 
 
-def read_column(series: "pd.Series[Any]", said: "ColumnKind | None" = None) -> ReadColumn:
+def read_column(series: "pd.Series[Any]", kind: "ColumnKind | None" = None) -> ReadColumn:
     """One column as what it holds or as what the user says it is. Raises DatasetError or Unclear,
     with the cause, where it cannot be that."""
     name, cells = str(series.name), read_cells(series)
-    if said is not None:
-        return _as_told(name, cells, said)
     if cells.form == "texts" and not cells.texts:  # nothing but gaps
         cells = Cells(np.full(len(cells), np.nan))
+    if kind is not None:
+        return _as_told(name, cells, kind)
     if cells.form == "numbers":
         _check_range(name, cells)
-        return ReadColumn(name, "number", cells)
+        return ReadColumn(name, "number", cells, notes=_notes(name, [_date_hint(name, cells)]))
     if cells.form == "dates":
         return ReadColumn(name, "date", cells)
     if _is_categorical(series):
@@ -198,6 +207,27 @@ def _check_range(name: str, cells: Cells) -> None:
             )
 
 
+# Whole numbers in these ranges may be times from 2000 to 2035 or dates from 1900 to 2099.
+_TIMES_S = (946_684_800, 2_051_222_400)
+_DAYS = (19_000_101, 20_991_231)
+
+
+def _date_hint(name: str, cells: Cells) -> str:
+    """How to have whole numbers taken for dates that look like it; "" where they do not."""
+    values = cells.values
+    if values.dtype.kind not in "iuf" or not len(values) or cells.gaps().all():
+        return ""
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    looks = ""
+    for unit in ("seconds", "milliseconds"):
+        if all(_TIMES_S[0] <= end / UNITS[unit] <= _TIMES_S[1] for end in (low, high)):
+            looks = f"{unit} since 1970"
+    if _DAYS[0] <= low and high <= _DAYS[1]:
+        numbers = values[~cells.gaps()].astype(np.float64)
+        looks = "dates as 20251231" if number_order(numbers) == DIGITS else ""
+    return f"numbers; if they are {looks}: {_say(name, 'date')}" if looks and low < high else ""
+
+
 class Texts:
     """A column of texts, looked at as what it could be. Each different text is looked at once."""
 
@@ -205,9 +235,18 @@ class Texts:
         self.name, self.cells = name, cells
         self.counts = cells.counts()
         self.total = int(self.counts.sum())
-        self.parts = [split_number(text) for text in cells.texts]
-        self.is_mark = np.array([is_mark(text) for text in cells.texts], np.bool_)
-        self.is_number = np.array([part is not None for part in self.parts], np.bool_)
+        self.shapes = find_shapes(cells.texts)
+        self.parts = [split_number(text) for text in self.shapes.first]
+        self.is_mark = are_marks(self.shapes.array)
+        self.is_number = self.of_shapes(lambda part: True)
+
+    def of_shapes(self, test: Callable[[Part], bool]) -> _Mask:
+        """Which texts are numbers for which this is true."""
+        results = [part is not None and test(part) for part in self.parts]
+        return np.array(results, np.bool_)[self.shapes.codes]
+
+    def dates(self, order: str | None = None) -> DatesRead:
+        return read_dates(self.cells.texts, self.counts, order, self.shapes)
 
     def count(self, which: _Mask) -> int:
         return int(self.counts[which].sum())
@@ -219,17 +258,20 @@ class Texts:
     def examples(self, which: _Mask) -> str:
         """The most common of these texts, and where the first of them is."""
         numbers = np.flatnonzero(which)
-        texts = most_common([self.cells.texts[i] for i in numbers], self.counts[numbers])
+        texts = self.most_common(which)
         more = ", …" if len(numbers) > len(texts) else ""
         return (
             f"{', '.join(map(_short, texts))}{more}; first in row {self.cells.first_row(numbers)}"
         )
 
+    def most_common(self, which: _Mask) -> list[str]:
+        return most_common(self.cells.texts, np.where(which, self.counts, 0))[: which.sum()]
+
     def written(self) -> list[Part]:
         return [part for part in self.parts if part is not None]
 
     def numbers(self, format_: NumberFormat) -> Cells:
-        return _spread(self.cells, to_numbers(self.parts, format_), "numbers")
+        return _spread(self.cells, to_numbers(self.shapes, self.parts, format_), "numbers")
 
     def marks_note(self, kind: str) -> str:
         count = self.count(self.is_mark)
@@ -253,13 +295,13 @@ def _infer(name: str, cells: Cells) -> ReadColumn:
     """A column of texts by what most of them are."""
     texts = Texts(name, cells)
     if texts.is_number.any() and not have_too_many_units(texts.parts):
-        found = _inferred_number(texts)
-        if found is not None:
-            return found
+        column = _inferred_number(texts)
+        if column is not None:
+            return column
     if any(character.isdigit() for text in cells.texts[:100] for character in text):
-        found = _inferred_date(texts)
-        if found is not None:
-            return found
+        column = _inferred_date(texts)
+        if column is not None:
+            return column
     return _category(name, cells)
 
 
@@ -278,15 +320,12 @@ def _inferred_number(texts: Texts) -> ReadColumn | None:
             return _category(name, texts.cells, f"{problem}: taken for categories")
         return _unclear(texts, problem, "category", "text", "drop")
     if any(map(is_code, texts.written())):
-        codes = np.array([part is not None and is_code(part) for part in texts.parts], np.bool_)
-        note = f"has codes that begin with 0 ({texts.examples(codes)}): taken for categories"
+        codes = texts.of_shapes(is_code)
+        note = f"codes that begin with 0 ({texts.examples(codes)}): taken for categories"
         return _category(name, texts.cells, f"{note}; if they are numbers: {_say(name, 'number')}")
     format_, remark = find_format(texts.written())
     if format_ is None:
         return _unclear(texts, f"holds numbers, but {remark}", "category", "drop")
-    if count < texts.count(mark):
-        problem = f"{count} of {texts.total} cells are numbers, the others say that none is there"
-        return _unclear(texts, problem, "number", "category", "drop")
     return _number(texts, format_, remark)
 
 
@@ -294,15 +333,13 @@ def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
     cells = texts.numbers(format_)
     _check_range(texts.name, cells)
     notes = [texts.marks_note("number")]
+    if any(text.startswith("(") for text in texts.shapes.first):
+        notes.append("numbers in brackets are negative")
     if remark:
         notes.append(remark)
     elif format_.unit or format_.thousands or format_.decimal != ".":
-        example = most_common(
-            [texts.cells.texts[i] for i in np.flatnonzero(texts.is_number)],
-            texts.counts[texts.is_number],
-            1,
-        )[0]
-        value = float(to_numbers([split_number(example)], format_)[0])
+        example = texts.most_common(texts.is_number)[0]
+        value = cells.values[texts.cells.values == texts.cells.texts.index(example)][0]
         notes.append(f"{_short(example)} is read as the number {value:.12g}")
     if not any(notes):
         notes = [f"its texts are numbers; if they are names: {_say(texts.name, 'category')}"]
@@ -326,7 +363,7 @@ def _unclear(texts: Texts, problem: str, *kinds: str) -> ReadColumn:
 
 
 def _inferred_date(texts: Texts) -> ReadColumn | None:
-    read = read_dates(texts.cells.texts, texts.counts)
+    read = texts.dates()
     is_date = ~np.isnan(read.seconds)
     if not is_date.any() or texts.share(is_date) < 0.5:
         return None
@@ -356,6 +393,8 @@ def _date(texts: Texts, read: DatesRead) -> ReadColumn:
             f"in one way, or leave the column out: {_say(name, 'drop')}"
         )
     notes = [texts.marks_note("date")]
+    if read.order == TIME:
+        notes.append(f"times of the day ({example})")
     if read.order in ("dmy", "mdy"):
         first = "day" if read.order == "dmy" else "month"
         notes.append(f"dates with the {first} first ({example})")
@@ -370,7 +409,7 @@ def _date(texts: Texts, read: DatesRead) -> ReadColumn:
 def _category(name: str, cells: Cells, *notes: str) -> ReadColumn:
     """Texts as categories. Raises Unclear for too many of them."""
     different, filled = len(cells.texts), int((cells.values >= 0).sum())
-    about = f" ({notes[0]})" if notes else ""
+    about = f" ({notes[0].partition(': taken for')[0]})" if notes else ""
     if different > MAX_CATEGORIES:
         raise Unclear(
             f"column {name!r} holds {different} different texts, more than {MAX_CATEGORIES}{about};"
@@ -427,7 +466,7 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
     texts = Texts(name, cells)
     if np.all(texts.is_number | texts.is_mark):
         return _date_of_numbers(name, texts.numbers(NumberFormat()))
-    read = read_dates(cells.texts, texts.counts)
+    read = texts.dates()
     others = np.isnan(read.seconds) & ~texts.is_mark
     if others.any() or not texts.count(~others):
         raise Unclear(
@@ -441,6 +480,8 @@ def _told_date(name: str, cells: Cells) -> ReadColumn:
 def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
     _check_range(name, cells)
     values = cells.values.astype(np.float64)
+    if cells.gaps().all():
+        return ReadColumn(name, "date", Cells(values, "dates"))
     order = number_order(values[~cells.gaps()])
     how = "as in 20251231" if order == DIGITS else f"as {order} since 1970"
     notes = _notes(name, [f"numbers are read as dates {how}"])
@@ -484,7 +525,7 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
         dates = Cells(seconds_of(numbers.values, format_.order or ""), "dates")
     else:
         order = "ymd" if format_.order is None else format_.order
-        dates = _spread(cells, read_dates(cells.texts, texts.counts, order).seconds, "dates")
+        dates = _spread(cells, texts.dates(order).seconds, "dates")
     _require(texts, dates, "date")
     return dates
 

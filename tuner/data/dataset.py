@@ -51,7 +51,7 @@ class Dataset:
 
     `shift` was subtracted of x in float64 before it became float32, `target_shift` of y, where
     these would have lost too much (precision.py): () or one value a column or channel; None for
-    nothing.
+    nothing. `float64_inputs`: whether x as it was is rounded by float32 alone.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Dataset:
     reports: tuple[ColumnReport, ...] = ()
     shift: npt.NDArray[np.float64] | None = None
     target_shift: float = 0.0
+    float64_inputs: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -167,6 +168,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "reports": [asdict(report) for report in dataset.reports],
         "shift": None if dataset.shift is None else dataset.shift.tolist(),
         "target_shift": dataset.target_shift,
+        "float64_inputs": dataset.float64_inputs,
     }
 
 
@@ -197,6 +199,7 @@ def open_dataset(folder: Path) -> Dataset:
         ),
         shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
         target_shift=index["target_shift"],
+        float64_inputs=index["float64_inputs"],
     )
 
 

@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.text_shapes import Shapes, find_shapes
+
 Floats = npt.NDArray[np.float64]
 
+TIME = "time"
 _LONGEST = 60
-# Texts that differ in digits alone have one shape. Dates have few: more for names of months.
+# Dates have few shapes, though more for names of months.
 _MOST_SHAPES = 1000
 _DIGITS = str.maketrans("012345678", "9" * 9)
 
@@ -24,6 +27,7 @@ _DATE = "|".join(
         rf"(?P<named>99?(?P<dot>\.?)(?P<gap>[ -])(?P<name>{_NAME})(?P<gap2>\.?,?[ -])"
         r"(?P<year>9999|99))",
         rf"(?P<first>(?P<name2>{_NAME})(?P<gap3>\.? )99?(?P<gap4>,? )9999)",
+        rf"(?P<name3>{_NAME})(?P<gap5>[ -])9999",
     )
 )
 _SHAPE = re.compile(
@@ -38,7 +42,7 @@ _SHAPE = re.compile(
 
 class DatesRead(NamedTuple):
     """`seconds` (k,) since 1970, UTC where a zone is written, NaN for what is no date. `order`:
-    "ymd", "dmy" or "mdy" for dates of digits, "" for those that name the month and for times.
+    "ymd", "dmy" or "mdy" for dates of digits, "" for those that name the month, TIME for times.
     `also`: another order in which as many can be read, and mean other days. `zones`: whether some
     name a zone, and whether some do not. `short_years`: whether years have two digits."""
 
@@ -59,24 +63,28 @@ class _Form(NamedTuple):
 
 
 def read_dates(
-    texts: Sequence[str], counts: npt.NDArray[np.int64], order: str | None = None
+    texts: Sequence[str],
+    counts: npt.NDArray[np.int64],
+    order: str | None = None,
+    shapes: Shapes | None = None,
 ) -> DatesRead:
-    """The texts as dates of one order, the given one or else that in which most cells are dates."""
+    """The texts as dates of one order, the given one or else that in which most cells are dates.
+    `shapes`: of the texts, where they were found before."""
+    shapes = shapes or find_shapes(texts)
     nothing = np.full(len(texts), np.nan)
-    shapes: dict[str, list[int]] = {}
-    for index, text in enumerate(texts):
-        if len(text) <= _LONGEST:
-            shapes.setdefault(text.translate(_DIGITS), []).append(index)
-    if len(shapes) > _MOST_SHAPES:
+    if len(shapes.first) > _MOST_SHAPES:
         return DatesRead(nothing)
-    forms = {shape: form for shape in shapes if (form := _form(shape)) is not None}
+    forms = {
+        shape: form
+        for shape, text in enumerate(shapes.first)
+        if len(text) <= _LONGEST and (form := _form(text.translate(_DIGITS))) is not None
+    }
     if not forms:
         return DatesRead(nothing)
     orders = sorted({name for form in forms.values() for name in form.formats})
+    groups = [(forms[shape], rows) for shape, rows in shapes.groups([*forms]).items()]
     read = {
-        name: _parse(
-            texts, [(forms[s], shapes[s]) for s in forms if name in forms[s].formats], name
-        )
+        name: _parse(shapes, [(form, rows) for form, rows in groups if name in form.formats], name)
         for name in ([order] if order is not None else orders)
     }
     total = {name: counts[~np.isnan(seconds)].sum() for name, seconds in read.items()}
@@ -96,17 +104,19 @@ def read_dates(
     )
 
 
-def _parse(texts: Sequence[str], groups: list[tuple[_Form, list[int]]], order: str) -> Floats:
+def _parse(shapes: Shapes, groups: list[tuple[_Form, npt.NDArray[np.int64]]], order: str) -> Floats:
     import pandas as pd
 
-    seconds = np.full(len(texts), np.nan)
-    for form, indices in groups:
-        found = [texts[index] + form.ending for index in indices]
+    seconds = np.full(len(shapes.codes), np.nan)
+    for form, rows in groups:
+        dated = shapes.array.take(rows).to_pylist()
+        if form.ending:
+            dated = [text + form.ending for text in dated]
         format_ = form.formats[order]
-        dates = pd.to_datetime(found, format=format_, errors="coerce", utc=form.has_zone)
+        dates = pd.to_datetime(dated, format=format_, errors="coerce", utc=form.has_zone)
         if form.has_zone:
             dates = dates.tz_convert(None)
-        seconds[indices] = to_seconds(dates.to_numpy())
+        seconds[rows] = to_seconds(dates.to_numpy())
     return seconds
 
 
@@ -118,20 +128,19 @@ def to_seconds(dates: "npt.NDArray[np.datetime64]") -> Floats:
 
 def _form(shape: str) -> _Form | None:
     match = _SHAPE.fullmatch(shape)
-    if match is None or not shape:
+    if match is None:
         return None
     dates = _date_formats(match)
-    if dates is None or (match["lead"] and dates == {"": ""}):
+    if dates is None:
         return None
-    if not match["clock"] and dates == {"": ""}:
-        return None
-    if match["clock"] and dates != {"": ""} and not match["lead"]:
+    if TIME in dates:
+        if not match["clock"] or match["lead"] or match["weekday"]:
+            return None
+    elif match["clock"] and not match["lead"]:
         return None
     time, ending = _time_format(match)
     before = ""
     if match["weekday"]:
-        if dates == {"": ""}:
-            return None
         before = ("%a" if len(match["weekday"]) == 3 else "%A") + match["after"]
     short_year = any("%y" in format_ for format_ in dates.values())
     formats = {order: before + format_ + time for order, format_ in dates.items()}
@@ -139,7 +148,7 @@ def _form(shape: str) -> _Form | None:
 
 
 def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
-    """By order the format of the date's part; {"": ""} where there is none."""
+    """By order the format of the date's part; {TIME: ""} where there is none."""
     if match["ymd"]:
         return {"ymd": "%Y{0}%m{0}%d".format(match["sep"])}
     if match["month"]:
@@ -149,16 +158,18 @@ def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
         year = "%Y" if match["mark"] else "%y"
         day_first = {"dmy": f"%d{mark}%m{mark}{year}"}
         return day_first if mark == "." else day_first | {"mdy": f"%m{mark}%d{mark}{year}"}
-    name = match["name"] or match["name2"]
+    name = match["name"] or match["name2"] or match["name3"]
     if name is None:
-        return {"": ""}
+        return {TIME: ""}
     if name[:3].lower() not in _MONTHS:
         return None
     month = "%b" if len(name) == 3 else "%B"
     if match["named"]:
         year = "%Y" if len(match["year"]) == 4 else "%y"
         return {"": f"%d{match['dot']}{match['gap']}{month}{match['gap2']}{year}"}
-    return {"": f"{month}{match['gap3']}%d{match['gap4']}%Y"}
+    if match["first"]:
+        return {"": f"{month}{match['gap3']}%d{match['gap4']}%Y"}
+    return {"": f"{month}{match['gap5']}%Y"}
 
 
 def _time_format(match: re.Match[str]) -> tuple[str, str]:

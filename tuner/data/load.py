@@ -23,11 +23,14 @@ from tuner.data.precision import (
     array_notes,
     loss_note,
     may_lose,
+    needs_float64,
     offset,
     offsets,
+    sample,
     shift_notes,
     subtracted,
     table_notes,
+    table_samples,
     with_offsets,
 )
 from tuner.data.raw import FIRST_READING, Raw, listed
@@ -81,6 +84,7 @@ class _Encoded(NamedTuple):
     notes: tuple[str, ...] = ()
     reports: tuple[ColumnReport, ...] = ()
     shift: Wide | None = None
+    float64: bool = False
     axes: Axes = Axes()
 
 
@@ -120,7 +124,9 @@ def _dataset(
     dataset = Dataset(
         name=raw.name,
         task=target.task,
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         scaling=scaling,
         target_scaling=_target_scaling(splits["train"], target),
         labels=target.labels,
@@ -132,18 +138,21 @@ def _dataset(
         notes=(*raw.notes, *target.notes, *encoded.axes.notes, *encoded.notes),
         shift=encoded.shift,
         target_shift=target_shift,
+        float64_inputs=encoded.float64,
         reports=encoded.reports,
     )
     if spec.reading == FIRST_READING:
         return dataset
     more = _doubts(dataset, encoded, y["train"])
-    return replace(dataset, notes=(*dataset.notes, *more))
+    return replace(dataset, notes=(*more, *dataset.notes))
 
 
 def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
     """What of the data is lost for the training, or tells too much."""
     train, scaling = dataset.train, dataset.scaling
-    offset_notes = shift_notes(dataset.shift, dataset.target_shift, train.x, dataset.features)
+    offset_notes = shift_notes(
+        dataset.shift, dataset.target_shift, train.x, dataset.features, dataset.float64_inputs
+    )
     if isinstance(encoded.original, Table):
         columns = encoded.columns or ()
         found = table_notes(encoded.original, columns, train.x, scaling)
@@ -236,8 +245,10 @@ def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | No
     if twice:
         raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
     target = getattr(raw.parts["train"].y, "name", None)
-    said = {name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")}
-    return read_columns(x, said)
+    kinds = {
+        name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
+    }
+    return read_columns(x, kinds)
 
 
 def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:
@@ -285,7 +296,9 @@ def _encode_table(
     lines = [*table.notes, *constant_notes(parts["train"], columns)]
     lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
     reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
-    return _Encoded(matrices, parts["train"], columns, tuple(lines), reports, _shift_of(columns))
+    shift = _shift_of(columns)
+    float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
+    return _Encoded(matrices, parts["train"], columns, tuple(lines), reports, shift, float64)
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
@@ -299,7 +312,8 @@ def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: b
         columns = tuple(replace(column, offset=float(value)) for column, value in pairs)
     matrices: dict[str, Rows] = {part: filled(rows, columns) for part, rows in parts.items()}
     said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
-    return _Encoded(matrices, parts["train"], columns, said, shift=shift)
+    float64 = _takes_float64(parts["train"], shift)
+    return _Encoded(matrices, parts["train"], columns, said, shift=shift, float64=float64)
 
 
 def _encode_arrays(
@@ -314,7 +328,12 @@ def _encode_arrays(
         part: converted(rows, dtype) if shift is None else subtracted(rows, shift)
         for part, rows in parts.items()
     }
-    return _Encoded(matrices, parts["train"], axes=axes, shift=shift)
+    float64 = _takes_float64(parts["train"], shift)
+    return _Encoded(matrices, parts["train"], axes=axes, shift=shift, float64=float64)
+
+
+def _takes_float64(train: AnyRows, shift: Wide | None) -> bool:
+    return shift is not None and needs_float64(sample(train, shift.ndim > 0), shift)
 
 
 def _shift_of(columns: tuple[Column, ...]) -> Wide | None:

@@ -31,6 +31,13 @@ _ROLE_WORDS = {
 }  # fmt: skip
 
 
+# Words of arrays that go with a part, but are neither its features nor its target.
+_BESIDE_WORDS = {
+    "file", "files", "group", "groups", "id", "ids", "idx", "index", "indices", "mask", "mean",
+    "name", "names", "path", "paths", "shape", "std", "weight", "weights",
+}  # fmt: skip
+
+
 def array_name(name: str, first_reading: bool = False) -> str | None:
     """Which of the names above is meant; None for none of them."""
     lower = name.lower()
@@ -90,7 +97,7 @@ def _refuse_parts(source: str, names: Iterable[str]) -> None:
     """A part that is passed over would be drawn from the training rows instead."""
     for name in names:
         words = set(re.split(r"[^a-z]+", name.lower()))
-        if words & _SPLIT_WORDS and words & _ROLE_WORDS:
+        if words & _SPLIT_WORDS and words & _ROLE_WORDS and not words & _BESIDE_WORDS:
             raise DatasetError(
                 f"{source}: {name!r} looks like a part of the data, but is not used; name "
                 "the parts x_train, y_train, x_val, y_val, x_test and y_test, or leave it out"

@@ -1,13 +1,14 @@
 """Numbers that are written as texts: marks for missing, thousands, decimal commas, units."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from tuner.data.text_shapes import Shapes
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -24,14 +25,15 @@ MARKS = frozenset(
 )  # fmt: skip
 
 _LONGEST = 40  # no number takes more characters
+_MOST_TIED = 1000  # texts that are equally common, of which the first are named
 _MOST_UNITS = 5  # with more different endings they are no units
 
 _NUMBER = re.compile(
     r"(?P<sign>[+\-]?) ?"
     r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
     r"(?P<inner>[+\-]?)"
-    r"(?P<body>[.,]?\d(?:[\d.,' ]*[\d.,])?)"
-    r"(?P<power>[eE][+\-]?\d{1,3})?"
+    r"(?P<body>[.,]?[0-9](?:[0-9.,' ]*[0-9.,])?)"
+    r"(?P<power>[eE][+\-]?[0-9]{1,3})?"
     r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
 )
 _SAME = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
@@ -68,35 +70,54 @@ _PATTERNS = [writing.pattern() for writing in _WRITINGS]
 
 
 class Part(NamedTuple):
-    """A number as it is written, taken apart."""
+    """A number as it is written, taken apart. Its body and power are the text's characters from
+    `start` to `stop`."""
 
     sign: str
     body: str
     power: str
     unit: str
+    start: int
+    stop: int
 
 
-def is_mark(text: str) -> bool:
-    """Whether a text stands for a missing value, where numbers or dates are expected."""
-    return text.lower() in MARKS
+def are_marks(array: Any) -> Mask:
+    """Which texts, as an Arrow array, stand for a missing value where numbers or dates are
+    expected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    marks = pa.array(sorted(MARKS), pa.large_string())
+    matches = pc.is_in(pc.utf8_lower(array), value_set=marks)
+    return np.asarray(matches.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def split_number(text: str) -> Part | None:
     """The parts of a text that is a number in some writing, or None."""
     if len(text) > _LONGEST:
         return None
-    match = _NUMBER.fullmatch(text if text.isascii() else text.translate(_SAME))
-    if match is None or (match["sign"] and match["inner"]):
+    text = text if text.isascii() else text.translate(_SAME)
+    in_brackets = text[:1] == "(" and text[-1:] == ")"  # as accountants write what is negative
+    match = _NUMBER.fullmatch(text[1:-1] if in_brackets else text)
+    if match is None or sum((bool(match["sign"]), bool(match["inner"]), in_brackets)) > 1:
         return None
     body = match["body"]
     if not _PLAIN.fullmatch(body) and not any(p.fullmatch(body) for p in _PATTERNS):
         return None
     unit = f"{match['prefix'] or ''}{match['suffix'] or ''}"
-    return Part(match["sign"] or match["inner"], body, match["power"] or "", unit)
+    sign = "-" if in_brackets else match["sign"] or match["inner"]
+    start = match.start("body") + in_brackets
+    power = match["power"] or ""
+    return Part(sign, body, power, unit, start, start + len(body) + len(power))
 
 
 def units(parts: Sequence[Part | None]) -> set[str]:
-    return {part.unit for part in parts if part is not None}
+    """All units; of a bare zero none, since it is the same in each."""
+    return {part.unit for part in parts if part is not None and not _is_bare_zero(part)}
+
+
+def _is_bare_zero(part: Part) -> bool:
+    return not part.unit and part.body == "0"
 
 
 def have_too_many_units(parts: Sequence[Part | None]) -> bool:
@@ -125,7 +146,7 @@ def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
         return None, "they are written in different ways, such as " + " and ".join(
             repr(text) for text in _unlike(bodies)
         )
-    format_ = replace(fitting[0], unit=different.pop())
+    format_ = replace(fitting[0], unit=different.pop() if different else "")
     if format_.thousands != "," or NumberFormat(",") not in fitting:
         return format_, ""
     with_comma = min(body for body in bodies if "," in body)
@@ -148,23 +169,43 @@ def _unlike(bodies: Sequence[str]) -> Iterator[str]:
             return
 
 
-def to_numbers(parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
-    """The numbers, NaN for what is none in this format."""
+def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
+    """The texts as numbers, NaN for what is none in this format. `parts`: of each shape."""
+    import pyarrow.compute as pc
+
     pattern = format_.pattern()
-    values = np.full(len(parts), np.nan)
-    for index, part in enumerate(parts):
-        if part is not None and part.unit == format_.unit and pattern.fullmatch(part.body):
-            body = part.body
-            if format_.thousands:
-                body = body.replace(format_.thousands, "")
-            body = body.replace(format_.decimal, ".")
-            values[index] = float(f"{part.sign}{body}{part.power}")
+    values = np.full(len(shapes.codes), np.nan)
+    fitting = {
+        shape: part
+        for shape, part in enumerate(parts)
+        if part is not None
+        and (part.unit == format_.unit or _is_bare_zero(part))
+        and pattern.fullmatch(part.body)
+    }
+    for shape, rows in shapes.groups([*fitting]).items():
+        part = fitting[shape]
+        digits = pc.utf8_slice_codeunits(shapes.array.take(rows), part.start, part.stop)
+        if format_.thousands:
+            digits = pc.replace_substring_regex(digits, _THOUSANDS[format_.thousands], "")
+        if format_.decimal != ".":
+            digits = pc.replace_substring(digits, format_.decimal, ".")
+        numbers = digits.cast("float64").to_numpy(zero_copy_only=False)
+        values[rows] = -numbers if part.sign == "-" else numbers
     return values
+
+
+# How the marks of thousands are written, for RE2.
+_THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['’]"}
 
 
 def most_common(texts: Sequence[str], counts: npt.NDArray[np.int64], most: int = 3) -> list[str]:
     """The texts that the most cells hold, for a message; of equally common ones in their order."""
-    found: Counter[str] = Counter()
-    for text, count in zip(texts, counts.tolist(), strict=True):
-        found[text] += count
-    return [text for text, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]]
+    if len(counts) > most:
+        least = np.partition(counts, -most)[-most]
+        numbers = np.flatnonzero(counts >= least)
+        if len(numbers) > _MOST_TIED:
+            numbers = numbers[np.argsort(-counts[numbers], kind="stable")[:_MOST_TIED]]
+    else:
+        numbers = np.arange(len(counts))
+    ranked = sorted((-int(counts[number]), texts[number]) for number in numbers.tolist())
+    return [text for _, text in ranked[:most]]

@@ -4,14 +4,13 @@ Training takes float32, which has 24 bits: of 1 700 000 000 the next number is 1
 columns get an offset, a float64 that is subtracted before they become float32.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import listed
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
 from tuner.data.side_by_side import for_each
@@ -25,7 +24,12 @@ _MOST_TO_RANGE = 4.0
 # The same for the middle half of the values, where a few extreme ones set the range: 1e-3 of it.
 _MOST_TO_MIDDLE = 4000.0
 
+# What float32 may round a value by, in parts of the middle half of its column, before the saved
+# network takes float64. Keras makes float32 of it where it can.
+_MOST_ROUNDED = 1e-5
+
 _SAMPLE = 2**16
+_LISTED = 5
 # From how many of its different values on a column's loss is told: every hundredth of whole
 # numbers; of others each tenth, since random numbers of 53 bits are sometimes near neighbours.
 _TOLD_OF_WHOLE, _TOLD_OF_OTHERS = 0.01, 0.1
@@ -49,7 +53,7 @@ def offsets(x: AnyRows, by_channel: bool) -> Wide | None:
         return None
     apart = by_channel or x.ndim == 2
     low, high = _bounds(x, apart)
-    samples = _sample(x, apart)
+    samples = sample(x, apart)
     found = [
         _offset(float(a), float(b), values)
         for a, b, values in zip(np.atleast_1d(low), np.atleast_1d(high), samples, strict=True)
@@ -64,23 +68,34 @@ def offset(values: Wide) -> float:
     return _offset(float(values.min()), float(values.max()), _thinned(values))
 
 
-def _offset(low: float, high: float, sample: Wide) -> float:
+def _offset(low: float, high: float, values: Wide) -> float:
     span, largest = high - low, max(abs(low), abs(high))
     if not span > 0:  # constant, or nothing but NaN
         return 0.0
-    middle, centre = middle_span(sample), float(np.median(sample))
+    middle, centre = middle_span(values), float(np.median(values))
     if largest > _MOST_TO_RANGE * span or abs(centre) > _MOST_TO_MIDDLE * middle > 0:
         return centre
     return 0.0
 
 
-def middle_span(sample: Wide) -> float:
+def middle_span(values: Wide) -> float:
     """What the middle half of the values spans, or more of them where these are all equal."""
     for share in (0.25, 0.1, 0.01, 0.0):
-        low, high = np.quantile(sample, [share, 1 - share], method="nearest")
+        low, high = np.quantile(values, [share, 1 - share], method="nearest")
         if high > low:
             return float(high - low)
     return 0.0
+
+
+def needs_float64(samples: Iterable[Wide], shift: Wide) -> bool:
+    """Whether these columns' values must come as float64 to the saved network, since float32 rounds
+    them visibly, before any offset."""
+    for values, value in zip(samples, np.atleast_1d(shift), strict=True):
+        if value:
+            rounding = np.abs(values - values.astype(np.float32)).max()
+            if rounding > _MOST_ROUNDED * middle_span(values):
+                return True
+    return False
 
 
 def subtracted(x: AnyRows, shift: Wide) -> Rows:
@@ -111,7 +126,7 @@ def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
     return np.linspace(0, rows - 1, count).astype(np.intp)
 
 
-def _sample(x: AnyRows, apart: bool) -> list[Wide]:
+def sample(x: AnyRows, apart: bool) -> list[Wide]:
     """Some values of each column or channel, or of all, without NaN."""
     found = x[sampled_rows(len(x), x.shape)].astype(np.float64)
     columns = found.reshape(-1, found.shape[-1]).T if apart else found.reshape(1, -1)
@@ -140,7 +155,7 @@ def loss_note(what: str, values: Features, encoded: Features, scale: float, add:
         left = len(different) - int(same.sum())
         return (
             f"{what}: {len(different)} different values become {left} in float32, between "
-            f"{different[0]:.10g} and {different[-1]:.10g}; " + _remedy(wide, middle)
+            f"{different[0]!s} and {different[-1]!s}; " + _remedy(wide, middle)
         )
     if 0 < middle * abs(scale) < _FLAT and scale != 1.0:
         return (
@@ -179,20 +194,26 @@ def array_notes(
 
 
 def shift_notes(
-    shift: Wide | None, target_shift: float, x: AnyRows, names: Sequence[str] | None
+    shift: Wide | None,
+    target_shift: float,
+    x: AnyRows,
+    names: Sequence[str] | None,
+    float64_inputs: bool,
 ) -> list[str]:
     """A line on what was subtracted, which the saved network does itself."""
     found = []
     if shift is not None:
         words = _words(x, names) if shift.ndim else ["x"]
         pairs = zip(words, np.atleast_1d(shift), strict=True)
-        found = [f"{word}: {value:.12g}" for word, value in pairs if value]
-    found += [f"the target: {target_shift:.12g}"] if target_shift else []
+        found = [f"{value:.12g} of {word}" for word, value in pairs if value]
+    found += [f"{target_shift:.12g} of the target"] if target_shift else []
     if not found:
         return []
+    if len(found) > _LISTED:
+        found = [*found[:_LISTED], f"… ({len(found)} in all)"]
     return [
-        "subtracted in float64 first, since float32 would round too much (the saved network does "
-        f"so too, and takes float64): {listed(found)}"
+        f"subtracted first, since float32 would round too much: {', '.join(found)}; the saved "
+        "network does so too" + (", and takes float64" if float64_inputs else "")
     ]
 
 
@@ -221,6 +242,16 @@ def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
         return replace(column, offset=offset(_known(table, column)))
 
     return tuple(for_each(with_offset, columns, len(table)))
+
+
+def table_samples(table: Table, columns: Sequence[Column]) -> list[Wide]:
+    """Some values of each feature; none of those that no offset is subtracted of."""
+    nothing = np.empty(0)
+    return [
+        _thinned(_known(table, column)) if column.offset else nothing
+        for column in columns
+        for _ in column.features
+    ]
 
 
 def _known(table: Table, column: Column) -> Wide:

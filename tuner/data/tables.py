@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells
-from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_said
+from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_kinds
 from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
 from tuner.data.rows import Indices, Rows
 from tuner.data.side_by_side import for_each
@@ -39,10 +39,10 @@ _Block = npt.NDArray[np.float32]
 
 
 def read_table(
-    path: Path, selector: str, said: Mapping[str, "ColumnKind"], reading_number: int
+    path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], reading_number: int
 ) -> tuple[dict[str, Pair], tuple[str, ...]]:
     """All rows as one part: a DataFrame of every column but the target, and the target's Series;
-    and what was taken for what. `selector`, or a column said to be it, names the target.
+    and what was taken for what. `selector`, or a column of that kind, names the target.
     `reading_number`: see READING in spec.
 
     Raises DatasetError when the file cannot be read, is empty, or has no such column.
@@ -53,16 +53,16 @@ def read_table(
     else:
         table = read_table_file(path)
     frame = table.frame
-    target = _target(path, selector, said, table)
+    target = _target(path, selector, kinds, table)
     if frame.shape[1] < 2:
         raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
     return {"train": Pair(frame.drop(columns=target), frame[target])}, table.notes
 
 
-def _target(path: Path, selector: str, said: Mapping[str, "ColumnKind"], table: TableFile) -> str:
+def _target(path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], table: TableFile) -> str:
     names = list(table.frame.columns)
     targets = dict.fromkeys([selector] if selector else [])
-    targets |= dict.fromkeys(name for name, kind in said.items() if kind == "target")
+    targets |= dict.fromkeys(name for name, kind in kinds.items() if kind == "target")
     columns = listed(names)
     problems = []
     if not targets:
@@ -73,8 +73,8 @@ def _target(path: Path, selector: str, said: Mapping[str, "ColumnKind"], table: 
         meant = near_names(selector, names)
         problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
     only = next(iter(targets)) if len(targets) == 1 else ""
-    others = {n: kind for n, kind in said.items() if kind != "target" or n not in names}
-    problems += check_said(others, names, only)
+    others = {n: kind for n, kind in kinds.items() if kind != "target" or n not in names}
+    problems += check_kinds(others, names, only)
     if problems:
         raise DatasetError(f"{path}: {'; '.join(problems)}")
     return only
@@ -389,7 +389,7 @@ def _gaps_in_words(part: str, column: Column, gaps: int) -> str:
     if column.kind == "number":
         return gap_note(part, column, gaps)
     if column.kind == "date":
-        median = np.datetime64(round(column.fill), "s")
+        median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
         return f"{part}: {column.name}: {gaps} missing, set to the median {median}"
     become = "a feature of their own" if column.missing else "all zeros"
     return f"{part}: {column.name}: {gaps} missing, {become}"

@@ -7,7 +7,6 @@ import numpy as np
 
 from tuner.data.cells import Cells, read_cells
 from tuner.data.columns import ALMOST_ALL, FEW_TEXTS, Texts
-from tuner.data.date_texts import read_dates
 from tuner.data.number_texts import NumberFormat, find_format, is_code
 from tuner.data.target import infer_task
 from tuner.errors import DatasetError
@@ -34,8 +33,8 @@ def read_targets(
     if format_ is None:
         return dict(targets), ()
     numbers = {
-        part: targets[part] if found is None else _numbers(found, format_)
-        for part, found in cells.items()
+        part: targets[part] if texts is None else _numbers(texts, format_)
+        for part, texts in cells.items()
     }
     return numbers, notes
 
@@ -69,7 +68,7 @@ def _number_format(
 ) -> tuple[NumberFormat | None, tuple[str, ...]]:
     """How the texts are written where they are the numbers of a regression, else None."""
     texts = Texts("the target", cells)
-    if not np.isnan(read_dates(cells.texts, texts.counts).seconds).any():
+    if not np.isnan(texts.dates().seconds).any():
         raise DatasetError(f"{_NO_DATES}; {_AS_CLASSES}")
     number, mark = texts.is_number, texts.is_mark
     others = ~number & ~mark
@@ -85,7 +84,7 @@ def _number_format(
     if task is None and any(map(is_code, texts.written())):
         return None, ()
     format_, remark = find_format(texts.written())
-    values = _numbers(cells, format_) if format_ else np.arange(len(cells))
+    values = _numbers(cells, format_) if format_ else cells.values
     if task is None and infer_task(values, np.unique(values)) != "regression":
         return None, ()
     if format_ is None:

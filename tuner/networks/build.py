@@ -88,13 +88,14 @@ def export_network(
     """A plain keras.Model of Keras' own layers that takes unscaled inputs and gives class
     probabilities, or values in the target's units. `weights` as `model.get_weights()` orders them.
 
-    Inputs, and values, are float64 where float32 would lose too much of them (`Dataset.shift`).
+    Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
+    are values in the target's units (`Dataset.target_shift`).
     """
     shape = dataset.input_shape
     trained = build_network(network, params, shape, dataset.outputs, dataset.task, PlainParts())
     trained.set_weights(weights)
     shift = dataset.shift
-    inputs = keras.Input(shape, name="inputs", dtype=None if shift is None else "float64")
+    inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
     exact = inputs if shift is None else _added(-shift, "input_offset")(inputs)
     scaling = dataset.scaling
     outputs = trained(
