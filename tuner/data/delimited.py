@@ -28,6 +28,7 @@ _ROWS_AT_ONCE = 5000
 _EXACT = 2**53
 _BLANKS = [" " * count for count in range(33)]
 _BOOLS = ("true", "false")
+_WHOLE_NUMBER = re.compile(r"-?\d{1,18}")
 _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
 _ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
 _COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
@@ -53,6 +54,8 @@ def read_delimited(path: Path) -> DelimitedFile:
     Raises DatasetError, with the line and what to do, for what is no such file, rows of unlike
     length, quotes that do not close, and columns of one name.
     """
+    import pyarrow as pa
+
     with reading(str(path)):
         state = path.stat()
         file = open_text(path)
@@ -62,24 +65,30 @@ def read_delimited(path: Path) -> DelimitedFile:
         after = path.stat()
         if (state.st_size, state.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise DatasetError(f"{path}: changed while it was read; try again")
-        frame = _to_pandas(table)
+        names, columns = table.column_names, table.columns
+        del table
+        frame = _to_pandas(names, columns)
+        pa.default_memory_pool().release_unused()  # a third of what the process would keep
     western = file.encoding in WESTERN
     said = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
     return DelimitedFile(frame, (*said, *dialect.notes, *notes), dialect.looks_like_data)
 
 
-def _to_pandas(table: Any) -> "pd.DataFrame":
+def _to_pandas(names: list[str], columns: list[Any]) -> "pd.DataFrame":
+    """Takes the columns out of their list, so that no more than one of them is held twice."""
     import pandas as pd
     import pyarrow as pa
 
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
+    count = len(columns[0])
+    series = {}
+    columns.reverse()
+    for name in names:
+        column = columns.pop()
         if pa.types.is_dictionary(column.type):
-            columns[name] = pd.Series(pd.array(column, dtype=pd.ArrowDtype(column.type)))
+            series[name] = pd.Series(pd.array(column, dtype=pd.ArrowDtype(column.type)))
         else:
-            columns[name] = column.to_pandas()
-    return pd.DataFrame(columns, index=pd.RangeIndex(len(table)), copy=False)
+            series[name] = column.to_pandas()
+    return pd.DataFrame(series, index=pd.RangeIndex(count), copy=False)
 
 
 def _replaced(table: Any, label: str, column: Any) -> Any:
@@ -105,8 +114,7 @@ class _Reader:
     def read(self) -> tuple[Any, tuple[str, ...]]:
         import pyarrow as pa
 
-        texts = {label: _codes_type() for label in self._labels if self._is_text(int(label))}
-        table = self._parsed(texts).unify_dictionaries()
+        table = self._typed().unify_dictionaries()
         if self._seen.quotes:
             self._check_quotes(table)
         suspects = [label for label in self._labels if self._may_change(table[label])]
@@ -131,13 +139,36 @@ class _Reader:
 
         return self._parsed({label: pa.string() for label in labels}, labels) if labels else {}
 
-    def _is_text(self, number: int) -> bool:
-        """Whether the first rows show that a column is no plain numbers: Arrow need not try."""
-        return any(
-            cell.lower() not in _BOOLS
-            and (not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal()))
-            for cell in self._sample[number]
-        )
+    def _typed(self) -> Any:
+        """All rows, each column of the type that its first rows show, or another if need be."""
+        import pyarrow as pa
+
+        types = {label: self._type(int(label)) for label in self._labels}
+        texts = {label: kind for label, kind in types.items() if kind == _codes_type()}
+        certain = {label: kind for label, kind in types.items() if kind is not None}
+        try:
+            # Where no type is open, Arrow need not keep what it has read: half the memory.
+            return self._parsed(certain)
+        except pa.ArrowInvalid as error:
+            if "conversion error" not in str(error):
+                raise
+            return self._parsed(texts)
+
+    def _type(self, number: int) -> Any:
+        """What the first rows show that a column is; None where they are empty."""
+        import pyarrow as pa
+
+        cells = self._sample[number]
+        if not cells:
+            return None
+        if all(cell.lower() in _BOOLS for cell in cells):
+            return pa.bool_()
+        if any(
+            not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal())
+            for cell in cells
+        ):
+            return _codes_type()
+        return pa.int64() if all(map(_WHOLE_NUMBER.fullmatch, cells)) else pa.float64()
 
     def _parsed(self, types: dict[str, Any], only: list[str] | None = None) -> Any:
         """Raises DatasetError for rows that are too long or too short."""
@@ -153,7 +184,7 @@ class _Reader:
                 ) from error
             if "Empty CSV" in str(error):  # nothing below the header
                 return pa.table({label: pa.nulls(0) for label in only or self._labels})
-            if self._clean:
+            if self._clean or "conversion error" in str(error):
                 raise
             # Comments and blanks between rows may be left out; whatever else is wrong, is told.
             self._clean = True
