@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import Source, find_source, load_dataset, parse_source
+from tuner.data import Dataset, Source, find_source, in_brief, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
     CodeError,
@@ -70,6 +70,11 @@ class Wanted:
     held_out: HeldOut = "val"
 
 
+# What a space's file may say of its data: `columns` have a section of their own, and in which way
+# files are read is no choice.
+_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in ("columns", "reading"))
+
+
 def data_spec(**values: Any) -> DataSpec:
     """A DataSpec from options; those that are None keep their defaults. Raises SpecError."""
     try:
@@ -77,21 +82,28 @@ def data_spec(**values: Any) -> DataSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(nearest(where, DataSpec.model_fields))
-            raise SpecError(f"{where} is no known key; known: {known}") from error
         raise SpecError(f"{where}: {first['msg']}, got {first['input']!r}") from error
 
 
 def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     """The data that a space's file means, with the options that are not None in place of its own
-    keys. `seed`: of the split, where the file fixes none. Raises a UsageError."""
-    said = {"seed": seed, **file.data}
+    keys; of columns both count. `seed`: of the split, where the file fixes none. Raises a
+    UsageError."""
+    said: dict[str, Any] = {"seed": seed, **file.data}
     try:
+        _check_keys(file.data)
         data_spec(**said)
     except SpecError as error:
         raise SpaceError(f"{file.source}: data: {error}") from error
+    options["columns"] = file.columns | (options.get("columns") or {})
     return data_spec(**said | {key: value for key, value in options.items() if value is not None})
+
+
+def _check_keys(data: Mapping[str, object]) -> None:
+    for key in data:
+        if key not in _DATA_KEYS:
+            known = ", ".join(nearest(key, _DATA_KEYS))
+            raise SpecError(f"{key} is no known key; known: {known}")
 
 
 def define(
@@ -101,10 +113,12 @@ def define(
     sources: Sequence[Source] = (),
     fingerprint: str | None = None,
     kept: StudySpec | None = None,
+    check: Callable[[StudySpec, Dataset], None] = lambda spec, dataset: None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
     and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
-    the study whose network it is, with the files that it keeps. Raises a UsageError."""
+    the study whose network it is, with the files that it keeps. `check` is called at the end.
+    Raises a UsageError."""
     sampler = settled_sampler(wanted.sampler)
     check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
@@ -128,18 +142,22 @@ def define(
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
+    check(spec, dataset)
     return spec
 
 
 class Created(NamedTuple):
     """`is_new`: False for a study that had that name and definition before. `left_out`: what the
     space searches and these data have no use for. `corrected`: what has changed in the user's own
-    files, and was taken into a study that was there."""
+    files, and was taken into a study that was there. `columns`: what the columns of a
+    table were taken for, in a line; `notes` on the data."""
 
     study: StudyRow
     is_new: bool
     left_out: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
+    columns: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
@@ -148,12 +166,18 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     user's are taken. The database is opened last, so that a UsageError leaves nothing half-made.
     Raises StudyError where the name belongs to a study that is defined otherwise."""
     space = load_space(wanted.space).override(wanted.overrides)
-    spec = define(space, wanted, settings)
+    datasets: list[Dataset] = []
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        datasets.append(dataset)
+
+    spec = define(space, wanted, settings, check=check)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
     created = create_as(spec, wanted, settings, open_store)
     trust_own(spec, settings)
-    return created._replace(left_out=left_out)
+    columns, notes = in_brief(datasets[0].reports), datasets[0].notes
+    return created._replace(left_out=left_out, columns=columns, notes=notes)
 
 
 def create_as(

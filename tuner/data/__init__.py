@@ -1,5 +1,6 @@
 """Data: a name or a file -> Dataset (arrays, split, scaling, fingerprint). Knows no TensorFlow."""
 
+from tuner.data.column_reports import as_rows, in_brief
 from tuner.data.dataset import (
     Dataset,
     Split,
@@ -21,9 +22,11 @@ __all__ = [
     "Scaling",
     "Source",
     "Split",
+    "as_rows",
     "describe",
     "encode",
     "find_source",
+    "in_brief",
     "load_dataset",
     "open_dataset",
     "parse_source",

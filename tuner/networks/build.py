@@ -87,16 +87,19 @@ def export_network(
 ) -> Any:
     """A plain keras.Model of Keras' own layers that takes unscaled inputs and gives class
     probabilities, or values in the target's units. `weights` as `model.get_weights()` orders them.
+
+    Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
+    are values in the target's units (`Dataset.target_shift`).
     """
     shape = dataset.input_shape
     trained = build_network(network, params, shape, dataset.outputs, dataset.task, PlainParts())
     trained.set_weights(weights)
-    inputs = keras.Input(shape, name="inputs")
+    shift = dataset.shift
+    inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
+    exact = inputs if shift is None else _added(-shift, "input_offset")(inputs)
     scaling = dataset.scaling
     outputs = trained(
-        keras.layers.Rescaling(_plain(scaling.scale), _plain(scaling.offset), name="scaling")(
-            inputs
-        )
+        keras.layers.Rescaling(_plain(scaling.scale), _plain(scaling.offset), name="scaling")(exact)
     )
     if dataset.task == "regression":
         # Scaling maps y to y * scale + offset; the model must give y back.
@@ -104,7 +107,15 @@ def export_network(
         outputs = keras.layers.Rescaling(
             1.0 / float(target.scale), -float(target.offset) / float(target.scale), name="units"
         )(outputs)
+        if dataset.target_shift:
+            outputs = _added(np.asarray(dataset.target_shift), "target_offset")(outputs)
     return keras.Model(inputs, outputs)
+
+
+def _added(values: np.ndarray, name: str) -> keras.Layer:
+    """Adds float64 values of shape () or (last axis,), in float64."""
+    # An array of one axis: what is a plain number would go through float32.
+    return keras.layers.Rescaling(1.0, np.atleast_1d(values), dtype="float64", name=name)
 
 
 def _plain(values: np.ndarray) -> Any:
