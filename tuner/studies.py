@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import Source, find_source, load_dataset, parse_source
+from tuner import own_networks
+from tuner.data import Dataset, Source, find_source, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
     CodeError,
@@ -29,6 +30,7 @@ from tuner.samplers import check_sampler
 from tuner.settings import Settings
 from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
+    READING,
     Choice,
     CodeFile,
     DataSpec,
@@ -97,20 +99,28 @@ def define(
     sources: Sequence[Source] = (),
     fingerprint: str | None = None,
     kept: Mapping[str, CodeFile] | None = None,
+    check: Callable[[StudySpec, Dataset], None] = lambda spec, dataset: None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
     and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
-    a network's file as another study keeps it. Raises a UsageError."""
+    a network's file as another study keeps it. `check` is called at the end. Raises a
+    UsageError."""
     check_sampler(wanted.sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
     code = _user_code(space, wanted.data, sources[0], kept or {})
-    dataset = load_dataset(wanted.data, settings, sources, fingerprint)
+    is_own = ":" in space.network
+    # Only a study's spec says which network it is for: its scaling is settled here.
+    raw_integers = is_own and wanted.data.reading == READING
+    dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
+    left_raw = raw_integers and dataset.scaling.method == "none"
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,
-        data=wanted.data.model_copy(update={"task": dataset.task}),
+        data=wanted.data.model_copy(
+            update={"task": dataset.task} | ({"scaling": "none"} if left_raw else {})
+        ),
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
@@ -123,29 +133,52 @@ def define(
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
+    check(spec, dataset)
     return spec
 
 
 class Created(NamedTuple):
     """`is_new`: False for a study that had that name and definition before. `left_out`: what the
-    space searches and these data have no use for."""
+    space searches and these data have no use for. `given`: what an own network is given."""
 
     study: StudyRow
     is_new: bool
     left_out: tuple[str, ...] = ()
+    given: str | None = None
 
 
-def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
+def create(
+    wanted: Wanted,
+    settings: Settings,
+    open_store: Callable[[], Store],
+    tell: Callable[[str], None] = lambda text: None,
+) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
     name already is left as it is. The database is opened last, so that a UsageError leaves nothing
-    half-made. Raises StudyError where the name belongs to a study that is defined otherwise."""
+    half-made. `tell` gets lines about an own network that is tried. Raises StudyError where the
+    name belongs to a study that is defined otherwise."""
     space = load_space(wanted.space).override(wanted.overrides)
-    spec = define(space, wanted, settings)
+    given: list[str] = []
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        given.extend(check_network(settings, spec, dataset, tell))
+
+    spec = define(space, wanted, settings, check=check)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
     created = create_as(spec, wanted, settings, open_store)
     trust_own(spec, settings)
-    return created._replace(left_out=left_out)
+    return created._replace(left_out=left_out, given=next(iter(given), None))
+
+
+def check_network(
+    settings: Settings, spec: StudySpec, dataset: Dataset, tell: Callable[[str], None]
+) -> list[str]:
+    """Try the study's network, if it is a user's own; what that is given, in a line. Raises
+    NetworkError."""
+    if ":" not in spec.space.network:
+        return []
+    return [own_networks.try_own_network(settings, spec, dataset, tell)]
 
 
 def create_as(

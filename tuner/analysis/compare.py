@@ -11,7 +11,7 @@ from typing import Any
 
 from tuner.analysis.heatmap import draw, panels
 from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
-from tuner.data import Source
+from tuner.data import Dataset, Source
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
 from tuner.names import make_name
@@ -29,13 +29,14 @@ from tuner.optimize import (
 )
 from tuner.settings import Settings
 from tuner.space import Space, load_file
-from tuner.spec import Choice, CodeFile, DataSpec, on_split
+from tuner.spec import Choice, CodeFile, DataSpec, StudySpec, on_split
 from tuner.storage import Store, places
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import (
     Wanted,
     check_code,
+    check_network,
     create_as,
     default_name,
     define,
@@ -136,8 +137,10 @@ def prepare(
     open_store: Callable[[], Store],
     name: str | None = None,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> StudyRow:
-    """The comparison's study, new or gone on with. `seed`: of all its trials. Raises a UsageError,
+    """The comparison's study, new or gone on with. `seed`: of all its trials. `tell` gets lines
+    about an own network that is tried; one that a study has already is not. Raises a UsageError,
     also where the name belongs to a study that is defined otherwise."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
@@ -151,8 +154,14 @@ def prepare(
         seed=seed,
         held_out="test",
     )
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        if subject.code is None:
+            for line in check_network(settings, spec, dataset, tell):
+                tell(line)
+
     spec = define(
-        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.code
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.code, check
     )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)

@@ -80,7 +80,7 @@ def create(
     definition it is refused.
     """
     from tuner.cli.open import open_for_work
-    from tuner.cli.output import say
+    from tuner.cli.output import complain, say
     from tuner.names import in_command
     from tuner.options import parse_configuration, parse_options
     from tuner.space import load_file
@@ -117,11 +117,14 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new, left_out = create_study(wanted, settings, lambda: open_for_work(context))
+    created = create_study(wanted, settings, lambda: open_for_work(context), complain)
+    row, is_new, left_out, given = created
     made = "created study {}" if is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
         say(f"left out, since these data have no use for it: {', '.join(left_out)}")
+    if given:
+        say(given)
     say(f"next: tuner optimize {in_command(row.name)} --trials 100")
 
 

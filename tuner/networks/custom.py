@@ -13,6 +13,8 @@ import keras
 
 from tuner.data.user_code import beside
 from tuner.errors import NetworkError
+from tuner.networks.given import GivenParams
+from tuner.networks.problems import input_problem
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,17 @@ class CustomNetwork:
         """The user's model, checked. Raises NetworkError for what is not a fitting keras.Model."""
         function = self.load()
         with beside(Path(self.path)):  # a function may import when it is called
-            model = function(dict(params), tuple(input_shape), outputs)
+            given = params if isinstance(params, GivenParams) else GivenParams(params)
+            model = function(given, tuple(input_shape), outputs)
         where = f"{self.path}:{self.function}"
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
+        if problem := input_problem(model, tuple(input_shape)):
+            raise NetworkError(f"{where}: {problem}")
         # Calling it builds a subclass of keras.Model too, and shows what comes out.
-        given = model(keras.Input(input_shape))
-        shapes = [tuple(output.shape) for output in keras.tree.flatten(given)]
+        built = model(keras.Input(input_shape))
+        shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
         expected = (None, outputs)
         if shapes != [expected]:
             got = ", ".join(map(str, shapes))

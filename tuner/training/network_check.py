@@ -1,0 +1,369 @@
+"""A user's own network tried before a study is made of it: built, run on a few rows, trained on one
+batch, saved and loaded. Whatever a search would fail on later is refused here, with its cause.
+"""
+
+import inspect
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner.errors import NetworkError
+from tuner.networks import build_network, export_network
+from tuner.networks.custom import CustomNetwork
+from tuner.networks.given import GivenParams, MissingParameter, why_hidden
+from tuner.networks.parts import PlainParts
+from tuner.networks.problems import precision_problem, problems
+from tuner.training.exact import ExactProgram
+from tuner.training.first_layers import watched_layers
+from tuner.training.own_code import is_beside, may_mention, modules_of
+from tuner.training.trial_builds import TrialBuilds, Tried
+
+# A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
+_SUM_TOLERANCE = 1e-3
+_SHOWN_VALUES = 6
+_MOST_TEXT = 300
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# Lines of Keras' errors that say where, and not what.
+_FRAMES = ("Exception encountered when calling", "Arguments received by", "Operation received")
+_REGISTER = (
+    "; decorate each class of your own with @keras.saving.register_keras_serializable() and give "
+    "it a get_config() that returns all arguments of its __init__"
+)
+
+
+def check_network(
+    network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None] = lambda text: None
+) -> Tried:
+    """Try the network with the configurations, as many as there is time for. `tell` is called
+    with what is done next. Raises NetworkError, in one line, for a network that does not fit."""
+    return _Check(network, request, tell).run()
+
+
+@dataclass(frozen=True)
+class _Recording(CustomNetwork):
+    """The user's network; `builds` has the models of one configuration and what they read."""
+
+    builds: list[tuple[Any, GivenParams]] = field(default_factory=list)
+
+    def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
+        assert isinstance(params, GivenParams)
+        model = super().build(params, input_shape, outputs)
+        self.builds.append((model, params))
+        return model
+
+
+class _Check:
+    """`_read`: what any build has read. `_saved`: the kinds of layers of networks that were saved
+    and loaded."""
+
+    def __init__(
+        self, network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None]
+    ) -> None:
+        values = {name: getattr(network, name) for name in network.__dataclass_fields__}
+        self._network = _Recording(**values)
+        self._request, self._tell = request, tell
+        self._where = f"{network.path}:{network.function}"
+        self._dataset = request.dataset
+        self._read: set[str] = set()
+        self._saved: set[frozenset[str]] = set()
+        self._warnings: dict[str, None] = {}
+        self._params: dict[str, Any] | None = None
+
+    def run(self) -> Tried:
+        self._tell("reads the file")
+        self._check_signature()
+        tried = 0
+        for params in self._request.configurations:
+            # Both corners in any case.
+            if tried >= 2 and self._is_late():
+                break
+            self._params = params
+            self._try(params, first=tried == 0)
+            tried += 1
+        self._params = None
+        self._check_read(whole=tried == len(self._request.configurations))
+        return Tried(tried, tuple(self._warnings))
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._request.until
+
+    def _refusal(self, text: str) -> NetworkError:
+        return NetworkError(f"{self._where}{self._configuration()}: {text}")
+
+    def _configuration(self) -> str:
+        """ " with units=8, head=float32": what the message is about."""
+        if self._params is None:
+            return ""
+        varying = [name for name in self._request.varying if name in self._params]
+        words = [f"{name}={self._params[name]}" for name in varying[:_SHOWN_VALUES]]
+        more = ", …" if len(varying) > len(words) else ""
+        return f" with {', '.join(words)}{more}" if words else ""
+
+    @contextmanager
+    def _step(
+        self, doing: str, failed: str, advice: Callable[[BaseException], str] = lambda _: ""
+    ) -> Iterator[None]:
+        """Whatever the user's code raises inside becomes one line."""
+        self._tell(f"{doing}{self._configuration()}")
+        try:
+            yield
+        except NetworkError as error:
+            text = str(error).removeprefix(self._where).removeprefix(self._configuration())
+            raise self._refusal(text.removeprefix(":").strip()) from error
+        except MissingParameter as error:
+            raise self._refusal(f"{error}{self._place(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise self._refusal(f"{failed}: {self._cause(error)}{advice(error)}") from error
+
+    def _cause(self, error: BaseException) -> str:
+        return f"{error_line(error)}{self._place(error)}"
+
+    def _place(self, error: BaseException) -> str:
+        """ " (net.py:7)": the last line of the user's own code that the error came through."""
+        if isinstance(error, SyntaxError) and error.lineno:
+            return f" ({error.filename}:{error.lineno})"
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if is_beside(frame.filename, self._network.path)]
+        return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+    def _check_signature(self) -> None:
+        with self._step("reads the file", "the file cannot be run", _installing):
+            function = self._network.load()
+        try:
+            inspect.signature(function).bind({}, (), 1)
+        except TypeError as error:
+            taken = inspect.signature(function)
+            raise self._refusal(
+                f"must take (params, input_shape, outputs), it takes {taken}"
+            ) from error
+        except ValueError:  # of a function that does not say what it takes
+            return
+
+    def _try(self, params: dict[str, Any], first: bool) -> None:
+        self._network.builds.clear()
+        dataset = self._dataset
+        with self._step("builds", "build raises"):
+            self._built(build_network(self._network, params, *self._shape(), PlainParts()))
+        with self._step("prepares the training of", "cannot be trained"):
+            program = ExactProgram(self._network, params, dataset)
+        with self._step("runs", "cannot be run"):
+            self._check_values(program.model)
+        with self._step("builds", "build raises"):
+            program.start(params, seed=0)
+            self._check_fresh()
+        with self._step("trains", "cannot be trained"):
+            self._check_step(program, params, compiled=first)
+        kinds = _kinds(program.model)
+        if first or (kinds not in self._saved and not self._is_late()):
+            self._saved.add(kinds)
+            self._check_saving(program, params)
+
+    def _shape(self) -> tuple[tuple[int, ...], int, str]:
+        return self._dataset.input_shape, self._dataset.outputs, self._dataset.task
+
+    def _built(self, model: Any) -> None:
+        """What the model is, before anything is computed."""
+        given = self._network.builds[-1][1]
+        self._read |= given.read
+        if given.asked:
+            raise self._refusal(why_hidden(min(given.asked)))
+        if problem := next(problems(model), None):
+            raise self._refusal(problem)
+
+    def _check_fresh(self) -> None:
+        """Each call must give a network of its own: a trial would go on with another's weights."""
+        models = [model for model, _ in self._network.builds[:2]]
+        first, second = ({id(variable) for variable in model.variables} for model in models)
+        if first & second:
+            raise self._refusal(
+                "gives the same layers at each call, so that a trial would begin with another's "
+                "weights; make all layers inside the function"
+            )
+
+    def _check_values(self, model: Any) -> None:
+        inputs = self._dataset.scaling.apply(np.asarray(self._dataset.train.x))
+        with watched_layers(inputs, self._dataset.scaling.method) as watched:
+            try:
+                outputs = model(tf.constant(inputs), training=False)
+            except Exception:
+                if watched.problem is None:
+                    raise
+        described = self._request.described
+        if watched.problem is not None:
+            raise self._refusal(f"{watched.problem}: the network is given {described}")
+        if watched.warning is not None:
+            self._warnings[f"{self._where}: {watched.warning}: it is given {described}"] = None
+        if outputs.dtype != tf.float32:
+            raise self._refusal(precision_problem(f"its outputs are {outputs.dtype.name}"))
+        values = np.asarray(outputs)
+        if not np.isfinite(values).all():
+            raise self._refusal(
+                "gives values that are not finite (NaN or infinity) before any step"
+            )
+        if self._dataset.task == "regression":
+            return
+        self._check_probabilities(values)
+        self._check_probabilities(_with_large_weights(model, inputs), constant=values)
+
+    def _check_probabilities(self, values: np.ndarray, constant: np.ndarray | None = None) -> None:
+        """Each value in [0, 1], and for classes a row's sum 1. `constant`: of other weights."""
+        binary = self._dataset.task == "binary"
+        head = "sigmoid" if binary else "softmax"
+        values = values[np.isfinite(values).all(axis=-1)]
+        if not len(values):
+            return
+        low, high, sums = values.min(), values.max(), values.sum(axis=-1)
+        if low < -_SUM_TOLERANCE or high > 1 + _SUM_TOLERANCE:
+            raise self._refusal(
+                f"gives values from {low:.3g} to {high:.3g}, which are no probabilities; end it "
+                f"with activation={head!r}"
+            )
+        if binary and constant is not None and np.ptp(np.concatenate([values, constant])) < 1e-6:
+            raise self._refusal(
+                f"gives {values[0, 0]:.3g} for every row whatever its weights, as softmax over one "
+                f"unit does; end it with activation={head!r}"
+            )
+        if not binary and np.abs(sums - 1).max() > _SUM_TOLERANCE:
+            worst = sums[np.abs(sums - 1).argmax()]
+            raise self._refusal(
+                f"gives rows that add up to {worst:.3g}, not to 1, which are no probabilities of "
+                f"{values.shape[-1]} classes; end it with activation={head!r}"
+            )
+
+    def _check_step(self, program: ExactProgram, params: dict[str, Any], compiled: bool) -> None:
+        split, size = self._dataset.train, int(params["batch_size"])
+        x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
+        # A graph refuses what only eager execution can do; tracing takes as long as many steps.
+        step = tf.function(program.step) if compiled else program.step
+        loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
+        if not np.isfinite(loss):
+            raise self._refusal(f"its loss in the first step is {loss}")
+
+    def _check_saving(self, program: ExactProgram, params: dict[str, Any]) -> None:
+        file = self._request.folder / "network.keras"
+        with self._step("saves", "the network cannot be saved", _registering):
+            model = export_network(self._network, params, self._dataset, program.weights())
+            model.save(file)
+        with (
+            self._step("loads", "the saved network cannot be loaded", _loading),
+            _without_modules_of(self._network.path),
+        ):
+            loaded = keras.saving.load_model(file)
+        rows = tf.constant(np.asarray(self._dataset.train.x), tf.float32)
+        with self._step("loads", "the saved network cannot be run"):
+            saved, again = (np.asarray(each(rows, training=False)) for each in (model, loaded))
+        if not np.allclose(saved, again, rtol=1e-3, atol=1e-3 * float(np.abs(saved).max())):
+            raise self._refusal(
+                "loads as another network than was saved: a layer's get_config() lacks something, "
+                "or it keeps state outside of its weights"
+            )
+
+    def _check_read(self, whole: bool) -> None:
+        """`whole`: all configurations were tried."""
+        unread = self._unread()
+        if unread and whole and may_mention(self._network, unread):
+            whole = self._read_more()
+            unread = self._unread()
+        if not unread:
+            return
+        names = ", ".join(unread)
+        if not whole:
+            self._warnings[
+                f"{self._where}: no build has read {names}, but not all configurations could be "
+                "tried in the time"
+            ] = None
+            return
+        verb = "is" if len(unread) == 1 else "are"
+        raise self._refusal(
+            f"the space's {names} {verb} read neither by it nor by the training; read "
+            f"params[{unread[0]!r}] in it, or take that out of the space{self._asked_instead()}"
+        )
+
+    def _unread(self) -> list[str]:
+        return [name for name in self._request.own if name not in self._read]
+
+    def _read_more(self) -> bool:
+        """Build further configurations until all is read; False where time ran out."""
+        for params in self._request.more:
+            if not self._unread():
+                return True
+            if self._is_late():
+                return False
+            self._params = params
+            with self._step("builds", "build raises"):
+                self._built(build_network(self._network, params, *self._shape(), PlainParts()))
+            self._network.builds.clear()
+        self._params = None
+        return True
+
+    def _asked_instead(self) -> str:
+        given = set().union(*self._request.configurations)
+        lacking = sorted(self._read - given)
+        return f"; it asks for {', '.join(lacking)}, which the space lacks" if lacking else ""
+
+
+def error_line(error: BaseException) -> str:
+    """An error as part of a one-line message, without what Keras puts around it."""
+    lines = [" ".join(line.split()) for line in _ANSI.sub("", str(error)).splitlines()]
+    telling = [line for line in lines if line and not line.startswith(_FRAMES)]
+    text = telling[0] if telling else ""
+    text = text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _installing(error: BaseException) -> str:
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    return (
+        f"; install {error.name.partition('.')[0]} beside tuner, or put it into the file's folder"
+    )
+
+
+def _registering(error: BaseException) -> str:
+    return _REGISTER
+
+
+def _loading(error: BaseException) -> str:
+    if "lambda" in str(error).lower() or "safe_mode" in str(error):
+        return (
+            "; a Lambda layer of Python code is not loaded where the network is used: write it "
+            "with keras.ops, or as a layer class with get_config()"
+        )
+    return _REGISTER
+
+
+def _kinds(model: Any) -> frozenset[str]:
+    return frozenset(
+        f"{type(layer).__module__}.{type(layer).__name__}" for layer in model._flatten_layers()
+    )
+
+
+def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
+    """The outputs with weights far from their start, whose values a head without an activation
+    does not keep in [0, 1]. The model is of no further use."""
+    draw = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        value = variable.numpy()
+        variable.assign(
+            5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
+        )
+    return np.asarray(model(tf.constant(inputs), training=False))
+
+
+@contextmanager
+def _without_modules_of(path: str) -> Iterator[None]:
+    """The user's own modules are not there where a saved network is loaded."""
+    own = {name: sys.modules.pop(name) for name in modules_of(path)}
+    try:
+        yield
+    finally:
+        sys.modules.update(own)
