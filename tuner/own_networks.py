@@ -22,7 +22,7 @@ from tuner.training.trial_builds import TrialBuilds
 _BUDGET_S = 10.0
 # More than anyone would wait for; of as many choices only some are tried.
 _MOST_CONFIGURATIONS = 200
-_MOST_RANDOM = 100
+_MOST_RANDOM = 60
 _ROWS = 32
 
 

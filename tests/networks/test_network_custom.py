@@ -114,7 +114,7 @@ def test_a_missing_function_is_refused() -> None:
 
 def test_a_model_for_other_inputs_fails_before_training() -> None:
     model = "keras.Sequential([keras.Input((5,)), layers.Dense(outputs)])"
-    with pytest.raises(ValueError, match="expected shape"):
+    with pytest.raises(NetworkError, match=r"input of shape \(5,\), but a row has shape \(6,\)"):
         returning(model).build({}, (6,), 3)
 
 
@@ -146,8 +146,8 @@ def test_errors_of_the_file_keep_its_name_and_line() -> None:
     """)
     with pytest.raises(KeyError, match="unitz") as caught:
         own.build({"units": 4}, (6,), 3)
-    last = traceback.extract_tb(caught.value.__traceback__)[-1]
-    assert (last.filename, last.lineno, last.name) == ("nets.py", 3, "build")
+    own = [f for f in traceback.extract_tb(caught.value.__traceback__) if f.name == "build"][-1]
+    assert (own.filename, own.lineno) == ("nets.py", 3)
     with pytest.raises(SyntaxError) as wrong:
         network("def build(:").load()
     assert wrong.value.filename == "nets.py"

@@ -14,7 +14,7 @@ import keras
 from tuner.data.user_code import beside
 from tuner.errors import NetworkError
 from tuner.networks.given import GivenParams
-from tuner.networks.problems import input_problem
+from tuner.networks.problems import input_problem, shape_problem
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,23 @@ class CustomNetwork:
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
-        if problem := input_problem(model, tuple(input_shape)):
+        if problem := input_problem(model):
             raise NetworkError(f"{where}: {problem}")
-        # Calling it builds a subclass of keras.Model too, and shows what comes out.
-        built = model(keras.Input(input_shape))
+        built = self._called(model, tuple(input_shape))
         shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
         expected = (None, outputs)
         if shapes != [expected]:
             got = ", ".join(map(str, shapes))
             raise NetworkError(f"{where} must give outputs of shape {expected}, got {got}")
         return model
+
+    def _called(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+        """What comes out of the model, which builds a subclass of keras.Model too. Raises
+        NetworkError for a model of other inputs; errors of its own pass through."""
+        try:
+            return model(keras.Input(input_shape))
+        except Exception as error:
+            problem = shape_problem(model, input_shape)
+            if problem is None:
+                raise
+            raise NetworkError(f"{self.path}:{self.function} {problem}") from error

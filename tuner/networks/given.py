@@ -112,10 +112,10 @@ class GivenParams(dict[str, Any]):
         return GivenParams(dict(super().items()), self._hidden)
 
     def __or__(self, other: Any) -> Any:
-        return self.copy() | other
+        return dict(self.items()) | other
 
     def __ror__(self, other: Any) -> Any:
-        return other | self.copy()
+        return other | dict(self.items())
 
     def __repr__(self) -> str:
         self._read_all()

@@ -45,19 +45,31 @@ def _instead(model: Any) -> str:
     return ", ".join([*words, "loss"])
 
 
-def input_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
-    """Why a model cannot take rows of this shape, as far as it says so itself."""
-    inputs = getattr(model, "inputs", None) or []  # a subclass has none before it is called
-    count = len(inputs) or _positional_inputs(model)
-    if count != 1:
-        return f"a network has one input, this one has {count}"
-    shapes = [tuple(tensor.shape)[1:] for tensor in inputs]
-    if shapes and not _takes(shapes[0], input_shape):
-        return (
-            f"has an input of shape {shapes[0]}, but a row has shape {input_shape}; write "
-            "keras.Input(input_shape)"
+def input_problem(model: Any) -> str | None:
+    """Whether a model has another number of inputs than one."""
+    count = len(_inputs(model)) or _positional_inputs(model)
+    return None if count == 1 else f"a network has one input, this one has {count}"
+
+
+def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
+    """How a model's input differs from a row of this shape, as far as it says so itself. Keras
+    takes some of these all the same."""
+    for tensor in _inputs(model):
+        shape = tuple(tensor.shape)[1:]
+        alike = len(shape) == len(input_shape) and all(
+            size in (None, wanted) for size, wanted in zip(shape, input_shape, strict=True)
         )
+        if not alike:
+            return (
+                f"has an input of shape {shape}, but a row has shape {input_shape}; write "
+                "keras.Input(input_shape), and a Reshape behind it where another is needed"
+            )
     return None
+
+
+def _inputs(model: Any) -> list[Any]:
+    """Of a subclass none, before it is called."""
+    return list(getattr(model, "inputs", None) or [])
 
 
 def _positional_inputs(model: Any) -> int:
@@ -75,14 +87,3 @@ def _positional_inputs(model: Any) -> int:
         and each.name not in _OPTIONAL_INPUTS
     ]
     return max(len(needed), 1)
-
-
-def _takes(shape: tuple[int | None, ...], row: tuple[int, ...]) -> bool:
-    """Keras adds and takes away a last axis of 1 by itself."""
-    if len(shape) == len(row) + 1 and shape[-1] == 1:
-        shape = shape[:-1]
-    elif len(row) == len(shape) + 1 and row[-1] == 1:
-        row = row[:-1]
-    return len(shape) == len(row) and all(
-        size in (None, wanted) for size, wanted in zip(shape, row, strict=True)
-    )

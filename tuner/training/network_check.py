@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -17,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.errors import NetworkError
-from tuner.networks import build_network, export_network
+from tuner.networks import build_network, export_network, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.given import GivenParams, MissingParameter, why_hidden
 from tuner.networks.parts import PlainParts
@@ -30,14 +31,12 @@ from tuner.training.trial_builds import TrialBuilds, Tried
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3
 _SHOWN_VALUES = 6
-_MOST_TEXT = 300
+_IN_ANY_CASE = 2  # the smallest and the largest corner
+_MOST_TEXT = 240
+_MOST_CAUSE = 120  # of an error that is explained
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Lines of Keras' errors that say where, and not what.
 _FRAMES = ("Exception encountered when calling", "Arguments received by", "Operation received")
-_REGISTER = (
-    "; decorate each class of your own with @keras.saving.register_keras_serializable() and give "
-    "it a get_config() that returns all arguments of its __init__"
-)
 
 
 def check_network(
@@ -81,13 +80,14 @@ class _Check:
     def run(self) -> Tried:
         self._tell("reads the file")
         self._check_signature()
-        tried = 0
+        tried, structures = 0, set[str]()
         for params in self._request.configurations:
-            # Both corners in any case.
-            if tried >= 2 and self._is_late():
+            if len(structures) >= _IN_ANY_CASE and self._is_late():
                 break
-            self._params = params
-            self._try(params, first=tried == 0)
+            self._params, key = params, structure(self._network, params)
+            if key not in structures:
+                self._try(params, first=not structures)
+                structures.add(key)
             tried += 1
         self._params = None
         self._check_read(whole=tried == len(self._request.configurations))
@@ -110,9 +110,13 @@ class _Check:
 
     @contextmanager
     def _step(
-        self, doing: str, failed: str, advice: Callable[[BaseException], str] = lambda _: ""
+        self,
+        doing: str,
+        failed: str,
+        explain: Callable[[BaseException], str | None] = lambda _: None,
     ) -> Iterator[None]:
-        """Whatever the user's code raises inside becomes one line."""
+        """Whatever the user's code raises inside becomes one line. `explain`: what else to say of
+        an error than what it says itself."""
         self._tell(f"{doing}{self._configuration()}")
         try:
             yield
@@ -122,10 +126,8 @@ class _Check:
         except MissingParameter as error:
             raise self._refusal(f"{error}{self._place(error)}") from error
         except (Exception, SystemExit) as error:
-            raise self._refusal(f"{failed}: {self._cause(error)}{advice(error)}") from error
-
-    def _cause(self, error: BaseException) -> str:
-        return f"{error_line(error)}{self._place(error)}"
+            text = explain(error) or f"{error_line(error)}{self._place(error)}"
+            raise self._refusal(f"{failed}: {text}") from error
 
     def _place(self, error: BaseException) -> str:
         """ " (net.py:7)": the last line of the user's own code that the error came through."""
@@ -243,18 +245,19 @@ class _Check:
         split, size = self._dataset.train, int(params["batch_size"])
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
         # A graph refuses what only eager execution can do; tracing takes as long as many steps.
-        step = tf.function(program.step) if compiled else program.step
+        step = tf.function(program.step, autograph=False) if compiled else program.step
         loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
         if not np.isfinite(loss):
             raise self._refusal(f"its loss in the first step is {loss}")
 
     def _check_saving(self, program: ExactProgram, params: dict[str, Any]) -> None:
         file = self._request.folder / "network.keras"
-        with self._step("saves", "the network cannot be saved", _registering):
+        unsaved = partial(_needs_config, program.model)
+        with self._step("saves", "the network cannot be saved", unsaved):
             model = export_network(self._network, params, self._dataset, program.weights())
             model.save(file)
         with (
-            self._step("loads", "the saved network cannot be loaded", _loading),
+            self._step("loads", "the saved network cannot be loaded", unsaved),
             _without_modules_of(self._network.path),
         ):
             loaded = keras.saving.load_model(file)
@@ -311,34 +314,42 @@ class _Check:
         return f"; it asks for {', '.join(lacking)}, which the space lacks" if lacking else ""
 
 
-def error_line(error: BaseException) -> str:
+def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
     """An error as part of a one-line message, without what Keras puts around it."""
-    lines = [" ".join(line.split()) for line in _ANSI.sub("", str(error)).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(_FRAMES)]
-    text = telling[0] if telling else ""
-    text = text if len(text) <= _MOST_TEXT else f"{text[: _MOST_TEXT - 1]}…"
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", said))
+    texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _installing(error: BaseException) -> str:
+def _installing(error: BaseException) -> str | None:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
-        return ""
+        return None
+    name = error.name.partition(".")[0]
+    return f"there is no module {name}; install it beside tuner, or put it into the file's folder"
+
+
+def _needs_config(model: Any, error: BaseException) -> str | None:
+    """What to do about a network that Keras cannot save, or not load again."""
+    cause = error_line(error, _MOST_CAUSE)
+    if "safe_mode" in str(error):
+        return (
+            "a Lambda layer of Python code does not load where the network is used; write it with "
+            f"keras.ops, or as a layer class with get_config() ({cause})"
+        )
+    own = {type(layer).__name__: None for layer in model._flatten_layers() if _is_own(layer)}
+    if not own:
+        return None
     return (
-        f"; install {error.name.partition('.')[0]} beside tuner, or put it into the file's folder"
+        f"decorate {' and '.join(own)} with @keras.saving.register_keras_serializable(), with a "
+        f"get_config() that returns all arguments of __init__ ({cause})"
     )
 
 
-def _registering(error: BaseException) -> str:
-    return _REGISTER
-
-
-def _loading(error: BaseException) -> str:
-    if "lambda" in str(error).lower() or "safe_mode" in str(error):
-        return (
-            "; a Lambda layer of Python code is not loaded where the network is used: write it "
-            "with keras.ops, or as a layer class with get_config()"
-        )
-    return _REGISTER
+def _is_own(layer: Any) -> bool:
+    return not type(layer).__module__.startswith("keras.")
 
 
 def _kinds(model: Any) -> frozenset[str]:

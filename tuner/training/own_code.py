@@ -8,30 +8,38 @@ from pathlib import Path
 import tuner
 from tuner.networks.custom import CustomNetwork
 
-_OURS = Path(tuner.__file__).parent
+_OURS = f"{Path(tuner.__file__).parent}/"
 
 
 def is_beside(file_name: str, path: str) -> bool:
     """Whether a file is the user's network at `path`, or one of its folder."""
-    if file_name == path:
-        return True
-    file = Path(file_name).resolve()
+    return file_name == path or _is_in(file_name, _folders(path))
+
+
+def _folders(path: str) -> set[str]:
+    folder = Path(path).parent
+    return {f"{folder.absolute()}/", f"{folder.resolve()}/"}
+
+
+def _is_in(file_name: str, folders: set[str]) -> bool:
+    # By text alone: thousands of modules are imported.
+    file = file_name if file_name.startswith("/") else str(Path(file_name).absolute())
     return (
-        file.is_relative_to(Path(path).resolve().parent)
-        and not file.is_relative_to(_OURS)
-        and not {"site-packages", "dist-packages"} & set(file.parts)
-        and file.is_file()
+        any(file.startswith(folder) for folder in folders)
+        and not file.startswith(_OURS)
+        and not any(f"/{packages}/" in file for packages in ("site-packages", "dist-packages"))
     )
 
 
 def modules_of(path: str) -> list[str]:
     """The imported modules that lie in the network's folder."""
+    folders = _folders(path)
     return [
         name
         for name, module in list(sys.modules.items())
         if name != "__main__"
         and isinstance(file := getattr(module, "__file__", None), str)
-        and is_beside(file, path)
+        and _is_in(file, folders)
     ]
 
 
