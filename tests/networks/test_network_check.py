@@ -13,7 +13,6 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import time
 
 import keras
-import numpy as np
 from tensorflow_helpers import make_dataset
 
 from tuner.catalogue import TRAINING
@@ -149,7 +148,7 @@ def build(params, input_shape, outputs):
     ),
     "frozen": (
         "def build(params, input_shape, outputs):\n"
-        "    model = keras.Sequential([keras.Input(input_shape), L.Dense(outputs, activation='softmax')])\n"
+        "    model = keras.Sequential([L.Dense(outputs, activation='softmax')])\n"
         "    model.trainable = False\n    return model",
         "without trainable weights",
     ),
@@ -327,7 +326,7 @@ CHOICES = {"kind": {"type": "categorical", "choices": ["a", "b", "c"]}}
 def test_what_nothing_reads_is_refused(check: Any) -> None:
     with pytest.raises(NetworkError, match="the space's width is read neither by it nor by the tr"):
         check(dense(), {**UNITS, "width": {"type": "int", "low": 1, "high": 2}})
-    with pytest.raises(NetworkError, match="width, rate are read neither.*asks for unitz, which"):
+    with pytest.raises(NetworkError, match=r"width, rate are read neither.*asks for unitz, which"):
         check(dense("params.get('unitz')"), {**UNITS, "width": 2, "rate": 0.5})
     known = {"batch_size": 16, "optimizer": "sgd", "momentum": 0.5, "l2": 0.1, "epochs": 3}
     assert check(dense(), {**UNITS, **known}).warnings == ()

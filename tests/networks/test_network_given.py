@@ -2,6 +2,7 @@
 
 import copy
 import json
+import operator
 import pickle
 from typing import Any
 
@@ -33,7 +34,7 @@ def match_units(params: Any) -> Any:
         (lambda p: p.pop("units"), {"units"}),
         (lambda p: p.setdefault("units", 3), {"units"}),
         (lambda p: "units" in p, {"units"}),
-        (lambda p: "%(units)d" % p, {"units"}),
+        (operator.itemgetter("units"), {"units"}),
         (lambda p: "{units}".format_map(p), {"units"}),
         (match_units, {"units"}),
         (lambda p: (lambda units, **_: units)(**p), set(VALUES)),

@@ -15,20 +15,26 @@ from multiprocessing.connection import Connection
 import psutil
 
 from tuner.errors import NetworkError
-from tuner.execution.machine import free_bytes
+from tuner.execution.machine import default_workers, driver_gpus, free_bytes, memory_bytes
 from tuner.settings import python_environment
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
+# What runs in the process, named as a text: this room knows no TensorFlow.
+MODULE = "tuner.training.try_network"
 _LOOK_S = 0.05
 # TensorFlow alone takes 0.8 GB.
 _LEAST_BYTES = 2 * 2**30
 _SHARE_OF_FREE = 0.8
+# Importing TensorFlow, on a machine that is busy.
+_START_S = 120.0
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
 class BuildLimits:
     """`silent_s`: how long one step may take: building a configuration, training a batch, saving.
-    `memory_bytes`: what the process may hold; None: most of what is free."""
+    `memory_bytes`: what the process may hold; None: a worker's share, as far as it is
+    free."""
 
     silent_s: float = 60.0
     memory_bytes: float | None = None
@@ -57,7 +63,7 @@ def _process(theirs: Connection) -> Iterator[subprocess.Popen[bytes]]:
         # A session of its own, so that whatever it starts ends with it. -P: a file of the user's
         # folder must not pass for a module.
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tuner.training.try_network", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
             env=environment,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -83,8 +89,7 @@ class _Watch:
     ) -> None:
         self._where, self._process, self._connection = where, process, connection
         self._silent_s = limits.silent_s
-        room = max(_LEAST_BYTES, _SHARE_OF_FREE * free_bytes())
-        self._memory_bytes = room if limits.memory_bytes is None else limits.memory_bytes
+        self._memory_bytes = limits.memory_bytes or _share_bytes()
         self._doing = ""
 
     def result(self) -> Tried:
@@ -98,7 +103,7 @@ class _Watch:
                         raise NetworkError(text)
                     case Tried() as tried:
                         return tried
-            elif time.monotonic() - heard > self._silent_s:
+            elif time.monotonic() - heard > (self._silent_s if self._doing else _START_S):
                 raise NetworkError(
                     f"{self._where}: did not end within {self._silent_s:.0f} s while tuner "
                     f"{self._words()}; if it loads something large, run it once by itself first"
@@ -123,8 +128,15 @@ class _Watch:
             )
 
 
+def _share_bytes() -> float:
+    share = memory_bytes() / default_workers(driver_gpus())
+    return max(_LEAST_BYTES, min(share, _SHARE_OF_FREE * free_bytes()))
+
+
 def _ended(where: str, process: subprocess.Popen[bytes], doing: str) -> NetworkError:
-    code = process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_S)
+    code = process.returncode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return NetworkError(f"{where}: ended its process ({how}) while tuner {doing or 'starts'}")
 
