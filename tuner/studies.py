@@ -157,6 +157,7 @@ def create(
     name already is left as it is. The database is opened last, so that a UsageError leaves nothing
     half-made. `tell` gets lines about an own network that is tried. Raises StudyError where the
     name belongs to a study that is defined otherwise."""
+    check_names(wanted, settings)  # before an own network is tried, which takes seconds
     space = load_space(wanted.space).override(wanted.overrides)
     given: list[str] = []
 
@@ -186,10 +187,7 @@ def create_as(
 ) -> Created:
     """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
-    if wanted.experiment is not None:
-        check_experiment(wanted.experiment)
-    if wanted.name is not None and not exists(settings.storage):
-        check_name(wanted.name)
+    check_names(wanted, settings)
     store = open_store()
     found = _find(store, wanted.name)
     if found is None:
@@ -204,6 +202,15 @@ def create_as(
                 raise
     _check_same(found, spec, wanted.experiment)
     return Created(found, False)
+
+
+def check_names(wanted: Wanted, settings: Settings) -> None:
+    """Refuse names as far as that needs no database: a study that is there may have an odd one.
+    Raises a UsageError."""
+    if wanted.experiment is not None:
+        check_experiment(wanted.experiment)
+    if wanted.name is not None and not exists(settings.storage):
+        check_name(wanted.name)
 
 
 def _find(store: Store, name: str | None) -> StudyRow | None:

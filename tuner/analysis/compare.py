@@ -36,6 +36,7 @@ from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import (
     Wanted,
     check_code,
+    check_names,
     check_network,
     create_as,
     default_name,
@@ -154,6 +155,7 @@ def prepare(
         seed=seed,
         held_out="test",
     )
+    check_names(wanted, settings)
 
     def check(spec: StudySpec, dataset: Dataset) -> None:
         if subject.code is None:
