@@ -59,6 +59,7 @@ def make_request(
     return TrialBuilds(
         code=code,
         dataset=some_rows(dataset),
+        train_rows=spec.train_rows,
         described=inputs_in_words(dataset),
         configurations=_configurations(spec),
         more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MOST_RANDOM)),

@@ -20,7 +20,9 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
     def run(deed: str) -> Tried:
-        request: Any = TrialBuilds(("net.py", "build", ""), None, deed, [], [], [], [], 0, Path())  # type: ignore[arg-type]
+        nothing: Any = None
+        code = ("net.py", "build", "")
+        request = TrialBuilds(code, nothing, 9, deed, [], [], [], [], 0, Path())
         return try_network(request, BuildLimits(silent_s=1.0, memory_bytes=400 * 2**20))
 
     return run

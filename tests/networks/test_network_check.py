@@ -51,6 +51,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         parameters: Mapping[str, Any] = UNITS,
         dataset: Dataset | None = None,
         seconds: float = 60.0,
+        rows: int = 100,
     ) -> Tried:
         text = HEAD + dedent(text)
         Path("net.py").write_text(text)
@@ -59,6 +60,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         request = TrialBuilds(
             code=("net.py", "build", text),
             dataset=data,
+            train_rows=rows,
             described=inputs_in_words(data),
             configurations=list(space.corners()),
             more=list(space.random(25)),
@@ -98,6 +100,23 @@ class Net(keras.Model):
 
 def build(params, input_shape, outputs):
     return Net(L.Dense(params["units"]), outputs)
+"""
+CALLED = """
+@keras.saving.register_keras_serializable()
+class Net(keras.Model):
+    def __init__(self, units, outputs, **more):
+        super().__init__(**more)
+        self.units, self.outputs_ = units, outputs
+        self.hidden, self.head = L.Dense(units), L.Dense(outputs, activation="softmax")
+
+    def call(self, x, training=False):
+        return self.head(self.hidden(x))
+
+    def get_config(self):
+        return super().get_config() | {"units": self.units, "outputs": self.outputs_}
+
+def build(params, input_shape, outputs):
+    return Net(params["units"], outputs)
 """
 REFUSED = {
     "signature": (
@@ -165,6 +184,17 @@ def build(params, input_shape, outputs):
         ),
         "cannot be trained: .*radient",
     ),
+    "train_step": (
+        CALLED.replace("    def call", "    def train_step(self, data): ...\n\n    def call"),
+        r"a train_step\(\) of its own, which tuner does not call",
+    ),
+    "a dict": (dense(head="(lambda x: {'p': L.Softmax()(L.Dense(outputs)(x))})"), "gives a dict"),
+    "chance": (
+        dense("for _ in range(len(made)): x = L.Dense(4)(x)\nmade.append(1)").replace(
+            "def build", "made = keras.made = getattr(keras, 'made', [])\ndef build"
+        ),
+        "build raises: another network at each call with the same params",
+    ),
     "no get_config": (
         SUBCLASS,
         "cannot be saved: decorate Net with @keras.saving.register_keras_serializable",
@@ -230,23 +260,10 @@ ACCEPTED = {
 def build(params, input_shape, outputs):
     return keras.Sequential([L.Dense(params["units"]), L.Dense(outputs, activation="softmax")])
 """,
-    "registered subclass": """
-@keras.saving.register_keras_serializable()
-class Net(keras.Model):
-    def __init__(self, units, outputs, **more):
-        super().__init__(**more)
-        self.units, self.outputs_ = units, outputs
-        self.hidden, self.head = L.Dense(units), L.Dense(outputs, activation="softmax")
-
-    def call(self, x, training=False):
-        return self.head(self.hidden(x))
-
-    def get_config(self):
-        return super().get_config() | {"units": self.units, "outputs": self.outputs_}
-
-def build(params, input_shape, outputs):
-    return Net(params["units"], outputs)
-""",
+    "registered subclass": CALLED,
+    "a loss of its own": CALLED.replace(
+        "return self.head", "self.add_loss(0.1)\n        return self.head"
+    ),
     "batch normalisation and penalties": dense(
         "x = L.BatchNormalization()(L.Dense(4, activity_regularizer='l2')(L.Dropout(0.5)(x)))"
     ),
@@ -464,3 +481,14 @@ def test_scaling_over_again_is_warned_of(check: Any) -> None:
         "net.py:build: Rescaling scales inputs that are scaled already; remove it, or create the "
         "study with --scaling none: it is given inputs of shape (4, 4, 3), float32, scaled to 0..1"
     )
+
+
+def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(check: Any) -> None:
+    text = "import tensorflow as tf\n" + CALLED.replace(
+        "return self.head",
+        "x = tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 6))\n"
+        "        return self.head",
+    )
+    assert check(text) == Tried(1)
+    with pytest.raises(NetworkError, match=r"cannot be trained: .*EagerPyFunc"):
+        check(text, rows=1_000_000)

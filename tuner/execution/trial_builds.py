@@ -43,14 +43,14 @@ class BuildLimits:
 def try_network(request: TrialBuilds, limits: BuildLimits | None = None) -> Tried:
     """Raises NetworkError, in one line, for a network that a search could not train."""
     limits = limits or BuildLimits()
-    path, function, _ = request.code
+    where = ":".join(request.code[:2])
     ours, theirs = multiprocessing.Pipe()
     with contextlib.closing(ours), _process(theirs) as process:
         try:
             ours.send(request)
-            return _Watch(f"{path}:{function}", process, ours, limits).result()
+            return _Watch(where, process, ours, limits).result()
         except BrokenPipeError:
-            raise _ended(f"{path}:{function}", process, "") from None
+            raise _ended(where, process, "") from None
 
 
 @contextlib.contextmanager

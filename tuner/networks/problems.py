@@ -4,9 +4,13 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import keras
+
 from tuner.catalogue import OPTIMIZERS
 
 _NARROW = ("float16", "bfloat16")
+# What Keras' fit() would call.
+_REPLACED = ("train_step", "compute_loss")
 _OPTIONAL_INPUTS = ("training", "mask")
 
 
@@ -17,6 +21,12 @@ def problems(model: Any) -> Iterator[str]:
             "returns a compiled model, but tuner compiles by itself: remove compile(), and fix or "
             f"search {_instead(model)} in the space instead"
         )
+    for name in _REPLACED:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            yield (
+                f"returns a model with a {name}() of its own, which tuner does not call; give its "
+                "loss by the parameter loss, and further ones by add_loss() in call()"
+            )
     for layer in model._flatten_layers():
         if getattr(layer, "compute_dtype", None) in _NARROW:
             yield precision_problem(f"layer {layer.name!r} computes in {layer.compute_dtype}")

@@ -9,34 +9,42 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tuner.data import Split
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network, structure
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.given import GivenParams, MissingParameter, why_hidden
 from tuner.networks.parts import PlainParts
 from tuner.networks.problems import precision_problem, problems
+from tuner.training.events import Goal, Plan
 from tuner.training.exact import ExactProgram
 from tuner.training.first_layers import watched_layers
 from tuner.training.own_code import is_beside, may_mention, modules_of
+from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
 
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3
 _SHOWN_VALUES = 6
+_QUICK_S = 0.5
 _IN_ANY_CASE = 2  # the smallest and the largest corner
 _MOST_TEXT = 240
 _MOST_CAUSE = 120  # of an error that is explained
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Lines of Keras' errors that say where, and not what.
-_FRAMES = ("Exception encountered when calling", "Arguments received by", "Operation received")
+_FRAMES = (
+    "Exception encountered when calling",
+    "Arguments received by",
+    "Operation received",
+    "Could not automatically infer the output shape",
+)
 
 
 def check_network(
@@ -49,14 +57,17 @@ def check_network(
 
 @dataclass(frozen=True)
 class _Recording(CustomNetwork):
-    """The user's network; `builds` has the models of one configuration and what they read."""
+    """The user's network; `models` has those of one configuration. `built` is called with each, and
+    with the parameters that it was given."""
 
-    builds: list[tuple[Any, GivenParams]] = field(default_factory=list)
+    built: Callable[[Any, GivenParams], None] = lambda model, given: None
+    models: list[Any] = field(default_factory=list)
 
     def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
         assert isinstance(params, GivenParams)
         model = super().build(params, input_shape, outputs)
-        self.builds.append((model, params))
+        self.built(model, params)
+        self.models.append(model)
         return model
 
 
@@ -68,7 +79,7 @@ class _Check:
         self, network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None]
     ) -> None:
         values = {name: getattr(network, name) for name in network.__dataclass_fields__}
-        self._network = _Recording(**values)
+        self._network = _Recording(**values, built=self._built)
         self._request, self._tell = request, tell
         self._where = f"{network.path}:{network.function}"
         self._dataset = request.dataset
@@ -151,39 +162,40 @@ class _Check:
             return
 
     def _try(self, params: dict[str, Any], first: bool) -> None:
-        self._network.builds.clear()
-        dataset = self._dataset
+        self._network.models.clear()
+        clock = time.monotonic()
         with self._step("builds", "build raises"):
-            self._built(build_network(self._network, params, *self._shape(), PlainParts()))
-        with self._step("prepares the training of", "cannot be trained"):
-            program = ExactProgram(self._network, params, dataset)
+            program = ExactProgram(self._network, params, self._dataset)
+        quick = time.monotonic() - clock < _QUICK_S
         with self._step("runs", "cannot be run"):
             self._check_values(program.model)
-        with self._step("builds", "build raises"):
+        with self._step("builds", "build raises", self._another_structure):
             program.start(params, seed=0)
             self._check_fresh()
         with self._step("trains", "cannot be trained"):
-            self._check_step(program, params, compiled=first)
+            self._check_step(program, params, compiled=first and quick)
         kinds = _kinds(program.model)
         if first or (kinds not in self._saved and not self._is_late()):
             self._saved.add(kinds)
             self._check_saving(program, params)
 
-    def _shape(self) -> tuple[tuple[int, ...], int, str]:
-        return self._dataset.input_shape, self._dataset.outputs, self._dataset.task
-
-    def _built(self, model: Any) -> None:
-        """What the model is, before anything is computed."""
-        given = self._network.builds[-1][1]
+    def _built(self, model: Any, given: GivenParams) -> None:
+        """What a model is, before anything is computed."""
         self._read |= given.read
         if given.asked:
             raise self._refusal(why_hidden(min(given.asked)))
         if problem := next(problems(model), None):
             raise self._refusal(problem)
 
+    def _another_structure(self, error: BaseException) -> str | None:
+        shapes = {tuple(tuple(v.shape) for v in model.variables) for model in self._network.models}
+        if len(shapes) < 2:
+            return None
+        return "another network at each call with the same params; leave no sizes to chance"
+
     def _check_fresh(self) -> None:
         """Each call must give a network of its own: a trial would go on with another's weights."""
-        models = [model for model, _ in self._network.builds[:2]]
+        models = self._network.models[:2]
         first, second = ({id(variable) for variable in model.variables} for model in models)
         if first & second:
             raise self._refusal(
@@ -204,6 +216,8 @@ class _Check:
             raise self._refusal(f"{watched.problem}: the network is given {described}")
         if watched.warning is not None:
             self._warnings[f"{self._where}: {watched.warning}: it is given {described}"] = None
+        if not tf.is_tensor(outputs):
+            raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
         if outputs.dtype != tf.float32:
             raise self._refusal(precision_problem(f"its outputs are {outputs.dtype.name}"))
         values = np.asarray(outputs)
@@ -244,15 +258,27 @@ class _Check:
     def _check_step(self, program: ExactProgram, params: dict[str, Any], compiled: bool) -> None:
         split, size = self._dataset.train, int(params["batch_size"])
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
-        # A graph refuses what only eager execution can do; tracing takes as long as many steps.
-        step = tf.function(program.step, autograph=False) if compiled else program.step
+        step: Any = program.step
+        if compiled:
+            # Refuses what only eager execution can do, or what XLA cannot. Takes as long as many
+            # steps, and with large networks longer than anyone would wait.
+            xla = self._uses_xla(params) and not program.slow_under_xla
+            step = tf.function(step, jit_compile=xla, autograph=False)
         loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
         if not np.isfinite(loss):
             raise self._refusal(f"its loss in the first step is {loss}")
 
+    def _uses_xla(self, params: dict[str, Any]) -> bool:
+        whole = Split(self._dataset.train.x, np.zeros(self._request.train_rows, np.int32))
+        plan = Plan(self._where, params, 0, Goal("", "maximize"))
+        return worth_compiling(plan, replace(self._dataset, train=whole))
+
     def _check_saving(self, program: ExactProgram, params: dict[str, Any]) -> None:
         file = self._request.folder / "network.keras"
-        unsaved = partial(_needs_config, program.model)
+
+        def unsaved(error: BaseException) -> str | None:
+            return self._another_structure(error) or _needs_config(program.model, error)
+
         with self._step("saves", "the network cannot be saved", unsaved):
             model = export_network(self._network, params, self._dataset, program.weights())
             model.save(file)
@@ -296,6 +322,7 @@ class _Check:
 
     def _read_more(self) -> bool:
         """Build further configurations until all is read; False where time ran out."""
+        shape = self._dataset.input_shape, self._dataset.outputs, self._dataset.task
         for params in self._request.more:
             if not self._unread():
                 return True
@@ -303,8 +330,8 @@ class _Check:
                 return False
             self._params = params
             with self._step("builds", "build raises"):
-                self._built(build_network(self._network, params, *self._shape(), PlainParts()))
-            self._network.builds.clear()
+                build_network(self._network, params, *shape, PlainParts())
+            self._network.models.clear()
         self._params = None
         return True
 

@@ -11,16 +11,18 @@ from tuner.data import Dataset
 class TrialBuilds:
     """What is to be tried.
 
-    `code`: the network as `CustomNetwork` takes it. `dataset`: a few rows of each split. `shape`:
-    how the inputs are described to a person. `configurations`: parameters of trials, tried in this
-    order. `more`: further ones, built only where a parameter was not read yet. `varying`: the
-    parameters that a message names a configuration by. `own`: the space's parameters that the
-    training does not know. `until`: of `time.monotonic()`, which all processes share: no
-    further configuration is begun after it. `folder`: for the saved network.
+    `code`: the network as `CustomNetwork` takes it. `dataset`: a few rows of each split, of a study
+    that trains on `train_rows`. `described`: what a network is given, for a person.
+    `configurations`: parameters of trials, tried in this order. `more`: further ones, built only
+    where a parameter was not read yet. `varying`: the parameters that a message names a
+    configuration by. `own`: the space's parameters that the training does not know. `until`: of
+    `time.monotonic()`, which all processes share: no further configuration is begun after it.
+    `folder`: for the saved network.
     """
 
     code: tuple[str, str, str]
     dataset: Dataset
+    train_rows: int
     described: str
     configurations: list[dict[str, Any]]
     more: list[dict[str, Any]]
