@@ -52,7 +52,7 @@ def may_mention(network: CustomNetwork, names: Iterable[str]) -> bool:
 
 def _texts(network: CustomNetwork) -> Iterator[str]:
     """The texts in the network's code, and in the modules of its folder."""
-    codes = [network.text]
+    codes = [network.text, *(text for _, text in getattr(network, "modules", None) or ())]
     for name in modules_of(network.path):
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and file.endswith(".py") and Path(file).is_file():

@@ -20,7 +20,7 @@ class TrialBuilds:
     `folder`: for the saved network.
     """
 
-    code: tuple[str, str, str]
+    code: tuple[Any, ...]
     dataset: Dataset
     train_rows: int
     described: str
