@@ -118,13 +118,13 @@ def create(
     )
     settings = settings_of(context)
     created = create_study(wanted, settings, lambda: open_for_work(context), complain)
-    row, is_new, left_out, given = created
-    made = "created study {}" if is_new else "study {} exists already, with this definition"
+    row, left_out = created.study, created.left_out
+    made = "created study {}" if created.is_new else "study {} exists already, with this definition"
     say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
     if left_out:
         say(f"left out, since these data have no use for it: {', '.join(left_out)}")
-    if given:
-        say(given)
+    if created.given:
+        say(created.given)
     say(f"next: tuner optimize {in_command(row.name)} --trials 100")
 
 

@@ -299,7 +299,9 @@ class _Check:
     def _check_read(self, whole: bool) -> None:
         """`whole`: all configurations were tried."""
         unread = self._unread()
-        if unread and whole and may_mention(self._network, unread):
+        if unread and not may_mention(self._network, unread):
+            whole = True  # no further configuration can make it read them
+        elif unread and whole:
             whole = self._read_more()
             unread = self._unread()
         if not unread:
