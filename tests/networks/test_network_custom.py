@@ -211,3 +211,19 @@ def test_a_users_network_may_call_its_parameters_as_it_likes() -> None:
     plan = own_network(make_plan(width="narrow", depth="deep"))
     _, ended = train(Trainer(make_dataset(), network=network(text)), plan)
     assert ended.parameter_count == 6 * 6 + 6 + 2 * 6 + 6 * 3 + 3
+
+
+def test_a_trial_that_asks_for_a_hidden_name_fails_with_the_reason() -> None:
+    own = network("""
+        def build(params, input_shape, outputs):
+            return params["learning_rate"]
+    """)
+    with pytest.raises(KeyError) as caught:
+        Trainer(make_dataset(), network=own).prepare(own_network(make_plan()))
+    assert str(caught.value).startswith("tuner sets the learning rate itself")
+
+
+def test_a_model_of_several_inputs_is_refused() -> None:
+    model = "keras.Model([inputs, keras.Input((2,))], layers.Dense(3)(inputs))"
+    with pytest.raises(NetworkError, match="a network has one input, this one has 2"):
+        returning(model).build({}, (6,), 3)
