@@ -4,6 +4,8 @@ end, over which the request comes and the answers go."""
 import os
 import sys
 import threading
+import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 import tensorflow as tf
@@ -13,10 +15,14 @@ from tuner.networks.custom import CustomNetwork
 from tuner.training.network_check import check_network, error_line
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
+# Where the imports have taken long, so much is left for the network all the same.
+_LEAST_S = 5.0
+
 
 def main() -> None:
     connection = Connection(int(sys.argv[1]))
     request: TrialBuilds = connection.recv()
+    request = replace(request, until=max(request.until, time.monotonic() + _LEAST_S))
     threading.Thread(target=_end_with_command, args=(connection,), daemon=True).start()
     tf.get_logger().setLevel("ERROR")
     connection.send(_answer(request, connection))
