@@ -55,8 +55,8 @@ class SamplerKind:
 
 
 class ListedSampler(BaseSampler):
-    """Configurations (flat parameters) in turn, again and again: trial number n gets number
-    n % len(configurations). So any number of loops deal them out evenly, without a queue."""
+    """Configurations (flat parameters) in turn, again and again. The loop deals them by place
+    (`TrialBook`); this one answers for a trial that was given none, by its number."""
 
     def __init__(self, configurations: Sequence[Mapping[str, Scalar]], seed: int | None) -> None:
         self._configurations = configurations

@@ -251,7 +251,7 @@ class StudySpec(BaseModel):
         """What is tried before the sampler proposes anything, as flat parameters: the baselines,
         and for a grid every point that is not one of them. Raises SpecError for a grid too large.
         """
-        if self.sampler.name == "listed":  # it has them all, by the number of the trial
+        if self.sampler.name == "listed":  # the loop deals them, by place
             return []
         trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
         if self.sampler.name != "grid":

@@ -43,8 +43,18 @@ def next_message(workers: LocalWorkers) -> Message:
     raise AssertionError("the worker says nothing")
 
 
+def until_free(workers: LocalWorkers) -> None:
+    """Replace what is to be replaced, as a loop does, and wait until the worker takes a trial."""
+    deadline = time.monotonic() + 20
+    workers.recycle()
+    while not workers.takes(0):
+        assert time.monotonic() < deadline
+        workers.wait(0.1)
+
+
 def conversation(workers: LocalWorkers, plan: Plan, reply: Reply = GO_ON) -> list[Message]:
     """All a worker says of a plan, each time answered by `reply`."""
+    until_free(workers)
     workers.submit(0, plan)
     said = [next_message(workers)]
     while isinstance(said[-1], Interval) and not reply.stop:
@@ -128,16 +138,27 @@ def test_workers_are_recycled(workers: LocalWorkers, monkeypatch: pytest.MonkeyP
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
 
-def test_a_recycled_worker_is_said_to_be_fresh(
+def test_a_recycled_worker_takes_nothing_until_it_has_opened(
     workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_MOST_JOBS", 2)
-    fresh = []
+    recycled = []
     for _ in range(4):
-        fresh.append(workers.submit(0, PLAN))
-        assert isinstance(next_message(workers), Interval)
-        workers.reply(0, Reply(stop=True))
-    assert fresh == [False, False, True, False]
+        recycled.append(workers.recycle())
+        assert not (recycled[-1] and workers.takes(0))
+        conversation(workers, PLAN, Reply(stop=True))
+    assert recycled == [[], [], [0], []]
+
+
+def test_growth_counts_where_no_trial_runs_to_its_end(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MOST_GROWTH", 48 * 2**20)
+    pids = []
+    for _ in range(4):  # each leaves 32 MiB behind, and is pruned
+        conversation(workers, acting("leave", at=1), Reply(stop=True))
+        pids.append(pid(workers))
+    assert pids[0] == pids[1] == pids[2] != pids[3]
 
 
 def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:

@@ -7,13 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tuner.cli.dashboard import HOST, loopback_hosts
 from tuner.errors import StudyError, TunerError
+from tuner.leftovers import OwnFolder
 from tuner.masking import without_secrets
 from tuner.settings import Settings, server_environment
 from tuner.storage import exists, open_store
@@ -35,7 +35,7 @@ def serve_pages(
     }
     environment = server_environment(settings, loopback_hosts(ports["MLflow"]))
     with (
-        tempfile.TemporaryDirectory(prefix="tuner-ui-") as folder,
+        OwnFolder("tuner-ui-") as folder,
         _children(environment, commands, Path(folder)) as children,
         _stoppable(),
     ):

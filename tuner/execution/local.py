@@ -18,15 +18,25 @@ from typing import cast
 import psutil
 
 from tuner.errors import WorkerError
-from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply, Saved
+from tuner.execution.protocol import (
+    Checkpointed,
+    EntryPoint,
+    Lost,
+    Message,
+    Opened,
+    Reply,
+    Saved,
+)
 from tuner.execution.worker import worker_main
+from tuner.leftovers import own_servers_folder
 from tuner.masking import without_secrets
 from tuner.settings import libraries_first
-from tuner.training.events import Ended, Failed, Plan, WorkerSetup
+from tuner.training.events import Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
 _MOST_JOBS = 200
-_MOST_GROWTH = 2 * 2**30
+# Half of it for weights and slots of kept programs (training/kept.py), half for what is compiled.
+_MOST_GROWTH = 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
 # For so long a fork server that has died may be started again.
@@ -118,33 +128,43 @@ class LocalWorkers:
         return self._of(worker).connections[worker % self.population]
 
     def restart(self, worker: int) -> None:
-        # Those beside it go on as the trials of any lost worker do: a process cannot be ended in
-        # part.
-        self._replace(worker)
+        # A process cannot be ended in part.
+        self._replace(worker, restarted=True)
+
+    def recycle(self) -> list[int]:
+        # Before a trial is given one: what a process needs to open is no trial's time.
+        recycled: list[int] = []
+        for first in range(0, self.count, self.population):
+            process = self._of(first)
+            if process.opened and not process.busy and self._outgrown(process):
+                self._replace(first)
+                recycled += range(first, first + self.population)
+        return recycled
 
     def takes(self, worker: int) -> bool:
-        # What it needs to open is no trial's time.
         process = self._of(worker)
-        return process.opened and (not process.busy or not self._outgrown(process))
+        return process.opened and not self._outgrown(process)
 
-    def submit(self, worker: int, plan: Plan) -> bool:
-        process = self._of(worker)
-        fresh = not process.busy and self._outgrown(process)
-        if fresh:
-            self._replace(worker)
+    def submit(self, worker: int, plan: Plan) -> None:
         self._lost.pop(worker, None)  # of an earlier trial, which has ended all the same
         process = self._of(worker)
         process.jobs += 1
         process.busy.add(worker)
         self._send(worker, plan)
-        return fresh
 
     def reply(self, worker: int, reply: Reply) -> None:
         if worker not in self._of(worker).busy:
             return  # its process has been replaced since it spoke; the next wait will tell
         self._send(worker, reply)
-        if reply.stop and reply.save_to is None:
-            self._of(worker).busy.discard(worker)
+        if reply.stop and reply.save_to is None and not reply.checkpoint:
+            self._free(worker)
+
+    def _free(self, worker: int) -> None:
+        """The worker's trial has ended."""
+        process = self._of(worker)
+        process.busy.discard(worker)
+        # After a trial of any end: growth is counted from what the first one needed.
+        process.first_rss = process.first_rss or _rss(process)
 
     def _send(self, worker: int, message: Plan | Reply) -> None:
         # A broken pipe shows as a lost worker at the next wait.
@@ -177,10 +197,8 @@ class LocalWorkers:
                 raise WorkerError(f"training cannot start: {message.problem}")
             process.opened, self._has_worked, self._stillborn = True, True, 0
             return None
-        if isinstance(message, Ended) and not process.first_rss:
-            process.first_rss = _rss(process)
-        if isinstance(message, Saved | Failed):
-            process.busy.discard(worker)
+        if isinstance(message, Saved | Failed | Checkpointed):
+            self._free(worker)
         return message
 
     def _lose(self, worker: int) -> Lost:
@@ -191,8 +209,9 @@ class LocalWorkers:
         if self._stillborn >= _MOST_STILLBORN:
             see = f"; see {self._log}" if self._log else ""
             raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
+        beside = len(process.busy - {worker})
         self._replace(worker)
-        return Lost(exit_code)
+        return Lost(exit_code, beside)
 
     def _outgrown(self, process: _Process) -> bool:
         if process.jobs >= _MOST_JOBS * self.population:
@@ -206,11 +225,11 @@ class LocalWorkers:
         limit = self._setup.memory_bytes
         return _MOST_GROWTH if limit is None else min(_MOST_GROWTH, (limit - first_rss) / 2)
 
-    def _replace(self, worker: int) -> None:
+    def _replace(self, worker: int, restarted: bool = False) -> None:
         """Another process in the place of the worker's; those beside it will be told as lost."""
         process = self._of(worker)
         _end(process)
-        lost = Lost(process.process.exitcode)
+        lost = Lost(process.process.exitcode, len(process.busy) - 1, restarted)
         self._lost |= dict.fromkeys(process.busy - {worker}, lost)
         number = worker // self.population
         self._processes[number] = self._spawn(number)
@@ -232,6 +251,7 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     # they are blocked. Blocked, not ignored, so that we lose none that comes now.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
+        own_servers_folder()
         with libraries_first(), _stderr_to(log):
             forkserver.ensure_running()
     except OSError as error:

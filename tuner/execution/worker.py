@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from tuner.artifacts import Artifact
-from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
+from tuner.execution.protocol import OUT_OF_MEMORY, Checkpointed, Opened, Reply, Saved, Session
 from tuner.masking import mask_stderr
 from tuner.settings import load_settings
 from tuner.training.events import WorkerSetup
@@ -110,6 +110,14 @@ def _saved(path: Path) -> Saved:
     return Saved(path, artifact.size, artifact.sha256)
 
 
+def _write_checkpoint(session: Session) -> None:
+    try:
+        session.checkpoint()
+    except Exception:
+        # The trial goes on from an earlier one: that it was interrupted is no fault of its own.
+        traceback.print_exc()
+
+
 def _serve(session: Session, plan: Any, connection: Connection) -> None:
     try:
         events = session.run(plan)
@@ -119,6 +127,9 @@ def _serve(session: Session, plan: Any, connection: Connection) -> None:
             if reply.save_to is not None:
                 session.save(reply.save_to)
                 connection.send(_saved(reply.save_to))
+            if reply.checkpoint:
+                _write_checkpoint(session)
+                connection.send(Checkpointed())
             if reply.stop:
                 break
     except (EOFError, BrokenPipeError):

@@ -143,7 +143,7 @@ def optimize(
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
-                    loop = _loop(settings, store, study, request, workers, stopping, watcher)
+                    loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost
@@ -221,6 +221,7 @@ def _loop(
     workers: LocalWorkers,
     stopping: Stopping,
     watcher: Watcher | None,
+    stage: Callable[[str], None],
 ) -> Loop:
     lease = leases.open_lease(store, study, request.lease_s)
     return Loop(
@@ -231,6 +232,7 @@ def _loop(
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),
+        stage=stage,
     )
 
 

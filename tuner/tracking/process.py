@@ -9,13 +9,13 @@ import json
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuner.errors import StudyError, TunerError
+from tuner.leftovers import OwnFolder
 from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
@@ -63,7 +63,7 @@ class TrackerProcess:
 
     def __init__(self, setup: TrackerSetup, log: Path | None = None) -> None:
         self._setup = setup
-        self._temporary = None if log else tempfile.TemporaryDirectory(prefix="tuner-tracking-")
+        self._temporary = None if log else OwnFolder("tuner-tracking-")
         self.log = log or Path(self._temporary.name if self._temporary else "") / "tracking.log"
         with self.log.open("wb") as output:
             # A session of its own: Ctrl-C at the terminal is the loop's to handle. -P: a file of
