@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from tuner import own_networks
 from tuner.data import Dataset, Source, find_source, in_brief, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
@@ -29,6 +30,7 @@ from tuner.samplers import check_sampler, settled_sampler
 from tuner.settings import Settings
 from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
+    READING,
     Choice,
     CodeFile,
     DataSpec,
@@ -123,13 +125,19 @@ def define(
     check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
     code = _user_code(space, wanted.data, sources[0], settings, kept)
-    dataset = load_dataset(wanted.data, settings, sources, fingerprint)
+    is_own = ":" in space.network
+    # Only a study's spec says which network it is for: its scaling is settled here.
+    raw_integers = is_own and wanted.data.reading == READING
+    dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
+    left_raw = raw_integers and dataset.scaling.method == "none"
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,
-        data=wanted.data.model_copy(update={"task": dataset.task}),
+        data=wanted.data.model_copy(
+            update={"task": dataset.task} | ({"scaling": "none"} if left_raw else {})
+        ),
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
@@ -150,7 +158,7 @@ class Created(NamedTuple):
     """`is_new`: False for a study that had that name and definition before. `left_out`: what the
     space searches and these data have no use for. `corrected`: what has changed in the user's own
     files, and was taken into a study that was there. `columns`: what the columns of a
-    table were taken for, in a line; `notes` on the data."""
+    table were taken for, in a line; `notes` on the data. `given`: what an own network is given."""
 
     study: StudyRow
     is_new: bool
@@ -158,18 +166,28 @@ class Created(NamedTuple):
     corrected: tuple[str, ...] = ()
     columns: str = ""
     notes: tuple[str, ...] = ()
+    given: str | None = None
 
 
-def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
+def create(
+    wanted: Wanted,
+    settings: Settings,
+    open_store: Callable[[], Store],
+    tell: Callable[[str], None] = lambda text: None,
+) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
     name already is left as it is; only while no trial of it has finished, corrected files of the
     user's are taken. The database is opened last, so that a UsageError leaves nothing half-made.
-    Raises StudyError where the name belongs to a study that is defined otherwise."""
+    `tell` gets lines about an own network that is tried. Raises StudyError where the name belongs
+    to a study that is defined otherwise."""
+    check_names(wanted, settings)  # before an own network is tried, which takes seconds
     space = load_space(wanted.space).override(wanted.overrides)
     datasets: list[Dataset] = []
+    given: list[str] = []
 
     def check(spec: StudySpec, dataset: Dataset) -> None:
         datasets.append(dataset)
+        given.extend(check_network(settings, spec, dataset, tell))
 
     spec = define(space, wanted, settings, check=check)
     kept = spec.space.varying()
@@ -177,7 +195,19 @@ def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) 
     created = create_as(spec, wanted, settings, open_store)
     trust_own(spec, settings)
     columns, notes = in_brief(datasets[0].reports), datasets[0].notes
-    return created._replace(left_out=left_out, columns=columns, notes=notes)
+    return created._replace(
+        left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
+    )
+
+
+def check_network(
+    settings: Settings, spec: StudySpec, dataset: Dataset, tell: Callable[[str], None]
+) -> list[str]:
+    """Try the study's network, if it is a user's own; what that is given, in a line. Raises
+    NetworkError."""
+    if ":" not in spec.space.network:
+        return []
+    return [own_networks.try_own_network(settings, spec, dataset, tell)]
 
 
 def create_as(
@@ -185,10 +215,7 @@ def create_as(
 ) -> Created:
     """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
-    if wanted.experiment is not None:
-        check_experiment(wanted.experiment)
-    if wanted.name is not None and not exists(settings.storage):
-        check_name(wanted.name)
+    check_names(wanted, settings)
     store = open_store()
     found = _find(store, wanted.name)
     while found is None:
@@ -203,6 +230,15 @@ def create_as(
             if found is None and not (wanted.name is None and is_taken):
                 raise
     return _again(store, found, spec, wanted.experiment)
+
+
+def check_names(wanted: Wanted, settings: Settings) -> None:
+    """Refuse names as far as that needs no database: a study that is there may have an odd one.
+    Raises a UsageError."""
+    if wanted.experiment is not None:
+        check_experiment(wanted.experiment)
+    if wanted.name is not None and not exists(settings.storage):
+        check_name(wanted.name)
 
 
 def _find(store: Store, name: str | None) -> StudyRow | None:

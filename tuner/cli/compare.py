@@ -73,6 +73,7 @@ def compare(
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
     from tuner.cli.open import open_for_work
+    from tuner.cli.output import complain
     from tuner.cli.residence import may_track
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
@@ -83,7 +84,9 @@ def compare(
     subject = _subject(
         context, file, study, trial, (data, scaling, set_, column), seed, trust_code or []
     )
-    row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
+    row = room.prepare(
+        subject, seeds, settings, lambda: open_for_work(context), name, seed, complain
+    )
     source = subject.data.source
     confirm_code(settings, row.spec, row.name, [])
     check_code(row.spec, settings, source)

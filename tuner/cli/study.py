@@ -85,7 +85,7 @@ def create(
     data, and the modules that they import from their folders) may be corrected: repeat the command.
     """
     from tuner.cli.open import open_for_work
-    from tuner.cli.output import say
+    from tuner.cli.output import complain, say
     from tuner.names import in_command
     from tuner.options import parse_columns, parse_configuration, parse_options
     from tuner.space import load_file
@@ -124,12 +124,14 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    created = create_study(wanted, settings, lambda: open_for_work(context))
+    created = create_study(wanted, settings, lambda: open_for_work(context), complain)
     row = created.study
     say(f"{_how_made(created)}: {row.spec.metric}, {row.spec.direction}")
     if created.left_out:
         say(f"left out, since these data have no use for it: {', '.join(created.left_out)}")
     say_data(created.columns, created.notes, row.spec.data)
+    if created.given:
+        say(created.given)
     say(f"next: {command('optimize', in_command(row.name), '--trials', 100)}")
 
 

@@ -7,7 +7,7 @@ from tuner.data.dataset import (
     open_dataset,
     save_dataset,
 )
-from tuner.data.describe import describe
+from tuner.data.describe import describe, inputs_in_words
 from tuner.data.load import load_dataset
 from tuner.data.named import NAMES
 from tuner.data.scaling import Scaling
@@ -27,6 +27,7 @@ __all__ = [
     "encode",
     "find_source",
     "in_brief",
+    "inputs_in_words",
     "load_dataset",
     "open_dataset",
     "parse_source",

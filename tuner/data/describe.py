@@ -50,3 +50,18 @@ def _target(dataset: Dataset) -> dict[str, float]:
         "mean": float(y.mean()),
         "deviation": float(y.std()),
     }
+
+
+def inputs_in_words(dataset: Dataset) -> str:
+    """What a network gets of a row, and how it was scaled."""
+    words = {
+        "none": "as they are, not scaled",
+        "minmax": "scaled to 0..1",
+        "center": "scaled to -0.5..0.5",
+        "standardize": "standardised",
+    }[dataset.scaling.method]
+    if dataset.scaling.scale.ndim:
+        words += " per column" if len(dataset.input_shape) == 1 else " per channel"
+    if any(column.categories is not None for column in dataset.columns or ()):
+        words += "; a category's columns are 0 and 1"
+    return f"inputs of shape {dataset.input_shape}, float32, {words}"

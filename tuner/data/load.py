@@ -1,6 +1,6 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,21 +50,26 @@ if TYPE_CHECKING:  # training reads data without pydantic
 
 
 def load_dataset(
-    spec: "DataSpec", settings: Settings, sources: Sequence[Source] = (), wanted: str | None = None
+    spec: "DataSpec",
+    settings: Settings,
+    sources: Sequence[Source] = (),
+    wanted: str | None = None,
+    raw_integers: bool = False,
 ) -> Dataset:
     """Read, split and scale what `spec` names. Large features are not held in memory: they are read
     from where they lie each time that they are needed.
 
     A split that the source brings itself is kept as it is. `sources`: where the data may lie, if
     that was looked for already; the first is taken whose fingerprint is `wanted`, or else the first
-    that can be loaded. Raises DatasetError, one line, for a source that cannot be found, read or
-    learnt from.
+    that can be loaded. `raw_integers`: scaling auto leaves matrices of integers as they are, which
+    may be ids; `scaling.method` is none then. Raises DatasetError, one line, for a source that
+    cannot be found, read or learnt from.
     """
     loaded: list[Dataset] = []
     problems: list[DatasetError] = []
     for source in sources or find_source(spec.source, settings):
         try:
-            loaded.append(_load(source, spec, settings))
+            loaded.append(_load(source, spec, settings, raw_integers))
         except DatasetError as error:
             problems.append(error)
             continue
@@ -88,9 +93,11 @@ class _Encoded(NamedTuple):
     axes: Axes = Axes()
 
 
-def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
+def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bool) -> Dataset:
     raw = read_source(source, settings, spec)
     x, gaps = _checked(raw)
+    if raw_integers and spec.scaling == "auto" and _are_integers(x.values()):
+        spec = spec.model_copy(update={"scaling": "none"})
     table = _read_table(x, raw, spec)
     target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
@@ -192,6 +199,14 @@ def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
     if any(frames):
         raise DatasetError(f"{raw.source}: x is a DataFrame in one part only")
     return check_parts(x, raw.features, raw.source)
+
+
+def _are_integers(parts: Iterable[Any]) -> bool:
+    """Whether these are matrices of integers. Bytes are pixels."""
+    return all(
+        not hasattr(x, "iloc") and x.ndim == 2 and x.dtype.kind in "iu" and x.dtype != np.uint8
+        for x in parts
+    )
 
 
 def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:

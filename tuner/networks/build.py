@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.networks.cnn import build_cnn, cnn_rates
 from tuner.networks.custom import CustomNetwork
+from tuner.networks.given import GivenParams
 from tuner.networks.mlp import build_mlp, mlp_rates
 from tuner.networks.parts import Parts, PlainParts
 from tuner.networks.scalars import OF_NETWORK, OF_TRAINING
@@ -37,6 +38,9 @@ _OF_LAYERS = {
     "dropout", "input_dropout", "block_dropout", "initializer", "init_sigma", *OF_NETWORK,
 }  # fmt: skip
 
+# What a user's own network is not given.
+_HIDDEN = frozenset(_OUTSIDE.union(OF_TRAINING))
+
 
 def build_network(
     network: str | CustomNetwork,
@@ -48,15 +52,15 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
-        return network.build(_shown(params), input_shape, outputs)
+        given = GivenParams(_shown(params), _HIDDEN)
+        return network.build(given, input_shape, outputs)
     return NETWORKS[network].build(params, input_shape, outputs, task, parts)
 
 
 def _shown(params: dict[str, Any]) -> dict[str, Any]:
     """What a user's own network is shown: no number of the training alone, since what it built in
     as a constant would stay for the next trial of the same structure."""
-    hidden = _OUTSIDE.union(OF_TRAINING)
-    return {name: value for name, value in params.items() if name not in hidden}
+    return {name: value for name, value in params.items() if name not in _HIDDEN}
 
 
 def structure(network: str | CustomNetwork, params: dict[str, Any]) -> str:
