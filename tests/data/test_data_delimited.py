@@ -254,7 +254,7 @@ def test_thousands_marks_are_no_decimal_commas(read: Read) -> None:
         ("39,a,0,0\n38,b,1,0\n", r"the first line looks like data \(39, a, 0, 0\): the header "),
         (",,\n1,2,3\n", "the columns have no names; add a first line"),
         ("a,b\n1,2\n3\n4,5\n", "line 3 has 1 cell, the header 2; a cell that holds the separator"),
-        ("a,b\n1,2\n1,2,3\n1,2,3\n1,2\n", "line 3 has 3 cells, the header 2 \(another length, too: 1 more\); "),
+        ("a,b\n1,2\n1,2,3\n1,2,3\n1,2\n", r"line 3 has 3 cells, .* \(another length, too: 1 more"),
         ('a,b\n1,"x\ny"\n3\n', "line 4 has 1 cell, the header 2"),
         ("a,b\r1,2\r3\r", "line 3 has 1 cell, the header 2"),
         ('a,b\n1,"open\n2,x\n3,y\n', r'line 2: a cell begins with a quote \("\) that is not'),
