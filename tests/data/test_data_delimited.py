@@ -254,7 +254,7 @@ def test_thousands_marks_are_no_decimal_commas(read: Read) -> None:
         ("39,a,0,0\n38,b,1,0\n", r"the first line looks like data \(39, a, 0, 0\): the header "),
         (",,\n1,2,3\n", "the columns have no names; add a first line"),
         ("a,b\n1,2\n3\n4,5\n", "line 3 has 1 cell, the header 2; a cell that holds the separator"),
-        ("a,b\n1,2\n1,2,3\n1,2,3\n1,2\n", "line 3 has 3 cells, the header 2; so do 1 more lines"),
+        ("a,b\n1,2\n1,2,3\n1,2,3\n1,2\n", r"line 3 has 3 cells, .* \(another length, too: 1 more"),
         ('a,b\n1,"x\ny"\n3\n', "line 4 has 1 cell, the header 2"),
         ("a,b\r1,2\r3\r", "line 3 has 1 cell, the header 2"),
         ('a,b\n1,"open\n2,x\n3,y\n', r'line 2: a cell begins with a quote \("\) that is not'),
@@ -399,3 +399,21 @@ def test_parquet_columns_of_one_name_and_a_forgotten_index(load: Load, tmp_path:
     dataset = load(f"{path}:ok")
     assert dataset.features == ("a",)
     assert dataset.notes == ("__index_level_0__: an index of the rows, is left out",)
+
+
+def test_a_long_table_is_learnt_as_a_short_one(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns are worked on side by side there, and encoded some rows at a time."""
+    from tuner.data import side_by_side, tables
+
+    content = "a,b,c,ok\n" + rows(lambda i: f"{i % 7},{i % 11 or ''},{'pqr'[i % 3]},{i % 2}", 300)
+    (tmp_path / "t.csv").write_text(content)
+    whole = load(f"{tmp_path / 't.csv'}:ok")
+    monkeypatch.setattr(side_by_side, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(side_by_side, "_cores", lambda: 3)
+    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 7)
+    parts = load(f"{tmp_path / 't.csv'}:ok")
+    assert (parts.fingerprint, parts.columns, parts.notes) == (
+        whole.fingerprint, whole.columns, whole.notes,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ app = new_typer("Look at data sets.")
 
 DATA_HELP = (
     "A name (digits, fashion_mnist, mnist, …), a folder of IDX files, file.npz, "
-    "file.csv:target, file.parquet:target, or my_file.py:load."
+    "file.csv:target (also .tsv, .txt, .csv.gz), file.parquet:target, or my_file.py:load."
 )
 
 

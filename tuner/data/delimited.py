@@ -257,7 +257,7 @@ class _Reader:
     def _unlike(self, record: Record, others: int) -> DatasetError:
         cells = len(record.cells)
         how_many = f"{cells} cell{'s' * (cells != 1)}"
-        more = f"; so do {others} more lines" if others else ""
+        more = f" (another length, too: {others} more)" if others else ""
         return DatasetError(
             f"{self._source}: line {record.first} has {how_many}, the header "
             f"{len(self._dialect.names)}{more}; a cell that holds the separator must stand in "

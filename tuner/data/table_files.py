@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NO_HEADER = "; its first line looks like data: if the header is missing, add one"
-_NO_SEPARATOR = "; no ',', ';', tab or '|' separates cells in its first lines"
+_NO_SEPARATOR = "; no ',', ';', tab or '|' separates cells in its first lines; save it as CSV"
 
 
 @dataclass(frozen=True)
