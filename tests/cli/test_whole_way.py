@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow_helpers  # noqa: F401  # one thread, as training again wants it
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -20,8 +21,6 @@ Command = Callable[..., str]
 def _own_fork_server() -> Iterator[None]:
     """TensorFlow is imported once for the searches of this process; other tests want another fork
     server."""
-    import tensorflow_helpers  # noqa: F401  # one thread, before anything is computed
-
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
     yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
