@@ -82,7 +82,7 @@ def test_nothing_is_said_about_experiments() -> None:
         ("tpe", {"n_startup_trials": 2.5}, "n_startup_trials must be a whole number, got 2.5"),
         ("tpe", {"n_startup_trials": True}, "n_startup_trials must be a whole number, got true"),
         ("tpe", {"n_startup_trials": -1}, "n_startup_trials must be >= 0, got -1"),
-        ("tpe", {"group": "yes"}, "group must be true or false, got 'yes'"),
+        ("tpe", {"group": "ja"}, "group must be true or false, got 'ja'"),
         ("tpe", {"group": True, "multivariate": False}, "sampler tpe: .*group.*multivariate"),
         ("random", {"seed": 3}, "sampler random has no option 'seed'; it takes: none"),
         ("qmc", {"qmc_type": "sobl"}, "qmc_type must be one of sobol, halton; got 'sobl'"),

@@ -67,6 +67,7 @@ def refusal(text: str) -> str:
         ("depth: [1, 2]", "depth must be a number, a string or true/false, got a list"),
         ("depth:", "depth must be a number, a string or true/false, got nothing"),
         ("activation: {type: categorical, choices: []}", "choices must name at least one value"),
+        ("batch_norm: {type: categorical, choices: [yes, true]}", "got true twice"),
         ("activation: {type: categorical}", "activation.choices is missing"),
         ("activation: {type: categorical, choices: relu}", "choices must be a list"),
         (
@@ -83,8 +84,8 @@ def refusal(text: str) -> str:
         ),
         ("activation: rleu", "activation must be one of relu, elu,"),
         (
-            "batch_norm: {type: categorical, choices: [no, yes]}",
-            "batch_norm.choices must be true or false, got 'no'",
+            "batch_norm: {type: categorical, choices: [no, ja]}",
+            "batch_norm.choices must be true or false, got 'ja'",
         ),
         ("dropuot: 0.1", "dropuot is no parameter of mlp; did you mean dropout? Known: dropout,"),
         ("epochs: 0", "epochs must be >= 1, got 0"),

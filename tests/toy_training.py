@@ -2,7 +2,8 @@
 
 `x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
 `act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
-crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow); or its network
+crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good
+(leave); or its network
 cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
 it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
@@ -26,8 +27,10 @@ NETWORK = "toy.py:build"
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
 # pytest: every worker imports the main module of its loop anew, which here is that.
 TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "toy_training"))
+_LEFT: list[np.ndarray] = []
 BROKEN = EntryPoint("toy_training:open_broken")
 STILLBORN = EntryPoint("toy_training:open_stillborn")
+SLOW = EntryPoint("toy_training:open_slowly", TOY.preload)
 
 
 class ToySession:
@@ -35,6 +38,8 @@ class ToySession:
         self._setup, self._folder = setup, setup.data
         self._dataset: Dataset = open_dataset(setup.data)
         self._plan: Plan | None = None
+        self._at = Progress()
+        self._keeping: Keeper | None = None
 
     def beside(self) -> "ToySession":
         return ToySession(self._setup)
@@ -45,6 +50,7 @@ class ToySession:
         keeper = self._keeper(plan)
         found = None if keeper is None else keeper.latest()
         at = Progress() if found is None else found.progress
+        self._at, self._keeping = at, keeper
         if found is not None:
             yield Resumed(at.epoch)
         while at.epoch < params["epochs"]:
@@ -55,13 +61,15 @@ class ToySession:
             value = score_at(params, plan.seed, epoch)
             looks = plan.held_out == "val" or epoch == params["epochs"]
             metrics = _metrics(value, plan.held_out if looks else None)
-            yield Interval(epoch * plan.intervals, epoch, True, metrics, engine="toy")
+            told = Interval(epoch * plan.intervals, epoch, True, metrics, engine="toy")
             if np.isnan(value):
+                yield told
                 yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
                 return
             at.epoch = epoch
             if looks and (plan.held_out == "test" or goal.better(value, at.best)):
                 at.best, at.best_epoch = value, epoch
+            yield told
             if goal.reached(at.best):
                 yield _ended("target", at)
                 return
@@ -85,12 +93,18 @@ class ToySession:
             time.sleep(600)
         if act == "grow":
             _grow()
+        if act == "leave":
+            _LEFT.append(np.ones(32 * 2**20, np.uint8))
         if act == "crash":
             times = self._folder / f"crashes-{seed}"
             done = len(times.read_text()) if times.exists() else 0
             if done < crashes:
                 times.write_text("x" * (done + 1))
                 os._exit(9)
+
+    def checkpoint(self) -> None:
+        if self._keeping is not None:
+            self._keeping.keep(Checkpoint(self._at))
 
     def save(self, path: Path) -> None:
         assert self._plan is not None
@@ -151,3 +165,8 @@ def open_broken(setup: WorkerSetup) -> ToySession:
 
 def open_stillborn(setup: WorkerSetup) -> ToySession:
     os._exit(7)
+
+
+def open_slowly(setup: WorkerSetup) -> ToySession:
+    time.sleep(3.0)
+    return ToySession(setup)

@@ -1,10 +1,18 @@
 """The command `tuner`, and `python -m tuner`."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line, the libraries before files of the current folder."""
+    if os.name != "posix":
+        print(
+            f"tuner: this system ({sys.platform}) is not supported: tuner needs Linux or another "
+            "POSIX system, on Windows for instance WSL",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     from tuner.streams import sound_streams
 
     sound_streams()

@@ -6,6 +6,7 @@ number ("trial", "2024") is masked only where a password stands: elsewhere it sa
 replace it would spoil messages.
 """
 
+import contextlib
 import functools
 import json
 import re
@@ -124,7 +125,8 @@ def unmasked(stream: Any) -> Any:
 
 
 class MaskedStream:
-    """A text stream that masks what is written to it."""
+    """A text stream that masks what is written to it. For messages and logs: what cannot be
+    written, for a full disk or a reader that went away, must not end what is going on."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -134,8 +136,13 @@ class MaskedStream:
         return self._stream
 
     def write(self, text: str) -> int:
-        self._stream.write(without_secrets(text))
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(without_secrets(text))
         return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from tuner.artifacts import Artifact
 from tuner.errors import ArtifactError, StudyError, TrackingError
 from tuner.settings import Settings
-from tuner.silence import stderr_muted
+from tuner.silence import output_to
 from tuner.storage import Store
+from tuner.storage.damage import is_identity
 from tuner.storage.records import AttemptRow
 from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import read_delivery
@@ -159,14 +160,25 @@ def _train_again(
 
     with scratch_folder(settings) as folder:
         save_dataset(trained_on(settings, study.spec, data), folder / "data")
-        with stderr_muted():
+        with output_to(_log(settings, study, folder)):
             # XLA writes its own notes when the first program is compiled.
             session = _open_session(settings, study, trial, folder / "data")
             ended = _run(session, plan_again(study.spec, trial), trial)
+            session.save(target.absolute())
         recorded = trial.last.score if trial.last is not None else trial.value
         remark = _compared(study, trial, recorded, ended.score)
-        session.save(target.absolute())
     return [] if remark is None else [remark]
+
+
+def _log(settings: Settings, study: StudyRow, folder: Path) -> Path:
+    """Where training in this process may write: with what the study's workers wrote, if they ran
+    here, else in a folder that is removed."""
+    from tuner.optimize.files import workers_log
+
+    if not is_identity(study.uuid):  # it names the study's folder
+        return folder / "training.log"
+    log = workers_log(settings.checkpoints, study.uuid)
+    return log if log.parent.is_dir() else folder / "training.log"
 
 
 def _open_session(

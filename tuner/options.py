@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
 from tuner.space.scalars import InvalidError, check_scalar
-from tuner.space.yaml_file import parse_scalar
+from tuner.words import as_switch, parse_word, split_list
 
 
 class Option(NamedTuple):
@@ -18,6 +18,11 @@ class Option(NamedTuple):
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+
+    def cast(self, value: Scalar) -> Scalar:
+        """The value in the option's own type: yes becomes true for a switch."""
+        switched = as_switch(value)
+        return switched if self.type is bool and isinstance(switched, bool) else value
 
     def refusal(self, value: Scalar) -> str | None:
         """Why the option cannot have this value, worded to follow its name, or None."""
@@ -33,6 +38,7 @@ class Option(NamedTuple):
         return None
 
     def _fits(self, value: Scalar) -> bool:
+        value = self.cast(value)
         if self.type is float:
             return isinstance(value, int | float) and not isinstance(value, bool)
         return type(value) is self.type
@@ -76,8 +82,8 @@ def quiet() -> Iterator[None]:
 
 def parse_value(text: str) -> Scalar:
     """A word as the search-space file reads it: 1e-4 is a number, true a truth value, no a
-    string. Raises SpecError for what is no finite number."""
-    value = parse_scalar(text)
+    string, what stands in quotes too. Raises SpecError for what is no finite number."""
+    value = parse_word(text)
     try:
         return text if value is None else check_scalar(value)
     except InvalidError as error:
@@ -97,9 +103,10 @@ def parse_configuration(words: Iterable[str], flag: str) -> dict[str, Scalar | l
 
 def _value_or_list(text: str) -> Scalar | list[Scalar]:
     bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
-    if bare == text and "," not in text:
+    words = split_list(bare)
+    if bare == text and len(words) == 1:
         return parse_value(text)
-    return [parse_value(item.strip()) for item in bare.split(",")] if bare.strip() else []
+    return [parse_value(word) for word in words] if bare.strip() else []
 
 
 def _split(words: Iterable[str], flag: str) -> dict[str, str]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Literal
 
-Scalar = bool | int | float | str
+from tuner.words import Scalar as Scalar
+from tuner.words import as_switch
+
 Params = dict[str, Scalar | list[Scalar]]
 Kind = Literal["int", "float", "categorical", "bool"]
 
@@ -52,6 +54,8 @@ class Parameter:
 
     def refusal(self, value: object) -> str | None:
         """Why `value` is not legal, worded to follow a name ("must be >= 1, got 0"), or None."""
+        if self.kind == "bool":
+            value = as_switch(value)
         if self.kind in ("categorical", "bool"):
             return None if _among(value, self.choices) else self._not_a_choice(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -76,7 +80,10 @@ class Parameter:
         return ", ".join([_noun(self.kind), *bounds])
 
     def cast(self, value: Scalar) -> Scalar:
-        """A legal value in the parameter's own type: 0 becomes 0.0 for a float parameter."""
+        """A legal value in the parameter's own type: 0 becomes 0.0 for a float parameter, yes
+        becomes true for a switch."""
+        if self.kind == "bool":
+            return bool(as_switch(value))
         if self.kind == "float":
             return float(value)
         return int(value) if self.kind == "int" else value

@@ -55,8 +55,8 @@ class SamplerKind:
 
 
 class ListedSampler(BaseSampler):
-    """Configurations (flat parameters) in turn, again and again: trial number n gets number
-    n % len(configurations). So any number of loops deal them out evenly, without a queue."""
+    """Configurations (flat parameters) in turn, again and again. The loop deals them by place
+    (`TrialBook`); this one answers for a trial that was given none, by its number."""
 
     def __init__(self, configurations: Sequence[Mapping[str, Scalar]], seed: int | None) -> None:
         self._configurations = configurations
@@ -240,6 +240,18 @@ def check_sampler(choice: Choice, space: Space) -> None:
         # Optuna mixes points of different length then, and fails in the middle of a study.
         raise SpecError("sampler cmaes: with_margin does not work with conditional parameters")
     _build(choice, space, 0)
+
+
+def settled_sampler(choice: Choice) -> Choice:
+    """The sampler with its options in their own types: yes is true for a switch."""
+    kind = SAMPLERS.get(choice.name)
+    if kind is None:
+        return choice
+    options = {
+        name: kind.options[name].cast(value) if name in kind.options else value
+        for name, value in choice.options.items()
+    }
+    return choice.model_copy(update={"options": options})
 
 
 def seed_of_loop(seed: int | None, loop: int | str) -> int | None:

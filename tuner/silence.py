@@ -1,20 +1,79 @@
-"""TensorFlow's libraries write start-up notes to stderr before they read any setting."""
+"""Output of native code, and of a user's own, kept from the terminal.
+
+TensorFlow's libraries write start-up notes to stderr before they read any setting, and a network of
+the user's may print. Both would cut through a live display, or stand amid JSON.
+"""
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout, suppress
+from pathlib import Path
+
+from tuner.masking import MaskedStream, without_secrets
+
+_TAIL_BYTES = 4096
 
 
 @contextmanager
 def stderr_muted() -> Iterator[None]:
     """Nothing that native code of this process writes to stderr is seen. Exceptions pass."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    with _redirected(None, (2,)):
+        yield
+
+
+@contextmanager
+def output_to(log: Path | None) -> Iterator[None]:
+    """What this process, and children that it starts inside, write to stdout and stderr goes to the
+    end of the file `log`; without one, or where it cannot be opened, nowhere. Exceptions pass.
+
+    It is for reading after a crash: no search ends because it cannot be written.
+    """
+    with _redirected(log, (1, 2)), redirect_stdout(MaskedStream(sys.stdout)):
+        yield
+
+
+@contextmanager
+def _redirected(log: Path | None, numbers: tuple[int, ...]) -> Iterator[None]:
+    _flush()
+    before = {number: os.dup(number) for number in numbers}
     try:
-        os.dup2(nowhere, 2)
+        target = _opened(log)
+        for number in numbers:
+            os.dup2(target, number)
+        os.close(target)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        _flush()
+        for number, file in before.items():
+            os.dup2(file, number)
+            os.close(file)
+
+
+def _opened(log: Path | None) -> int:
+    if log is not None:
+        with suppress(OSError):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            # Appended to: another loop of the study may be writing here too.
+            return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    return os.open(os.devnull, os.O_WRONLY)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+
+
+def last_line(log: Path | None, start: int = 0) -> str:
+    """What was last written to a log, behind its byte `start`: of a process that has ended, mostly
+    why it did. Without passwords; empty where there is nothing."""
+    try:
+        if log is None or not log.is_file():
+            return ""
+        with log.open("rb") as file:
+            file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return without_secrets(lines[-1].strip()) if lines else ""

@@ -1,8 +1,8 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -27,6 +27,7 @@ from tuner.space.grid import MOST_POINTS
 from tuner.space.nodes import bare
 from tuner.space.scalars import InvalidError, Value
 from tuner.space.wording import explained, in_one_line
+from tuner.user_modules import imported_modules
 
 Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
@@ -126,9 +127,10 @@ class CodeFile(BaseModel):
 
 class StudySpec(BaseModel):
     """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
-    `code`: the user's own files by path. `held_out`: "val" for a search, scored by the best epoch
-    on the validation split; "test" for a comparison, trained on train + validation and scored on
-    the test split after the last epoch.
+    `code`: the user's own files by path, with the modules that they import from their folders where
+    it `keeps_modules`; studies stored before do not, and import these as they are. `held_out`:
+    "val" for a search, scored by the best epoch on the validation split; "test" for a comparison,
+    trained on train + validation and scored on the test split after the last epoch.
 
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
     uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
@@ -152,6 +154,7 @@ class StudySpec(BaseModel):
     seed: int = 0
     held_out: HeldOut = "val"
     code: dict[str, CodeFile] = Field(default_factory=dict)
+    keeps_modules: bool = True
 
     @model_validator(mode="before")
     @classmethod
@@ -205,7 +208,8 @@ class StudySpec(BaseModel):
     @classmethod
     def _read_as_stored(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
-            return values | {"data": {"reading": FIRST_READING} | data}
+            before = {"keeps_modules": False, **values}
+            return before | {"data": {"reading": FIRST_READING} | data}
         return values
 
     @classmethod
@@ -251,7 +255,7 @@ class StudySpec(BaseModel):
         """What is tried before the sampler proposes anything, as flat parameters: the baselines,
         and for a grid every point that is not one of them. Raises SpecError for a grid too large.
         """
-        if self.sampler.name == "listed":  # it has them all, by the number of the trial
+        if self.sampler.name == "listed":  # the loop deals them, by place
             return []
         trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
         if self.sampler.name != "grid":
@@ -265,12 +269,33 @@ class StudySpec(BaseModel):
         return trials + [point for point in self.space.grid() if point not in trials]
 
     @property
-    def data_code(self) -> CodeFile | None:
+    def network_path(self) -> str | None:
+        """The file of the user's own network, as it was given."""
+        path, is_own, _ = self.space.network.rpartition(":")
+        return path if is_own else None
+
+    @property
+    def data_path(self) -> str | None:
         """The user's own file that the data come from, if they do."""
-        source = str(_expanded(self.data.source))
-        return next(
-            (file for path, file in self.code.items() if f"{source}:".startswith(f"{path}:")), None
-        )
+        source = f"{_expanded(self.data.source)}:"
+        return next((path for path in self.code if source.startswith(f"{path}:")), None)
+
+    @property
+    def data_code(self) -> CodeFile | None:
+        """The same as it is kept."""
+        return None if self.data_path is None else self.code[self.data_path]
+
+    def modules_of(self, path: str | None) -> dict[str, CodeFile]:
+        """The modules kept with one of the user's files, by their path in its folder."""
+        if path not in self.code or not self.keeps_modules:
+            return {}
+
+        def read(module: str) -> bytes | None:
+            file = self.code.get(beside(path, module))
+            return None if file is None else file.text.encode()
+
+        modules = imported_modules(self.code[path].text.encode(), read)
+        return {module: self.code[beside(path, module)] for module in modules}
 
     def differences(self, was: "StudySpec") -> list[str]:
         """What this definition says otherwise than `was` does, an entry each in a user's words:
@@ -282,6 +307,29 @@ class StudySpec(BaseModel):
         ]
         space = space_differences(was.space, self.space)
         return [*space, *self._data(was), *facts, *self._split(was), *self._changed_code(was)]
+
+    def correcting(self, was: "StudySpec") -> "StudySpec | None":
+        """`was` with this one's code, and with the data that its data's code gives; None where they
+        differ in anything else. What `was` has kept of its time stays."""
+        data = was.data.model_copy(update={"source": self.data.source})  # its code is known by it
+        rows = was.train_rows
+        if self.fingerprint != was.fingerprint:
+            if _place(self) != _place(was) or self._data_code() == was._data_code():
+                return None
+            data, rows = self.data, self.train_rows
+        corrected = was.model_copy(
+            update={
+                "data": data,
+                "fingerprint": self.fingerprint,
+                "train_rows": rows,
+                "code": self.code,
+                "keeps_modules": self.keeps_modules,
+            }
+        )
+        return None if self.differences(corrected) else corrected
+
+    def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
+        return self.data_code, self.modules_of(self.data_path)
 
     def _data(self, was: "StudySpec") -> list[str]:
         """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
@@ -304,13 +352,27 @@ class StudySpec(BaseModel):
 
     def _changed_code(self, was: "StudySpec") -> list[str]:
         """A file that only one of them has is another network or source, and named already."""
-        was_data = was.data_code if self.fingerprint == was.fingerprint else None
+        lines = [
+            f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
+        ]
+        pairs = [(self.network_path, self.network_path), (self.data_path, self.data_path)]
+        if self.fingerprint == was.fingerprint or _place(self) == _place(was):
+            pairs.append((self.data_path, was.data_path))  # it may lie elsewhere
+        for path, old_path in pairs:
+            if path in self.code and old_path in was.code:
+                lines += self._edited(path, was, old_path)
+        return list(dict.fromkeys(lines))
 
-        def before(path: str) -> CodeFile | None:
-            moved = was_data if self.code[path] is self.data_code else None  # it may lie elsewhere
-            return was.code.get(path, moved)
-
-        return [f"{p} has changed" for p in self.code if before(p) not in (None, self.code[p])]
+    def _edited(self, path: str, was: "StudySpec", old_path: str) -> Iterator[str]:
+        if self.code[path] != was.code[old_path]:
+            yield f"{path} has changed"
+        if not was.keeps_modules:
+            return
+        new, old = self.modules_of(path), was.modules_of(old_path)
+        for module in sorted(new.keys() | old.keys()):
+            if new.get(module) != old.get(module):
+                end = "has changed" if {module} <= new.keys() & old.keys() else "is new"
+                yield f"{beside(path, module)} {end if module in new else 'is gone'}"
 
 
 # The direction is left out: it follows from the metric.
@@ -325,6 +387,11 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }
+
+
+def beside(path: str, module: str) -> str:
+    """How a module in the folder of a user's file is named."""
+    return str(PurePath(path).parent / module)
 
 
 def _in_words(fact: object) -> str:

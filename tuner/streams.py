@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from typing import TextIO
 
 
 def sound_streams() -> None:
@@ -24,8 +25,24 @@ def sound_streams() -> None:
 
 def discard_stdout() -> None:
     """Lose what could not be written, so that nothing is tried again as the process ends."""
+    _discard(sys.stdout)
+
+
+def discard_unwritable_stderr() -> None:
+    """The same for stderr as the process ends, where it cannot be written to: Python would end
+    with an exit code of its own."""
+    stream = getattr(sys.stderr, "unmasked", sys.stderr)
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def why_unwritable() -> str | None:

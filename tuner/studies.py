@@ -25,7 +25,7 @@ from tuner.fitting import fitted, objective
 from tuner.names import check_experiment, check_name, in_command, make_name
 from tuner.parameters import nearest
 from tuner.pruners import check_pruner
-from tuner.samplers import check_sampler
+from tuner.samplers import check_sampler, settled_sampler
 from tuner.settings import Settings
 from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
@@ -35,13 +35,17 @@ from tuner.spec import (
     Direction,
     HeldOut,
     StudySpec,
+    beside,
     direction_of,
 )
 from tuner.storage import Store, exists, leases
+from tuner.storage.corrections import correct_study
 from tuner.storage.damage import is_identity
 from tuner.storage.records import saved_networks
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
-from tuner.trust import code_of, require_trusted, trust
+from tuner.suggestions import command
+from tuner.trust import code_of, find_code, require_trusted, trust
+from tuner.user_modules import read_modules
 
 _MOST_DIFFERENCES = 4
 _LOOK_S = 0.5
@@ -96,14 +100,15 @@ def define(
     settings: Settings,
     sources: Sequence[Source] = (),
     fingerprint: str | None = None,
-    kept: Mapping[str, CodeFile] | None = None,
+    kept: StudySpec | None = None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
     and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
-    a network's file as another study keeps it. Raises a UsageError."""
-    check_sampler(wanted.sampler, space)
+    the study whose network it is, with the files that it keeps. Raises a UsageError."""
+    sampler = settled_sampler(wanted.sampler)
+    check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
-    code = _user_code(space, wanted.data, sources[0], kept or {})
+    code = _user_code(space, wanted.data, sources[0], settings, kept)
     dataset = load_dataset(wanted.data, settings, sources, fingerprint)
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
@@ -114,7 +119,7 @@ def define(
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
-        sampler=wanted.sampler,
+        sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
         direction=wanted.direction or direction_of(metric),
@@ -128,17 +133,20 @@ def define(
 
 class Created(NamedTuple):
     """`is_new`: False for a study that had that name and definition before. `left_out`: what the
-    space searches and these data have no use for."""
+    space searches and these data have no use for. `corrected`: what has changed in the user's own
+    files, and was taken into a study that was there."""
 
     study: StudyRow
     is_new: bool
     left_out: tuple[str, ...] = ()
+    corrected: tuple[str, ...] = ()
 
 
 def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
-    name already is left as it is. The database is opened last, so that a UsageError leaves nothing
-    half-made. Raises StudyError where the name belongs to a study that is defined otherwise."""
+    name already is left as it is; only while no trial of it has finished, corrected files of the
+    user's are taken. The database is opened last, so that a UsageError leaves nothing half-made.
+    Raises StudyError where the name belongs to a study that is defined otherwise."""
     space = load_space(wanted.space).override(wanted.overrides)
     spec = define(space, wanted, settings)
     kept = spec.space.varying()
@@ -159,7 +167,7 @@ def create_as(
         check_name(wanted.name)
     store = open_store()
     found = _find(store, wanted.name)
-    if found is None:
+    while found is None:
         if wanted.name is not None:
             check_name(wanted.name)
         name = wanted.name or free_name(store, default_name(wanted))
@@ -167,10 +175,10 @@ def create_as(
             return Created(create_study(store, name, spec, wanted.experiment, first_trials), True)
         except StudyError:  # another command may have made it meanwhile
             found = _find(store, wanted.name)
-            if found is None:
+            is_taken = free_name(store, name) != name
+            if found is None and not (wanted.name is None and is_taken):
                 raise
-    _check_same(found, spec, wanted.experiment)
-    return Created(found, False)
+    return _again(store, found, spec, wanted.experiment)
 
 
 def _find(store: Store, name: str | None) -> StudyRow | None:
@@ -180,20 +188,32 @@ def _find(store: Store, name: str | None) -> StudyRow | None:
         return None
 
 
-def _check_same(study: StudyRow, spec: StudySpec, experiment: str | None) -> None:
+def _again(store: Store, study: StudyRow, spec: StudySpec, experiment: str | None) -> Created:
+    """A study that exists, with the user's own files as they are now. Raises StudyError where it is
+    defined otherwise, or can no longer be corrected."""
     differences = spec.differences(study.spec)
     if study.experiment != (experiment or study.name):
         differences.append(
             f"MLflow experiment was {study.experiment}, is {experiment or study.name}"
         )
-    if not differences:
-        return
+    elif differences and (corrected := spec.correcting(study.spec)) is not None:
+        changes_data = corrected.fingerprint != study.spec.fingerprint
+        done = correct_study(store, study, corrected.model_dump_json(), changes_data)
+        if isinstance(done, StudyRow):
+            return Created(done, False, corrected=tuple(differences))
+        raise StudyError(_defined_otherwise(study, [*differences, done.reason]))
+    if differences:
+        raise StudyError(_defined_otherwise(study, differences))
+    return Created(study, False)
+
+
+def _defined_otherwise(study: StudyRow, differences: list[str]) -> str:
     told = differences[:_MOST_DIFFERENCES]
     if more := len(differences) - len(told):
         told.append(f"and {more} more")
-    raise StudyError(
+    return (
         f"study {study.name!r} exists with another definition: {'; '.join(told)}; choose another "
-        f"name, or delete that study first: tuner study delete {in_command(study.name)}"
+        "name, or delete that study first: " + command("study", "delete", in_command(study.name))
     )
 
 
@@ -206,24 +226,67 @@ def default_name(wanted: Wanted) -> str:
 
 
 def _user_code(
-    space: Space, data: DataSpec, source: Source, kept: Mapping[str, CodeFile]
+    space: Space,
+    data: DataSpec,
+    source: Source,
+    settings: Settings,
+    kept: StudySpec | None,
 ) -> dict[str, CodeFile]:
-    """The user's own files, kept with the study."""
+    """The user's own files, kept with the study, and what they import from their folders."""
     files: dict[str, CodeFile] = {}
-    network_path, separator, _ = space.network.rpartition(":")
-    if separator:
-        known = kept.get(network_path)
-        files[network_path] = known or _code_file(network_path, NetworkError)
+    path, is_own, _ = space.network.rpartition(":")
+    if is_own:
+        file = find_code(path, settings) or Path(path)
+        files |= _kept_files(path, kept, file) or _with_modules(path, file, NetworkError)
     if source.code is not None:
-        files[str(parse_source(data.source).path)] = _code_file(source.code, DatasetError)
+        path = str(parse_source(data.source).path)
+        for name, code in _with_modules(path, source.code, DatasetError).items():
+            if files.setdefault(name, code) != code:
+                raise DatasetError(
+                    f"the network and the data import different files by the name of {name}: "
+                    "rename one of them"
+                )
     return files
 
 
-def _code_file(path: str | Path, error_class: type[UsageError]) -> CodeFile:
+def _kept_files(path: str, kept: StudySpec | None, file: Path) -> dict[str, CodeFile]:
+    """A network's file and its modules as a study keeps them; the modules of one that keeps none
+    are those in the folder."""
+    if kept is None or path not in kept.code:
+        return {}
+    code = kept.code[path]
+    if not kept.keeps_modules:
+        return {path: code} | _modules(path, file, code, NetworkError)
+    return {path: code} | {beside(path, m): c for m, c in kept.modules_of(path).items()}
+
+
+def _with_modules(path: str, file: Path, error_class: type[UsageError]) -> dict[str, CodeFile]:
+    """A file of the user's and the modules beside it, by how they are named."""
+    with _reading_code(path, error_class):
+        code = CodeFile.of(file.read_bytes())
+    return {path: code} | _modules(path, file, code, error_class)
+
+
+def _modules(
+    path: str, file: Path, code: CodeFile, error_class: type[UsageError]
+) -> dict[str, CodeFile]:
+    files: dict[str, CodeFile] = {}
+    with _reading_code(path, error_class):
+        contents = read_modules(file, code.text.encode())
+    for module, content in contents.items():
+        name = beside(path, module)
+        with _reading_code(name, error_class):
+            files[name] = CodeFile.of(content)
+    return files
+
+
+@contextlib.contextmanager
+def _reading_code(path: str, error_class: type[UsageError]) -> Iterator[None]:
     try:
-        return CodeFile.of(Path(path).read_bytes())
+        yield
     except OSError as error:
-        raise error_class(f"{path}: {error.strerror or error}") from error
+        named = error.filename if isinstance(error.filename, str) else path
+        raise error_class(f"{named}: {error.strerror or error}") from error
     except SpecError as error:
         raise error_class(f"{path}: {error}") from error
 
@@ -301,5 +364,5 @@ def _refuse_if_searched(store: Store, study: StudyRow, force: bool) -> None:
         who = ", ".join(map(str, searching))
         raise StudyError(
             f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
-            f"study all the same: tuner study delete {in_command(study.name)} --force"
+            "study all the same: " + command("study", "delete", in_command(study.name), "--force")
         )

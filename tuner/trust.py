@@ -17,8 +17,15 @@ from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
 from tuner.names import printable
 from tuner.settings import Settings
-from tuner.spec import CodeFile, StudySpec
+from tuner.spec import CodeFile, StudySpec, beside
 from tuner.storage.process import machine_id
+from tuner.user_modules import folder_of
+
+HAS_CHANGED = (
+    "has changed since the study was created, and scores would not be comparable: put it back, or "
+    "create a new study; while no trial of it has finished, repeat its `tuner study create`, which "
+    "takes the corrected file"
+)
 
 
 @dataclass(frozen=True)
@@ -51,22 +58,32 @@ class UntrustedCode(CodeError):
 
 
 def code_of(spec: StudySpec) -> list[Code]:
-    """The files that training this study runs: its network's and its data's. Raises CodeError where
-    one is missing, or is not what its hash says."""
-    return [code for code in (network_code(spec), data_code(spec)) if code is not None]
+    """The files that training this study runs: its network's and its data's, each with the modules
+    that it imports from its folder. Raises CodeError where one is missing, or is not what its hash
+    says."""
+    codes = [*network_code(spec), *data_code(spec)]
+    return list({code.path: code for code in codes}.values())
 
 
-def network_code(spec: StudySpec) -> Code | None:
+def network_code(spec: StudySpec) -> list[Code]:
     """Of a user's own network, which runs from the database. Raises CodeError as `code_of`."""
-    path, is_own, _ = spec.space.network.rpartition(":")
-    return _checked(path, spec.code.get(path)) if is_own else None
+    return _with_modules(spec, spec.network_path)
 
 
-def data_code(spec: StudySpec) -> Code | None:
+def data_code(spec: StudySpec) -> list[Code]:
     """Of a user's own data function, which runs from a file with these contents. Raises CodeError
     as `code_of`."""
     source = parse_source(spec.data.source)
-    return None if source.code is None else _checked(str(source.path), spec.data_code)
+    return _with_modules(spec, None if source.code is None else str(source.path))
+
+
+def _with_modules(spec: StudySpec, path: str | None) -> list[Code]:
+    """A file of the user's, and then the modules beside it."""
+    if path is None:
+        return []
+    file = _checked(path, spec.code.get(path))
+    modules = spec.modules_of(path).items()
+    return [file, *(_checked(beside(path, module), kept) for module, kept in modules)]
 
 
 def _checked(path: str, kept: CodeFile | None) -> Code:
@@ -82,18 +99,46 @@ def _checked(path: str, kept: CodeFile | None) -> Code:
     return code
 
 
-def _is_file_here(code: Code, settings: Settings) -> bool:
-    """Raises CodeError where the file is here, but with other contents."""
+def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
+    """Those of the network's files that are no files of this machine. Raises CodeError where one
+    is, but with other contents."""
+    codes = network_code(spec)
+    if not codes:
+        return []
+    file, *_ = codes
+    files = _places(file.path, settings)
+    if not files:
+        return codes
+    same = [path for path in files if file.is_same(path)]
+    if not same:
+        raise _has_changed(file)
+    # What a module is called says little, so it is looked for beside the file that imports it.
+    modules = dict(zip(spec.modules_of(file.path), codes[1:], strict=True))
+    places = [{folder_of(path) / name: code for name, code in modules.items()} for path in same]
+    changed = [[code for path, code in place.items() if _differs(code, path)] for place in places]
+    if all(changed):
+        raise _has_changed(changed[0][0])
+    place = places[changed.index([])]
+    return [code for path, code in place.items() if not _exists(path)]
+
+
+def _places(path: str, settings: Settings) -> list[Path]:
+    """Where a file of that path is: in the current folder, in that of a SQLite database."""
     folders = [Path.cwd(), project_folder(settings) or Path.cwd()]
-    files = [folder / code.path for folder in folders if _exists(folder / code.path)]
-    if any(code.is_same(file) for file in files):
-        return True
-    if files:
-        raise CodeError(
-            f"{printable(code.path)} has changed since the study was created; scores would not be "
-            "comparable: create a new study, or put the file back"
-        )
-    return False
+    return [folder / path for folder in folders if _exists(folder / path)]
+
+
+def find_code(path: str, settings: Settings) -> Path | None:
+    """The file of a user's own network, if it is on this machine."""
+    return next(iter(_places(path, settings)), None)
+
+
+def _differs(code: Code, file: Path) -> bool:
+    return _exists(file) and not code.is_same(file)
+
+
+def _has_changed(code: Code) -> CodeError:
+    return CodeError(f"{printable(code.path)} {HAS_CHANGED}")
 
 
 def _exists(path: Path) -> bool:
@@ -108,11 +153,10 @@ def require_trusted(spec: StudySpec, settings: Settings) -> None:
     has changed since, UntrustedCode for what runs from the database and is neither a file of this
     machine nor agreed to. A data function is always read from its file, of the same contents."""
     data_code(spec)
-    network = network_code(spec)
-    if network is None or _is_file_here(network, settings):
-        return
-    if network.sha256 not in _read(settings.trusted_code):
-        raise UntrustedCode([network])
+    missing = _not_here(spec, settings)
+    trusted = _read(settings.trusted_code) if missing else set()
+    if unknown := [code for code in missing if code.sha256 not in trusted]:
+        raise UntrustedCode(unknown)
 
 
 def agree(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:

@@ -52,7 +52,7 @@ def test_words() -> None:
         "seeds": 2,
         "test accuracy %": "96.00 ± 1.41",
         "reference": "96.4",
-        "reached": "yes",
+        "reached": "true",
         "seconds": 1.5,
         "notes": None,
     }

@@ -4,9 +4,11 @@ import csv
 import functools
 import json
 import statistics
+from contextlib import closing
 from multiprocessing import forkserver
 
 import pytest
+import sqlalchemy as sa
 from toy_study import Bench
 from toy_training import PARAMETERS, TOY, score_at
 
@@ -16,6 +18,7 @@ from tuner.optimize.trials import trial_seed
 from tuner.settings import load_settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
+from tuner.storage.tables import studies
 
 FILE = """
 network: toy.py:build
@@ -82,6 +85,51 @@ def test_nothing_is_chosen_in_a_comparison(compare, tuner, tmp_path):
     refused = tuner("study", "best", "compare-mine-points")
     assert refused.code == 2
     assert "is a comparison: nothing is chosen in it" in refused.err
+
+
+LOOKING = [
+    ["study", "show", "--json"], ["trial", "list"], ["trial", "show", "0"], ["study", "export"],
+    ["study", "code"], ["study", "repair"],
+]  # fmt: skip
+
+
+def test_without_a_name_commands_take_the_search(compare, tuner, tmp_path):
+    compare("--seeds", "1")
+    # While there is no search, a comparison is better than nothing.
+    assert json.loads(tuner("study", "show", "--json").out)["study"] == "compare-mine-points"
+    with closing(open_store(f"sqlite:///{tmp_path}/tuner.db")) as store:
+        bench = Bench(tmp_path, store)
+        bench.create(name="older-search")
+        bench.create(name="search", baselines=[{"x": 0.5}])
+        bench.run(1)
+        with store.writing() as connection:
+            newest = sa.update(studies).where(studies.c.name.like("compare-%"))
+            connection.execute(newest.values(created_at=4e9))
+    for words in LOOKING:
+        done = tuner(*words)
+        assert done.code == 0, done.err
+        assert "compare-mine" not in done.out
+    assert json.loads(tuner("study", "show", "--json").out)["study"] == "search"
+    assert "study search: trial" in tuner("trial", "add", "x=0.25").out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["optimize", "compare-mine-points", "--more", "1"],
+        ["trial", "add", "x=0.25", "--study", "compare-mine-points"],
+        ["trial", "retry", "0", "--study", "compare-mine-points"],
+    ],
+)
+def test_what_would_search_in_a_comparison_is_refused(compare, tuner, words):
+    compare("--seeds", "1")
+    before = tuner("study", "export", "compare-mine-points").out
+    refused = tuner(*words)
+    assert refused.code == 2
+    assert len(refused.err.splitlines()) == 1
+    assert "is a comparison" in refused.err
+    assert "repeat the compare command" in refused.err
+    assert tuner("study", "export", "compare-mine-points").out == before
 
 
 def test_the_whole_way(compare, tmp_path):

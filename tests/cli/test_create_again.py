@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -40,6 +41,12 @@ def again(tuner, tmp_path):
     return lambda *words: tuner(*CREATE, *words)
 
 
+def finish(tmp_path):
+    """A trial of study x has finished: its code is what that score is of."""
+    study = optuna.load_study(study_name="x", storage=f"sqlite:///{tmp_path}/tuner.db")
+    study.add_trial(optuna.trial.create_trial(value=0.5))
+
+
 def edit(path, old, new):
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
@@ -76,8 +83,11 @@ def test_another_spelling_of_the_same_data_is_the_same_study(again, tuner, tmp_p
     # The seed of the split makes another fingerprint of the same data.
     told = differences(again(*words, "--seed", "1"))
     assert told[-1] == "seed was 0, is 1"
+    finish(tmp_path)
     edit(tmp_path / "mine.py", "import", "# better\nimport")
-    assert len(differences(again(*words))) == 1
+    told = differences(again(*words))
+    assert told[-1] == "1 trial has finished with the code as it was"
+    assert len(told) == 2
 
 
 def test_another_folder_and_the_same_data(again, tuner, tmp_path, monkeypatch):
@@ -164,13 +174,17 @@ def test_one_option_is_one_difference(again):
 
 def test_a_file_that_has_changed_is_named(again, tmp_path):
     edit(tmp_path / "mine.py", "import", "# better\nimport")
-    assert differences(again()) == ["mine.py has changed"]
+    finish(tmp_path)
+    reason = "1 trial has finished with the code as it was"
+    assert differences(again()) == ["mine.py has changed", reason]
+    assert differences(again("--seed", "1"))[-1] == "mine.py has changed"
 
 
 def test_data_that_have_changed_are_told_by_their_fingerprints(again, tmp_path):
     before = load_study(open_store(f"sqlite:///{tmp_path}/tuner.db")).spec.fingerprint
     edit(tmp_path / "mine.py", "np.arange(60.0)", "np.arange(60.0)[::-1]")
-    data, code = differences(again())
+    finish(tmp_path)
+    data, code, _ = differences(again())
     assert data.startswith("data have changed (fingerprint ")
     assert data.endswith(f" was {before[:12]}…)")
     assert code == "mine.py has changed"
@@ -223,3 +237,22 @@ def test_of_two_commands_at_once_one_makes_the_study(store, storage_url):
     assert all("x" in end for end in ends if isinstance(end, str))
     waiting = store.optuna.get_all_trials(load_study(store, "x").study_id)
     assert len(waiting) == len(load_study(store, "x").spec.first_trials())
+
+
+def test_commands_at_once_that_give_no_name_make_a_study_each(store, storage_url):
+    wanted = Wanted(data=data_spec(source="digits"))
+    start = threading.Barrier(4)
+
+    def command(_number):
+        opened = open_store(storage_url)
+        try:
+            start.wait()
+            return [create(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)]
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = [created for some in pool.map(command, range(4)) for created in some]
+    assert all(created.is_new for created in made)
+    expected = {"mlp-digits", *(f"mlp-digits-{number}" for number in range(2, 9))}
+    assert {created.study.name for created in made} == expected

@@ -1,11 +1,17 @@
 """Output that cannot be written: told in one line, and no reason to end a search."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tuner.cli.display import Display
+from tuner.masking import MaskedStream
+from tuner.optimize.board import Board, Slot
+from tuner.silence import last_line, output_to
 
 TUNER = [sys.executable, "-c", "from tuner.__main__ import main; main()"]
 
@@ -79,3 +85,91 @@ def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) 
     (line,) = capsys.readouterr().err.splitlines()
     assert "Broken pipe" in line
     assert "the search goes on" in line
+
+
+def test_messages_that_cannot_be_written_change_no_exit_code(project: Path) -> None:
+    assert run(project, "tuner study show nobody 2> /dev/full").returncode == 2
+    assert run(project, "tuner nonsense > /dev/full 2>&1").returncode == 2
+
+
+class Terminal:
+    """A terminal that is closed after so many writes."""
+
+    encoding = "utf-8"
+
+    def __init__(self, writes: int, is_terminal: bool = True) -> None:
+        self._writes, self._is_terminal = writes, is_terminal
+
+    def write(self, text: str) -> int:
+        self._writes -= 1
+        if self._writes < 0:
+            raise OSError(5, "Input/output error")
+        return len(text)
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def flush(self) -> None:
+        self.write("")
+
+    def fileno(self) -> int:
+        raise ValueError
+
+
+BOARD = Board(total=9, done=1, best=0.5, best_trial=0, slots=[Slot(1, 2, 3, 0.4), Slot()])
+
+
+@pytest.mark.parametrize("writes", range(12))
+@pytest.mark.parametrize("is_terminal", [True, False])
+@pytest.mark.parametrize("stderr_too", [True, False])
+def test_a_search_goes_on_where_a_terminal_closes(
+    writes: int, is_terminal: bool, stderr_too: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is being shown then, and without one line more on stderr than one."""
+    monkeypatch.setenv("TERM", "xterm")
+    errors = Terminal(0) if stderr_too else io.StringIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", Terminal(writes, is_terminal))
+        patched.setattr(sys, "stderr", MaskedStream(errors))
+        with Display("val_accuracy", quiet=False) as shown:
+            shown.stage("one")
+            for end in ("complete", "diverged"):
+                shown.changed(BOARD)
+                shown.trial_ended(BOARD, 3, end, 0.5, is_best=True)
+            shown.stage("two")
+    if isinstance(errors, io.StringIO):
+        assert errors.getvalue().count("the search goes on") == len(errors.getvalue().splitlines())
+        assert len(errors.getvalue().splitlines()) <= 1
+
+
+PRINTS = """
+import os, sys
+from pathlib import Path
+from tuner.silence import output_to
+with output_to(Path("folder/workers.log")):
+    print("a network's own")
+    os.write(1, b"native\\n")
+    os.write(2, b"absl: a crash follows\\n")
+print("after")
+"""
+
+
+def test_what_is_printed_by_the_way_goes_to_the_log(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("after\n", "")
+    log = tmp_path / "folder" / "workers.log"
+    lines = log.read_text().splitlines()
+    assert sorted(lines) == ["a network's own", "absl: a crash follows", "native"]
+    assert last_line(log) == lines[-1]
+    assert last_line(log, start=log.stat().st_size) == ""
+
+
+@pytest.mark.parametrize("log", ["a file/log", "/dev/full", None])
+def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path, log: str | None) -> None:
+    (tmp_path / "a file").write_text("")
+    with output_to(None if log is None else tmp_path / log):
+        print("lost", flush=True)
+        subprocess.run(["echo", "lost"], check=False)
+    assert last_line(tmp_path / "a file" / "log") == ""

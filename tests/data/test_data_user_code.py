@@ -67,6 +67,16 @@ def test_errors_name_file_and_line(load: Load, tmp_path: Path, body: str, messag
     assert "\n" not in str(caught.value)
 
 
+def test_errors_of_a_module_beside_the_file_name_that(load: Load, tmp_path: Path) -> None:
+    path = write(tmp_path, "import beside; return beside.data(x, y)")
+    (tmp_path / "beside.py").write_text("def data(x, y):\n    return x / 0 if False else 1 / 0\n")
+    with pytest.raises(DatasetError, match=r"beside\.py:2: ZeroDivisionError"):
+        load(f"{path}:load")
+    (tmp_path / "beside.py").write_text("def data(\n")
+    with pytest.raises(DatasetError, match=r"beside\.py:1: SyntaxError"):
+        load(f"{path}:load")
+
+
 def test_a_function_that_is_missing_or_wants_arguments(load: Load, tmp_path: Path) -> None:
     path = write(tmp_path, "return x, y")
     with pytest.raises(DatasetError, match="no function 'lode'; it has load"):

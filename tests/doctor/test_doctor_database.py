@@ -46,7 +46,7 @@ def test_a_server_tells_its_version_and_its_clock(postgres_store: Store, tmp_pat
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:
     findings = found_in(f"sqlite:///{tmp_path}/tuner.db", tmp_path)
     assert troubles(findings) == []
-    assert "tuner study create makes" in of(findings, "database").found
+    assert "no database yet: the first study makes" in of(findings, "database").found
     assert "the first search makes" in of(findings, "mlflow").found
     assert list(tmp_path.iterdir()) == []
 
@@ -55,7 +55,7 @@ def test_nothing_is_changed_in_an_empty_database(postgres: Postgres, tmp_path: P
     url = postgres.url(postgres.create())
     findings = found_in(url, tmp_path)
     assert troubles(findings) == []
-    assert of(findings, "schema").found == "no tables yet; tuner study create makes them"
+    assert of(findings, "schema").found == "no tables yet; the first study makes them"
     assert of(findings, "writing").state == "ok"
     assert sa.inspect(sa.create_engine(url)).get_table_names() == []
 

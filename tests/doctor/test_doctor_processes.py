@@ -28,7 +28,7 @@ def test_mlflow_down_is_a_warning(tmp_path: Path) -> None:
     assert told.state == "warn"
     assert "does not answer (Connection refused)" in told.found
     assert "s3cret" not in told.found
-    assert told.advice == "tuner optimize works without it; tuner sync delivers later"
+    assert told.advice == "searches work without it; to deliver later: tuner sync --all"
 
 
 def test_a_silent_mlflow_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,8 +82,8 @@ def test_a_killed_process_loses_the_trials_it_trains_and_no_others(workers: Loca
     heard(workers, 3, Interval)
     os.kill(before[0] or 0, signal.SIGKILL)
     told = until(workers, lambda said: {0, 2} <= {worker for worker, _ in said}, Lost)
-    lost = {worker for worker, _ in told}
-    assert lost <= set(THREE)
+    assert {worker for worker, _ in told} <= set(THREE)
+    assert {lost.beside for worker, lost in told if worker in (0, 2)} == {1}
     after = pids(workers)
     assert (after[0] != before[0], after[1]) == (True, before[1])
 
@@ -93,7 +93,8 @@ def test_who_is_beside_a_restarted_worker_is_told_so(workers: LocalWorkers) -> N
         workers.submit(worker, hang())
     heard(workers, 3, Interval)
     workers.restart(1)
-    assert [worker for worker, _ in heard(workers, 2, Lost)] == [0, 2]
+    told = heard(workers, 2, Lost)
+    assert [(worker, lost.restarted) for worker, lost in told] == [(0, True), (2, True)]
     until_free(workers, THREE)
     for worker in THREE:
         workers.submit(worker, PLAN)
@@ -109,11 +110,12 @@ def test_a_process_is_recycled_once_all_its_trials_have_ended(
         workers.submit(worker, PLAN if worker else hang())
     heard(workers, 2, Ended)
     assert [workers.takes(worker) for worker in (1, 2)] == [False, False]
+    assert workers.recycle() == []
     workers.restart(0)
     until_free(workers, THREE)
     for worker in THREE:
-        assert not workers.submit(worker, PLAN)
+        workers.submit(worker, PLAN)
     heard(workers, 3, Ended)
-    assert workers.takes(0)
-    assert workers.submit(0, PLAN)
+    assert workers.recycle() == THREE
+    assert not workers.takes(0)
     assert pids(workers)[0] not in (None, before[0])

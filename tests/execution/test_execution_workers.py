@@ -1,11 +1,15 @@
 """Worker processes: what they answer, how they die, what takes their place."""
 
+import errno
 import hashlib
+import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import pytest
 from toy_training import BROKEN, STILLBORN, TOY
 
 from tuner.errors import WorkerError
-from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local
+from tuner.execution import EntryPoint, LocalWorkers, Lost, Reply, Saved, local, warm
 from tuner.execution.machine import cores, data_budget_bytes, default_workers, gpus, memory_bytes
 from tuner.execution.protocol import Message
 from tuner.training.events import Ended, Failed, Goal, Interval, Plan, WorkerSetup
@@ -43,8 +47,18 @@ def next_message(workers: LocalWorkers) -> Message:
     raise AssertionError("the worker says nothing")
 
 
+def until_free(workers: LocalWorkers) -> None:
+    """Replace what is to be replaced, as a loop does, and wait until the worker takes a trial."""
+    deadline = time.monotonic() + 20
+    workers.recycle()
+    while not workers.takes(0):
+        assert time.monotonic() < deadline
+        workers.wait(0.1)
+
+
 def conversation(workers: LocalWorkers, plan: Plan, reply: Reply = GO_ON) -> list[Message]:
     """All a worker says of a plan, each time answered by `reply`."""
+    until_free(workers)
     workers.submit(0, plan)
     said = [next_message(workers)]
     while isinstance(said[-1], Interval) and not reply.stop:
@@ -128,16 +142,27 @@ def test_workers_are_recycled(workers: LocalWorkers, monkeypatch: pytest.MonkeyP
     assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
 
 
-def test_a_recycled_worker_is_said_to_be_fresh(
+def test_a_recycled_worker_takes_nothing_until_it_has_opened(
     workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_MOST_JOBS", 2)
-    fresh = []
+    recycled = []
     for _ in range(4):
-        fresh.append(workers.submit(0, PLAN))
-        assert isinstance(next_message(workers), Interval)
-        workers.reply(0, Reply(stop=True))
-    assert fresh == [False, False, True, False]
+        recycled.append(workers.recycle())
+        assert not (recycled[-1] and workers.takes(0))
+        conversation(workers, PLAN, Reply(stop=True))
+    assert recycled == [[], [], [0], []]
+
+
+def test_growth_counts_where_no_trial_runs_to_its_end(
+    workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_MOST_GROWTH", 48 * 2**20)
+    pids = []
+    for _ in range(4):  # each leaves 32 MiB behind, and is pruned
+        conversation(workers, acting("leave", at=1), Reply(stop=True))
+        pids.append(pid(workers))
+    assert pids[0] == pids[1] == pids[2] != pids[3]
 
 
 def test_closing_ends_workers_in_the_middle_of_work(setup: WorkerSetup) -> None:
@@ -186,3 +211,30 @@ def test_what_the_machine_has() -> None:
     assert 1 <= cores() <= (os.cpu_count() or 1)
     assert 1 <= default_workers() <= (len(gpus()) or cores())
     assert data_budget_bytes(4) == memory_bytes() / 8 <= psutil.virtual_memory().total / 8
+
+
+def test_a_long_temporary_folder_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a socket has up to 107 bytes."""
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    monkeypatch.setitem(config, "tempdir", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    try:
+        warm(EntryPoint("toy_training:open_session"))
+        assert forkserver._forkserver._forkserver_pid is not None  # type: ignore[attr-defined]
+        assert not list(long.iterdir())
+    finally:
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def test_too_many_open_files_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(forkserver, "ensure_running", refuse)
+    with pytest.raises(WorkerError, match="allow more of them: ulimit -n 1024"):
+        warm(EntryPoint("toy_training:open_session"))

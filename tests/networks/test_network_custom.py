@@ -1,5 +1,6 @@
 """A user's own network: refused where it does not fit, trained as Keras would where it does."""
 
+import hashlib
 import os
 import sys
 import traceback
@@ -137,6 +138,93 @@ def test_a_module_beside_the_file_can_be_imported(
     before = sys.path.copy()
     assert own.build({}, (6,), 3).count_params() == 7 * 7 + 8 * 3
     assert sys.path == before
+
+
+HELPED = """
+    from __future__ import annotations
+    from dataclasses import dataclass
+    import keras
+    from own_parts.blocks import Block
+
+    @dataclass
+    class Sizes:
+        units: int
+
+    def build(params, input_shape, outputs):
+        from own_parts import units
+        sizes = Sizes(units.UNITS)
+        head = keras.layers.Dense(outputs, activation="softmax")
+        return keras.Sequential([keras.Input(input_shape), Block(sizes.units), head])
+"""
+BLOCK = """
+import keras
+
+class Block(keras.layers.Layer):
+    def __init__(self, units):
+        super().__init__()
+        self.dense = keras.layers.Dense(units)
+
+    def call(self, inputs):
+        from own_parts.later import activation
+        return activation(self.dense(inputs))
+"""
+
+
+def helped(units: int, activation: str = "tanh") -> CustomNetwork:
+    modules = {
+        "own_parts/blocks.py": BLOCK,
+        "own_parts/later.py": f"from keras.activations import {activation} as activation",
+        "own_parts/units.py": f"UNITS = {units}",
+    }
+    return CustomNetwork("nets.py", "build", dedent(HELPED), tuple(modules.items()))
+
+
+def test_kept_modules_are_run_whatever_the_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("own_parts", "."):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for name in ("__init__", "blocks", "later", "units", "nets"):
+            (tmp_path / folder / f"{name}.py").write_text("raise OSError('edited')")
+    (tmp_path / "own_parts/__init__.py").unlink()
+    # Each network sees its own, also one that another was built between.
+    sizes = [helped(units).build({}, (6,), 3).count_params() for units in (2, 5, 2)]
+    assert sizes == [7 * units + (units + 1) * 3 for units in (2, 5, 2)]
+
+
+def test_a_layer_may_import_when_it_is_called() -> None:
+    dataset = make_dataset()
+    plan = own_network(make_plan(epochs=1, seed=1))
+    scores = []
+    for own in (helped(4, "tanh"), helped(4, "relu"), helped(4, "tanh")):
+        intervals, _ = train(Trainer(dataset, network=own), plan)
+        scores.append(intervals[-1].metrics["loss"])
+    assert scores[0] == scores[2] != scores[1]
+
+
+def test_another_helper_is_another_network() -> None:
+    assert helped(2).identity != helped(3).identity
+    plain = CustomNetwork("nets.py", "build", "")
+    assert plain.identity == CustomNetwork("nets.py", "build", "", ()).identity
+    assert plain.identity.endswith(hashlib.sha256(b"").hexdigest())
+
+
+def test_a_module_that_is_not_kept_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_sizes.py").write_text("UNITS = 3\n")
+    text = """
+        def build(params, input_shape, outputs):
+            import importlib
+            return importlib.import_module(f"own_{params['name']}")
+    """
+    own = CustomNetwork("nets.py", "build", dedent(text), ())
+    with pytest.raises(ModuleNotFoundError, match=r"nets\.py needs 'own_sizes' of its folder"):
+        own.build({"name": "sizes"}, (6,), 3)
+    with pytest.raises(ModuleNotFoundError, match="No module named 'own_nothing'"):
+        own.build({"name": "nothing"}, (6,), 3)
 
 
 def test_errors_of_the_file_keep_its_name_and_line() -> None:

@@ -54,7 +54,8 @@ def test_a_new_process_holds_what_it_was_given_alone() -> None:
     affinity = Affinity(2)
     for worker, key in [(0, "a"), (0, "b"), (1, "c")]:
         affinity.gave(worker, key)
-    affinity.gave(0, "d", fresh=True)
+    affinity.forget(0)
+    affinity.gave(0, "d")
     affinity.gave(1, "d")
     assert [affinity.choose(BOTH, key) for key in ("a", "b", "d")] == [0, 0, 1]
     affinity.forget(1)
@@ -79,11 +80,11 @@ def test_workers_of_one_process_share_its_programs() -> None:
 
 class InStep:
     """Workers in this process that train toys and say one thing each at every turn, so that trials
-    of equal length end together. `lost`: workers that are lost at a turn; `recycled`: submissions
-    for which a fresh process is needed, by number."""
+    of equal length end together. `lost`: workers that are lost at a turn; `recycled`: workers
+    that are replaced after so many submissions."""
 
     lost: dict[int, list[int]]
-    recycled: set[int]
+    recycled: dict[int, list[int]]
     given: list[tuple[int, Plan]]
 
     def __init__(self, count: int, entry: EntryPoint, setup: WorkerSetup, *_others: Any) -> None:
@@ -100,11 +101,13 @@ class InStep:
     def takes(self, worker: int) -> bool:
         return True
 
-    def submit(self, worker: int, plan: Plan) -> bool:
+    def recycle(self) -> list[int]:
+        return self.recycled.pop(len(self.given), [])
+
+    def submit(self, worker: int, plan: Plan) -> None:
         toy = replace(plan, params=PARAMETERS | {"x": 0.5} | plan.params)
         self._talks[worker] = self._talk(worker, toy)
         self.given.append((worker, plan))
-        return len(self.given) - 1 in self.recycled
 
     def _talk(self, worker: int, plan: Plan) -> Iterator[Message]:
         session = ToySession(self._setup)
@@ -135,7 +138,7 @@ class InStep:
 
 @pytest.fixture
 def in_step(monkeypatch: pytest.MonkeyPatch) -> type[InStep]:
-    InStep.lost, InStep.recycled, InStep.given = {}, set(), []
+    InStep.lost, InStep.recycled, InStep.given = {}, {}, []
     monkeypatch.setattr("tuner.optimize.LocalWorkers", InStep)
     return InStep
 
@@ -167,7 +170,7 @@ def test_exact_trials_go_to_the_first_that_is_free(bench: Bench, in_step: type[I
 
 @SQLITE
 def test_a_recycled_worker_holds_nothing(bench: Bench, in_step: type[InStep]) -> None:
-    in_step.recycled = {4}
+    in_step.recycled = {4: [1]}
     # The last would go to worker 1, which was given depth 1 after worker 0, but is a new process.
     assert search(bench, 1, 2, 1, 1, 2, 3, 1) == [[0], [1], [0], [1], [1], [0], [0]]
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from postgres_server import PASSWORD, Postgres
 from toy_study import Bench, Signals, any_of
+from toy_training import SLOW
 
 from tuner.errors import StorageError
 from tuner.optimize import Board, Silent
@@ -95,6 +96,18 @@ def test_a_timeout_puts_back_what_would_run_for_ever(bench: Bench) -> None:
     assert bench.run(3, timeout_s=1.5).reason == "timeout"
     assert bench.states == ["COMPLETE", "WAITING"]
     assert bench.trials[1].end == "timeout"
+
+
+@SQLITE
+def test_the_start_of_a_recycled_worker_is_no_trials_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.execution.local._MOST_JOBS", 1)
+    bench.create()
+    bench.run(2, entry=SLOW, trial_timeout_s=2.5)
+    assert [trial.end for trial in bench.trials] == ["complete"] * 2
+    took = [(a.ended_at or 0.0) - a.started_at for t in bench.trials for a in t.attempts]
+    assert max(took) < 2.5
 
 
 @pytest.mark.parametrize("store", ["postgresql"], indirect=True)

@@ -1,6 +1,7 @@
-"""Configurations dealt out by the number of the trial, and studies that hold the test split out."""
+"""Configurations dealt out by the place of the trial, and studies that hold the test split out."""
 
 from collections import Counter
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from test_optimize_trials import SQLITE
 from toy_study import Bench, any_of
 
 from tuner.data import load_dataset
-from tuner.optimize import trained_on
+from tuner.optimize import open_book, trained_on
 from tuner.spec import Choice
+from tuner.storage import leases, places
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.trials import TrialRow
+from tuner.training.events import Ended
 
 XS = [0.5, 0.25, 0.75]
 LISTED = Choice(name="listed")
@@ -108,3 +111,33 @@ def test_workers_are_given_all_rows_but_the_test_s(bench: Bench) -> None:
     search = trained_on(bench.settings, bench.create(name="search").spec)
     np.testing.assert_array_equal(search.train.x, whole.train.x)
     np.testing.assert_array_equal(search.validation.x, whole.validation.x)
+
+
+def run_by_hand(bench: Bench, study: StudyRow, total: int, failing: Container[int]) -> None:
+    """All places of a study, one trial at a time; those of the `failing` numbers fail."""
+    places.ensure_places(bench.store, study, total)
+    book = open_book(bench.store, study, leases.open_lease(bench.store, study))
+    while (running := book.begin(0, total)) is not None:
+        if running.number in failing:
+            book.fail(running, "user_error", "ValueError")
+        else:
+            book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+
+
+@pytest.mark.parametrize("failing", [{0}, {1}, {0, 1, 2, 4}, {8}])
+def test_failed_trials_shift_no_configuration(bench: Bench, failing: set[int]) -> None:
+    run_by_hand(bench, create(bench), 9, failing)
+    dealt = [trial.params["x"] for trial in bench.trials if trial.state == "COMPLETE"]
+    assert Counter(dealt) == dict.fromkeys(XS, 3)
+    assert bench.states.count("FAIL") == len(failing)
+
+
+@SQLITE
+@pytest.mark.parametrize("failing", [{0}, {3}, {0, 1, 4}])
+def test_a_failed_point_of_a_grid_is_tried_again(bench: Bench, failing: set[int]) -> None:
+    parameters = {"x": any_of(0.2, 0.4), "pace": any_of(0.0, 0.001)}
+    run_by_hand(bench, bench.create(parameters, sampler=Choice(name="grid")), 4, failing)
+    points = [(t.params["x"], t.params["pace"]) for t in bench.trials if t.state == "COMPLETE"]
+    assert sorted(points) == [(0.2, 0.0), (0.2, 0.001), (0.4, 0.0), (0.4, 0.001)]
+    retried = [trial.retry_of for trial in bench.trials if trial.retry_of is not None]
+    assert set(retried) == failing

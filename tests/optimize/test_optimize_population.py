@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from test_optimize_trials import SQLITE
 from toy_study import Bench, any_of
 
@@ -9,11 +10,23 @@ pytestmark = SQLITE
 THREE = {"population": 3}
 
 
-def search(bench: Bench, *acts: str, **limits: Any) -> list[list[str | None]]:
+# What a worker of this suite holds before it trains, and some room.
+MEMORY: dict[str, Any] = {"trial_memory_bytes": 400 * 2**20}
+
+
+def search(
+    bench: Bench,
+    *acts: str,
+    crashes: int = 1,
+    pace: float = 0.05,
+    asked: Any = THREE,
+    **limits: Any,
+) -> list[list[str | None]]:
     """A trial for each act, in one process with three workers; how each one's attempts ended."""
-    parameters = {"act": any_of("learn", "crash", "hang"), "x": 0.5, "crashes": 1, "epochs": 4}
-    bench.create(parameters | {"pace": 0.05}, [{"act": act} for act in acts])
-    bench.run(len(acts), asked=THREE, **limits)
+    kinds = any_of("learn", "crash", "hang", "grow")
+    parameters = {"act": kinds, "x": 0.5, "crashes": crashes, "epochs": 4}
+    bench.create(parameters | {"pace": pace}, [{"act": act} for act in acts])
+    bench.run(len(acts), asked=asked, **limits)
     return [[attempt.end for attempt in trial.attempts] for trial in bench.trials]
 
 
@@ -26,7 +39,28 @@ def test_three_at_a_time_in_one_process(bench: Bench) -> None:
 
 
 def test_all_of_a_process_that_dies_are_trained_again(bench: Bench) -> None:
-    assert search(bench, "learn", "crash", "learn") == [["worker_lost", "complete"]] * 3
+    assert search(bench, "learn", "crash", "learn") == [["shared_loss", "complete"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("act", "asked", "alone"),
+    [("crash", {}, ["worker_lost"] * 3), ("grow", MEMORY, ["out_of_memory"])],
+)
+def test_what_a_trial_does_counts_against_no_other(
+    bench: Bench, act: str, asked: Any, alone: list[str]
+) -> None:
+    acts = ["learn", act, "learn", "learn", "learn"]
+    ends = search(bench, *acts, crashes=99, pace=0.25, asked=THREE | asked)
+    assert ends.pop(1) == ["shared_loss", *alone]
+    assert all(of_trial[-1] == "complete" for of_trial in ends), ends
+    assert {end for of_trial in ends for end in of_trial[:-1]} == {"shared_loss"}
+    others = [trial.attempts[-1] for trial in bench.trials if trial.params["act"] == "learn"]
+    for attempt in bench.trials[1].attempts[1:]:  # it was alone in its process
+        assert all(
+            (other.ended_at or 0.0) <= attempt.started_at
+            or other.started_at >= (attempt.ended_at or 0.0)
+            for other in others
+        )
 
 
 def test_who_is_beside_a_trial_past_its_limit_is_trained_again(bench: Bench) -> None:
@@ -36,7 +70,8 @@ def test_who_is_beside_a_trial_past_its_limit_is_trained_again(bench: Bench) -> 
     # The last begins at 1.2 s, and would end at 3.6 s.
     bench.run(4, asked=THREE, trial_timeout_s=3.0)
     ends = [[attempt.end for attempt in trial.attempts] for trial in bench.trials]
-    assert ends == [["time_limit"], ["complete"], ["complete"], ["worker_lost", "complete"]]
+    hanging = ["shared_loss", "time_limit"]
+    assert ends == [hanging, ["complete"], ["complete"], ["interrupted", "complete"]]
 
 
 def test_a_trial_is_the_same_in_company(bench: Bench) -> None:

@@ -8,6 +8,7 @@ from toy_study import Bench, any_of
 from trial_writes import begun
 
 from tuner.errors import DatasetError
+from tuner.optimize import repair
 from tuner.spec import Choice
 from tuner.storage import leases, open_store, places
 from tuner.storage.studies import load_study
@@ -115,3 +116,17 @@ def test_changed_data_are_refused(bench: Bench) -> None:
         bench.run(2)
     assert bench.states == []
     assert load_study(bench.store).name == "toy"
+
+
+@SQLITE
+def test_a_repair_changes_no_proposal(bench: Bench) -> None:
+    proposed = []
+    for repairs in (0, 1, 3):
+        study = bench.create(name=f"repaired {repairs} times")
+        bench.run(2)
+        assert bench.run(2).board.done_here == 0  # repairs too: nothing is left to do
+        for _ in range(repairs):
+            repair(bench.store, study)
+        bench.run(4)
+        proposed.append(xs(bench))
+    assert proposed[0] == proposed[1] == proposed[2]

@@ -252,5 +252,7 @@ def test_damaged_rows_are_told_in_one_line(store: Store, study: StudyRow, damage
     store.optuna.create_new_trial(study.study_id, trial)
     with store.writing() as connection:
         connection.execute(sa.text(damaged))
-    with pytest.raises(StorageError, match=r"a trial of the study is damaged .* tuner trial list"):
+    with pytest.raises(
+        StorageError, match=r"a trial of the study is damaged .* its list of trials"
+    ):
         store.optuna._get_trials(study.study_id, None, set(), -1)

@@ -76,11 +76,14 @@ def course(trainer: Trainer, plan: Plan, resumed: int | None = None) -> Course:
 
 def interrupt(trainer: Trainer, plan: Plan, epoch: int, folder: Path, attempt: int = 1) -> Interval:
     """Stop training after the given epoch's checkpoint, as late as in the epoch after it. That
-    epoch's last interval."""
+    epoch's last interval. One that is asked for between the epochs is the same."""
     kept = Checkpoints(folder, attempt, known_epochs=epoch, every_s=0.0)
     events = trainer.run(replace(plan, checkpoints=kept))
     last = next(e for e in events if isinstance(e, Interval) and e.whole and e.epoch == epoch)
+    trainer.checkpoint()
+    asked_for = (folder / f"attempt-{attempt}.ckpt").read_bytes()
     next(events)
+    assert (folder / f"attempt-{attempt}.ckpt").read_bytes() == asked_for
     events.close()  # type: ignore[attr-defined]
     return last
 
@@ -204,6 +207,12 @@ def test_a_checkpoint_is_written_once_its_interval_was_taken(tmp_path: Path) -> 
     slow = replace(plan, checkpoints=Checkpoints(tmp_path / "slow", 1))
     assert course(trainer, slow) == course(trainer, plan)
     assert not (tmp_path / "slow").exists()
+    for event in trainer.run(slow):  # nor is one written in the middle of an epoch
+        trainer.checkpoint()
+        at_end = isinstance(event, Ended) or event.whole  # type: ignore[union-attr]
+        assert (tmp_path / "slow").exists() == at_end
+        if at_end:
+            break
 
 
 def test_what_does_not_fit_is_not_gone_on_from(

@@ -29,9 +29,9 @@ from tuner.optimize import (
 )
 from tuner.settings import Settings
 from tuner.space import Space, load_file
-from tuner.spec import Choice, CodeFile, DataSpec, on_split
+from tuner.spec import Choice, DataSpec, StudySpec, on_split
 from tuner.storage import Store, places
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import (
     Wanted,
@@ -50,7 +50,7 @@ MOST_SEEDS = 1000
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
     none at all. `name`: of the comparison's study. `metric`: None for the task's first.
-    `fingerprint` and `sources` of its data, and its `code`, where they are a study's."""
+    `fingerprint` and `sources` of its data, where they are a study's; `study`: that one."""
 
     space: Space
     data: DataSpec
@@ -59,7 +59,7 @@ class Subject:
     metric: str | None = None
     fingerprint: str | None = None
     sources: tuple[Source, ...] = ()
-    code: Mapping[str, CodeFile] | None = None
+    study: StudySpec | None = None
 
 
 def of_file(
@@ -103,7 +103,7 @@ def of_trial(
         metric=on_split(study.spec.metric, "test"),
         fingerprint=study.spec.fingerprint,
         sources=tuple(sources),
-        code=study.spec.code,
+        study=study.spec,
     )
 
 
@@ -111,7 +111,7 @@ def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
         best = find_best(store, study).trial
         if best is None:
-            raise StudyError(f"study {study.name!r} has no finished trial yet; run: tuner optimize")
+            raise no_finished_trial(study)
         return best
     trial = find_trial(store, study, number)
     if trial.damage:
@@ -152,7 +152,7 @@ def prepare(
         held_out="test",
     )
     spec = define(
-        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.code
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study
     )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)

@@ -13,6 +13,7 @@ from typing import Any
 from tuner.parameters import Params, Scalar
 from tuner.spec import StudySpec, direction_of
 from tuner.storage.trials import TrialRow
+from tuner.words import word
 
 _POINTS = 0.5  # of accuracy, below a reference that counts as reached
 _SHARE = 1.05  # of a reference's error
@@ -109,8 +110,9 @@ class Table:
         metric = self.metric.replace("_", " ") + (" %" if self.percent else "")
         found[metric] = self._spread(row)
         reference = None if row.reference is None else f"{row.reference:g}"
-        reached = {True: "yes", False: "no", None: None}[self.reached(row)]
-        return found | self._optional(reference, reached, _mean(row.seconds), row)
+        reached = self.reached(row)
+        words = None if reached is None else word(reached)
+        return found | self._optional(reference, words, _mean(row.seconds), row)
 
     def _spread(self, row: Row) -> str | None:
         mean, deviation = self.mean(row), self.deviation(row)
@@ -191,14 +193,14 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _plain(value: Scalar | list[Scalar] | None) -> Scalar | None:
-    return " ".join(str(one) for one in value) if isinstance(value, list) else value
+    return " ".join(_shown(one) or "" for one in value) if isinstance(value, list) else value
 
 
 def _shown(value: Scalar | list[Scalar] | None) -> str | None:
     if isinstance(value, list):
         return " ".join(str(_shown(one)) for one in value)
     if isinstance(value, bool):
-        return str(value).lower()  # as the space file writes it
+        return word(value)
     return f"{value:.6g}" if isinstance(value, float) else None if value is None else str(value)
 
 

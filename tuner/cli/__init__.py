@@ -1,5 +1,6 @@
 """The command line. A command parses, makes one call, and prints."""
 
+import errno
 import select
 import sys
 import traceback
@@ -10,7 +11,7 @@ from tuner.cli.app import Escaped
 from tuner.cli.output import complain, escaped
 from tuner.errors import TunerError
 from tuner.masking import mask_stderr
-from tuner.streams import discard_stdout, why_unwritable
+from tuner.streams import discard_stdout, discard_unwritable_stderr, why_unwritable
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     mask_stderr()
     try:
         code = commands.app(standalone_mode=False)
+        sys.stdout.flush()  # what a full disk refuses is told, and not by Python as it ends
     except typer.TyperException as error:
         code = _fail(error, error.format_message(), getattr(error, "exit_code", 2))
     except TunerError as error:
@@ -31,6 +33,7 @@ def main() -> None:
         code = _escaped(escaped.error)
     except Exception as error:
         code = _unexpected(error)
+    discard_unwritable_stderr()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -65,6 +68,8 @@ def _unexpected(error: BaseException) -> int:
         discard_stdout()
         complain(f"the output cannot be written: {why}")
         return 1
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return _fail(error, f"{error.strerror}; allow more of them: ulimit -n 1024", 1)
     traceback.print_exception(error)
     line = (str(error).strip().splitlines() or [""])[0]
     complain(f"an error in tuner itself, told in full above: {type(error).__name__}: {line}")

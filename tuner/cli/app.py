@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tuner.storage import Store
 
 from tuner.settings import Settings, load_settings
+from tuner.suggestions import remember_options
 
 
 @dataclass
@@ -118,6 +119,7 @@ def root(
     ] = False,
 ) -> None:
     context.with_resource(ending_in_order())
+    remember_options(storage, tracking_uri)
     context.obj = Session(load_settings(storage, tracking_uri), traceback)
 
 
@@ -128,7 +130,7 @@ def settings_of(context: typer.Context) -> Settings:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 StudyName = Annotated[
-    str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
+    str | None, typer.Argument(help="The study; without it the newest search.", metavar="[STUDY]")
 ]
 TrustCode = Annotated[
     list[str] | None,

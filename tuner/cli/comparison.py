@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.cli.output import complain, console, print_json, say, show_rows
-from tuner.cli.results import EXITS, REASONS, complain_of_delivery
-from tuner.names import in_command
+from tuner.cli.results import EXITS, REASONS, complain_of_delivery, failure_told
 from tuner.storage.studies import StudyRow
 
 if TYPE_CHECKING:
@@ -36,9 +35,8 @@ def print_comparison(
             back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
             say(f"stopped: {REASONS[reason]}{back}; the same command goes on")
         if reason == "errors":
-            name = in_command(study.name)
-            complain(f"{outcome.failure}; the traceback: tuner trial show N --study {name}")
-    complain_of_delivery(delivered)
+            complain(failure_told(study, outcome))
+    complain_of_delivery(study, delivered)
     return EXITS.get(reason or "", 0)
 
 

@@ -11,7 +11,7 @@ from tuner.cli.output import complain
 from tuner.cli.residence import settle
 from tuner.errors import StudyError
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, how_to_create, list_studies, load_study
 
 
 def look(context: typer.Context) -> Store | None:
@@ -22,7 +22,8 @@ def look(context: typer.Context) -> Store | None:
 def look_at_study(
     context: typer.Context, name: str | None, even_damaged: bool = False
 ) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest, to look at. Raises StudyError."""
+    """The database and the study of that name, or the newest search, to look at. Raises
+    StudyError."""
     store = look(context)
     if store is None:
         raise no_study()
@@ -61,8 +62,8 @@ def open_for_work(context: typer.Context) -> Store:
 def open_study(
     context: typer.Context, name: str | None, even_damaged: bool = False
 ) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest, to work on. Raises StudyError; makes
-    no file where there is none."""
+    """The database and the study of that name, or the newest search, to work on. Raises
+    StudyError; makes no file where there is none."""
     store = _open(context)
     return store, (find_study if even_damaged else load_study)(store, name)
 
@@ -84,7 +85,7 @@ def _open(context: typer.Context) -> Store:
 
 def no_study() -> StudyError:
     """What is said where there is nothing to work on."""
-    return StudyError("there is no study yet; create one with: tuner study create")
+    return StudyError(f"there is no study yet; {how_to_create()}")
 
 
 def _check_one_or_all(name: str | None, every: bool) -> None:

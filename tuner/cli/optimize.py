@@ -96,6 +96,7 @@ def optimize(
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits, Request, places_wanted
     from tuner.optimize import optimize as run
+    from tuner.storage.studies import check_is_search
     from tuner.studies import check_code
 
     settings = settings_of(context)
@@ -105,6 +106,7 @@ def optimize(
     memory = size(data_memory) if data_memory else None
     trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
     store, row = open_study(context, study)
+    check_is_search(row, "optimize")
     confirm_code(settings, row.spec, row.name, trust_code or [])
     check_code(row.spec, settings, data)
     total = places_wanted(store, row, trials, more)

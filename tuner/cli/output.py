@@ -15,25 +15,25 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from tuner.cli.tables import Column, Layout, wrapped_words
+from tuner.words import parse_scalar, word
 
 # Control characters but newline and tab, what turns the direction of text around, line ends that
 # only some programs know, and halves of characters, which cannot be encoded.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-_CELL_CHARACTERS = 400
-_NAME_CHARACTERS = 60
-_COLUMN_CHARACTERS = 24
-_VALUE_CHARACTERS = 120
+# What is longer is no value that anybody gave.
+_CELL_CHARACTERS = 2_000
+_NAME_CHARACTERS = 200
 _TEXT_CHARACTERS = 10_000
+_COMMAND = re.compile(r"\btuner( --\S+ \S+)* [a-z]")
 # So many rows settle the widths of a table whose rows still come.
 _FIRST_ROWS = 100
-_LEAST_WIDTH = 40
 
 
 def escaped(text: str) -> str:
@@ -68,7 +68,24 @@ def console() -> Console:
 
 
 def say(text: str = "") -> None:
-    console().print(Text(escaped(text)), soft_wrap=True)
+    """Lines for people. In a terminal they are broken between words. A command is kept whole, in a
+    line of its own where it has no room: it is there to be copied."""
+    width = terminal_width()
+    lines = escaped(text).split("\n")
+    if width is not None:
+        lines = [line if cell_len(line) <= width else _broken(line, width) for line in lines]
+    console().print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def _broken(line: str, width: int) -> str:
+    margin = " " * (len(line) - len(line.lstrip()))
+    found = _COMMAND.search(line)
+    if found is None:
+        return margin + wrapped_words(line.lstrip(), width, len(margin))
+    before, (command, _, after) = line[: found.start()], line[found.start() :].partition("   ")
+    lines = [_broken(before.rstrip(), width)] if before.strip() else []
+    lines.append(f"{margin}{'  ' if lines else ''}{command}")
+    return "\n".join([*lines, f"{margin}      {after}"] if after else lines)
 
 
 def complain(text: str) -> None:
@@ -76,86 +93,54 @@ def complain(text: str) -> None:
     print(f"tuner: {escaped(' '.join(text.split()))}", file=sys.stderr)
 
 
-def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = None) -> None:
-    """A table with a column for each key of the rows, or the rows as JSON."""
+def terminal_width() -> int | None:
+    """Of the terminal that shows what is printed; None where it goes elsewhere."""
+    return console().width if sys.stdout.isatty() else None
+
+
+def show_rows(
+    rows: Sequence[Mapping[str, Any]],
+    as_json: bool,
+    title: str | None = None,
+    lead: int | None = None,
+) -> None:
+    """A table with a column for each key of the rows, or the rows as JSON. `lead`: see Layout."""
     if as_json:
         print_json(list(rows))
         return
     if title:
         say(title)
-    if not rows:
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
-    for name in rows[0]:
-        right = any(_is_number(row.get(name)) for row in rows)
-        table.add_column(Text(_head(name)), justify="right" if right else "left")
-    for row in rows:
-        # Text, not str: rich takes [brackets] in a str for its own markup.
-        table.add_row(*(Text(_cell(name, value)) for name, value in row.items()))
-    console().print(table)
+    stream_rows(rows, lead=lead)
 
 
-def stream_rows(rows: Iterable[Mapping[str, Any]]) -> int:
-    """A table that is printed while its rows still come; how many there were. In a terminal its
-    last column takes the lines it needs, beside the others or, where little is left, below them;
-    elsewhere a row is a line."""
+def stream_rows(
+    rows: Iterable[Mapping[str, Any]], names: Sequence[str] = (), lead: int | None = None
+) -> int:
+    """A table that is printed while its rows still come; how many there were. `names`: columns
+    of hyperparameters. `lead`: see Layout."""
     rows = iter(rows)
     first = list(islice(rows, _FIRST_ROWS))
     if not first:
         return 0
-    layout = _Layout(first, console().width if sys.stdout.isatty() else None)
-    print(f"\n{layout.head()}")
+    heads = {name: one_line(name) if name in names else _head(name) for name in first[0]}
+    columns = [
+        Column(heads[name], any(_is_number(row.get(name)) for row in first)) for name in heads
+    ]
+
+    def cells(row: Mapping[str, Any]) -> dict[str, str]:
+        return {
+            head: (_param_cell if name in names else _cell)(name, row.get(name))
+            for name, head in heads.items()
+        }
+
+    layout = Layout(columns, [cells(row) for row in first], terminal_width(), lead)
+    print("", *layout.head(), sep="\n")
     count = 0
     for row in chain(first, rows):
-        print(layout.lines(row))
+        print("\n".join(layout.lines(cells(row))))
         count += 1
     print()
     return count
-
-
-class _Layout:
-    """The columns of a table by its first rows. `width`: the terminal's, None for endless lines."""
-
-    def __init__(self, first: Sequence[Mapping[str, Any]], width: int | None) -> None:
-        *self._names, self._last = first[0]
-        self._right = {name for name in self._names if any(_is_number(row[name]) for row in first)}
-        self._widths = {
-            name: max(
-                cell_len(_head(name)),
-                *(cell_len(_cell(name, row[name], _COLUMN_CHARACTERS)) for row in first),
-            )
-            for name in self._names
-        }
-        self._indent = sum(self._widths.values()) + 2 * len(self._names)
-        self._below = width is not None and width - self._indent < _LEAST_WIDTH
-        if self._below:
-            self._indent = self._widths[self._names[0]] + 2
-        self._rest = None if width is None else max(width - self._indent, _LEAST_WIDTH // 2)
-
-    def head(self) -> str:
-        line = self._line({name: _head(name) for name in self._names})
-        title = _head(self._last)
-        return f"{line}  {title}\n{'─' * cell_len(f'{line}  {title}')}"
-
-    def lines(self, row: Mapping[str, Any]) -> str:
-        line = self._line(
-            {name: _cell(name, row[name], _COLUMN_CHARACTERS) for name in self._names}
-        )
-        text = _cell(self._last, row[self._last], most=_TEXT_CHARACTERS)
-        if self._rest is None:
-            return f"{line}  {text}"
-        wrapped = textwrap.wrap(text, self._rest, break_on_hyphens=False) or [""]
-        if self._below:
-            wrapped.insert(0, "")
-        margin = "\n" + " " * self._indent
-        return f"{line}  {margin.join(wrapped)}".rstrip()
-
-    def _line(self, cells: Mapping[str, str]) -> str:
-        return "  ".join(self._padded(name, cell) for name, cell in cells.items())
-
-    def _padded(self, name: str, cell: str) -> str:
-        room = " " * max(0, self._widths[name] - cell_len(cell))
-        return room + cell if name in self._right else cell + room
 
 
 def _is_number(value: Any) -> bool:
@@ -172,14 +157,33 @@ def show_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    width = max((len(name) for name in facts), default=0)
+    size = max((len(name) for name in facts), default=0) + 2
     for name, value in facts.items():
         if value is None or value in ({}, []):
             continue
-        text = _middle_out(escaped(shown(value)))
-        if "\n" in text:
-            text = "\n" + textwrap.indent(text, "    ")
-        say(f"{name.replace('_', ' '):<{width}}  {text}")
+        print_line(f"{name.replace('_', ' '):<{size}}{_fact(value, size)}")
+
+
+def _fact(value: Any, indent: int) -> str:
+    """As text whose lines but the first are indented, in a terminal so that they fit it."""
+    items = isinstance(value, Mapping | list | tuple)
+    text = _middle_out(escaped(shown(value, joined="\xa0" if items else " ")))
+    if "\n" in text:
+        return "\n" + textwrap.indent(text, "    ")
+    width = terminal_width()
+    return text.replace("\xa0", " ") if width is None else wrapped_words(text, width, indent)
+
+
+def say_fact(name: str, text: str) -> None:
+    """A text behind its name, in a terminal in lines that begin below each other."""
+    width = terminal_width()
+    text = escaped(text) if width is None else wrapped_words(escaped(text), width, len(name))
+    print_line(name + text)
+
+
+def print_line(text: str) -> None:
+    """Text whose lines are broken already, and which holds no control characters."""
+    console().print(Text(text), soft_wrap=True)
 
 
 def _middle_out(text: str) -> str:
@@ -220,9 +224,15 @@ def print_csv(
 def _csv_cells(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list):
-            yield escaped(" ".join(map(str, value)))
+            yield escaped(" ".join(map(_csv_word, value)))
+        elif isinstance(value, bool):
+            yield word(value)
         else:
             yield escaped(value) if isinstance(value, str) else value
+
+
+def _csv_word(value: Any) -> str:
+    return word(value) if isinstance(value, bool) else str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -236,18 +246,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _cell(name: str, value: Any, most: int = _CELL_CHARACTERS) -> str:
+def _cell(name: str, value: Any) -> str:
     if name == "seconds" and isinstance(value, float) and abs(value) < 1e7:
         return f"{value:.1f}"
-    return one_line(clipped(shown(value), most))
+    return one_line(clipped(shown(value)))
 
 
-def shown(value: Any) -> str:
-    """A value as a table shows it."""
+def _param_cell(_name: str, value: Any) -> str:
+    """A hyperparameter's value: few digits, one for each layer."""
+    values = value if isinstance(value, list) else [value]
+    return one_line(clipped(" ".join(map(short, values))))
+
+
+def shown(value: Any, joined: str = " ") -> str:
+    """A value as a table shows it. `joined`: what stands for blanks inside of an item of several,
+    so that lines are not broken there."""
     if value is None:
         return "–"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return word(value)
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.4f}"
     if isinstance(value, datetime):
@@ -255,10 +272,8 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         if any(isinstance(inner, Mapping) for inner in value.values()):
             return "; ".join(f"{name}: {shown(inner)}" for name, inner in value.items())
-        return ", ".join(
-            f"{clipped(str(name), _NAME_CHARACTERS)}={short(inner)}"
-            for name, inner in value.items()
-        )
+        items = (f"{clipped(str(n), _NAME_CHARACTERS)}={short(v)}" for n, v in value.items())
+        return ", ".join(item.replace(" ", joined) for item in items)
     if isinstance(value, list | tuple):
         sentences = any(isinstance(inner, str) and " " in inner for inner in value)
         return ("; " if sentences else " ").join(short(inner) for inner in value)
@@ -266,8 +281,11 @@ def shown(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """A hyperparameter's value: few digits."""
-    return f"{value:.3g}" if isinstance(value, float) else clipped(shown(value), _VALUE_CHARACTERS)
+    """A hyperparameter's value: few digits, and texts that look like other values in quotes."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    is_text = isinstance(value, str) and isinstance(parse_scalar(value), str)
+    return clipped(word(value) if isinstance(value, str) and not is_text else shown(value))
 
 
 def duration(seconds: float | None) -> str:

@@ -10,9 +10,9 @@ from tuner.errors import StudyError
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.identity import Found, Residence, record, residence
+from tuner.suggestions import command
 
 _MOVED, _COPIED, _LATER = "moved", "copied", "later"
-_TELL = "say which it is: tuner db moved, or tuner db copied"
 
 
 def settle(store: Store, settings: Settings) -> None:
@@ -50,6 +50,10 @@ def _ask(store: Store, settings: Settings, where: Residence) -> None:
         declare_copied(store, settings)
 
 
+def _which_it_is() -> str:
+    return f"say which it is: {command('db', 'moved')}, or {command('db', 'copied')}"
+
+
 def _used_elsewhere(where: Residence) -> str:
     return f"this database was used at {where.elsewhere} before, not at {where.place}"
 
@@ -62,7 +66,7 @@ def may_track(store: Store) -> bool:
         return True
     complain(
         f"{_used_elsewhere(where)}: moved or copied? Until that is known, MLflow is left alone; "
-        f"{_TELL}"
+        f"{_which_it_is()}"
     )
     return False
 
@@ -73,7 +77,7 @@ def check_settled(store: Store, refused: str) -> None:
     if where.found == Found.UNSURE:
         raise StudyError(
             f"{refused} is refused: {where.place} may be a copy of the database at "
-            f"{where.elsewhere}, and would change what belongs to that one; {_TELL}"
+            f"{where.elsewhere}, and would change what belongs to that one; {_which_it_is()}"
         )
 
 

@@ -1,6 +1,6 @@
 """What commands print of studies, trials, searches and MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,21 @@ from tuner.cli.output import (
     print_json,
     print_json_rows,
     say,
+    say_fact,
     short,
     show_facts,
     show_rows,
     shown,
     stream_rows,
 )
-from tuner.names import in_command
+from tuner.names import in_command, printable
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.corrections import has_finished
 from tuner.storage.records import IntervalRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import (
+    TABLE_COLUMNS,
     Best,
     Summary,
     TrialRow,
@@ -33,6 +36,8 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.suggestions import command
+from tuner.words import word
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired
@@ -70,12 +75,33 @@ def print_outcome(
             print_best(study, best)
         _next_steps(study, outcome, best is not None)
     complain_of_damage(summary.best)
-    complain_of_delivery(delivered)
+    complain_of_delivery(study, delivered)
     if outcome.reason == "errors":
-        complain(
-            f"{outcome.failure}; the traceback: tuner trial show N --study {in_command(study.name)}"
-        )
+        complain(failure_told(study, outcome))
+        if study.spec.code:
+            complain(_how_to_correct(study, has_finished(store, study)))
     return EXITS.get(outcome.reason or "", 0)
+
+
+def failure_told(study: StudyRow, outcome: "Outcome") -> str:
+    """The last error of trials that failed, and where its traceback is."""
+    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
+    return f"{outcome.failure}; the traceback: {show}"
+
+
+def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
+    """How to go on where trials have failed and the study runs the user's own code."""
+    files = ", ".join(printable(path) for path in study.spec.code)
+    if has_finished:
+        return (
+            f"trials have finished with the study's {files} as kept: corrected files need a new "
+            "study, made by tuner study create under another name"
+        )
+    return (
+        f"if the mistake is in {files}: correct it, repeat the study's tuner study create with "
+        "the same options, which takes the corrected files as no trial has finished, and then: "
+        + command("optimize", in_command(study.name))
+    )
 
 
 def _say_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
@@ -94,7 +120,7 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     named = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in named), default=0)
     for name, value in named.items():
-        say(f"  {name:<{width}}  {one_line(_param(value))}")
+        say_fact(f"  {name:<{width}}  ", one_line(_param(value)))
     last = best.last
     if last is not None and last.parameter_count:
         epochs = f"best epoch {last.best_epoch} of {last.epochs}"
@@ -142,12 +168,13 @@ def _next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
     name = in_command(study.name)
     say("\nnext:")
     if outcome.board.done < outcome.board.total:
-        say(f"  tuner optimize {name} --trials {outcome.board.total}   goes on from here")
+        again = command("optimize", name, "--trials", outcome.board.total)
+        say(f"  {again}   goes on from here")
     else:
-        say(f"  tuner optimize {name} --more 50   searches on")
+        say(f"  {command('optimize', name, '--more', 50)}   searches on")
     if has_best:
-        say(f"  tuner study best {name} --save best.keras   writes the network")
-    say("  tuner ui   opens MLflow and the Optuna dashboard")
+        say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
+    say(f"  {command('ui')}   opens MLflow and the Optuna dashboard")
 
 
 def complain_of_damage(best: Best) -> None:
@@ -161,16 +188,17 @@ def complain_of_damage(best: Best) -> None:
         )
 
 
-def complain_of_delivery(delivered: "Delivered | None") -> None:
+def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
     if delivered is None:
         return
+    sync = command("sync", in_command(study.name))
     if delivered.problem and not delivered.owed:
-        complain(f"MLflow differs from SQL ({delivered.problem}): tuner sync puts this right")
+        complain(f"MLflow differs from SQL ({delivered.problem}); to put this right: {sync}")
     elif delivered.owed:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all: "
-            "tuner sync sends them when MLflow is back"
+            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all; "
+            f"when MLflow is back: {sync}"
         )
 
 
@@ -243,7 +271,7 @@ def _scored_on(study: StudyRow) -> str | None:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return " ".join(f"{name}={value}" for name, value in options.items())
+    return " ".join(f"{name}={word(value)}" for name, value in options.items())
 
 
 def print_trials(
@@ -252,21 +280,44 @@ def print_trials(
     """A study's trials, at most so many; in a table then how many more there are."""
     spec = study.spec
     trials = stream_trials(store, study, best_first, most)
-    rows = (table_row(trial, only=spec.space.varying()) for trial in trials)
+    varying = spec.space.varying()
+    rows = (table_row(trial, only=varying) for trial in trials)
     if as_json:
         print_json_rows(rows)
         return
     say(f"study {study.name}: {spec.metric}, {spec.direction}")
-    printed = stream_rows(_table_cells(row) for row in rows)
+    printed = stream_rows(
+        (_table_cells(row, varying) for row in rows),
+        names=[*map(_column, varying)],
+        lead=len(TABLE_COLUMNS) - 1,
+    )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
-        order = " --best-first" if best_first else ""
-        say(f"{more:,} more; all: tuner trial list {in_command(study.name)}{order} --all")
+        order = ["--best-first"] if best_first else []
+        every = command("trial", "list", in_command(study.name), *order, "--all")
+        say(f"{more:,} more; all: {every}")
 
 
-def _table_cells(row: dict[str, Any]) -> dict[str, Any]:
-    damage = row.pop("damage", None)
-    return row | {"params": damage} if damage else row
+def _table_cells(row: dict[str, Any], varying: Sequence[str]) -> dict[str, Any]:
+    """A trial's row for people: state and end are one column, each parameter has one."""
+    cells = {name: row[name] for name in TABLE_COLUMNS if name != "end"}
+    cells["state"] = _state(row)
+    return cells | {_column(name): row["params"].get(name) for name in varying}
+
+
+def _column(name: str) -> str:
+    """A parameter's column: `epochs` may be searched, and is also how many were trained."""
+    return f"{name}_param" if name in TABLE_COLUMNS else name
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """How a trial ended, or how it stands: `worker_lost` says more than that it was pruned."""
+    state, end = row["state"], row["end"]
+    if row.get("damage"):
+        return f"damaged: {clipped(row['damage'], _DAMAGE_CHARACTERS)}"
+    if state in ("waiting", "running"):
+        return f"{state} ({end})" if end else str(state)
+    return str(end or state)
 
 
 def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_json: bool) -> None:
@@ -303,7 +354,10 @@ def print_trial(study: StudyRow, trial: TrialRow, curve: list[IntervalRow], as_j
     if as_json:
         print_json(facts | {"attempts": attempts, "intervals": rows})
         return
-    show_facts({name: value for name, value in facts.items() if name != "queued"}, False)
+    state = _state(facts | {"damage": None}) if facts["state"] != "damaged" else "damaged"
+    hidden = ("queued", "end")
+    shown_facts = {name: value for name, value in facts.items() if name not in hidden}
+    show_facts(shown_facts | {"state": state}, False)
     if len(attempts) > 1:
         show_rows(attempts, False)
     most = [*rows[0]][:_MOST_COLUMNS] if rows else []
@@ -314,8 +368,8 @@ def queued(study: str, number: int, waiting: int) -> str:
     """What to know of a trial that was queued."""
     return (
         f"study {study}: trial {number} is queued ({waiting} waiting)\n"
-        "it takes one of the study's places, before anything the sampler proposes: "
-        "tuner optimize --more 1"
+        "it takes one of the study's places, before anything the sampler proposes\n"
+        "next: " + command("optimize", in_command(study), "--more", 1)
     )
 
 
@@ -357,8 +411,10 @@ def print_checked(found: list["Checked"], as_json: bool) -> int:
             if not one.differences:
                 say(f"study {one.study}: MLflow shows all {one.trials} trials as SQL has them")
         remedies = {difference.remedy for one in found for difference in one.differences}
-        if rows:
-            say(f"tuner sync puts {'what it can' if 'none' in remedies else 'this'} right")
+        what = "what can be mended" if "none" in remedies else "this"
+        for one in found:
+            if one.differences:
+                say(f"to put {what} right: {command('sync', in_command(one.study))}")
     return 1 if rows else 0
 
 

@@ -7,16 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tuner.cli.dashboard import HOST, loopback_hosts
 from tuner.errors import StudyError, TunerError
+from tuner.leftovers import OwnFolder
 from tuner.masking import without_secrets
 from tuner.settings import Settings, server_environment
 from tuner.storage import exists, open_store
+from tuner.storage.studies import how_to_create
 
 _START_S = 90.0
 
@@ -26,7 +27,7 @@ def serve_pages(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises TunerError when a server does not start."""
     if not exists(settings.storage):
-        raise StudyError("there is no study to look at yet; create one with: tuner study create")
+        raise StudyError(f"there is no study to look at yet; {how_to_create()}")
     open_store(settings.storage)  # closed when the command ends, after its children
     ports = {"MLflow": _free(mlflow_port), "Optuna dashboard": _free(dashboard_port)}
     commands = {
@@ -35,7 +36,7 @@ def serve_pages(
     }
     environment = server_environment(settings, loopback_hosts(ports["MLflow"]))
     with (
-        tempfile.TemporaryDirectory(prefix="tuner-ui-") as folder,
+        OwnFolder("tuner-ui-") as folder,
         _children(environment, commands, Path(folder)) as children,
         _stoppable(),
     ):

@@ -1,12 +1,15 @@
 """`tuner study`: create, list, show, best, export, delete."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
 from tuner.cli.data import DATA_HELP
+
+if TYPE_CHECKING:
+    from tuner.studies import Created
 
 app = new_typer("Create studies and look at them.")
 
@@ -77,7 +80,8 @@ def create(
     Example: tuner study create digits-mlp --data digits --epochs 20 --set batch_size=32
 
     A name that exists already with the very same definition is left as it is; with any other
-    definition it is refused.
+    definition it is refused. While no trial of the study has finished, your own files (a network,
+    data, and the modules that they import from their folders) may be corrected: repeat the command.
     """
     from tuner.cli.open import open_for_work
     from tuner.cli.output import say
@@ -87,6 +91,7 @@ def create(
     from tuner.spec import Choice
     from tuner.studies import Wanted, file_data
     from tuner.studies import create as create_study
+    from tuner.suggestions import command
 
     overrides = dict(parse_configuration(set_ or [], "--set"))
     overrides |= {
@@ -117,12 +122,22 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    row, is_new, left_out = create_study(wanted, settings, lambda: open_for_work(context))
-    made = "created study {}" if is_new else "study {} exists already, with this definition"
-    say(f"{made.format(row.name)}: {row.spec.metric}, {row.spec.direction}")
-    if left_out:
-        say(f"left out, since these data have no use for it: {', '.join(left_out)}")
-    say(f"next: tuner optimize {in_command(row.name)} --trials 100")
+    created = create_study(wanted, settings, lambda: open_for_work(context))
+    row = created.study
+    say(f"{_how_made(created)}: {row.spec.metric}, {row.spec.direction}")
+    if created.left_out:
+        say(f"left out, since these data have no use for it: {', '.join(created.left_out)}")
+    say(f"next: {command('optimize', in_command(row.name), '--trials', 100)}")
+
+
+def _how_made(created: "Created") -> str:
+    name = created.study.name
+    if created.is_new:
+        return f"created study {name}"
+    if not created.corrected:
+        return f"study {name} exists already, with this definition"
+    changes = "; ".join(created.corrected)
+    return f"study {name} takes the corrected code, since no trial has finished ({changes})"
 
 
 @app.command("list")
@@ -134,12 +149,12 @@ def list_studies(context: typer.Context, as_json: Json = False) -> None:
     from tuner.cli.open import look
     from tuner.cli.output import say, show_rows
     from tuner.cli.results import study_rows
-    from tuner.storage.studies import list_studies
+    from tuner.storage.studies import how_to_create, list_studies
 
     store = look(context)
     found = list_studies(store) if store is not None else []
     if not found and not as_json:
-        say("no study yet; create one with: tuner study create")
+        say(f"no study yet; {how_to_create()}")
         return
     show_rows(study_rows(found, as_json), as_json)
 
@@ -188,6 +203,7 @@ def show_best(
     from tuner.cli.open import look_at_study
     from tuner.cli.results import complain_of_damage, show_best
     from tuner.errors import StudyError, UsageError
+    from tuner.storage.studies import no_finished_trial
     from tuner.storage.trials import find_best
 
     for option, value in {"--trust-code": trust_code, "--data": data}.items():
@@ -202,7 +218,7 @@ def show_best(
     if found is None and best.damaged:
         raise StudyError(f"study {row.name!r} has no finished trial that can be read")
     if found is None:
-        raise StudyError(f"study {row.name!r} has no finished trial yet; run: tuner optimize")
+        raise no_finished_trial(row)
     hashes = trust_code or []
     show_best(settings_of(context), store, row, found, save, as_json, data, hashes)
 
@@ -295,7 +311,7 @@ def delete(
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
-    check_settled(store, "tuner study delete")
+    check_settled(store, "study delete")
     confirm_deletion(store, row, yes)
     with kept_from_searches(store, row, force, say):
         if not keep_runs:

@@ -37,6 +37,6 @@ def sync(
         found = [check_study(store, uri, row, log_models, networks) for row in rows]
         raise typer.Exit(print_checked(found, as_json))
     store, rows = open_studies(context, study, every)
-    check_settled(store, "tuner sync")
+    check_settled(store, "sync")
     done = [sync_study(store, uri, row, log_models, networks) for row in rows]
     raise typer.Exit(print_synced(done, as_json))

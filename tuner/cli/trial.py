@@ -10,14 +10,17 @@ app = new_typer("Look at trials, and queue your own.")
 
 FIRST_PAGE = 100
 
-InStudy = Annotated[str | None, typer.Option("--study", help="The study.  (default: the newest)")]
+InStudy = Annotated[
+    str | None, typer.Option("--study", help="The study.  (default: the newest search)")
+]
 
 
 @app.command("list")
 def list_trials(
     context: typer.Context,
     study: Annotated[
-        str | None, typer.Argument(help="The study; without it the newest one.", metavar="[STUDY]")
+        str | None,
+        typer.Argument(help="The study; without it the newest search.", metavar="[STUDY]"),
     ] = None,
     best_first: Annotated[bool, typer.Option("--best-first", help="By score.")] = False,
     limit: Annotated[

@@ -13,6 +13,7 @@ from tuner.names import in_command, printable
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.storage.studies import StudyRow
+from tuner.suggestions import command
 from tuner.trust import Code, UntrustedCode, agree, require_trusted, trust
 
 _LINES_SHOWN = 60
@@ -48,7 +49,7 @@ def confirming(
 
 
 def _ask(settings: Settings, error: UntrustedCode, name: str) -> None:
-    all_of_it = f"tuner study code {name}"
+    all_of_it = command("study", "code", name)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CodeError(
             f"{error}; read it with: {all_of_it}; then let it run with: {_agreeing(error.codes)}"

@@ -1,7 +1,6 @@
 """`my_file.py:load`: data that a user's own function returns."""
 
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 from tuner.data.raw import Pair, first_line, parts_from_mapping, reading
 from tuner.errors import DatasetError
+from tuner.user_modules import Surroundings, read_modules
 
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
@@ -23,10 +23,12 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     other form, and with file and line for what the user's code raises.
     """
     source = f"{path}:{function_name}"
+    file = path.absolute()
     with reading(str(path)):
         text = path.read_bytes()
-    with beside(path), _user_errors(path):
-        function = _function(path, function_name, text)
+        surroundings = Surroundings(file, str(path), read_modules(file, text))
+    with surroundings.entered(), _user_errors(path, surroundings):
+        function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
         return parts_from_mapping(source, returned)
@@ -42,12 +44,10 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
     return {"train": Pair(first, second)}
 
 
-def _function(path: Path, name: str, text: bytes) -> Callable[[], Any]:
+def _function(path: Path, name: str, text: bytes, surroundings: Surroundings) -> Callable[[], Any]:
     # Compiled from the text just read, not imported: an import may take stale bytecode.
     module = ModuleType(f"tuner_user_data_{path.stem}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-    exec(compile(text, str(path), "exec"), module.__dict__)  # the user's own code
+    surroundings.run(text, module)
     function = getattr(module, name, None)
     if not callable(function):
         offered = ", ".join(
@@ -69,20 +69,8 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[None]:
-    """Modules in the file's own folder can be imported, but never in place of a library's: the
-    folder comes last."""
-    before = sys.path.copy()
-    folder = str(path.resolve().parent)
-    sys.path[:] = [*(entry for entry in before if entry != folder), folder]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
-
-
-@contextmanager
-def _user_errors(path: Path) -> Iterator[None]:
+def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
+    files = {str(path), *(str(path.parent / module) for module in surroundings.modules)}
     try:
         yield
     except DatasetError:
@@ -92,9 +80,9 @@ def _user_errors(path: Path) -> Iterator[None]:
         raise DatasetError(f"{where}: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
         lines = [
-            frame.lineno
+            f"{frame.filename}:{frame.lineno}"
             for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(path)
+            if frame.filename in files
         ]
-        where = f"{path}:{lines[-1]}" if lines else str(path)
+        where = lines[-1] if lines else str(path)
         raise DatasetError(f"{where}: {first_line(error)}") from error

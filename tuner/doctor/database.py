@@ -12,6 +12,7 @@ from tuner.storage import exists, health
 from tuner.storage.engines import database_file, parse_url
 from tuner.storage.migrate import Schemas
 from tuner.storage.store import ReadOnlyStore
+from tuner.suggestions import command
 
 _UNREACHED = "is the address right, and does the server run? tuner --storage URL, or TUNER_STORAGE"
 _UNREAD = "is the path right? give another one by tuner --storage URL, or TUNER_STORAGE"
@@ -62,7 +63,7 @@ def _path(url: str) -> Path | None:
 def _to_be_made(url: str) -> Finding:
     path = _path(url)
     assert path is not None  # only a file can be missing
-    none = f"no database yet: tuner study create makes {path}"
+    none = f"no database yet: the first study makes {path}"
     if not path.parent.is_dir():
         found = f"{none}, but the folder {path.parent} does not exist"
         return failure("database", found, f"mkdir -p {shlex.quote(str(path.parent))}")
@@ -98,7 +99,7 @@ def _schema(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
         return
     if schemas.optuna in schemas.optuna_known:
         found = f"Optuna's tables are of {schemas.optuna}, Optuna needs {schemas.optuna_expected}"
-        yield failure("schema", found, "tuner db upgrade")
+        yield failure("schema", found, command("db", "upgrade"))
     else:
         found = f"Optuna's tables are newer ({schemas.optuna}) than Optuna here"
         yield failure("schema", found, "pip install --upgrade optuna tuner")
@@ -107,12 +108,12 @@ def _schema(store: ReadOnlyStore, schemas: Schemas) -> Iterator[Finding]:
 def _our_schema(schemas: Schemas, is_file: bool) -> Iterator[Finding]:
     ours, expected = schemas.ours, schemas.ours_expected
     if ours is None:
-        yield fine("schema", "no tables yet; tuner study create makes them")
+        yield fine("schema", "no tables yet; the first study makes them")
     elif ours == expected:
         yield fine("schema", f"tuner {ours}, Optuna {schemas.optuna}")
     elif schemas.is_older:
         found = f"tuner's tables are of {ours}, this version needs {expected}"
-        yield warning("schema", found, f"{_BEFORE_UPGRADE[is_file]}tuner db upgrade")
+        yield warning("schema", found, f"{_BEFORE_UPGRADE[is_file]}{command('db', 'upgrade')}")
     else:
         found = f"tuner's tables are of {ours}, newer than this version's {expected}"
         yield failure("schema", found, "upgrade tuner on this machine")

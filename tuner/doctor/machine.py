@@ -45,7 +45,7 @@ def memory(quick: bool = False) -> Iterator[Finding]:
         yield fine("memory", found)
         return
     fitting = free // WORKER_BYTES
-    less = f", or: tuner optimize --workers {fitting}" if fitting else ""
+    less = f", or search with --workers {fitting}" if fitting else ""
     advice = f"a worker takes about 1 GiB; end other programs{less}"
     yield warning("memory", found, advice)
 

@@ -12,6 +12,7 @@ from tuner.storage import health
 from tuner.storage.health import LoopRow
 from tuner.storage.identity import Found, residence
 from tuner.storage.store import ReadOnlyStore
+from tuner.suggestions import command
 from tuner.tracking.probe import Looked, look
 
 
@@ -32,8 +33,8 @@ def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
     for study in sorted({loop.study for loop in gone}):
         told = several([_gone(loop) for loop in gone if loop.study == study])
         name = in_command(study)
-        advice = (
-            f"tuner optimize {name} takes them over; without running: tuner study repair {name}"
+        advice = "the next search of the study takes them over; without running: " + command(
+            "study", "repair", name
         )
         yield warning("leases", f"{study}: {told}", advice)
 
@@ -44,7 +45,7 @@ def _place(store: ReadOnlyStore) -> Iterator[Finding]:
         yield fine("place", "the studies' ids are this database's own")
         return
     found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"
-    yield warning("place", found, "tuner db moved, or tuner db copied")
+    yield warning("place", found, f"{command('db', 'moved')}, or {command('db', 'copied')}")
 
 
 def _at_work(loop: LoopRow) -> str:
@@ -73,7 +74,7 @@ def _leftovers(store: ReadOnlyStore) -> Iterator[Finding]:
     for left in found:
         parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
         told = " and ".join(_plural(count, what) for what, count in parts.items() if count)
-        advice = f"tuner study repair {in_command(left.study)}"
+        advice = command("study", "repair", in_command(left.study))
         yield warning("leftovers", f"{left.study}: {told}", advice)
     if not found:
         yield fine("leftovers", "none")
@@ -94,9 +95,9 @@ def _deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
         elif one.lacking:
             why = f" ({one.what})" if one.what else ""
             found = f"{one.study}: MLflow lacks {counted(one.lacking, 'ended trial')}{why}"
-            yield warning("deliveries", found, f"tuner sync {in_command(one.study)}")
+            yield warning("deliveries", found, command("sync", in_command(one.study)))
         elif one.what:
-            advice = f"tuner sync {in_command(one.study)}"
+            advice = command("sync", in_command(one.study))
             yield warning("deliveries", f"{one.study}: {one.what}", advice)
     sent = sum(one.ended - one.lacking for one in looked)
     if sent or not any(one.lacking or one.what for one in looked):

@@ -9,6 +9,7 @@ from tuner.errors import LocationError, TrackingError
 from tuner.locations import sqlite_file
 from tuner.masking import without_secrets
 from tuner.settings import Settings
+from tuner.suggestions import command
 from tuner.tracking.probe import probe
 
 
@@ -25,7 +26,7 @@ def mlflow(settings: Settings) -> Iterator[Finding]:
     try:
         probe(settings)
     except TrackingError as error:
-        advice = "tuner optimize works without it; tuner sync delivers later"
+        advice = f"searches work without it; to deliver later: {command('sync', '--all')}"
         found = str(error) if shown in str(error) else f"{shown}: {error}"
         yield warning("mlflow", found, advice)
     else:

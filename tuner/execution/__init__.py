@@ -1,6 +1,15 @@
 """Where trials run. The training entry point is named by string: nothing here imports it."""
 
 from tuner.execution.local import LocalWorkers, warm
-from tuner.execution.protocol import EntryPoint, Lost, Reply, Saved, Workers
+from tuner.execution.protocol import Checkpointed, EntryPoint, Lost, Reply, Saved, Workers
 
-__all__ = ["EntryPoint", "LocalWorkers", "Lost", "Reply", "Saved", "Workers", "warm"]
+__all__ = [
+    "Checkpointed",
+    "EntryPoint",
+    "LocalWorkers",
+    "Lost",
+    "Reply",
+    "Saved",
+    "Workers",
+    "warm",
+]

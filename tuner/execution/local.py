@@ -1,15 +1,16 @@
 """Workers as processes of this machine, forked from one server that has TensorFlow imported."""
 
 import contextlib
+import errno
+import functools
 import multiprocessing
 import os
+import shutil
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
+from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -18,38 +19,53 @@ from typing import cast
 import psutil
 
 from tuner.errors import WorkerError
-from tuner.execution.protocol import EntryPoint, Lost, Message, Opened, Reply, Saved
+from tuner.execution.protocol import (
+    Checkpointed,
+    EntryPoint,
+    Lost,
+    Message,
+    Opened,
+    Reply,
+    Saved,
+)
 from tuner.execution.worker import worker_main
-from tuner.masking import without_secrets
+from tuner.leftovers import lock_folder, own_servers_folder
 from tuner.settings import libraries_first
-from tuner.training.events import Ended, Failed, Plan, WorkerSetup
+from tuner.silence import last_line, output_to
+from tuner.training.events import Failed, Plan, WorkerSetup
 
 # Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
 _MOST_JOBS = 200
-_MOST_GROWTH = 2 * 2**30
+# Half of it for weights and slots of kept programs (training/kept.py), half for what is compiled.
+_MOST_GROWTH = 2**30
 # So many in a row that end before their session is open, and it is no accident.
 _MOST_STILLBORN = 3
 # For so long a fork server that has died may be started again.
 _RELAUNCH_S = 10.0
+# A socket's path has up to 107 bytes, of which multiprocessing's own two names take 33.
+_MOST_TMPDIR_BYTES = 72
+_SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
 class _Process:
-    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended."""
+    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended;
+    `log_start`: the size of the log when the process was given its last trial."""
 
     process: ForkServerProcess
     connections: list[Connection]
     lifeline: Connection
     opened: bool = False
     jobs: int = 0
+    log_start: int = 0
     first_rss: int = 0
     busy: set[int] = field(default_factory=set)
 
 
 class LocalWorkers:
     """`processes` with as many workers each as the setup's population says. What they and their
-    server write to stderr goes to the file `log`."""
+    server print, their native code included, goes to the file `log`."""
 
     def __init__(
         self,
@@ -95,7 +111,7 @@ class LocalWorkers:
         until = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), _stderr_to(self._log):
+                with libraries_first(), output_to(self._log):
                     process.start()
                 return
             except (EOFError, OSError) as error:
@@ -105,8 +121,8 @@ class LocalWorkers:
 
     def _why_none_starts(self, error: Exception) -> str:
         if not isinstance(error, EOFError | ConnectionError):
-            return f"workers cannot be started: {error}"
-        said = _last_line(self._log)
+            return _unstartable(error)
+        said = last_line(self._log)
         why = f": {said}" if said else ""
         see = f"; see {self._log}" if self._log else ""
         return f"the process that starts the workers has ended{why}{see}"
@@ -118,33 +134,44 @@ class LocalWorkers:
         return self._of(worker).connections[worker % self.population]
 
     def restart(self, worker: int) -> None:
-        # Those beside it go on as the trials of any lost worker do: a process cannot be ended in
-        # part.
-        self._replace(worker)
+        # A process cannot be ended in part.
+        self._replace(worker, restarted=True)
+
+    def recycle(self) -> list[int]:
+        # Before a trial is given one: what a process needs to open is no trial's time.
+        recycled: list[int] = []
+        for first in range(0, self.count, self.population):
+            process = self._of(first)
+            if process.opened and not process.busy and self._outgrown(process):
+                self._replace(first)
+                recycled += range(first, first + self.population)
+        return recycled
 
     def takes(self, worker: int) -> bool:
-        # What it needs to open is no trial's time.
         process = self._of(worker)
-        return process.opened and (not process.busy or not self._outgrown(process))
+        return process.opened and not self._outgrown(process)
 
-    def submit(self, worker: int, plan: Plan) -> bool:
-        process = self._of(worker)
-        fresh = not process.busy and self._outgrown(process)
-        if fresh:
-            self._replace(worker)
+    def submit(self, worker: int, plan: Plan) -> None:
         self._lost.pop(worker, None)  # of an earlier trial, which has ended all the same
         process = self._of(worker)
         process.jobs += 1
         process.busy.add(worker)
+        process.log_start = _size(self._log)
         self._send(worker, plan)
-        return fresh
 
     def reply(self, worker: int, reply: Reply) -> None:
         if worker not in self._of(worker).busy:
             return  # its process has been replaced since it spoke; the next wait will tell
         self._send(worker, reply)
-        if reply.stop and reply.save_to is None:
-            self._of(worker).busy.discard(worker)
+        if reply.stop and reply.save_to is None and not reply.checkpoint:
+            self._free(worker)
+
+    def _free(self, worker: int) -> None:
+        """The worker's trial has ended."""
+        process = self._of(worker)
+        process.busy.discard(worker)
+        # After a trial of any end: growth is counted from what the first one needed.
+        process.first_rss = process.first_rss or _rss(process)
 
     def _send(self, worker: int, message: Plan | Reply) -> None:
         # A broken pipe shows as a lost worker at the next wait.
@@ -177,10 +204,8 @@ class LocalWorkers:
                 raise WorkerError(f"training cannot start: {message.problem}")
             process.opened, self._has_worked, self._stillborn = True, True, 0
             return None
-        if isinstance(message, Ended) and not process.first_rss:
-            process.first_rss = _rss(process)
-        if isinstance(message, Saved | Failed):
-            process.busy.discard(worker)
+        if isinstance(message, Saved | Failed | Checkpointed):
+            self._free(worker)
         return message
 
     def _lose(self, worker: int) -> Lost:
@@ -191,8 +216,9 @@ class LocalWorkers:
         if self._stillborn >= _MOST_STILLBORN:
             see = f"; see {self._log}" if self._log else ""
             raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
+        beside = len(process.busy - {worker})
         self._replace(worker)
-        return Lost(exit_code)
+        return Lost(exit_code, beside, last_words=last_line(self._log, process.log_start))
 
     def _outgrown(self, process: _Process) -> bool:
         if process.jobs >= _MOST_JOBS * self.population:
@@ -206,11 +232,12 @@ class LocalWorkers:
         limit = self._setup.memory_bytes
         return _MOST_GROWTH if limit is None else min(_MOST_GROWTH, (limit - first_rss) / 2)
 
-    def _replace(self, worker: int) -> None:
+    def _replace(self, worker: int, restarted: bool = False) -> None:
         """Another process in the place of the worker's; those beside it will be told as lost."""
         process = self._of(worker)
         _end(process)
-        lost = Lost(process.process.exitcode)
+        last_words = last_line(self._log, process.log_start)
+        lost = Lost(process.process.exitcode, len(process.busy) - 1, restarted, last_words)
         self._lost |= dict.fromkeys(process.busy - {worker}, lost)
         number = worker // self.population
         self._processes[number] = self._spawn(number)
@@ -232,44 +259,45 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     # they are blocked. Blocked, not ignored, so that we lose none that comes now.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
-        with libraries_first(), _stderr_to(log):
+        with libraries_first(), output_to(log):
+            _shorten_socket_paths()
+            own_servers_folder()
             forkserver.ensure_running()
     except OSError as error:
-        # Its socket lies in the temporary folder, whose path must not be long.
-        where = tempfile.gettempdir()
-        raise WorkerError(f"workers cannot be started: {error} (TMPDIR: {where})") from error
+        raise WorkerError(_unstartable(error)) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def _stderr_to(log: Path | None) -> Iterator[None]:
-    """Children started inside write their stderr to `log`: TensorFlow's start-up notes would cut
-    through the display, and a crashed worker's last words should be kept."""
-    if log is None:
-        yield
+def _shorten_socket_paths() -> None:
+    """The fork server's socket lies in the temporary folder, but the path of a socket has up to
+    107 bytes: where TMPDIR is longer, multiprocessing is given another folder, as it makes its
+    own."""
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") or len(os.fsencode(tempfile.gettempdir())) <= _MOST_TMPDIR_BYTES:
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    kept = os.dup(2)
+    for base in _SHORT_FOLDERS:
+        with contextlib.suppress(OSError):
+            config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=base)
+            remove = functools.partial(shutil.rmtree, ignore_errors=True)
+            # Its priority is that of multiprocessing's own folder: after all that may use it.
+            util.Finalize(None, remove, args=(config["tempdir"],), exitpriority=-100)
+            lock_folder(Path(config["tempdir"]))
+            return
+
+
+def _unstartable(error: OSError | Exception) -> str:
+    advice = ""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        advice = "; allow more of them: ulimit -n 1024"
+    return f"workers cannot be started: {error}{advice}"
+
+
+def _size(log: Path | None) -> int:
     try:
-        # Appended to: another loop of the study may be writing here too.
-        with log.open("ab") as file:
-            os.dup2(file.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _last_line(log: Path | None) -> str:
-    """What was last written to a log: of a process that has ended, mostly why it did."""
-    if log is None or not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").strip().splitlines()
-    return without_secrets(lines[-1].strip()) if lines else ""
+        return log.stat().st_size if log is not None else 0
+    except OSError:
+        return 0
 
 
 def _rss(process: _Process) -> int:

@@ -5,7 +5,7 @@ a Reply, so a pruned trial never trains past its verdict. All of it is plain pic
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,10 +17,12 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to an event: go on or stop; after Ended, where to save the model."""
+    """The loop's answer to an event: go on or stop; after Ended, where to save the model; with a
+    stop after an epoch, whether to write a checkpoint first."""
 
     stop: bool = False
     save_to: Path | None = None
+    checkpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Saved:
 
 
 @dataclass(frozen=True)
+class Checkpointed:
+    """The trial has stopped, and its checkpoint is written, where that was possible."""
+
+
+@dataclass(frozen=True)
 class Opened:
     """A worker's first word: its session is open, or the problem it has with that."""
 
@@ -41,9 +48,15 @@ class Opened:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker process is gone; another takes its number."""
+    """The worker process is gone; another takes its number. `beside`: how many other trials it was
+    training: any of them may be the cause. `restarted`: the loop itself ended the process, for
+    another of its trials. `last_words`: what its log got last while it trained; where workers share
+    a log it may be another one's."""
 
     exit_code: int | None
+    beside: int = 0
+    restarted: bool = False
+    last_words: str = field(default="", compare=False)
 
     @property
     def out_of_memory(self) -> bool:
@@ -51,12 +64,19 @@ class Lost:
 
     @property
     def how(self) -> str:
+        if self.restarted:
+            return "its worker process was ended for another trial that it was training"
         if self.out_of_memory:
-            return "its worker held more memory than a trial may take (--trial-memory)"
-        return f"its worker ended with exit code {self.exit_code}"
+            what = "held more memory than a trial may take (--trial-memory)"
+        else:
+            what = f"ended with exit code {self.exit_code}"
+        also = f" while it trained {self.beside + 1} trials" if self.beside else ""
+        tells = self.last_words and not self.out_of_memory
+        log = f"; the workers' log ends: {self.last_words}" if tells else ""
+        return f"its worker {what}{also}{log}"
 
 
-Message = Resumed | Interval | Ended | Saved | Failed | Lost
+Message = Resumed | Interval | Ended | Saved | Checkpointed | Failed | Lost
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,11 @@ class Session(Protocol):
         """Write the network of the trial that has just ended to `path`, whole or not at all."""
         ...
 
+    def checkpoint(self) -> None:
+        """Write a checkpoint of the trial that runs, if it keeps any. Called when its last event
+        was an Interval that ended an epoch."""
+        ...
+
     def failure(self, error: Exception) -> Failed: ...
 
     def beside(self) -> "Session":
@@ -94,13 +119,17 @@ class Workers(Protocol):
 
     def start(self) -> None: ...
 
+    def recycle(self) -> list[int]:
+        """Replace the processes that have grown too large and train nothing now; their workers."""
+        ...
+
     def takes(self, worker: int) -> bool:
         """Whether a free worker may be given a trial now. It may not while its process opens, or
         while those beside it keep one that should be replaced."""
         ...
 
-    def submit(self, worker: int, plan: Plan) -> bool:
-        """Have a free worker train a trial; whether a fresh process had to take its number."""
+    def submit(self, worker: int, plan: Plan) -> None:
+        """Have a free worker that takes one train a trial."""
         ...
 
     def reply(self, worker: int, reply: Reply) -> None: ...

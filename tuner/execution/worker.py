@@ -1,8 +1,10 @@
 """The main function of a local worker process: run plans, send events, obey replies."""
 
+import contextlib
 import importlib
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -13,8 +15,8 @@ from typing import Any
 import psutil
 
 from tuner.artifacts import Artifact
-from tuner.execution.protocol import OUT_OF_MEMORY, Opened, Reply, Saved, Session
-from tuner.masking import mask_stderr
+from tuner.execution.protocol import OUT_OF_MEMORY, Checkpointed, Opened, Reply, Saved, Session
+from tuner.masking import mask_output
 from tuner.settings import load_settings
 from tuner.training.events import WorkerSetup
 
@@ -31,7 +33,9 @@ def worker_main(
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
     load_settings()  # the environment's passwords are known from here on
-    mask_stderr()
+    mask_output()  # a network of the user's may print: into the log, as it goes on
+    with contextlib.suppress(AttributeError, ValueError):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         sessions = _open(entry, setup, connections)
         if sessions and setup.memory_bytes is not None:
@@ -110,6 +114,14 @@ def _saved(path: Path) -> Saved:
     return Saved(path, artifact.size, artifact.sha256)
 
 
+def _write_checkpoint(session: Session) -> None:
+    try:
+        session.checkpoint()
+    except Exception:
+        # The trial goes on from an earlier one: that it was interrupted is no fault of its own.
+        traceback.print_exc()
+
+
 def _serve(session: Session, plan: Any, connection: Connection) -> None:
     try:
         events = session.run(plan)
@@ -119,6 +131,9 @@ def _serve(session: Session, plan: Any, connection: Connection) -> None:
             if reply.save_to is not None:
                 session.save(reply.save_to)
                 connection.send(_saved(reply.save_to))
+            if reply.checkpoint:
+                _write_checkpoint(session)
+                connection.send(Checkpointed())
             if reply.stop:
                 break
     except (EOFError, BrokenPipeError):

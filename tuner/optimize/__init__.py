@@ -22,7 +22,7 @@ from tuner.execution.machine import (
     threads_a_worker,
 )
 from tuner.optimize.board import Board, Silent, Watcher
-from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles
+from tuner.optimize.files import CHECKPOINT_EVERY_S, TrialFiles, workers_log
 from tuner.optimize.interrupts import Interrupts
 from tuner.optimize.limits import Limits, Stopping
 from tuner.optimize.loop import Loop, Outcome
@@ -37,13 +37,15 @@ from tuner.settings import Settings, quiet_tensorflow
 from tuner.spec import Direction, StudySpec
 from tuner.storage import Store, leases, places
 from tuner.storage.cache import OrderedCache
+from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
+from tuner.suggestions import command
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
-from tuner.training.events import Engine, WorkerSetup
-from tuner.trust import require_trusted
+from tuner.training.events import Engine, NetworkCode, WorkerSetup
+from tuner.trust import find_code, require_trusted
 
 KERAS = EntryPoint(
     "tuner.training.entry:open_session", preload=("tuner.networks", "tuner.training.entry")
@@ -139,7 +141,7 @@ def optimize(
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():
-                    loop = _loop(settings, store, study, request, workers, stopping, watcher)
+                    loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
                 if outcome.reason == "deleted":
                     raise LeaseLost
@@ -171,13 +173,13 @@ def _workers(
     """Workers whose fork server is warming up; they are ended at the end."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = settings.checkpoints / study.uuid / "workers.log"
+    log = workers_log(settings.checkpoints, study.uuid)
     warm(entry, log)
     usable = gpus()  # where there are any, this takes as long as the server's imports
     if len(usable) < driver_gpus():
         stage(
             f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            "tuner doctor says more"
+            f"for more: {command('doctor')}"
         )
     count = request.workers or default_workers(len(usable))
     setup = WorkerSetup(
@@ -217,8 +219,11 @@ def _loop(
     workers: LocalWorkers,
     stopping: Stopping,
     watcher: Watcher | None,
+    stage: Callable[[str], None],
 ) -> Loop:
     lease = leases.open_lease(store, study, request.lease_s)
+    if not has_definition(store, study):  # it can be corrected until a lease holds
+        raise StudyError(f"the code of study {study.name!r} was corrected just now: run this again")
     return Loop(
         book=open_book(store, study, lease),
         workers=workers,
@@ -227,6 +232,7 @@ def _loop(
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),
+        stage=stage,
     )
 
 
@@ -252,12 +258,22 @@ def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | 
     return None if seen is None else [trial._trial_id for trial in seen]
 
 
-def user_network(settings: Settings, spec: StudySpec) -> tuple[str, str, str] | None:
-    """The study's own network as (path, function, text), from the copy the study keeps. Raises
-    CodeError where its code may not run on this machine."""
+def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
+    """The study's own network, from the copy the study keeps. Raises CodeError where its code may
+    not run on this machine."""
     require_trusted(spec, settings)
-    path, separator, function = spec.space.network.rpartition(":")
-    return (path, function, spec.code[path].text) if separator else None
+    path = spec.network_path
+    if path is None:
+        return None
+    modules = tuple((name, code.text) for name, code in sorted(spec.modules_of(path).items()))
+    file = find_code(path, settings) or Path(path).absolute()
+    return NetworkCode(
+        path=path,
+        function=spec.space.network.rpartition(":")[2],
+        text=spec.code[path].text,
+        modules=modules if spec.keeps_modules else None,
+        file=str(file),
+    )
 
 
 def _deliver(

@@ -24,10 +24,8 @@ class Affinity:
             return max(holding, key=lambda worker: self._held[worker][key])
         return min(free, key=lambda worker: len(self._held[worker]))
 
-    def gave(self, worker: int, key: str, fresh: bool = False) -> None:
-        """The worker was given a trial of this program; `fresh`: it is a new process."""
-        if fresh:
-            self.forget(worker)
+    def gave(self, worker: int, key: str) -> None:
+        """The worker was given a trial of this program."""
         if not key:
             return
         self._given += 1

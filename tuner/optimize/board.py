@@ -41,7 +41,11 @@ class Watcher(Protocol):
 
     def changed(self, board: Board) -> None: ...
 
-    def trial_ended(self, board: Board, trial: int, end: str, value: float | None) -> None: ...
+    def trial_ended(
+        self, board: Board, trial: int, end: str, value: float | None, is_best: bool
+    ) -> None:
+        """`is_best`: its score is better than that of every other trial of the study."""
+        ...
 
 
 class Silent:
@@ -50,5 +54,7 @@ class Silent:
     def changed(self, board: Board) -> None:
         return
 
-    def trial_ended(self, board: Board, trial: int, end: str, value: float | None) -> None:
+    def trial_ended(
+        self, board: Board, trial: int, end: str, value: float | None, is_best: bool
+    ) -> None:
         return

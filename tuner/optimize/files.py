@@ -8,9 +8,16 @@ from tuner.artifacts import Artifact
 from tuner.execution import Saved
 from tuner.training.events import Checkpoints
 
-CHECKPOINT_EVERY_S = 10.0
+# Less than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): what takes longer than
+# that has a checkpoint of its last epoch.
+CHECKPOINT_EVERY_S = 4.0
 # What a killed writer leaves half written, too.
 _CHECKPOINTS = ("*.ckpt", "*.part")
+
+
+def workers_log(root: Path, uuid: str) -> Path:
+    """What the workers of a study print. `root`: the project's folder of networks."""
+    return root / uuid / "workers.log"
 
 
 @dataclass(frozen=True)

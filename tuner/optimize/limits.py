@@ -53,11 +53,13 @@ class Limits:
 
 @dataclass
 class Stopping:
-    """Whether to begin more trials, and whether to leave at once. `asked` is set by a signal."""
+    """Whether to begin more trials, and whether to leave at once. `asked` is set by a signal,
+    `hurried` by a second one: then nothing is waited for."""
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)
     asked: bool = False
+    hurried: bool = False
     reason: str | None = None
     without_gain: int = 0
 

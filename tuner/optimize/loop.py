@@ -6,11 +6,12 @@ It knows neither TensorFlow nor MLflow. It owns all writes of its trials and ren
 import contextlib
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, StorageError, TakenOver
-from tuner.execution import Lost, Reply, Saved, Workers
+from tuner.execution import Checkpointed, Lost, Reply, Saved, Workers
 from tuner.execution.protocol import Message
 from tuner.optimize.affinity import Affinity
 from tuner.optimize.board import Board, Slot, Watcher
@@ -19,26 +20,33 @@ from tuner.optimize.limits import Stopping
 from tuner.optimize.plans import Plans
 from tuner.optimize.progress import all_done, look_around
 from tuner.optimize.trials import Running, TrialBook
-from tuner.storage import leases
+from tuner.storage import leases, places
 from tuner.storage.keeper import LeaseKeeper
-from tuner.storage.places import MOST_ATTEMPTS
+from tuner.storage.places import MOST_ATTEMPTS, SHARED_LOSS
 from tuner.training.events import Ended, Engine, Failed, Goal, Interval, Resumed
 from tuner.training.shared.design import program_key
 
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
+# So long a loop that stops waits for the epochs that run, to go on behind them later. Longer ones
+# cost no more: a trial has a checkpoint of each (files.CHECKPOINT_EVERY_S). Less than the patience
+# of interrupts.py, and than the ten seconds that service managers give.
+CHECKPOINT_WAIT_S = 5.0
 _UNSAVED = "ended while it was saving its network ({})"
 GO_ON, STOP = Reply(), Reply(stop=True)
+STOP_BEHIND = Reply(stop=True, checkpoint=True)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a loop ended. `reason` is None when all places are done; `failure` the last error."""
+    """How a loop ended. `reason` is None when all places are done; `failure` the last error, of the
+    trial `failed_trial`."""
 
     reason: str | None
     board: Board
     put_back: int
     failure: str | None = None
+    failed_trial: int | None = None
 
 
 class Loop:
@@ -53,6 +61,7 @@ class Loop:
         keep_all_models: bool,
         watcher: Watcher,
         engine: Engine = "auto",
+        stage: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._book, self._workers, self._stopping = book, workers, stopping
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
@@ -65,8 +74,11 @@ class Loop:
         self._board = Board(
             total=stopping.limits.trials, slots=[Slot() for _ in range(workers.count)]
         )
+        self._stage = stage
+        self._stops, self._put_back_count = False, 0
         self._failures = 0
         self._failure: str | None = None
+        self._failed_trial: int | None = None
         self._renew_at = self._look_at = 0.0
 
     def run(self) -> Outcome:
@@ -75,10 +87,12 @@ class Loop:
             self._look_around()
             try:
                 self._work()
+                self._await_checkpoints()
             finally:
-                put_back = self._put_all_back()
+                self._put_all_back()
         self._look_around()
-        return Outcome(self._stopping.reason, self._board, put_back, self._failure)
+        count, board = self._put_back_count, self._board
+        return Outcome(self._stopping.reason, board, count, self._failure, self._failed_trial)
 
     def _work(self) -> None:
         while not self._stopping.at_once:
@@ -100,34 +114,60 @@ class Loop:
 
     def _fill_workers(self) -> None:
         while not self._stopping.no_more:
-            idle = [n for n in range(self._workers.count) if n not in self._running]
-            free = [n for n in idle if self._workers.takes(n)]
+            free = self._free_workers()
             if not free:
                 return
+            # Free ones in processes that train nothing.
+            empty = [worker for worker in free if not self._beside(worker)]
             known = frozenset(running.place.number for running in self._running.values())
             try:
-                running = self._book.begin(free[0], self._board.total, known)
+                running = self._book.begin(
+                    free[0], self._board.total, known, may_be_alone=bool(empty)
+                )
                 if running is None:
                     return
                 # From here on it is put back, whatever goes wrong.
                 self._running[free[0]] = running
                 self._keeper.hear()
-                self._submit(running, free)
+                wanted = empty if running.place.alone and empty else free
+                self._submit(running, free[0], wanted)
             except TakenOver:  # this loop was held up for longer than its lease
                 self._running.pop(free[0], None)
                 return
 
-    def _submit(self, running: Running, free: list[int]) -> None:
-        """Give the trial to one of the free workers, best to one that has its program. Which that
-        is shows once the trial has its params: it has begun by then, for the first of them."""
+    def _free_workers(self) -> list[int]:
+        """Those that a trial can be given to now. None beside a trial that has to be alone."""
+        for worker in self._workers.recycle():
+            self._affinity.forget(worker)
+        idle = [n for n in range(self._workers.count) if n not in self._running]
+        return [
+            worker
+            for worker in idle
+            if self._workers.takes(worker)
+            if not any(self._running[other].place.alone for other in self._beside(worker))
+        ]
+
+    def _beside(self, worker: int) -> list[int]:
+        """The other workers of its process that train a trial."""
+        process = worker // self._workers.population
+        return [
+            other
+            for other in self._running
+            if other != worker and other // self._workers.population == process
+        ]
+
+    def _submit(self, running: Running, begun_for: int, free: list[int]) -> None:
+        """Give the trial to one of the free workers, best to one that has its program. The program
+        is known only after sampling: by then the trial has begun, for any of them."""
         plan = self._plans.of(running)
         key = program_key(plan)
         worker = self._affinity.choose(free, key)
-        if worker != free[0]:
+        if worker != begun_for:
             self._book.move(running, worker)
-            self._running[worker] = self._running.pop(free[0])
+            self._running[worker] = self._running.pop(begun_for)
         running.began = time.monotonic()
-        self._affinity.gave(worker, key, fresh=self._workers.submit(worker, plan))
+        self._affinity.gave(worker, key)
+        self._workers.submit(worker, plan)
         self._board.slots[worker] = Slot(trial=running.number, epochs=running.epochs)
 
     def _handle(self, worker: int, message: Message) -> None:
@@ -153,6 +193,10 @@ class Loop:
             case Saved():
                 assert running.ended is not None
                 self._complete(worker, running, running.ended, self._files.saved(message))
+            case Checkpointed():
+                self._put_back(running, self._stopping.reason or "error")
+                del self._running[worker]
+                self._board.slots[worker] = Slot()
             case Failed():
                 self._on_failed(worker, running, message)
             case Lost():
@@ -160,7 +204,8 @@ class Loop:
 
     def _on_interval(self, worker: int, running: Running, interval: Interval) -> None:
         prune = self._book.interval(running, interval)
-        self._workers.reply(worker, STOP if prune else GO_ON)
+        behind = self._stops and _can_stop_behind(running, interval)
+        self._workers.reply(worker, STOP if prune else STOP_BEHIND if behind else GO_ON)
         slot = self._board.slots[worker]
         slot.epoch, slot.value = interval.epoch, running.verdicts.best
         if prune:
@@ -172,7 +217,7 @@ class Loop:
             self._workers.reply(worker, STOP)
             self._book.infeasible(running, "diverged", ended)
             self._ended(worker, "diverged", ended.score, gained=False)
-        elif self._keep_all or self._gains(ended.score):
+        elif self._keep_all or self._gains(running, ended.score):
             running.ended = ended
             path = self._files.network(running.number, running.place.attempt)
             self._workers.reply(worker, Reply(stop=True, save_to=path))
@@ -180,9 +225,18 @@ class Loop:
             self._workers.reply(worker, STOP)
             self._complete(worker, running, ended)
 
-    def _gains(self, score: float) -> bool:
-        """Whether the score is a new best, in a study that looks for one."""
-        return self._book.spec.selects and self._goal.better(score, self._board.best)
+    def _gains(self, running: Running, score: float) -> bool:
+        """Whether the score is better than all others of a study that looks for the best. The board
+        may not know yet what another loop has found since it last looked: SQL is asked, but only
+        where the board says yes."""
+        spec, board = self._book.spec, self._board
+        if not spec.selects or not self._goal.better(score, board.best):
+            return False
+        store, lease = self._book.store, self._book.lease
+        others = places.best_score(store, lease, spec.direction, but_not=running.trial_id)
+        if others is not None and self._goal.better(others[0], board.best):
+            board.best, board.best_trial = others
+        return self._goal.better(score, board.best)
 
     def _complete(
         self,
@@ -194,7 +248,7 @@ class Loop:
     ) -> None:
         self._book.complete(running, ended, model, detail)
         assert ended.score is not None
-        gained = self._gains(ended.score)
+        gained = self._gains(running, ended.score)
         if gained:
             self._board.best, self._board.best_trial = ended.score, running.number
         self._ended(worker, ended.end, ended.score, gained)
@@ -211,20 +265,26 @@ class Loop:
         self._book.fail(running, failed.kind, failed.detail)
         self._failures += 1
         self._failure = f"trial {running.number}: {failed.message}"
+        self._failed_trial = running.number
         if self._failures >= _MOST_FAILURES:
             self._stopping.errors()
+        self._files.forget(running.number)
         self._leave(worker, failed.kind, None)
 
     def _on_lost(self, worker: int, running: Running, lost: Lost) -> None:
         how = lost.how
         if running.ended is not None:
             self._complete(worker, running, running.ended, detail=f"{how} while saving the network")
+        elif lost.restarted:
+            self._start_again(worker, running, "interrupted", how)
+        elif lost.beside:
+            # Any of them may be the cause: it counts against none. Alone it will show.
+            self._start_again(worker, running, SHARED_LOSS, how)
         elif lost.out_of_memory:
             self._book.infeasible(running, "out_of_memory", detail=how)
             self._ended(worker, "out_of_memory", None, gained=False)
         elif (losses := self._book.losses(running) + 1) < MOST_ATTEMPTS:
-            self._book.put_back(running, "worker_lost", detail=how)
-            self._leave(worker, "worker_lost", None)
+            self._start_again(worker, running, "worker_lost", how)
         else:
             detail = f"lost {losses} times; at last {how}"
             self._book.infeasible(running, "worker_lost", detail=detail)
@@ -235,27 +295,40 @@ class Loop:
         limit = self._stopping.limits.trial_timeout_s
         if limit is None:
             return
-        for worker, running in list(self._running.items()):
-            if time.monotonic() - running.began > limit:
-                self._restart(worker)
-                try:
-                    self._end_by_time(worker, running, limit)
-                except TakenOver:
-                    self._let_go(worker)
+        clock = time.monotonic()
+        overdue = [w for w, running in self._running.items() if clock - running.began > limit]
+        in_company = {worker for worker in overdue if self._beside(worker)}
+        # One of each process that is to end: the others beside it are told as lost.
+        for worker in {worker // self._workers.population: worker for worker in overdue}.values():
+            self._restart(worker)
+        for worker in overdue:
+            running = self._running[worker]
+            try:
+                self._end_by_time(worker, running, limit, worker in in_company)
+            except TakenOver:
+                self._leave(worker, "taken_over", None)
 
-    def _end_by_time(self, worker: int, running: Running, limit_s: float) -> None:
+    def _end_by_time(self, worker: int, running: Running, limit_s: float, in_company: bool) -> None:
+        detail = f"still training after {limit_s:g} s, the limit for one trial"
         if running.ended is not None:
             detail = _UNSAVED.format("time_limit")
             self._complete(worker, running, running.ended, detail=detail)
-            return
-        detail = f"still training after {limit_s:g} s, the limit for one trial"
-        self._book.infeasible(running, "time_limit", detail=detail)
-        self._ended(worker, "time_limit", running.verdicts.best, gained=False)
+        elif in_company:
+            # One lane computes at a time: it may have waited for the others. Alone it will show.
+            self._start_again(worker, running, SHARED_LOSS, f"{detail}, beside others")
+        else:
+            self._book.infeasible(running, "time_limit", detail=detail)
+            self._ended(worker, "time_limit", running.verdicts.best, gained=False)
+
+    def _start_again(self, worker: int, running: Running, end: str, detail: str) -> None:
+        """The attempt ends so; the trial's next one goes on, here or elsewhere."""
+        self._book.put_back(running, end, detail=detail)
+        self._leave(worker, end, None)
 
     def _let_go(self, worker: int) -> None:
         """Another loop has the trial now: nothing of it is ours to write."""
         self._restart(worker)
-        self._leave(worker, "taken_over", None, ours=False)
+        self._leave(worker, "taken_over", None)
 
     def _restart(self, worker: int) -> None:
         self._workers.restart(worker)
@@ -264,22 +337,39 @@ class Loop:
     def _ended(self, worker: int, end: str, value: float | None, gained: bool) -> None:
         """A trial has taken its place for good."""
         self._failures = 0
+        self._files.forget(self._running[worker].number)
         self._board.done += 1
         self._board.done_here += 1
         reached = end in ("complete", "early_stopped", "target") and self._goal.reached(value)
         self._stopping.finished(gained, reached)
-        self._leave(worker, end, value)
+        self._leave(worker, end, value, is_best=gained)
 
-    def _leave(self, worker: int, end: str, value: float | None, ours: bool = True) -> None:
+    def _leave(self, worker: int, end: str, value: float | None, is_best: bool = False) -> None:
         running = self._running.pop(worker)
-        if ours and end != "worker_lost":
-            self._files.forget(running.number)
         self._board.slots[worker] = Slot()
         self._board.ended[end] = self._board.ended.get(end, 0) + 1
-        self._watcher.trial_ended(self._board, running.number, end, value)
+        self._watcher.trial_ended(self._board, running.number, end, value, is_best)
 
-    def _put_all_back(self) -> int:
-        count = sum(running.ended is None for running in self._running.values())
+    def _await_checkpoints(self) -> None:
+        """The trials that run when the loop is to stop go on to the end of their epoch, and write a
+        checkpoint: so their next attempts lose nothing. Those that take too long are put back as
+        they are."""
+        if not self._running or self._stopping.reason not in ("interrupted", "timeout"):
+            return
+        self._stage(
+            f"waiting for the running epochs to end, at most {CHECKPOINT_WAIT_S:.0f} s "
+            "(Ctrl-C again stops now)"
+        )
+        self._stops = True
+        until = time.monotonic() + CHECKPOINT_WAIT_S
+        while self._running and not self._stopping.hurried:
+            if (left := until - time.monotonic()) <= 0:
+                return
+            self._keeper.hear()
+            for worker, message in self._workers.wait(min(_WAIT_S, left)):
+                self._handle(worker, message)
+
+    def _put_all_back(self) -> None:
         # Workers go first: none may send what would be written after its trial was given away.
         self._workers.close()
         end = self._stopping.reason or "error"
@@ -288,13 +378,13 @@ class Loop:
             for running in self._running.values():
                 last_things.callback(self._put_back, running, end)
         self._running.clear()
-        return count
 
     def _put_back(self, running: Running, end: str) -> None:
         # Of a study that was deleted nothing is left to be put back.
         with contextlib.suppress(TakenOver, LeaseLost):
             if running.ended is None:
                 self._book.put_back(running, end)
+                self._put_back_count += 1
             else:  # it was only saving its network: what it has trained is not lost
                 self._book.complete(running, running.ended, detail=_UNSAVED.format(end))
 
@@ -327,3 +417,10 @@ class Loop:
     def _look_around(self) -> None:
         book = self._book
         look_around(book.store, book.lease, book.spec, self._board, self._stopping)
+
+
+def _can_stop_behind(running: Running, interval: Interval) -> bool:
+    """Whether the trial can go on behind this interval later. One that ends now, or has diverged,
+    is not kept from saying so."""
+    ends = interval.epoch == running.epochs
+    return interval.whole and not ends and all(map(math.isfinite, interval.metrics.values()))

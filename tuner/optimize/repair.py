@@ -10,7 +10,7 @@ from tuner.storage.studies import StudyRow
 
 def repair(store: Store, study: StudyRow) -> Repaired:
     """What each start of `tuner optimize` does first. Loops whose lease holds are left alone."""
-    lease = leases.open_lease(store, study)
+    lease = leases.open_lease(store, study, begins_trials=False)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     book = TrialBook(store, optuna_study, study.spec, lease)
     try:

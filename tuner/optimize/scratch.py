@@ -1,16 +1,16 @@
 """The folder in which a search keeps its data for its workers: beside the project, since the
 temporary folder is often memory. A killed search cannot remove its own: the next one does."""
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tuner.data import scratch_place
 from tuner.errors import DatasetError
+from tuner.leftovers import lock_folder, sweep, sweep_temporary
 from tuner.settings import Settings
 
 _PREFIX = "tuner-data-"
@@ -23,7 +23,8 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
     DatasetError where none can be made."""
     place = scratch_place(settings)
     for each in {place, Path(tempfile.gettempdir())}:  # there they are when `place` fails
-        _sweep(each)
+        sweep(each, _PREFIX, _OWNER)
+    sweep_temporary()
     folder, owner = _make(place)
     try:
         yield folder
@@ -36,10 +37,7 @@ def _make(place: Path) -> tuple[Path, int]:
     """The folder, and its owner's lock."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
-        # Locked before it has its name: a file of that name without a lock has lost its owner.
-        owner = os.open(folder / "new", os.O_RDWR | os.O_CREAT)
-        fcntl.flock(owner, fcntl.LOCK_EX)
-        (folder / "new").rename(folder / _OWNER)
+        owner = lock_folder(folder, _OWNER)
     except OSError as error:
         reason = error.strerror or error
         raise DatasetError(
@@ -47,14 +45,3 @@ def _make(place: Path) -> tuple[Path, int]:
             "TUNER_SCRATCH to another folder"
         ) from error
     return folder, owner
-
-
-def _sweep(place: Path) -> None:
-    for folder in place.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, or just removed by another search
-            owner = os.open(folder / _OWNER, os.O_RDWR)
-            try:
-                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(owner)

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from tuner.data import Dataset, Source, find_source, load_dataset, parse_source
 from tuner.errors import DatasetError, SpecError
 from tuner.settings import Settings
 from tuner.spec import StudySpec
-from tuner.trust import data_code
+from tuner.trust import HAS_CHANGED, data_code
+from tuner.user_modules import read_modules
 
 
 def trained_on(settings: Settings, spec: StudySpec, data: str | None = None) -> Dataset:
@@ -43,8 +45,7 @@ def check_data(settings: Settings, spec: StudySpec, data: str | None = None) -> 
     # A path alone is enough: which column, or which function, the study knows.
     selector = parse_source(spec.data.source).selector
     found = [_selecting(source, selector) for source in found]
-    kept = spec.data_code
-    return found if kept is None else _unchanged(found, kept.sha256)
+    return found if spec.data_path is None else _unchanged(found, spec, spec.data_path)
 
 
 def _selecting(source: Source, selector: str) -> Source:
@@ -54,20 +55,30 @@ def _selecting(source: Source, selector: str) -> Source:
     return replace(source, text=text, selector=selector)
 
 
-def _unchanged(found: Sequence[Source], sha256: str) -> list[Source]:
-    codes = [source for source in found if source.code is not None]
-    kept = [source for source in codes if _sha256(source) == sha256]
-    if codes and not kept:
-        raise SpecError(
-            f"{codes[0].code} has changed since the study was created; scores would not be "
-            "comparable: create a new study, or put the file back"
-        )
-    return kept or list(found)
+def _unchanged(found: Sequence[Source], spec: StudySpec, path: str) -> list[Source]:
+    """Those whose file, and the modules that it imports from its folder, are the study's."""
+    changed = {source: _changed(source.code, spec, path) for source in found if source.code}
+    same = [source for source, files in changed.items() if not files]
+    if changed and not same:
+        first = next(iter(changed.values()))[0]
+        raise SpecError(f"{first} {HAS_CHANGED}")
+    return same or list(found)
 
 
-def _sha256(source: Source) -> str:
-    assert source.code is not None
+def _changed(file: Path, spec: StudySpec, path: str) -> list[Path]:
     try:
-        return hashlib.sha256(source.code.read_bytes()).hexdigest()
+        text = file.read_bytes()
+        if _sha256(text) != spec.code[path].sha256:
+            return [file]
+        if not spec.keeps_modules:
+            return []
+        here = {name: _sha256(module) for name, module in read_modules(file, text).items()}
     except OSError as error:
-        raise DatasetError(f"{source.code}: {error.strerror or error}") from error
+        raise DatasetError(f"{file}: {error.strerror or error}") from error
+    stored = {name: code.sha256 for name, code in spec.modules_of(path).items()}
+    names = sorted(here.keys() | stored.keys())
+    return [file.parent / name for name in names if here.get(name) != stored.get(name)]
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -19,6 +19,7 @@ from optuna.trial import TrialState, create_trial
 from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, TakenOver
 from tuner.optimize.pruning import Verdicts
+from tuner.samplers import SAMPLERS
 from tuner.spec import StudySpec
 from tuner.storage import leases, places, records, riders
 from tuner.storage.leases import Lease
@@ -68,11 +69,20 @@ class TrialBook:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
         store.optuna.fence = self._fence = functools.partial(places.hold, lease)
         store.optuna.study_fence = functools.partial(leases.hold_study, lease)
+        is_listed = SAMPLERS[spec.sampler.name].lists
+        self._configurations = spec.space.configurations() if is_listed else []
 
-    def begin(self, worker: int, limit: int, known: frozenset[int] | None = None) -> Running | None:
+    def begin(
+        self,
+        worker: int,
+        limit: int,
+        known: frozenset[int] | None = None,
+        may_be_alone: bool = True,
+    ) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
-        numbers of the places whose trials this loop is running. Raises TakenOver."""
-        place = places.claim(self.store, self.lease, limit, known)
+        numbers of the places whose trials this loop is running. `may_be_alone`: whether there is a
+        process for a trial that has to be alone in one. Raises TakenOver."""
+        place = places.claim(self.store, self.lease, limit, known, may_be_alone)
         if place is None:
             return None
         if place.trial_id is None:
@@ -97,8 +107,19 @@ class TrialBook:
         # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a place of
         # its own, which another loop may be about to start.
         with self.store.optuna.carrying(riders.binding(self.lease, place)):
-            self.study.add_trial(create_trial(state=TrialState.WAITING))
+            self.study.add_trial(
+                create_trial(state=TrialState.WAITING, system_attrs=self._dealt(place))
+            )
         return replace(place, trial_id=places.bound_trial(self.store, place))
+
+    def _dealt(self, place: Place) -> dict[str, Any]:
+        """The attributes by which Optuna gives a new trial the configuration of its place. By the
+        place, not by the trial's number: a failed trial has a number too, and leaves its place to
+        another one."""
+        if not self._configurations:
+            return {}
+        number = (place.number - 1) % len(self._configurations)
+        return {"fixed_params": dict(self._configurations[number])}
 
     def _start(self, place: Place, worker: int) -> optuna.Trial | None:
         """A trial that was put back goes on under its number, with its params. None when it does
@@ -166,9 +187,19 @@ class TrialBook:
         self._tell(running, how, places.finish, TrialState.PRUNED, ended)
 
     def fail(self, running: Running, end: str, detail: str) -> None:
-        """An error of code, not of the configuration: its place is free for another trial. Raises
-        TakenOver."""
+        """An error of code, not of the configuration: its place is free for another trial, which in
+        a grid has the same point. Raises TakenOver."""
+        if self.spec.sampler.name == "grid":
+            self._queue_again(running)
         self._tell(running, AttemptEnd.of(end, detail=detail), places.free, TrialState.FAIL)
+
+    def _queue_again(self, running: Running) -> None:
+        """Queue the trial's configuration as a new trial. Before its place is free: another loop
+        that finds the place free and nothing queued would draw a point at random."""
+        point = self.store.optuna.get_trial(running.trial_id).params
+        queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
+            self.study.enqueue_trial(point, user_attrs={"retry_of": running.number})
 
     def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
         """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""

@@ -7,8 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 from tuner.catalogue import NETWORKS, catalogue
 from tuner.parameters import Parameter, Scalar, nearest, shown
 from tuner.space.nodes import Node, in_words
-from tuner.space.ranges import Choices, FloatRange, IntRange, Range
+from tuner.space.ranges import Choices, FloatRange, IntRange, Range, check_distinct
 from tuner.space.scalars import InvalidError
+from tuner.words import as_switch
 
 MOST_PARAMETERS = 1000
 LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
@@ -35,6 +36,15 @@ def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
     return known.cast(said)
 
 
+def settled_conditions(network: str, parameters: Mapping[str, object], said: Range) -> Range:
+    """The range with the values of its `when` as their parameters have them."""
+    when = {
+        parent: tuple(settled(network, parameters, parent, value) for value in values)
+        for parent, values in said.when.items()
+    }
+    return said if when == said.when else said.model_copy(update={"when": when})
+
+
 def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """A study's stored defaults, in the catalogue's own types; those of other networks have no say.
     A newer tuner may have stored one that this version cannot honour."""
@@ -59,7 +69,24 @@ def _fit_choices(known: Parameter, said: Choices) -> Choices:
         raise InvalidError("must be a number or a range of type: int", known.name)
     for choice in said.choices:
         _refuse(known.refusal(choice), known.name, "choices")
-    return said.model_copy(update={"choices": tuple(known.cast(c) for c in said.choices)})
+    choices = tuple(known.cast(choice) for choice in said.choices)
+    try:
+        check_distinct(choices)  # yes and true are one
+    except InvalidError as wrong:
+        raise wrong.under(known.name) from None
+    return said.model_copy(update={"choices": choices})
+
+
+def settled(network: str, parameters: Mapping[str, object], name: str, value: Scalar) -> Scalar:
+    """What a value of the named parameter means: for a switch yes is true, elsewhere a text."""
+    said, known = parameters.get(name), catalogue(network).get(name)
+    if known is not None and known.kind == "bool":
+        meant = as_switch(value)
+    elif isinstance(said, Choices):
+        meant = value if said.refusal(value) else said.canonical(value)
+    else:
+        meant = as_switch(value) if isinstance(said, bool) else value
+    return meant if isinstance(meant, bool) else value
 
 
 def _fit_range(known: Parameter, said: IntRange | FloatRange) -> Range:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from tuner.parameters import Scalar, same, shown
+from tuner.parameters import Scalar, shown
 from tuner.space.checks import unknown_parameter
 from tuner.space.nodes import Node, Requirement, hold, in_words
 from tuner.space.plan import Plan
@@ -118,7 +118,7 @@ def _condition(node: Node) -> str:
 
 
 def _is_value(node: Node, given: Given) -> bool:
-    return not isinstance(given, list | _Layers) and same(given, node.value)
+    return not isinstance(given, list | _Layers) and node.is_value(given)
 
 
 def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:

@@ -21,17 +21,18 @@ from tuner.catalogue import NETWORKS, catalogue, settled_defaults
 from tuner.errors import SpaceError
 from tuner.parameters import Params, Scalar, nearest, shown
 from tuner.space import grid
-from tuner.space.checks import fit, unknown_parameter
+from tuner.space.checks import fit, settled, settled_conditions, unknown_parameter
 from tuner.space.choices import possible
 from tuner.space.configuration import check_value, flatten, without_conflicts
 from tuner.space.listing import every_point, listed
-from tuner.space.nodes import Node, in_words, largest
+from tuner.space.nodes import Node, bare, in_words, largest
 from tuner.space.override import overridden
 from tuner.space.plan import Plan, make_plan
-from tuner.space.ranges import Declaration, FloatRange, IntRange, Range
+from tuner.space.ranges import Choices, Declaration, FloatRange, IntRange, Range
 from tuner.space.scalars import InvalidError
 from tuner.space.trial import Suggests
 from tuner.space.wording import explained, in_one_line
+from tuner.words import SWITCH_TEXTS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -105,7 +106,30 @@ class Space(BaseModel):
         if mistakes:
             mistakes[0].more = len(mistakes) - 1
             raise mistakes[0]
-        return fitted
+        return {
+            name: said
+            if isinstance(said, Scalar)
+            else settled_conditions(str(network), fitted, said)
+            for name, said in fitted.items()
+        }
+
+    @field_validator("baselines")
+    @classmethod
+    def _settle_baselines(
+        cls, baselines: tuple[Configuration, ...], info: ValidationInfo
+    ) -> tuple[Configuration, ...]:
+        network, parameters = info.data.get("network"), info.data.get("parameters")
+        if network is None or parameters is None:
+            return baselines
+        return tuple(
+            {
+                name: value
+                if isinstance(value, list)
+                else settled(network, parameters, name, value)
+                for name, value in baseline.items()
+            }
+            for baseline in baselines
+        )
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
@@ -305,11 +329,25 @@ def check_space(content: object) -> Space:
         raise SpaceError(in_one_line(explained(error))) from error
 
 
+def _texts(node: Node) -> list[str]:
+    """A note on texts that are easily taken for true and false."""
+    values = node.range.choices if isinstance(node.range, Choices) else (node.value,)
+    words = [value for value in values if isinstance(value, str) and value.lower() in SWITCH_TEXTS]
+    if not words:
+        return []
+    return [f"{', '.join(words)}: {'a text' if len(words) == 1 else 'texts'}, not true or false"]
+
+
 def _row(node: Node, note: str) -> Row:
     if node.range is None:
         kind = "constant" if node.constant else "default"
-        return Row(node.name, kind, shown(node.value), in_words(node.needs), note)
+        shown_value = shown(node.value) if node.value is None else bare(node.value)
+        notes = [note] if note else []
+        return Row(
+            node.name, kind, shown_value, in_words(node.needs), "; ".join(notes + _texts(node))
+        )
     notes = [f"one a layer ({node.repeat})"] if node.repeat else []
+    notes += _texts(node)
     if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
         notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
     condition = in_words({**node.needs, **node.when})

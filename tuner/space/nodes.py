@@ -12,7 +12,8 @@ from typing import Literal
 
 from tuner.catalogue import catalogue, settled_defaults
 from tuner.parameters import Scalar, same, shown
-from tuner.space.ranges import Choices, FloatRange, IntRange, Range
+from tuner.space.ranges import LONGEST_WORD, Choices, FloatRange, IntRange, Range
+from tuner.words import as_switch, word
 
 Requirement = Mapping[str, tuple[Scalar, ...]]
 Status = Literal["searched", "fixed", "absent"]
@@ -59,11 +60,15 @@ class Node:
         count = self.most if layers is None else layers
         return [f"{self.name}_{layer}" for layer in range(1, count + 1)]
 
+    def is_value(self, value: object) -> bool:
+        """Whether that is the constant or default; a switch takes its own words."""
+        return same(as_switch(value) if isinstance(self.value, bool) else value, self.value)
+
     def takes(self, value: object) -> bool:
         """Whether the parameter can ever have `value`."""
         if self.range is None:
-            return same(value, self.value)
-        return self.range.refusal(value) is None or (bool(self.when) and same(value, self.value))
+            return self.is_value(value)
+        return self.range.refusal(value) is None or (bool(self.when) and self.is_value(value))
 
     def describe(self) -> str:
         return self.range.describe() if self.range else f"always {shown(self.value)}"
@@ -87,7 +92,8 @@ def in_words(requirement: Requirement) -> str:
 
 def bare(value: Scalar) -> str:
     """A value as a sentence has it: plain words without quotes."""
-    return value if isinstance(value, str) and value.isidentifier() else shown(value)
+    text = word(value)
+    return text if len(text) <= LONGEST_WORD else shown(value)
 
 
 def make_nodes(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tuner.catalogue import catalogue
 from tuner.parameters import Scalar
-from tuner.space.checks import unreachable
+from tuner.space.checks import settled, unreachable
 from tuner.space.nodes import Node, make_nodes
 from tuner.space.ranges import Choices, FloatRange, IntRange, Range
 from tuner.space.scalars import InvalidError, check_number, check_scalar, check_whole
@@ -43,7 +43,7 @@ def _fixed(network: str, name: str, parameters: Parameters, value: object) -> Sc
             return float(check_number(value))
         if isinstance(said, Choices) and (reason := said.refusal(value)):
             raise InvalidError(reason)
-        return check_scalar(value)
+        return settled(network, parameters, name, check_scalar(value))
     except InvalidError as wrong:
         raise wrong.under(name) from None
 

@@ -29,11 +29,13 @@ from tuner.space.scalars import (
     check_whole,
 )
 from tuner.space.trial import Suggests
+from tuner.words import as_switch, word
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 MOST_CHOICES = 1000
+LONGEST_WORD = 60  # of a value in a sentence
 FINEST_STEP = 1e-7  # of the largest bound; Optuna finds a step's multiples to 1e-8 of a step
 
 
@@ -217,13 +219,7 @@ class Choices(_Range):
             raise InvalidError(
                 f"must be at most {MOST_CHOICES}, got {len(self.choices)}", "choices"
             )
-        seen: set[Scalar] = set()
-        for choice in self.choices:
-            if choice in seen:  # 1, 1.0 and true are one key: Optuna cannot tell them apart either
-                raise InvalidError(
-                    f"must differ from each other, got {shown(choice)} twice", "choices"
-                )
-            seen.add(choice)
+        check_distinct(self.choices)
         return self
 
     @property
@@ -235,13 +231,25 @@ class Choices(_Range):
 
     def refusal(self, value: object) -> str | None:
         """Why `value` is not one of the choices, worded to follow a name, or None."""
-        if any(same(value, choice) for choice in self.choices):
+        if self._choice(value) is not None:
             return None
         return f"must be one of {self.describe()}; got {shown(value)}"
 
     def canonical(self, value: Scalar) -> Scalar:
-        """The choice that equals an accepted value."""
-        return next(choice for choice in self.choices if same(value, choice))
+        """The choice that equals an accepted value, or that it means: yes is true where true is a
+        choice and yes is none."""
+        choice = self._choice(value)
+        assert choice is not None
+        return choice
+
+    def _choice(self, value: object) -> Scalar | None:
+        found = (
+            choice
+            for meant in (value, as_switch(value))
+            for choice in self.choices
+            if same(meant, choice)
+        )
+        return next(found, None)
 
     def suggest(self, trial: Suggests, name: str) -> Scalar:
         chosen: Scalar = trial.suggest_categorical(name, self.choices)
@@ -253,11 +261,16 @@ class Choices(_Range):
         return CategoricalDistribution(self.choices)
 
     def describe(self) -> str:
-        words = [
-            str(choice).lower() if isinstance(choice, bool) else str(choice)
-            for choice in self.choices[:20]
-        ]
+        words = [word(choice) for choice in self.choices[:20]]
         return ", ".join(words) + (", …" if len(self.choices) > 20 else "")
+
+
+def check_distinct(choices: Iterable[Scalar]) -> None:
+    seen: set[Scalar] = set()
+    for choice in choices:
+        if choice in seen:  # 1, 1.0 and true are one key: Optuna cannot tell them apart either
+            raise InvalidError(f"must differ from each other, got {shown(choice)} twice", "choices")
+        seen.add(choice)
 
 
 RANGES: dict[str, type[IntRange] | type[FloatRange] | type[Choices]] = {

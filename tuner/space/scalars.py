@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from tuner.parameters import Scalar, shown
+from tuner.words import as_switch
 
 WHOLE_LIMIT = 2**53  # Optuna keeps every value as a float64: beyond this, integers blur
 
@@ -56,9 +57,10 @@ def check_whole(value: object) -> int:
 
 
 def _check_flag(value: object) -> bool:
-    if not isinstance(value, bool):
+    meant = as_switch(value)
+    if not isinstance(meant, bool):
         raise InvalidError(f"must be true or false, got {_named(value)}")
-    return value
+    return meant
 
 
 def _as_tuple(value: object) -> tuple[object, ...]:

@@ -5,9 +5,6 @@ or explode (tags, anchors, aliases, a key twice, deep nesting, huge files) is re
 mistake is one SpaceError line with the file and the line number.
 """
 
-import math
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,50 +12,14 @@ import yaml
 
 from tuner.errors import SpaceError
 from tuner.parameters import Scalar, shown
+from tuner.words import parse_scalar
 
 LARGEST_BYTES = 200_000  # PyYAML reads some 100 kB a second
 DEEPEST = 20
-LONGEST_NUMBER = 400  # characters; Python refuses to read integers of more than 4300
-
-# The scalars of YAML 1.2's core schema.
-_NULL = re.compile(r"~|null|Null|NULL|")
-_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
 
 
 class _Mistake(yaml.MarkedYAMLError):
     pass
-
-
-def _whole(text: str) -> int:
-    base = {"0x": 16, "0o": 8}.get(text[:2], 10)
-    return int(text[2:] if base != 10 else text, base)
-
-
-def _real(text: str) -> float:
-    special = text.lower().lstrip("+-")
-    if special == ".nan":
-        return math.nan
-    if special == ".inf":
-        return -math.inf if text[0] == "-" else math.inf
-    return float(text)
-
-
-def parse_scalar(text: str) -> Scalar | None:
-    """A plain word as YAML 1.2 reads it: number, truth value, null or, failing these, itself."""
-    if len(text) > LONGEST_NUMBER:
-        return text
-    readers: tuple[tuple[re.Pattern[str], Callable[[str], Scalar | None]], ...] = (
-        (_NULL, lambda _: None),
-        (_BOOL, lambda word: word.lower() == "true"),
-        (_INT, _whole),
-        (_FLOAT, _real),
-    )
-    return next((read(text) for pattern, read in readers if pattern.fullmatch(text)), text)
 
 
 class _Loader(yaml.SafeLoader):

@@ -93,7 +93,7 @@ def damage() -> Iterator[None]:
     except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise StorageError(
             f"a trial of the study is damaged ({type(error).__name__}: {error}), so that nothing "
-            "can be sampled from it; tuner trial list says which one"
+            "can be sampled from it; its list of trials says which one"
         ) from error
 
 

@@ -21,12 +21,15 @@ from tuner.storage.tables import (
 )
 
 LEASE_S = 60.0
+# Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
+NO_NUMBER = -1
 _LOCK_KEY = 7310542
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A loop's time-limited right to write its trials; `number` counts a study's loops from 0."""
+    """A loop's time-limited right to write its trials; `number` counts a study's loops from 0, of
+    those that begin trials (the others have NO_NUMBER)."""
 
     loop_id: str
     study_id: int
@@ -35,15 +38,19 @@ class Lease:
     lasts_s: float = LEASE_S
 
 
-def open_lease(store: Store, study: StudyKey, lasts_s: float = LEASE_S) -> Lease:
+def open_lease(
+    store: Store, study: StudyKey, lasts_s: float = LEASE_S, begins_trials: bool = True
+) -> Lease:
     """Raises LeaseLost for a study that was deleted, or is to be deleted now."""
     loop_id = str(uuid.uuid4())
-    number = _open_lease(store, study, loop_id, lasts_s)
+    number = _open_lease(store, study, loop_id, lasts_s, begins_trials)
     return Lease(loop_id, study.study_id, study.uuid, number, lasts_s)
 
 
 @writes
-def _open_lease(connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float) -> int:
+def _open_lease(
+    connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float, begins_trials: bool
+) -> int:
     # Two loops with one number would draw the same points.
     one_at_a_time(connection, study.study_id)
     mine = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
@@ -54,9 +61,7 @@ def _open_lease(connection: sa.Connection, study: StudyKey, loop_id: str, lasts_
     if _is_to_stop(connection, study):
         raise LeaseLost("the study is about to be deleted: another command is at it")
     clock = now(connection.dialect.name)
-    number = connection.execute(
-        sa.select(sa.func.count()).select_from(loops).where(loops.c.study_uuid == study.uuid)
-    ).scalar_one()
+    number = _next_number(connection, study) if begins_trials else NO_NUMBER
     connection.execute(
         sa.insert(loops).values(
             loop_id=loop_id,
@@ -70,6 +75,12 @@ def _open_lease(connection: sa.Connection, study: StudyKey, loop_id: str, lasts_
         )
     )
     return number
+
+
+def _next_number(connection: sa.Connection, study: StudyKey) -> int:
+    numbered = (loops.c.study_uuid == study.uuid, loops.c.number != NO_NUMBER)
+    query = sa.select(sa.func.count()).select_from(loops).where(*numbered)
+    return connection.execute(query).scalar_one()
 
 
 def is_there(connection: sa.Connection, study: StudyKey) -> bool:

@@ -15,7 +15,6 @@ read-only one. What is done instead depends on what lies there:
 import os
 import sqlite3
 import subprocess
-import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from tuner.leftovers import OwnFolder
 from tuner.locations import real_file
 from tuner.storage.engines import any_text
 
@@ -57,7 +57,7 @@ class Looker:
     def __init__(self, path: Path, wait_s: float) -> None:
         # As SQLite does, which looks for the other files beside what a link points to.
         self._path, self._wait_s = Path(os.path.realpath(path)), wait_s
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._copies: OwnFolder | None = None
 
     def connect(self) -> sqlite3.Connection:
         """Raises sqlite3.Error."""
@@ -116,7 +116,7 @@ class Looker:
 
     def turn_to_copy(self) -> Path:
         """Read a temporary copy of the database from here on, which the caller may change."""
-        copies = tempfile.TemporaryDirectory(prefix="tuner-look-")
+        copies = OwnFolder("tuner-look-")
         try:
             path = Path(copies.name).resolve() / "copy.db"
             self.copy_to(path)
@@ -163,7 +163,7 @@ class Looker:
     def _copy(self) -> Path:
         """A copy of the database's files as they are at one moment."""
         self.close()
-        self._copies = tempfile.TemporaryDirectory(prefix="tuner-look-")
+        self._copies = OwnFolder("tuner-look-")
         copy = Path(self._copies.name) / "copy.db"
         for _ in range(_TRIES):
             before = _state(self._path)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from tuner.errors import StorageUnavailable
 from tuner.storage.engines import shown
 from tuner.storage.tables import metadata
+from tuner.suggestions import command
 
 VERSION_TABLE = "tuner_alembic_version"
 HEAD = "0003"
@@ -80,7 +81,7 @@ class Schemas:
         if self.optuna_is_older:
             raise StorageUnavailable(
                 f"{name}: Optuna's tables are of {self.optuna}, the installed Optuna needs "
-                f"{self.optuna_expected}; tuner db upgrade brings them up to date"
+                f"{self.optuna_expected}; to bring them up to date: {command('db', 'upgrade')}"
             )
 
 

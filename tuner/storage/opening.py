@@ -21,6 +21,7 @@ from tuner.storage.looking import real_path
 from tuner.storage.migrate import Schemas, prepare_schema, read_schemas
 from tuner.storage.patience import Patience
 from tuner.storage.store import ReadOnlyStore, Store
+from tuner.suggestions import command
 
 _OPENING_S = 1.0
 _LARGE_BYTES = 2**26
@@ -148,8 +149,8 @@ def _needs_upgrade(store: Store, schemas: Schemas) -> str:
     dump = pg_dump_command(store.url, Path("before-upgrade.dump"))
     return (
         f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
-        f"{schemas.ours_expected}; tuner db upgrade changes them for everybody who uses this "
-        f"database; before that, save it: {dump}"
+        f"{schemas.ours_expected}; save the database first: {dump}; then change them, for "
+        f"everybody who uses it: {command('db', 'upgrade')}"
     )
 
 
@@ -191,9 +192,10 @@ def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
 def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
     if real_path(store.url).stat().st_size > _LARGE_BYTES:
         log.warning(
-            "tuner: %s is of an older version, and large: it is copied to be looked at; tuner db "
-            "upgrade makes that unnecessary",
+            "tuner: %s is of an older version, and large: it is copied to be looked at; to upgrade "
+            "it: %s",
             store.shown,
+            command("db", "upgrade"),
         )
     try:
         engine = engines.open_scratch_engine(store.looker.turn_to_copy())
@@ -205,5 +207,5 @@ def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
         raise StorageUnavailable(
             f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
             f"{schemas.ours_expected}, and no upgraded copy could be made to look at "
-            f"({one_line(error)}); tuner db upgrade, or TMPDIR=FOLDER where there is no room"
+            f"({one_line(error)}); set TMPDIR to a folder with room, or: {command('db', 'upgrade')}"
         ) from error

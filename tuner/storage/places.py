@@ -30,18 +30,24 @@ from tuner.storage.tables import (
 MOST_ATTEMPTS = 3
 # Ends of attempts that count against a trial: it was not meant to end there.
 LOSSES = ("worker_lost", "lost")
+# The end of attempts that shared a process when it died or passed a limit: it counts against none
+# of them, since any may be the cause.
+SHARED_LOSS = "shared_loss"
+# After these a trial is alone in its process, so that it shows whether it is the cause.
+_ALONE_AFTER = ("worker_lost", SHARED_LOSS)
 
 
 @dataclass(frozen=True)
 class Place:
     """A claimed place. `trial_id` is None until it is given a trial; `attempt` is the trial's last
-    one, 0 before the first."""
+    one, 0 before the first. `alone`: the trial's next attempt is to share its process with none."""
 
     study_id: int
     uuid: str
     number: int
     attempt: int
     trial_id: int | None
+    alone: bool = False
 
 
 @writes
@@ -91,19 +97,23 @@ def _count(connection: sa.Connection, study: StudyKey) -> int:
 
 @writes
 def claim(
-    connection: sa.Connection, lease: Lease, limit: int, known: frozenset[int] | None = None
+    connection: sa.Connection,
+    lease: Lease,
+    limit: int,
+    known: frozenset[int] | None = None,
+    may_be_alone: bool = True,
 ) -> Place | None:
     """Claim an open place numbered at most `limit`, those with a trial to go on with first. Any
     other is given the first trial that waits, if one does. `known`: the numbers of the loop's
-    places; one beyond them was claimed by a try whose answer was lost, and is given again. Raises
-    LeaseLost."""
+    places; one beyond them was claimed by a try whose answer was lost, and is given again.
+    `may_be_alone`: those whose trial has to be alone, too. Raises LeaseLost."""
     check(connection, lease)
     lost = None if known is None else _unanswered(connection, lease, known)
-    row = lost or _open_place(connection, lease.study_id, limit)
+    row = lost or _open_place(connection, lease, limit, may_be_alone)
     if row is None:
         return None
     trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
-    place = Place(lease.study_id, lease.uuid, row.number, row.attempt, trial_id)
+    place = Place(lease.study_id, lease.uuid, row.number, row.attempt, trial_id, bool(row.alone))
     connection.execute(
         _update(place).values(
             state="claimed", loop_id=lease.loop_id, attempt=place.attempt, trial_id=trial_id
@@ -114,9 +124,11 @@ def claim(
 
 def _unanswered(
     connection: sa.Connection, lease: Lease, known: frozenset[int]
-) -> sa.Row[Any, Any, Any] | None:
+) -> sa.Row[Any, Any, Any, Any] | None:
     query = (
-        sa.select(places.c.number, places.c.trial_id, places.c.attempt)
+        sa.select(
+            places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone")
+        )
         .where(places.c.study_id == lease.study_id, places.c.loop_id == lease.loop_id)
         .where(places.c.state == "claimed", places.c.number.not_in(known))
     )
@@ -124,15 +136,29 @@ def _unanswered(
 
 
 def _open_place(
-    connection: sa.Connection, study_id: int, limit: int
-) -> sa.Row[Any, Any, Any] | None:
+    connection: sa.Connection, lease: Lease, limit: int, may_be_alone: bool
+) -> sa.Row[Any, Any, Any, Any] | None:
     query = (
-        sa.select(places.c.number, places.c.trial_id, places.c.attempt)
-        .where(places.c.study_id == study_id)
+        sa.select(
+            places.c.number, places.c.trial_id, places.c.attempt, _alone(lease).label("alone")
+        )
+        .where(places.c.study_id == lease.study_id)
         .where(places.c.state == "open", places.c.number <= limit)
         .order_by(places.c.trial_id.is_(None), places.c.number)
     )
+    if not may_be_alone:
+        query = query.where(~_alone(lease))
     return connection.execute(query.limit(1).with_for_update(skip_locked=True)).first()
+
+
+def _alone(lease: Lease) -> sa.ColumnElement[bool]:
+    """Of a place: whether its trial's last attempt ended so that the next is to be alone."""
+    return sa.exists().where(
+        attempts.c.study_uuid == lease.uuid,
+        attempts.c.trial_id == places.c.trial_id,
+        attempts.c.attempt == places.c.attempt,
+        attempts.c.end.in_(_ALONE_AFTER),
+    )
 
 
 def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
@@ -334,10 +360,10 @@ def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
 
 @reads
 def best_score(
-    connection: sa.Connection, study: StudyKey, direction: str
+    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
-    has it."""
+    has it. `but_not`: the id of a trial to leave out."""
     values = optuna_trial_values
     score = values.c.value.desc() if direction == "maximize" else values.c.value.asc()
     query = (
@@ -348,6 +374,8 @@ def best_score(
         .where(sa.cast(values.c.value_type, sa.String(16)) == "FINITE")
         .order_by(score, optuna_trials.c.number)
     )
+    if but_not is not None:
+        query = query.where(optuna_trials.c.trial_id != but_not)
     row = connection.execute(query.limit(1)).first()
     return None if row is None else (row.value, row.number)
 

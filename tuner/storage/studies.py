@@ -33,6 +33,7 @@ from tuner.storage.tables import (
     places,
     studies,
 )
+from tuner.suggestions import command
 from tuner.version import tuner_version
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
@@ -65,7 +66,7 @@ class StudyRow:
         except SpecError as error:
             raise SpecError(
                 f"study {self.name!r} is damaged: {error}; to remove it: "
-                f"tuner study delete {in_command(self.name)}"
+                + command("study", "delete", in_command(self.name))
             ) from error
 
     @property
@@ -185,11 +186,36 @@ def _taken(store: Store, name: str) -> str:
 
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
-    """The study of that name, or the most recently created one of this user's own. Raises
-    StudyError, and SpecError where its definition is damaged."""
+    """The study of that name, or the most recently created search of this user's own; where there
+    is no search, the newest comparison. Raises StudyError, and SpecError where its definition is
+    damaged."""
     row = find_study(store, name)
     _ = row.spec
     return row
+
+
+def check_is_search(study: StudyRow, refused: str) -> None:
+    """Raises StudyError for a comparison: what would be trained in it is scored on the test split.
+    `refused`: what was asked for."""
+    if not study.spec.selects:
+        raise StudyError(
+            f"study {study.name!r} is a comparison: {refused} is refused, since its trials are "
+            "scored on the test split and its configurations are fixed; name a search, or repeat "
+            "the compare command to go on with it"
+        )
+
+
+def no_finished_trial(study: StudyRow) -> StudyError:
+    """Where the best trial is asked for."""
+    return StudyError(
+        f"study {study.name!r} has no finished trial yet; run: "
+        + command("optimize", in_command(study.name), "--trials", 100)
+    )
+
+
+def how_to_create() -> str:
+    """What is said where there is no study."""
+    return f"create one with: {command('study', 'create', '--data', 'digits')}"
 
 
 def find_study(store: Store, name: str | None = None) -> StudyRow:
@@ -197,7 +223,7 @@ def find_study(store: Store, name: str | None = None) -> StudyRow:
     StudyError."""
     rows = store.read(_newest_first)
     if not rows:
-        raise StudyError(f"{store.shown} holds no study; create one with: tuner study create")
+        raise StudyError(f"{store.shown} holds no study; {how_to_create()}")
     return _newest_own(rows, store) if name is None else _named(rows, name, store)
 
 
@@ -217,13 +243,23 @@ def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
     is_file = store.url.get_backend_name() == "sqlite"
     own = [row for row in rows if _is_own(row, is_file)]
     if own:
-        return own[0]
+        # A comparison is looked at by its name: whoever gives none means the search before it.
+        return next((row for row in own if not _is_comparison(row)), own[0])
     newest = rows[0]
     raise StudyError(
         f"none of the studies in {store.shown} is yours; the newest, {printable(newest.name)!r}, "
         f"was made by {_maker(newest)}; say which one you mean, as in: "
-        f"tuner optimize {in_command(newest.name)} --trials 100"
+        + command("optimize", in_command(newest.name), "--trials", 100)
     )
+
+
+def _is_comparison(row: StudyRow) -> bool:
+    """By its definition's text, which may be damaged: to parse it whole takes milliseconds."""
+    try:
+        definition = json.loads(row.definition)
+    except ValueError:
+        return False
+    return isinstance(definition, dict) and definition.get("held_out") == "test"
 
 
 def _is_own(row: StudyRow, is_file: bool) -> bool:

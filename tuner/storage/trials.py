@@ -30,7 +30,7 @@ from tuner.storage.records import (
     interval_rows,
 )
 from tuner.storage.store import Store, reads
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.tables import attempts, optuna_trials
 
 # What `table_row` has of a trial beside its params.
@@ -325,13 +325,15 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
 
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
     """Queue a configuration. Its trial's number, and how many trials wait. Raises SpaceError for
-    values that the study's space does not hold."""
+    values that the study's space does not hold, StudyError for a comparison."""
+    check_is_search(study, "trial add")
     return _queue(store, study, study.spec.space.flatten(configuration), {})
 
 
 def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
     """Queue a trial's configuration again, as a new trial with a seed of its own. Its number, and
-    how many trials wait. Raises StudyError."""
+    how many trials wait. Raises StudyError, also for a comparison."""
+    check_is_search(study, "trial retry")
     found = find_trial(store, study, number)
     if found.damage:
         raise StudyError(f"trial {number} of study {study.name!r} is damaged: {found.damage}")

@@ -5,6 +5,7 @@ and exits with 0 if all is delivered. When stdin ends without that word, its loo
 at once, whatever it is doing. What it delivers may be delivered again.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -84,7 +85,8 @@ class Tracker:
             return
         what = without_secrets(told(found.differences) or "") or None
         result = {"lacking": found.lacking, "what": what}
-        print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
+        with contextlib.suppress(OSError):  # a full disk: nothing is lost but the news
+            print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""

@@ -6,7 +6,6 @@ The layout is what `mlflow.keras.save_model` makes, which would load the model t
 import json
 import platform
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ import yaml
 
 from tuner.data import Dataset
 from tuner.errors import ArtifactError
+from tuner.leftovers import OwnFolder
 from tuner.locations import local_path
 from tuner.spec import StudySpec
 from tuner.storage.records import AttemptRow
@@ -74,9 +74,11 @@ def log_model(
         client.set_logged_model_tags(model.model_id, {UUID_TAG: study.uuid})
     size = keras_file.stat().st_size
     if str(model.status) != "READY" or not has_files(client, model, size):
-        with tempfile.TemporaryDirectory(prefix="tuner-model-") as folder:
-            _write(Path(folder), keras_file, shape, study.spec, dataset, model)
-            client.log_model_artifacts(model.model_id, folder)
+        with OwnFolder("tuner-model-") as folder:
+            content = Path(folder) / "model"  # all of which goes to MLflow
+            content.mkdir()
+            _write(content, keras_file, shape, study.spec, dataset, model)
+            client.log_model_artifacts(model.model_id, str(content))
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 

@@ -6,16 +6,18 @@ that the loop has died.
 
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tuner.errors import StudyError, TunerError
+from tuner.leftovers import OwnFolder
 from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
@@ -23,6 +25,7 @@ from tuner.storage.looking import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.tracked import count_delivered, read_delivery
+from tuner.suggestions import command
 
 PROBLEM = "tuner: "
 RESULT = "tuner found: "
@@ -63,9 +66,8 @@ class TrackerProcess:
 
     def __init__(self, setup: TrackerSetup, log: Path | None = None) -> None:
         self._setup = setup
-        self._temporary = None if log else tempfile.TemporaryDirectory(prefix="tuner-tracking-")
-        self.log = log or Path(self._temporary.name if self._temporary else "") / "tracking.log"
-        with self.log.open("wb") as output:
+        self._temporary: OwnFolder | None = None
+        with self._open_log(log) as output:
             # A session of its own: Ctrl-C at the terminal is the loop's to handle. -P: a file of
             # the user's folder must not pass for a module.
             self.process = subprocess.Popen(
@@ -79,6 +81,18 @@ class TrackerProcess:
         # Through the pipe: arguments are for every user of the machine to read, and URLs hold
         # passwords.
         self._say(json.dumps(asdict(setup)).encode() + b"\n")
+
+    def _open_log(self, log: Path | None) -> BinaryIO:
+        """The log, emptied. A full disk is no reason not to deliver: then nothing is kept."""
+        try:
+            if log is None:
+                self._temporary = OwnFolder("tuner-tracking-")
+                log = Path(self._temporary.name) / "tracking.log"
+            self.log = log
+            return log.open("wb")
+        except OSError:
+            self.log = Path(os.devnull)
+            return self.log.open("wb")
 
     @property
     def alive(self) -> bool:
@@ -208,7 +222,7 @@ def run_link(tracking_uri: str, run_id: str | None = None) -> str:
     """Where a person finds the runs: an address to open, or a command to type. `run_id`: of the
     study's own run, as the delivery of PARENT remembers it."""
     if not tracking_uri.startswith(("http://", "https://")):
-        return "tuner ui"
+        return command("ui")
     scheme, _, rest = tracking_uri.rstrip("/").partition("://")
     address = f"{scheme}://{rest.rpartition('@')[2]}"
     return f"{address}/#/runs/{run_id}" if run_id else address

@@ -51,6 +51,10 @@ class TrainingSession:
         model.save(partial)
         partial.replace(path)
 
+    def checkpoint(self) -> None:
+        """Write a checkpoint of the trial that runs, whose last event ended an epoch."""
+        self.trainer.checkpoint()
+
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
         own = self._network is not None or isinstance(error, NetworkError)
@@ -109,6 +113,10 @@ class LaneSession(TrainingSession):
     def save(self, path: Path) -> None:
         with self.conductor.turn:
             super().save(path)
+
+    def checkpoint(self) -> None:
+        with self.conductor.turn:
+            super().checkpoint()
 
 
 def open_session(setup: WorkerSetup) -> TrainingSession:

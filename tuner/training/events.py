@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 End = Literal["complete", "early_stopped", "target", "diverged"]
 Engine = Literal["auto", "exact"]
@@ -114,18 +114,28 @@ class Failed:
     detail: str
 
 
+class NetworkCode(NamedTuple):
+    """A user's own network as a study keeps it: see `networks.custom.CustomNetwork`."""
+
+    path: str
+    function: str
+    text: str
+    modules: tuple[tuple[str, str], ...] | None = None
+    file: str = ""
+
+
 @dataclass(frozen=True)
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
-    the memory they may take before they are streamed. `code`: the user's own network as (path,
-    function, text). `gpu`: the index of the one to use; None trains on one CPU thread.
+    the memory they may take before they are streamed. `code`: the user's own network.
+    `gpu`: the index of the one to use; None trains on one CPU thread.
     `memory_bytes`: the resident memory past which the worker ends itself, with all it trains.
     `population`: how many trials the process trains at once. `threads`: of the CPU, beside a
     GPU."""
 
     data: Path
     budget_bytes: float
-    code: tuple[str, str, str] | None = None
+    code: NetworkCode | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
     population: int = 1

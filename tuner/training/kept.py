@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 # Of each kind a worker keeps so many, those used last.
 KEPT_PROGRAMS = 8
-# Of weights and optimizer slots: beside them a worker holds TensorFlow, its data and what is
-# compiled, a gigabyte or more.
+# Of weights and optimizer slots. What is compiled stays in the process, some 20 MiB a program, also
+# once the program is let go: against that the process is replaced (execution/local.py).
 _MOST_BYTES = 512 * 2**20
 
 T = TypeVar("T")

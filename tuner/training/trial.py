@@ -74,6 +74,7 @@ class Trainer:
         self._programs: Kept[Ready] = Kept(lambda ready: ready[0].nbytes)
         self._populations: Kept[Population] = Kept(lambda population: population.store.nbytes)
         self.program: Program | None = None
+        self._running: _Run | None = None
 
     def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
         """Yield an Interval after each report interval and one Ended, unless closed before; and
@@ -82,7 +83,14 @@ class Trainer:
         When it ends, `self.program` holds the best epoch's weights. Errors of a user's own network
         pass through as they are.
         """
-        return _Run(self, plan).events()
+        self._running = _Run(self, plan)
+        return self._running.events()
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint of the trial that runs, whenever it wrote its last one. Nothing is
+        written in the middle of an epoch, or where its plan keeps none."""
+        if self._running is not None:
+            self._running.keep()
 
     def prepare(self, plan: Plan) -> Ready:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
@@ -178,6 +186,7 @@ class _Run:
         self._keeper = trainer.keeper(plan)
         self._at = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
         self._best_weights: list[np.ndarray] = []
+        self._is_between_epochs = False
 
     def events(self) -> Iterator[Resumed | Interval | Ended]:
         self._begin()
@@ -192,8 +201,9 @@ class _Run:
                     yield self._ended("diverged", epoch)
                     return
             end = self._end()
-            if end is None:
-                self._keep()
+            if end is None and self._keeper is not None and self._keeper.due():
+                # Whoever listens has asked for more after this epoch's interval: it is kept there.
+                self.keep()
         yield self._ended(end, self._at.epoch)
 
     def _begin(self) -> None:
@@ -207,9 +217,8 @@ class _Run:
             self._program.restore(found.arrays)
         self._at.seconds["prepare"] += time.perf_counter() - clock
 
-    def _keep(self) -> None:
-        """Whoever listens has asked for more after this epoch's interval, so he has kept it."""
-        if self._keeper is not None and self._keeper.due():
+    def keep(self) -> None:
+        if self._keeper is not None and self._is_between_epochs:
             arrays = self._program.state() | {"best": self._best_weights}
             self._keeper.keep(Checkpoint(self._at, arrays))
 
@@ -230,6 +239,7 @@ class _Run:
         parts = min(self._plan.intervals, self._steps) if epoch == 1 else 1
         order = epoch_order(self._plan.seed, epoch, self._rows)
         params, values = self._plan.params, self._at.values
+        self._is_between_epochs = False
         rates = learning_rates(params, epoch, self._steps, values, self._goal.direction)
         bounds = [round(i * self._steps / parts) for i in range(parts + 1)]
         sums = np.zeros(len(self._program.objective.names), np.float64)
@@ -285,6 +295,7 @@ class _Run:
     def _finish(self, epoch: int, value: float | None) -> None:
         """A whole epoch is over; `value` is the objective's, if it was looked at."""
         self._at.epoch = epoch
+        self._is_between_epochs = True
         if value is None:
             return
         self._at.values.append(value)

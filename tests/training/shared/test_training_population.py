@@ -202,3 +202,20 @@ def test_room_is_for_the_widest_of_the_study() -> None:
     deep = make_plan(depth=2, width=[30, 70])
     assert room(deep) == (32, 80)
     assert room(replace(deep, choices={"width": (8, 64), "taper": (0.5, 1.0)})) == (64, 80)
+
+
+def test_a_lane_goes_on_behind_the_epoch_at_which_it_was_stopped(
+    four: list[LaneSession], together: dict[int, Told], tmp_path: Path
+) -> None:
+    number, epoch = 1, 2
+    first = replace(PLANS[number], checkpoints=Checkpoints(tmp_path, 1))
+    events = four[0].run(first)
+    for event in events:
+        if isinstance(event, Interval) and event.whole and event.epoch == epoch:
+            break
+    four[0].checkpoint()
+    events.close()  # type: ignore[attr-defined]
+    second = replace(first, checkpoints=Checkpoints(tmp_path, 2, known_epochs=epoch))
+    rest, whole = told(four[1], second), together[number]
+    agree(rest, ([i for i in whole[0] if i.epoch > epoch], *whole[1:]))
+    assert [i.epoch for i in rest[0]] == [3, 4]

@@ -1,0 +1,50 @@
+"""A study's definition replaced, on both databases."""
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from toy_study import toy_spec
+
+from tuner.spec import CodeFile
+from tuner.storage import Store, leases
+from tuner.storage.corrections import Refused, correct_study, has_definition, has_finished
+from tuner.storage.studies import create_study
+
+CORRECTED = toy_spec(code={"toy.py": CodeFile.of(b"# corrected\n")})
+
+
+def test_code_is_replaced_and_reports_are_forgotten(store: Store) -> None:
+    study = create_study(store, "x", toy_spec())
+    trials = optuna.load_study(study_name="x", storage=store.optuna)
+    trials.add_trial(create_trial(state=TrialState.FAIL, intermediate_values={1: 0.1}))
+    trials.ask().report(0.3, 1)
+    done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=True)
+    assert not isinstance(done, Refused)
+    assert done.spec == CORRECTED
+    assert (has_definition(store, study), has_definition(store, done)) == (False, True)
+    reports = [trial.intermediate_values for trial in store.optuna.get_all_trials(study.study_id)]
+    assert reports == [{1: 0.1}, {}]  # a trial that failed keeps what it said
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_a_finished_trial_keeps_the_code(store: Store, state: TrialState) -> None:
+    study = create_study(store, "x", toy_spec())
+    assert not has_finished(store, study)
+    value = 0.5 if state is TrialState.COMPLETE else None
+    trials = optuna.load_study(study_name="x", storage=store.optuna)
+    trials.add_trial(create_trial(state=state, value=value, intermediate_values={1: 0.5}))
+    refused = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
+    assert refused == Refused("1 trial has finished with the code as it was")
+    assert has_definition(store, study)
+    assert has_finished(store, study)
+
+
+def test_a_search_keeps_the_code(store: Store) -> None:
+    study = create_study(store, "x", toy_spec())
+    lease = leases.open_lease(store, study)
+    refused = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
+    assert isinstance(refused, Refused)
+    assert "stop that search first" in refused.reason
+    leases.renew_lease(store, lease, 0.0)
+    done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
+    assert not isinstance(done, Refused)

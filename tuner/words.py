@@ -1,0 +1,104 @@
+"""Single values as words: how a file and the command line spell numbers, truth values and texts,
+and how tables and messages write them, so that what is shown can be given back.
+
+Truth values are written true and false. `yes`, `no`, `on` and `off` are texts; only where a switch
+is meant, a parameter that is true or false, they are taken for its values.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+
+Scalar = bool | int | float | str
+
+LONGEST_NUMBER = 400  # characters; Python refuses to read integers of more than 4300
+
+# The scalars of YAML 1.2's core schema.
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+# Texts that other YAML readers take for truth values.
+SWITCH_TEXTS = ("yes", "no", "on", "off", "y", "n")
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"' r"|'(?:[^']|'')*'"
+_ITEM = re.compile(rf"\s*({_QUOTED}|[^,]*?)\s*(?:,|\Z)", re.DOTALL)
+_NEEDS_QUOTES = re.compile(r"[\s,:#\[\]{}\"'`=]|\A[-?!&*|>%@]")
+
+
+def parse_scalar(text: str) -> Scalar | None:
+    """A plain word as YAML 1.2 reads it: number, truth value, null or, failing these, itself."""
+    if len(text) > LONGEST_NUMBER:
+        return text
+    readers: tuple[tuple[re.Pattern[str], Callable[[str], Scalar | None]], ...] = (
+        (_NULL, lambda _: None),
+        (_BOOL, lambda word: word.lower() == "true"),
+        (_INT, _whole),
+        (_FLOAT, _real),
+    )
+    return next((read(text) for pattern, read in readers if pattern.fullmatch(text)), text)
+
+
+def _whole(text: str) -> int:
+    base = {"0x": 16, "0o": 8}.get(text[:2], 10)
+    return int(text[2:] if base != 10 else text, base)
+
+
+def _real(text: str) -> float:
+    special = text.lower().lstrip("+-")
+    if special == ".nan":
+        return math.nan
+    if special == ".inf":
+        return -math.inf if text[0] == "-" else math.inf
+    return float(text)
+
+
+def parse_word(text: str) -> Scalar | None:
+    """The same, and a text in quotes as what stands between them."""
+    if not re.fullmatch(_QUOTED, text, re.DOTALL):
+        return parse_scalar(text)
+    if text[0] == "'":
+        return text[1:-1].replace("''", "'")
+    try:
+        return str(json.loads(text, strict=False))
+    except ValueError:
+        return text
+
+
+def split_list(text: str) -> list[str]:
+    """The words between commas; those in quotes may hold some."""
+    words: list[str] = []
+    position = 0
+    while match := _ITEM.match(text, position):
+        words.append(match[1])
+        position = match.end()
+        if not match[0].endswith(","):
+            return words
+    return text.split(",")  # quotes that do not end where a word does
+
+
+def word(value: Scalar) -> str:
+    """A value as tables and messages write it, and as a space file or an option takes it: true, 0.5
+    and relu; texts that would be read as something else, or would not end where they end, in
+    quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return repr(value)
+    is_text = isinstance(parse_scalar(value), str)
+    if is_text and value.isprintable() and not _NEEDS_QUOTES.search(value):
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c > "\uffff" else f"\\u{ord(c):04x}" for c in quoted)
+
+
+def as_switch(value: object) -> object:
+    """What is meant for a parameter that is true or false: yes, no, on and off are its words too;
+    any other value as it is."""
+    return _SWITCH.get(value.lower(), value) if isinstance(value, str) else value
