@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -57,6 +57,14 @@ def test_a_path_comes_back_from_its_url(folder: str, name: str) -> None:
         assert sa.engine.make_url(sqlite_url(path)).database == str(path)
         assert sqlite_file(sa.engine.URL.create("sqlite", database=str(path)).render_as_string())
     assert local_path(file_url(Path("/nowhere", folder, name))) == Path("/nowhere", folder, name)
+
+
+@pytest.fixture(autouse=True)
+def _mlflow_s_own_tables(
+    monkeypatch: pytest.MonkeyPatch, make_mlflow_tables: Callable[[Path, Path], None]
+) -> None:
+    """Made where the folder is, as they are for users: its name is the subject."""
+    monkeypatch.setattr("tuner.tracking.client._make_tables", make_mlflow_tables)
 
 
 def use_everything(folder: Path) -> None:

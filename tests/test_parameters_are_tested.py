@@ -5,7 +5,7 @@ A module names the parameters that its tests see at work in a constant: `EXERCIS
 """
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,13 +16,16 @@ TESTS = Path(__file__).parent
 KNOWN = {name for network in NETWORKS for name in catalogue(network)}
 
 
-def claims() -> Iterator[tuple[Path, str, str]]:
+@cache
+def claims() -> list[tuple[Path, str, str]]:
     """Where, which parameter, and the function that is said to exercise it."""
+    found = []
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EXERCISES":
                 for parameter, function in ast.literal_eval(node.value).items():
-                    yield path, parameter, function
+                    found.append((path, parameter, function))
+    return found
 
 
 @pytest.mark.parametrize("parameter", sorted(KNOWN))

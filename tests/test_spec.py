@@ -189,7 +189,7 @@ def test_a_definition_does_not_differ_from_itself(chosen: dict[str, Any]) -> Non
     assert StudySpec.from_json(one.model_dump_json()).differences(one) == []
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(parts, st.data())
 def test_each_change_is_one_difference(chosen: dict[str, Any], data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(PARTS)))

@@ -154,8 +154,10 @@ class Bench:
         where = (str(self.folder), self.url, self.tracking_uri)
         order = Order(*where, entry, trials, workers, dict(asked), limits)
         arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
+        # Not this file as the script: each worker would run it anew, and import all that a loop
+        # needs.
         return subprocess.Popen(
-            [sys.executable, __file__, *arguments],
+            [sys.executable, "-c", "import toy_study; toy_study.run()", *arguments],
             env=os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -233,7 +235,8 @@ def main(order_json: str, clock_s: str, file_bytes: str) -> int:
     return 130 if outcome.reason == "interrupted" else 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The process that `start` starts."""
     try:
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ from tuner.training.events import Ended, Failed, Interval, Plan, Resumed, Worker
 NETWORK = "toy.py:build"
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
 # pytest: every worker imports the main module of its loop anew, which here is that.
-TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "tuner.data"))
+TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "toy_training"))
 _LEFT: list[np.ndarray] = []
 BROKEN = EntryPoint("toy_training:open_broken")
 STILLBORN = EntryPoint("toy_training:open_stillborn")

@@ -1,5 +1,6 @@
 """A bench on SQLite in the folder of the test, which is the working folder."""
 
+import shutil
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -11,7 +12,8 @@ from tuner.storage import open_store
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+def bench(tmp_path: Path, made_tables: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    shutil.copy(made_tables, tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toy.py").write_text("")  # the code that toy studies say they have
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")

@@ -1,11 +1,13 @@
 """A command line inside the test's process, in an empty folder."""
 
+import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer.main
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,14 @@ class Done:
 
 
 Command = Callable[..., Done]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _command_tree() -> Iterator[None]:
+    """Typer builds it for each command line that is run: a third of what a short one takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.main.get_command", functools.cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -79,7 +80,8 @@ def assert_whole(path: Path, study: str = "s") -> None:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
+def database(tmp_path: Path, made_tables: Path) -> Path:
+    shutil.copy(made_tables, tmp_path)
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     create_study(store, "gone", toy_spec())
     create_study(store, "s", toy_spec())

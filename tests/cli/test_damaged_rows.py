@@ -193,7 +193,7 @@ def check(project: Project, untouched: dict[tuple[str, ...], str]) -> None:
 
 
 @settings(
-    max_examples=15,  # of 22 commands each
+    max_examples=8,  # of 22 commands each
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

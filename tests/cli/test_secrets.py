@@ -1,6 +1,5 @@
 """No password in what a command prints, writes to a log, or is started with."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -37,18 +36,6 @@ TRACKING = [
     f"postgresql+psycopg:///db?host=127.0.0.1&port=1&password={SECRET}",
     f"nonsense://me:{SECRET}@127.0.0.1/db",
 ]
-
-
-def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [TUNER, *words],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 @pytest.fixture
@@ -106,24 +93,26 @@ def test_pages_of_an_mlflow_that_needs_a_password(
 
 @pytest.mark.slow
 @pytest.mark.tensorflow
-def test_a_search_that_cannot_reach_mlflow(postgres: Postgres, tmp_path: Path) -> None:
+def test_a_search_that_cannot_reach_mlflow(
+    postgres: Postgres, tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://me:{SECRET}@127.0.0.1:{free.getsockname()[1]}"
         storage = f"{postgres.url(postgres.create())}&application_name=x"
-        environment = {"TUNER_STORAGE": storage, "MLFLOW_TRACKING_URI": uri}
-        run(tmp_path, "study", "create", "s", "--data", "iris", "--epochs", "1", **environment)
+        monkeypatch.setenv("TUNER_STORAGE", storage)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert tuner("study", "create", "s", "--data", "iris", "--epochs", "1").code == 0
         process = subprocess.Popen(
             [TUNER, "--traceback", "optimize", "--trials", "2", "--workers", "1"],
             cwd=tmp_path,
-            env=os.environ | environment,
             stdout=(tmp_path / "out.log").open("wb"),
             stderr=subprocess.STDOUT,
         )
         seen = ""
         while process.poll() is None:
             seen += _command_lines(process.pid)
-            time.sleep(0.05)
+            time.sleep(0.2)
     assert "forkserver" in seen
     assert "tuner.tracking" in seen
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

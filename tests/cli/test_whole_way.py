@@ -3,40 +3,67 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tensorflow_helpers  # noqa: F401  # one thread, as training again wants it
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
 
 TUNER = [sys.executable, "-c", "from tuner.cli import main; main()"]
+Command = Callable[..., str]
 
 
-def run(folder: Path, *words: str) -> str:
-    # A process of its own: a loop must have imported no TensorFlow before its workers do.
-    done = subprocess.run([*TUNER, *words], cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module", autouse=True)
+def _own_fork_server() -> Iterator[None]:
+    """TensorFlow is imported once for the searches of this process; other tests want another fork
+    server."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def run(tuner: Callable[..., Any]) -> Command:
+    """The output of a command that ends well, inside this process."""
+
+    def run_it(*words: str) -> str:
+        done = tuner(*words)
+        assert done.code == 0, done.err
+        return str(done.out)
+
+    return run_it
+
+
+def optimize(folder: Path, *words: str) -> str:
+    """A search as the shell starts it."""
+    command = [*TUNER, "optimize", *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_readme_s_way(tmp_path: Path) -> None:
-    run(tmp_path, "study", "create", "--data", "digits", "--epochs", "4", "--seed", "1")
-    printed = run(tmp_path, "optimize", "--trials", "5", "--workers", "2")
+def test_the_readme_s_way(run: Command, tmp_path: Path) -> None:
+    run("study", "create", "--data", "digits", "--epochs", "4", "--seed", "1")
+    printed = optimize(tmp_path, "--trials", "3", "--workers", "2")
     assert "study mlp-digits" in printed
     assert "tuner study best mlp-digits --save best.keras" in printed
 
-    trials = json.loads(run(tmp_path, "trial", "list", "--json"))
-    assert [trial["trial"] for trial in trials] == list(range(5))
+    trials = json.loads(run("trial", "list", "--json"))
+    assert [trial["trial"] for trial in trials] == list(range(3))
     assert {trial["state"] for trial in trials} <= {"complete", "pruned"}
 
-    best = json.loads(run(tmp_path, "study", "best", "--save", "best.keras", "--json"))
+    best = json.loads(run("study", "best", "--save", "best.keras", "--json"))
     assert best["score"] == max(t["score"] for t in trials if t["state"] == "complete")
     assert accuracy_of(tmp_path / "best.keras") == pytest.approx(best["score"], abs=1e-6)
     assert best["network"] == {"path": "best.keras", "source": "copied from its saved file"}
     for saved in (tmp_path / ".tuner").rglob("*.keras"):
         saved.unlink()
     elsewhere = ("--tracking-uri", "sqlite:///none/mlflow.db")
-    again = run(tmp_path, *elsewhere, "study", "best", "--save", "again.keras")
+    again = run(*elsewhere, "study", "best", "--save", "again.keras")
     assert again.endswith("wrote again.keras (trained again)\n")
     assert accuracy_of(tmp_path / "again.keras") == accuracy_of(tmp_path / "best.keras")
     assert runs_in_mlflow(tmp_path) == {
@@ -44,30 +71,30 @@ def test_the_readme_s_way(tmp_path: Path) -> None:
     }
     assert not [each.name for each in tmp_path.glob("tuner.db-*") if "tracker" not in each.name]
     # The study has what was asked for: the same command again adds nothing.
-    run(tmp_path, "optimize", "--trials", "5", "--quiet", "--no-tracking")
-    assert len(json.loads(run(tmp_path, "trial", "list", "--json"))) == 5
+    optimize(tmp_path, "--trials", "3", "--quiet", "--no-tracking")
+    assert len(json.loads(run("trial", "list", "--json"))) == 3
 
 
-def test_data_that_have_moved(tmp_path: Path) -> None:
+def test_data_that_have_moved(run: Command, tmp_path: Path) -> None:
     table = "a,b,ok\n" + "".join(f"{i % 7},{i % 5},{'ny'[i % 7 > 3]}\n" for i in range(90))
     (tmp_path / "t.csv").write_text(table)
     create = ["study", "create", "s", "--space", "tabular", "--epochs", "2", "--data"]
-    run(tmp_path, *create, "t.csv:ok")
+    run(*create, "t.csv:ok")
     (tmp_path / "data").mkdir()
     (tmp_path / "t.csv").rename(tmp_path / "data" / "t.csv")
     now = ["--data", "data/t.csv"]
-    run(tmp_path, "optimize", "--trials", "1", "--workers", "1", "--no-tracking", *now)
-    best = json.loads(run(tmp_path, "study", "best", "--json"))
+    run("optimize", "--trials", "1", "--workers", "1", "--no-tracking", *now)
+    best = json.loads(run("study", "best", "--json"))
     for network in (tmp_path / ".tuner" / "checkpoints").rglob("*.keras"):
         network.unlink()
-    printed = run(tmp_path, "study", "best", "--save", "best.keras", *now)
+    printed = run("study", "best", "--save", "best.keras", *now)
     assert "trained again" in printed
     assert best["score"] > 0
     compare = ["compare", "--study", "s", "--seeds", "1", "--workers", "1", "--no-tracking", *now]
-    first = run(tmp_path, *compare)
+    first = run(*compare)
     (tmp_path / "data").rename(tmp_path / "moved")
     compare[-1] = "moved/t.csv:ok"
-    assert run(tmp_path, *compare).splitlines()[-1:] == first.splitlines()[-1:]
+    assert run(*compare).splitlines()[-1:] == first.splitlines()[-1:]
 
 
 def accuracy_of(network: Path) -> float:

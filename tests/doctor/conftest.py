@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,9 @@ def lease(store: Store, study: StudyRow) -> Lease:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
+def database(tmp_path: Path, made_tables: Path) -> Path:
     """A SQLite file with all tables and no one at it."""
-    path = tmp_path / "tuner.db"
+    path = shutil.copy(made_tables, tmp_path / "tuner.db")
     store = open_store(f"sqlite:///{path}")
     create_study(store, "toy", toy_spec())
     store.close()

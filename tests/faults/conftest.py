@@ -9,6 +9,7 @@ from toy_study import Bench
 
 from faults.audit import Audit, audit
 from tuner.storage import Store, open_store
+from tuner.tracking.client import open_client
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def bench(tmp_path: Path, store: Store) -> Bench:
 
 @pytest.fixture
 def tracked_bench(tmp_path: Path) -> Iterator[Bench]:
-    """A bench on files of its own, with an MLflow beside it."""
+    """A bench on files of its own, with an MLflow beside it, which has its tables."""
+    open_client(f"sqlite:///{tmp_path}/mlflow.db")
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     yield Bench(tmp_path, store, f"sqlite:///{tmp_path}/mlflow.db")
     store.close()

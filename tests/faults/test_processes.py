@@ -37,7 +37,7 @@ def test_workers_killed(tracked_bench: Bench, times: int, check: Check) -> None:
     assert ends(bench)["worker_lost"] > 0
 
 
-@pytest.mark.times(5, 100)
+@pytest.mark.times(4, 100)
 def test_loops_killed(tracked_bench: Bench, times: int, check: Check) -> None:
     bench, chance = tracked_bench, random.Random(2)
     trials = 6 + times
@@ -75,7 +75,7 @@ def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
 
 @pytest.mark.times(1, 20)
 def test_many_loops(bench: Bench, times: int, check: Check, request: pytest.FixtureRequest) -> None:
-    count = 8 if request.config.getoption("--soak") else 4
+    count = 8 if request.config.getoption("--soak") else 3
     bench.create({"pace": 0.02})
     trials = 0
     for _ in range(times):

@@ -68,13 +68,16 @@ def facts(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("most_ids", [5000, 2])
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(made=st.lists(trials(), min_size=1, max_size=6), data=st.data())
+@given(
+    made=st.lists(trials(), min_size=1, max_size=6),
+    most_ids=st.sampled_from([2, 5000]),
+    data=st.data(),
+)
 def test_trials_are_read_as_optuna_reads_them(
-    store: Store, most_ids: int, made: list[FrozenTrial], data: st.DataObject
+    store: Store, made: list[FrozenTrial], most_ids: int, data: st.DataObject
 ) -> None:
     other, study = (
         optuna.create_study(storage=store.optuna, study_name=optuna_name())._study_id

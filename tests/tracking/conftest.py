@@ -25,22 +25,9 @@ def client(tracking_uri: str) -> Client:
     return open_client(tracking_uri)
 
 
-@pytest.fixture(scope="session")
-def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file with all tables, to be copied."""
-    path = tmp_path_factory.mktemp("prepared") / "tuner.db"
-    store = open_store(f"sqlite:///{path}")
-    with store.writing():
-        pass
-    store.close()
-    return path
-
-
 @pytest.fixture
-def search(
-    tmp_path: Path, request: pytest.FixtureRequest, prepared_sqlite: Path
-) -> Iterator[Search]:
-    shutil.copy(prepared_sqlite, tmp_path / "tuner.db")
+def search(tmp_path: Path, request: pytest.FixtureRequest, made_tables: Path) -> Iterator[Search]:
+    shutil.copy(made_tables, tmp_path / "tuner.db")
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     yield Search(store, create_study(store, request.node.name, make_spec()))
     store.close()

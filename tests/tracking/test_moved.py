@@ -59,8 +59,8 @@ def differences(project: Path, name: str = "s") -> list[str]:
         store.close()
 
 
-def test_a_moved_project_takes_its_files_with_it(tmp_path: Path, prepared_sqlite: Path) -> None:
-    old = project_in(tmp_path / "old", prepared_sqlite, ("s", "t"))
+def test_a_moved_project_takes_its_files_with_it(tmp_path: Path, made_tables: Path) -> None:
+    old = project_in(tmp_path / "old", made_tables, ("s", "t"))
     new = old.rename(tmp_path / "new")
     assert differences(new) == ["its model's files are missing"]
     assert relocate(uri_of(new)) == 3  # MLflow's default experiment too
@@ -76,8 +76,8 @@ def test_a_moved_project_takes_its_files_with_it(tmp_path: Path, prepared_sqlite
     assert not old.exists()
 
 
-def test_a_copy_leaves_the_original_alone(tmp_path: Path, prepared_sqlite: Path) -> None:
-    old = project_in(tmp_path / "old", prepared_sqlite)
+def test_a_copy_leaves_the_original_alone(tmp_path: Path, made_tables: Path) -> None:
+    old = project_in(tmp_path / "old", made_tables)
     files = sorted(path for path in (old / "mlruns").rglob("*") if path.suffix == ".keras")
     copy = Path(shutil.copytree(old, tmp_path / "copy"))
     assert relocate(uri_of(copy)) == 0
@@ -88,18 +88,18 @@ def test_a_copy_leaves_the_original_alone(tmp_path: Path, prepared_sqlite: Path)
     assert differences(old) == []
 
 
-def test_a_project_that_the_user_says_was_moved(tmp_path: Path, prepared_sqlite: Path) -> None:
+def test_a_project_that_the_user_says_was_moved(tmp_path: Path, made_tables: Path) -> None:
     """Though the old folder is there: it may be another project's by now."""
-    old = project_in(tmp_path / "old", prepared_sqlite)
+    old = project_in(tmp_path / "old", made_tables)
     new = Path(shutil.copytree(old, tmp_path / "new"))
     assert relocate(uri_of(new), even_if_there=True) == 2
     assert all(place.startswith(str(new)) for place in locations(new))
     assert all(place.startswith(str(old)) for place in locations(old))
 
 
-def test_what_lies_elsewhere_stays(tmp_path: Path, prepared_sqlite: Path) -> None:
+def test_what_lies_elsewhere_stays(tmp_path: Path, made_tables: Path) -> None:
     """An experiment whose folder is away, on a disk that is not mounted perhaps."""
-    old = project_in(tmp_path / "old", prepared_sqlite)
+    old = project_in(tmp_path / "old", made_tables)
     away = f"{tmp_path}/disk/s"
     experiment_id = open_client(uri_of(old)).create_experiment("away", away)
     new = old.rename(tmp_path / "new")
@@ -108,8 +108,8 @@ def test_what_lies_elsewhere_stays(tmp_path: Path, prepared_sqlite: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["with space", "50%20", "a#b", "ü", "x'y\"z", "[a]"])
-def test_folders_of_any_name(tmp_path: Path, prepared_sqlite: Path, name: str) -> None:
-    old = project_in(tmp_path / name / "old", prepared_sqlite)
+def test_folders_of_any_name(tmp_path: Path, made_tables: Path, name: str) -> None:
+    old = project_in(tmp_path / name / "old", made_tables)
     new = old.rename(tmp_path / f"{name} new")
     relocate(uri_of(new))
     assert differences(new) == []
@@ -118,11 +118,11 @@ def test_folders_of_any_name(tmp_path: Path, prepared_sqlite: Path, name: str) -
     assert artifact_location(new / "mlruns") == f"file://{(new / 'mlruns').as_uri()[7:]}"
 
 
-def test_a_project_of_an_earlier_version(tmp_path: Path, prepared_sqlite: Path) -> None:
+def test_a_project_of_an_earlier_version(tmp_path: Path, made_tables: Path) -> None:
     """Its experiments carry no mark; their folders tell whose they are."""
     import sqlite3
 
-    old = project_in(tmp_path / "old", prepared_sqlite)
+    old = project_in(tmp_path / "old", made_tables)
     with sqlite3.connect(old / "mlruns" / "mlflow.db") as connection:
         connection.execute("DELETE FROM experiment_tags")
         connection.execute("DELETE FROM tags WHERE key = 'tuner.study_uuid'")

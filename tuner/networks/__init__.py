@@ -1,5 +1,6 @@
 """params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
 
+from tuner.networks import libraries  # first, since it makes the import of Keras shorter
 from tuner.networks.build import (
     NETWORKS,
     build_network,
@@ -16,5 +17,6 @@ __all__ = [
     "export_network",
     "first_weights",
     "initialise",
+    "libraries",
     "structure",
 ]

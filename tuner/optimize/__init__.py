@@ -49,7 +49,7 @@ from tuner.training.events import Engine, NetworkCode, WorkerSetup
 from tuner.trust import find_code, require_trusted
 
 KERAS = EntryPoint(
-    "tuner.training.entry:open_session", preload=("tensorflow", "keras", "tuner.training.entry")
+    "tuner.training.entry:open_session", preload=("tuner.networks", "tuner.training.entry")
 )
 _DELIVERY_S = 120.0
 _PATIENCE_S = 600.0

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def main() -> None:
-    import tensorflow as tf
+    from tuner.networks.libraries import tensorflow as tf
 
     found = tf.config.list_physical_devices("GPU")
     for gpu in found:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from tuner.data import open_dataset
 from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
+from tuner.networks.libraries import tensorflow as tf
 from tuner.training.events import Ended, Failed, Failure, Interval, Plan, Resumed, WorkerSetup
 from tuner.training.feeds import ResidentData
 from tuner.training.lane_trainer import LaneTrainer
