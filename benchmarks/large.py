@@ -40,8 +40,9 @@ _CHANCE = "((random() & 1048575) / 1048576.0)"
 _PROGRAM = Path(sys.executable).with_name("tuner")
 
 
-def searching(trials: int = 50_000) -> Result:
-    """`idle`: seconds, seconds of CPU and peak MiB of `tuner optimize` with nothing to do; `first`
+def searching(trials: int = 50_000, runs: int = 3) -> Result:
+    """`idle`: seconds, seconds of CPU and peak MiB of `tuner optimize` with nothing to do, the best
+    of some runs; `first`
     and `further`: seconds and seconds of CPU of a trial without its training, from its claim to its
     end; `mib`: the peak of the loop's process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +53,7 @@ def searching(trials: int = 50_000) -> Result:
         fill(store, study, trials)
         store.close()
         command = [str(_PROGRAM), "--storage", url, "optimize", "--trials", "100", "--no-tracking"]
-        idle = min(_measured([*command, "--workers", "1"]) for _ in range(3))
+        idle = min(_measured([*command, "--workers", "1"]) for _ in range(runs))
         asking = [sys.executable, "-m", "benchmarks.large", "asking", "--json"]
         done = subprocess.run(
             [*asking, json.dumps({"url": url})], stdout=subprocess.PIPE, check=True
