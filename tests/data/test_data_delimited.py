@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tuner.data import Dataset
 from tuner.data.delimited import DelimitedFile, read_delimited
+from tuner.data.text_file import Utf8Check
 from tuner.errors import DatasetError
 from tuner.spec import FIRST_READING
 
@@ -298,6 +300,19 @@ def test_faults_far_into_a_file_are_named_by_their_line(read: Read) -> None:
         read(f"a,b\n1,ü\n{good}".encode() + b"2,\xfc\n")
     late = read(f"a,b\n{good}".encode() + b"2,\xfc\n007,z\n")
     assert late.frame.tail(2).to_numpy().tolist() == [["2", "ü"], ["007", "z"]]
+
+
+def test_the_line_of_a_broken_byte_is_found_in_little_memory(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes("ü\n".encode() + b"x\n" * 2**22)
+    check = Utf8Check(file, gzipped=False)
+    assert check.takes(file.read_bytes())
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=f"line {2**22 + 2} is not"):
+        check.takes(b"\xff")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**21
 
 
 def test_the_order_and_number_of_rows_stay(read: Read) -> None:

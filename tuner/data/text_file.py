@@ -216,8 +216,11 @@ class Utf8Check:
 
     def _line(self, position: int) -> int:
         """The line of a byte of the next block."""
+        line, left = 1, self._taken + position
         with _opened(self._path, self._gzipped) as stream:
-            return 1 + stream.read(self._taken + position).count(b"\n")
+            while block := stream.read(min(left, _BLOCK_BYTES)):
+                line, left = line + block.count(b"\n"), left - len(block)
+        return line
 
 
 def western_encoding(content: bytes) -> str:
