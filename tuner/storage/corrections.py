@@ -38,6 +38,7 @@ def _correct(
     leases.one_at_a_time(connection, study.study_id)
     if reason := _why_not(connection, study, changes_data):
         return reason
+    leases.cut_off(connection, study)
     connection.execute(
         sa.update(studies).where(studies.c.uuid == study.uuid).values(spec=definition)
     )
