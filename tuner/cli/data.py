@@ -1,12 +1,12 @@
 """`tuner data`: look at data sets."""
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tuner.cli.app import Json, new_typer, settings_of
+from tuner.suggestions import command
 
 if TYPE_CHECKING:
     from tuner.spec import DataSpec
@@ -41,8 +41,7 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
         options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        command = ["tuner", "data", "describe", data.source, *options]
-        say(f"{more}: {shlex.join(command)}")
+        say(f"{more}: {command('data', 'describe', data.source, *options)}")
 
 
 @app.command("describe")
