@@ -24,7 +24,9 @@ COLUMN_HELP = (
     "(default: by its cells)"
 )
 MOST_NOTES = 8
-Columns = Annotated[list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="K=KIND")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="NAME=KIND")
+]
 
 
 def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
