@@ -466,3 +466,20 @@ def test_any_column_is_read_or_refused(cells: list[Any], said: Any) -> None:
         known = read.cells.values[~read.cells.gaps()]
         assert np.isfinite(known.astype(np.float64)).all()
     assert len(read_cells(series)) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "shown"),
+    [
+        ("0:00", "23:59", ("00:00:00", "23:59:00")),
+        ("1900-01-01", "1900-01-02", ("1900-01-01", "1900-01-02")),
+    ],
+)
+def test_the_ends_of_times_and_dates(
+    load: Load, tmp_path: Path, first: str, last: str, shown: tuple[str, str]
+) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{last if i % 3 else first},{i % 2}\n" for i in range(30))
+    path.write_text(f"a,y\n{rows}")
+    report, _ = load(f"{path}:y").reports
+    assert (report.kind, report.low, report.high) == ("date", *shown)

@@ -11,6 +11,7 @@ from tuner.data.columns import ReadTable
 from tuner.data.number_texts import most_common
 from tuner.data.tables import Column, Table
 from tuner.data.target import Target
+from tuner.words import clipped
 
 if TYPE_CHECKING:
     from tuner.spec import ColumnKind
@@ -20,6 +21,8 @@ _FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
 _VALUES = 21  # characters, so that the table fits 80
+_NAME = 24  # characters of a name or a value in a sentence
+_NO_DATE = "1900-01-01 "  # the day of times without a date
 _PLURALS = {"category": "categories"}
 
 
@@ -89,8 +92,14 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    write = _date if cells.form == "dates" else _number
-    return {"low": write(low), "high": write(high)}
+    if cells.form != "dates":
+        return {"low": _number(low), "high": _number(high)}
+    dates = [_date(low), _date(high)]
+    if all(date.startswith(_NO_DATE) for date in dates):  # times of the day
+        dates = [date.removeprefix(_NO_DATE) for date in dates]
+    return dict(
+        zip(("low", "high"), (date.removesuffix(" 00:00:00") for date in dates), strict=True)
+    )
 
 
 def _number(value: Any) -> str:
@@ -99,8 +108,7 @@ def _number(value: Any) -> str:
 
 
 def _date(seconds: float) -> str:
-    text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
-    return text.removesuffix(" 00:00:00").removeprefix("1900-01-01 ")  # of times without a date
+    return str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
@@ -116,9 +124,10 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
         elif column.kind == "text" and not column.categories:
             lines.append(f"{column.name}: holds no words in the training rows")
         elif not gaps.any() and cells.values.min() == cells.values.max():
-            only = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            value = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            only = clipped(value, _NAME)
             lines.append(
-                f"{column.name}: holds one value only in the training rows ({_cut(only, 24)}); "
+                f"{column.name}: holds one value only in the training rows ({only}); "
                 "nothing is learnt from it"
             )
     return lines
@@ -159,15 +168,15 @@ def _kind_in_brief(kind: str, reports: Sequence[ColumnReport]) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:_MOST_NAMED]]
-    return ", ".join(short) + (", …" if len(names) > _MOST_NAMED else "")
+    first = [clipped(name, _NAME) for name in names[:_MOST_NAMED]]
+    return ", ".join(first) + (", …" if len(names) > _MOST_NAMED else "")
 
 
 def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
     """The reports as rows of a table that fits 80 columns."""
     return [
         {
-            "column": _cut(report.name, 18),
+            "column": clipped(report.name, 18),
             "kind": report.kind,
             "features": report.features,
             "gaps": report.gaps,
@@ -180,12 +189,8 @@ def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
 
 def _values(report: ColumnReport) -> str:
     if report.low is not None:
-        return _cut(
+        return clipped(
             report.low if report.low == report.high else f"{report.low} … {report.high}", 25
         )
     more = (report.different or 0) > len(report.examples)
-    return _cut(", ".join(report.examples) + (", …" if more else ""), _VALUES)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return clipped(", ".join(report.examples) + (", …" if more else ""), _VALUES)

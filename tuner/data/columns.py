@@ -38,6 +38,7 @@ from tuner.data.raw import listed
 from tuner.data.text_shapes import find_shapes
 from tuner.errors import DatasetError
 from tuner.parameters import nearest
+from tuner.words import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -283,7 +284,7 @@ class Texts:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 24 else f"{text[:23]}…")
+    return repr(clipped(text, 24))
 
 
 def _spread(cells: Cells, values: npt.NDArray[np.float64], form: Any) -> Cells:

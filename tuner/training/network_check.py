@@ -29,6 +29,7 @@ from tuner.training.first_layers import watched_layers
 from tuner.training.own_code import is_beside, may_mention, modules_of
 from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
+from tuner.words import clipped
 
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3
@@ -349,7 +350,7 @@ def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
     paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", said))
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
     text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    text = clipped(text, most)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
