@@ -70,8 +70,8 @@ def read_delimited(path: Path) -> DelimitedFile:
         frame = _to_pandas(names, columns)
         pa.default_memory_pool().release_unused()  # a third of what the process would keep
     western = file.encoding in WESTERN
-    said = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
-    return DelimitedFile(frame, (*said, *dialect.notes, *notes), dialect.looks_like_data)
+    encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
+    return DelimitedFile(frame, (*encoding, *dialect.notes, *notes), dialect.looks_like_data)
 
 
 def _to_pandas(names: list[str], columns: list[Any]) -> "pd.DataFrame":
@@ -296,16 +296,16 @@ class _Reader:
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """Columns of text that are numbers with decimal commas, as numbers. A comma before three
         digits may be a thousands mark, unless semicolons separate the cells."""
-        found = []
+        with_commas = []
         for label in self._labels:
             if self._has_commas(int(label)):
                 column = _from_commas(table[label], self._dialect.separator == ";")
                 if column is not None:
                     table = _replaced(table, label, column)
-                    found.append(label)
-        if not found:
+                    with_commas.append(label)
+        if not with_commas:
             return table, ()
-        notes = [f"decimal comma in {self._listed(found)}"]
+        notes = [f"decimal comma in {self._listed(with_commas)}"]
         dotted = [label for label in self._labels if self._has_dot_thousands(int(label))]
         originals, changed = self._originals(dotted), []
         for label in dotted:

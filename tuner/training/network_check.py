@@ -346,8 +346,8 @@ class _Check:
 
 def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
     """An error as part of a one-line message, without what Keras puts around it."""
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
-    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", said))
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", message))
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
     text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
     text = clipped(text, most)
