@@ -27,6 +27,7 @@ from tuner.own_networks import some_rows
 from tuner.space import make_space
 from tuner.training.first_layers import Watched, watched_layers
 from tuner.training.network_check import check_network
+from tuner.training.own_code import may_mention
 from tuner.training.trial_builds import TrialBuilds, Tried
 
 pytestmark = pytest.mark.tensorflow
@@ -290,6 +291,23 @@ class Builder:
 
 build = Builder()
 """,
+    "a bounded weight": """
+@keras.saving.register_keras_serializable()
+class Mix(L.Layer):
+    def build(self, shapes):
+        self.share = self.add_weight(
+            shape=(1,), initializer="ones", constraint=lambda weight: keras.ops.clip(weight, 0, 1)
+        )
+
+    def call(self, pair):
+        return self.share * pair[0] + (1 - self.share) * pair[1]
+
+def build(params, input_shape, outputs):
+    inputs = keras.Input(input_shape)
+    hidden = L.Dense(params["units"])(inputs)
+    heads = [L.Dense(outputs, activation="softmax")(x) for x in (inputs, hidden)]
+    return keras.Model(inputs, Mix()(heads))
+""",
     "positions": """
 def build(params, input_shape, outputs):
     inputs = keras.Input(input_shape)
@@ -366,6 +384,13 @@ def test_what_nothing_reads_is_refused(check: Any) -> None:
 def test_reading_in_some_configurations_is_enough(check: Any, read: str) -> None:
     width = {"width": {"type": "int", "low": 1, "high": 2}}
     assert check(dense(f"params['kind']\n{read}"), {**RANGE, **CHOICES, **width}).warnings == ()
+
+
+def test_a_file_with_a_byte_order_mark_is_searched_for_names(tmp_path: Path) -> None:
+    text = "\ufeffNAME = 'width'\n"
+    network = CustomNetwork(str(tmp_path / "net.py"), "build", text, (("parts.py", text),))
+    assert may_mention(network, ["width"])
+    assert not may_mention(network, ["rate"])
 
 
 def test_a_name_that_is_never_read_though_it_is_there_is_refused(check: Any) -> None:

@@ -393,9 +393,10 @@ def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
     draw = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = variable.numpy()
-        variable.assign(
-            5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
-        )
+        drawn = 5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
+        variable.assign(drawn)
+        if variable.constraint is not None:  # as after each step of an optimizer
+            variable.assign(variable.constraint(variable))
     return np.asarray(model(tf.constant(inputs), training=False))
 
 
