@@ -240,6 +240,14 @@ class Times(L.Layer):
         "sets the learning rate itself",
     ),
     "epochs": (dense("params['epochs']"), "tuner sets the epochs itself .*net.py:10"),
+    "a rate of a copy": (
+        dense("copy = {**params}\ncopy['l2']"),
+        r"tuner sets the l2 itself .*net.py:11\)",
+    ),
+    "a rate of a namespace": (
+        "from types import SimpleNamespace\n" + dense("SimpleNamespace(**params).l2"),
+        "tuner sets the l2 itself .*net.py",
+    ),
     "momentum": (dense("params.pop('momentum')"), "tuner sets the momentum itself"),
     "typo": (dense("params['unitz']"), "has no parameter 'unitz'; build is given: units, .*"),
 }

@@ -20,7 +20,12 @@ from tuner.data import Split
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.given import GivenParams, MissingParameter, why_hidden
+from tuner.networks.given import (
+    GivenParams,
+    HiddenParameter,
+    MissingParameter,
+    why_hidden,
+)
 from tuner.networks.parts import PlainParts
 from tuner.networks.problems import precision_problem, problems
 from tuner.training.events import Goal, Plan
@@ -65,7 +70,14 @@ class _Recording(CustomNetwork):
 
     def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
         assert isinstance(params, GivenParams)
-        model = super().build(params, input_shape, outputs)
+        try:
+            model = super().build(params, input_shape, outputs)
+        except (KeyError, AttributeError) as error:
+            name = params.hidden_name(error)
+            if name is None or isinstance(error, MissingParameter):
+                raise
+            hidden = HiddenParameter(why_hidden(name))
+            raise hidden.with_traceback(error.__traceback__) from None
         self.built(model, params)
         self.models.append(model)
         return model
