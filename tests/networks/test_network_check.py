@@ -139,6 +139,10 @@ REFUSED = {
         "    return keras.Sequential([keras.Input((5,)), L.Dense(outputs)])",
         r"an input of shape \(5,\), but a row has shape \(6,\)",
     ),
+    "a batch size": (
+        dense().replace("keras.Input(input_shape)", "keras.Input(input_shape, batch_size=32)"),
+        r"with units=4: has an input of 32 rows, .* without a batch size",
+    ),
     "a last axis of one": (
         """
 def build(params, input_shape, outputs):
@@ -362,11 +366,15 @@ def test_heads_for_values(check: Any) -> None:
         assert check(text, dataset=VALUES) == Tried(1)
 
 
-def test_layers_that_a_helper_keeps_are_refused(check: Any, tmp_path: Path) -> None:
+def test_layers_that_outlive_a_build_are_refused(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module beside the file is run afresh for each network.
     (tmp_path / "kept_layers.py").write_text("import keras\nHIDDEN = keras.layers.Dense(4)\n")
-    text = dense("from kept_layers import HIDDEN\nx = HIDDEN(L.Dense(8)(x))")
+    assert check(dense("from kept_layers import HIDDEN\nx = HIDDEN(L.Dense(8)(x))")) == Tried(1)
+    monkeypatch.setattr(keras, "hidden_layer", keras.layers.Dense(4), raising=False)
     with pytest.raises(NetworkError, match="the same layers at each call"):
-        check(text)
+        check(dense("x = keras.hidden_layer(L.Dense(8)(x))"))
 
 
 CHOICES = {"kind": {"type": "categorical", "choices": ["a", "b", "c"]}}
@@ -516,7 +524,10 @@ def test_scaling_over_again_is_warned_of(check: Any) -> None:
     )
 
 
-def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(check: Any) -> None:
+def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(
+    check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.training.network_check._QUICK_S", 60.0)  # on a busy machine too
     text = "import tensorflow as tf\n" + CALLED.replace(
         "return self.head",
         "x = tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 6))\n"
