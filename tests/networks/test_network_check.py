@@ -200,6 +200,10 @@ def build(params, input_shape, outputs):
         ),
         "build raises: another network at each call with the same params",
     ),
+    "weights that come late": (
+        dense("x = L.Dense(4, activation=L.PReLU())(x)"),
+        r"makes weights only when it runs, .* instead: PReLU\(\)\(x\)",
+    ),
     "no get_config": (
         SUBCLASS,
         "cannot be saved: decorate Net with @keras.saving.register_keras_serializable",
@@ -279,6 +283,9 @@ def build(params, input_shape, outputs):
     ),
     "batch normalisation and penalties": dense(
         "x = L.BatchNormalization()(L.Dense(4, activity_regularizer='l2')(L.Dropout(0.5)(x)))"
+    ),
+    "layers as activations": dense(
+        "x = L.PReLU()(L.Dense(4, activation=L.LeakyReLU(negative_slope=0.1))(x))"
     ),
     "a head of its own": dense(
         "x = L.Dense(outputs)(x)", head="(lambda x: keras.ops.softmax(x / 2.0))"

@@ -217,6 +217,7 @@ class _Check:
 
     def _check_values(self, model: Any) -> None:
         inputs = self._dataset.scaling.apply(np.asarray(self._dataset.train.x))
+        weights = len(model.variables)
         with watched_layers(inputs, self._dataset.scaling.method) as watched:
             try:
                 outputs = model(tf.constant(inputs), training=False)
@@ -228,6 +229,11 @@ class _Check:
             raise self._refusal(f"{watched.problem}: the network is given {described}")
         if watched.warning is not None:
             self._warnings[f"{self._where}: {watched.warning}: it is given {described}"] = None
+        if len(model.variables) > weights:  # an optimizer would not know them
+            raise self._refusal(
+                "makes weights only when it runs, as a layer such as PReLU does that is given as "
+                "an activation; call each layer in the network instead: PReLU()(x)"
+            )
         if not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
         if outputs.dtype != tf.float32:
