@@ -108,3 +108,11 @@ def test_the_file_of_user_code_is_known_without_reading_it() -> None:
     assert parse_source("some/mine.py:load").code == Path("some/mine.py")
     assert parse_source("digits").code is None
     assert parse_source("table.csv:y").code is None
+
+
+def test_the_terminal_gets_what_it_prints_and_nothing_of_native_code(
+    load: Load, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = "import os, sys; os.write(2, b'native'); print('out'); print('err', file=sys.stderr)"
+    load(f"{write(tmp_path, f'{body}; return x, y')}:load")
+    assert capfd.readouterr() == ("", "out\nerr\n")
