@@ -417,3 +417,20 @@ def test_a_long_table_is_learnt_as_a_short_one(
     assert (parts.fingerprint, parts.columns, parts.notes) == (
         whole.fingerprint, whole.columns, whole.notes,
     )  # fmt: skip
+
+
+@given(
+    words=st.lists(st.text("aou\xe4\xf6\xfc\xdf\xe9\u0161", min_size=3, max_size=8), min_size=1),
+    first=st.booleans(),
+    separate=st.integers(0, 3),
+)
+@hypothesis_settings(deadline=None, max_examples=30)
+def test_lines_in_two_encodings_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], first: bool, separate: int
+) -> None:
+    path = tmp_path_factory.mktemp("mixed") / "t.csv"
+    parts = [b"\xfcber,1\n", "".join(f"{word}\xe4,2\n" for word in words).encode()]
+    plain = b"plain,3\n" * separate
+    path.write_bytes(b"town,a\n" + plain.join(parts if first else parts[::-1]))
+    with pytest.raises(DatasetError, match=r"line \d+ is .*save it as UTF-8"):
+        read_delimited(path)
