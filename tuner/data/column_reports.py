@@ -1,6 +1,6 @@
 """What each column of a table was taken for and became, with counts, for people to check."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.data.cells import Cells
 from tuner.data.columns import ReadTable
+from tuner.data.date_texts import TIME
 from tuner.data.number_texts import most_common
 from tuner.data.tables import Column, Table
 from tuner.data.target import Target
@@ -44,6 +45,7 @@ def report_columns(
     table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
 ) -> tuple[ColumnReport, ...]:
     """A report on each column, those that were left out and the target at the end."""
+    times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
             name=column.name,
@@ -51,7 +53,7 @@ def report_columns(
             features=len(column.features),
             gaps=sum(int(cells[column.name].gaps().sum()) for cells in table.parts.values()),
             different=_different(table.parts["train"][column.name]),
-            **_shown_values(table.parts["train"][column.name]),
+            **_shown_values(table.parts["train"][column.name], column.name in times),
         )
         for column in columns
     ]
@@ -79,7 +81,7 @@ def _different(cells: Cells) -> int | None:
     return len(np.unique(cells.values[~cells.gaps()]))
 
 
-def _shown_values(cells: Cells) -> dict[str, Any]:
+def _shown_values(cells: Cells, are_times: bool = False) -> dict[str, Any]:
     if cells.form == "texts":
         return {"examples": tuple(most_common(cells.texts, cells.counts()))}
     values = cells.values
@@ -89,7 +91,10 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    write = _date if cells.form == "dates" else _number
+    if cells.form == "dates":
+        write: Callable[[Any], str] = _time if are_times else _date
+    else:
+        write = _number
     return {"low": write(low), "high": write(high)}
 
 
@@ -100,7 +105,12 @@ def _number(value: Any) -> str:
 
 def _date(seconds: float) -> str:
     text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
-    return text.removesuffix(" 00:00:00").removeprefix("1900-01-01 ")  # of times without a date
+    return text.removesuffix(" 00:00:00")
+
+
+def _time(seconds: float) -> str:
+    """Of the day, without its date."""
+    return str(np.datetime64(int(np.floor(seconds)), "s")).partition("T")[2]
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
