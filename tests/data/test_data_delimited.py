@@ -212,7 +212,7 @@ N = "{i},{i}.5,z"
         (f"Unnamed: 0,a\n{rows('{0},z'.format)}", ["a"], "(Unnamed: 0), an index of the rows"),
         (f",a,b\n{rows(lambda i: f'{i * 7 % 24 + 1},1,z')}", ["a", "b"], "an index of the rows"),
         (f"id,a\n{rows('{0},z'.format)}", ["id", "a"], "id: is the row number; --column id=drop"),
-        (f"i d,a\n{rows(lambda i: f'{i + 1},z')}", ["i d", "a"], "i d: is the row number; "),
+        (f"i d,a\n{rows(lambda i: f'{i + 1},z')}", ["i d", "a"], "--column 'i d=drop'"),
     ],
 )
 def test_dialects_are_found_and_noted(
@@ -434,3 +434,16 @@ def test_lines_in_two_encodings_are_refused(
     path.write_bytes(b"town,a\n" + plain.join(parts if first else parts[::-1]))
     with pytest.raises(DatasetError, match=r"line \d+ is .*save it as UTF-8"):
         read_delimited(path)
+
+
+@pytest.mark.parametrize("point", [".5", ".25", ".1234"])
+def test_commas_are_no_decimal_commas_beside_decimal_points(
+    load: Load, tmp_path: Path, point: str
+) -> None:
+    body = rows(lambda i: f"{1 + i % 7},{100 + i};{i}{point};{'ny'[i % 2]}", 90)
+    (tmp_path / "t.csv").write_text(f"a;b;ok\n{body}")
+    dataset = load(f"{tmp_path / 't.csv'}:ok")
+    assert next(each for each in dataset.reports if each.name == "a").low == "1100"
+    assert any("its comma as a thousands mark" in note for note in dataset.notes)
+    (tmp_path / "u.csv").write_text(f"a;b;ok\n{body.replace(point, '')}")
+    assert "decimal comma in a" in load(f"{tmp_path / 'u.csv'}:ok").notes
