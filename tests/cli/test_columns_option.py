@@ -23,7 +23,7 @@ def test_describe_shows_what_each_column_was_taken_for(tuner, table):
     done = tuner("data", "describe", "t.csv:ok", *table)
     assert done.code == 0
     lines = done.out.splitlines()
-    (head,) = (number for number, line in enumerate(lines) if line.startswith("column"))
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("column "))
     rows = {line.split()[0]: line.split()[1:5] for line in lines[head + 2 :] if line.strip()}
     assert rows["power"] == ["number", "1", "2", "118"]
     assert rows["town"] == ["category", "2", "0", "2"]

@@ -1,6 +1,6 @@
 """What each column of a table was taken for and became, with counts, for people to check."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.data.cells import Cells
 from tuner.data.columns import ReadTable
+from tuner.data.date_texts import TIME
 from tuner.data.number_texts import most_common
 from tuner.data.tables import Column, Table
 from tuner.data.target import Target
@@ -22,7 +23,6 @@ _MOST_ROWS = 200_000
 _MOST_NAMED = 4
 _VALUES = 21  # characters, so that the table fits 80
 _NAME = 24  # characters of a name or a value in a sentence
-_NO_DATE = "1900-01-01 "  # the day of times without a date
 _PLURALS = {"category": "categories"}
 
 
@@ -47,6 +47,7 @@ def report_columns(
     table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
 ) -> tuple[ColumnReport, ...]:
     """A report on each column, those that were left out and the target at the end."""
+    times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
             name=column.name,
@@ -54,7 +55,7 @@ def report_columns(
             features=len(column.features),
             gaps=sum(int(cells[column.name].gaps().sum()) for cells in table.parts.values()),
             different=_different(table.parts["train"][column.name]),
-            **_shown_values(table.parts["train"][column.name]),
+            **_shown_values(table.parts["train"][column.name], column.name in times),
         )
         for column in columns
     ]
@@ -82,7 +83,7 @@ def _different(cells: Cells) -> int | None:
     return len(np.unique(cells.values[~cells.gaps()]))
 
 
-def _shown_values(cells: Cells) -> dict[str, Any]:
+def _shown_values(cells: Cells, are_times: bool = False) -> dict[str, Any]:
     if cells.form == "texts":
         return {"examples": tuple(most_common(cells.texts, cells.counts()))}
     values = cells.values
@@ -92,14 +93,11 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    if cells.form != "dates":
-        return {"low": _number(low), "high": _number(high)}
-    dates = [_date(low), _date(high)]
-    if all(date.startswith(_NO_DATE) for date in dates):  # times of the day
-        dates = [date.removeprefix(_NO_DATE) for date in dates]
-    return dict(
-        zip(("low", "high"), (date.removesuffix(" 00:00:00") for date in dates), strict=True)
-    )
+    if cells.form == "dates":
+        write: Callable[[Any], str] = _time if are_times else _date
+    else:
+        write = _number
+    return {"low": write(low), "high": write(high)}
 
 
 def _number(value: Any) -> str:
@@ -108,7 +106,13 @@ def _number(value: Any) -> str:
 
 
 def _date(seconds: float) -> str:
-    return str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
+    text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
+    return text.removesuffix(" 00:00:00")
+
+
+def _time(seconds: float) -> str:
+    """Of the day, without its date."""
+    return str(np.datetime64(int(np.floor(seconds)), "s")).partition("T")[2]
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:

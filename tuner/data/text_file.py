@@ -92,6 +92,11 @@ class TextFile:
                 "UTF-8"
             ) from error
 
+    def line_at(self, position: int) -> int:
+        """The number of the line of a byte, from 1 on."""
+        with _opened(self.path, self.gzipped) as stream:
+            return 1 + stream.read(position).count(b"\n")
+
     def lines(self) -> Iterator[str]:
         """The text line by line, line ends as they are."""
         return io.TextIOWrapper(io.BufferedReader(BlockStream(self.blocks())), "utf-8", newline="")
