@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.errors import SpecError
-from tuner.options import parse_configuration, parse_options
+from tuner.options import parse_columns, parse_configuration, parse_options
 
 
 def test_values_have_the_type_they_look_like() -> None:
@@ -46,3 +46,25 @@ def test_any_words_parse_or_are_refused(words: list[str]) -> None:
             parse(words, "--set")
         except SpecError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "kinds"),
+    [
+        ([], {}),
+        (["zip=category", "id=drop", "id=drop"], {"zip": "category", "id": "drop"}),
+        (["a=b=text", " size = Number "], {"a=b": "text", "size": "number"}),
+    ],
+)
+def test_kinds_of_columns(words: list[str], kinds: dict[str, str]) -> None:
+    assert parse_columns(words) == kinds
+
+
+def test_all_kinds_that_are_wrong_are_told_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_columns(["a=categry", "b", "=text", "c=", "d=text", "d=date"])
+    told = str(caught.value).split("; --column")
+    assert len(told) == 5
+    assert told[0].startswith("--column a=categry: the kind must be one of category, ")
+    assert told[1] == " takes NAME=KIND, got 'b'"
+    assert told[4] == " gives d twice, as text and date"

@@ -1,6 +1,8 @@
 """Where a trial's network comes from. The training itself: test_trained_again."""
 
+import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,16 @@ def test_a_file_without_a_checksum_is_used(bench: Bench, tmp_path: Path) -> None
     done = save(bench, tmp_path / "best.keras")
     assert (done.source, done.remarks) == (Source.SAVED, [])
     assert (tmp_path / "best.keras").read_bytes() == b"older"
+
+
+def test_a_network_that_takes_float64_says_how_it_is_called(bench: Bench, tmp_path: Path) -> None:
+    layer = {"class_name": "InputLayer", "config": {"batch_shape": [None, 2], "dtype": "float64"}}
+    with bench.store.writing() as connection:
+        connection.execute(sa.update(attempts).values(model_bytes=None, model_sha256=None))
+    with zipfile.ZipFile(saved_file(bench), "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+    (remark,) = save(bench, tmp_path / "best.keras").remarks
+    assert "float64" in remark and "model.predict_on_batch(x)" in remark
 
 
 def test_a_file_of_another_project_is_not_used(bench: Bench, tmp_path: Path) -> None:

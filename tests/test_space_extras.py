@@ -59,6 +59,17 @@ def test_a_file_without_them(path: Path) -> None:
     ("old", "new", "message"),
     [
         ("{source: digits, scaling: center}", "[digits]", "data must be a source, or a mapping"),
+        (
+            "center}",
+            "auto, columns: x}",
+            "data.columns belongs beside data, as a section of its own",
+        ),
+        ("references:", "columns: x\nreferences:", "columns must be a mapping such as {zip: "),
+        (
+            "references:",
+            "columns: {zip: categry}\nreferences:",
+            "columns.zip must be one of category, date, ",
+        ),
         ("center}", "[1]}", "data.scaling must be a number, a string or true/false, got a list"),
         ("[97.5, null]", "97.5", "references must be a list"),
         ("[97.5, null]", "[97.5]", "references must have one entry for each of 2 baselines, got 1"),
@@ -78,6 +89,7 @@ def test_mistakes_in_them(path: Path, old: str, new: str, message: str) -> None:
     [
         ("{source: digits, scalng: center}", "data: scalng is no known key; known: scaling, "),
         ("{source: digits, scaling: centre}", "data: scaling: "),
+        ("{source: digits, reading: 1}", "data: reading is no known key; known: "),
         ("{source: digits, test: 2}", "data: the test share must lie between 0 and 1, got 2"),
     ],
 )
@@ -100,8 +112,17 @@ def test_options_go_before_the_file(path: Path) -> None:
         file_data(file, seed=4, test=3.0)
 
 
+def test_columns_of_the_file_and_of_options_both_count(path: Path) -> None:
+    path.write_text(f"{FILE}columns: {{zip: category, '2019': number, no: text}}\n")
+    file = load_file(str(path))
+    assert file.columns == {"zip": "category", "2019": "number", "no": "text"}
+    data = file_data(file, seed=0, columns={"zip": "drop", "a": "date"})
+    assert data.columns == {"zip": "drop", "2019": "number", "no": "text", "a": "date"}
+    assert file_data(file, seed=0, columns={}).columns == file.columns
+
+
 def test_the_schema_knows_the_keys() -> None:
-    assert {"data", "references"} <= set(space_schema()["properties"])
+    assert {"data", "columns", "references"} <= set(space_schema()["properties"])
     assert space_schema()["required"] == ["network", "parameters"]
 
 

@@ -1,7 +1,7 @@
 """A study's definition: its parts fit together and survive JSON."""
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpecError
 from tuner.space import Space, load_space, make_space
+from tuner.space.extras import COLUMN_KINDS
 from tuner.spec import (
     FIRST_READING,
     READING,
     Choice,
     CodeFile,
+    ColumnKind,
     DataSpec,
     StudySpec,
     direction_of,
@@ -139,6 +141,7 @@ PARTS: dict[str, list[Any]] = {
     "validation": [1 / 6, 0.2, 0.1666666666],
     "test": [0.15, 0.2],
     "scaling": ["auto", "minmax"],
+    "columns": [{}, {"zip": "category"}, {"zip": "number"}],
     "split_seed": [0, 1],
     "seed": [5, 6],
     "fingerprint": ["0" * 64, "1" * 64],
@@ -165,7 +168,7 @@ def assembled(chosen: dict[str, Any]) -> StudySpec:
         data=DataSpec(
             task="classes",
             seed=chosen["split_seed"],
-            **{name: chosen[name] for name in ("source", "validation", "test", "scaling")},
+            **{n: chosen[n] for n in ("source", "validation", "test", "scaling", "columns")},
         ),
         metric=metric,
         direction=direction,
@@ -290,3 +293,25 @@ def test_a_study_stored_without_a_reading_was_read_the_first_way() -> None:
     assert StudySpec.from_json(json.dumps(stored)).data.reading == READING
     del stored["data"]["reading"]
     assert StudySpec.from_json(json.dumps(stored)).data.reading == FIRST_READING
+
+
+def test_a_column_of_another_kind_is_named() -> None:
+    one = spec(data=DataSpec(source="x.csv:y", task="classes", columns={"a": "drop", "b": "text"}))
+    was = spec(data=DataSpec(source="x.csv:y", task="classes", columns={"b": "number"}))
+    assert one.differences(was) == [
+        "column 'b' was number, is text",
+        "column 'a' was by its cells, is drop",
+    ]
+    assert StudySpec.from_json(one.model_dump_json()).data.columns == {"a": "drop", "b": "text"}
+
+
+def test_data_that_a_later_version_reads_otherwise_differ() -> None:
+    was = spec(data=DataSpec(source="x.csv:y", task="classes", reading=FIRST_READING))
+    now = spec(data=DataSpec(source="x.csv:y", task="classes"))
+    assert now.differences(was) == []
+    now = now.model_copy(update={"fingerprint": "1" * 64})
+    assert now.differences(was) == ["the data are read otherwise by this version of tuner"]
+
+
+def test_the_kinds_of_columns_are_listed_once_more() -> None:
+    assert get_args(ColumnKind) == COLUMN_KINDS

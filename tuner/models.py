@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tuner.artifacts import Artifact
 from tuner.errors import ArtifactError, StudyError, TrackingError
+from tuner.keras_files import input_of
 from tuner.settings import Settings
 from tuner.silence import output_to
 from tuner.storage import Store
@@ -69,10 +70,22 @@ def save_network(
             # Written beside its place, and checked there: a network is whole, or not there.
             partial = Path(folder) / "network.keras"
             source = _fetch(settings, store, study, trial, partial, remarks, data)
+            remarks += _on_inputs(partial)
             partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return Network(source, remarks)
+
+
+def _on_inputs(network: Path) -> list[str]:
+    takes = input_of(network)
+    if takes is None or takes.dtype != "float64":
+        return []
+    return [
+        "the network takes float64, since float32 would round some of these data too much: call "
+        "it as model(x) or model.predict_on_batch(x); model.predict(x) makes NumPy arrays float32, "
+        "unless keras.config.set_floatx('float64') was called"
+    ]
 
 
 def _fetch(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tuner.errors import SpecError
 from tuner.parameters import Scalar, nearest, shown
+from tuner.space.extras import wrong_kind
 from tuner.space.scalars import InvalidError, check_scalar
 from tuner.words import as_switch, parse_word, split_list
 
@@ -99,6 +100,25 @@ def parse_configuration(words: Iterable[str], flag: str) -> dict[str, Scalar | l
     """["depth=2", "width=64,32"] as {"depth": 2, "width": [64, 32]}; brackets around a list are
     fine too, and needed for a list of one. Raises SpecError, naming `flag`."""
     return {name: _value_or_list(text) for name, text in _split(words, flag).items()}
+
+
+def parse_columns(words: Iterable[str], flag: str = "--column") -> dict[str, str]:
+    """["zip=category"] as {"zip": "category"}; the name may hold "=". Raises SpecError, naming
+    `flag`, for all words that are wrong."""
+    kinds: dict[str, str] = {}
+    problems = []
+    for word in words:
+        name, equals, kind = word.rpartition("=")
+        name, kind = name.strip(), kind.strip().lower()
+        if not equals or not name:
+            problems.append(f"{flag} takes NAME=KIND, got {shown(word)}")
+        elif reason := wrong_kind(kind):
+            problems.append(f"{flag} {word}: the kind {reason}")
+        elif kinds.setdefault(name, kind) != kind:
+            problems.append(f"{flag} gives {name} twice, as {kinds[name]} and {kind}")
+    if problems:
+        raise SpecError("; ".join(problems))
+    return kinds
 
 
 def _value_or_list(text: str) -> Scalar | list[Scalar]:

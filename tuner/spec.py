@@ -1,7 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
 
@@ -306,7 +306,9 @@ class StudySpec(BaseModel):
             if (old := fact(was)) != (new := fact(self))
         ]
         space = space_differences(was.space, self.space)
-        return [*space, *self._data(was), *facts, *self._split(was), *self._changed_code(was)]
+        columns = _changed_columns(was.data.columns, self.data.columns)
+        data = [*self._data(was), *columns]
+        return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
 
     def correcting(self, was: "StudySpec") -> "StudySpec | None":
         """`was` with this one's code, and with the data that its data's code gives; None where they
@@ -341,6 +343,8 @@ class StudySpec(BaseModel):
             return [changed("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):
             return []  # other contents are what was asked for
+        if self.data.reading != was.data.reading:
+            return ["the data are read otherwise by this version of tuner"]
         old, new = was.fingerprint[:12], self.fingerprint[:12]
         return [f"data have changed (fingerprint {new}… was {old}…)"]
 
@@ -398,9 +402,21 @@ def _in_words(fact: object) -> str:
     return f"{fact:.6g}" if isinstance(fact, float) else str(fact)
 
 
+def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [
+        changed(
+            f"column {shown(name)}", old.get(name, "by its cells"), new.get(name, "by its cells")
+        )
+        for name in names
+    ]
+
+
 def _request(spec: StudySpec) -> DataSpec:
-    """What was asked of the data, the task said either way, wherever they lie."""
-    return spec.data.model_copy(update={"task": spec.task, "source": ""})
+    """What was asked of the data, the task said either way, wherever they lie and by whichever
+    version they are read."""
+    update = {"task": spec.task, "source": "", "reading": READING}
+    return spec.data.model_copy(update=update)
 
 
 def _place(spec: StudySpec) -> Path:

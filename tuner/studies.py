@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tuner.data import Source, find_source, load_dataset, parse_source
+from tuner import own_networks
+from tuner.data import Dataset, Source, find_source, in_brief, load_dataset, parse_source
 from tuner.errors import (
     ArtifactError,
     CodeError,
@@ -29,6 +30,7 @@ from tuner.samplers import check_sampler, settled_sampler
 from tuner.settings import Settings
 from tuner.space import Space, SpaceFile, load_space
 from tuner.spec import (
+    READING,
     Choice,
     CodeFile,
     DataSpec,
@@ -70,6 +72,11 @@ class Wanted:
     held_out: HeldOut = "val"
 
 
+# What a space's file may say of its data: `columns` have a section of their own, and in which way
+# files are read is no choice.
+_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in ("columns", "reading"))
+
+
 def data_spec(**values: Any) -> DataSpec:
     """A DataSpec from options; those that are None keep their defaults. Raises SpecError."""
     try:
@@ -77,21 +84,28 @@ def data_spec(**values: Any) -> DataSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(nearest(where, DataSpec.model_fields))
-            raise SpecError(f"{where} is no known key; known: {known}") from error
         raise SpecError(f"{where}: {first['msg']}, got {first['input']!r}") from error
 
 
 def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     """The data that a space's file means, with the options that are not None in place of its own
-    keys. `seed`: of the split, where the file fixes none. Raises a UsageError."""
-    said = {"seed": seed, **file.data}
+    keys; of columns both count. `seed`: of the split, where the file fixes none. Raises a
+    UsageError."""
+    said: dict[str, Any] = {"seed": seed, **file.data}
     try:
+        _check_keys(file.data)
         data_spec(**said)
     except SpecError as error:
         raise SpaceError(f"{file.source}: data: {error}") from error
+    options["columns"] = file.columns | (options.get("columns") or {})
     return data_spec(**said | {key: value for key, value in options.items() if value is not None})
+
+
+def _check_keys(data: Mapping[str, object]) -> None:
+    for key in data:
+        if key not in _DATA_KEYS:
+            known = ", ".join(nearest(key, _DATA_KEYS))
+            raise SpecError(f"{key} is no known key; known: {known}")
 
 
 def define(
@@ -101,21 +115,29 @@ def define(
     sources: Sequence[Source] = (),
     fingerprint: str | None = None,
     kept: StudySpec | None = None,
+    check: Callable[[StudySpec, Dataset], None] = lambda spec, dataset: None,
 ) -> StudySpec:
     """The spec of a study of this space, everything checked and the data loaded; the wanted file
     and overrides are not looked at. `sources`, `fingerprint`: as `load_dataset` takes them. `kept`:
-    the study whose network it is, with the files that it keeps. Raises a UsageError."""
+    the study whose network it is, with the files that it keeps. `check` is called at the end.
+    Raises a UsageError."""
     sampler = settled_sampler(wanted.sampler)
     check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
     code = _user_code(space, wanted.data, sources[0], settings, kept)
-    dataset = load_dataset(wanted.data, settings, sources, fingerprint)
+    is_own = ":" in space.network
+    # Only a study's spec says which network it is for: its scaling is settled here.
+    raw_integers = is_own and wanted.data.reading == READING
+    dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
+    left_raw = raw_integers and dataset.scaling.method == "none"
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,
-        data=wanted.data.model_copy(update={"task": dataset.task}),
+        data=wanted.data.model_copy(
+            update={"task": dataset.task} | ({"scaling": "none"} if left_raw else {})
+        ),
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
@@ -128,32 +150,64 @@ def define(
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
+    check(spec, dataset)
     return spec
 
 
 class Created(NamedTuple):
     """`is_new`: False for a study that had that name and definition before. `left_out`: what the
     space searches and these data have no use for. `corrected`: what has changed in the user's own
-    files, and was taken into a study that was there."""
+    files, and was taken into a study that was there. `columns`: what the columns of a
+    table were taken for, in a line; `notes` on the data. `given`: what an own network is given."""
 
     study: StudyRow
     is_new: bool
     left_out: tuple[str, ...] = ()
     corrected: tuple[str, ...] = ()
+    columns: str = ""
+    notes: tuple[str, ...] = ()
+    given: str | None = None
 
 
-def create(wanted: Wanted, settings: Settings, open_store: Callable[[], Store]) -> Created:
+def create(
+    wanted: Wanted,
+    settings: Settings,
+    open_store: Callable[[], Store],
+    tell: Callable[[str], None] = lambda text: None,
+) -> Created:
     """Create the study and queue its first trials: baselines, or the grid. A study that has the
     name already is left as it is; only while no trial of it has finished, corrected files of the
     user's are taken. The database is opened last, so that a UsageError leaves nothing half-made.
-    Raises StudyError where the name belongs to a study that is defined otherwise."""
+    `tell` gets lines about an own network that is tried. Raises StudyError where the name belongs
+    to a study that is defined otherwise."""
+    check_names(wanted, settings)  # before an own network is tried, which takes seconds
     space = load_space(wanted.space).override(wanted.overrides)
-    spec = define(space, wanted, settings)
+    datasets: list[Dataset] = []
+    given: list[str] = []
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        datasets.append(dataset)
+        given.extend(check_network(settings, spec, dataset, tell))
+
+    spec = define(space, wanted, settings, check=check)
     kept = spec.space.varying()
     left_out = tuple(name for name in space.varying() if name not in kept)
     created = create_as(spec, wanted, settings, open_store)
     trust_own(spec, settings)
-    return created._replace(left_out=left_out)
+    columns, notes = in_brief(datasets[0].reports), datasets[0].notes
+    return created._replace(
+        left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
+    )
+
+
+def check_network(
+    settings: Settings, spec: StudySpec, dataset: Dataset, tell: Callable[[str], None]
+) -> list[str]:
+    """Try the study's network, if it is a user's own; what that is given, in a line. Raises
+    NetworkError."""
+    if ":" not in spec.space.network:
+        return []
+    return [own_networks.try_own_network(settings, spec, dataset, tell)]
 
 
 def create_as(
@@ -161,10 +215,7 @@ def create_as(
 ) -> Created:
     """The same for a definition that is at hand."""
     first_trials = spec.first_trials()
-    if wanted.experiment is not None:
-        check_experiment(wanted.experiment)
-    if wanted.name is not None and not exists(settings.storage):
-        check_name(wanted.name)
+    check_names(wanted, settings)
     store = open_store()
     found = _find(store, wanted.name)
     while found is None:
@@ -179,6 +230,15 @@ def create_as(
             if found is None and not (wanted.name is None and is_taken):
                 raise
     return _again(store, found, spec, wanted.experiment)
+
+
+def check_names(wanted: Wanted, settings: Settings) -> None:
+    """Refuse names as far as that needs no database: a study that is there may have an odd one.
+    Raises a UsageError."""
+    if wanted.experiment is not None:
+        check_experiment(wanted.experiment)
+    if wanted.name is not None and not exists(settings.storage):
+        check_name(wanted.name)
 
 
 def _find(store: Store, name: str | None) -> StudyRow | None:

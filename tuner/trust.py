@@ -23,8 +23,8 @@ from tuner.user_modules import folder_of
 
 HAS_CHANGED = (
     "has changed since the study was created, and scores would not be comparable: put it back, or "
-    "create a new study; while no trial of it has finished, repeat its `tuner study create`, which "
-    "takes the corrected file"
+    "create a new study; while no trial of it has finished, create it again with the same options, "
+    "which takes the corrected file"
 )
 
 

@@ -50,7 +50,7 @@ def _own_fork_server():
 
 
 @pytest.fixture
-def compare(tuner, tmp_path, monkeypatch):
+def compare(tuner, untried, tmp_path, monkeypatch):
     """compare(*words) runs the command on mine.yaml; its trials are toys."""
     (tmp_path / "mine.yaml").write_text(FILE)
     (tmp_path / "grid.yaml").write_text(GRID)
@@ -134,7 +134,7 @@ def test_what_would_search_in_a_comparison_is_refused(compare, tuner, words):
 
 def test_the_whole_way(compare, tmp_path):
     done = compare("--seeds", "2", "--json")
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (0, "tuner: net.py:build is given all it needs\n")
     told = json.loads(done.out)
     assert (told["study"], told["metric"]) == ("compare-mine-points", "test_accuracy")
     first, second = told["rows"]

@@ -4,13 +4,13 @@ import ast
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import typer
-from conftest import Command
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import create_trial
@@ -23,6 +23,8 @@ from tuner.optimize import Board, Delivered, Outcome
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
 from tuner.suggestions import command, remember_options
+
+Command = Callable[..., Any]
 
 # Where a suggestion begins, and where it ends.
 SUGGESTED = re.compile(

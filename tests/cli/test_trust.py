@@ -223,7 +223,7 @@ def test_paths_that_are_no_files(study: Any, path: str, tmp_path: Path) -> None:
         check(settings())
 
 
-def test_whoever_makes_a_study_trusts_its_code(study: Any, tmp_path: Path) -> None:
+def test_whoever_makes_a_study_trusts_its_code(study: Any, untried: None, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(NETWORK)
     (tmp_path / "own.yaml").write_text("network: net.py:build\nparameters: {units: 4, epochs: 1}\n")
     made = study("study", "create", "t", "--data", "iris", "--space", "./own.yaml")

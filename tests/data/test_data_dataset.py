@@ -25,7 +25,16 @@ def same(first: Dataset, second: Dataset) -> None:
         assert one.method == two.method
         np.testing.assert_array_equal(one.scale, two.scale, strict=True)
         np.testing.assert_array_equal(one.offset, two.offset, strict=True)
-    for name in ("name", "task", "labels", "fingerprint", "features", "columns", "notes"):
+    for name in (
+        "name",
+        "task",
+        "labels",
+        "fingerprint",
+        "features",
+        "columns",
+        "notes",
+        "reports",
+    ):
         assert getattr(first, name) == getattr(second, name)
 
 

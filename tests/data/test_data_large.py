@@ -24,7 +24,7 @@ from tuner.data import rows as rows_module
 from tuner.data.rows import JoinedRows, Rows
 from tuner.errors import DatasetError
 from tuner.settings import Settings
-from tuner.spec import DataSpec
+from tuner.spec import FIRST_READING, DataSpec
 
 Load = Callable[..., Dataset]
 
@@ -48,9 +48,9 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return write_kinds(tmp_path_factory.mktemp("kinds"))
 
 
-def fingerprints(load: Load, source: str) -> dict[str, str]:
+def fingerprints(load: Load, source: str, **options: Any) -> dict[str, str]:
     return {
-        str(seed): load(source, seed=seed, scaling=scaling).fingerprint
+        str(seed): load(source, seed=seed, scaling=scaling, **options).fingerprint
         for seed, scaling in ((0, "auto"), (3, "standardize"))
     }
 
@@ -58,6 +58,7 @@ def fingerprints(load: Load, source: str) -> dict[str, str]:
 @pytest.mark.parametrize("kind", KNOWN)
 def test_fingerprints_stay(load: Load, kinds: dict[str, str], kind: str) -> None:
     assert fingerprints(load, kinds[kind]) == KNOWN[kind]
+    assert fingerprints(load, kinds[kind], reading=FIRST_READING) == KNOWN[kind]
 
 
 @pytest.mark.usefixtures("all_large")

@@ -90,3 +90,15 @@ def test_fitted_on_train_alone(load: Load) -> None:
     wine = load("wine", scaling="minmax")
     train = wine.train.x
     np.testing.assert_allclose(wine.scaling.scale, 1 / np.ptp(train, axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5, 1), (100, 3), (40_000, 7), (3, 2000)])
+def test_sums_over_columns_are_those_over_rows(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(3).normal(1e4, 1, shape).astype(np.float32)
+    x[:, 0] = 7
+    by_rows, by_columns = fit_scaling(x), fit_scaling(x, by_columns=True)
+    np.testing.assert_allclose(by_columns.scale, by_rows.scale, rtol=1e-6)
+    np.testing.assert_allclose(by_columns.offset, by_rows.offset, rtol=1e-6)
+    wide = x.astype(np.longdouble)
+    deviation = np.where(np.arange(shape[1]) == 0, 1, wide.std(axis=0))
+    np.testing.assert_allclose(by_columns.scale, (1 / deviation).astype(np.float32), rtol=3e-7)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.data import Dataset
-from tuner.data.split import draw_splits
+from tuner.data.split import _parts_by_key, draw_splits
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]
@@ -79,3 +79,25 @@ def test_each_class_needs_a_row_for_every_part_drawn(
     if needed > 1:
         with pytest.raises(DatasetError, match=f"class '2' has {needed - 1} row"):
             load(save(needed - 1), task="classes")
+
+
+@given(
+    st.lists(st.integers(2, 30), min_size=1, max_size=4),
+    st.integers(1, 200),
+    st.integers(0, 2**32),
+)
+def test_selection_finds_the_rows_that_sorting_finds(
+    members: list[int], keys: int, seed: int
+) -> None:
+    """Also where keys are equal, for which the order of the rows decides."""
+    draw = np.random.default_rng(seed)
+    classes = draw.permutation(np.repeat(np.arange(len(members)), members))
+    drawn = draw.integers(0, keys, len(classes)).astype(np.uint64)
+    first = np.array([draw.integers(1, count) for count in members])
+    ends = [first, np.array([draw.integers(a, b) for a, b in zip(first, members, strict=True)])]
+    rank = np.empty(len(classes), int)
+    for each in range(len(members)):
+        rows = np.flatnonzero(classes == each)
+        rank[rows[np.argsort(drawn[rows], kind="stable")]] = np.arange(len(rows))
+    expected = np.where(rank < ends[0][classes], 1, np.where(rank < ends[1][classes], 2, 0))
+    np.testing.assert_array_equal(_parts_by_key(classes, drawn, ends), expected)

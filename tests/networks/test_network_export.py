@@ -12,7 +12,11 @@ import keras
 import numpy as np
 from tensorflow_helpers import make_dataset, make_plan, train, weights
 
+from tuner.data import load_dataset
+from tuner.keras_files import input_of
 from tuner.networks import export_network
+from tuner.settings import load_settings
+from tuner.spec import DataSpec
 from tuner.training.exact import ExactProgram
 from tuner.training.trial import Trainer
 
@@ -54,3 +58,76 @@ def test_predictions_on_raw_inputs(
     assert loaded.input_shape == (None, *dataset.input_shape)
     for layer in loaded._flatten_layers():
         assert type(layer).__module__.startswith("keras."), layer
+
+
+@pytest.mark.parametrize("engine", ["exact", "shared"])
+def test_large_numbers_that_differ_by_little(engine: str, tmp_path: Path) -> None:
+    draws, rows = np.random.default_rng(0), 150
+    seconds, metres = 1.7e9 + draws.random(rows) * 60, -4.5e6 + draws.normal(size=rows)
+    x = np.column_stack([seconds, metres, draws.normal(size=rows)])
+    y = 1e9 + (seconds - 1.7e9) / 60 + metres + 4.5e6
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    settings = load_settings({})
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), settings)
+    assert dataset.shift is not None and dataset.target_shift
+    plan = make_plan(engine=engine, epochs=30, patience=30, optimizer="adam", learning_rate=0.02)
+    trainer = Trainer(dataset)
+    intervals, ended = train(trainer, plan)
+    assert ended.best_epoch is not None
+
+    export_network("mlp", plan.params, dataset, weights(trainer)).save(tmp_path / "n.keras")
+    loaded = keras.models.load_model(tmp_path / "n.keras", safe_mode=True)
+    assert input_of(tmp_path / "n.keras") == ((3,), "float64")
+    predicted = loaded.predict_on_batch(x)[:, 0]
+    spread = y.std()
+    mae = np.abs(predicted - y).mean()
+    assert intervals[ended.best_epoch - 1].metrics["val_mae"] == pytest.approx(mae, abs=1e-5)
+    assert mae < 0.3 * spread
+
+    # The same by hand, in float64.
+    hidden, bias, out, out_bias = (w.astype(np.float64) for w in weights(trainer))
+    scaled = (x - dataset.shift) * dataset.scaling.scale + dataset.scaling.offset
+    values = np.tanh(scaled @ hidden + bias) @ out + out_bias
+    target = dataset.target_scaling
+    by_hand = (values[:, 0] - target.offset) / target.scale + dataset.target_shift
+    np.testing.assert_allclose(predicted, by_hand, rtol=0, atol=1e-5 * spread)
+    assert len(np.unique(predicted)) == rows
+
+
+def test_what_float32_holds_is_taken_as_float32(tmp_path: Path) -> None:
+    """Keras' predict() makes NumPy arrays float32, so a network takes float64 only if it must."""
+    draws, rows = np.random.default_rng(0), 90
+    years, hectopascals = draws.integers(1990, 2020, rows), 1000 + draws.random(rows) * 40
+    x = np.column_stack([years, hectopascals])
+    y = (x[:, 0] > 2004).astype(int)
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
+    assert dataset.shift is not None and not dataset.float64_inputs
+    plan = make_plan(engine="exact", epochs=3)
+    trainer = Trainer(dataset)
+    train(trainer, plan)
+    assert isinstance(trainer.program, ExactProgram)
+    expected = trainer.program.model(dataset.scaling.apply(dataset.train.x), training=False)
+    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    assert model.input.dtype == "float32"
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["exact", "shared"])
+def test_series_are_scaled_by_channel(engine: str, tmp_path: Path) -> None:
+    draws, rows = np.random.default_rng(0), 90
+    y = np.arange(rows) % 2
+    x = draws.normal(size=(rows, 8, 3)) * [5, 300, 0.1] + [1.7e9, 101_325, 0.5]
+    x[:, :, 2] += 0.05 * y[:, np.newaxis]
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
+    assert dataset.scaling.scale.shape == (3,) and dataset.float64_inputs
+    plan = make_plan(engine=engine, epochs=5, optimizer="adam", learning_rate=0.02)
+    trainer = Trainer(dataset)
+    intervals, ended = train(trainer, plan)
+    assert ended.best_epoch is not None
+    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    predicted = model.predict_on_batch(x)[:, 0]
+    loss = -np.log(np.where(y == 1, predicted, 1 - predicted)).mean()
+    assert intervals[ended.best_epoch - 1].metrics["val_loss"] == pytest.approx(loss, rel=1e-4)
+    assert np.mean((predicted > 0.5) == (y == 1)) > 0.7

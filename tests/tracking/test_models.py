@@ -182,3 +182,40 @@ def test_mlflow_loads_the_model_and_predicts(
     assert loaded.predict(loaded.input_example).shape == (2, 3)
     by_run = f"runs:/{runs()['trial 0'].info.run_id}/model"
     np.testing.assert_allclose(mlflow.pyfunc.load_model(by_run).predict(rows), expected)
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_mlflow_gives_float64_to_a_network_that_takes_it(
+    search: Search, client: Client, tracking_uri: str, runs: Runs, tmp_path: Path
+) -> None:
+    import mlflow
+
+    from tuner.networks import export_network
+    from tuner.networks.build import build_network
+    from tuner.networks.parts import PlainParts
+
+    x = 1.7e9 + np.arange(2000.0)[:, np.newaxis]
+    split = Split((x - 1.7e9).astype(np.float32), (x[:, 0] - 1.7e9).astype(np.float32))
+    scaling = Scaling("standardize", np.full(1, 1e-3, np.float32), np.zeros(1, np.float32))
+    dataset = Dataset(
+        "seconds", "regression", split, split, split, scaling, IDENTITY, (), "f" * 64,
+        shift=np.array([1.7e9]), target_shift=1.7e9,
+        float64_inputs=True,
+    )  # fmt: skip
+    params = {"depth": 0, "width": 1, "dropout": 0.0, "batch_norm": False}
+    network = build_network("mlp", params, (1,), 1, "regression", PlainParts())
+    network.set_weights([np.full((1, 1), 1e3), np.zeros(1)])
+    path = tmp_path / "trial-0.keras"
+    export_network("mlp", params, dataset, network.get_weights()).save(path)
+    search.complete(search.start(), 0.5, path)
+    save_dataset(dataset, tmp_path / "data")
+    Mirror(search.store, client, search.study, data=tmp_path / "data", networks=tmp_path).deliver()
+
+    (logged,) = models(client, runs()["trial 0"])
+    mlflow.set_tracking_uri(tracking_uri)
+    loaded = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    np.testing.assert_allclose(loaded.predict(x), x, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(loaded.predict(loaded.input_example), x[:2], rtol=0, atol=1e-3)
+    bare = mlflow.keras.load_model(f"models:/{logged.model_id}")
+    np.testing.assert_allclose(bare.predict_on_batch(x[:9]), x[:9], rtol=0, atol=1e-3)

@@ -7,6 +7,7 @@ from typing import Any
 from test_models import keras_file, models
 from tracking_helpers import Search, make_spec
 
+from tuner.keras_files import Input
 from tuner.storage.studies import create_study, delete_study
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
@@ -109,7 +110,9 @@ def test_a_model_beyond_the_first_page_is_not_made_again(
         for run_id in (run.info.run_id, runs()[search.study.name].info.run_id)
     )
     path = keras_file(tmp_path / "trial-0.keras")
-    found = log_model(SmallPages(client), run.info.run_id, path, (4, 2), search.study, None)
+    found = log_model(
+        SmallPages(client), run.info.run_id, path, Input((4, 2), "float32"), search.study, None
+    )
     assert found == mine.model_id
 
 

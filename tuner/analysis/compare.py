@@ -11,7 +11,7 @@ from typing import Any
 
 from tuner.analysis.heatmap import draw, panels
 from tuner.analysis.table import Table, csv_text, in_words, make_table, markdown
-from tuner.data import Source
+from tuner.data import Dataset, Source
 from tuner.errors import SpaceError, SpecError, StudyError, UsageError
 from tuner.execution import EntryPoint
 from tuner.names import make_name
@@ -36,6 +36,8 @@ from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.studies import (
     Wanted,
     check_code,
+    check_names,
+    check_network,
     create_as,
     default_name,
     define,
@@ -136,8 +138,10 @@ def prepare(
     open_store: Callable[[], Store],
     name: str | None = None,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> StudyRow:
-    """The comparison's study, new or gone on with. `seed`: of all its trials. Raises a UsageError,
+    """The comparison's study, new or gone on with. `seed`: of all its trials. `tell` gets lines
+    about an own network that is tried; one that a study has already is not. Raises a UsageError,
     also where the name belongs to a study that is defined otherwise."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
@@ -151,8 +155,15 @@ def prepare(
         seed=seed,
         held_out="test",
     )
+    check_names(wanted, settings)
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        if subject.study is None:
+            for line in check_network(settings, spec, dataset, tell):
+                tell(line)
+
     spec = define(
-        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study, check
     )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)

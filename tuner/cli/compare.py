@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuner.cli.app import Json, TrustCode, settings_of
-from tuner.cli.data import DATA_HELP
+from tuner.cli.data import DATA_HELP, Columns
 
 if TYPE_CHECKING:
     from tuner.analysis.compare import Subject
@@ -31,6 +31,7 @@ def compare(
             metavar="SOURCE",
         ),
     ] = None,
+    column: Columns = None,
     scaling: Annotated[
         str | None,
         typer.Option(help="minmax, center, standardize or none.  (default: the file's, or auto)"),
@@ -72,6 +73,7 @@ def compare(
     from tuner.cli.comparison import print_comparison
     from tuner.cli.display import Display
     from tuner.cli.open import open_for_work
+    from tuner.cli.output import complain
     from tuner.cli.residence import may_track
     from tuner.cli.trust import confirm_code
     from tuner.optimize import Limits
@@ -79,8 +81,12 @@ def compare(
 
     settings = settings_of(context)
     Limits.check(1, None, workers, None, None)
-    subject = _subject(context, file, study, trial, (data, scaling, set_), seed, trust_code or [])
-    row = room.prepare(subject, seeds, settings, lambda: open_for_work(context), name, seed)
+    subject = _subject(
+        context, file, study, trial, (data, scaling, set_, column), seed, trust_code or []
+    )
+    row = room.prepare(
+        subject, seeds, settings, lambda: open_for_work(context), name, seed, complain
+    )
     source = subject.data.source
     confirm_code(settings, row.spec, row.name, [])
     check_code(row.spec, settings, source)
@@ -101,7 +107,7 @@ def _subject(
     file: str | None,
     study: str | None,
     trial: int | None,
-    changes: tuple[str | None, str | None, list[str] | None],
+    changes: tuple[str | None, str | None, list[str] | None, list[str] | None],
     seed: int,
     trusted: list[str],
 ) -> "Subject":
@@ -109,18 +115,21 @@ def _subject(
     from tuner.cli.open import open_study
     from tuner.cli.trust import confirm_code
     from tuner.errors import UsageError
-    from tuner.options import parse_configuration
+    from tuner.options import parse_columns, parse_configuration
 
     if (file is None) == (study is None):
         raise UsageError("say what is compared: either a file, or --study NAME")
-    data, scaling, set_ = changes
+    data, scaling, set_, column = changes
     if file is not None:
         if trial is not None:
             raise UsageError("--trial goes with --study")
         overrides = parse_configuration(set_ or [], "--set")
-        return of_file(file, overrides, seed, source=data, scaling=scaling)
-    if scaling is not None or set_ is not None:
-        raise UsageError("--study brings its own scaling and values: no --scaling or --set")
+        columns = parse_columns(column or [])
+        return of_file(file, overrides, seed, source=data, scaling=scaling, columns=columns)
+    if scaling is not None or set_ is not None or column:
+        raise UsageError(
+            "--study brings its own columns, scaling and values: no --column, --scaling or --set"
+        )
     store, row = open_study(context, study)
     confirm_code(settings_of(context), row.spec, row.name, trusted)
     return of_trial(store, row, trial, settings_of(context), data)

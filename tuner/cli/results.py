@@ -95,11 +95,11 @@ def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
     if has_finished:
         return (
             f"trials have finished with the study's {files} as kept: corrected files need a new "
-            "study, made by tuner study create under another name"
+            "study, created under another name"
         )
     return (
-        f"if the mistake is in {files}: correct it, repeat the study's tuner study create with "
-        "the same options, which takes the corrected files as no trial has finished, and then: "
+        f"if the mistake is in {files}: correct it, create the study again with the same options, "
+        "which takes the corrected files as no trial has finished, and then: "
         + command("optimize", in_command(study.name))
     )
 
@@ -245,6 +245,7 @@ def study_facts(study: StudyRow, summary: Summary) -> dict[str, Any]:
         "created": study.created_at,
         "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
+        "columns": spec.data.columns,
         "task": spec.task,
         "train_rows": spec.train_rows,
         "fingerprint": spec.fingerprint[:16],

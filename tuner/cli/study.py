@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
-from tuner.cli.data import DATA_HELP
+from tuner.cli.data import DATA_HELP, Columns, say_data
 
 if TYPE_CHECKING:
     from tuner.studies import Created
@@ -32,6 +32,7 @@ def create(
             metavar="SOURCE",
         ),
     ] = None,
+    column: Columns = None,
     task: Annotated[
         str | None,
         typer.Option(help="classes, binary or regression.  (default: the file's, else inferred)"),
@@ -84,9 +85,9 @@ def create(
     data, and the modules that they import from their folders) may be corrected: repeat the command.
     """
     from tuner.cli.open import open_for_work
-    from tuner.cli.output import say
+    from tuner.cli.output import complain, say
     from tuner.names import in_command
-    from tuner.options import parse_configuration, parse_options
+    from tuner.options import parse_columns, parse_configuration, parse_options
     from tuner.space import load_file
     from tuner.spec import Choice
     from tuner.studies import Wanted, file_data
@@ -106,6 +107,7 @@ def create(
             load_file(space),
             seed,
             source=data,
+            columns=parse_columns(column or []),
             task=task,
             scaling=scaling,
             validation=validation,
@@ -122,11 +124,14 @@ def create(
         experiment=experiment,
     )
     settings = settings_of(context)
-    created = create_study(wanted, settings, lambda: open_for_work(context))
+    created = create_study(wanted, settings, lambda: open_for_work(context), complain)
     row = created.study
     say(f"{_how_made(created)}: {row.spec.metric}, {row.spec.direction}")
     if created.left_out:
         say(f"left out, since these data have no use for it: {', '.join(created.left_out)}")
+    say_data(created.columns, created.notes, row.spec.data)
+    if created.given:
+        say(created.given)
     say(f"next: {command('optimize', in_command(row.name), '--trials', 100)}")
 
 

@@ -9,6 +9,14 @@ from tuner.data.raw import first_line
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, row_blocks
 from tuner.errors import DatasetError
 
+_TEXT = "for columns of text use a .csv, a .parquet or a pandas DataFrame"
+_REMEDIES = {
+    "c": "give real and imaginary parts, or magnitudes, as features of their own",
+    "M": "give a pandas DataFrame, or x.astype('datetime64[s]').astype('int64')",
+    "m": "give x / np.timedelta64(1, 's')",
+    "O": "give np.stack(x) of rows alike in shape; for columns of text a pandas DataFrame",
+    "V": "of a structured array give a pandas DataFrame: pd.DataFrame(x)",
+}
 _SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 
 
@@ -30,10 +38,8 @@ def check_features(x: Any, what: str) -> AnyRows:
     """
     array = x if isinstance(x, Rows) else as_array(x, what)
     if array.dtype.kind not in "biuf":
-        raise DatasetError(
-            f"{what} must hold numbers, it is {array.dtype}; "
-            "for columns of text use a .csv, a .parquet or a pandas DataFrame"
-        )
+        remedy = _REMEDIES.get(array.dtype.kind, _TEXT)
+        raise DatasetError(f"{what} must hold numbers, it is {array.dtype}; {remedy}")
     if array.ndim == 0:
         raise DatasetError(f"{what} is a single number, not one row of features a sample")
     if array.size == 0:
@@ -43,6 +49,16 @@ def check_features(x: Any, what: str) -> AnyRows:
     if isinstance(array, Rows):
         return ChangedRows(array, lambda block: block[:, np.newaxis], array.dtype, (1,))
     return array[:, np.newaxis]
+
+
+def transposed_hint(shape: tuple[int, ...], rows: int) -> str:
+    """The end of a message on x of another length than y: what would give so many rows."""
+    if len(shape) < 2 or rows not in shape[1:]:
+        return ""
+    if len(shape) == 2:
+        return f"; x has shape {shape}: if its columns are the rows, give x.T"
+    axis = shape.index(rows, 1)
+    return f"; x has shape {shape}: if axis {axis} counts the rows, give np.moveaxis(x, {axis}, 0)"
 
 
 def kept_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
@@ -80,7 +96,9 @@ def has_missing(x: AnyRows, features: tuple[str, ...] | None, what: str) -> bool
             if x.ndim == 2:
                 name = features[place[0]] if features else str(place[0] + 1)
                 where = f"in column {name} (row {start + row + 1})"
-            raise DatasetError(f"{what} holds an infinite value {where}; remove the row or mend it")
+            value = float(block[(row, *place)])
+            how = "an infinite value" if np.isinf(value) else f"{value:g}, which is beyond float32,"
+            raise DatasetError(f"{what} holds {how} {where}; remove the row or mend it")
         missing = missing or bool(np.isnan(block).any())
         start += len(block)
     return missing

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.column_reports import ColumnReport
+from tuner.data.columns import CellFormat
+from tuner.data.number_texts import NumberFormat
 from tuner.data.raw import reading
 from tuner.data.rows import AnyRows, joined, row_blocks
 from tuner.data.scaling import Scaling
@@ -43,7 +46,12 @@ class Dataset:
     `scaling` is applied to a batch of x, `target_scaling` to y (the identity but for regression).
     `labels[i]` is the word for class i, of two the second is the positive one; empty for
     regression. `features` name the columns of a matrix, `columns` say how a table became it,
-    `notes` what was done to missing and unseen values.
+    `reports` what each column was taken for, `notes` what was decided and what was done to missing
+    and unseen values, and what else is to be said.
+
+    `shift` was subtracted of x in float64 before it became float32, `target_shift` of y, where
+    these would have lost too much (precision.py): () or one value a column or channel; None for
+    nothing. `float64_inputs`: whether x as it was is rounded by float32 alone.
     """
 
     name: str
@@ -58,6 +66,10 @@ class Dataset:
     features: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     notes: tuple[str, ...] = ()
+    reports: tuple[ColumnReport, ...] = ()
+    shift: npt.NDArray[np.float64] | None = None
+    target_shift: float = 0.0
+    float64_inputs: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -87,13 +99,23 @@ class Dataset:
 
 
 def fingerprint(
-    splits: dict[str, Split], task: str, labels: tuple[str, ...], scaling: Scaling
+    splits: dict[str, Split],
+    task: str,
+    labels: tuple[str, ...],
+    scaling: Scaling,
+    shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
+    by_channel: bool = False,
 ) -> str:
-    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling.
+    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling, and what
+    was subtracted of x and of y.
 
     The fitted scale is left out: it follows from the rest, but its last bits from the machine.
     """
     digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
+    shift, target_shift = shifts
+    if by_channel or shift is not None or target_shift:
+        subtracted = None if shift is None else shift.tolist()
+        digest.update(json.dumps([by_channel, subtracted, target_shift]).encode())
     for part, split in splits.items():
         for array in (split.x, split.y):
             digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
@@ -143,6 +165,10 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "features": dataset.features,
         "columns": None if dataset.columns is None else [asdict(c) for c in dataset.columns],
         "notes": dataset.notes,
+        "reports": [asdict(report) for report in dataset.reports],
+        "shift": None if dataset.shift is None else dataset.shift.tolist(),
+        "target_shift": dataset.target_shift,
+        "float64_inputs": dataset.float64_inputs,
     }
 
 
@@ -167,6 +193,13 @@ def open_dataset(folder: Path) -> Dataset:
         features=_tuple(index["features"]),
         columns=None if columns is None else tuple(_column_from_json(c) for c in columns),
         notes=tuple(index["notes"]),
+        reports=tuple(
+            ColumnReport(**report | {"examples": tuple(report["examples"])})
+            for report in index["reports"]
+        ),
+        shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
+        target_shift=index["target_shift"],
+        float64_inputs=index["float64_inputs"],
     )
 
 
@@ -193,7 +226,14 @@ def _scaling_from_json(value: dict[str, Any]) -> Scaling:
 
 
 def _column_from_json(value: dict[str, Any]) -> Column:
-    return Column(**{**value, "categories": _tuple(value["categories"])})
+    format_ = value["format"]
+    number = format_["number"]
+    changes = {
+        "categories": _tuple(value["categories"]),
+        "parts": tuple(value["parts"]),
+        "format": CellFormat(number and NumberFormat(**number), format_["order"]),
+    }
+    return Column(**{**value, **changes})
 
 
 def _tuple(values: list[str] | None) -> tuple[str, ...] | None:

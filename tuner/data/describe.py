@@ -1,10 +1,11 @@
 """A data set in words and numbers, for `tuner data describe`."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from tuner.data.dataset import Dataset, Split
+from tuner.data.dataset import Dataset
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -16,7 +17,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "input_shape": list(dataset.input_shape),
         "dtype": str(dataset.train.x.dtype),
         "outputs": dataset.outputs,
-        **(_classes(dataset) if dataset.labels else {"target": _target(dataset.train)}),
+        **(_classes(dataset) if dataset.labels else {"target": _target(dataset)}),
+        "columns": [asdict(report) for report in dataset.reports],
         "features": None if dataset.features is None else list(dataset.features),
         "scaling": dataset.scaling.method,
         "notes": list(dataset.notes),
@@ -39,12 +41,27 @@ def _classes(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _target(train: Split) -> dict[str, float]:
+def _target(dataset: Dataset) -> dict[str, float]:
     """Of the training rows, in the target's own units."""
-    y = train.y.astype(np.float64)
+    y = dataset.train.y.astype(np.float64) + dataset.target_shift
     return {
         "low": float(y.min()),
         "high": float(y.max()),
         "mean": float(y.mean()),
         "deviation": float(y.std()),
     }
+
+
+def inputs_in_words(dataset: Dataset) -> str:
+    """What a network gets of a row, and how it was scaled."""
+    words = {
+        "none": "as they are, not scaled",
+        "minmax": "scaled to 0..1",
+        "center": "scaled to -0.5..0.5",
+        "standardize": "standardised",
+    }[dataset.scaling.method]
+    if dataset.scaling.scale.ndim:
+        words += " per column" if len(dataset.input_shape) == 1 else " per channel"
+    if any(column.categories is not None for column in dataset.columns or ()):
+        words += "; a category's columns are 0 and 1"
+    return f"inputs of shape {dataset.input_shape}, float32, {words}"

@@ -43,12 +43,13 @@ def _median(column: Features) -> float:
 
 
 def filled(x: AnyRows, columns: Sequence[Column]) -> Rows:
-    """The matrix without gaps, float32."""
+    """The matrix without gaps, float32, its columns' offsets subtracted."""
     fill = np.array([column.fill for column in columns])
+    offset = np.array([column.offset for column in columns])
 
     def fill_block(block: Features) -> Features:
         values = block.astype(np.float64)
-        return np.where(np.isnan(values), fill, values).astype(np.float32)
+        return (np.where(np.isnan(values), fill, values) - offset).astype(np.float32)
 
     return ChangedRows(x, fill_block, np.dtype(np.float32))
 

@@ -1,14 +1,39 @@
 """The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tuner.data.arrays import check_parts, kept_dtype
+from tuner.data.arrays import check_parts, kept_dtype, transposed_hint
+from tuner.data.axes import Axes, read_axes
+from tuner.data.column_reports import (
+    ColumnReport,
+    constant_notes,
+    report_columns,
+    report_target,
+)
+from tuner.data.columns import ReadTable, read_columns
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
 from tuner.data.gaps import filled, gap_notes, learn_gaps
-from tuner.data.raw import Raw
+from tuner.data.leaks import leak_notes
+from tuner.data.precision import (
+    Wide,
+    array_notes,
+    loss_note,
+    may_lose,
+    needs_float64,
+    offset,
+    offsets,
+    sample,
+    shift_notes,
+    subtracted,
+    table_notes,
+    table_samples,
+    with_offsets,
+)
+from tuner.data.raw import FIRST_READING, Raw, listed
 from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
 from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
 from tuner.data.scratch import stored
@@ -16,6 +41,7 @@ from tuner.data.sources import Source, find_source, read_source
 from tuner.data.split import draw_splits
 from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target
+from tuner.data.target_texts import read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -24,21 +50,26 @@ if TYPE_CHECKING:  # training reads data without pydantic
 
 
 def load_dataset(
-    spec: "DataSpec", settings: Settings, sources: Sequence[Source] = (), wanted: str | None = None
+    spec: "DataSpec",
+    settings: Settings,
+    sources: Sequence[Source] = (),
+    wanted: str | None = None,
+    raw_integers: bool = False,
 ) -> Dataset:
     """Read, split and scale what `spec` names. Large features are not held in memory: they are read
     from where they lie each time that they are needed.
 
     A split that the source brings itself is kept as it is. `sources`: where the data may lie, if
     that was looked for already; the first is taken whose fingerprint is `wanted`, or else the first
-    that can be loaded. Raises DatasetError, one line, for a source that cannot be found, read or
-    learnt from.
+    that can be loaded. `raw_integers`: scaling auto leaves matrices of integers as they are, which
+    may be ids; `scaling.method` is none then. Raises DatasetError, one line, for a source that
+    cannot be found, read or learnt from.
     """
     loaded: list[Dataset] = []
     problems: list[DatasetError] = []
     for source in sources or find_source(spec.source, settings):
         try:
-            loaded.append(_load(source, spec, settings))
+            loaded.append(_load(source, spec, settings, raw_integers))
         except DatasetError as error:
             problems.append(error)
             continue
@@ -49,47 +80,109 @@ def load_dataset(
     return loaded[0]
 
 
-def _load(source: Source, spec: "DataSpec", settings: Settings) -> Dataset:
-    raw = read_source(source, settings)
+class _Encoded(NamedTuple):
+    """Matrices of all parts, and how they came to be. `original`: the training rows before that."""
+
+    matrices: dict[str, Rows]
+    original: Any
+    columns: tuple[Column, ...] | None = None
+    notes: tuple[str, ...] = ()
+    reports: tuple[ColumnReport, ...] = ()
+    shift: Wide | None = None
+    float64: bool = False
+    axes: Axes = Axes()
+
+
+def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bool) -> Dataset:
+    raw = read_source(source, settings, spec)
     x, gaps = _checked(raw)
-    targets = {part: pair.y for part, pair in raw.parts.items()}
-    target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    if raw_integers and spec.scaling == "auto" and _are_integers(x.values()):
+        spec = spec.model_copy(update={"scaling": "none"})
+    table = _read_table(x, raw, spec)
+    target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
+    # Of studies of before, and of what should stay as it is, nothing is subtracted.
+    exact = spec.reading != FIRST_READING and spec.scaling != "none"
     if hasattr(x["train"], "iloc"):
-        encoded = _encode_table(x, rows, raw, settings)
+        table = table or _read_first(x, rows, raw.source)
+        encoded = _encode_table(table, rows, raw, target, settings, exact)
     elif gaps:
-        encoded = _encode_gaps(x, rows, raw)
+        encoded = _encode_gaps(x, rows, raw, exact)
     else:
-        dtype = kept_dtype(list(x.values()))
-        encoded = {part: converted(_chosen(x, rows, part), dtype) for part in PARTS}, None, ()
-    return _dataset(raw, spec, target, y, *encoded)
+        encoded = _encode_arrays(x, rows, spec, exact)
+    return _dataset(raw, spec, target, y, encoded)
 
 
 def _dataset(
-    raw: Raw,
-    spec: "DataSpec",
-    target: Target,
-    y: dict[str, TargetValues],
-    matrices: dict[str, Rows],
-    columns: tuple[Column, ...] | None,
-    said: tuple[str, ...],
+    raw: Raw, spec: "DataSpec", target: Target, y: dict[str, TargetValues], encoded: _Encoded
 ) -> Dataset:
-    splits = {part: Split(x, y[part]) for part, x in settled(matrices).items()}
+    y32, target_shift = _target_as_trained(y, target, spec)
+    splits = {part: Split(x, y32[part]) for part, x in settled(encoded.matrices).items()}
+    columns, by_channel = encoded.columns, encoded.axes.by_channel
     one_hot = None if columns is None else _one_hot(columns)
-    scaling = fit_scaling(splits["train"].x, spec.scaling, leave=one_hot)
-    return Dataset(
+    scaling = fit_scaling(
+        splits["train"].x,
+        spec.scaling,
+        one_hot,
+        by_channel,
+        by_columns=spec.reading != FIRST_READING,
+    )
+    dataset = Dataset(
         name=raw.name,
         task=target.task,
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         scaling=scaling,
         target_scaling=_target_scaling(splits["train"], target),
         labels=target.labels,
-        fingerprint=fingerprint(splits, target.task, target.labels, scaling),
+        fingerprint=fingerprint(
+            splits, target.task, target.labels, scaling, (encoded.shift, target_shift), by_channel
+        ),
         features=_feature_names(raw, columns, splits["train"].x),
         columns=columns,
-        notes=said,
+        notes=(*raw.notes, *target.notes, *encoded.axes.notes, *encoded.notes),
+        shift=encoded.shift,
+        target_shift=target_shift,
+        float64_inputs=encoded.float64,
+        reports=encoded.reports,
     )
+    if spec.reading == FIRST_READING:
+        return dataset
+    more = _doubts(dataset, encoded, y["train"])
+    return replace(dataset, notes=(*more, *dataset.notes))
+
+
+def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
+    """What of the data is lost for the training, or tells too much."""
+    train, scaling = dataset.train, dataset.scaling
+    offset_notes = shift_notes(
+        dataset.shift, dataset.target_shift, train.x, dataset.features, dataset.float64_inputs
+    )
+    if isinstance(encoded.original, Table):
+        columns = encoded.columns or ()
+        found = table_notes(encoded.original, columns, train.x, scaling)
+    else:
+        found = array_notes(encoded.original, train.x, scaling, dataset.features)
+    if not dataset.labels:
+        line = dataset.target_scaling
+        found.append(loss_note("the target", y, train.y, float(line.scale), float(line.offset)))
+    return [
+        *offset_notes,
+        *filter(None, found),
+        *leak_notes(train, dataset.columns, dataset.features),
+    ]
+
+
+def _target_as_trained(
+    y: dict[str, TargetValues], target: Target, spec: "DataSpec"
+) -> tuple[dict[str, Any], float]:
+    """y as training takes it, and what was subtracted of it."""
+    if target.labels:
+        return dict(y), 0.0
+    shift = offset(y["train"].astype(np.float64)) if spec.reading != FIRST_READING else 0.0
+    return {part: (values - shift).astype(np.float32) for part, values in y.items()}, shift
 
 
 def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
@@ -108,11 +201,20 @@ def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
     return check_parts(x, raw.features, raw.source)
 
 
+def _are_integers(parts: Iterable[Any]) -> bool:
+    """Whether these are matrices of integers. Bytes are pixels."""
+    return all(
+        not hasattr(x, "iloc") and x.ndim == 2 and x.dtype.kind in "iu" and x.dtype != np.uint8
+        for x in parts
+    )
+
+
 def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
     for part, values in target.values.items():
         if len(x[part]) != len(values):
             raise DatasetError(
                 f"{source}: x and y of {part} differ in length, {len(x[part])} and {len(values)}"
+                + transposed_hint(x[part].shape, len(values))
             )
     if target.labels:
         learnt = np.bincount(target.values["train"], minlength=len(target.labels))
@@ -143,37 +245,119 @@ def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRow
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
-_Encoded = tuple[dict[str, Rows], tuple[Column, ...] | None, tuple[str, ...]]
+def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | None:
+    """What the columns of DataFrames are, as studies of today read them; None for anything else."""
+    if not hasattr(x["train"], "iloc"):
+        if spec.columns:
+            names = listed(spec.columns)
+            raise DatasetError(
+                f"{raw.source}: holds no table; columns can be named of tables alone, not {names}"
+            )
+        return None
+    if spec.reading == FIRST_READING:
+        return None
+    twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
+    if twice:
+        raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
+    target = getattr(raw.parts["train"].y, "name", None)
+    kinds = {
+        name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
+    }
+    return read_columns(x, kinds)
+
+
+def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:
+    from tuner.data.first_reading import read_columns_first
+
+    frame = x["train"]
+    train = frame.iloc[rows["train"]] if rows else frame
+    return read_columns_first(x, train, source)
+
+
+def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
+    """The target, encoded. Raises DatasetError for it and for all columns at once."""
+    targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
+    problems = list(table.problems) if table else []
+    notes: tuple[str, ...] = ()
+    try:
+        if spec.reading != FIRST_READING:
+            targets, notes = read_targets(targets, spec.task)
+        target = encode_target(targets, spec.task, raw.label_names, raw.source)
+    except DatasetError as error:
+        problems.insert(0, str(error).removeprefix(f"{raw.source}: "))
+    if problems:
+        raise DatasetError(f"{raw.source}: {'; '.join(problems)}")
+    return replace(target, notes=notes)
 
 
 def _encode_table(
-    x: dict[str, Any], rows: dict[str, Indices], raw: Raw, settings: Settings
+    table: ReadTable,
+    rows: dict[str, Indices],
+    raw: Raw,
+    target: Target,
+    settings: Settings,
+    exact: bool,
 ) -> _Encoded:
-    """Matrices of all parts, the columns learnt and notes on them."""
-    parts = {p: Table(x["train"], rows[p]) if p in rows else Table(x[p]) for p in PARTS}
-    columns = learn_columns(parts["train"], raw.source)
-    matrices: dict[str, Rows] = {
-        part: TableRows(table, columns, raw.source) for part, table in parts.items()
-    }
+    """Matrices of all parts, the columns learnt, notes and reports on them."""
+    cells = table.parts
+    parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
+    columns = learn_columns(parts["train"], table.columns)
+    if exact:
+        columns = with_offsets(parts["train"], columns)
+    matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
     if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
         # Encoding is slow, and the rows are read several times.
         matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
-    said = tuple(line for part, table in parts.items() for line in notes(table, columns, part))
-    return matrices, columns, said
+    lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
+    reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
+    shift = _shift_of(columns)
+    float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
+    return _Encoded(matrices, parts["train"], columns, tuple(lines), reports, shift, float64)
 
 
-def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw) -> _Encoded:
+def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
     """The same for matrices that miss values."""
     parts = {part: _chosen(x, rows, part) for part in PARTS}
     names = raw.features or tuple(str(i + 1) for i in range(x["train"].shape[1]))
     columns = learn_gaps(parts["train"], names)
-    matrices = {part: filled(rows, columns) for part, rows in parts.items()}
+    shift = offsets(parts["train"], by_channel=False) if exact else None
+    if shift is not None:
+        pairs = zip(columns, shift, strict=True)
+        columns = tuple(replace(column, offset=float(value)) for column, value in pairs)
+    matrices: dict[str, Rows] = {part: filled(rows, columns) for part, rows in parts.items()}
     said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
-    return {**matrices}, columns, said
+    float64 = _takes_float64(parts["train"], shift)
+    return _Encoded(matrices, parts["train"], columns, said, shift=shift, float64=float64)
+
+
+def _encode_arrays(
+    x: dict[str, Any], rows: dict[str, Indices], spec: "DataSpec", exact: bool
+) -> _Encoded:
+    """The same for matrices without gaps, images and series."""
+    parts = {part: _chosen(x, rows, part) for part in PARTS}
+    axes = read_axes(parts["train"]) if spec.reading != FIRST_READING else Axes()
+    dtype = kept_dtype(list(x.values()))
+    shift = offsets(parts["train"], axes.by_channel) if exact and may_lose(dtype) else None
+    matrices = {
+        part: converted(rows, dtype) if shift is None else subtracted(rows, shift)
+        for part, rows in parts.items()
+    }
+    float64 = _takes_float64(parts["train"], shift)
+    return _Encoded(matrices, parts["train"], axes=axes, shift=shift, float64=float64)
+
+
+def _takes_float64(train: AnyRows, shift: Wide | None) -> bool:
+    return shift is not None and needs_float64(sample(train, shift.ndim > 0), shift)
+
+
+def _shift_of(columns: tuple[Column, ...]) -> Wide | None:
+    shift = np.array([c.offset for c in columns for _ in c.features], np.float64)
+    return shift if shift.any() else None
 
 
 def _one_hot(columns: tuple[Column, ...]) -> Any:
-    return np.array([c.categories is not None for c in columns for _ in c.features])
+    return np.array([c.is_one_hot for c in columns for _ in c.features])
 
 
 def _feature_names(

@@ -9,22 +9,22 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
-from tuner.data.raw import KEYS, WHOLE, Pair, parts_from_mapping, reading
+from tuner.data.mapping import FEATURES, array_name, parts_from_mapping
+from tuner.data.raw import Parts, reading
 from tuner.data.rows import AnyRows, StoredRows, is_small
 from tuner.data.scratch import Spool, check_room, scratch_place
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
-_FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
-_WANTED = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
 _CHUNK_BYTES = 2**20
 # What comes before a member's name in the archive, and where in it the lengths of name and extras.
 _LOCAL_HEADER, _LENGTHS_AT = 30, 26
 
 
-def read_npz(path: Path, settings: Settings) -> dict[str, Pair]:
+def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Parts:
     """The parts of an archive of x and y, or x_train, y_train, x_val, y_val, x_test and y_test.
     Large features stay in the file or, where they are compressed, in a scratch copy.
+    `first_reading`: as `parts_from_mapping` takes it.
 
     Raises DatasetError when the archive is corrupt, lacks arrays or holds Python objects, which
     are never unpickled: an archive is data, not code.
@@ -35,16 +35,19 @@ def read_npz(path: Path, settings: Settings) -> dict[str, Pair]:
             raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {
-                name: _member(path, archive, name, settings) if name.lower() in _WANTED else None
+                name: _member(path, archive, name, settings, meant) if meant else None
                 for name in archive.files
+                for meant in [array_name(name, first_reading)]
             }
-    return parts_from_mapping(source, arrays)
+    return parts_from_mapping(source, arrays, first_reading)
 
 
-def _member(path: Path, archive: "np.lib.npyio.NpzFile", name: str, settings: Settings) -> AnyRows:
+def _member(
+    path: Path, archive: "np.lib.npyio.NpzFile", name: str, settings: Settings, meant: str
+) -> AnyRows:
     zipped = cast(zipfile.ZipFile, archive.zip)
     file_name = f"{name}.npy"
-    if name.lower() in _FEATURES and file_name in zipped.namelist():
+    if meant in FEATURES and file_name in zipped.namelist():
         info = zipped.getinfo(file_name)
         if not is_small(info.file_size):
             return _large(path, zipped, info, settings)

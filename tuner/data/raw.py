@@ -1,21 +1,22 @@
 """What a reader hands over: pairs of features and targets, still unchecked, and their names."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tuner.errors import DatasetError
 
-# The names of a mapping's arrays, as `.npz` files and user code give them.
-KEYS = {
-    "train": ("x_train", "y_train"),
-    "validation": ("x_val", "y_val"),
-    "test": ("x_test", "y_test"),
-}
-WHOLE = ("x", "y")
-
 _LISTED = 30
+
+FIRST_READING = 1  # as in spec.py, which training does without
+
+
+class Parts(dict[str, "Pair"]):
+    """Pairs by part. `notes`: what is to be said of how they were found."""
+
+    notes: tuple[str, ...] = ()
 
 
 class Pair(NamedTuple):
@@ -30,7 +31,8 @@ class Raw:
     """`parts` holds "train" and whichever of "validation" and "test" the source brings itself.
 
     `source` begins every message about these data. `label_names` are the words for the whole
-    numbers 0..k-1 in the target; `features` the names of the columns of a matrix.
+    numbers 0..k-1 in the target; `features` the names of the columns of a matrix; `notes` what is
+    to be said of how the source was read.
     """
 
     source: str
@@ -38,26 +40,7 @@ class Raw:
     parts: dict[str, Pair]
     label_names: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
-
-
-def parts_from_mapping(source: str, values: Mapping[str, Any]) -> dict[str, Pair]:
-    """Parts from arrays named as in KEYS or WHOLE, in any case; other names are not looked at."""
-    found = {str(name).lower(): value for name, value in values.items()}
-    pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in found else KEYS
-    parts = {}
-    for part, (x_key, y_key) in pairs.items():
-        if (x_key in found) != (y_key in found):
-            there, missing = (x_key, y_key) if x_key in found else (y_key, x_key)
-            raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
-        if x_key in found:
-            parts[part] = Pair(found[x_key], found[y_key])
-    if "train" not in parts:
-        names = listed(sorted(map(str, values))) or "nothing"
-        raise DatasetError(
-            f"{source}: needs x and y, or x_train and y_train (and, as you like, x_val, y_val, "
-            f"x_test, y_test); it holds {names}"
-        )
-    return parts
+    notes: tuple[str, ...] = ()
 
 
 def listed(names: Iterable[object]) -> str:
@@ -65,6 +48,19 @@ def listed(names: Iterable[object]) -> str:
     words = [" ".join(str(name).split()) for name in names]
     more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
     return ", ".join(words[:_LISTED]) + more
+
+
+def near_names(wanted: str, names: Sequence[str]) -> str:
+    """For a message: names that differ in case, blanks or marks alone, or else a little; "" for
+    none."""
+    bare = _bare_name(wanted)
+    same = [name for name in names if bare and _bare_name(name) == bare]
+    near = same or difflib.get_close_matches(wanted, names, n=3)
+    return f" (did you mean {' or '.join(map(repr, near[:3]))}?)" if near else ""
+
+
+def _bare_name(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def first_line(error: BaseException) -> str:

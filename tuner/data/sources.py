@@ -3,33 +3,35 @@
 import difflib
 import re
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.data.idx import read_idx_folder
 from tuner.data.named import NAMES, read_named
 from tuner.data.npz import read_npz
-from tuner.data.raw import Pair, Raw
+from tuner.data.raw import FIRST_READING, Raw
 from tuner.data.scratch import project_folder
 from tuner.data.tables import read_table
 from tuner.data.user_code import read_user_code
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
-_FORMS = "a folder of IDX files, file.npz, file.csv:target, file.parquet:target or file.py:load"
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.spec import DataSpec
 
-# Suffix -> reader of (path, what follows the colon).
-_SELECTING: dict[str, Callable[[Path, str], dict[str, Pair]]] = {
-    ".csv": read_table,
-    ".parquet": read_table,
-    ".py": read_user_code,
-}
+_FORMS = (
+    "a folder of IDX files, file.npz, file.csv:target (also .tsv, .txt, .csv.gz), "
+    "file.parquet:target or file.py:load"
+)
 
+# The endings of tables: the name of their target column follows the file's.
+_TABLES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
 
 # The name may hold colons; the first ending that is known ends it.
 _FILE = re.compile(
-    r"(?P<path>.*?[^/]\.(?:csv|parquet|py|npz))(?::(?P<selector>.*))?", re.IGNORECASE | re.DOTALL
+    r"(?P<path>.*?[^/]\.(?:(?:csv|tsv|tab|txt)(?:\.gz)?|parquet|py|npz))(?::(?P<selector>.*))?",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -52,7 +54,12 @@ class Source:
     @property
     def selects(self) -> bool:
         """Whether the path is followed by the name of a column or a function."""
-        return self.path is not None and self.path.suffix.lower() in _SELECTING
+        return self.ending in (*_TABLES, ".py")
+
+    @property
+    def ending(self) -> str:
+        """Of the file's name, in small letters and without .gz; "" for a known name."""
+        return "" if self.path is None else Path(_unpacked(self.path.name)).suffix.lower()
 
     @property
     def code(self) -> Path | None:
@@ -69,12 +76,16 @@ def parse_source(text: str) -> Source:
     file = _FILE.fullmatch(text)
     if file is not None:
         path = _expanded(file["path"])
-        return Source(text, path.stem, path, file["selector"] or "")
+        return Source(text, Path(_unpacked(path.name)).stem, path, file["selector"] or "")
     # A folder's own name may hold a colon.
     heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
     head = next((head for head in heads if head and _expanded(head).is_dir()), text)
     path = _expanded(head)
     return Source(text, path.resolve().name, path, text[len(head) + 1 :])
+
+
+def _unpacked(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def _expanded(text: str) -> Path:
@@ -125,18 +136,23 @@ def _unknown(text: str, looked: str) -> DatasetError:
     )
 
 
-def read_source(source: Source, settings: Settings) -> Raw:
+def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     """Read what was found. Raises DatasetError where it cannot be read."""
     if source.path is None:
         return read_named(source.name, settings)
-    suffix = source.path.suffix.lower()
-    if suffix in _SELECTING and not source.is_folder:
-        parts = _SELECTING[suffix](source.path, source.selector)
+    notes: tuple[str, ...] = ()
+    if source.ending in _TABLES and not source.is_folder:
+        parts, notes = read_table(source.path, source.selector, spec.columns, spec.reading)
+    elif source.ending == ".py" and not source.is_folder:
+        parts = read_user_code(source.path, source.selector, spec.reading == FIRST_READING)
+        notes = getattr(parts, "notes", ())
     elif source.selector:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
         )
+    elif source.is_folder:
+        parts = read_idx_folder(source.path, settings)
     else:
-        read = read_idx_folder if source.is_folder else read_npz
-        parts = read(source.path, settings)
-    return Raw(source.text, source.name, parts)
+        arrays = read_npz(source.path, settings, spec.reading == FIRST_READING)
+        parts, notes = arrays, arrays.notes
+    return Raw(source.text, source.name, parts, notes=notes)

@@ -8,19 +8,21 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tuner.data.raw import Pair, first_line, parts_from_mapping, reading
+from tuner.data.mapping import parts_from_mapping
+from tuner.data.raw import Pair, first_line, reading
 from tuner.errors import DatasetError
 from tuner.user_modules import Surroundings, read_modules
 
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
 
-def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
+def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> dict[str, Pair]:
     """Call the function and take apart what it returns.
 
     It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
     a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
-    other form, and with file and line for what the user's code raises.
+    other form, and with file and line for what the user's code raises. `first_reading`: as
+    `parts_from_mapping` takes it.
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
@@ -31,7 +33,7 @@ def read_user_code(path: Path, function_name: str) -> dict[str, Pair]:
         function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
-        return parts_from_mapping(source, returned)
+        return parts_from_mapping(source, returned, first_reading)
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         size = f" of {len(returned)}" if isinstance(returned, (tuple, list)) else ""
         raise DatasetError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.networks.cnn import build_cnn, cnn_rates
 from tuner.networks.custom import CustomNetwork
+from tuner.networks.given import GivenParams
 from tuner.networks.mlp import build_mlp, mlp_rates
 from tuner.networks.parts import Parts, PlainParts
 from tuner.networks.scalars import OF_NETWORK, OF_TRAINING
@@ -37,6 +38,9 @@ _OF_LAYERS = {
     "dropout", "input_dropout", "block_dropout", "initializer", "init_sigma", *OF_NETWORK,
 }  # fmt: skip
 
+# What a user's own network is not given.
+_HIDDEN = frozenset(_OUTSIDE.union(OF_TRAINING))
+
 
 def build_network(
     network: str | CustomNetwork,
@@ -48,15 +52,15 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
-        return network.build(_shown(params), input_shape, outputs)
+        given = GivenParams(_shown(params), _HIDDEN)
+        return network.build(given, input_shape, outputs)
     return NETWORKS[network].build(params, input_shape, outputs, task, parts)
 
 
 def _shown(params: dict[str, Any]) -> dict[str, Any]:
     """What a user's own network is shown: no number of the training alone, since what it built in
     as a constant would stay for the next trial of the same structure."""
-    hidden = _OUTSIDE.union(OF_TRAINING)
-    return {name: value for name, value in params.items() if name not in hidden}
+    return {name: value for name, value in params.items() if name not in _HIDDEN}
 
 
 def structure(network: str | CustomNetwork, params: dict[str, Any]) -> str:
@@ -87,16 +91,19 @@ def export_network(
 ) -> Any:
     """A plain keras.Model of Keras' own layers that takes unscaled inputs and gives class
     probabilities, or values in the target's units. `weights` as `model.get_weights()` orders them.
+
+    Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
+    are values in the target's units (`Dataset.target_shift`).
     """
     shape = dataset.input_shape
     trained = build_network(network, params, shape, dataset.outputs, dataset.task, PlainParts())
     trained.set_weights(weights)
-    inputs = keras.Input(shape, name="inputs")
+    shift = dataset.shift
+    inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
+    exact = inputs if shift is None else _added(-shift, "input_offset")(inputs)
     scaling = dataset.scaling
     outputs = trained(
-        keras.layers.Rescaling(_plain(scaling.scale), _plain(scaling.offset), name="scaling")(
-            inputs
-        )
+        keras.layers.Rescaling(_plain(scaling.scale), _plain(scaling.offset), name="scaling")(exact)
     )
     if dataset.task == "regression":
         # Scaling maps y to y * scale + offset; the model must give y back.
@@ -104,7 +111,15 @@ def export_network(
         outputs = keras.layers.Rescaling(
             1.0 / float(target.scale), -float(target.offset) / float(target.scale), name="units"
         )(outputs)
+        if dataset.target_shift:
+            outputs = _added(np.asarray(dataset.target_shift), "target_offset")(outputs)
     return keras.Model(inputs, outputs)
+
+
+def _added(values: np.ndarray, name: str) -> keras.Layer:
+    """Adds float64 values of shape () or (last axis,), in float64."""
+    # An array of one axis: what is a plain number would go through float32.
+    return keras.layers.Rescaling(1.0, np.atleast_1d(values), dtype="float64", name=name)
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 
 from tuner.errors import NetworkError
+from tuner.networks.given import GivenParams
+from tuner.networks.problems import input_problem, shape_problem
 from tuner.user_modules import Surroundings, read_modules
 
 
@@ -64,16 +66,29 @@ class CustomNetwork:
         surroundings = self._surroundings()
         function = self._load(surroundings)
         with surroundings.on_path():  # a function may import when it is called
-            model = function(dict(params), tuple(input_shape), outputs)
+            given = params if isinstance(params, GivenParams) else GivenParams(params)
+            model = function(given, tuple(input_shape), outputs)
         where = f"{self.path}:{self.function}"
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
-        # Calling it builds a subclass of keras.Model too, and shows what comes out.
-        given = model(keras.Input(input_shape))
-        shapes = [tuple(output.shape) for output in keras.tree.flatten(given)]
+        if problem := input_problem(model):
+            raise NetworkError(f"{where}: {problem}")
+        built = self._called(model, tuple(input_shape))
+        shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
         expected = (None, outputs)
         if shapes != [expected]:
             got = ", ".join(map(str, shapes))
             raise NetworkError(f"{where} must give outputs of shape {expected}, got {got}")
         return model
+
+    def _called(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+        """What comes out of the model, which builds a subclass of keras.Model too. Raises
+        NetworkError for a model of other inputs; errors of its own pass through."""
+        try:
+            return model(keras.Input(input_shape))
+        except Exception as error:
+            problem = shape_problem(model, input_shape)
+            if problem is None:
+                raise
+            raise NetworkError(f"{self.path}:{self.function} {problem}") from error

@@ -11,7 +11,8 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from tuner.data import save_dataset
+from tuner.catalogue import NETWORKS
+from tuner.data import inputs_in_words, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.execution import EntryPoint, LocalWorkers, warm
 from tuner.execution.machine import (
@@ -137,7 +138,10 @@ def optimize(
         stage("starting the workers and reading the data")
         data = folder / "data"
         with _workers(settings, study, request, data, entry, stage) as workers:
-            save_dataset(trained_on(settings, study.spec, request.data), data)
+            dataset = trained_on(settings, study.spec, request.data)
+            if (network := study.spec.space.network) not in NETWORKS:  # a user's own
+                stage(f"{network} is given {inputs_in_words(dataset)}")
+            save_dataset(dataset, data)
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
                 with store.asking_optuna():

@@ -1,9 +1,12 @@
-"""What a search-space file says beside the space: its data, and results that are known."""
+"""What a search-space file says beside the space: its data, their columns, and known results."""
 
 from typing import Any
 
-from tuner.parameters import Scalar
+from tuner.parameters import Scalar, nearest, shown
 from tuner.space.scalars import InvalidError, check_number, check_scalar
+
+# What a user may say that a column of a table is; `ColumnKind` in spec.py.
+COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
 
 _SCALAR = {"type": ["boolean", "integer", "number", "string"]}
 
@@ -13,6 +16,13 @@ EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
         "title": "Data",
         "description": "The data that are meant: a source, or a mapping with one.",
         "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
+    },
+    "columns": {
+        "title": "Columns",
+        "description": "What columns of the data's table are, by name, where tuner takes them for "
+        "something else.",
+        "type": "object",
+        "additionalProperties": {"type": "string", "enum": [*COLUMN_KINDS]},
     },
     "references": {
         "title": "References",
@@ -30,6 +40,8 @@ def check_data(value: object) -> dict[str, Scalar]:
         value = {"source": value}
     if not isinstance(value, dict):
         raise InvalidError("must be a source, or a mapping such as {source: mnist}", "data")
+    if "columns" in value:
+        raise InvalidError("belongs beside data, as a section of its own", "data", "columns")
     return {key: _setting(key, said) for key, said in value.items()}
 
 
@@ -38,6 +50,23 @@ def _setting(key: str, value: object) -> Scalar:
         return check_scalar(value)
     except InvalidError as wrong:
         raise wrong.under("data", key) from None
+
+
+def check_columns(value: object) -> dict[str, str]:
+    """Kinds of columns by name. Raises InvalidError."""
+    if not isinstance(value, dict):
+        raise InvalidError("must be a mapping such as {zip: category}", "columns")
+    for name, kind in value.items():
+        if reason := wrong_kind(kind):
+            raise InvalidError(reason, "columns", str(name))
+    return {str(name): kind for name, kind in value.items()}
+
+
+def wrong_kind(kind: object) -> str:
+    """Why a column cannot be of this kind, or ""."""
+    if kind in COLUMN_KINDS:
+        return ""
+    return f"must be one of {', '.join(nearest(str(kind), COLUMN_KINDS))}; got {shown(kind)}"
 
 
 def check_references(value: object, baselines: int) -> tuple[float | None, ...]:

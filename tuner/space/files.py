@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tuner.errors import SpaceError
 from tuner.parameters import Scalar, nearest, shown
-from tuner.space.extras import EXTRAS_SCHEMA, check_data, check_references
+from tuner.space.extras import EXTRAS_SCHEMA, check_columns, check_data, check_references
 from tuner.space.model import Space, check_space
 from tuner.space.scalars import InvalidError
 from tuner.space.wording import in_one_line
@@ -20,12 +20,14 @@ SHIPPED = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
 class SpaceFile(NamedTuple):
     """What a file says. `data`: keys of a DataSpec, unchecked; empty where it names no data.
     `references`: a known result a baseline, None where there is none; empty without any.
-    `source`: the name that errors give the file."""
+    `columns`: kinds of the data's columns, by name. `source`: the name that errors give the file.
+    """
 
     space: Space
     data: dict[str, Scalar]
     references: tuple[float | None, ...]
     source: str
+    columns: dict[str, str]
 
 
 def load_space(name_or_path: str) -> Space:
@@ -68,13 +70,14 @@ def parse_file(text: str, source: str) -> SpaceFile:
     try:
         space = check_space(own)
         data = check_data(content["data"]) if "data" in content else {}
+        columns = check_columns(content["columns"]) if "columns" in content else {}
         said = content.get("references", ())
         references = check_references(said, len(space.baselines))
     except SpaceError as error:
         raise SpaceError(f"{source}: {error}") from error
     except InvalidError as wrong:
         raise SpaceError(f"{source}: {in_one_line(wrong)}") from wrong
-    return SpaceFile(space, data, references, source)
+    return SpaceFile(space, data, references, source, columns)
 
 
 def shipped_spaces() -> dict[str, Path]:

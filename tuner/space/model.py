@@ -24,6 +24,7 @@ from tuner.space import grid
 from tuner.space.checks import fit, settled, settled_conditions, unknown_parameter
 from tuner.space.choices import possible
 from tuner.space.configuration import check_value, flatten, without_conflicts
+from tuner.space.corners import corner_configurations, random_configurations
 from tuner.space.listing import every_point, listed
 from tuner.space.nodes import Node, bare, in_words, largest
 from tuner.space.override import overridden
@@ -260,6 +261,15 @@ class Space(BaseModel):
         except InvalidError as wrong:
             raise SpaceError(in_one_line(wrong)) from wrong
         raise SpaceError(f"{self.why_no_grid()}; name configurations under baselines")
+
+    def corners(self) -> Iterator[Params]:
+        """The parameters of trials at the space's ends: the smallest and the largest corner, then
+        every choice of each categorical parameter."""
+        return corner_configurations(self._plan)
+
+    def random(self, count: int) -> Iterator[Params]:
+        """The parameters of so many random trials, always the same ones."""
+        return random_configurations(self._plan, count)
 
     def why_no_grid(self) -> str:
         """A sentence for a space whose `grid_size` is None."""

@@ -7,7 +7,7 @@ from tuner.parameters import nearest, shown
 from tuner.space.ranges import RANGES
 from tuner.space.scalars import InvalidError
 
-FILE_KEYS = ("network", "parameters", "baselines", "data", "references")
+FILE_KEYS = ("network", "parameters", "baselines", "data", "columns", "references")
 
 
 def explained(error: ValidationError) -> InvalidError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tuner.keras_files import input_of
 from tuner.storage import records, tracked
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -20,7 +21,6 @@ from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG
 from tuner.tracking.models import (
     has_files,
-    input_shape,
     is_registered,
     linked_models,
     saved_network,
@@ -264,7 +264,7 @@ class _Check:
 
     def _is_readable(self, trial: TrackedTrial) -> bool:
         path = saved_network(self._networks, trial.attempt)
-        return path is not None and input_shape(path) is not None
+        return path is not None and input_of(path) is not None
 
 
 def _number(run: Any) -> int:

@@ -65,7 +65,12 @@ def _profile(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
 
 
 def input_example(dataset: Dataset | None, shape: tuple[int, ...]) -> Any:
-    """Unscaled training rows (n, *shape) float32; a row of zeros where no data are at hand."""
+    """Unscaled training rows (n, *shape), float32 or what the network takes; a row of zeros where
+    no data are at hand."""
     if dataset is None or dataset.input_shape != shape:
         return np.zeros((1, *shape), np.float32)
-    return np.asarray(dataset.train.x[:_EXAMPLE_ROWS], np.float32)
+    rows = np.asarray(dataset.train.x[:_EXAMPLE_ROWS], np.float32)
+    if dataset.shift is None:
+        return rows
+    exact = rows.astype(np.float64) + dataset.shift
+    return exact if dataset.float64_inputs else exact.astype(np.float32)

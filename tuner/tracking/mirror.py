@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuner.data import Dataset
 from tuner.errors import TrackingError
+from tuner.keras_files import Input, input_of
 from tuner.storage import records, tracked
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -16,7 +17,6 @@ from tuner.tracking.content import milliseconds
 from tuner.tracking.inputs import dataset_input, open_prepared
 from tuner.tracking.models import (
     drop_broken_models,
-    input_shape,
     linked_models,
     log_model,
     saved_network,
@@ -180,9 +180,9 @@ class Mirror:
         if not wanted and not (again and self._has_model(run_id)):
             return
         path = saved_network(self._networks, trial.attempt)
-        shape = input_shape(path) if path else None
-        if path is not None and shape is not None:
-            self._log_model(trial, run_id, path, shape)
+        takes = input_of(path) if path else None
+        if path is not None and takes is not None:
+            self._log_model(trial, run_id, path, takes)
             return
         if again:
             drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
@@ -195,10 +195,8 @@ class Mirror:
     def _has_model(self, run_id: str) -> bool:
         return any(linked_models(self._client, self._client.get_run(run_id)))
 
-    def _log_model(
-        self, trial: TrackedTrial, run_id: str, path: Path, shape: tuple[int, ...]
-    ) -> None:
-        model_id = log_model(self._client, run_id, path, shape, self._study, self._dataset)
+    def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
+        model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
         score = [point for point in content.results(trial, []) if point.key == "score"]
         send(self._client, run_id, score, model_id=model_id)
 

@@ -6,7 +6,6 @@ The layout is what `mlflow.keras.save_model` makes, which would load the model t
 import json
 import platform
 import shutil
-import zipfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +15,13 @@ import yaml
 
 from tuner.data import Dataset
 from tuner.errors import ArtifactError
+from tuner.keras_files import Input
 from tuner.leftovers import OwnFolder
 from tuner.locations import local_path
 from tuner.spec import StudySpec
 from tuner.storage.records import AttemptRow
 from tuner.storage.studies import StudyRow
+from tuner.tracking import exact_inputs
 from tuner.tracking.client import Client, is_missing, local_folder
 from tuner.tracking.experiments import inside_store
 from tuner.tracking.inputs import input_example
@@ -31,17 +32,6 @@ NAME = "model"
 _DATA = "data"
 _NETWORK = "model.keras"
 _PACKAGES = ("mlflow", "keras", "tensorflow")
-
-
-def input_shape(keras_file: Path) -> tuple[int, ...] | None:
-    """The shape of one row of what a saved model takes; None for what cannot be read."""
-    try:
-        with zipfile.ZipFile(keras_file) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
-        inputs = [layer for layer in layers if layer["class_name"] == "InputLayer"]
-        return tuple(int(size) for size in inputs[0]["config"]["batch_shape"][1:])
-    except (OSError, zipfile.BadZipFile, LookupError, TypeError, ValueError):
-        return None
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
@@ -58,7 +48,7 @@ def log_model(
     client: Client,
     run_id: str,
     keras_file: Path,
-    shape: tuple[int, ...],
+    takes: Input,
     study: StudyRow,
     dataset: Dataset | None,
 ) -> str:
@@ -77,7 +67,7 @@ def log_model(
         with OwnFolder("tuner-model-") as folder:
             content = Path(folder) / "model"  # all of which goes to MLflow
             content.mkdir()
-            _write(content, keras_file, shape, study.spec, dataset, model)
+            _write(content, keras_file, takes, study.spec, dataset, model)
             client.log_model_artifacts(model.model_id, str(content))
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
@@ -176,7 +166,7 @@ def _begin(client: Client, run: Any, study: StudyRow) -> Any:
 def _write(
     folder: Path,
     keras_file: Path,
-    shape: tuple[int, ...],
+    takes: Input,
     spec: StudySpec,
     dataset: Dataset | None,
     logged: Any,
@@ -193,8 +183,8 @@ def _write(
         run_id=logged.source_run_id,
         model_id=logged.model_id,
         model_uuid=logged.model_id,
-        signature=_signature(shape, _outputs(spec, dataset)),
-        saved_input_example_info=_write_example(folder, input_example(dataset, shape)),
+        signature=_signature(takes, _outputs(spec, dataset), dataset),
+        saved_input_example_info=_write_example(folder, input_example(dataset, takes.shape)),
         metadata=_metadata(spec, dataset),
     )
     model.add_flavor(
@@ -204,9 +194,15 @@ def _write(
         keras_backend="tensorflow",
         save_exported_model=False,
     )
-    pyfunc.add_to_model(
-        model, loader_module="mlflow.keras", conda_env="conda.yaml", python_env="python_env.yaml"
-    )
+    if takes.dtype == "float64":
+        exact_inputs.add_to(model, folder, _DATA)
+    else:
+        pyfunc.add_to_model(
+            model,
+            loader_module="mlflow.keras",
+            conda_env="conda.yaml",
+            python_env="python_env.yaml",
+        )
     model.model_size_bytes = keras_file.stat().st_size
     model.save(str(folder / "MLmodel"))
     _write_environment(folder)
@@ -219,15 +215,17 @@ def _outputs(spec: StudySpec, dataset: Dataset | None) -> int:
     return -1 if spec.task == "classes" else 1
 
 
-def _signature(shape: tuple[int, ...], outputs: int) -> Any:
+def _signature(takes: Input, outputs: int, dataset: Dataset | None) -> Any:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
-    number = np.dtype(np.float32)
+    exact = dataset is not None and bool(dataset.target_shift)
+    given = np.dtype(np.float64 if exact else np.float32)
+    taken = np.dtype(np.float64 if takes.dtype == "float64" else np.float32)
     return ModelSignature(
-        inputs=Schema([TensorSpec(number, (-1, *shape))]),
-        outputs=Schema([TensorSpec(number, (-1, outputs))]),
+        inputs=Schema([TensorSpec(taken, (-1, *takes.shape))]),
+        outputs=Schema([TensorSpec(given, (-1, outputs))]),
     )
 
 

@@ -1,0 +1,212 @@
+"""The cells of a table's columns, from a file or a DataFrame: numbers, dates or texts."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.date_texts import to_seconds
+from tuner.data.raw import first_line, listed
+from tuner.errors import DatasetError
+
+if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
+    import pandas as pd
+
+Values = npt.NDArray[Any]
+Form = Literal["numbers", "dates", "texts"]
+
+# What pandas' infer_dtype calls a column of objects.
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
+_DATES = ("date", "datetime", "datetime64")
+_MIXED = ("string", "boolean", "mixed", "mixed-integer", "time", "categorical")
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """One column. `values` (n,): numbers with NaN for a gap; seconds since 1970 for dates; for
+    texts the index into `texts`, the different ones, with -1 for a gap."""
+
+    values: Values
+    form: Form = "numbers"
+    texts: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def gaps(self) -> npt.NDArray[np.bool_]:
+        if self.form == "texts":
+            return np.asarray(self.values < 0)
+        if self.values.dtype.kind != "f":
+            return np.zeros(len(self.values), np.bool_)
+        return np.isnan(self.values)
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many cells hold each of the texts."""
+        return np.bincount(self.values[self.values >= 0], minlength=len(self.texts))
+
+    def first_row(self, numbers: Values) -> int:
+        """The row, counted from 1, that is the first to hold one of these texts."""
+        wanted = np.zeros(len(self.texts) + 1, np.bool_)  # the last is for gaps
+        wanted[numbers] = True
+        return int(np.argmax(wanted[self.values])) + 1
+
+
+def read_cells(series: "pd.Series[Any]") -> Cells:
+    """A column as what it holds. Raises DatasetError, without the source, for what cannot be
+    learnt from: complex numbers, bytes, lists and other objects."""
+    try:
+        return _read_cells(series)
+    except DatasetError:
+        raise
+    except Exception as error:  # odd objects make pandas raise nearly anything
+        reason = first_line(error)
+        raise DatasetError(f"column {str(series.name)!r} cannot be read ({reason})") from error
+
+
+def _read_cells(series: "pd.Series[Any]") -> Cells:
+    import pandas as pd
+    from pandas.api import types
+
+    dtype = series.dtype
+    if types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype):
+        return Cells(_plain(series))
+    if types.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
+        return Cells(_seconds(series), "dates")
+    if types.is_timedelta64_dtype(dtype):
+        return Cells(series.dt.total_seconds().to_numpy(np.float64, na_value=np.nan) / _DAY_S)
+    if isinstance(dtype, pd.CategoricalDtype):
+        names = np.array([*map(text_of, dtype.categories), None], dtype=object)
+        return _texts(names[series.cat.codes.to_numpy()], None)  # code -1, a gap, takes the None
+    if isinstance(dtype, pd.StringDtype):
+        return _texts(series, None)
+    if is_coded_text(dtype):
+        return _texts_of(*coded_cells(series))
+    return _objects(series)
+
+
+def _objects(series: "pd.Series[Any]") -> Cells:
+    from pandas.api import types
+
+    kind = types.infer_dtype(series, skipna=True)
+    if kind in _NUMBERS:
+        return Cells(_plain(series))
+    if kind in _DATES:
+        return Cells(_seconds(series), "dates")
+    if kind == "string":
+        return _texts(series, None)
+    missing = series.isna().to_numpy()
+    held = {type(value) for value in series[~missing]}
+    if kind not in _MIXED or not all(map(_is_scalar, held)):
+        names = listed(sorted(each.__name__ for each in held))
+        raise DatasetError(
+            f"column {str(series.name)!r} holds {kind} values ({names}); leave it out: --column "
+            f"{shlex.quote(f'{series.name}=drop')}, or turn it into numbers or text"
+        )
+    return _texts(series.map(text_of, na_action="ignore"), missing)
+
+
+def _is_scalar(held: type) -> bool:
+    from datetime import time
+    from decimal import Decimal
+
+    return issubclass(held, (str, bool, int, float, np.generic, Decimal, time)) and not issubclass(
+        held, np.complexfloating
+    )
+
+
+def _plain(series: "pd.Series[Any]") -> Values:
+    """Numbers as NumPy holds them, bools as they are; NaN where missing."""
+    from pandas.api import types
+
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return series.to_numpy()
+    if types.is_bool_dtype(series.dtype) and not series.isna().any():
+        return series.to_numpy(np.bool_)
+    try:
+        return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DatasetError(f"column {str(series.name)!r} must hold numbers ({error})") from error
+
+
+def _seconds(series: "pd.Series[Any]") -> Values:
+    """Dates as seconds since 1970, in UTC where they name a zone."""
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.PeriodDtype):
+        series = series.dt.to_timestamp()
+    try:
+        if series.dtype == object:
+            series = pd.to_datetime(series, utc=True)
+        if getattr(series.dt, "tz", None) is not None:
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        return to_seconds(series.to_numpy("datetime64[us]"))
+    except (ValueError, TypeError, OverflowError) as error:
+        name = str(series.name)
+        raise DatasetError(f"column {name!r} holds dates that cannot be read ({error})") from error
+
+
+def _texts(values: Any, missing: npt.NDArray[np.bool_] | None) -> Cells:
+    """Texts with blanks around them left out; None for what is missing, or a mask of it."""
+    import pandas as pd
+
+    codes, uniques = pd.factorize(values, use_na_sentinel=True)
+    codes = np.asarray(codes, np.int64)
+    if missing is not None:
+        codes = np.where(missing, -1, codes)
+    return _texts_of(codes, np.asarray(uniques, dtype=object).tolist())
+
+
+def _texts_of(codes: Values, uniques: Sequence[str]) -> Cells:
+    texts = [text.strip() for text in uniques]
+    different = dict.fromkeys(texts)
+    if len(different) < len(texts):
+        place = {text: number for number, text in enumerate(different)}
+        moved = np.array([place[text] for text in texts] + [-1], np.int64)
+        codes = moved[codes]
+    return Cells(codes, "texts", tuple(different))
+
+
+def is_coded_text(dtype: Any) -> bool:
+    """Whether a column is Arrow's texts, each different one held once: files are read as these."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(dtype, pd.ArrowDtype):
+        return False
+    kind = dtype.pyarrow_dtype
+    return bool(pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
+
+
+def coded_cells(series: "pd.Series[Any]") -> tuple[Values, list[str]]:
+    """The number of each cell's text, -1 for a gap, and the texts."""
+    column = series.array.__arrow_array__()
+    coded = column.unify_dictionaries().combine_chunks()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.asarray(codes, np.int64), coded.dictionary.to_pylist()
+
+
+def text_of(value: object) -> str:
+    """A value as a category's name: whole numbers without a point, whatever their type."""
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < 2**53 else str(value)
+    return str(value)
+
+
+def as_texts(cells: Cells) -> Cells:
+    """The same column as texts: numbers and dates as they would be written."""
+    if cells.form == "texts":
+        return cells
+    different, codes = np.unique(cells.values, return_inverse=True)
+    missing = np.isnan(different) if different.dtype.kind == "f" else np.zeros(len(different), bool)
+    if cells.form == "dates":
+        micros = np.where(missing, 0, different * 1e6).astype("datetime64[us]")
+        texts = [str(each).removesuffix(".000000") for each in micros]
+    else:
+        texts = [text_of(value) for value in different.tolist()]
+    codes = np.where(missing[codes], -1, codes)  # NaN comes last, so that the others keep theirs
+    return Cells(codes, "texts", tuple(texts[: len(texts) - int(missing.sum())]))

@@ -1,0 +1,211 @@
+"""Numbers that are written as texts: marks for missing, thousands, decimal commas, units."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.data.text_shapes import Shapes
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+# What files write where a number or a date is missing, in small letters.
+MARKS = frozenset(
+    (
+        "", "?", "??", "-", "--", "---", "–", "—", ".", "..", "...", "*", "na", "n/a", "n.a.",
+        "#na", "#n/a", "#n/a n/a", "<na>", "nan", "-nan", "1.#qnan", "-1.#ind", "null", "none",
+        "nil", "\\n", "nd", "n.d.", "tbd", "missing", "(missing)", "unknown", "undefined",
+        "not available",
+        "#value!", "#div/0!", "#ref!", "#num!", "#name?", "#null!",
+    )
+)  # fmt: skip
+
+_LONGEST = 40  # no number takes more characters
+_MOST_TIED = 1000  # texts that are equally common, of which the first are named
+_MOST_UNITS = 5  # with more different endings they are no units
+
+_NUMBER = re.compile(
+    r"(?P<sign>[+\-]?) ?"
+    r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
+    r"(?P<inner>[+\-]?)"
+    r"(?P<body>[.,]?[0-9](?:[0-9.,' ]*[0-9.,])?)"
+    r"(?P<power>[eE][+\-]?[0-9]{1,3})?"
+    r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
+)
+_SAME = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
+_CODE = re.compile(r"0\d+")
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written: its decimal mark, what parts thousands, its unit."""
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    def pattern(self) -> re.Pattern[str]:
+        """What the digits look like, without sign, power and unit."""
+        point = re.escape(self.decimal)
+        whole = r"\d+"
+        if self.thousands:
+            whole += rf"|[1-9]\d{{0,2}}(?:{re.escape(self.thousands)}\d{{3}})+"
+        return re.compile(rf"(?:{whole})(?:{point}\d*)?|{point}\d+")
+
+
+# The first that fits all numbers of a column is taken.
+_WRITINGS = (
+    NumberFormat(".", ""),
+    NumberFormat(".", ","),
+    NumberFormat(",", ""),
+    NumberFormat(",", "."),
+    *(NumberFormat(decimal, thousands) for thousands in " '" for decimal in ".,"),
+)
+_PATTERNS = [writing.pattern() for writing in _WRITINGS]
+
+
+class Part(NamedTuple):
+    """A number as it is written, taken apart. Its body and power are the text's characters from
+    `start` to `stop`."""
+
+    sign: str
+    body: str
+    power: str
+    unit: str
+    start: int
+    stop: int
+
+
+def are_marks(array: Any) -> Mask:
+    """Which texts, as an Arrow array, stand for a missing value where numbers or dates are
+    expected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    marks = pa.array(sorted(MARKS), pa.large_string())
+    matches = pc.is_in(pc.utf8_lower(array), value_set=marks)
+    return np.asarray(matches.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def split_number(text: str) -> Part | None:
+    """The parts of a text that is a number in some writing, or None."""
+    if len(text) > _LONGEST:
+        return None
+    text = text if text.isascii() else text.translate(_SAME)
+    in_brackets = text[:1] == "(" and text[-1:] == ")"  # as accountants write what is negative
+    match = _NUMBER.fullmatch(text[1:-1] if in_brackets else text)
+    if match is None or sum((bool(match["sign"]), bool(match["inner"]), in_brackets)) > 1:
+        return None
+    body = match["body"]
+    if not _PLAIN.fullmatch(body) and not any(p.fullmatch(body) for p in _PATTERNS):
+        return None
+    unit = f"{match['prefix'] or ''}{match['suffix'] or ''}"
+    sign = "-" if in_brackets else match["sign"] or match["inner"]
+    start = match.start("body") + in_brackets
+    power = match["power"] or ""
+    return Part(sign, body, power, unit, start, start + len(body) + len(power))
+
+
+def units(parts: Sequence[Part | None]) -> set[str]:
+    """All units; of a bare zero none, since it is the same in each."""
+    return {part.unit for part in parts if part is not None and not _is_bare_zero(part)}
+
+
+def _is_bare_zero(part: Part) -> bool:
+    return not part.unit and part.body == "0"
+
+
+def have_too_many_units(parts: Sequence[Part | None]) -> bool:
+    return len(units(parts)) > _MOST_UNITS
+
+
+def is_code(part: Part) -> bool:
+    """007: digits that a number would not begin with."""
+    return bool(_CODE.fullmatch(part.body)) and not part.power and not part.unit
+
+
+def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
+    """The one way in which all are written, with what should be known of the choice; or None, with
+    the reason. A comma before three digits parts thousands where nothing else speaks against."""
+    different = units(parts)
+    if len(different) > 1:
+        shown = ", ".join(unit or "none" for unit in sorted(different)[:5])
+        return None, f"their units differ ({shown})"
+    bodies = list({part.body for part in parts})
+    fitting = [
+        writing
+        for writing, pattern in zip(_WRITINGS, _PATTERNS, strict=True)
+        if all(map(pattern.fullmatch, bodies))
+    ]
+    if not fitting:
+        return None, "they are written in different ways, such as " + " and ".join(
+            repr(text) for text in _unlike(bodies)
+        )
+    format_ = replace(fitting[0], unit=different.pop() if different else "")
+    if format_.thousands != "," or NumberFormat(",") not in fitting:
+        return format_, ""
+    with_comma = min(body for body in bodies if "," in body)
+    if any("," not in body and len(body) > 3 for body in bodies):
+        return None, f"the comma of {with_comma!r} may part thousands or be a decimal comma"
+    return format_, (
+        f"{with_comma!r} is read as {with_comma.replace(',', '')}, its comma as a thousands mark; "
+        f"if it is a decimal comma, write {with_comma.replace(',', '.')}"
+    )
+
+
+def _unlike(bodies: Sequence[str]) -> Iterator[str]:
+    """Two texts that no single writing fits, if there are such."""
+    first = min(bodies, key=lambda body: sum(bool(p.fullmatch(body)) for p in _PATTERNS))
+    fitting = [pattern for pattern in _PATTERNS if pattern.fullmatch(first)]
+    yield first
+    for body in bodies:
+        if not any(pattern.fullmatch(body) for pattern in fitting):
+            yield body
+            return
+
+
+def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
+    """The texts as numbers, NaN for what is none in this format. `parts`: of each shape."""
+    import pyarrow.compute as pc
+
+    pattern = format_.pattern()
+    values = np.full(len(shapes.codes), np.nan)
+    fitting = {
+        shape: part
+        for shape, part in enumerate(parts)
+        if part is not None
+        and (part.unit == format_.unit or _is_bare_zero(part))
+        and pattern.fullmatch(part.body)
+    }
+    for shape, rows in shapes.groups([*fitting]).items():
+        part = fitting[shape]
+        digits = pc.utf8_slice_codeunits(shapes.array.take(rows), part.start, part.stop)
+        if format_.thousands:
+            digits = pc.replace_substring_regex(digits, _THOUSANDS[format_.thousands], "")
+        if format_.decimal != ".":
+            digits = pc.replace_substring(digits, format_.decimal, ".")
+        numbers = digits.cast("float64").to_numpy(zero_copy_only=False)
+        values[rows] = -numbers if part.sign == "-" else numbers
+    return values
+
+
+# How the marks of thousands are written, for RE2.
+_THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['’]"}
+
+
+def most_common(texts: Sequence[str], counts: npt.NDArray[np.int64], most: int = 3) -> list[str]:
+    """The texts that the most cells hold, for a message; of equally common ones in their order."""
+    if len(counts) > most:
+        least = np.partition(counts, -most)[-most]
+        numbers = np.flatnonzero(counts >= least)
+        if len(numbers) > _MOST_TIED:
+            numbers = numbers[np.argsort(-counts[numbers], kind="stable")[:_MOST_TIED]]
+    else:
+        numbers = np.arange(len(counts))
+    ranked = sorted((-int(counts[number]), texts[number]) for number in numbers.tolist())
+    return [text for _, text in ranked[:most]]

@@ -1,0 +1,409 @@
+"""A user's own network tried before a study is made of it: built, run on a few rows, trained on one
+batch, saved and loaded. Whatever a search would fail on later is refused here, with its cause.
+"""
+
+import inspect
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tuner.data import Split
+from tuner.errors import NetworkError
+from tuner.networks import build_network, export_network, structure
+from tuner.networks.custom import CustomNetwork
+from tuner.networks.given import GivenParams, MissingParameter, why_hidden
+from tuner.networks.parts import PlainParts
+from tuner.networks.problems import precision_problem, problems
+from tuner.training.events import Goal, Plan
+from tuner.training.exact import ExactProgram
+from tuner.training.first_layers import watched_layers
+from tuner.training.own_code import is_beside, may_mention, modules_of
+from tuner.training.trial import worth_compiling
+from tuner.training.trial_builds import TrialBuilds, Tried
+
+# A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
+_SUM_TOLERANCE = 1e-3
+_SHOWN_VALUES = 6
+_QUICK_S = 0.5
+_IN_ANY_CASE = 2  # the smallest and the largest corner
+_MOST_TEXT = 240
+_MOST_CAUSE = 120  # of an error that is explained
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+# Lines of Keras' errors that say where, and not what.
+_FRAMES = (
+    "Exception encountered when calling",
+    "Arguments received by",
+    "Operation received",
+    "Could not automatically infer the output shape",
+)
+
+
+def check_network(
+    network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None] = lambda text: None
+) -> Tried:
+    """Try the network with the configurations, as many as there is time for. `tell` is called
+    with what is done next. Raises NetworkError, in one line, for a network that does not fit."""
+    return _Check(network, request, tell).run()
+
+
+@dataclass(frozen=True)
+class _Recording(CustomNetwork):
+    """The user's network; `models` has those of one configuration. `built` is called with each, and
+    with the parameters that it was given."""
+
+    built: Callable[[Any, GivenParams], None] = lambda model, given: None
+    models: list[Any] = field(default_factory=list)
+
+    def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
+        assert isinstance(params, GivenParams)
+        model = super().build(params, input_shape, outputs)
+        self.built(model, params)
+        self.models.append(model)
+        return model
+
+
+class _Check:
+    """`_read`: what any build has read. `_saved`: the kinds of layers of networks that were saved
+    and loaded."""
+
+    def __init__(
+        self, network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None]
+    ) -> None:
+        values = {name: getattr(network, name) for name in network.__dataclass_fields__}
+        self._network = _Recording(**values, built=self._built)
+        self._request, self._tell = request, tell
+        self._where = f"{network.path}:{network.function}"
+        self._dataset = request.dataset
+        self._read: set[str] = set()
+        self._saved: set[frozenset[str]] = set()
+        self._warnings: dict[str, None] = {}
+        self._params: dict[str, Any] | None = None
+
+    def run(self) -> Tried:
+        self._tell("reads the file")
+        self._check_signature()
+        tried, structures = 0, set[str]()
+        for params in self._request.configurations:
+            if len(structures) >= _IN_ANY_CASE and self._is_late():
+                break
+            self._params, key = params, structure(self._network, params)
+            if key not in structures:
+                self._try(params, first=not structures)
+                structures.add(key)
+            tried += 1
+        self._params = None
+        self._check_read(whole=tried == len(self._request.configurations))
+        return Tried(tried, tuple(self._warnings))
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._request.until
+
+    def _refusal(self, text: str) -> NetworkError:
+        return NetworkError(f"{self._where}{self._configuration()}: {text}")
+
+    def _configuration(self) -> str:
+        """ " with units=8, head=float32": what the message is about."""
+        if self._params is None:
+            return ""
+        varying = [name for name in self._request.varying if name in self._params]
+        words = [f"{name}={self._params[name]}" for name in varying[:_SHOWN_VALUES]]
+        more = ", …" if len(varying) > len(words) else ""
+        return f" with {', '.join(words)}{more}" if words else ""
+
+    @contextmanager
+    def _step(
+        self,
+        doing: str,
+        failed: str,
+        explain: Callable[[BaseException], str | None] = lambda _: None,
+    ) -> Iterator[None]:
+        """Whatever the user's code raises inside becomes one line. `explain`: what else to say of
+        an error than what it says itself."""
+        self._tell(f"{doing}{self._configuration()}")
+        try:
+            yield
+        except NetworkError as error:
+            text = str(error).removeprefix(self._where).removeprefix(self._configuration())
+            raise self._refusal(text.removeprefix(":").strip()) from error
+        except MissingParameter as error:
+            raise self._refusal(f"{error}{self._place(error)}") from error
+        except (Exception, SystemExit) as error:
+            text = explain(error) or f"{error_line(error)}{self._place(error)}"
+            raise self._refusal(f"{failed}: {text}") from error
+
+    def _place(self, error: BaseException) -> str:
+        """ " (net.py:7)": the last line of the user's own code that the error came through."""
+        if isinstance(error, SyntaxError) and error.lineno:
+            return f" ({error.filename}:{error.lineno})"
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if is_beside(frame.filename, self._network.path)]
+        return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+
+    def _check_signature(self) -> None:
+        with self._step("reads the file", "the file cannot be run", _installing):
+            function = self._network.load()
+        try:
+            inspect.signature(function).bind({}, (), 1)
+        except TypeError as error:
+            taken = inspect.signature(function)
+            raise self._refusal(
+                f"must take (params, input_shape, outputs), it takes {taken}"
+            ) from error
+        except ValueError:  # of a function that does not say what it takes
+            return
+
+    def _try(self, params: dict[str, Any], first: bool) -> None:
+        self._network.models.clear()
+        clock = time.monotonic()
+        with self._step("builds", "build raises"):
+            program = ExactProgram(self._network, params, self._dataset)
+        quick = time.monotonic() - clock < _QUICK_S
+        with self._step("runs", "cannot be run"):
+            self._check_values(program.model)
+        with self._step("builds", "build raises", self._another_structure):
+            program.start(params, seed=0)
+            self._check_fresh()
+        with self._step("trains", "cannot be trained"):
+            self._check_step(program, params, compiled=first and quick)
+        kinds = _kinds(program.model)
+        if first or (kinds not in self._saved and not self._is_late()):
+            self._saved.add(kinds)
+            self._check_saving(program, params)
+
+    def _built(self, model: Any, given: GivenParams) -> None:
+        """What a model is, before anything is computed."""
+        self._read |= given.read
+        if given.asked:
+            raise self._refusal(why_hidden(min(given.asked)))
+        if problem := next(problems(model), None):
+            raise self._refusal(problem)
+
+    def _another_structure(self, error: BaseException) -> str | None:
+        shapes = {tuple(tuple(v.shape) for v in model.variables) for model in self._network.models}
+        if len(shapes) < 2:
+            return None
+        return "another network at each call with the same params; leave no sizes to chance"
+
+    def _check_fresh(self) -> None:
+        """Each call must give a network of its own: a trial would go on with another's weights."""
+        models = self._network.models[:2]
+        first, second = ({id(variable) for variable in model.variables} for model in models)
+        if first & second:
+            raise self._refusal(
+                "gives the same layers at each call, so that a trial would begin with another's "
+                "weights; make all layers inside the function"
+            )
+
+    def _check_values(self, model: Any) -> None:
+        inputs = self._dataset.scaling.apply(np.asarray(self._dataset.train.x))
+        with watched_layers(inputs, self._dataset.scaling.method) as watched:
+            try:
+                outputs = model(tf.constant(inputs), training=False)
+            except Exception:
+                if watched.problem is None:
+                    raise
+        described = self._request.described
+        if watched.problem is not None:
+            raise self._refusal(f"{watched.problem}: the network is given {described}")
+        if watched.warning is not None:
+            self._warnings[f"{self._where}: {watched.warning}: it is given {described}"] = None
+        if not tf.is_tensor(outputs):
+            raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
+        if outputs.dtype != tf.float32:
+            raise self._refusal(precision_problem(f"its outputs are {outputs.dtype.name}"))
+        values = np.asarray(outputs)
+        if not np.isfinite(values).all():
+            raise self._refusal(
+                "gives values that are not finite (NaN or infinity) before any step"
+            )
+        if self._dataset.task == "regression":
+            return
+        self._check_probabilities(values)
+        self._check_probabilities(_with_large_weights(model, inputs), constant=values)
+
+    def _check_probabilities(self, values: np.ndarray, constant: np.ndarray | None = None) -> None:
+        """Each value in [0, 1], and for classes a row's sum 1. `constant`: of other weights."""
+        binary = self._dataset.task == "binary"
+        head = "sigmoid" if binary else "softmax"
+        values = values[np.isfinite(values).all(axis=-1)]
+        if not len(values):
+            return
+        low, high, sums = values.min(), values.max(), values.sum(axis=-1)
+        if low < -_SUM_TOLERANCE or high > 1 + _SUM_TOLERANCE:
+            raise self._refusal(
+                f"gives values from {low:.3g} to {high:.3g}, which are no probabilities; end it "
+                f"with activation={head!r}"
+            )
+        if binary and constant is not None and np.ptp(np.concatenate([values, constant])) < 1e-6:
+            raise self._refusal(
+                f"gives {values[0, 0]:.3g} for every row whatever its weights, as softmax over one "
+                f"unit does; end it with activation={head!r}"
+            )
+        if not binary and np.abs(sums - 1).max() > _SUM_TOLERANCE:
+            worst = sums[np.abs(sums - 1).argmax()]
+            raise self._refusal(
+                f"gives rows that add up to {worst:.3g}, not to 1, which are no probabilities of "
+                f"{values.shape[-1]} classes; end it with activation={head!r}"
+            )
+
+    def _check_step(self, program: ExactProgram, params: dict[str, Any], compiled: bool) -> None:
+        split, size = self._dataset.train, int(params["batch_size"])
+        x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
+        step: Any = program.step
+        if compiled:
+            # Refuses what only eager execution can do, or what XLA cannot. Takes as long as many
+            # steps, and with large networks longer than anyone would wait.
+            xla = self._uses_xla(params) and not program.slow_under_xla
+            step = tf.function(step, jit_compile=xla, autograph=False)
+        loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
+        if not np.isfinite(loss):
+            raise self._refusal(f"its loss in the first step is {loss}")
+
+    def _uses_xla(self, params: dict[str, Any]) -> bool:
+        whole = Split(self._dataset.train.x, np.zeros(self._request.train_rows, np.int32))
+        plan = Plan(self._where, params, 0, Goal("", "maximize"))
+        return worth_compiling(plan, replace(self._dataset, train=whole))
+
+    def _check_saving(self, program: ExactProgram, params: dict[str, Any]) -> None:
+        file = self._request.folder / "network.keras"
+
+        def unsaved(error: BaseException) -> str | None:
+            return self._another_structure(error) or _needs_config(program.model, error)
+
+        with self._step("saves", "the network cannot be saved", unsaved):
+            model = export_network(self._network, params, self._dataset, program.weights())
+            model.save(file)
+        with (
+            self._step("loads", "the saved network cannot be loaded", unsaved),
+            _without_modules_of(self._network.path),
+        ):
+            loaded = keras.saving.load_model(file)
+        rows = tf.constant(np.asarray(self._dataset.train.x), tf.float32)
+        with self._step("loads", "the saved network cannot be run"):
+            saved, again = (np.asarray(each(rows, training=False)) for each in (model, loaded))
+        if not np.allclose(saved, again, rtol=1e-3, atol=1e-3 * float(np.abs(saved).max())):
+            raise self._refusal(
+                "loads as another network than was saved: a layer's get_config() lacks something, "
+                "or it keeps state outside of its weights"
+            )
+
+    def _check_read(self, whole: bool) -> None:
+        """`whole`: all configurations were tried."""
+        unread = self._unread()
+        if unread and not may_mention(self._network, unread):
+            whole = True  # no further configuration can make it read them
+        elif unread and whole:
+            whole = self._read_more()
+            unread = self._unread()
+        if not unread:
+            return
+        names = ", ".join(unread)
+        if not whole:
+            self._warnings[
+                f"{self._where}: no build has read {names}, but not all configurations could be "
+                "tried in the time"
+            ] = None
+            return
+        verb = "is" if len(unread) == 1 else "are"
+        raise self._refusal(
+            f"the space's {names} {verb} read neither by it nor by the training; read "
+            f"params[{unread[0]!r}] in it, or take that out of the space{self._asked_instead()}"
+        )
+
+    def _unread(self) -> list[str]:
+        return [name for name in self._request.own if name not in self._read]
+
+    def _read_more(self) -> bool:
+        """Build further configurations until all is read; False where time ran out."""
+        shape = self._dataset.input_shape, self._dataset.outputs, self._dataset.task
+        for params in self._request.more:
+            if not self._unread():
+                return True
+            if self._is_late():
+                return False
+            self._params = params
+            with self._step("builds", "build raises"):
+                build_network(self._network, params, *shape, PlainParts())
+            self._network.models.clear()
+        self._params = None
+        return True
+
+    def _asked_instead(self) -> str:
+        given = set().union(*self._request.configurations)
+        lacking = sorted(self._read - given)
+        return f"; it asks for {', '.join(lacking)}, which the space lacks" if lacking else ""
+
+
+def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
+    """An error as part of a one-line message, without what Keras puts around it."""
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", said))
+    texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
+    text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _installing(error: BaseException) -> str | None:
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    name = error.name.partition(".")[0]
+    return f"there is no module {name}; install it beside tuner, or put it into the file's folder"
+
+
+def _needs_config(model: Any, error: BaseException) -> str | None:
+    """What to do about a network that Keras cannot save, or not load again."""
+    cause = error_line(error, _MOST_CAUSE)
+    if "safe_mode" in str(error):
+        return (
+            "a Lambda layer of Python code does not load where the network is used; write it with "
+            f"keras.ops, or as a layer class with get_config() ({cause})"
+        )
+    own = {type(layer).__name__: None for layer in model._flatten_layers() if _is_own(layer)}
+    if not own:
+        return None
+    return (
+        f"decorate {' and '.join(own)} with @keras.saving.register_keras_serializable(), with a "
+        f"get_config() that returns all arguments of __init__ ({cause})"
+    )
+
+
+def _is_own(layer: Any) -> bool:
+    return not type(layer).__module__.startswith("keras.")
+
+
+def _kinds(model: Any) -> frozenset[str]:
+    return frozenset(
+        f"{type(layer).__module__}.{type(layer).__name__}" for layer in model._flatten_layers()
+    )
+
+
+def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
+    """The outputs with weights far from their start, whose values a head without an activation
+    does not keep in [0, 1]. The model is of no further use."""
+    draw = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        value = variable.numpy()
+        variable.assign(
+            5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
+        )
+    return np.asarray(model(tf.constant(inputs), training=False))
+
+
+@contextmanager
+def _without_modules_of(path: str) -> Iterator[None]:
+    """The user's own modules are not there where a saved network is loaded."""
+    own = {name: sys.modules.pop(name) for name in modules_of(path)}
+    try:
+        yield
+    finally:
+        sys.modules.update(own)
