@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from loop_server import ForkedLoop, start_loop
 from optuna.storages._rdb import storage as rdb
 from toy_training import NETWORK, PARAMETERS, TOY
 
@@ -44,6 +45,9 @@ from tuner.studies import trust_own
 
 # What this process finds beside the installed packages, a child finds too.
 _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+Loop = subprocess.Popen[str] | ForkedLoop
+# Its workers have no pytest to import: none of their main modules is that.
+TOY_ALONE = EntryPoint(TOY.name, tuple(name for name in TOY.preload if name != "pytest"))
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
 
 
@@ -147,24 +151,29 @@ class Bench:
         clock_s: float = 0.0,
         file_bytes: int | None = None,
         entry: str = TOY.name,
+        fresh: bool = False,
         **limits: Any,
-    ) -> subprocess.Popen[str]:
+    ) -> Loop:
         """The same in a process of its own: its clock goes wrong by `clock_s`, and it can write no
-        file larger than `file_bytes`. `entry`: of TOY or KERAS."""
+        file larger than `file_bytes`. `entry`: of TOY or KERAS. `fresh`: with an interpreter of its
+        own, where the imports are part of what is tested."""
         where = (str(self.folder), self.url, self.tracking_uri)
         order = Order(*where, entry, trials, workers, dict(asked), limits)
         arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
+        environment = os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)}
+        if not fresh:
+            return start_loop(arguments, environment)
         # Not this file as the script: each worker would run it anew, and import all that a loop
         # needs.
         return subprocess.Popen(
             [sys.executable, "-c", "import toy_study; toy_study.run()", *arguments],
-            env=os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def freeze(self, loop: subprocess.Popen[str]) -> None:
+    def freeze(self, loop: Loop) -> None:
         """Stop a loop, but not in the middle of a transaction: on SQLite everybody would wait with
         it, which nobody can help."""
         path = str(self.store.url.database)
@@ -229,7 +238,7 @@ def main(order_json: str, clock_s: str, file_bytes: str) -> int:
     if file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
     bench = Bench(Path(order.folder), open_store(order.url), order.tracking_uri)
-    entry = {TOY.name: TOY, KERAS.name: KERAS}[order.entry]
+    entry = {TOY.name: TOY_ALONE, KERAS.name: KERAS}[order.entry]
     outcome = bench.run(order.trials, order.workers, entry=entry, asked=order.asked, **order.limits)
     print(f"{outcome.reason} done_here={outcome.board.done_here} put_back={outcome.put_back}")
     return 130 if outcome.reason == "interrupted" else 0

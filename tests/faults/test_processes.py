@@ -60,7 +60,7 @@ def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
     trials = 4 + times // 2
     bench.create(SLOWLY)
     for number in range(times):
-        loop = bench.start(trials, workers=2, asked=OFTEN)
+        loop = bench.start(trials, workers=2, asked=OFTEN, fresh=number % 4 < 2)
         time.sleep(chance.uniform(0.0, 3.0))
         family = victims.family(loop)
         loop.send_signal(signal.SIGINT if number % 2 else signal.SIGTERM)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import psutil
-from toy_study import Bench
+from toy_study import Bench, Loop
 
 # Workers that end as they begin, several in a row, end the search: they are another fault.
 _GROWN_S = 2.5
@@ -20,7 +20,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def family(loop: subprocess.Popen[str]) -> list[psutil.Process]:
+def family(loop: Loop) -> list[psutil.Process]:
     """All processes that a loop has started: the fork server, workers, the tracker."""
     try:
         return psutil.Process(loop.pid).children(recursive=True)
@@ -28,7 +28,7 @@ def family(loop: subprocess.Popen[str]) -> list[psutil.Process]:
         return []
 
 
-def workers(loop: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers(loop: Loop) -> list[psutil.Process]:
     """The loop's worker processes: what its fork server has forked."""
     try:
         children = psutil.Process(loop.pid).children()
@@ -48,7 +48,7 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def kill_a_worker(loop: subprocess.Popen[str], chance: random.Random) -> bool:
+def kill_a_worker(loop: Loop, chance: random.Random) -> bool:
     """Whether there was one to kill, that is old enough to train."""
     found = [worker for worker in workers(loop) if time.time() - worker.create_time() > _GROWN_S]
     if found:
@@ -61,7 +61,7 @@ def running(bench: Bench) -> int:
     return sum(t.state == "RUNNING" and t.end is None for t in bench.trials)
 
 
-def finish(loop: subprocess.Popen[str], timeout_s: float = 120.0) -> str:
+def finish(loop: Loop, timeout_s: float = 120.0) -> str:
     """Wait for the loop's end; what it said. A test must not leave it behind."""
     try:
         said, _ = loop.communicate(timeout=timeout_s)

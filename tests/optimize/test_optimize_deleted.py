@@ -1,14 +1,13 @@
 """A study that is deleted while a search runs on it: nothing of it reaches any other study."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
 import optuna
 import pytest
 import sqlalchemy as sa
-from toy_study import Bench, any_of, toy_spec
+from toy_study import Bench, Loop, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
@@ -28,7 +27,7 @@ SHORT_LEASE = {"lease_s": 3.0}
 
 
 @pytest.fixture
-def searching(bench: Bench) -> Iterator[subprocess.Popen[str]]:
+def searching(bench: Bench) -> Iterator[Loop]:
     """A search in another process, which trains."""
     bench.create(LONG, name="first")
     process = bench.start(5, asked=SHORT_LEASE)
@@ -58,7 +57,7 @@ def _by_optuna(store: Store, study: StudyRow) -> None:
 
 @pytest.mark.parametrize("delete", [_by_tuner, _by_optuna])
 def test_its_search_ends_and_the_next_study_stays_clean(
-    bench: Bench, searching: subprocess.Popen[str], delete: Callable[[Store, StudyRow], None]
+    bench: Bench, searching: Loop, delete: Callable[[Store, StudyRow], None]
 ) -> None:
     delete(bench.store, load_study(bench.store))
     second = create_study(bench.store, "second", toy_spec(), first_trials=[{"x": 0.5}])
@@ -72,9 +71,7 @@ def test_its_search_ends_and_the_next_study_stays_clean(
             assert connection.execute(sa.select(table)).all() == []
 
 
-def test_deleting_is_refused_while_it_is_searched(
-    bench: Bench, searching: subprocess.Popen[str]
-) -> None:
+def test_deleting_is_refused_while_it_is_searched(bench: Bench, searching: Loop) -> None:
     study = load_study(bench.store)
     refused = pytest.raises(StudyError, match=rf"searched by .*pid {searching.pid}.*--force")
     with refused, kept_from_searches(bench.store, study, force=False, say=print):
@@ -84,9 +81,7 @@ def test_deleting_is_refused_while_it_is_searched(
     assert load_study(bench.store) == study
 
 
-def test_forced_the_search_is_asked_to_stop_and_stops(
-    bench: Bench, searching: subprocess.Popen[str]
-) -> None:
+def test_forced_the_search_is_asked_to_stop_and_stops(bench: Bench, searching: Loop) -> None:
     study = load_study(bench.store)
     said: list[str] = []
     with kept_from_searches(bench.store, study, force=True, say=said.append):
@@ -104,7 +99,7 @@ def test_forced_the_search_is_asked_to_stop_and_stops(
 
 
 def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
-    bench: Bench, searching: subprocess.Popen[str]
+    bench: Bench, searching: Loop
 ) -> None:
     study = load_study(bench.store)
     if bench.store.url.get_backend_name() == "sqlite":

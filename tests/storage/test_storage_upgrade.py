@@ -136,13 +136,13 @@ def test_four_at_once_make_one_backup(old_url: str) -> None:
 def test_a_failed_upgrade_changes_nothing(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = path_of(old_url)
     before = tables_of(path)
-    ours = migrate._migrate_ours
+    ours = migrate.migrate_ours
 
     def fails(connection: sa.Connection) -> None:
         ours(connection)
         raise ValueError("no\nluck")
 
-    monkeypatch.setattr(migrate, "_migrate_ours", fails)
+    monkeypatch.setattr(migrate, "migrate_ours", fails)
     backup = path.with_name("old.db.0002-backup")
     words = rf"could not be upgraded \(no\); it is as it was before, and {backup} is a copy"
     with pytest.raises(StorageUnavailable, match=words) as caught:

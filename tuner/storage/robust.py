@@ -91,8 +91,10 @@ class RobustStorage(RDBStorage):
         self._before_commit: Callable[[Any], None] | None = None
         options = engines.engine_options(url)
         text = url.render_as_string(hide_password=False)
-        # The schema is prepared before, under a lock: see migrate.py.
-        super().__init__(text, engine_kwargs=options, skip_table_creation=True)
+        # The schema is prepared and checked before, under a lock: see migrate.py.
+        super().__init__(
+            text, engine_kwargs=options, skip_table_creation=True, skip_compatibility_check=True
+        )
         engines.harden(self.engine, writes=True)
         # Connections opened while the base class started are not set up: let them go.
         self.engine.dispose()

@@ -82,8 +82,8 @@ places = sa.Table(
 loops = sa.Table(
     "tuner_loops",
     metadata,
-    sa.Column("loop_id", sa.String(36), nullable=False),
     sa.Column("study_uuid", sa.String(32), nullable=False),
+    sa.Column("loop_id", sa.String(36), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("host", sa.String(256), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
