@@ -17,6 +17,7 @@ from postgres_server import Postgres
 
 from tuner.storage import Store, open_store
 from tuner.storage.tables import metadata as ours
+from tuner.suggestions import remember_options
 from tuner.tracking import client
 
 MakeTables = Callable[[Path, Path], None]
@@ -55,6 +56,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+@pytest.fixture(autouse=True)
+def no_options_remembered() -> Iterator[None]:
+    """Commands that a test runs in this process must not change what messages suggest in others."""
+    yield
+    remember_options(None, None)
 
 
 @pytest.fixture(scope="session", autouse=True)

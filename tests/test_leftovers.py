@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tuner as package
 from tuner.leftovers import OwnFolder, own_servers_folder, sweep_temporary
 
 LEAVE_BEHIND = """
@@ -98,3 +99,10 @@ def test_a_link_is_not_followed(place: Path, tmp_path: Path) -> None:
     (place / "tuner-look-abc").symlink_to(tmp_path / "kept")
     sweep_temporary()
     assert (tmp_path / "kept" / "tuner-owner").exists()
+
+
+def test_every_temporary_folder_of_ours_is_marked() -> None:
+    sources = Path(package.__file__).parent.rglob("*.py")
+    plain = 'TemporaryDirectory(prefix="tuner-'
+    unmarked = [file.name for file in sources if plain in file.read_text()]
+    assert unmarked == []

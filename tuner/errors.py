@@ -69,7 +69,9 @@ class LeaseLost(TunerError):
     """The study was deleted, or this loop's lease of it: the loop may write nothing any more."""
 
     def __init__(
-        self, what: str = "the study was deleted while this search ran, or has another id now"
+        self,
+        what: str = "the study was deleted while this search ran, has another id now, or had its "
+        "code corrected while the search was held up",
     ) -> None:
         super().__init__(what)
 

@@ -1,7 +1,6 @@
 """What happens to a user's own network when a study is made of it: it is tried in a process of its
 own, and the user is told what it will be given."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 from tuner.catalogue import TRAINING
 from tuner.data import Dataset, Split, inputs_in_words
 from tuner.execution.trial_builds import BuildLimits, try_network
+from tuner.leftovers import OwnFolder
 from tuner.settings import Settings
 from tuner.spec import StudySpec
 from tuner.training.trial_builds import TrialBuilds
@@ -36,7 +36,7 @@ def try_own_network(
     """Try the study's own network, and say what it is given, in a line. `tell` gets a line before
     it begins, and each warning. Raises NetworkError for a network that a search could not train."""
     until = time.monotonic() + _BUDGET_S
-    with tempfile.TemporaryDirectory(prefix="tuner-network-") as folder:
+    with OwnFolder("tuner-network-") as folder:
         request = make_request(settings, spec, dataset, until, Path(folder))
         count = len(request.configurations)
         plural = "" if count == 1 else "s"

@@ -7,8 +7,9 @@ the user's may print. Both would cut through a live display, or stand amid JSON.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 
 from tuner.masking import MaskedStream, without_secrets
 
@@ -20,6 +21,25 @@ def stderr_muted() -> Iterator[None]:
     """Nothing that native code of this process writes to stderr is seen. Exceptions pass."""
     with _redirected(None, (2,)):
         yield
+
+
+@contextmanager
+def python_output_only() -> Iterator[None]:
+    """Inside, a user's own code runs in this process: what it prints goes to stderr, since stdout
+    is for results, and what native code writes to stderr is not seen. Exceptions pass."""
+    _flush()
+    with os.fdopen(os.dup(2), "w", 1, encoding="utf-8", errors="backslashreplace") as terminal:
+        # A stream that a caller has put in stderr's place is none of native code's.
+        shown = MaskedStream(terminal if _writes_to(sys.stderr, 2) else sys.stderr)
+        with stderr_muted(), redirect_stdout(shown), redirect_stderr(shown):
+            yield
+
+
+def _writes_to(stream: Any, number: int) -> bool:
+    try:
+        return bool(stream.fileno() == number)
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -121,7 +121,9 @@ class CodeFile(BaseModel):
         try:
             text = content.decode()
         except UnicodeDecodeError as error:
-            raise SpecError(f"the code is not UTF-8 text (byte {error.start})") from error
+            raise SpecError(
+                f"the code is not UTF-8 text (byte {error.start}); save it as UTF-8"
+            ) from error
         return cls(sha256=hashlib.sha256(content).hexdigest(), text=text)
 
 

@@ -129,15 +129,12 @@ def define(
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    left_raw = raw_integers and dataset.scaling.method == "none"
     space = fitted(space, dataset.task, dataset.input_shape)
     metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,
-        data=wanted.data.model_copy(
-            update={"task": dataset.task} | ({"scaling": "none"} if left_raw else {})
-        ),
+        data=_as_loaded(wanted.data, dataset, raw_integers),
         fingerprint=dataset.fingerprint,
         train_rows=len(dataset.train) + validation,
         task=dataset.task,
@@ -152,6 +149,15 @@ def define(
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     check(spec, dataset)
     return spec
+
+
+def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec:
+    """The data as the study keeps them: with their task, and with the scaling of integers that are
+    left raw for an own network. Whoever reads them again need not know which network it is for."""
+    update: dict[str, object] = {"task": dataset.task}
+    if raw_integers and dataset.scaling.method == "none":
+        update["scaling"] = "none"
+    return data.model_copy(update=update)
 
 
 class Created(NamedTuple):

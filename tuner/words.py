@@ -98,6 +98,11 @@ def word(value: Scalar) -> str:
     return "".join(c if c.isprintable() or c > "\uffff" else f"\\u{ord(c):04x}" for c in quoted)
 
 
+def clipped(text: str, most: int) -> str:
+    """At most so many characters of a text; what is cut off shows as an ellipsis."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def as_switch(value: object) -> object:
     """What is meant for a parameter that is true or false: yes, no, on and off are its words too;
     any other value as it is."""

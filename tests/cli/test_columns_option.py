@@ -23,7 +23,7 @@ def test_describe_shows_what_each_column_was_taken_for(tuner, table):
     done = tuner("data", "describe", "t.csv:ok", *table)
     assert done.code == 0
     lines = done.out.splitlines()
-    (head,) = (number for number, line in enumerate(lines) if line.startswith(" column"))
+    (head,) = (number for number, line in enumerate(lines) if line.startswith("column "))
     rows = {line.split()[0]: line.split()[1:5] for line in lines[head + 2 :] if line.strip()}
     assert rows["power"] == ["number", "1", "2", "118"]
     assert rows["town"] == ["category", "2", "0", "2"]
@@ -44,7 +44,7 @@ def test_wide_values_and_names_fit_80_columns(tuner, tmp_path):
     rows = "".join(f"{cell},{i % 7},{i % 2}\n" for i in range(60))
     (tmp_path / "w.csv").write_text(f"{name},b,ok\n{rows}")
     out = tuner("data", "describe", "w.csv:ok").out
-    table = out[out.index(" column ") :]
+    table = out[out.index("\ncolumn ") :]
     assert max(map(len, table.splitlines())) <= 80
 
 

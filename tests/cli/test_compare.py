@@ -251,7 +251,10 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
         "neither": ([], "either a file, or --study NAME"),
         "both": (["./mine.yaml", "--study", "x"], "either a file, or --study NAME"),
         "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial goes with --study"),
-        "values of a study": (["--study", "x", "--scaling", "none"], "no --scaling or --set"),
+        "values of a study": (
+            ["--study", "x", "--scaling", "none"],
+            "no --column, --scaling or --set",
+        ),
         "no study": (["--study", "x"], "there is no study yet"),
         "no seeds": (["./mine.yaml", "--seeds", "0"], "--seeds must be between 1 and 1000, got 0"),
         "no workers": (["./mine.yaml", "--workers", "0"], "--workers must be between 1"),

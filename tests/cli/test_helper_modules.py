@@ -36,7 +36,9 @@ Command = Callable[..., Any]
 
 
 @pytest.fixture
-def study(tuner: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def study(
+    tuner: Command, untried: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Command:
     """A study with a network and data of the user's own."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for path, text in FILES.items():
@@ -122,7 +124,7 @@ def test_a_file_that_has_changed_is_named(study: Command, path: str) -> None:
     done = study(*SEARCH)
     assert (done.code, len(done.err.splitlines())) == (2, 1)
     assert f"{path} has changed since the study was created" in done.err
-    assert "repeat its `tuner study create`" in done.err
+    assert "create it again with the same options" in done.err
     finish()
     again = study(*CREATE)
     assert again.code == 2

@@ -131,7 +131,7 @@ def test_after_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     parsed = [" ".join(parse(each)[2:]) for each in found]
     assert set(parsed) == {
         "optimize toy --more 50", "optimize toy --trials 3", "optimize toy --more 1", "ui",
-        "sync toy", "trial show 7 --study toy",
+        "sync toy", "trial show 7 --study toy", "optimize toy",
     }  # fmt: skip
 
 
@@ -172,6 +172,14 @@ def test_every_message_makes_its_commands_by_the_one_function() -> None:
         for path in folder.rglob("*.py")
         for line, text in messages(ast.parse(path.read_text()))
         if written.search(text) and "Example: " not in text
+    ]
+    found += [
+        f"{path.relative_to(folder)}:{node.lineno}: a list of words"
+        for path in folder.rglob("*.py")
+        if path.name not in ("suggestions.py", "trust.py")  # that repeats what was typed
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.List) and node.elts
+        if isinstance(node.elts[0], ast.Constant) and node.elts[0].value == "tuner"
     ]
     assert found == []
 

@@ -466,3 +466,67 @@ def test_any_column_is_read_or_refused(cells: list[Any], said: Any) -> None:
         known = read.cells.values[~read.cells.gaps()]
         assert np.isfinite(known.astype(np.float64)).all()
     assert len(read_cells(series)) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "shown"),
+    [
+        ("0:00", "23:59", ("00:00:00", "23:59:00")),
+        ("1900-01-01", "1900-01-02", ("1900-01-01", "1900-01-02")),
+    ],
+)
+def test_the_ends_of_times_and_dates(
+    load: Load, tmp_path: Path, first: str, last: str, shown: tuple[str, str]
+) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{last if i % 3 else first},{i % 2}\n" for i in range(30))
+    path.write_text(f"a,y\n{rows}")
+    report, _ = load(f"{path}:y").reports
+    assert (report.kind, report.low, report.high) == ("date", *shown)
+
+
+@pytest.mark.parametrize(
+    ("said", "cells"),
+    [(None, ["Rome", "rome", "ROME", "Oslo"]), ("category", ["Rome", "rome", "ROME", "Oslo"])],
+)
+def test_texts_that_differ_in_capitals_are_noted(said: Any, cells: list[str]) -> None:
+    note = "x: 'ROME', 'Rome', 'rome' differ in capitals alone and are different categories"
+    assert said_of(column(cells * 30, said)) == note
+    assert said_of(column(["Rome", "Oslo"] * 30, said)) == ""
+
+
+def test_dates_of_several_formats_are_refused_as_such() -> None:
+    forms = ("%Y-%m-%d", "%d.%m.%Y", "%b %d, %Y")
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=3 * i) for i in range(N)]
+    cells = [day.strftime(forms[i % 3]) for i, day in enumerate(days)]
+    message = refusal(cells)
+    assert "120 of 120 cells are dates, but written in different ways, such as '2024-" in message
+    assert "2024'" in message
+    few = column(cells[:6] * 20)
+    assert few.kind == "category"
+    assert "written in different ways" in said_of(few)
+
+
+@pytest.mark.parametrize("cells", [[1990, 2024], [45_000, 45_399], [0, 0], ["1999", "2001"]])
+def test_numbers_that_are_no_dates_are_refused_as_dates(cells: list[Any]) -> None:
+    assert "are neither dates as 20251231 nor times since 1970" in refusal(cells, "date")
+
+
+def test_zones_of_typed_dates_are_noted() -> None:
+    times = pd.Series(pd.date_range("2025-01-01", periods=3, tz="Asia/Tokyo"))
+    for said in (None, "date"):
+        assert said_of(column(times, said)) == "x: times of Asia/Tokyo are converted to UTC"
+        assert said_of(column(times.dt.tz_convert("UTC"), said)) == ""
+
+
+def test_told_numbers_are_not_asked_about_again() -> None:
+    assert said_of(column(["007", "019"], "number")) == ""
+
+
+def test_times_are_shown_without_a_date(load: Load, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"at": [f"{i % 24:02d}:00" for i in range(N)], "y": ["a", "b"] * 60})
+    frame["since"] = ["1900-01-01 10:00", "1900-02-01 00:00"] * 60
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    reports = {each.name: each for each in load(f"{tmp_path / 't.csv'}:y").reports}
+    assert (reports["at"].low, reports["at"].high) == ("00:00:00", "23:00:00")
+    assert (reports["since"].low, reports["since"].high) == ("1900-01-01 10:00:00", "1900-02-01")

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tuner.data import Dataset
 from tuner.data.delimited import DelimitedFile, read_delimited
+from tuner.data.text_file import Utf8Check
 from tuner.errors import DatasetError
 from tuner.spec import FIRST_READING
 
@@ -212,7 +214,7 @@ N = "{i},{i}.5,z"
         (f"Unnamed: 0,a\n{rows('{0},z'.format)}", ["a"], "(Unnamed: 0), an index of the rows"),
         (f",a,b\n{rows(lambda i: f'{i * 7 % 24 + 1},1,z')}", ["a", "b"], "an index of the rows"),
         (f"id,a\n{rows('{0},z'.format)}", ["id", "a"], "id: is the row number; --column id=drop"),
-        (f"i d,a\n{rows(lambda i: f'{i + 1},z')}", ["i d", "a"], "i d: is the row number; "),
+        (f"i d,a\n{rows(lambda i: f'{i + 1},z')}", ["i d", "a"], "--column 'i d=drop'"),
     ],
 )
 def test_dialects_are_found_and_noted(
@@ -298,6 +300,19 @@ def test_faults_far_into_a_file_are_named_by_their_line(read: Read) -> None:
         read(f"a,b\n1,ü\n{good}".encode() + b"2,\xfc\n")
     late = read(f"a,b\n{good}".encode() + b"2,\xfc\n007,z\n")
     assert late.frame.tail(2).to_numpy().tolist() == [["2", "ü"], ["007", "z"]]
+
+
+def test_the_line_of_a_broken_byte_is_found_in_little_memory(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes("ü\n".encode() + b"x\n" * 2**22)
+    check = Utf8Check(file, gzipped=False)
+    assert check.takes(file.read_bytes())
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=f"line {2**22 + 2} is not"):
+        check.takes(b"\xff")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2**21
 
 
 def test_the_order_and_number_of_rows_stay(read: Read) -> None:
@@ -417,3 +432,33 @@ def test_a_long_table_is_learnt_as_a_short_one(
     assert (parts.fingerprint, parts.columns, parts.notes) == (
         whole.fingerprint, whole.columns, whole.notes,
     )  # fmt: skip
+
+
+@given(
+    words=st.lists(st.text("aou\xe4\xf6\xfc\xdf\xe9\u0161", min_size=3, max_size=8), min_size=1),
+    first=st.booleans(),
+    separate=st.integers(0, 3),
+)
+@hypothesis_settings(deadline=None, max_examples=30)
+def test_lines_in_two_encodings_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str], first: bool, separate: int
+) -> None:
+    path = tmp_path_factory.mktemp("mixed") / "t.csv"
+    parts = [b"\xfcber,1\n", "".join(f"{word}\xe4,2\n" for word in words).encode()]
+    plain = b"plain,3\n" * separate
+    path.write_bytes(b"town,a\n" + plain.join(parts if first else parts[::-1]))
+    with pytest.raises(DatasetError, match=r"line \d+ is .*save it as UTF-8"):
+        read_delimited(path)
+
+
+@pytest.mark.parametrize("point", [".5", ".25", ".1234"])
+def test_commas_are_no_decimal_commas_beside_decimal_points(
+    load: Load, tmp_path: Path, point: str
+) -> None:
+    body = rows(lambda i: f"{1 + i % 7},{100 + i};{i}{point};{'ny'[i % 2]}", 90)
+    (tmp_path / "t.csv").write_text(f"a;b;ok\n{body}")
+    dataset = load(f"{tmp_path / 't.csv'}:ok")
+    assert next(each for each in dataset.reports if each.name == "a").low == "1100"
+    assert any("its comma as a thousands mark" in note for note in dataset.notes)
+    (tmp_path / "u.csv").write_text(f"a;b;ok\n{body.replace(point, '')}")
+    assert "decimal comma in a" in load(f"{tmp_path / 'u.csv'}:ok").notes

@@ -108,3 +108,27 @@ def test_the_file_of_user_code_is_known_without_reading_it() -> None:
     assert parse_source("some/mine.py:load").code == Path("some/mine.py")
     assert parse_source("digits").code is None
     assert parse_source("table.csv:y").code is None
+
+
+def test_the_terminal_gets_what_it_prints_and_nothing_of_native_code(
+    load: Load, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    body = "import os, sys; os.write(2, b'native'); print('out'); print('err', file=sys.stderr)"
+    load(f"{write(tmp_path, f'{body}; return x, y')}:load")
+    assert capfd.readouterr() == ("", "out\nerr\n")
+
+
+def test_rows_paired_in_another_order_are_refused(load: Load, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(
+        "import numpy as np, pandas as pd\n"
+        "y = pd.Series(['a', 'b'] * 30)\n"
+        "x = pd.DataFrame({'n': np.arange(60.0)})\n"
+        "def paired():\n    return x.iloc[::-1], y.iloc[::-1]\n"
+        "def shifted():\n    return x.set_axis(range(5, 65)), y\n"
+        "def turned():\n    return x.iloc[::-1], y\n"
+    )
+    for name in ("paired", "shifted"):
+        assert len(load(f"{code}:{name}").splits) == 3
+    with pytest.raises(DatasetError, match=r"train have the same index in another order"):
+        load(f"{code}:turned")

@@ -44,6 +44,7 @@ def parts_of(*texts: str) -> Parts:
         (["(5.50)", "3"], [-5.5, 3]),
         (["($1,234)", "$3"], [-1234, 3]),
         (["0", "5 %"], [0, 5]),
+        (["1e−5", "−2.5e−3", "7E+2"], [1e-5, -2.5e-3, 700]),
     ],
 )
 def test_writings_that_are_read(texts: list[str], numbers: list[float]) -> None:

@@ -95,3 +95,22 @@ def test_a_column_of_dates_of_a_parquet_file(load: Load, tmp_path: Path) -> None
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DatasetError, match="the target must be text or numbers, it holds dates"):
         load(f"{tmp_path / 't.parquet'}:y")
+
+
+@pytest.mark.parametrize("task", [None, "classes"])
+def test_classes_that_differ_in_capitals_are_noted(
+    load: Load, tmp_path: Path, task: str | None
+) -> None:
+    dataset = load_target(load, tmp_path, repeated("Yes", "yes", "No"), task=task)
+    assert dataset.labels == ("No", "Yes", "yes")
+    note = "the target: 'Yes', 'yes' differ in capitals alone and are different classes"
+    assert note in dataset.notes
+
+
+@pytest.mark.parametrize("value", [[1, 0], {"a": 1}, b"yes"])
+def test_objects_are_no_classes(load: Load, tmp_path: Path, value: Any) -> None:
+    other = value * 2 if not isinstance(value, dict) else {"a": 2}
+    frame = pd.DataFrame({"x": np.sin(np.arange(N)), "y": [value, other] * (N // 2)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DatasetError, match="the target must be text or numbers, it holds "):
+        load(f"{tmp_path / 't.parquet'}:y")

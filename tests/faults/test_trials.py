@@ -17,7 +17,7 @@ from tuner.spec import DataSpec
 Check = Callable[..., None]
 ACTS = any_of("learn", "crash", "raise", "grow", "hang", "nan", "big")
 # What a worker of this suite holds before it trains, and some room.
-MEMORY_BYTES = 600 * 2**20
+MEMORY_BYTES = 400 * 2**20
 
 
 @pytest.mark.times(1, 5)

@@ -27,6 +27,7 @@ from tuner.own_networks import some_rows
 from tuner.space import make_space
 from tuner.training.first_layers import Watched, watched_layers
 from tuner.training.network_check import check_network
+from tuner.training.own_code import may_mention
 from tuner.training.trial_builds import TrialBuilds, Tried
 
 pytestmark = pytest.mark.tensorflow
@@ -138,6 +139,10 @@ REFUSED = {
         "    return keras.Sequential([keras.Input((5,)), L.Dense(outputs)])",
         r"an input of shape \(5,\), but a row has shape \(6,\)",
     ),
+    "a batch size": (
+        dense().replace("keras.Input(input_shape)", "keras.Input(input_shape, batch_size=32)"),
+        r"with units=4: has an input of 32 rows, .* without a batch size",
+    ),
     "a last axis of one": (
         """
 def build(params, input_shape, outputs):
@@ -195,6 +200,10 @@ def build(params, input_shape, outputs):
         ),
         "build raises: another network at each call with the same params",
     ),
+    "weights that come late": (
+        dense("x = L.Dense(4, activation=L.PReLU())(x)"),
+        r"makes weights only when it runs, .* instead: PReLU\(\)\(x\)",
+    ),
     "no get_config": (
         SUBCLASS,
         "cannot be saved: decorate Net with @keras.saving.register_keras_serializable",
@@ -239,6 +248,14 @@ class Times(L.Layer):
         "sets the learning rate itself",
     ),
     "epochs": (dense("params['epochs']"), "tuner sets the epochs itself .*net.py:10"),
+    "a rate of a copy": (
+        dense("copy = {**params}\ncopy['l2']"),
+        r"tuner sets the l2 itself .*net.py:11\)",
+    ),
+    "a rate of a namespace": (
+        "from types import SimpleNamespace\n" + dense("SimpleNamespace(**params).l2"),
+        "tuner sets the l2 itself .*net.py",
+    ),
     "momentum": (dense("params.pop('momentum')"), "tuner sets the momentum itself"),
     "typo": (dense("params['unitz']"), "has no parameter 'unitz'; build is given: units, .*"),
 }
@@ -267,6 +284,9 @@ def build(params, input_shape, outputs):
     "batch normalisation and penalties": dense(
         "x = L.BatchNormalization()(L.Dense(4, activity_regularizer='l2')(L.Dropout(0.5)(x)))"
     ),
+    "layers as activations": dense(
+        "x = L.PReLU()(L.Dense(4, activation=L.LeakyReLU(negative_slope=0.1))(x))"
+    ),
     "a head of its own": dense(
         "x = L.Dense(outputs)(x)", head="(lambda x: keras.ops.softmax(x / 2.0))"
     ),
@@ -289,6 +309,23 @@ class Builder:
         return keras.Sequential([L.Dense(params["units"]), L.Dense(outputs, activation="softmax")])
 
 build = Builder()
+""",
+    "a bounded weight": """
+@keras.saving.register_keras_serializable()
+class Mix(L.Layer):
+    def build(self, shapes):
+        self.share = self.add_weight(
+            shape=(1,), initializer="ones", constraint=lambda weight: keras.ops.clip(weight, 0, 1)
+        )
+
+    def call(self, pair):
+        return self.share * pair[0] + (1 - self.share) * pair[1]
+
+def build(params, input_shape, outputs):
+    inputs = keras.Input(input_shape)
+    hidden = L.Dense(params["units"])(inputs)
+    heads = [L.Dense(outputs, activation="softmax")(x) for x in (inputs, hidden)]
+    return keras.Model(inputs, Mix()(heads))
 """,
     "positions": """
 def build(params, input_shape, outputs):
@@ -336,11 +373,15 @@ def test_heads_for_values(check: Any) -> None:
         assert check(text, dataset=VALUES) == Tried(1)
 
 
-def test_layers_that_a_helper_keeps_are_refused(check: Any, tmp_path: Path) -> None:
+def test_layers_that_outlive_a_build_are_refused(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module beside the file is run afresh for each network.
     (tmp_path / "kept_layers.py").write_text("import keras\nHIDDEN = keras.layers.Dense(4)\n")
-    text = dense("from kept_layers import HIDDEN\nx = HIDDEN(L.Dense(8)(x))")
+    assert check(dense("from kept_layers import HIDDEN\nx = HIDDEN(L.Dense(8)(x))")) == Tried(1)
+    monkeypatch.setattr(keras, "hidden_layer", keras.layers.Dense(4), raising=False)
     with pytest.raises(NetworkError, match="the same layers at each call"):
-        check(text)
+        check(dense("x = keras.hidden_layer(L.Dense(8)(x))"))
 
 
 CHOICES = {"kind": {"type": "categorical", "choices": ["a", "b", "c"]}}
@@ -366,6 +407,13 @@ def test_what_nothing_reads_is_refused(check: Any) -> None:
 def test_reading_in_some_configurations_is_enough(check: Any, read: str) -> None:
     width = {"width": {"type": "int", "low": 1, "high": 2}}
     assert check(dense(f"params['kind']\n{read}"), {**RANGE, **CHOICES, **width}).warnings == ()
+
+
+def test_a_file_with_a_byte_order_mark_is_searched_for_names(tmp_path: Path) -> None:
+    text = "\ufeffNAME = 'width'\n"
+    network = CustomNetwork(str(tmp_path / "net.py"), "build", text, (("parts.py", text),))
+    assert may_mention(network, ["width"])
+    assert not may_mention(network, ["rate"])
 
 
 def test_a_name_that_is_never_read_though_it_is_there_is_refused(check: Any) -> None:
@@ -483,7 +531,10 @@ def test_scaling_over_again_is_warned_of(check: Any) -> None:
     )
 
 
-def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(check: Any) -> None:
+def test_what_xla_cannot_compile_is_refused_where_a_search_would_use_it(
+    check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.training.network_check._QUICK_S", 60.0)  # on a busy machine too
     text = "import tensorflow as tf\n" + CALLED.replace(
         "return self.head",
         "x = tf.ensure_shape(tf.py_function(lambda v: v, [x], tf.float32), (None, 6))\n"

@@ -14,9 +14,10 @@ from optuna.samplers import RandomSampler
 from toy_study import Bench
 from trial_writes import begun
 
-from tuner.errors import LeaseLost, TakenOver
+from tuner.errors import LeaseLost, StudyError, TakenOver
 from tuner.optimize.trials import TrialBook
 from tuner.storage import Store, engines, leases, open_store, places
+from tuner.storage.corrections import Refused, correct_study
 from tuner.storage.keeper import LeaseKeeper
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.studies import StudyRow
@@ -159,3 +160,23 @@ def _put_back(book: TrialBook, running: Any, refused: list[BaseException]) -> No
         book.put_back(running, "interrupted")
     except BaseException as error:
         refused.append(error)
+
+
+@SQLITE
+def test_a_study_that_is_corrected_as_a_search_begins(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = bench.create()
+    open_lease = leases.open_lease
+
+    def corrected_before(store: Store, row: StudyRow, *rest: Any, **more: Any) -> Lease:
+        definition = row.definition.replace('"code":', ' "code":')
+        done = correct_study(store, row, definition, changes_data=False)
+        assert not isinstance(done, Refused), done
+        return open_lease(store, row, *rest, **more)
+
+    monkeypatch.setattr(leases, "open_lease", corrected_before)
+    with pytest.raises(StudyError, match="was corrected just now"):
+        bench.run(1)
+    assert bench.places == {"open": 1}
+    assert leases.holders(bench.store, study) == []

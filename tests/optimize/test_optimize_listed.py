@@ -11,6 +11,7 @@ from test_optimize_trials import SQLITE
 from toy_study import Bench, any_of
 
 from tuner.data import load_dataset
+from tuner.errors import TakenOver
 from tuner.optimize import open_book, trained_on
 from tuner.spec import Choice
 from tuner.storage import leases, places
@@ -141,3 +142,20 @@ def test_a_failed_point_of_a_grid_is_tried_again(bench: Bench, failing: set[int]
     assert sorted(points) == [(0.2, 0.0), (0.2, 0.001), (0.4, 0.0), (0.4, 0.001)]
     retried = [trial.retry_of for trial in bench.trials if trial.retry_of is not None]
     assert set(retried) == failing
+
+
+@SQLITE
+def test_a_point_that_was_taken_over_is_not_queued_again(bench: Bench) -> None:
+    study = bench.create({"x": any_of(0.2, 0.4)}, sampler=Choice(name="grid"))
+    places.ensure_places(bench.store, study, 2)
+    held_up = open_book(bench.store, study, leases.open_lease(bench.store, study, lasts_s=-1.0))
+    running = held_up.begin(0, 2)
+    assert running is not None
+    fence = bench.store.optuna.fence
+    other = open_book(bench.store, study, leases.open_lease(bench.store, study))
+    other.repair()
+    assert other.begin(0, 2) is not None
+    bench.store.optuna.fence = fence  # the two are processes of their own elsewhere
+    with pytest.raises(TakenOver):
+        held_up.fail(running, "user_error", "ValueError")
+    assert len(bench.trials) == 2

@@ -1,14 +1,21 @@
 """A study's definition replaced, on both databases."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import optuna
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState, create_trial
 from toy_study import toy_spec
 
+from tuner.errors import LeaseLost
 from tuner.spec import CodeFile
-from tuner.storage import Store, leases
+from tuner.storage import Store, leases, places
 from tuner.storage.corrections import Refused, correct_study, has_definition, has_finished
 from tuner.storage.studies import create_study
+from tuner.storage.tables import optuna_trials
 
 CORRECTED = toy_spec(code={"toy.py": CodeFile.of(b"# corrected\n")})
 
@@ -48,3 +55,40 @@ def test_a_search_keeps_the_code(store: Store) -> None:
     leases.renew_lease(store, lease, 0.0)
     done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
     assert not isinstance(done, Refused)
+
+
+def test_a_search_that_was_held_up_does_not_go_on_with_the_code_of_before(store: Store) -> None:
+    study = create_study(store, "x", toy_spec())
+    places.ensure_places(store, study, 2)
+    held_up = leases.open_lease(store, study, lasts_s=-1.0)
+    assert places.claim(store, held_up, 2) is not None
+    done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
+    assert not isinstance(done, Refused)
+    with pytest.raises(LeaseLost, match="code corrected"):
+        leases.renew_lease(store, held_up)
+    with pytest.raises(LeaseLost):
+        places.claim(store, held_up, 2)
+    later = leases.open_lease(store, study)
+    assert later.number == 1  # it must not draw what the other one has drawn
+    assert [orphan.number for orphan in places.take_over_orphans(store, later)] == [1]
+
+
+def test_a_trial_that_finishes_at_the_same_time_keeps_the_code(store: Store) -> None:
+    study = create_study(store, "x", toy_spec())
+    trial = optuna.load_study(study_name="x", storage=store.optuna).ask()
+    held_up = leases.open_lease(store, study, lasts_s=-1.0)
+    has_begun = threading.Event()
+
+    def finish(connection: sa.Connection) -> None:
+        leases.check(connection, held_up)
+        has_begun.set()
+        time.sleep(0.3)  # the other one is under way by then
+        finished = sa.update(optuna_trials).where(optuna_trials.c.trial_id == trial._trial_id)
+        connection.execute(finished.values(state="COMPLETE"))
+
+    with ThreadPoolExecutor(1) as pool:
+        finishing = pool.submit(store.write, finish)
+        assert has_begun.wait(10)
+        done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
+        finishing.result()
+    assert done == Refused("1 trial has finished with the code as it was")

@@ -1,12 +1,12 @@
 """`tuner data`: look at data sets."""
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tuner.cli.app import Json, new_typer, settings_of
+from tuner.suggestions import command
 
 if TYPE_CHECKING:
     from tuner.spec import DataSpec
@@ -24,7 +24,9 @@ COLUMN_HELP = (
     "(default: by its cells)"
 )
 MOST_NOTES = 8
-Columns = Annotated[list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="K=KIND")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="NAME=KIND")
+]
 
 
 def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
@@ -41,8 +43,7 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
         options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        command = ["tuner", "data", "describe", data.source, *options]
-        say(f"{more}: {shlex.join(command)}")
+        say(f"{more}: {command('data', 'describe', data.source, *options)}")
 
 
 @app.command("describe")

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.cli.tables import Column, Layout, wrapped_words
-from tuner.words import parse_scalar, word
+from tuner.words import clipped, parse_scalar, word
 
 # Control characters but newline and tab, what turns the direction of text around, line ends that
 # only some programs know, and halves of characters, which cannot be encoded.
@@ -49,11 +49,6 @@ def one_line(text: str) -> str:
 def _code(match: re.Match[str]) -> str:
     number = ord(match[0])
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
-
-
-def clipped(text: str, most: int = _CELL_CHARACTERS) -> str:
-    """The text, shortened where it is longer than a table should show."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def console() -> Console:
@@ -249,13 +244,13 @@ def _plain(value: Any) -> Any:
 def _cell(name: str, value: Any) -> str:
     if name == "seconds" and isinstance(value, float) and abs(value) < 1e7:
         return f"{value:.1f}"
-    return one_line(clipped(shown(value)))
+    return one_line(clipped(shown(value), _CELL_CHARACTERS))
 
 
 def _param_cell(_name: str, value: Any) -> str:
     """A hyperparameter's value: few digits, one for each layer."""
     values = value if isinstance(value, list) else [value]
-    return one_line(clipped(" ".join(map(short, values))))
+    return one_line(clipped(" ".join(map(short, values)), _CELL_CHARACTERS))
 
 
 def shown(value: Any, joined: str = " ") -> str:
@@ -285,7 +280,8 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     is_text = isinstance(value, str) and isinstance(parse_scalar(value), str)
-    return clipped(word(value) if isinstance(value, str) and not is_text else shown(value))
+    text = word(value) if isinstance(value, str) and not is_text else shown(value)
+    return clipped(text, _CELL_CHARACTERS)
 
 
 def duration(seconds: float | None) -> str:

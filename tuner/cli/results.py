@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tuner.cli.output import (
-    clipped,
     complain,
     one_line,
     print_json,
@@ -37,7 +36,7 @@ from tuner.storage.trials import (
     table_row,
 )
 from tuner.suggestions import command
-from tuner.words import word
+from tuner.words import clipped, word
 
 if TYPE_CHECKING:
     from tuner.optimize import Delivered, Outcome, Repaired

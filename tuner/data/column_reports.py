@@ -1,6 +1,6 @@
 """What each column of a table was taken for and became, with counts, for people to check."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,11 @@ import numpy as np
 
 from tuner.data.cells import Cells
 from tuner.data.columns import ReadTable
+from tuner.data.date_texts import TIME
 from tuner.data.number_texts import most_common
 from tuner.data.tables import Column, Table
 from tuner.data.target import Target
+from tuner.words import clipped
 
 if TYPE_CHECKING:
     from tuner.spec import ColumnKind
@@ -20,6 +22,7 @@ _FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
 _VALUES = 21  # characters, so that the table fits 80
+_NAME = 24  # characters of a name or a value in a sentence
 _PLURALS = {"category": "categories"}
 
 
@@ -44,6 +47,7 @@ def report_columns(
     table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
 ) -> tuple[ColumnReport, ...]:
     """A report on each column, those that were left out and the target at the end."""
+    times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
             name=column.name,
@@ -51,7 +55,7 @@ def report_columns(
             features=len(column.features),
             gaps=sum(int(cells[column.name].gaps().sum()) for cells in table.parts.values()),
             different=_different(table.parts["train"][column.name]),
-            **_shown_values(table.parts["train"][column.name]),
+            **_shown_values(table.parts["train"][column.name], column.name in times),
         )
         for column in columns
     ]
@@ -79,7 +83,7 @@ def _different(cells: Cells) -> int | None:
     return len(np.unique(cells.values[~cells.gaps()]))
 
 
-def _shown_values(cells: Cells) -> dict[str, Any]:
+def _shown_values(cells: Cells, are_times: bool = False) -> dict[str, Any]:
     if cells.form == "texts":
         return {"examples": tuple(most_common(cells.texts, cells.counts()))}
     values = cells.values
@@ -89,7 +93,10 @@ def _shown_values(cells: Cells) -> dict[str, Any]:
         low, high = values.min(), values.max()
     if np.isnan(low):
         return {}
-    write = _date if cells.form == "dates" else _number
+    if cells.form == "dates":
+        write: Callable[[Any], str] = _time if are_times else _date
+    else:
+        write = _number
     return {"low": write(low), "high": write(high)}
 
 
@@ -100,7 +107,12 @@ def _number(value: Any) -> str:
 
 def _date(seconds: float) -> str:
     text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
-    return text.removesuffix(" 00:00:00").removeprefix("1900-01-01 ")  # of times without a date
+    return text.removesuffix(" 00:00:00")
+
+
+def _time(seconds: float) -> str:
+    """Of the day, without its date."""
+    return str(np.datetime64(int(np.floor(seconds)), "s")).partition("T")[2]
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
@@ -116,9 +128,10 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
         elif column.kind == "text" and not column.categories:
             lines.append(f"{column.name}: holds no words in the training rows")
         elif not gaps.any() and cells.values.min() == cells.values.max():
-            only = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            value = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            only = clipped(value, _NAME)
             lines.append(
-                f"{column.name}: holds one value only in the training rows ({_cut(only, 24)}); "
+                f"{column.name}: holds one value only in the training rows ({only}); "
                 "nothing is learnt from it"
             )
     return lines
@@ -159,15 +172,15 @@ def _kind_in_brief(kind: str, reports: Sequence[ColumnReport]) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:_MOST_NAMED]]
-    return ", ".join(short) + (", …" if len(names) > _MOST_NAMED else "")
+    first = [clipped(name, _NAME) for name in names[:_MOST_NAMED]]
+    return ", ".join(first) + (", …" if len(names) > _MOST_NAMED else "")
 
 
 def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
     """The reports as rows of a table that fits 80 columns."""
     return [
         {
-            "column": _cut(report.name, 18),
+            "column": clipped(report.name, 18),
             "kind": report.kind,
             "features": report.features,
             "gaps": report.gaps,
@@ -180,12 +193,8 @@ def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
 
 def _values(report: ColumnReport) -> str:
     if report.low is not None:
-        return _cut(
+        return clipped(
             report.low if report.low == report.high else f"{report.low} … {report.high}", 25
         )
     more = (report.different or 0) > len(report.examples)
-    return _cut(", ".join(report.examples) + (", …" if more else ""), _VALUES)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return clipped(", ".join(report.examples) + (", …" if more else ""), _VALUES)

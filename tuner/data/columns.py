@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tuner.data.cells import Cells, as_texts, read_cells
 from tuner.data.date_texts import (
     DIGITS,
+    ORDERS,
     TIME,
     UNITS,
     DatesRead,
@@ -38,6 +39,7 @@ from tuner.data.raw import listed
 from tuner.data.text_shapes import find_shapes
 from tuner.errors import DatasetError
 from tuner.parameters import nearest
+from tuner.words import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,15 +177,23 @@ def read_column(series: "pd.Series[Any]", kind: "ColumnKind | None" = None) -> R
     if cells.form == "texts" and not cells.texts:  # nothing but gaps
         cells = Cells(np.full(len(cells), np.nan))
     if kind is not None:
+        if kind == "date" and cells.form == "dates":
+            return _typed_date(name, cells, series)
         return _as_told(name, cells, kind)
     if cells.form == "numbers":
         _check_range(name, cells)
         return ReadColumn(name, "number", cells, notes=_notes(name, [_date_hint(name, cells)]))
     if cells.form == "dates":
-        return ReadColumn(name, "date", cells)
+        return _typed_date(name, cells, series)
     if _is_categorical(series):
         return _category(name, cells)
     return _infer(name, cells)
+
+
+def _typed_date(name: str, cells: Cells, series: "pd.Series[Any]") -> ReadColumn:
+    zone = getattr(series.dtype, "tz", None)
+    note = "" if zone is None or str(zone) == "UTC" else f"times of {zone} are converted to UTC"
+    return ReadColumn(name, "date", cells, notes=_notes(name, [note]))
 
 
 def _is_categorical(series: "pd.Series[Any]") -> bool:
@@ -210,6 +220,8 @@ def _check_range(name: str, cells: Cells) -> None:
 # Whole numbers in these ranges may be times from 2000 to 2035 or dates from 1900 to 2099.
 _TIMES_S = (946_684_800, 2_051_222_400)
 _DAYS = (19_000_101, 20_991_231)
+# Smaller numbers, as seconds all before March 1973, are rather years or an office program's days.
+_FEWEST_S = 1e8
 
 
 def _date_hint(name: str, cells: Cells) -> str:
@@ -283,7 +295,7 @@ class Texts:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 24 else f"{text[:23]}…")
+    return repr(clipped(text, 24))
 
 
 def _spread(cells: Cells, values: npt.NDArray[np.float64], form: Any) -> Cells:
@@ -329,7 +341,7 @@ def _inferred_number(texts: Texts) -> ReadColumn | None:
     return _number(texts, format_, remark)
 
 
-def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
+def _number(texts: Texts, format_: NumberFormat, remark: str, told: bool = False) -> ReadColumn:
     cells = texts.numbers(format_)
     _check_range(texts.name, cells)
     notes = [texts.marks_note("number")]
@@ -341,7 +353,7 @@ def _number(texts: Texts, format_: NumberFormat, remark: str) -> ReadColumn:
         example = texts.most_common(texts.is_number)[0]
         value = cells.values[texts.cells.values == texts.cells.texts.index(example)][0]
         notes.append(f"{_short(example)} is read as the number {value:.12g}")
-    if not any(notes):
+    if not any(notes) and not told:
         notes = [f"its texts are numbers; if they are names: {_say(texts.name, 'category')}"]
     return ReadColumn(
         texts.name, "number", cells, CellFormat(number=format_), _notes(texts.name, notes)
@@ -365,8 +377,10 @@ def _unclear(texts: Texts, problem: str, *kinds: str) -> ReadColumn:
 def _inferred_date(texts: Texts) -> ReadColumn | None:
     read = texts.dates()
     is_date = ~np.isnan(read.seconds)
-    if not is_date.any() or texts.share(is_date) < 0.5:
+    if not is_date.any():
         return None
+    if texts.share(is_date) < 0.5:
+        return _dates_in_several_ways(texts)
     if np.all(is_date | texts.is_mark):
         return _date(texts, read)
     others = ~is_date & ~texts.is_mark
@@ -376,6 +390,20 @@ def _inferred_date(texts: Texts) -> ReadColumn | None:
     )
     if texts.share(is_date) < ALMOST_ALL:
         return _category(texts.name, texts.cells, f"{problem}: taken for categories")
+    return _unclear(texts, problem, "category", "drop")
+
+
+def _dates_in_several_ways(texts: Texts) -> ReadColumn | None:
+    """Of dates of which no single order reads the most; None for anything else."""
+    masks = [~np.isnan(texts.dates(order).seconds) for order in ORDERS]
+    count, share = texts.count(np.any(masks, axis=0)), texts.share(np.any(masks, axis=0))
+    if share < ALMOST_ALL:
+        return None
+    examples = dict.fromkeys(_short(texts.most_common(mask)[0]) for mask in masks if mask.any())
+    problem = (
+        f"{count} of {texts.total} cells are dates, but written in different ways, such as "
+        f"{' and '.join(examples)}"
+    )
     return _unclear(texts, problem, "category", "drop")
 
 
@@ -420,7 +448,21 @@ def _category(name: str, cells: Cells, *notes: str) -> ReadColumn:
             f"column {name!r} holds {different} different texts in {filled} rows{about}, as names, "
             f"ids or sentences do; say what it is: {_say(name, 'drop', 'text', 'category')}"
         )
+    notes = (*notes, capitals_note(cells.texts, "categories"))
     return ReadColumn(name, "category", cells, notes=_notes(name, notes))
+
+
+def capitals_note(texts: Sequence[str], what: str) -> str:
+    """Which texts differ in their capitals alone; "" for none."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault(text.casefold(), []).append(text)
+    groups = [sorted(group) for group in alike.values() if len(group) > 1]
+    if not groups:
+        return ""
+    examples = ", ".join(map(_short, min(groups)[:4]))
+    more = f" (and {len(groups) - 1} more such)" if len(groups) > 1 else ""
+    return f"{examples} differ in capitals alone and are different {what}{more}"
 
 
 def _as_told(name: str, cells: Cells, kind: "ColumnKind") -> ReadColumn:
@@ -435,7 +477,14 @@ def _as_told(name: str, cells: Cells, kind: "ColumnKind") -> ReadColumn:
             f"--column {_quoted(name, kind)}: it holds {len(texts.texts)} different values, more "
             f"than {MAX_CATEGORIES}"
         )
+    if kind == "category":
+        return _told_category(name, texts)
     return ReadColumn(name, kind, texts)
+
+
+def _told_category(name: str, texts: Cells) -> ReadColumn:
+    notes = _notes(name, [capitals_note(texts.texts, "categories")])
+    return ReadColumn(name, "category", texts, notes=notes)
 
 
 def _told_number(name: str, cells: Cells) -> ReadColumn:
@@ -455,12 +504,10 @@ def _told_number(name: str, cells: Cells) -> ReadColumn:
     format_, remark = find_format(texts.written())
     if format_ is None:
         raise Unclear(f"--column {_quoted(name, 'number')}: {remark}")
-    return _number(texts, format_, remark)
+    return _number(texts, format_, remark, told=True)
 
 
 def _told_date(name: str, cells: Cells) -> ReadColumn:
-    if cells.form == "dates":
-        return ReadColumn(name, "date", cells)
     if cells.form == "numbers":
         return _date_of_numbers(name, cells)
     texts = Texts(name, cells)
@@ -482,7 +529,14 @@ def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
     values = cells.values.astype(np.float64)
     if cells.gaps().all():
         return ReadColumn(name, "date", Cells(values, "dates"))
-    order = number_order(values[~cells.gaps()])
+    held = values[~cells.gaps()]
+    order = number_order(held)
+    if order == "seconds" and np.abs(held).max() < _FEWEST_S:
+        raise Unclear(
+            f"--column {_quoted(name, 'date')}: its numbers ({held.min():.12g} … "
+            f"{held.max():.12g}) are neither dates as 20251231 nor times since 1970; write dates "
+            "as 2025-12-31, or leave it a number"
+        )
     how = "as in 20251231" if order == DIGITS else f"as {order} since 1970"
     notes = _notes(name, [f"numbers are read as dates {how}"])
     dates = Cells(seconds_of(values, order), "dates")

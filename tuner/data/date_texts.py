@@ -12,6 +12,7 @@ from tuner.data.text_shapes import Shapes, find_shapes
 Floats = npt.NDArray[np.float64]
 
 TIME = "time"
+ORDERS = ("ymd", "", "dmy", "mdy")  # of dates, see DatesRead
 _LONGEST = 60
 # Dates have few shapes, though more for names of months.
 _MOST_SHAPES = 1000

@@ -33,6 +33,7 @@ _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
 _ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
 _COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
 _CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
+_CERTAIN_POINT = r"\.(\d{1,2}|\d{4,})$"
 _DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
 _TOTALS = {"total", "totals", "grand total", "sum", "sum total", "gesamt", "summe", "totaal"}
 
@@ -70,8 +71,8 @@ def read_delimited(path: Path) -> DelimitedFile:
         frame = _to_pandas(names, columns)
         pa.default_memory_pool().release_unused()  # a third of what the process would keep
     western = file.encoding in WESTERN
-    said = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
-    return DelimitedFile(frame, (*said, *dialect.notes, *notes), dialect.looks_like_data)
+    encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
+    return DelimitedFile(frame, (*encoding, *dialect.notes, *notes), dialect.looks_like_data)
 
 
 def _to_pandas(names: list[str], columns: list[Any]) -> "pd.DataFrame":
@@ -295,17 +296,19 @@ class _Reader:
 
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """Columns of text that are numbers with decimal commas, as numbers. A comma before three
-        digits may be a thousands mark, unless semicolons separate the cells."""
-        found = []
+        digits may be a thousands mark, unless semicolons separate the cells and no other column has
+        decimal points."""
+        with_commas = []
+        is_certain = self._dialect.separator == ";" and not self._has_decimal_points(table)
         for label in self._labels:
             if self._has_commas(int(label)):
-                column = _from_commas(table[label], self._dialect.separator == ";")
+                column = _from_commas(table[label], is_certain)
                 if column is not None:
                     table = _replaced(table, label, column)
-                    found.append(label)
-        if not found:
+                    with_commas.append(label)
+        if not with_commas:
             return table, ()
-        notes = [f"decimal comma in {self._listed(found)}"]
+        notes = [f"decimal comma in {self._listed(with_commas)}"]
         dotted = [label for label in self._labels if self._has_dot_thousands(int(label))]
         originals, changed = self._originals(dotted), []
         for label in dotted:
@@ -316,6 +319,15 @@ class _Reader:
         if changed:
             notes.append(f"dots are thousands marks in {self._listed(changed)}")
         return table, tuple(notes)
+
+    def _has_decimal_points(self, table: Any) -> bool:
+        import pyarrow as pa
+
+        return any(
+            pa.types.is_floating(table[label].type)
+            and any(re.search(_CERTAIN_POINT, cell) for cell in self._sample[int(label)])
+            for label in self._labels
+        )
 
     def _has_commas(self, number: int) -> bool:
         cells = self._sample[number]

@@ -81,11 +81,11 @@ def find_dialect(text: str, whole: bool, source: str) -> Dialect:
     hint = _EXCEL_HINT.fullmatch(first_line.strip())
     separators = tuple(hint["separator"]) if hint and rest else tuple(SEPARATORS)
     there = [sep for sep in separators if sep in text] or separators[:1]
-    found = {sep: _first_records(text, sep, whole) for sep in there}
-    separator = max(found, key=lambda sep: _regularity(found[sep]))
-    if _regularity(found[separator])[0] < 0.5:
+    by_separator = {sep: _first_records(text, sep, whole) for sep in there}
+    separator = max(there, key=lambda sep: _regularity(by_separator[sep]))
+    if _regularity(by_separator[separator])[0] < 0.5:
         separator = there[0]
-    rows = found[separator][1:] if hint and rest else found[separator]
+    rows = by_separator[separator][1:] if hint and rest else by_separator[separator]
     width = _usual_width(rows)
     header, sample, notes = _find_header(rows, width)
     names = _names(header)
@@ -93,10 +93,10 @@ def find_dialect(text: str, whole: bool, source: str) -> Dialect:
     longer = [cells for cells in sample if len(cells) == len(names) + 1]
     if sample and len(longer) == len(sample) and not any(cells[-1].strip() for cells in sample):
         names = (*names, "")
-    said = () if separator == "," else (f"separator {SEPARATORS[separator]}",)
+    on_separator = () if separator == "," else (f"separator {SEPARATORS[separator]}",)
     like_data = _looks_like_data(names, sample)
     _check_names(names, like_data, source)
-    notes = (*said, *notes, *_header_notes(names, like_data))
+    notes = (*on_separator, *notes, *_header_notes(names, like_data))
     return Dialect(separator, names, header.last, sample, notes, like_data)
 
 

@@ -1,6 +1,7 @@
 """Columns that only number the rows: in a file sorted by class they give the answer away."""
 
 import re
+import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -34,7 +35,7 @@ def numbers_rows(values: _Whole) -> bool:
 def row_number_notes(columns: Mapping[str, _Whole]) -> tuple[str, ...]:
     """What to say of columns with a name that number the rows."""
     return tuple(
-        f"{name}: is the row number; --column {name}=drop leaves it out"
+        f"{name}: is the row number; --column {shlex.quote(f'{name}=drop')} leaves it out"
         for name, values in columns.items()
         if numbers_rows(values)
     )

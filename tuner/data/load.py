@@ -259,11 +259,26 @@ def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | No
     twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
     if twice:
         raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
+    _check_order(raw)
     target = getattr(raw.parts["train"].y, "name", None)
     kinds = {
         name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
     }
     return read_columns(x, kinds)
+
+
+def _check_order(raw: Raw) -> None:
+    """Raises DatasetError where x and y have the same rows by their index, but in another order:
+    they are paired by position."""
+    for part, pair in raw.parts.items():
+        if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
+            continue
+        x, y = pair.x.index, pair.y.index
+        if not x.equals(y) and x.is_unique and y.is_unique and len(x.intersection(y)) == len(x):
+            raise DatasetError(
+                f"{raw.source}: x and y of {part} have the same index in another order, and rows "
+                "are paired by position; give y.loc[x.index]"
+            )
 
 
 def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:

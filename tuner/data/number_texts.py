@@ -36,7 +36,8 @@ _NUMBER = re.compile(
     r"(?P<power>[eE][+\-]?[0-9]{1,3})?"
     r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
 )
-_SAME = str.maketrans({"−": "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
+_MINUS = "−"  # as it is printed, not typed
+_SAME = str.maketrans({_MINUS: "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 _PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
 _CODE = re.compile(r"0\d+")
 
@@ -189,6 +190,8 @@ def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberForm
             digits = pc.replace_substring_regex(digits, _THOUSANDS[format_.thousands], "")
         if format_.decimal != ".":
             digits = pc.replace_substring(digits, format_.decimal, ".")
+        if part.power:
+            digits = pc.replace_substring(digits, _MINUS, "-")
         numbers = digits.cast("float64").to_numpy(zero_copy_only=False)
         values[rows] = -numbers if part.sign == "-" else numbers
     return values

@@ -150,8 +150,8 @@ def loss_note(what: str, values: Features, encoded: Features, scale: float, add:
     middle = middle_span(np.asarray(values, np.float64))
     gaps, same = np.diff(wide), np.diff(scaled) == 0
     whole = bool(np.all(np.mod(wide, 1.0) == 0.0))
-    told = (_TOLD_OF_WHOLE if whole else _TOLD_OF_OTHERS) * len(different)
-    if same.sum() > told or bool(np.any(same & (gaps > _VISIBLE * middle))):
+    tolerated = (_TOLD_OF_WHOLE if whole else _TOLD_OF_OTHERS) * len(different)
+    if same.sum() > tolerated or bool(np.any(same & (gaps > _VISIBLE * middle))):
         left = len(different) - int(same.sum())
         return (
             f"{what}: {len(different)} different values become {left} in float32, between "

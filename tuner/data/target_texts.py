@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuner.data.cells import Cells, read_cells
-from tuner.data.columns import ALMOST_ALL, FEW_TEXTS, Texts
+from tuner.data.columns import ALMOST_ALL, FEW_TEXTS, Texts, capitals_note
 from tuner.data.number_texts import NumberFormat, find_format, is_code
+from tuner.data.raw import listed
 from tuner.data.target import infer_task
 from tuner.errors import DatasetError
 
@@ -23,15 +24,17 @@ def read_targets(
     """Every part's target, as numbers where its texts can be nothing else, and notes on that. What
     is no text stays as it is.
 
-    Raises DatasetError, without the source, for dates, and for numbers of which some are missing
-    or written in another way.
+    Raises DatasetError, without the source, for dates, lists and other objects, and for numbers of
+    which some are missing or written in another way.
     """
     cells = {part: _text_cells(y) for part, y in targets.items()}
-    if cells["train"] is None or task in ("classes", "binary"):
+    if cells["train"] is None:
         return dict(targets), ()
-    format_, notes = _number_format(cells["train"], task)
+    are_classes = task in ("classes", "binary")
+    format_, notes = (None, ()) if are_classes else _number_format(cells["train"], task)
     if format_ is None:
-        return dict(targets), ()
+        remark = capitals_note(cells["train"].texts, "classes")
+        return dict(targets), ((f"the target: {remark}",) if remark else ())
     numbers = {
         part: targets[part] if texts is None else _numbers(texts, format_)
         for part, texts in cells.items()
@@ -50,8 +53,12 @@ def _text_cells(y: Any) -> Cells | None:
         return None
     try:
         cells = read_cells(pd.Series(series))
-    except DatasetError:
-        return None
+    except DatasetError as error:
+        held = {type(value).__name__ for value in series if value is not None}
+        raise DatasetError(
+            f"the target must be text or numbers, it holds {listed(sorted(held))}; give one "
+            "text or number a row"
+        ) from error
     if cells.form == "dates":
         raise DatasetError(_NO_DATES)
     return cells if cells.form == "texts" and cells.texts else None

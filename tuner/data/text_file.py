@@ -92,6 +92,11 @@ class TextFile:
                 "UTF-8"
             ) from error
 
+    def line_at(self, position: int) -> int:
+        """The number of the line of a byte, from 1 on."""
+        with _opened(self.path, self.gzipped) as stream:
+            return 1 + stream.read(position).count(b"\n")
+
     def lines(self) -> Iterator[str]:
         """The text line by line, line ends as they are."""
         return io.TextIOWrapper(io.BufferedReader(BlockStream(self.blocks())), "utf-8", newline="")
@@ -216,8 +221,11 @@ class Utf8Check:
 
     def _line(self, position: int) -> int:
         """The line of a byte of the next block."""
+        line, left = 1, self._taken + position
         with _opened(self._path, self._gzipped) as stream:
-            return 1 + stream.read(self._taken + position).count(b"\n")
+            while block := stream.read(min(left, _BLOCK_BYTES)):
+                line, left = line + block.count(b"\n"), left - len(block)
+        return line
 
 
 def western_encoding(content: bytes) -> str:

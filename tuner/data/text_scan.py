@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.text_file import WESTERN, TextFile, Utf8Check, refuse_nul, western_encoding
+from tuner.errors import DatasetError
 
 # What stands before a cell, but ';' and '|', is not above the comma: tab, line ends, blank, quote.
 _BEFORE_CELL = ord(",")
 _ZERO = ord("0")
+# A Latin letter with an accent in UTF-8. As Windows-1252 it is one such letter and a sign, which
+# hardly any word has.
+_UTF8_LETTER = re.compile(rb"[\xc3-\xc5][\x80-\xbf]")
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,9 @@ class Scan:
 
 def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
     """What is in the file, and the file in the encoding that it turned out to have. Raises
-    DatasetError for NUL bytes, and for UTF-8 that ends in the middle."""
-    seen, before, encoding = Scan(), b"\n", file.encoding
+    DatasetError for NUL bytes, for UTF-8 that ends in the middle, and for lines in UTF-8 beside
+    others that are not."""
+    seen, before, encoding, taken = Scan(), b"\n", file.encoding, 0
     check = Utf8Check(file.path, file.gzipped) if encoding == "utf-8" else None
     loose = re.compile(rb"[%b\n\r][ ]+\"" % re.escape(separator).encode())
     # Of one byte a character: what is looked for is ASCII, and lies there as it is.
@@ -36,8 +41,10 @@ def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
         refuse_nul(block, str(file.path))
         if check is not None and not check.takes(block):
             check, encoding = None, WESTERN[0]
-        if encoding == WESTERN[0] and not block.isascii():
-            encoding = western_encoding(block)
+        if encoding in WESTERN and not block.isascii():
+            _refuse_utf8_lines(file, block, taken)
+            encoding = western_encoding(block) if encoding == WESTERN[0] else encoding
+        taken += len(block)
         joined = before + block
         quotes = block.count(b'"') if b'"' in block else 0
         seen = Scan(
@@ -49,6 +56,24 @@ def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
     if check is not None and not check.takes(b"", final=True):
         encoding = WESTERN[0]
     return replace(file, encoding=encoding), seen
+
+
+def _refuse_utf8_lines(file: TextFile, block: bytes, taken: int) -> None:
+    """Raises DatasetError for a line of UTF-8 in a file that is not: its letters would be wrong.
+    Lines that do not lie in the block as a whole are not looked at. `taken`: bytes before it."""
+    for match in _UTF8_LETTER.finditer(block):
+        start, stop = block.rfind(b"\n", 0, match.start()) + 1, block.find(b"\n", match.end())
+        if stop < 0 or (start == 0 and taken):
+            continue
+        try:
+            line = block[start:stop].decode("utf-8").strip()
+        except UnicodeDecodeError:
+            continue
+        raise DatasetError(
+            f"{file.path}: line {file.line_at(taken + start)} is UTF-8 text "
+            f"({line if len(line) <= 40 else f'{line[:39]}…'}), others are not: parts are in "
+            "different encodings; save it as UTF-8"
+        )
 
 
 def _has_zeros(text: bytes, separator: str) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 from tuner.data.mapping import parts_from_mapping
 from tuner.data.raw import Pair, first_line, reading
 from tuner.errors import DatasetError
+from tuner.settings import quiet_tensorflow
+from tuner.silence import python_output_only
 from tuner.user_modules import Surroundings, read_modules
 
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
@@ -29,7 +31,8 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
     with reading(str(path)):
         text = path.read_bytes()
         surroundings = Surroundings(file, str(path), read_modules(file, text))
-    with surroundings.entered(), _user_errors(path, surroundings):
+    quiet_tensorflow()  # the file may import it
+    with surroundings.entered(), _user_errors(path, surroundings), python_output_only():
         function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):

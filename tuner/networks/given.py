@@ -44,6 +44,13 @@ class GivenParams(dict[str, Any]):
         self.read: set[str] = set()
         self.asked: set[str] = set()
 
+    def hidden_name(self, error: BaseException) -> str | None:
+        """The hidden name that code did not find in a copy of these params, such as a plain dict or
+        a namespace."""
+        name = error.name if isinstance(error, AttributeError) else next(iter(error.args), None)
+        lacks = isinstance(error, (KeyError, AttributeError)) and name in self._hidden
+        return str(name) if lacks else None
+
     def _look(self, name: object) -> None:
         if not isinstance(name, str):
             return

@@ -30,6 +30,12 @@ def problems(model: Any) -> Iterator[str]:
     for layer in model._flatten_layers():
         if getattr(layer, "compute_dtype", None) in _NARROW:
             yield precision_problem(f"layer {layer.name!r} computes in {layer.compute_dtype}")
+    for tensor in _inputs(model):
+        if (rows := next(iter(tensor.shape))) is not None:
+            yield (
+                f"has an input of {rows} rows, but batches have different numbers of rows; write "
+                "keras.Input(input_shape) without a batch size, and no stateful=True"
+            )
     if not model.trainable_variables:
         yield "returns a model without trainable weights: there is nothing to train"
 

@@ -227,6 +227,7 @@ def _loop(
 ) -> Loop:
     lease = leases.open_lease(store, study, request.lease_s)
     if not has_definition(store, study):  # it can be corrected until a lease holds
+        leases.renew_lease(store, lease, 0.0)
         raise StudyError(f"the code of study {study.name!r} was corrected just now: run this again")
     return Loop(
         book=open_book(store, study, lease),

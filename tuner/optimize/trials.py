@@ -199,7 +199,8 @@ class TrialBook:
         point = self.store.optuna.get_trial(running.trial_id).params
         queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
-            self.study.enqueue_trial(point, user_attrs={"retry_of": running.number})
+            with self.store.optuna.carrying(riders.queueing(self.lease, running.trial_id)):
+                self.study.enqueue_trial(point, user_attrs={"retry_of": running.number})
 
     def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
         """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""

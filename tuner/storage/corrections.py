@@ -34,10 +34,13 @@ def correct_study(
 def _correct(
     connection: sa.Connection, study: StudyKey, definition: str, changes_data: bool
 ) -> str | None:
+    # One that was held up may be about to finish a trial, whatever its lease.
+    leases.hold_all(connection, study)
     # No search begins meanwhile: opening a lease waits for this.
     leases.one_at_a_time(connection, study.study_id)
     if reason := _why_not(connection, study, changes_data):
         return reason
+    leases.cut_off(connection, study)
     connection.execute(
         sa.update(studies).where(studies.c.uuid == study.uuid).values(spec=definition)
     )

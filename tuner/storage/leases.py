@@ -225,6 +225,22 @@ def lapsed(connection: sa.Connection, lease: Lease) -> list[str]:
     return [row.loop_id for row in rows if not row.alive or is_dead(row.process)]
 
 
+def hold_all(connection: sa.Connection, study: StudyKey) -> None:
+    """Let no loop of the study write until the transaction ends: each makes sure of its row first
+    (`check`). To be called before `one_at_a_time`, as loops take the two in that order."""
+    query = sa.select(loops.c.loop_id).where(loops.c.study_uuid == study.uuid)
+    connection.execute(query.with_for_update()).all()
+
+
+def cut_off(connection: sa.Connection, study: StudyKey) -> None:
+    """Have the study's loops, whose leases have all expired, write nothing any more, should one of
+    them go on: it was only held up. Their rows stay, which number the loops, under other ids."""
+    query = sa.select(loops.c.loop_id).where(loops.c.study_uuid == study.uuid)
+    for loop_id in connection.execute(query).scalars().all():
+        renamed = sa.update(loops).where(loops.c.loop_id == loop_id)
+        connection.execute(renamed.values(loop_id=str(uuid.uuid4())))
+
+
 def one_at_a_time(connection: sa.Connection, study_id: int) -> None:
     """Wait until no other transaction of this kind runs on the study, where there is no row yet
     that could be locked. SQLite has one writer at a time anyway."""

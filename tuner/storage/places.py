@@ -290,6 +290,7 @@ def take_over_orphans(connection: sa.Connection, lease: Lease) -> list[Place]:
         sa.select(places.c.number, places.c.trial_id, places.c.attempt)
         .where(places.c.study_id == lease.study_id, places.c.state == "claimed")
         .where(places.c.loop_id.in_(lapsed(connection, lease)))
+        .order_by(places.c.number)
         .with_for_update(skip_locked=True)
     ).all()
     orphans = [

@@ -26,6 +26,11 @@ def binding(lease: Lease, place: Place) -> Rider:
     return Rider(write)
 
 
+def queueing(lease: Lease, trial_id: int) -> Rider:
+    """Another trial is queued, as long as this one's place is the loop's."""
+    return Rider(lambda connection, _: places.hold(lease, connection, trial_id))
+
+
 def beginning(store: Store, lease: Lease, place: Place, worker: int) -> Rider:
     """The place's trial runs: its attempt `place.attempt` begins."""
     return Rider(

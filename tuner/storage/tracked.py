@@ -74,12 +74,6 @@ def undelivered(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial
 
 
 @reads
-def ever_run(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial]:
-    """All trials that ever ran, in order."""
-    return _tracked(connection, study, sa.true())
-
-
-@reads
 def numbered(
     connection: sa.Connection, study: StudyKey, numbers: Collection[int]
 ) -> list[TrackedTrial]:

@@ -12,6 +12,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.tracked import Completed, TrackedTrial, improvements
 from tuner.tracking import held
 from tuner.tracking.own import STUDY_TAG, TRIAL_TAG, UUID_TAG
+from tuner.words import word
 
 _LONGEST_TRACEBACK = 4000
 PARENT_TAG = "mlflow.parentRunId"
@@ -68,7 +69,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(_shown(one) for one in value)
     if isinstance(value, bool):
-        return str(value).lower()  # as the space file writes it
+        return word(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

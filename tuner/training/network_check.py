@@ -20,7 +20,12 @@ from tuner.data import Split
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.given import GivenParams, MissingParameter, why_hidden
+from tuner.networks.given import (
+    GivenParams,
+    HiddenParameter,
+    MissingParameter,
+    why_hidden,
+)
 from tuner.networks.parts import PlainParts
 from tuner.networks.problems import precision_problem, problems
 from tuner.training.events import Goal, Plan
@@ -29,6 +34,7 @@ from tuner.training.first_layers import watched_layers
 from tuner.training.own_code import is_beside, may_mention, modules_of
 from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
+from tuner.words import clipped
 
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3
@@ -65,7 +71,14 @@ class _Recording(CustomNetwork):
 
     def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
         assert isinstance(params, GivenParams)
-        model = super().build(params, input_shape, outputs)
+        try:
+            model = super().build(params, input_shape, outputs)
+        except (KeyError, AttributeError) as error:
+            name = params.hidden_name(error)
+            if name is None or isinstance(error, MissingParameter):
+                raise
+            hidden = HiddenParameter(why_hidden(name))
+            raise hidden.with_traceback(error.__traceback__) from None
         self.built(model, params)
         self.models.append(model)
         return model
@@ -205,6 +218,7 @@ class _Check:
 
     def _check_values(self, model: Any) -> None:
         inputs = self._dataset.scaling.apply(np.asarray(self._dataset.train.x))
+        weights = len(model.variables)
         with watched_layers(inputs, self._dataset.scaling.method) as watched:
             try:
                 outputs = model(tf.constant(inputs), training=False)
@@ -216,6 +230,11 @@ class _Check:
             raise self._refusal(f"{watched.problem}: the network is given {described}")
         if watched.warning is not None:
             self._warnings[f"{self._where}: {watched.warning}: it is given {described}"] = None
+        if len(model.variables) > weights:  # an optimizer would not know them
+            raise self._refusal(
+                "makes weights only when it runs, as a layer such as PReLU does that is given as "
+                "an activation; call each layer in the network instead: PReLU()(x)"
+            )
         if not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
         if outputs.dtype != tf.float32:
@@ -345,11 +364,11 @@ class _Check:
 
 def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
     """An error as part of a one-line message, without what Keras puts around it."""
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
-    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", said))
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", message))
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
     text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    text = clipped(text, most)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -393,9 +412,10 @@ def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
     draw = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = variable.numpy()
-        variable.assign(
-            5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
-        )
+        drawn = 5 * value + draw.normal(scale=3.0 if value.ndim < 2 else 0.1, size=value.shape)
+        variable.assign(drawn)
+        if variable.constraint is not None:  # as after each step of an optimizer
+            variable.assign(variable.constraint(variable))
     return np.asarray(model(tf.constant(inputs), training=False))
 
 

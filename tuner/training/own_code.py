@@ -52,11 +52,13 @@ def may_mention(network: CustomNetwork, names: Iterable[str]) -> bool:
 
 def _texts(network: CustomNetwork) -> Iterator[str]:
     """The texts in the network's code, and in the modules of its folder."""
-    codes = [network.text, *(text for _, text in getattr(network, "modules", None) or ())]
+    modules = getattr(network, "modules", None) or ()
+    # As bytes, as Python reads them: a text may not begin with a byte order mark.
+    codes = [text.encode() for text in (network.text, *(text for _, text in modules))]
     for name in modules_of(network.path):
         file = getattr(sys.modules.get(name), "__file__", None)
         if file and file.endswith(".py") and Path(file).is_file():
-            codes.append(Path(file).read_text(encoding="utf-8", errors="replace"))
+            codes.append(Path(file).read_bytes())
     for code in codes:
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:

@@ -8,10 +8,9 @@ import time
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-import tensorflow as tf
-
 from tuner.errors import NetworkError
 from tuner.networks.custom import CustomNetwork
+from tuner.networks.libraries import tensorflow as tf
 from tuner.training.network_check import check_network, error_line
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
