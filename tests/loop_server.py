@@ -29,7 +29,8 @@ class ForkedLoop:
     def __init__(self, pid: int, output: int, status: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._output, self._status = output, status
+        self._output: int | None = output
+        self._status, self._printed = status, b""
 
     def poll(self) -> int | None:
         return self._wait(0.0)
@@ -49,17 +50,17 @@ class ForkedLoop:
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """What it printed, once neither it nor its workers can print any more."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        printed = b""
-        while True:
+        while self._output is not None:
             left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
             if not select.select([self._output], [], [], left)[0]:
                 raise subprocess.TimeoutExpired(f"loop {self.pid}", timeout or 0.0)
-            if not (part := os.read(self._output, 2**16)):
-                break
-            printed += part
-        os.close(self._output)
+            if part := os.read(self._output, 2**16):
+                self._printed += part
+            else:
+                os.close(self._output)
+                self._output = None
         self.wait(None if deadline is None else max(deadline - time.monotonic(), 0.0))
-        return printed.decode(), None
+        return self._printed.decode(), None
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
