@@ -195,13 +195,14 @@ def _cut(word: str, width: int) -> list[str]:
 
 
 def wrapped_words(text: str, width: int, indent: int) -> str:
-    """A text behind a margin of `indent` columns, in lines that begin below each other; where one
-    of its words is longer than that, all of it stands below the margin. Nothing is broken that
-    stands together by no-break blanks, unless it has to be."""
+    """A text behind a margin of `indent` columns, in lines that begin below each other; where there
+    is no room for that, or one of its words is longer, all of it stands below the margin. Nothing
+    is broken that stands together by no-break blanks, unless it has to be."""
     room = max(width - indent, _NARROWEST_TEXT)
     tokens = text.split(" ")
     words = [word for token in tokens for word in _breakable(token, room)]
-    below = indent > _BELOW and max(map(cell_len, words)) > room
+    has_room = width - indent >= _NARROWEST_TEXT and max(map(cell_len, words)) <= room
+    below = indent > _BELOW and not has_room
     if below:
         indent, room = _BELOW, max(width - _BELOW, _NARROWEST_TEXT)
     text = " ".join(word for token in tokens for word in _breakable(token, room))

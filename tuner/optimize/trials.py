@@ -252,6 +252,7 @@ class TrialBook:
     def close(self) -> None:
         """The loop writes no more: its lease ends. Raises StorageError."""
         self.store.optuna.fence = self.store.optuna.study_fence = None
+        self.store.optuna.outlining = None
         leases.renew_lease(self.store, self.lease, lasts_s=0.0)
 
     def _settle_if_ours(self, place: Place) -> bool:
