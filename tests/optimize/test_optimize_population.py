@@ -50,7 +50,7 @@ def test_what_a_trial_does_counts_against_no_other(
     bench: Bench, act: str, asked: Any, alone: list[str]
 ) -> None:
     acts = ["learn", act, "learn", "learn", "learn"]
-    ends = search(bench, *acts, crashes=99, pace=0.25, asked=THREE | asked)
+    ends = search(bench, *acts, crashes=99, pace=0.6, asked=THREE | asked)
     assert ends.pop(1) == ["shared_loss", *alone]
     assert all(of_trial[-1] == "complete" for of_trial in ends), ends
     assert {end for of_trial in ends for end in of_trial[:-1]} == {"shared_loss"}
