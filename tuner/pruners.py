@@ -3,7 +3,7 @@
 To add one: a line in PRUNERS, with the options that its constructor takes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
     ThresholdPruner,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.errors import SpecError
 from tuner.options import COUNT, NUMBER, POSITIVE, Option, check_options, quiet, unknown
@@ -47,15 +47,45 @@ class KnownBrackets(HyperbandPruner):
     """Optuna's Hyperband, for one study: it asks for every trial's bracket whenever it judges one,
     which takes 0.1 s with 50 000 trials."""
 
-    _known: dict[int, int] | None = None
+    _brackets: dict[int, int] | None = None
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
         if not self._pruners:
             return int(super()._get_bracket_id(study, trial))
-        known = self._known = {} if self._known is None else self._known
-        if (bracket := known.get(trial._number)) is None:
-            bracket = known[trial._number] = int(super()._get_bracket_id(study, trial))
+        brackets = self._brackets = {} if self._brackets is None else self._brackets
+        if (bracket := brackets.get(trial._number)) is None:
+            bracket = brackets[trial._number] = int(super()._get_bracket_id(study, trial))
         return bracket
+
+    def _create_bracket_study(self, study: optuna.Study, bracket_id: int) -> Any:
+        return _BracketView(study, self, bracket_id)
+
+    def in_bracket(
+        self, study: optuna.Study, trials: list[FrozenTrial], bracket_id: int
+    ) -> list[FrozenTrial]:
+        """Those of the trials, in their order, that the bracket holds."""
+        brackets = self._brackets or {}
+        for trial in trials:
+            if trial._number not in brackets:
+                self._get_bracket_id(study, trial)
+        brackets = self._brackets or {}
+        return [trial for trial in trials if brackets[trial._number] == bracket_id]
+
+
+class _BracketView:
+    """A study with the trials of one bracket alone."""
+
+    def __init__(self, study: optuna.Study, pruner: KnownBrackets, bracket_id: int) -> None:
+        self._study, self._pruner, self._bracket_id = study, pruner, bracket_id
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy=deepcopy, states=states)
+        return self._pruner.in_bracket(self._study, trials, self._bracket_id)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
 
 
 PRUNERS: dict[str, PrunerKind] = {
