@@ -9,7 +9,7 @@ import pytest
 
 from tuner.errors import SpecError
 from tuner.parameters import Scalar
-from tuner.pruners import PRUNERS, check_pruner, make_pruner, reads_raw
+from tuner.pruners import PRUNERS, KnownBrackets, check_pruner, make_pruner, reads_raw
 from tuner.spec import Choice
 
 NEEDED: dict[str, dict[str, Scalar]] = {"threshold": {"lower": 0.5}}
@@ -116,3 +116,21 @@ def test_single_step_studies_can_be_pruned(name: str) -> None:
 
 def test_only_patient_and_threshold_read_raw_values() -> None:
     assert [name for name in PRUNERS if reads_raw(Choice(name=name))] == ["threshold", "patient"]
+
+
+def test_brackets_hold_the_trials_that_optuna_puts_there() -> None:
+    study = optuna.create_study(study_name="brackets")
+    ours, theirs = KnownBrackets(max_resource=27), optuna.pruners.HyperbandPruner(max_resource=27)
+    for count in (40, 20):  # those of later trials are not known yet
+        study.add_trials([optuna.trial.create_trial(value=0.5) for _ in range(count)])
+        for trial in study.trials:
+            assert ours.prune(study, trial) == theirs.prune(study, trial)
+        brackets = [
+            [
+                [trial.number for trial in pruner._create_bracket_study(study, n).get_trials()]
+                for n in range(4)
+            ]
+            for pruner in (ours, theirs)
+        ]
+        assert brackets[0] == brackets[1]
+        assert sum(map(len, brackets[0])) == len(study.trials)

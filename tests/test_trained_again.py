@@ -2,9 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ from tuner.storage import open_store
 from tuner.storage.studies import create_study, load_study
 from tuner.storage.trials import TrialRow
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 # Layers' sizes, activation, optimizer and more vary, so that a shared program has choices.
 SEARCHED: dict[str, Any] = {
     "depth": 2,
@@ -31,15 +29,6 @@ SEARCHED: dict[str, Any] = {
     "optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
     "learning_rate": {"type": "float", "low": 1e-3, "high": 1e-1, "log": True},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
-    """TensorFlow is imported once for the workers of all searches here; other tests want another
-    server."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def searched(

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,5 @@ def bench(tmp_path: Path, made_tables: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
+def _own_fork_server(own_fork_server: None) -> None:
     """The fork server of these tests has imported no TensorFlow; later ones want another."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ import functools
 import json
 import statistics
 from contextlib import closing
-from multiprocessing import forkserver
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +18,8 @@ from tuner.settings import load_settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
 from tuner.storage.tables import studies
+
+pytestmark = pytest.mark.usefixtures("own_fork_server")
 
 FILE = """
 network: toy.py:build
@@ -40,13 +41,6 @@ parameters:
   epochs: {type: int, low: 1, high: 2}
 """
 COMPARE = ["compare", "./mine.yaml", "--workers", "1", "--no-tracking"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_fork_server():
-    forkserver._forkserver._stop()
-    yield
-    forkserver._forkserver._stop()
 
 
 @pytest.fixture

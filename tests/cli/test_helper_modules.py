@@ -1,7 +1,6 @@
 """The modules beside a user's own network and data: kept, trusted and compared like the file."""
 
 import hashlib
-import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from stored_spec import change_spec
 
 from tuner.errors import CodeError
 from tuner.optimize import user_network
@@ -59,15 +59,6 @@ def row() -> StudyRow:
 
 def check() -> None:
     require_trusted(row().spec, load_settings())
-
-
-def change_spec(change: Callable[[dict[str, Any]], object]) -> None:
-    database = sqlite3.connect("tuner.db")
-    spec = json.loads(database.execute("select spec from tuner_studies").fetchone()[0])
-    change(spec)
-    database.execute("update tuner_studies set spec=?", (json.dumps(spec),))
-    database.commit()
-    database.close()
 
 
 def finish() -> None:

@@ -1,13 +1,12 @@
 """Code from the database runs only where its user has agreed to it, once a machine."""
 
 import hashlib
-import json
-import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_spec import change_spec
 
 from tuner.cli.trust import _agreeing
 from tuner.errors import CodeError, SpecError
@@ -37,16 +36,6 @@ def load():
 """
 HASH = hashlib.sha256(NETWORK.encode()).hexdigest()
 SEARCH = ["optimize", "s", "--trials", "1", "--workers", "1", "--no-tracking"]
-
-
-def change_spec(change: Any) -> None:
-    """What whoever can write the database can do."""
-    database = sqlite3.connect("tuner.db")
-    spec = json.loads(database.execute("select spec from tuner_studies").fetchone()[0])
-    change(spec)
-    database.execute("update tuner_studies set spec=?", (json.dumps(spec),))
-    database.commit()
-    database.close()
 
 
 def plant(path: str = "net.py", text: str = NETWORK, sha256: str | None = None) -> None:

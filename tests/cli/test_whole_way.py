@@ -3,27 +3,17 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tensorflow_helpers  # noqa: F401  # one thread, as training again wants it
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 
 TUNER = [sys.executable, "-c", "from tuner.cli import main; main()"]
 Command = Callable[..., str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
-    """TensorFlow is imported once for the searches of this process; other tests want another fork
-    server."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

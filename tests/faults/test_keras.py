@@ -1,8 +1,6 @@
 """Real networks that lose their worker or their loop: the curve is as if nothing had happened."""
 
 import signal
-from collections.abc import Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from tuner.spec import Choice, DataSpec, StudySpec
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 FIXED = {
     "depth": 2,
     "width": 32,
@@ -68,14 +66,6 @@ def curve(bench: Bench) -> list[tuple[int, dict[str, float]]]:
 
 def epochs_done(bench: Bench) -> int:
     return max((len(curve(bench)) for _ in bench.trials if bench.trials[0].attempts), default=0)
-
-
-@pytest.fixture(autouse=True)
-def _own_fork_server() -> Iterator[None]:
-    """For the searches of this process, which nobody disturbs."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def test_killed_twice(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """A bench for loops: real workers, real databases, toy trials."""
 
-from collections.abc import Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,5 @@ def bench(tmp_path: Path, store: Store) -> Bench:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
+def _own_fork_server(own_fork_server: None) -> None:
     """The fork server of these tests has imported no TensorFlow; later ones want another."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]

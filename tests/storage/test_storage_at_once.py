@@ -1,8 +1,5 @@
 """Several processes at the same moment on one database."""
 
-from collections.abc import Iterator
-from multiprocessing import forkserver
-
 import pytest
 import sqlalchemy as sa
 from at_once import at_once, claim_all, open_and_close
@@ -11,13 +8,7 @@ from tuner.storage import open_store
 from tuner.storage.migrate import VERSION_TABLE
 from tuner.storage.studies import StudyRow
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_fork_server() -> Iterator[None]:
-    """These processes start with their imports done; later tests want a server of their own."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+pytestmark = pytest.mark.usefixtures("own_fork_server")
 
 
 def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
