@@ -134,7 +134,7 @@ def _warm() -> str:
     return f"**{found['warm_s']:.3f} s** (the first trial {found['first_s']:.1f} s)"
 
 
-def _population() -> str:
+def _lanes() -> str:
     words = []
     for width in (64, 256):
         found = run("programs", "population", configuration={"width": width})
@@ -236,7 +236,7 @@ ROWS = {
         "an epoch of one of 8 trials in a program against one alone, Fashion-MNIST, batch 32",
         "",
         "",
-        _population,
+        _lanes,
     ),
     "study": Row(
         "share of the matrix-product peak over a study of 100 trials, start-up included",

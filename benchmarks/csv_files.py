@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks.commands import Result, main
 from tuner.data import load_dataset
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 _PROGRAM = Path(sys.executable).with_name("tuner")
 _CITIES = ("Berlin", "Paris", "Rome", "Oslo", "Vienna")

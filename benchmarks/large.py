@@ -16,14 +16,14 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.commands import Result, main
-from tuner.optimize import open_book
-from tuner.optimize.trials import Running, TrialBook
+from tuner.manage.creation import Wanted, create
+from tuner.runner import open_book
+from tuner.runner.trial_writer import Running, TrialBook
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
-from tuner.storage import Store, leases, open_store, places
+from tuner.storage import Store, leases, open_store, slots
 from tuner.storage.studies import StudyRow, load_study
-from tuner.studies import Wanted, create
-from tuner.training.events import Ended, Interval
+from tuner.study.messages import Ended, Report
+from tuner.study.spec import DataSpec
 
 _ASKED = 8
 _TABLES = (
@@ -75,7 +75,7 @@ def _measured(command: list[str]) -> list[float]:
 def fill(store: Store, study: StudyRow, trials: int) -> None:
     """Run a trial without training it, and copy its rows: with other scores, widths and rates."""
     book = open_book(store, study, leases.open_lease(store, study))
-    places.ensure_places(store, study, 1)
+    slots.ensure_slots(store, study, 1)
     running = book.begin(0, 1)
     assert running is not None
     _end(book, running)
@@ -119,7 +119,7 @@ def _copying(connection: sa.Connection, table: str) -> str:
 
 def _end(book: TrialBook, running: Running) -> None:
     for epoch in range(1, running.epochs + 1):
-        book.interval(running, Interval(epoch, epoch, True, {book.spec.metric: 0.5}))
+        book.interval(running, Report(epoch, epoch, True, {book.spec.metric: 0.5}))
     book.complete(running, Ended("complete", 0.5, 1, running.epochs, 7))
 
 
@@ -128,7 +128,7 @@ def asking(url: str) -> Result:
     store = open_store(url)
     study = load_study(store)
     book = open_book(store, study, leases.open_lease(store, study))
-    total = places.add_places(store, study, _ASKED)
+    total = slots.add_slots(store, study, _ASKED)
     costs = []
     for _ in range(_ASKED):
         began = time.perf_counter(), time.process_time()

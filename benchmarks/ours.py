@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.commands import Result, main
 from benchmarks.configurations import Configuration, configurations
 from tuner.settings import Settings, load_settings
-from tuner.spec import Choice
 from tuner.storage import open_store
-from tuner.storage.records import AttemptRow
+from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow, list_trials
-from tuner.training.events import Engine
+from tuner.study.messages import Engine
+from tuner.study.spec import Choice
 
 
 def fixed_list(
@@ -143,8 +143,8 @@ def _search(
     engine: str = "auto",
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
-    from tuner.optimize import Limits, Request, optimize, places_wanted
-    from tuner.studies import Wanted, create, data_spec
+    from tuner.manage.creation import Wanted, create, data_spec
+    from tuner.runner import Limits, Request, optimize, slots_wanted
 
     settings = _settings(folder)
     wanted = Wanted(
@@ -156,7 +156,7 @@ def _search(
     )
     store = open_store(settings.storage)
     study = create(wanted, settings, lambda: store).study
-    total = places_wanted(store, study, trials, None)
+    total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
     request = Request(limits, workers, tracking, engine=cast(Engine, engine))
     optimize(settings, store, study, request)

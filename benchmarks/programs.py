@@ -16,7 +16,7 @@ from benchmarks.commands import Result, main
 from benchmarks.configurations import configurations, load_images, parse_network
 from tuner.data import Dataset, Split, load_dataset
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 _PLAIN: Result = {"activation": "relu", "dropout": 0.0, "batch_norm": False, "batch_size": 32} | {
     "depth": 2, "width": 64, "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.0,
@@ -27,7 +27,7 @@ _PLAIN: Result = {"activation": "relu", "dropout": 0.0, "batch_norm": False, "ba
 def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = "sgd") -> Result:
     """Seconds an epoch of 60 000 images at batch 32, one thread: the median of 3 after a first
     one that compiles."""
-    from tuner.training.events import Goal, Plan
+    from tuner.study.messages import Goal, TrialRequest
     from tuner.training.trial import Trainer, epoch_order
 
     _one_thread()
@@ -36,8 +36,8 @@ def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = 
     params |= {"dropout": dropout, "batch_norm": False, "batch_size": 32, "optimizer": optimizer}
     params |= {"learning_rate": 0.01, "momentum": 0.0, "epochs": 27, "patience": 5}
     dataset = _all_images()
-    plan = Plan("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
-    program, feed = Trainer(dataset).prepare(plan)
+    request = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
+    program, feed = Trainer(dataset).prepare(request)
     program.start(params, 0)
     seconds = []
     rows = len(dataset.train.y)
@@ -58,25 +58,25 @@ def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = 
 def program_epoch(configuration: dict[str, Any]) -> Result:
     """Seconds an epoch of a configuration in the shared programs, graph and XLA, and in the exact
     compiled one, in turn: the least of 3 each after a first step that compiles."""
-    from tuner.training.events import Goal, Plan
+    from tuner.study.messages import Goal, TrialRequest
     from tuner.training.trial import Trainer, epoch_order
 
     _one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = {"epochs": 27, "patience": 5, "momentum": 0.0} | configuration
-    exact = Plan("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
+    exact = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
     trainer, rows = Trainer(dataset), len(dataset.train.y)
     shared = replace(exact, engine="auto", choices=_space_choices())
     # A trial of one epoch stays in the graph.
     graph = replace(shared, params=params | {"epochs": 1})
     feeds: dict[str, Callable[..., Any]] = {}
-    for name, plan in (("exact", exact), ("graph", graph)):
-        program, feed = trainer.prepare(plan)
+    for name, request in (("exact", exact), ("graph", graph)):
+        program, feed = trainer.prepare(request)
         program.start(params, 0)
         feeds[name] = feed.train
-    population = trainer.population(shared)
-    population.store.start(0, params, 0)
-    feeds["xla"] = lambda order, rates, start, stop: population.train(
+    lane_program = trainer.lane_program(shared)
+    lane_program.store.start(0, params, 0)
+    feeds["xla"] = lambda order, rates, start, stop: lane_program.train(
         [order], [rates], [start], stop - start
     )
     steps = -(-rows // int(params["batch_size"]))
@@ -96,7 +96,7 @@ def program_epoch(configuration: dict[str, Any]) -> Result:
 def warm() -> Result:
     """Seconds from a trial's params to its first step where its program is at hand: the median over
     trials of other widths, activations and optimizers than the first one's."""
-    from tuner.training.events import Ended, Goal, Plan
+    from tuner.study.messages import Ended, Goal, TrialRequest
     from tuner.training.trial import Trainer
 
     _one_thread()
@@ -104,36 +104,36 @@ def warm() -> Result:
     seconds = []
     for number, chosen in enumerate(c for c in configurations() if c["depth"] == 2):
         params = chosen | {"epochs": 1, "patience": 1}
-        plan = Plan(
+        request = TrialRequest(
             "mlp", params, number, Goal("val_accuracy", "maximize"), choices=_space_choices()
         )
-        *_, ended = trainer.run(plan)
+        *_, ended = trainer.run(request)
         assert isinstance(ended, Ended)
         seconds.append(ended.seconds["prepare"] + ended.seconds["first_call"])
     return {"first_s": seconds[0], "warm_s": statistics.median(seconds[1:]), "trials_s": seconds}
 
 
-def population(lanes: int = 8, configuration: dict[str, Any] | None = None) -> Result:
+def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) -> Result:
     """Seconds an epoch and trial of so many equal configurations side by side in one program, and
     of one by itself: the least of 3 each after a first step that compiles."""
-    from tuner.training.events import Goal, Plan
-    from tuner.training.feeds import ResidentData
-    from tuner.training.shared.conductor import room
-    from tuner.training.shared.design import design_of
-    from tuner.training.shared.population import Population
+    from tuner.study.messages import Goal, TrialRequest
+    from tuner.training.engines.feeds import ResidentData
+    from tuner.training.engines.lanes import room
+    from tuner.training.engines.xla import LaneProgram
+    from tuner.training.program_key import program_key_of
     from tuner.training.trial import epoch_order
 
     _one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = _PLAIN | (configuration or {})
-    plan = Plan("mlp", params, 0, Goal("val_accuracy", "maximize"))
-    design, data = design_of(plan), ResidentData(dataset)
+    request = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"))
+    design, data = program_key_of(request), ResidentData(dataset)
     assert design is not None
     rows, size = len(dataset.train.y), int(params["batch_size"])
     rates = np.full(-(-rows // size), params["learning_rate"], np.float32)
     seconds: dict[str, float] = {}
     for name, count in (("alone", 1), ("together", lanes)):
-        program = Population(design, room(plan), size, dataset, data, count)
+        program = LaneProgram(design, room(request), size, dataset, data, count)
         for lane in range(count):
             program.store.start(lane, params, lane)
         taken = []
@@ -154,7 +154,7 @@ def _one_thread() -> None:
 
 
 def _space_choices() -> dict[str, tuple[Any, ...]]:
-    from tuner.space import load_space
+    from tuner.search_space import load_space
 
     return load_space(str(Path(__file__).with_name("space.yaml"))).choices()
 
@@ -167,4 +167,4 @@ def _all_images() -> Dataset:
 
 
 if __name__ == "__main__":
-    main("programs", epoch, program_epoch, warm, population)
+    main("programs", epoch, program_epoch, warm, lane_program)

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from benchmarks.commands import Result, main
+from tuner.manage.creation import Wanted, create
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
 from tuner.storage import Store, open_store
 from tuner.storage.studies import StudyRow
-from tuner.studies import Wanted, create
+from tuner.study.spec import DataSpec
 
 EPOCHS = 2
 _MOMENT = 1.8e9
@@ -128,7 +128,7 @@ class _Rows:
             "trial_intermediate_values": self._reports,
             "tuner_attempts": self._attempt,
             "tuner_intervals": self._intervals,
-            "tuner_places": self._place,
+            "tuner_places": self._slot,
         }
         return {
             table: [row for trial in trials for row in make(trial)]
@@ -164,7 +164,7 @@ class _Rows:
         row = self._key(trial) | {"whole": True, "metrics": _METRICS, "at": _MOMENT}
         return [row | {"step": epoch, "epoch": epoch} for epoch in range(1, EPOCHS + 1)]
 
-    def _place(self, trial: Trial) -> list[Result]:
+    def _slot(self, trial: Trial) -> list[Result]:
         row = {"study_id": self._study.study_id, "number": trial.number + 1, "attempt": 1}
         return [row | {"state": "done", "trial_id": trial.trial_id}]
 

@@ -17,8 +17,8 @@ from optuna.storages._rdb.models import BaseModel
 from postgres_server import Postgres
 
 from tuner.storage import Store, open_store
-from tuner.storage.tables import metadata as ours
-from tuner.suggestions import remember_options
+from tuner.storage.schema import metadata as ours
+from tuner.system.names import remember_options
 from tuner.tracking import client
 
 MakeTables = Callable[[Path, Path], None]

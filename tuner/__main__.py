@@ -13,7 +13,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    from tuner.streams import sound_streams
+    from tuner.system.streams import sound_streams
 
     sound_streams()
     try:
@@ -26,7 +26,7 @@ def main() -> None:
 def _run() -> None:
     # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
     # folder comes first, and a queue.py in it would be taken for Python's own.
-    from tuner.import_path import ordered_path
+    from tuner.system.import_path import ordered_path
 
     sys.path[:] = ordered_path(sys.path)
     from tuner.cli import main as run

@@ -12,6 +12,8 @@
 | XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
 |                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
+
+The version of tuner that is running.
 """
 
 import os
@@ -20,11 +22,24 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
-from tuner import masking
-from tuner.import_path import is_current_folder, ordered_path
-from tuner.locations import database_folder, mlflow_url
+from tuner.system import logs
+from tuner.system.import_path import is_current_folder, ordered_path
+from tuner.system.locations import database_folder, mlflow_url
+
+
+@cache
+def tuner_version() -> str:
+    """ "0.1.0"; "unknown" where tuner is run without being installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("tuner")
+    except PackageNotFoundError:
+        return "unknown"
+
 
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
@@ -55,8 +70,8 @@ class Settings:
 def load_settings(storage: str | None = None, tracking_uri: str | None = None) -> Settings:
     """Settings from flags first, then the environment, then the defaults."""
     env = os.environ
-    masking.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
-    masking.remember_values(env.get(name) for name in _PASSWORDS)
+    logs.remember(storage, tracking_uri, *(env[name] for name in env if _URLS.fullmatch(name)))
+    logs.remember_values(env.get(name) for name in _PASSWORDS)
     storage = storage or env.get("TUNER_STORAGE") or DEFAULT_STORAGE
     return Settings(
         storage=storage,

@@ -56,5 +56,5 @@ def tuner(
 def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Own networks are believed: trying them takes seconds, and a toy's is no network."""
     monkeypatch.setattr(
-        "tuner.own_networks.try_own_network", lambda *_: "net.py:build is given all it needs"
+        "tuner.manage.own_networks.try_own_network", lambda *_: "net.py:build is given all it needs"
     )

@@ -110,7 +110,7 @@ def test_after_every_command(
 WAITS = """
 import sys, time
 from tuner.cli import app
-from tuner.cli.open import open_study
+from tuner.cli.database_access import open_study
 from tuner.storage.trials import enqueue
 
 @app.app.command("wait")

@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from toy_study import Bench
 from toy_training import PARAMETERS, TOY, score_at
 
-from tuner.analysis.compare import train
-from tuner.optimize import Limits, Request, optimize, places_wanted
-from tuner.optimize.trials import trial_seed
+from tuner.reports.comparisons import train
+from tuner.runner import Limits, Request, optimize, slots_wanted
+from tuner.runner.trial_writer import trial_seed
 from tuner.settings import load_settings
 from tuner.storage import open_store
+from tuner.storage.schema import studies
 from tuner.storage.studies import load_study
-from tuner.storage.tables import studies
 
 pytestmark = pytest.mark.usefixtures("own_fork_server")
 
@@ -50,7 +50,7 @@ def compare(tuner, untried, tmp_path, monkeypatch):
     (tmp_path / "grid.yaml").write_text(GRID)
     (tmp_path / "toy.py").write_text("")
     Bench.write_data(tmp_path / "points.npz")
-    monkeypatch.setattr("tuner.analysis.compare.train", functools.partial(train, entry=TOY))
+    monkeypatch.setattr("tuner.reports.comparisons.train", functools.partial(train, entry=TOY))
     return lambda *words: tuner(*COMPARE, *words)
 
 
@@ -213,7 +213,7 @@ def test_the_winner_of_a_search(compare, tuner):
     settings = load_settings()
     store = open_store(settings.storage)
     study = load_study(store, "s")
-    limits = Limits(places_wanted(store, study, 2, None))
+    limits = Limits(slots_wanted(store, study, 2, None))
     optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
     store.close()
     words = ["--seeds", "2", "--workers", "1", "--no-tracking", "--json"]

@@ -9,12 +9,12 @@ from dataclasses import replace
 import optuna
 import pytest
 
-from tuner.catalogue import TRAINING
 from tuner.errors import StudyError
+from tuner.manage.creation import Wanted, create, data_spec
+from tuner.search_space.parameters import TRAINING
 from tuner.settings import load_settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
-from tuner.studies import Wanted, create, data_spec
 
 SPACE = """
 network: mlp

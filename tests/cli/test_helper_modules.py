@@ -12,11 +12,11 @@ import pytest
 from stored_spec import change_spec
 
 from tuner.errors import CodeError
-from tuner.optimize import user_network
+from tuner.manage.trust import UntrustedCode, code_of, require_trusted
+from tuner.runner import user_network
 from tuner.settings import load_settings
 from tuner.storage import leases, open_store
 from tuner.storage.studies import StudyRow, load_study
-from tuner.trust import UntrustedCode, code_of, require_trusted
 
 FILES = {
     "nets/net.py": "from parts.blocks import block\ndef build(params, shape, outputs): ...\n",

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tuner.data import load_dataset
+from tuner.manage.creation import Wanted, define
+from tuner.search_space import make_space
 from tuner.settings import load_settings
-from tuner.space import make_space
-from tuner.spec import DataSpec, StudySpec
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
-from tuner.studies import Wanted, define
+from tuner.study.spec import DataSpec, StudySpec
 
 NETWORK = """
 import keras

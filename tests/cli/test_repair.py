@@ -8,10 +8,10 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from trial_writes import begun
 
-from tuner.optimize.trials import TrialBook
-from tuner.storage import Store, leases, open_store, places
+from tuner.runner.trial_writer import TrialBook
+from tuner.storage import Store, leases, open_store, slots
 from tuner.storage.studies import StudyRow, load_study
-from tuner.training.events import Interval
+from tuner.study.messages import Report
 
 
 @pytest.fixture
@@ -20,11 +20,11 @@ def store(tuner, tmp_path: Path) -> Store:
     return open_store(f"sqlite:///{tmp_path}/tuner.db")
 
 
-def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None:
+def test_repair_opens_slots_and_fails_stray_trials(tuner, store: Store) -> None:
     study = load_study(store)
-    places.ensure_places(store, study, 1)
+    slots.ensure_slots(store, study, 1)
     lease = leases.open_lease(store, study)
-    place = begun(store, lease)
+    slot = begun(store, lease)
     optuna.load_study(study_name="mine", storage=store.optuna).add_trial(
         create_trial(state=TrialState.RUNNING)
     )
@@ -33,7 +33,7 @@ def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None
     assert (done.code, done.out) == (0, "study mine: 1 running trials without a place failed\n")
     leases.renew_lease(store, lease, lasts_s=-1.0)
     assert tuner("study", "repair", "mine").out == "study mine: 1 places of dead loops settled\n"
-    assert store.optuna.get_trial(place.trial_id).state == TrialState.WAITING
+    assert store.optuna.get_trial(slot.trial_id).state == TrialState.WAITING
     assert tuner("study", "repair", "mine").out == "study mine: nothing to repair\n"
     rows = json.loads(tuner("trial", "list", "mine", "--json").out)
     assert [row["state"] for row in rows] == ["waiting", "waiting", "fail"]
@@ -42,10 +42,10 @@ def test_repair_opens_places_and_fails_stray_trials(tuner, store: Store) -> None
 def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
     study = load_study(store)
     book = open_book(store, study)
-    places.ensure_places(store, study, 1)
+    slots.ensure_slots(store, study, 1)
     running = book.begin(0, 1)
     assert running is not None
-    interval = Interval(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
+    interval = Report(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
     book.interval(running, interval)
     book.prune(running)
     shown = json.loads(tuner("trial", "show", "0", "--json").out)

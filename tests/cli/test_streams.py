@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.display import Display
-from tuner.masking import MaskedStream
-from tuner.optimize.board import Board, Slot
-from tuner.silence import last_line, output_to
+from tuner.cli.live_display import Display
+from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.system.logs import MaskedStream, last_line, output_to
 
 TUNER = [sys.executable, "-c", "from tuner.__main__ import main; main()"]
 
@@ -61,7 +60,7 @@ def test_what_an_encoding_lacks_is_shown_as_an_escape(project: Path) -> None:
 
 
 def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) -> None:
-    from tuner.cli import display
+    from tuner.cli import live_display
 
     class Gone:
         def write(self, _text: str) -> int:
@@ -77,7 +76,7 @@ def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) 
 
     before, sys.stdout = sys.stdout, Gone()  # type: ignore[assignment]
     try:
-        shown = display.Display("val_accuracy", quiet=False)
+        shown = live_display.Display("val_accuracy", quiet=False)
         shown.stage("one")
         shown.stage("two")
     finally:
@@ -116,7 +115,9 @@ class Terminal:
         raise ValueError
 
 
-BOARD = Board(total=9, done=1, best=0.5, best_trial=0, slots=[Slot(1, 2, 3, 0.4), Slot()])
+STATUS = RunStatus(
+    total=9, done=1, best=0.5, best_trial=0, slots=[WorkerStatus(1, 2, 3, 0.4), WorkerStatus()]
+)
 
 
 @pytest.mark.parametrize("writes", range(12))
@@ -134,8 +135,8 @@ def test_a_search_goes_on_where_a_terminal_closes(
         with Display("val_accuracy", quiet=False) as shown:
             shown.stage("one")
             for end in ("complete", "diverged"):
-                shown.changed(BOARD)
-                shown.trial_ended(BOARD, 3, end, 0.5, is_best=True)
+                shown.changed(STATUS)
+                shown.trial_ended(STATUS, 3, end, 0.5, is_best=True)
             shown.stage("two")
     if isinstance(errors, io.StringIO):
         assert errors.getvalue().count("the search goes on") == len(errors.getvalue().splitlines())
@@ -145,7 +146,7 @@ def test_a_search_goes_on_where_a_terminal_closes(
 PRINTS = """
 import os, sys
 from pathlib import Path
-from tuner.silence import output_to
+from tuner.system.logs import output_to
 with output_to(Path("folder/workers.log")):
     print("a network's own")
     os.write(1, b"native\\n")

@@ -18,11 +18,11 @@ from toy_study import ANY_X, Bench, toy_spec
 
 import tuner as package
 from tuner.cli.commands import app
-from tuner.cli.results import print_outcome, queued
-from tuner.optimize import Board, Delivered, Outcome
+from tuner.cli.result_commands import print_outcome, queued
+from tuner.runner import Board, Delivered, Outcome
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
-from tuner.suggestions import command, remember_options
+from tuner.system.names import command, remember_options
 
 Command = Callable[..., Any]
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from tuner.cli.display import Picture
+from tuner.cli.live_display import Picture
 from tuner.cli.output import say, show_facts, stream_rows
-from tuner.cli.results import _table_cells
-from tuner.cli.tables import Column, Layout, wrapped_words
-from tuner.optimize.board import Board, Slot
+from tuner.cli.result_commands import _table_cells
+from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
+from tuner.runner.progress import RunStatus, WorkerStatus
 
 NAMES = st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8}){0,3}", fullmatch=True)
 CELLS = st.one_of(
@@ -24,9 +24,9 @@ CELLS = st.one_of(
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[list[Column], list[dict[str, str]]]:
+def tables(draw: st.DrawFn) -> tuple[list[TableColumn], list[dict[str, str]]]:
     names = draw(st.lists(NAMES, min_size=1, max_size=15, unique=True))
-    columns = [Column(name, draw(st.booleans())) for name in names]
+    columns = [TableColumn(name, draw(st.booleans())) for name in names]
     rows = st.fixed_dictionaries(dict.fromkeys(names, CELLS))
     return columns, draw(st.lists(rows, min_size=1, max_size=3))
 
@@ -38,7 +38,7 @@ def letters(text: str) -> Counter[str]:
 @settings(max_examples=80, deadline=None)
 @given(tables(), st.integers(20, 160), st.sampled_from([None, 1, 5]))
 def test_no_line_is_too_long_and_nothing_is_left_out(
-    table: tuple[list[Column], list[dict[str, str]]], width: int, lead: int | None
+    table: tuple[list[TableColumn], list[dict[str, str]]], width: int, lead: int | None
 ) -> None:
     columns, rows = table
     # The widths are decided by the first rows alone.
@@ -53,7 +53,7 @@ def test_no_line_is_too_long_and_nothing_is_left_out(
 
 @settings(max_examples=50, deadline=None)
 @given(tables())
-def test_in_a_pipe_a_row_is_a_line(table: tuple[list[Column], list[dict[str, str]]]) -> None:
+def test_in_a_pipe_a_row_is_a_line(table: tuple[list[TableColumn], list[dict[str, str]]]) -> None:
     columns, rows = table
     layout = Layout(columns, rows, None)
     for row in rows:
@@ -194,14 +194,16 @@ def test_the_live_display_fits(width: int, workers: int, encoding: str) -> None:
     console = Console(width=width, height=30, color_system=None, force_terminal=True)
     options = console.options.update()
     options.encoding = encoding
-    slots = [Slot(1000 + n, 3, 27, 0.8123) if n % 3 else Slot() for n in range(workers)]
-    board = Board(
+    slots = [
+        WorkerStatus(1000 + n, 3, 27, 0.8123) if n % 3 else WorkerStatus() for n in range(workers)
+    ]
+    status = RunStatus(
         1000, 120, 0.81234, 77, {"pruned": 35, "worker_lost": 2}, slots, 30, elapsed_s=40_000
     )  # fmt: skip
     lines = [
         "".join(segment.text for segment in line)
         for line in console.render_lines(
-            Picture(board, "val_balanced_accuracy"), options, pad=False
+            Picture(status, "val_balanced_accuracy"), options, pad=False
         )
     ]
     assert max(map(cell_len, lines)) <= width

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from stored_spec import change_spec
 
-from tuner.cli.trust import _agreeing
+from tuner.cli.consent import _agreeing
 from tuner.errors import CodeError, SpecError
-from tuner.optimize import trained_on
+from tuner.manage.trust import UntrustedCode, agree, require_trusted, trust
+from tuner.runner import trained_on
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.studies import load_study
-from tuner.trust import UntrustedCode, agree, require_trusted, trust
 
 NETWORK = """\
 import keras
@@ -165,7 +165,7 @@ def test_another_machine_with_the_same_home_asks_again(
     plant()
     trust(settings(), [HASH])
     check(settings())
-    monkeypatch.setattr("tuner.trust.machine_id", lambda: "another")
+    monkeypatch.setattr("tuner.manage.trust.machine_id", lambda: "another")
     with pytest.raises(UntrustedCode):
         check(settings())
     trust(settings(), [HASH])
@@ -268,7 +268,7 @@ def test_a_study_without_code_has_none_to_show(study: Any) -> None:
 def test_a_person_is_shown_the_code_and_asked_once(
     study: Any, answer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tuner.cli import trust as asking
+    from tuner.cli import consent as asking
 
     plant(text=NETWORK + "x = 1\n" * 100)
     asked = []

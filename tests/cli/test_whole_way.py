@@ -94,7 +94,7 @@ def accuracy_of(network: Path) -> float:
 
     from tuner.data import load_dataset
     from tuner.settings import load_settings
-    from tuner.spec import DataSpec
+    from tuner.study.spec import DataSpec
 
     split = load_dataset(DataSpec(source="digits", seed=1), load_settings()).validation
     outputs = keras.models.load_model(network)(np.asarray(split.x, np.float32))

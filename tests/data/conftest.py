@@ -11,7 +11,7 @@ import pytest
 
 from tuner.data import Dataset, load_dataset
 from tuner.settings import Settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 _IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 

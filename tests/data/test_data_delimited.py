@@ -17,10 +17,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tuner.data import Dataset
-from tuner.data.delimited import DelimitedFile, read_delimited
-from tuner.data.text_file import Utf8Check
+from tuner.data.readers.csv_reader import Utf8Check
+from tuner.data.readers.delimited import DelimitedFile, read_delimited
 from tuner.errors import DatasetError
-from tuner.spec import FIRST_READING
+from tuner.study.spec import FIRST_READING
 
 Load = Callable[..., Dataset]
 Read = Callable[..., DelimitedFile]
@@ -420,13 +420,13 @@ def test_a_long_table_is_learnt_as_a_short_one(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns are worked on side by side there, and encoded some rows at a time."""
-    from tuner.data import side_by_side, tables
+    from tuner.data.readers import csv_reader
 
     content = "a,b,c,ok\n" + rows(lambda i: f"{i % 7},{i % 11 or ''},{'pqr'[i % 3]},{i % 2}", 300)
     (tmp_path / "t.csv").write_text(content)
     whole = load(f"{tmp_path / 't.csv'}:ok")
-    monkeypatch.setattr(side_by_side, "_FEWEST_ROWS", 1)
-    monkeypatch.setattr(side_by_side, "_cores", lambda: 3)
+    monkeypatch.setattr(csv_reader, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(csv_reader, "_cores", lambda: 3)
     monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 7)
     parts = load(f"{tmp_path / 't.csv'}:ok")
     assert (parts.fingerprint, parts.columns, parts.notes) == (

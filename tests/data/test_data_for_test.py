@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.data import Dataset, load_dataset
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 Load = Callable[..., Dataset]
 shares = st.floats(0.05, 0.4)

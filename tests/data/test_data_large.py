@@ -24,7 +24,7 @@ from tuner.data import rows as rows_module
 from tuner.data.rows import JoinedRows, Rows
 from tuner.errors import DatasetError
 from tuner.settings import Settings
-from tuner.spec import FIRST_READING, DataSpec
+from tuner.study.spec import FIRST_READING, DataSpec
 
 Load = Callable[..., Dataset]
 
@@ -205,9 +205,9 @@ MEASURED = """
 import re, sys
 from pathlib import Path
 from tuner.data import load_dataset, save_dataset
-from tuner.data.scratch import check_room
+from tuner.data.memory_maps import check_room
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 import pandas, zipfile, gzip
 from tuner.data import idx, npz, split
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.data import NAMES, Dataset, describe, named
+from tuner.data import NAMES, Dataset, describe
+from tuner.data.readers import bundled
 from tuner.errors import DatasetError
 from tuner.settings import SYSTEM_DATA, Settings
 
@@ -88,7 +89,7 @@ def test_fashion_mnist_in_keras_cache(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(named, "SYSTEM_DATA", tmp_path / "nowhere")
+    monkeypatch.setattr(bundled, "SYSTEM_DATA", tmp_path / "nowhere")
     write_mnist_like(settings.keras_home / "datasets" / "fashion-mnist")
     assert len(load("fashion_mnist").test) == 20
 
@@ -107,8 +108,8 @@ def test_a_set_found_nowhere_names_every_way(
     def offline(_: str) -> None:
         raise OSError("URL fetch failure\non https://example.org")
 
-    monkeypatch.setattr(named, "SYSTEM_DATA", tmp_path / "system")
-    monkeypatch.setattr(named, "_download", offline)
+    monkeypatch.setattr(bundled, "SYSTEM_DATA", tmp_path / "system")
+    monkeypatch.setattr(bundled, "_download", offline)
     with pytest.raises(DatasetError) as caught:
         load("fashion_mnist")
     message = str(caught.value)

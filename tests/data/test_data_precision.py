@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tuner.data import Dataset, describe, load_dataset, open_dataset, save_dataset
 from tuner.data import rows as rows_module
 from tuner.settings import Settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 Load = Callable[..., Dataset]
 FEW = hypothesis_settings(

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.number_texts import NumberFormat, find_format, split_number, to_numbers
-from tuner.data.text_shapes import Shapes, find_shapes
+from tuner.data.number_texts import (
+    NumberFormat,
+    Shapes,
+    find_format,
+    find_shapes,
+    split_number,
+    to_numbers,
+)
 
 Parts = list
 

@@ -7,8 +7,8 @@ from toy_study import toy_spec
 
 from tuner.storage import Store, leases, open_store
 from tuner.storage.leases import Lease
+from tuner.storage.schema import slot_rows
 from tuner.storage.studies import StudyRow, create_study
-from tuner.storage.tables import places
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def lease(store: Store, study: StudyRow) -> Lease:
     """Of a loop that has a place to claim."""
     with store.writing() as connection:
         row = {"study_id": study.study_id, "number": 1, "state": "open"}
-        connection.execute(sa.insert(places).values(row))
+        connection.execute(sa.insert(slot_rows).values(row))
     return leases.open_lease(store, study)
 
 

@@ -17,7 +17,7 @@ from doctor_helpers import OF_A_DATABASE, OF_THE_MACHINE, found_in, of, settings
 from postgres_server import PASSWORD, Postgres
 
 from tuner.doctor import Finding, examine
-from tuner.doctor.finding import look_at
+from tuner.doctor.findings import look_at
 from tuner.storage import Store, open_store
 
 
@@ -229,7 +229,7 @@ def test_a_network_file_system(
     database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = [("/", "ext4"), (str(tmp_path), "nfs4"), (f"{tmp_path}/other", "ext4")]
-    partitions = [SimpleNamespace(mountpoint=place, fstype=kind) for place, kind in mounts]
+    partitions = [SimpleNamespace(mountpoint=slot, fstype=kind) for slot, kind in mounts]
     monkeypatch.setattr("psutil.disk_partitions", lambda all: partitions)
     finding = of(found_in(f"sqlite:///{database}", tmp_path), "file")
     assert (finding.state, finding.found) == ("warn", "lies on a network file system (nfs4)")

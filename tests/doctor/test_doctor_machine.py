@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from tuner.doctor import libraries, machine
-from tuner.execution import cgroups, devices
-from tuner.execution import machine as computer
-from tuner.execution.cgroups import core_limit, memory_limit
+from tuner.doctor import environment_checks
+from tuner.system import machine
+from tuner.system import machine as computer
+from tuner.system.machine import core_limit, memory_limit
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_room_on_a_disk(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     folders = {"checkpoints": tmp_path / "still" / "to be made", "database": tmp_path}
-    (told,) = machine.disks(folders)
+    (told,) = environment_checks.disks(folders)
     assert told.state == state
     assert told.found.endswith(f"free at {tmp_path} for checkpoints, database")
     assert list(tmp_path.iterdir()) == []
@@ -30,8 +30,8 @@ def test_room_on_a_disk(
 @pytest.fixture
 def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 cores, 8 GiB of memory and no GPU, not in a container."""
-    monkeypatch.setattr(cgroups, "memory_limit", lambda: None)
-    monkeypatch.setattr(cgroups, "core_limit", lambda: None)
+    monkeypatch.setattr(machine, "memory_limit", lambda: None)
+    monkeypatch.setattr(machine, "core_limit", lambda: None)
     monkeypatch.setattr(computer, "_affinity", lambda: 4)
     monkeypatch.setattr(computer, "_DRIVER", Path("/nowhere"))
     computer.gpus.cache_clear()
@@ -45,23 +45,23 @@ def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_for_the_workers(gib: float, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     size = SimpleNamespace(total=2**33, available=int(gib * 2**30))
     monkeypatch.setattr("psutil.virtual_memory", lambda: size)
-    (told,) = machine.memory()
+    (told,) = environment_checks.memory()
     assert told.state == state
     assert ("--workers 3" in str(told.advice)) == (gib == 3.9)
 
 
 @pytest.mark.usefixtures("a_machine")
 def test_a_container_s_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups, "memory_limit", lambda: (2**31, 2**30))
-    (told,) = machine.memory()
+    monkeypatch.setattr(machine, "memory_limit", lambda: (2**31, 2**30))
+    (told,) = environment_checks.memory()
     assert told.state == "warn"
     assert told.found == "1.0 GiB free of 2.0 GiB, for 2 workers by default"
 
 
 @pytest.mark.usefixtures("a_machine")
 def test_a_container_s_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cgroups, "core_limit", lambda: 1.5)
-    (told,) = machine.processors()
+    monkeypatch.setattr(machine, "core_limit", lambda: 1.5)
+    (told,) = environment_checks.processors()
     assert (told.state, told.found) == ("ok", "1 core: 1 worker by default")
 
 
@@ -70,12 +70,12 @@ def test_gpus_that_tensorflow_cannot_use(tmp_path: Path, monkeypatch: pytest.Mon
     for number in range(2):
         (tmp_path / str(number)).mkdir()
     monkeypatch.setattr(computer, "_DRIVER", tmp_path)
-    monkeypatch.setattr(devices, "tensorflow_devices", lambda: {"usable": []})
-    (told,) = machine.processors()
+    monkeypatch.setattr(machine, "tensorflow_devices", lambda: {"usable": []})
+    (told,) = environment_checks.processors()
     assert told.found == "4 cores, 2 GPUs (0 usable): 4 workers by default"
     computer.gpus.cache_clear()
-    monkeypatch.setattr(devices, "tensorflow_devices", None)  # must not be asked
-    (told,) = machine.processors(quick=True)
+    monkeypatch.setattr(machine, "tensorflow_devices", None)  # must not be asked
+    (told,) = environment_checks.processors(quick=True)
     assert "2 GPUs (not asked whether TensorFlow can use them): 2 workers" in told.found
 
 
@@ -151,11 +151,11 @@ def test_no_control_groups(groups: Callable[..., dict[str, Path]], tmp_path: Pat
 def test_libraries(
     installed: dict[str, str | None], told: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = libraries._version
+    real = environment_checks._version
     monkeypatch.setattr(
-        libraries, "_version", lambda n: installed[n] if n in installed else real(n)
+        environment_checks, "_version", lambda n: installed[n] if n in installed else real(n)
     )
-    (finding,) = libraries.installed_libraries()
+    (finding,) = environment_checks.installed_libraries()
     assert finding.state == ("fail" if told else "ok")
     assert (told or "optuna ") in finding.found
     assert bool(finding.advice) == bool(told)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from doctor_helpers import settings_for
 
-from tuner.doctor import Finding, devices, tracking
-from tuner.doctor.devices import tensorflow
-from tuner.execution.devices import tensorflow_devices
+from tuner.doctor import Finding, environment_checks, search_checks
+from tuner.doctor.environment_checks import tensorflow
+from tuner.system.machine import tensorflow_devices
 from tuner.tracking.client import open_client
 
 
 def mlflow_at(uri: str, folder: Path) -> Finding:
-    (finding,) = tracking.mlflow(settings_for("sqlite:///none.db", folder, uri))
+    (finding,) = search_checks.mlflow(settings_for("sqlite:///none.db", folder, uri))
     return finding
 
 
@@ -32,8 +32,8 @@ def test_mlflow_down_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_silent_mlflow_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried = tracking.probe
-    monkeypatch.setattr(tracking, "probe", lambda settings: hurried(settings, within_s=0.5))
+    hurried = search_checks.probe
+    monkeypatch.setattr(search_checks, "probe", lambda settings: hurried(settings, within_s=0.5))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         told = mlflow_at(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
@@ -61,14 +61,14 @@ def prints(**facts: Any) -> Finding:
 
 
 def test_tensorflow_s_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "driver_gpus", lambda: 0)
+    monkeypatch.setattr(environment_checks, "driver_gpus", lambda: 0)
     assert prints().found == "2.21 with Keras 3.15 trains on the processor's cores"
-    monkeypatch.setattr(devices, "driver_gpus", lambda: 2)
+    monkeypatch.setattr(environment_checks, "driver_gpus", lambda: 2)
     assert prints(gpus=["H100", "H100"]).found.endswith("trains on 2 GPUs (H100)")
 
 
 def test_a_gpu_that_tensorflow_does_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "driver_gpus", lambda: 2)
+    monkeypatch.setattr(environment_checks, "driver_gpus", lambda: 2)
     for facts in ({"gpus": ["H100"]}, {"gpus": ["H100", "K80"], "usable": [0]}):
         told = prints(**facts)
         assert (told.state, told.found) == (

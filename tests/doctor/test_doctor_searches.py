@@ -13,9 +13,9 @@ from trial_writes import begun, complete
 
 from tuner.storage import Store, leases
 from tuner.storage.leases import Lease
-from tuner.storage.process import machine as this_machine
+from tuner.storage.process_identity import machine as this_machine
+from tuner.storage.schema import loops, slot_rows
 from tuner.storage.studies import StudyRow
-from tuner.storage.tables import loops, places
 
 
 def test_a_search_at_work(store: Store, storage_url: str, lease: Lease, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_an_ended_search_is_not_told(store: Store, storage_url: str, lease: Leas
     assert of(found_in(storage_url, tmp_path), "leases").found == "no search is at work"
 
 
-def test_a_running_trial_without_a_place(
+def test_a_running_trial_without_a_slot(
     store: Store, storage_url: str, study: StudyRow, tmp_path: Path
 ) -> None:
     optuna.load_study(study_name=study.name, storage=store.optuna).ask()
@@ -66,7 +66,7 @@ def test_attempts_without_an_end(
 ) -> None:
     begun(store, lease)
     with store.writing() as connection:
-        connection.execute(sa.update(places).values(state="open", loop_id=None))
+        connection.execute(sa.update(slot_rows).values(state="open", loop_id=None))
     (told,) = troubles(found_in(storage_url, tmp_path))
     assert told.found == "toy: 1 attempt without an end"
 

@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 from toy_study import Bench
 
+from tuner.storage.schema import attempts, slot_rows
 from tuner.storage.studies import load_study
-from tuner.storage.tables import attempts, places
 from tuner.storage.trials import TrialRow
 from tuner.tracking.client import open_client
-from tuner.tracking.own import TRIAL_TAG, all_experiments, find_runs
+from tuner.tracking.ownership import TRIAL_TAG, all_experiments, find_runs
 
 FINISHED = ("COMPLETE", "PRUNED")
 
@@ -84,8 +84,8 @@ def _incomplete(bench: Bench, trial: TrialRow) -> Iterator[str]:
 
 def _left_behind(bench: Bench) -> Iterator[str]:
     study = load_study(bench.store)
-    claimed = sa.select(places.c.number).where(
-        places.c.study_id == study.study_id, places.c.state == "claimed"
+    claimed = sa.select(slot_rows.c.number).where(
+        slot_rows.c.study_id == study.study_id, slot_rows.c.state == "claimed"
     )
     open_ends = sa.select(attempts.c.trial_id, attempts.c.attempt).where(
         attempts.c.study_uuid == study.uuid, attempts.c.ended_at.is_(None)

@@ -9,11 +9,11 @@ from toy_study import Bench
 from faults import victims
 from faults.victims import finish, wait_until
 from tuner.data import load_dataset
-from tuner.optimize import KERAS
-from tuner.space import load_space
-from tuner.spec import Choice, DataSpec, StudySpec
+from tuner.runner import KERAS
+from tuner.search_space import load_space
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
+from tuner.study.spec import Choice, DataSpec, StudySpec
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 FIXED = {
@@ -80,8 +80,8 @@ def test_killed_twice(tmp_path: Path) -> None:
     wait_until(lambda: len(rough.trials[0].attempts) == 2 and epochs_done(rough) >= 20, 60)
     loop.kill()
     loop.communicate()
-    assert rough.run(1, entry=KERAS, asked=often).board.done_here == 1
-    assert calm.run(1, entry=KERAS).board.done_here == 1
+    assert rough.run(1, entry=KERAS, asked=often).status.done_here == 1
+    assert calm.run(1, entry=KERAS).status.done_here == 1
 
     (trial,), (twin,) = rough.trials, calm.trials
     assert [a.end for a in trial.attempts] == ["worker_lost", "lost", "complete"]

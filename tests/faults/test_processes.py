@@ -67,7 +67,7 @@ def test_signals(tracked_bench: Bench, times: int, check: Check) -> None:
         finish(loop, timeout_s=10)
         wait_until(lambda family=family: victims.gone(family), timeout_s=10)  # type: ignore[misc]
         assert victims.running(bench) == 0
-        assert "claimed" not in bench.places
+        assert "claimed" not in bench.slots
     said = finish(bench.start(trials, workers=2, asked=OFTEN), 300)
     assert said.startswith("None"), said
     check(bench, trials, "SIGINT or SIGTERM at a random millisecond", times)

@@ -20,14 +20,14 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 from toy_study import Bench
 
-from tuner.optimize.trials import TrialBook
-from tuner.samplers import make_sampler
-from tuner.spec import Choice
-from tuner.storage import leases, open_store, places
+from tuner.algorithms.samplers import make_sampler
+from tuner.runner.trial_writer import TrialBook
+from tuner.storage import leases, open_store, slots
+from tuner.storage.schema import attempts
+from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, load_study
-from tuner.storage.tables import attempts
-from tuner.storage.tables import places as place_rows
-from tuner.training.events import Ended, Interval
+from tuner.study.messages import Ended, Report
+from tuner.study.spec import Choice
 
 Measured = Callable[[str, str], None]
 MOST_MIB_A_TRIAL = 0.5
@@ -77,10 +77,10 @@ def _fill(bench: Bench, study: StudyRow, have: int, want: int) -> None:
     with bench.store.writing() as connection:
         ids = connection.execute(sa.text("SELECT trial_id FROM trials ORDER BY number")).scalars()
         new = list(ids)[have:]
-        first = connection.execute(sa.select(sa.func.max(place_rows.c.number))).scalar() or 0
-        place = {"study_id": study.study_id, "state": "done"}
-        rows = [place | {"number": first + n, "trial_id": i} for n, i in enumerate(new, start=1)]
-        connection.execute(sa.insert(place_rows), rows)
+        first = connection.execute(sa.select(sa.func.max(slot_rows.c.number))).scalar() or 0
+        slot = {"study_id": study.study_id, "state": "done"}
+        rows = [slot | {"number": first + n, "trial_id": i} for n, i in enumerate(new, start=1)]
+        connection.execute(sa.insert(slot_rows), rows)
         ended = {"loop_id": "-", "worker": 0, "started_at": 1.0, "ended_at": 2.0, "end": "complete"}
         ended |= {"study_uuid": study.uuid, "attempt": 1}
         connection.execute(sa.insert(attempts), [ended | {"trial_id": i} for i in new])
@@ -94,14 +94,14 @@ def _time_asking(bench: Bench, study: StudyRow, size: int, measured: Measured) -
     sampler = make_sampler(spec.sampler, spec.space, spec.seed, lease.number)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna, sampler=sampler)
     book = TrialBook(store, optuna_study, spec, lease)
-    total = places.add_places(store, study, 12)
+    total = slots.add_slots(store, study, 12)
     seconds = []
     for _ in range(12):
         clock = time.perf_counter()
         running = book.begin(0, total)
         assert running is not None
         for epoch in (1, 2, 3):
-            book.interval(running, Interval(epoch, epoch, True, {"val_accuracy": 0.5}))
+            book.interval(running, Report(epoch, epoch, True, {"val_accuracy": 0.5}))
         book.complete(running, Ended("complete", 0.5, 1, 3, 7))
         seconds.append(time.perf_counter() - clock)
     measured(
@@ -160,7 +160,7 @@ def test_memory_of_two_hundred_trials(tmp_path: Path, measured: Measured) -> Non
 
 
 def _finished(bench: Bench, study: StudyRow) -> int:
-    return places.place_counts(bench.store, study).get("done", 0)
+    return slots.slot_counts(bench.store, study).get("done", 0)
 
 
 def _rss(process: psutil.Process) -> int:

@@ -14,8 +14,8 @@ from toy_study import Bench
 from faults.victims import finish
 from tuner.errors import TrackingError
 from tuner.storage import open_store
+from tuner.storage.deliveries import count_delivered, forget
 from tuner.storage.studies import load_study
-from tuner.storage.tracked import count_delivered, forget
 from tuner.tracking.sync import check_study, sync_study
 
 Check = Callable[..., None]
@@ -54,7 +54,7 @@ def test_mlflow_down_for_a_whole_study(
     trials = 4 * times
     loop = bench.start(trials, workers=2)
     clock = time.monotonic()
-    while bench.places.get("done", 0) < trials:
+    while bench.slots.get("done", 0) < trials:
         assert time.monotonic() - clock < 30
         time.sleep(0.05)
     assert count_delivered(bench.store, study) == (0, trials)

@@ -12,7 +12,7 @@ from faults.victims import finish
 from tuner.data import load_dataset
 from tuner.errors import DatasetError
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
+from tuner.study.spec import DataSpec
 
 Check = Callable[..., None]
 ACTS = any_of("learn", "crash", "raise", "grow", "hang", "nan", "big")

@@ -9,13 +9,13 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_plan
+from tensorflow_helpers import make_request
 
-from tuner.catalogue import ACTIVATIONS, NETWORKS
 from tuner.networks import build_network, initialise, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.parts import CompiledParts, PlainParts
-from tuner.networks.scalars import Scalars
+from tuner.networks.layers import CompiledLayers, KerasLayers
+from tuner.search_space.parameters import ACTIVATIONS, NETWORKS
+from tuner.training.ops.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
 
@@ -23,8 +23,8 @@ TANH = {"activation": "tanh"}
 
 
 def build(task: str = "classes", outputs: int = 3, shape: Any = (6,), **params: Any) -> Any:
-    complete = make_plan(**params).params
-    return build_network("mlp", complete, shape, outputs, task, PlainParts())
+    complete = make_request(**params).params
+    return build_network("mlp", complete, shape, outputs, task, KerasLayers())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -107,14 +107,14 @@ def weights_of(model: Any, name: str) -> list[np.ndarray]:
     return [w.numpy() for w in model.weights if w.name == name]
 
 
-BASE = make_plan(depth=2, dropout=0.2, momentum=0.5).params | {
+BASE = make_request(depth=2, dropout=0.2, momentum=0.5).params | {
     "nesterov": False, "loss": "auto", "label_smoothing": 0.1, "weight_decay": 0.1,
     "clip_norm": 1.0, "l1": 0.1, "l2": 0.1, "max_norm": 2.0, "huber_delta": 1.0, "taper": 1.0,
     "schedule": "constant", "warmup_epochs": 0.0, "initializer": "auto", "bias": "all",
     "input_dropout": 0.1, "layer_norm": False, "norm_position": "before",
     "augment_shift": 1, "augment_flip": False, "leaky_slope": 0.2,
 }  # fmt: skip
-CNN_BASE = make_plan(network="cnn", block_dropout=0.3).params | BASE
+CNN_BASE = make_request(network="cnn", block_dropout=0.3).params | BASE
 
 
 @pytest.mark.parametrize(
@@ -226,16 +226,16 @@ def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: 
         "                             keras.layers.Dense(outputs)])\n"
     )
     own = CustomNetwork("nets.py", "build", text)
-    built = build_network(own, {name: 7}, (6,), 3, "classes", PlainParts())
+    built = build_network(own, {name: 7}, (6,), 3, "classes", KerasLayers())
     assert built.layers[0].units == 7
     assert structure(own, {name: 7}) != structure(own, {name: 8})
 
 
 def test_the_training_form_has_the_weights_of_the_exported_form() -> None:
-    params = make_plan(depth=3, dropout=0.5, batch_norm=True).params
+    params = make_request(depth=3, dropout=0.5, batch_norm=True).params
     forms = [
         build_network("mlp", params, (6,), 3, "classes", parts)
-        for parts in (CompiledParts(Scalars()), PlainParts())
+        for parts in (CompiledLayers(Scalars()), KerasLayers())
     ]
     names = [[(w.name, tuple(w.shape)) for w in form.weights] for form in forms]
     assert names[0] == names[1]

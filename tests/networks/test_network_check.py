@@ -18,16 +18,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_helpers import make_dataset
 
-from tuner.catalogue import TRAINING
 from tuner.data import Dataset, Split, inputs_in_words
 from tuner.data.scaling import fit_scaling
 from tuner.errors import NetworkError
+from tuner.manage.own_networks import some_rows
 from tuner.networks.custom import CustomNetwork
-from tuner.own_networks import some_rows
-from tuner.space import make_space
-from tuner.training.first_layers import Watched, watched_layers
+from tuner.search_space import make_space
+from tuner.search_space.parameters import TRAINING
 from tuner.training.network_check import check_network
-from tuner.training.own_code import may_mention
+from tuner.training.network_inputs import Watched, may_mention, watched_layers
 from tuner.training.trial_builds import TrialBuilds, Tried
 
 pytestmark = pytest.mark.tensorflow

@@ -14,7 +14,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_dataset, make_plan, outcome, own_network, train, weights
+from tensorflow_helpers import make_dataset, make_request, outcome, own_network, train, weights
 
 from tuner.errors import NetworkError
 from tuner.networks.custom import CustomNetwork
@@ -195,10 +195,10 @@ def test_kept_modules_are_run_whatever_the_folder_holds(
 
 def test_a_layer_may_import_when_it_is_called() -> None:
     dataset = make_dataset()
-    plan = own_network(make_plan(epochs=1, seed=1))
+    request = own_network(make_request(epochs=1, seed=1))
     scores = []
     for own in (helped(4, "tanh"), helped(4, "relu"), helped(4, "tanh")):
-        intervals, _ = train(Trainer(dataset, network=own), plan)
+        intervals, _ = train(Trainer(dataset, network=own), request)
         scores.append(intervals[-1].metrics["loss"])
     assert scores[0] == scores[2] != scores[1]
 
@@ -243,30 +243,30 @@ def test_errors_of_the_file_keep_its_name_and_line() -> None:
 
 def test_penalties_train_as_in_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     # With XLA, whose short last batch takes the plain graph: so both are compared.
-    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda plan, dataset: True)
+    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda request, dataset: True)
     dataset, own = make_dataset(), network(PENALISED)
-    plan = own_network(make_plan(units=6, momentum=0.8))
+    request = own_network(make_request(units=6, momentum=0.8))
     trainer = Trainer(dataset, network=own)
-    program, _ = trainer.prepare(plan)
-    program.start(plan.params, plan.seed)
-    model = own.build(plan.params, dataset.input_shape, dataset.outputs)
+    program, _ = trainer.prepare(request)
+    program.start(request.params, request.seed)
+    model = own.build(request.params, dataset.input_shape, dataset.outputs)
     model.set_weights(program.weights())
-    history = keras_history(model, dataset, plan)
-    intervals, _ = train(trainer, plan)
+    history = keras_history(model, dataset, request)
+    intervals, _ = train(trainer, request)
     for ours, theirs in zip(weights(trainer), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
     assert intervals[0].metrics == pytest.approx(history, rel=2e-5)
 
 
-def keras_history(model: Any, dataset: Any, plan: Any) -> dict[str, float]:
-    params = plan.params
+def keras_history(model: Any, dataset: Any, request: Any) -> dict[str, float]:
+    params = request.params
     model.compile(
         keras.optimizers.SGD(params["learning_rate"], momentum=params["momentum"]),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         run_eagerly=True,
     )
-    order = epoch_order(plan.seed, 1, len(dataset.train))
+    order = epoch_order(request.seed, 1, len(dataset.train))
     fitted = model.fit(
         dataset.scaling.apply(dataset.train.x)[order],
         dataset.train.y[order],
@@ -281,23 +281,23 @@ def keras_history(model: Any, dataset: Any, plan: Any) -> dict[str, float]:
 
 def test_random_layers_of_a_users_network_are_repeatable() -> None:
     dataset, own = make_dataset(), network(DROPPING)
-    plan = own_network(make_plan(seed=2**63, dropout=0.4, epochs=2, optimizer="adam"))
+    request = own_network(make_request(seed=2**63, dropout=0.4, epochs=2, optimizer="adam"))
     trainer = Trainer(dataset, network=own)
-    first = outcome(trainer, plan)
+    first = outcome(trainer, request)
     other = outcome(
-        trainer, own_network(make_plan(seed=4, dropout=0.4, epochs=2, optimizer="adam"))
+        trainer, own_network(make_request(seed=4, dropout=0.4, epochs=2, optimizer="adam"))
     )
     assert other[1] != first[1]
-    assert outcome(trainer, plan) == first
-    assert outcome(Trainer(dataset, network=own), plan) == first
-    without = own_network(make_plan(seed=2**63, dropout=0.0, epochs=2, optimizer="adam"))
+    assert outcome(trainer, request) == first
+    assert outcome(Trainer(dataset, network=own), request) == first
+    without = own_network(make_request(seed=2**63, dropout=0.0, epochs=2, optimizer="adam"))
     assert outcome(trainer, without)[0] != first[0]
 
 
 def test_a_users_network_may_call_its_parameters_as_it_likes() -> None:
     text = PENALISED.replace('params["units"]', 'len(params["width"])')
-    plan = own_network(make_plan(width="narrow", depth="deep"))
-    _, ended = train(Trainer(make_dataset(), network=network(text)), plan)
+    request = own_network(make_request(width="narrow", depth="deep"))
+    _, ended = train(Trainer(make_dataset(), network=network(text)), request)
     assert ended.parameter_count == 6 * 6 + 6 + 2 * 6 + 6 * 3 + 3
 
 
@@ -307,7 +307,7 @@ def test_a_trial_that_asks_for_a_hidden_name_fails_with_the_reason() -> None:
             return params["learning_rate"]
     """)
     with pytest.raises(KeyError) as caught:
-        Trainer(make_dataset(), network=own).prepare(own_network(make_plan()))
+        Trainer(make_dataset(), network=own).prepare(own_network(make_request()))
     assert str(caught.value).startswith("tuner sets the learning rate itself")
 
 

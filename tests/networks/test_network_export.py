@@ -10,14 +10,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_dataset, make_plan, train, weights
+from tensorflow_helpers import make_dataset, make_request, train, weights
 
 from tuner.data import load_dataset
-from tuner.keras_files import input_of
 from tuner.networks import export_network
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
-from tuner.training.exact import ExactProgram
+from tuner.study.artifacts import input_of
+from tuner.study.spec import DataSpec
+from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -35,10 +35,10 @@ pytestmark = pytest.mark.tensorflow
 def test_predictions_on_raw_inputs(
     task: str, images: bool, params: dict[str, Any], tmp_path: Path
 ) -> None:
-    dataset, plan = make_dataset(task, images=images), make_plan(engine="exact", **params)
+    dataset, request = make_dataset(task, images=images), make_request(engine="exact", **params)
     trainer = Trainer(dataset)
-    intervals, ended = train(trainer, plan)
-    assert isinstance(trainer.program, ExactProgram)
+    intervals, ended = train(trainer, request)
+    assert isinstance(trainer.program, KerasProgram)
     assert ended.best_epoch is not None
     x = dataset.validation.x
     expected = trainer.program.model(dataset.scaling.apply(x), training=False).numpy()
@@ -50,7 +50,7 @@ def test_predictions_on_raw_inputs(
         assert best.metrics["val_mae"] == pytest.approx(mae, rel=1e-5)
         assert best.metrics["val_rmse"] == pytest.approx(rmse, rel=1e-5)
 
-    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    model = export_network("mlp", request.params, dataset, weights(trainer))
     np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-5)
     model.save(tmp_path / "network.keras")
     loaded = keras.models.load_model(tmp_path / "network.keras", safe_mode=True)
@@ -70,12 +70,14 @@ def test_large_numbers_that_differ_by_little(engine: str, tmp_path: Path) -> Non
     settings = load_settings({})
     dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), settings)
     assert dataset.shift is not None and dataset.target_shift
-    plan = make_plan(engine=engine, epochs=30, patience=30, optimizer="adam", learning_rate=0.02)
+    request = make_request(
+        engine=engine, epochs=30, patience=30, optimizer="adam", learning_rate=0.02
+    )
     trainer = Trainer(dataset)
-    intervals, ended = train(trainer, plan)
+    intervals, ended = train(trainer, request)
     assert ended.best_epoch is not None
 
-    export_network("mlp", plan.params, dataset, weights(trainer)).save(tmp_path / "n.keras")
+    export_network("mlp", request.params, dataset, weights(trainer)).save(tmp_path / "n.keras")
     loaded = keras.models.load_model(tmp_path / "n.keras", safe_mode=True)
     assert input_of(tmp_path / "n.keras") == ((3,), "float64")
     predicted = loaded.predict_on_batch(x)[:, 0]
@@ -103,12 +105,12 @@ def test_what_float32_holds_is_taken_as_float32(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
     dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
     assert dataset.shift is not None and not dataset.float64_inputs
-    plan = make_plan(engine="exact", epochs=3)
+    request = make_request(engine="exact", epochs=3)
     trainer = Trainer(dataset)
-    train(trainer, plan)
-    assert isinstance(trainer.program, ExactProgram)
+    train(trainer, request)
+    assert isinstance(trainer.program, KerasProgram)
     expected = trainer.program.model(dataset.scaling.apply(dataset.train.x), training=False)
-    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    model = export_network("mlp", request.params, dataset, weights(trainer))
     assert model.input.dtype == "float32"
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-5)
 
@@ -122,11 +124,11 @@ def test_series_are_scaled_by_channel(engine: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
     dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
     assert dataset.scaling.scale.shape == (3,) and dataset.float64_inputs
-    plan = make_plan(engine=engine, epochs=5, optimizer="adam", learning_rate=0.02)
+    request = make_request(engine=engine, epochs=5, optimizer="adam", learning_rate=0.02)
     trainer = Trainer(dataset)
-    intervals, ended = train(trainer, plan)
+    intervals, ended = train(trainer, request)
     assert ended.best_epoch is not None
-    model = export_network("mlp", plan.params, dataset, weights(trainer))
+    model = export_network("mlp", request.params, dataset, weights(trainer))
     predicted = model.predict_on_batch(x)[:, 0]
     loss = -np.log(np.where(y == 1, predicted, 1 - predicted)).mean()
     assert intervals[ended.best_epoch - 1].metrics["val_loss"] == pytest.approx(loss, rel=1e-4)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tuner.networks.build import _HIDDEN
-from tuner.networks.given import GivenParams, HiddenParameter, MissingParameter
+from tuner.networks.custom import GivenParams, HiddenParameter, MissingParameter
+from tuner.networks.registry import _HIDDEN
 
 pytestmark = pytest.mark.tensorflow
 

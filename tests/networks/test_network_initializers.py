@@ -8,11 +8,11 @@ import pytest
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
-from tensorflow_helpers import make_plan
+from tensorflow_helpers import make_request
 
-from tuner.catalogue import ACTIVATIONS, INITIALIZERS
 from tuner.networks import build_network, initialise
-from tuner.networks.parts import PlainParts
+from tuner.networks.layers import KerasLayers
+from tuner.search_space.parameters import ACTIVATIONS, INITIALIZERS
 
 pytestmark = pytest.mark.tensorflow
 
@@ -33,10 +33,10 @@ CONVOLUTIONS: dict[str, Any] = {"blocks": 2, "filters": 60, "filter_growth": 1.0
 def weights(name: str, shape: Any = (300,), seed: int = 5, **params: Any) -> list[np.ndarray]:
     """The weights of that name in a network whose weights were drawn."""
     network = "cnn" if "blocks" in params else "mlp"
-    complete = make_plan(
+    complete = make_request(
         network=network, **{"depth": 2, "width": [200, 100], "leaky_slope": 0.1} | params
     ).params
-    model = build_network(network, complete, shape, 40, "classes", PlainParts())
+    model = build_network(network, complete, shape, 40, "classes", KerasLayers())
     initialise(model, complete, seed)
     return [w.numpy() for w in model.weights if w.name == name]
 

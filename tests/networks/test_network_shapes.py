@@ -10,11 +10,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_plan
+from tensorflow_helpers import make_request
 
 from tuner.networks import NETWORKS, build_network, dropout_rates
-from tuner.networks.parts import CompiledParts, PlainParts
-from tuner.networks.scalars import Scalars
+from tuner.networks.layers import CompiledLayers, KerasLayers
+from tuner.training.ops.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
 
@@ -37,12 +37,12 @@ LAYERS = keras.layers
 
 
 def mlp(shape: Any = (6,), **params: Any) -> Any:
-    return build_network("mlp", make_plan(**params).params, shape, 3, "classes", PlainParts())
+    return build_network("mlp", make_request(**params).params, shape, 3, "classes", KerasLayers())
 
 
 def cnn(shape: Any = (8, 8, 1), **params: Any) -> Any:
-    complete = make_plan(network="cnn", **params).params
-    return build_network("cnn", complete, shape, 3, "classes", PlainParts())
+    complete = make_request(network="cnn", **params).params
+    return build_network("cnn", complete, shape, 3, "classes", KerasLayers())
 
 
 def order(model: Any) -> list[str]:
@@ -204,13 +204,13 @@ def test_pooling_takes_the_largest_of_each_window() -> None:
 def test_dropout_layers_come_in_the_order_of_their_rates(
     network: str, params: dict[str, Any]
 ) -> None:
-    complete = make_plan(network=network, **params).params
+    complete = make_request(network=network, **params).params
     rates, every = dropout_rates(network, complete), NETWORKS[network].rates(complete)
     assert rates == [rate for rate in every if rate > 0]
     args = ((8, 8), 3, "classes")
-    plain = build_network(network, complete, *args, PlainParts())
+    plain = build_network(network, complete, *args, KerasLayers())
     assert [layer.rate for layer in layers(plain, LAYERS.Dropout)] == rates
-    parts = CompiledParts(Scalars())
+    parts = CompiledLayers(Scalars())
     model = build_network(network, complete, *args, parts)
     parts.reset(1, rates)
     found = [layer for layer in model.layers if layer.name.startswith("dropout_")]

@@ -16,8 +16,8 @@ from toy_study import toy_spec
 from trial_writes import begun, complete
 
 from tuner.errors import LeaseLost, StudyError
-from tuner.storage import Store, leases, open_store, places
-from tuner.storage.records import read_attempts
+from tuner.storage import Store, leases, open_store, slots
+from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.studies import create_study, list_studies, load_study
 
 Ask = Callable[..., Any]
@@ -60,7 +60,7 @@ def dashboard(store: Store) -> Iterator[Ask]:
 def test_it_shows_our_study_and_its_deletion_is_one_for_us(store: Store, dashboard: Ask) -> None:
     study = create_study(store, "toy", toy_spec())
     lease = leases.open_lease(store, study)
-    places.ensure_places(store, study, 2)
+    slots.ensure_slots(store, study, 2)
     complete(store, lease, begun(store, lease))
 
     (shown,) = dashboard("/api/studies")["study_summaries"]
@@ -76,6 +76,6 @@ def test_it_shows_our_study_and_its_deletion_is_one_for_us(store: Store, dashboa
     again = create_study(store, "toy", toy_spec())
     assert again.study_id == study.study_id
     assert read_attempts(store, again) == {}
-    assert places.place_counts(store, again) == {}
+    assert slots.slot_counts(store, again) == {}
     with pytest.raises(LeaseLost):
-        places.claim(store, lease, 9)
+        slots.claim(store, lease, 9)

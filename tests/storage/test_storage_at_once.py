@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from at_once import at_once, claim_all, open_and_close
 
 from tuner.storage import open_store
-from tuner.storage.migrate import VERSION_TABLE
 from tuner.storage.studies import StudyRow
+from tuner.storage.upgrades import VERSION_TABLE
 
 pytestmark = pytest.mark.usefixtures("own_fork_server")
 
@@ -21,7 +21,7 @@ def test_an_empty_database_is_prepared_by_four_at_once(empty_url: str) -> None:
     store.close()
 
 
-def test_four_processes_claim_each_place_once(storage_url: str, study: StudyRow) -> None:
+def test_four_processes_claim_each_slot_once(storage_url: str, study: StudyRow) -> None:
     found = at_once(claim_all, storage_url, 30)
     claimed = [number for process in found for number in process["claimed"]]
     assert sorted(claimed) == list(range(1, 31))

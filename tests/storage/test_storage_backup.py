@@ -12,10 +12,10 @@ from toy_study import toy_spec
 
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage import open_store
-from tuner.storage.backup import back_up_to, pg_dump_command
-from tuner.storage.engines import parse_url
+from tuner.storage.connections import parse_url
+from tuner.storage.schema import slot_rows
 from tuner.storage.studies import create_study, list_studies
-from tuner.storage.tables import places
+from tuner.storage.upgrades import back_up_to, pg_dump_command
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_each_copy_is_of_one_moment(url: str, tmp_path: Path) -> None:
                 with store.writing() as connection:
                     for half in (0, 1):
                         row = {"study_id": 77, "number": 2 * number + half, "state": "x" * 500}
-                        connection.execute(sa.insert(places).values(row))
+                        connection.execute(sa.insert(slot_rows).values(row))
                 number += 1
 
     writer = threading.Thread(target=write)
@@ -105,7 +105,7 @@ def test_what_cannot_be_written_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.storage.backup._put_in_place", interrupted)
+    monkeypatch.setattr("tuner.storage.upgrades._put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         back_up_to(url, tmp_path / "copy.db")
     assert [each.name for each in tmp_path.iterdir()] == ["there"]

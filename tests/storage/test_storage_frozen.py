@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tuner.errors import StorageError, TakenOver
-from tuner.storage import Store, frozen
+from tuner.storage import Store, frozen_trials
 from tuner.storage.studies import StudyRow
 
 RANGES: dict[str, tuple[BaseDistribution, st.SearchStrategy[Any]]] = {
@@ -91,7 +91,7 @@ def test_trials_are_read_as_optuna_reads_them(
     included = set(data.draw(st.lists(st.sampled_from(ids))))
     states = data.draw(st.none() | st.sets(st.sampled_from(list(TrialState)), min_size=1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(frozen, "_MOST_IDS", most_ids)
+        patch.setattr(frozen_trials, "_MOST_IDS", most_ids)
         ours = store.optuna._get_trials(study, states, included, after)
     if after < 0:
         included = set()
@@ -127,7 +127,7 @@ def test_an_outline_has_what_pruners_need_of_other_trials(
         store.optuna.create_new_trial(study.study_id, trial)
     every = store.optuna._get_trials(study.study_id, None, set(), -1)
     whole = {every[1]._trial_id, every[3]._trial_id}
-    store.optuna.outlining = frozen.Outlining(lambda _trials: whole, with_reports)
+    store.optuna.outlining = frozen_trials.Outlining(lambda _trials: whole, with_reports)
     try:
         read = store.optuna._get_trials(study.study_id, None, set(), -1)
     finally:

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from toy_study import toy_spec
 from trial_writes import begun, complete
 
-from tuner.artifacts import Artifact
 from tuner.errors import LeaseLost, StorageError, StudyError
-from tuner.project import declare_copied, declare_moved
+from tuner.manage.project import declare_copied, declare_moved
 from tuner.settings import Settings
-from tuner.storage import Store, identity, leases, open_store, places, records, tracked
-from tuner.storage.identity import Found
-from tuner.storage.process import machine_id
-from tuner.storage.records import read_attempts, read_intervals
+from tuner.storage import Store, attempt_rows, deliveries, identity, leases, open_store, slots
+from tuner.storage.attempt_rows import read_attempts, read_reports
+from tuner.storage.deliveries import Delivery
+from tuner.storage.identity import DatabaseIdentity
+from tuner.storage.process_identity import machine_id
+from tuner.storage.schema import attempts, database
 from tuner.storage.studies import create_study, load_study
-from tuner.storage.tables import attempts, database
-from tuner.storage.tracked import Delivery
-from tuner.training.events import Interval
+from tuner.study.artifacts import Artifact
+from tuner.study.messages import Report
 
 
 def used(folder: Path) -> Path:
@@ -34,9 +34,9 @@ def used(folder: Path) -> Path:
     identity.record(store, identity.residence(store))
     study = create_study(store, "toy", toy_spec())
     lease = leases.open_lease(store, study)
-    places.ensure_places(store, study, 2)
+    slots.ensure_places(store, study, 2)
     place = begun(store, lease)
-    records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 0.25}))
+    attempt_rows.record_report(store, lease, place, Report(1, 1, True, {"loss": 0.25}))
     complete(store, lease, place)
     file = networks(folder) / study.uuid / "trial-0" / "attempt-1.keras"
     file.parent.mkdir(parents=True)
@@ -44,7 +44,7 @@ def used(folder: Path) -> Path:
     saved = Artifact.of(networks(folder), file)
     with store.writing() as connection:
         connection.execute(sa.update(attempts).values(model_path=saved.path))
-    tracked.mark(store, study, 1, Delivery("a-run", 1, 1, "COMPLETE"))
+    deliveries.mark(store, study, 1, Delivery("a-run", 1, 1, "COMPLETE"))
     store.close()
     return folder
 
@@ -58,7 +58,7 @@ def settings_in(folder: Path) -> Settings:
     return Settings(url, "sqlite://", folder, networks(folder), folder)
 
 
-def look(folder: Path, name: str = "tuner.db") -> Found:
+def look(folder: Path, name: str = "tuner.db") -> DatabaseIdentity:
     store = open_store(f"sqlite:///{folder}/{name}")
     found = identity.residence(store).found
     store.close()
@@ -66,21 +66,21 @@ def look(folder: Path, name: str = "tuner.db") -> Found:
 
 
 def test_a_database_that_recorded_nothing_is_unknown(tmp_path: Path) -> None:
-    assert look(tmp_path) == Found.UNKNOWN
+    assert look(tmp_path) == DatabaseIdentity.UNKNOWN
 
 
 def test_where_it_was_used_last_it_is_at_home(tmp_path: Path) -> None:
-    assert look(used(tmp_path / "p")) == Found.HERE
+    assert look(used(tmp_path / "p")) == DatabaseIdentity.HERE
 
 
 def test_a_renamed_folder_was_moved(tmp_path: Path) -> None:
     used(tmp_path / "old").rename(tmp_path / "new")
-    assert look(tmp_path / "new") == Found.MOVED
+    assert look(tmp_path / "new") == DatabaseIdentity.MOVED
 
 
 def test_a_renamed_file_was_moved(tmp_path: Path) -> None:
     (used(tmp_path) / "tuner.db").rename(tmp_path / "other.db")
-    assert look(tmp_path, "other.db") == Found.MOVED
+    assert look(tmp_path, "other.db") == DatabaseIdentity.MOVED
 
 
 @pytest.mark.parametrize("name", ["b/tuner.db", "a/copy.db"])
@@ -88,14 +88,14 @@ def test_beside_its_original_it_is_unsure(tmp_path: Path, name: str) -> None:
     source = used(tmp_path / "a") / "tuner.db"
     (tmp_path / "b").mkdir()
     shutil.copy(source, tmp_path / name)
-    assert look((tmp_path / name).parent, (tmp_path / name).name) == Found.UNSURE
-    assert look(tmp_path / "a") == Found.HERE
+    assert look((tmp_path / name).parent, (tmp_path / name).name) == DatabaseIdentity.UNSURE
+    assert look(tmp_path / "a") == DatabaseIdentity.HERE
 
 
 def test_another_database_in_the_old_place_does_not_matter(tmp_path: Path) -> None:
     used(tmp_path / "old").rename(tmp_path / "new")
     used(tmp_path / "old")
-    assert look(tmp_path / "new") == Found.MOVED
+    assert look(tmp_path / "new") == DatabaseIdentity.MOVED
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all, but a text of some length" * 9])
@@ -103,31 +103,31 @@ def test_some_other_file_in_the_old_place_does_not_matter(tmp_path: Path, conten
     used(tmp_path / "old").rename(tmp_path / "new")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "tuner.db").write_bytes(content)
-    assert look(tmp_path / "new") == Found.MOVED
+    assert look(tmp_path / "new") == DatabaseIdentity.MOVED
 
 
 def test_by_a_link_it_is_at_home(tmp_path: Path) -> None:
     used(tmp_path / "real")
     (tmp_path / "link").symlink_to(tmp_path / "real")
     os.link(tmp_path / "real" / "tuner.db", tmp_path / "hard.db")
-    assert look(tmp_path / "link") == Found.HERE
-    assert look(tmp_path, "hard.db") == Found.HERE
+    assert look(tmp_path / "link") == DatabaseIdentity.HERE
+    assert look(tmp_path, "hard.db") == DatabaseIdentity.HERE
 
 
 def test_on_another_machine_it_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     used(tmp_path)
     monkeypatch.setattr(identity, "machine_id", lambda: f"not {machine_id()}")
-    assert look(tmp_path) == Found.UNSURE
+    assert look(tmp_path) == DatabaseIdentity.UNSURE
 
 
 def test_a_restored_dump_is_unsure(store: Store) -> None:
     if store.url.get_backend_name() == "sqlite":
         pytest.skip("PostgreSQL's own")
     identity.record(store, identity.residence(store))
-    assert identity.residence(store).found == Found.HERE
+    assert identity.residence(store).found == DatabaseIdentity.HERE
     with store.writing() as connection:
         connection.execute(sa.update(database).values(place="server 1, database 2"))
-    assert identity.residence(store).found == Found.UNSURE
+    assert identity.residence(store).found == DatabaseIdentity.UNSURE
 
 
 def test_declared_moved_it_keeps_its_ids(tmp_path: Path) -> None:
@@ -135,9 +135,9 @@ def test_declared_moved_it_keeps_its_ids(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/b/tuner.db")
     before = load_study(store)
     declare_moved(store)
-    assert identity.residence(store).found == Found.HERE
+    assert identity.residence(store).found == DatabaseIdentity.HERE
     assert load_study(store) == before
-    assert tracked.read_delivery(store, before, 1) is not None
+    assert deliveries.read_delivery(store, before, 1) is not None
     store.close()
 
 
@@ -154,7 +154,7 @@ def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> No
     folder = tmp_path / within
     store = open_store(f"sqlite:///{folder}/{name}")
     declare_copied(store, settings_in(folder))
-    assert identity.residence(store).found == Found.HERE
+    assert identity.residence(store).found == DatabaseIdentity.HERE
     copy = load_study(store)
     assert copy.uuid != original.uuid
     assert replace(copy, uuid=original.uuid) == original
@@ -163,15 +163,15 @@ def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> No
     assert attempt.model.path.startswith(copy.uuid)
     mine = attempt.model.located(networks(folder))
     assert mine.read_text() == "weights"
-    assert len(read_intervals(store, copy, 1, 1)) == 1
-    assert tracked.read_delivery(store, copy, 1) is None
+    assert len(read_reports(store, copy, 1, 1)) == 1
+    assert deliveries.read_delivery(store, copy, 1) is None
     store.close()
 
     # Nothing of the original is touched, whatever becomes of the copy.
     shutil.rmtree(mine.parents[1])
     left = open_store(f"sqlite:///{source}/tuner.db")
     assert load_study(left) == original
-    assert tracked.read_delivery(left, original, 1) is not None
+    assert deliveries.read_delivery(left, original, 1) is not None
     (attempt,) = read_attempts(left, original)[1]
     assert attempt.model is not None
     assert attempt.model.verified(networks(source)).read_text() == "weights"
@@ -190,7 +190,7 @@ def test_trials_that_ran_when_it_was_copied_go_on_in_the_copy(tmp_path: Path) ->
     with pytest.raises(LeaseLost):
         leases.renew_lease(copy, lease)
     another = leases.open_lease(copy, load_study(copy))
-    assert [place.number for place in places.take_over_orphans(copy, another)] == [running.number]
+    assert [place.number for place in slots.take_over_orphans(copy, another)] == [running.number]
     copy.close()
 
 
@@ -211,7 +211,7 @@ def test_any_history_ends_with_one_owner_of_each_id(
             continue
         folders.append(new)
         store = open_store(f"sqlite:///{new}/tuner.db")
-        expected = Found.MOVED if step == "move" else Found.UNSURE
+        expected = DatabaseIdentity.MOVED if step == "move" else DatabaseIdentity.UNSURE
         assert identity.residence(store).found == expected
         if step == "move":
             declare_moved(store)
@@ -221,7 +221,7 @@ def test_any_history_ends_with_one_owner_of_each_id(
     uuids = set()
     for folder in folders:
         store = open_store(f"sqlite:///{folder}/tuner.db")
-        assert identity.residence(store).found == Found.HERE
+        assert identity.residence(store).found == DatabaseIdentity.HERE
         study = load_study(store)
         (attempt,) = read_attempts(store, study)[1]
         assert attempt.model is not None
@@ -259,12 +259,12 @@ def test_a_copy_without_studies_is_settled(tmp_path: Path) -> None:
     identity.record(store, identity.residence(store))
     store.close()
     shutil.copy(tmp_path / "tuner.db", tmp_path / "copy.db")
-    assert look(tmp_path, "copy.db") == Found.UNSURE
+    assert look(tmp_path, "copy.db") == DatabaseIdentity.UNSURE
     store = open_store(f"sqlite:///{tmp_path}/copy.db")
     declare_copied(store, settings_in(tmp_path))
     store.close()
-    assert look(tmp_path, "copy.db") == Found.HERE
-    assert look(tmp_path) == Found.HERE
+    assert look(tmp_path, "copy.db") == DatabaseIdentity.HERE
+    assert look(tmp_path) == DatabaseIdentity.HERE
 
 
 def test_files_that_cannot_be_shared_change_nothing(
@@ -281,7 +281,7 @@ def test_files_that_cannot_be_shared_change_nothing(
     with pytest.raises(StorageError, match="No space left"):
         declare_copied(store, settings_in(folder))
     assert load_study(store) == before
-    assert identity.residence(store).found == Found.UNSURE
+    assert identity.residence(store).found == DatabaseIdentity.UNSURE
     assert [path.name for path in networks(folder).iterdir()] == [before.uuid]
     assert (networks(folder) / before.uuid / "trial-0" / "attempt-1.keras").is_file()
     store.close()
@@ -319,7 +319,7 @@ def test_damaged_rows_do_not_keep_a_copy_from_its_ids(tmp_path: Path, damage: st
     with store.writing() as connection:
         connection.execute(sa.text(f"{damage} WHERE rowid = 1"))
     declare_copied(store, settings_in(folder))
-    assert identity.residence(store).found == Found.HERE
+    assert identity.residence(store).found == DatabaseIdentity.HERE
     assert load_study(store, "whole").uuid != before
     store.close()
 
@@ -327,4 +327,4 @@ def test_damaged_rows_do_not_keep_a_copy_from_its_ids(tmp_path: Path, damage: st
 def test_a_backup_of_before_an_upgrade_is_known_by_its_name(tmp_path: Path) -> None:
     used(tmp_path)
     open_store(f"sqlite:///{tmp_path}/tuner.db.0002-backup").close()
-    assert look(tmp_path, "tuner.db.0002-backup") == Found.UNSURE
+    assert look(tmp_path, "tuner.db.0002-backup") == DatabaseIdentity.UNSURE

@@ -18,9 +18,9 @@ from toy_study import toy_spec
 
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.looking import Looker
+from tuner.storage.read_only import Looker
+from tuner.storage.schema import studies
 from tuner.storage.studies import create_study, list_studies, load_study
-from tuner.storage.tables import studies
 
 MADE_BY_0002 = Path(__file__).with_name("made_by_0002.sql")
 
@@ -49,7 +49,7 @@ def made(path: Path, *names: str) -> Path:
 
 
 def killed_with(path: Path, name: str) -> None:
-    helpers = str(Path(__file__).parents[1])
+    helpers = str(Path(__file__).parents[1] / "support")
     words = [sys.executable, "-c", DIES, url_of(path), name]
     done = subprocess.run(words, env=os.environ | {"PYTHONPATH": helpers}, check=False)
     assert done.returncode == 9

@@ -6,9 +6,9 @@ from toy_study import toy_spec
 
 from tuner.errors import StudyError
 from tuner.storage import Store
-from tuner.storage.process import machine_id, user
+from tuner.storage.process_identity import machine_id, user
+from tuner.storage.schema import studies
 from tuner.storage.studies import create_study, load_study
-from tuner.storage.tables import studies
 
 
 def made_by(store: Store, name: str, owner: str | None, machine: str | None) -> None:

@@ -13,10 +13,10 @@ from postgres_server import Postgres
 from toy_study import toy_spec
 
 from tuner.errors import StorageUnavailable
-from tuner.storage import engines, open_store
-from tuner.storage.migrate import HEAD, VERSION_TABLE, include_ours, migrate_ours, read_schemas
+from tuner.storage import connections, open_store
+from tuner.storage.schema import metadata
 from tuner.storage.studies import create_study, list_studies
-from tuner.storage.tables import metadata
+from tuner.storage.upgrades import HEAD, VERSION_TABLE, include_ours, migrate_ours, read_schemas
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_opening_again_keeps_everything(empty_url: str) -> None:
 
 def made_by_migrations(url: str) -> sa.Engine:
     """A database whose tables of ours come from each revision in turn."""
-    engine = engines.open_engine(engines.parse_url(url), writes=True)
+    engine = connections.open_engine(connections.parse_url(url), writes=True)
     with engine.begin() as connection:
         BaseModel.metadata.create_all(connection)
         migrate_ours(connection)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
-from tuner.storage import Store, tracked
+from tuner.storage import Store, deliveries
 from tuner.storage.studies import StudyRow, list_studies
 from tuner.storage.trials import find_best, list_trials, stream_trials, summarize
 
@@ -21,7 +21,7 @@ LISTINGS: dict[str, Callable[[Store, StudyRow], Any]] = {
     "summary": lambda store, study: summarize(store, study),
     "best": lambda store, study: find_best(store, study),
     "studies": lambda store, study: [row.finished for row in list_studies(store)],
-    "what the tracker reads": lambda store, study: tracked.undelivered(store, study),
+    "what the tracker reads": lambda store, study: deliveries.undelivered(store, study),
 }
 
 

@@ -11,7 +11,8 @@ from toy_study import toy_spec
 from trial_writes import begun
 
 from tuner.errors import SpecError, StudyError
-from tuner.storage import Store, leases, open_store, places, records
+from tuner.storage import Store, attempt_rows, leases, open_store, slots
+from tuner.storage.schema import STUDY_UUID, metadata, optuna_study_attributes, studies
 from tuner.storage.studies import (
     StudyRow,
     create_study,
@@ -20,8 +21,7 @@ from tuner.storage.studies import (
     list_studies,
     load_study,
 )
-from tuner.storage.tables import STUDY_UUID, metadata, optuna_study_attributes, studies
-from tuner.training.events import Interval
+from tuner.study.messages import Report
 
 
 def test_what_is_created_is_loaded(storage_url: str) -> None:
@@ -129,9 +129,9 @@ def test_deleting_leaves_no_row_and_spares_the_others(store: Store) -> None:
 def _use(store: Store, study: StudyRow) -> None:
     """Leave rows of every kind that a loop writes."""
     lease = leases.open_lease(store, study)
-    places.ensure_places(store, study, 1)
-    place = begun(store, lease)
-    records.record_interval(store, lease, place, Interval(1, 1, True, {"loss": 1.0}))
+    slots.ensure_slots(store, study, 1)
+    slot = begun(store, lease)
+    attempt_rows.record_report(store, lease, slot, Report(1, 1, True, {"loss": 1.0}))
 
 
 def _rows(store: Store) -> dict[str, float]:

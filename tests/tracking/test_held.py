@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tracking_helpers import Search
 
 from tuner.storage.studies import create_study
-from tuner.tracking import content, held
+from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.runs import send
 from tuner.tracking.sync import check_study, sync_study
@@ -30,11 +30,11 @@ def run_id(client: Client) -> str:
 @given(names=st.lists(TEXTS, min_size=1, max_size=4, unique=True), value=TEXTS)
 def test_mlflow_gives_back_what_it_was_sent(client: Client, names: list[str], value: str) -> None:
     run_id = client.create_run("0").info.run_id
-    keys = [held.key(name) for name in names]
+    keys = [content.key(name) for name in names]
     assert len(set(keys)) == len(names)
-    assert [held.key(key) for key in keys] == keys
-    params = dict.fromkeys(keys, held.param_value(value))
-    tags = dict.fromkeys(keys, held.tag_value(value))
+    assert [content.key(key) for key in keys] == keys
+    params = dict.fromkeys(keys, content.param_value(value))
+    tags = dict.fromkeys(keys, content.tag_value(value))
     send(client, run_id, [content.Point(key, 1.0, 1, 1) for key in keys], params, tags)
     run = client.get_run(run_id)
     assert run.data.params == params
@@ -44,7 +44,7 @@ def test_mlflow_gives_back_what_it_was_sent(client: Client, names: list[str], va
 
 @given(TEXTS, st.sampled_from(["", " (1a2b3c4d)"]))
 def test_names_of_experiments_are_short_enough(name: str, suffix: str) -> None:
-    shown = held.experiment_name(name, suffix)
+    shown = content.experiment_name(name, suffix)
     assert len(shown) <= 500
     assert shown.endswith(suffix)
 

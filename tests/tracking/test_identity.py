@@ -13,16 +13,16 @@ from mlflow_server import MlflowServer
 from test_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
 
-from tuner.doctor.searches import search_checks
+from tuner.doctor.search_checks import search_checks
 from tuner.errors import TrackingError
-from tuner.storage import leases, open_store, tracked
-from tuner.storage.health import glance
+from tuner.storage import deliveries, leases, open_store
+from tuner.storage.diagnostics import glance
 from tuner.storage.studies import create_study, delete_study
 from tuner.tracking import remove_study, start_tracker
 from tuner.tracking.check import Difference
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.mirror import Mirror
-from tuner.tracking.own import ALL, all_experiments
+from tuner.tracking.ownership import ALL, all_experiments
 from tuner.tracking.process import experiment_name
 from tuner.tracking.sync import check_study, sync_study
 
@@ -101,7 +101,7 @@ class Person(Search):
         runs = self.runs()
         (parent,) = [run for run in runs if "tuner.study" in run.data.tags]
         children = [run for run in runs if run is not parent]
-        ended = [trial for trial in tracked.outlines(self.store, self.study) if trial.ended]
+        ended = [trial for trial in deliveries.outlines(self.store, self.study) if trial.ended]
         return (
             sorted(int(run.data.tags["trial"]) for run in children) == [t.number for t in ended]
             and {run.info.experiment_id for run in runs} == {parent.info.experiment_id}

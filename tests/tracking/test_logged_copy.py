@@ -11,7 +11,7 @@ from test_models import keras_file
 from tracking_helpers import Search, make_settings
 
 from tuner import models
-from tuner.models import Source, save_network
+from tuner.models import NetworkSource, save_network
 from tuner.storage.trials import TrialRow, find_trial
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.mirror import Mirror
@@ -58,7 +58,7 @@ def test_it_is_mlflow_s_copy(
     capfd.readouterr()
     done = save(search, tracking_uri, tmp_path / "best.keras")
     assert capfd.readouterr() == ("", "")  # no bar of progress either
-    assert (done.source, done.remarks) == (Source.MLFLOW, [])
+    assert (done.source, done.remarks) == (NetworkSource.MLFLOW, [])
     assert (tmp_path / "best.keras").read_bytes() == delivered
     assert not list(tmp_path.glob(".tuner-*"))
 
@@ -75,7 +75,7 @@ def test_the_copy_of_a_server(search: Search, tmp_path: Path) -> None:
         done = save(search, server.uri, tmp_path / "best.keras")
     finally:
         server.stop()
-    assert (done.source, done.remarks) == (Source.MLFLOW, [])
+    assert (done.source, done.remarks) == (NetworkSource.MLFLOW, [])
     assert (tmp_path / "best.keras").read_bytes() == content
 
 
@@ -88,7 +88,7 @@ def test_another_file_in_mlflow_is_not_used(
     assert file.read_bytes() == delivered
     file.write_bytes(delivered[:-1] + b"?")
     done = save(search, tracking_uri, tmp_path / "best.keras")
-    assert done.source == Source.TRAINED
+    assert done.source == NetworkSource.TRAINED
     (remark,) = done.remarks
     assert remark.startswith("MLflow's copy (run ") and remark.endswith("; it is not used")
     assert (tmp_path / "best.keras").read_bytes() == b"trained"
@@ -99,7 +99,9 @@ def test_an_older_attempt_in_mlflow_is_not_used(
 ) -> None:
     trial = find_trial(search.store, search.study, 0)
     later = replace(trial, attempts=[replace(a, attempt=a.attempt + 1) for a in trial.attempts])
-    assert save(search, tracking_uri, tmp_path / "best.keras", later).source == Source.TRAINED
+    assert (
+        save(search, tracking_uri, tmp_path / "best.keras", later).source == NetworkSource.TRAINED
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_an_mlflow_that_cannot_be_asked(
     search: Search, delivered: bytes, tmp_path: Path, uri: str, told: str | None
 ) -> None:
     done = save(search, uri.format(folder=tmp_path), tmp_path / "best.keras")
-    assert done.source == Source.TRAINED
+    assert done.source == NetworkSource.TRAINED
     assert not (tmp_path / "none").exists()
     assert [remark[: len(told or "")] for remark in done.remarks] == ([told] if told else [])
 
@@ -125,6 +127,6 @@ def test_a_run_that_mlflow_does_not_have(
     uri = f"sqlite:///{tmp_path}/other.db"
     open_client(uri)
     done = save(search, uri, tmp_path / "best.keras")
-    assert done.source == Source.TRAINED
+    assert done.source == NetworkSource.TRAINED
     (remark,) = done.remarks
     assert remark.startswith("no copy from MLflow: ") and "\n" not in remark

@@ -9,7 +9,7 @@ import pytest
 from tracking_helpers import Search, make_spec
 
 from tuner.errors import TrackingError
-from tuner.storage import Store, records, tracked
+from tuner.storage import Store, attempt_rows, deliveries
 from tuner.storage.studies import create_study
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
@@ -24,7 +24,7 @@ def history(client: Client, run: Any, name: str) -> list[tuple[int, float, int]]
 
 
 def in_sql(search: Search, trial_id: int, attempt: int, name: str) -> list[tuple[int, float, int]]:
-    rows = records.read_intervals(search.store, search.study, trial_id, attempt)
+    rows = attempt_rows.read_reports(search.store, search.study, trial_id, attempt)
     return [(row.epoch, row.metrics[name], round(row.at * 1000)) for row in rows if row.whole]
 
 
@@ -53,7 +53,7 @@ def test_a_completed_trial(search: Search, mirror: Mirror, runs: Runs, client: C
     numbers = {name: run.data.metrics[name] for name in ("score", "best_epoch", "epochs")}
     assert numbers == {"score": 0.93, "best_epoch": 3, "epochs": 4}
     assert run.data.metrics["parameter_count"] == 1234
-    attempt = records.read_attempts(search.store, search.study)[trial.trial._trial_id][0]
+    attempt = attempt_rows.read_attempts(search.store, search.study)[trial.trial._trial_id][0]
     assert attempt.ended_at is not None
     assert run.data.metrics["seconds"] == pytest.approx(attempt.ended_at - attempt.started_at)
     assert run.info.start_time == round(attempt.started_at * 1000)
@@ -95,8 +95,8 @@ def test_pruned_and_failed_trials(search: Search, mirror: Mirror, runs: Runs) ->
 def test_values_that_are_no_numbers(search: Search, mirror: Mirror, runs: Runs) -> None:
     trial = search.start()
     search.interval(trial, step=2, epoch=1, whole=True)
-    interval = records.Interval(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
-    records.record_interval(search.store, search.lease, trial.place, interval)
+    interval = attempt_rows.Interval(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
+    attempt_rows.record_report(search.store, search.lease, trial.slot, interval)
     search.prune(trial, score=0.1)
     mirror.deliver()
     assert math.isnan(runs()["trial 0"].data.metrics["loss"])
@@ -124,7 +124,7 @@ def test_the_study_has_a_run_of_its_own(
     )
     points = history(client, run, "best_score")
     assert [(step, value) for step, value, _ in points] == [(1, 0.5), (2, 0.8), (3, 0.8)]
-    ends = [trial.ended_at for trial in tracked.completed(search.store, search.study)]
+    ends = [trial.ended_at for trial in deliveries.completed(search.store, search.study)]
     assert [at for _, _, at in points] == [round(end * 1000) for end in ends]
     assert run.info.end_time == round(ends[-1] * 1000)
 
@@ -168,7 +168,7 @@ def test_delivering_again_doubles_nothing(
     before = everything(client, runs)
     assert set(before) == {search.study.name, "trial 0", "trial 1", "trial 2"}
     if memory == "forgotten":
-        tracked.forget(search.store, search.study)
+        deliveries.forget(search.store, search.study)
     again = Mirror(search.store, client, search.study)
     assert again.deliver(last=True) == (2 if memory == "forgotten" else 0)
     assert again.deliver(last=True) == 0
@@ -208,7 +208,7 @@ def test_only_the_last_attempt_is_drawn(
     mirror.deliver(last=True)
     assert runs()["trial 0"].info.status == "SCHEDULED"
     again = search.start()
-    assert (again.number, again.place.attempt) == (0, 2)
+    assert (again.number, again.slot.attempt) == (0, 2)
     search.train(again, epochs=2)
     search.complete(again, score=0.9)
     mirror.deliver()
@@ -263,7 +263,7 @@ def test_studies_share_an_experiment(search: Search, client: Client, tmp_path: P
         mine = Search(search.store, study)
         mine.complete(mine.start(), 0.5)
         Mirror(search.store, client, study).deliver(last=True)
-        tracked.forget(search.store, study)
+        deliveries.forget(search.store, study)
         Mirror(search.store, client, study).deliver(last=True)
     experiment = client.get_experiment_by_name("shared")
     found = client.search_runs([experiment.experiment_id])
@@ -282,7 +282,7 @@ def test_every_storage_can_be_drawn(
     search.put_back(put_back)
     search.train(running, epochs=1)
     assert Mirror(store, client, search.study).deliver() == 1
-    assert tracked.count_delivered(store, search.study) == (1, 0)
+    assert deliveries.count_delivered(store, search.study) == (1, 0)
     again = search.start()
     search.prune(again, score=0.2)
     search.complete(running, score=0.8)
@@ -308,4 +308,4 @@ def test_a_dead_server_is_one_line(search: Search) -> None:
         Mirror(search.store, client, search.study).deliver()
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
-    assert tracked.count_delivered(search.store, search.study) == (0, 1)
+    assert deliveries.count_delivered(search.store, search.study) == (0, 1)

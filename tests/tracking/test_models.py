@@ -93,11 +93,11 @@ def test_a_model_says_what_it_takes_and_gives(
 def test_delivering_again_logs_no_second_model(
     search: Search, client: Client, runs: Runs, tmp_path: Path
 ) -> None:
-    from tuner.storage import tracked
+    from tuner.storage import deliveries
 
     finish(search, tmp_path, [0.5])
     Mirror(search.store, client, search.study, networks=tmp_path).deliver()
-    tracked.forget(search.store, search.study)
+    deliveries.forget(search.store, search.study)
     Mirror(search.store, client, search.study, networks=tmp_path).deliver()
     assert len(models(client, runs()["trial 0"])) == 1
 
@@ -192,8 +192,8 @@ def test_mlflow_gives_float64_to_a_network_that_takes_it(
     import mlflow
 
     from tuner.networks import export_network
-    from tuner.networks.build import build_network
-    from tuner.networks.parts import PlainParts
+    from tuner.networks.layers import KerasLayers
+    from tuner.networks.registry import build_network
 
     x = 1.7e9 + np.arange(2000.0)[:, np.newaxis]
     split = Split((x - 1.7e9).astype(np.float32), (x[:, 0] - 1.7e9).astype(np.float32))
@@ -204,7 +204,7 @@ def test_mlflow_gives_float64_to_a_network_that_takes_it(
         float64_inputs=True,
     )  # fmt: skip
     params = {"depth": 0, "width": 1, "dropout": 0.0, "batch_norm": False}
-    network = build_network("mlp", params, (1,), 1, "regression", PlainParts())
+    network = build_network("mlp", params, (1,), 1, "regression", KerasLayers())
     network.set_weights([np.full((1, 1), 1e3), np.zeros(1)])
     path = tmp_path / "trial-0.keras"
     export_network("mlp", params, dataset, network.get_weights()).save(path)

@@ -8,13 +8,13 @@ import pytest
 from test_models import keras_file
 from tracking_helpers import Search, make_spec
 
-from tuner.locations import sqlite_url
 from tuner.storage import open_store
 from tuner.storage.studies import create_study, load_study
+from tuner.system.locations import sqlite_url
 from tuner.tracking import remove_study
 from tuner.tracking.client import artifact_location, open_client
 from tuner.tracking.moved import relocate
-from tuner.tracking.own import all_experiments
+from tuner.tracking.ownership import all_experiments
 from tuner.tracking.sync import check_study, sync_study
 
 

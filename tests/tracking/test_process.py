@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy.engine import make_url
 from tracking_helpers import Search, make_settings, make_spec
 
-from tuner.locations import sqlite_url
-from tuner.storage import Store, tracked
+from tuner.storage import Store, deliveries
+from tuner.storage.deliveries import Turn
 from tuner.storage.studies import create_study, delete_study
-from tuner.storage.turn import Turn
+from tuner.system.locations import sqlite_url
 from tuner.tracking import run_link, start_tracker
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.mirror import Mirror
@@ -26,7 +26,7 @@ HOLD_THE_TURN = """
 import sys, time
 from tuner.storage import open_store
 from tuner.storage.studies import create_study, delete_study
-from tuner.storage.turn import Turn
+from tuner.storage.deliveries import Turn
 turn = Turn(open_store(sys.argv[1]), int(sys.argv[2]))
 assert turn.mine()
 print("mine", flush=True)
@@ -87,7 +87,7 @@ def test_another_study_of_the_name_is_not_delivered(search: Search, tmp_path: Pa
     assert (delivered.sent, delivered.owed) == (0, 0)
     assert delivered.problem is not None
     assert "was deleted" in delivered.problem
-    assert tracked.count_delivered(store, again.study) == (0, 1)
+    assert deliveries.count_delivered(store, again.study) == (0, 1)
 
 
 def test_a_killed_tracker_is_no_trouble(search: Search, tracking_uri: str) -> None:
@@ -153,10 +153,10 @@ def test_run_link(uri: str, run_id: str | None, link: str) -> None:
 
 
 def test_mlflow_forgets_nothing_that_is_owed(search: Search, client: Client) -> None:
-    assert tracked.count_delivered(search.store, search.study) == (0, 0)
+    assert deliveries.count_delivered(search.store, search.study) == (0, 0)
     search.complete(search.start(), 0.5)
     search.start()
-    assert tracked.count_delivered(search.store, search.study) == (0, 1)
+    assert deliveries.count_delivered(search.store, search.study) == (0, 1)
 
 
 def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 from test_models import keras_file, models
 from tracking_helpers import Search, make_spec
 
-from tuner.keras_files import Input
 from tuner.storage.studies import create_study, delete_study
+from tuner.study.artifacts import Input
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.models import log_model
-from tuner.tracking.own import UUID_TAG
+from tuner.tracking.ownership import UUID_TAG
 from tuner.tracking.removal import remove
 
 Runs = Callable[[], dict[str, Any]]

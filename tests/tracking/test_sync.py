@@ -7,8 +7,8 @@ import pytest
 from tracking_helpers import Search
 
 from tuner.errors import TrackingError
+from tuner.storage.deliveries import Turn
 from tuner.storage.studies import load_study
-from tuner.storage.turn import Turn
 from tuner.tracking.client import Client
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.sync import check_study, sync_study

@@ -7,13 +7,13 @@ import pytest
 from tensorflow_helpers import make_dataset, train
 
 from tuner.data import Dataset, load_dataset
-from tuner.data.named import SKLEARN
-from tuner.fitting import fitted, objective
+from tuner.data.readers.bundled import SKLEARN
+from tuner.manage.creation import file_data
+from tuner.search_space import Space, SpaceFile, load_file, shipped_spaces
 from tuner.settings import load_settings
-from tuner.space import Space, SpaceFile, load_file, shipped_spaces
-from tuner.spec import direction_of
-from tuner.studies import file_data
-from tuner.training.events import Goal, Plan
+from tuner.study.fitting import fitted, objective
+from tuner.study.messages import Goal, TrialRequest
+from tuner.study.spec import direction_of
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -43,7 +43,9 @@ def test_a_shipped_space_trains(name: str) -> None:
     baselines = [space.flatten(baseline) for baseline in space.baselines]
     trainer = Trainer(dataset)
     for params in _drawn(space, baselines, len(baselines) + 2):
-        intervals, ended = train(trainer, Plan(space.network, params | {"epochs": 1}, 0, goal))
+        intervals, ended = train(
+            trainer, TrialRequest(space.network, params | {"epochs": 1}, 0, goal)
+        )
         assert intervals[-1].whole
         assert ended.end in ("complete", "diverged")
         assert ended.parameter_count > 0

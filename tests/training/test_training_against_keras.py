@@ -12,11 +12,11 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_dataset, make_plan, on_disk, train, weights
+from tensorflow_helpers import make_dataset, make_request, on_disk, train, weights
 
 from tuner.data import Dataset
-from tuner.training.events import Engine, Plan
-from tuner.training.exact import ExactProgram
+from tuner.study.messages import Engine, TrialRequest
+from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -57,7 +57,7 @@ HEADS = {"classes": "softmax", "binary": "sigmoid", "regression": None}
 @pytest.fixture(autouse=True)
 def _uneven_validation_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """33 rows in four chunks of 9: the last is partly padding."""
-    monkeypatch.setattr("tuner.training.feeds._CHUNK_ROWS", 10)
+    monkeypatch.setattr("tuner.training.engines.feeds._CHUNK_ROWS", 10)
 
 
 @dataclass(frozen=True)
@@ -66,31 +66,31 @@ class Expected:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def data_and_plan(case: str) -> tuple[Dataset, Plan]:
+def data_and_request(case: str) -> tuple[Dataset, TrialRequest]:
     task, images, params = CASES[case]
-    return make_dataset(task, images=images), make_plan(seed=3, intervals=3, **params)
+    return make_dataset(task, images=images), make_request(seed=3, intervals=3, **params)
 
 
 @cache
 def keras_epoch(case: str) -> Expected:
     """What Keras makes of the epoch, from the weights that the trial starts with."""
-    dataset, plan = data_and_plan(case)
-    program = ExactProgram("mlp", plan.params, dataset)
-    program.start(plan.params, plan.seed)
-    model = keras_network(dataset, plan.params)
+    dataset, request = data_and_request(case)
+    program = KerasProgram("mlp", request.params, dataset)
+    program.start(request.params, request.seed)
+    model = keras_network(dataset, request.params)
     model.set_weights(program.weights())
     metrics: list[Any] = ["accuracy"]
     if dataset.task == "regression":
         metrics = ["mae", keras.metrics.RootMeanSquaredError(name="rmse")]
     model.compile(
-        keras_optimizer(plan.params), LOSSES[dataset.task], metrics=metrics, run_eagerly=True
+        keras_optimizer(request.params), LOSSES[dataset.task], metrics=metrics, run_eagerly=True
     )
-    order = epoch_order(plan.seed, 1, len(dataset.train))
+    order = epoch_order(request.seed, 1, len(dataset.train))
     x, y = scaled(dataset, "train")
     history = model.fit(
         x[order],
         y[order],
-        batch_size=plan.params["batch_size"],
+        batch_size=request.params["batch_size"],
         shuffle=False,
         validation_data=scaled(dataset, "validation"),
         verbose=0,
@@ -123,8 +123,8 @@ def scaled(dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "exact") -> None:
-    plan = replace(data_and_plan(case)[1], engine=asked)
-    intervals, ended = train(trainer, plan)
+    request = replace(data_and_request(case)[1], engine=asked)
+    intervals, ended = train(trainer, request)
     expected = keras_epoch(case)
     assert ended.engine == engine
     for ours, theirs in zip(weights(trainer), expected.weights, strict=True):
@@ -138,26 +138,26 @@ def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "exact") -
 
 @pytest.mark.parametrize("case", CASES)
 def test_resident_graph(case: str) -> None:
-    compare(case, Trainer(data_and_plan(case)[0]), "graph")
+    compare(case, Trainer(data_and_request(case)[0]), "graph")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_shared_graph(case: str) -> None:
-    compare(case, Trainer(data_and_plan(case)[0]), "shared graph", "auto")
+    compare(case, Trainer(data_and_request(case)[0]), "shared graph", "auto")
 
 
 @pytest.mark.parametrize("case", ["sgd", "momentum", "adam"])
 @pytest.mark.usefixtures("xla")
 def test_resident_xla(case: str) -> None:
-    compare(case, Trainer(data_and_plan(case)[0]), "xla")
+    compare(case, Trainer(data_and_request(case)[0]), "xla")
 
 
 def test_streamed_graph(tmp_path: Path) -> None:
-    mapped = on_disk(data_and_plan("adam")[0], tmp_path)
+    mapped = on_disk(data_and_request("adam")[0], tmp_path)
     compare("adam", Trainer(mapped, budget_bytes=0), "graph")
 
 
 @pytest.mark.usefixtures("xla")
 def test_streamed_xla(tmp_path: Path) -> None:
-    mapped = on_disk(data_and_plan("sgd")[0], tmp_path)
+    mapped = on_disk(data_and_request("sgd")[0], tmp_path)
     compare("sgd", Trainer(mapped, budget_bytes=0), "xla")

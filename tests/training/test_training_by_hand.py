@@ -9,12 +9,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_helpers import make_plan, train, weights
+from tensorflow_helpers import make_request, train, weights
 
 from tuner.data import Dataset, Scaling, Split
 from tuner.data.scaling import IDENTITY
-from tuner.networks.scalars import Scalars
-from tuner.training.optimizers import ScalarSGD, build_optimizer
+from tuner.training.ops.optimizers import ScalarSGD, build_optimizer
+from tuner.training.ops.scalars import Scalars
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -29,10 +29,10 @@ def test_one_step_of_a_tiny_network_by_hand() -> None:
     dataset = Dataset(
         "tiny", "classes", split, split, split, scaling, IDENTITY, ("a", "b"), "0" * 64
     )
-    plan = make_plan(width=3, activation="sigmoid", learning_rate=0.7, batch_size=9)
+    request = make_request(width=3, activation="sigmoid", learning_rate=0.7, batch_size=9)
     trainer = Trainer(dataset)
-    program, _ = trainer.prepare(plan)
-    program.start(plan.params, plan.seed)
+    program, _ = trainer.prepare(request)
+    program.start(request.params, request.seed)
     w1, b1, w2, b2 = (w.astype(np.float64) for w in program.weights())
 
     inputs = x / 255 - 0.5
@@ -44,7 +44,7 @@ def test_one_step_of_a_tiny_network_by_hand() -> None:
     d_hidden = d_scores @ w2.T * hidden * (1 - hidden)
     gradients = [inputs.T @ d_hidden, d_hidden.sum(0), hidden.T @ d_scores, d_scores.sum(0)]
 
-    intervals, ended = train(trainer, plan)
+    intervals, ended = train(trainer, request)
     for after, before, gradient in zip(weights(trainer), [w1, b1, w2, b2], gradients, strict=True):
         np.testing.assert_allclose(after, before - 0.7 * gradient, rtol=0, atol=1e-6)
     assert intervals[0].metrics["loss"] == pytest.approx(loss, rel=1e-6)

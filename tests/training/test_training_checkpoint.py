@@ -20,11 +20,21 @@ from toy_training import ToySession
 
 from tuner.data import load_dataset, save_dataset
 from tuner.settings import load_settings
-from tuner.spec import DataSpec
-from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity, read, write
-from tuner.training.events import Checkpoints, Ended, Goal, Interval, Plan, Resumed, WorkerSetup
+from tuner.study.messages import (
+    Checkpoints,
+    Ended,
+    Goal,
+    Report,
+    Resumed,
+    TrialRequest,
+    WorkerSetup,
+)
+from tuner.study.spec import DataSpec
+from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity, read, write
 
-PLAN = Plan("mlp", {"width": [8, 4], "rate": 0.1}, 7, Goal("val_loss", "minimize", 0.2), 3)
+REQUEST = TrialRequest(
+    "mlp", {"width": [8, 4], "rate": 0.1}, 7, Goal("val_loss", "minimize", 0.2), 3
+)
 SAME = "0" * 64
 
 arrays = arrays_st.arrays(
@@ -207,7 +217,7 @@ def test_a_file_that_the_system_cuts_short(tmp_path: Path) -> None:
     here = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(tmp_path), str(here)],
-        env=os.environ | {"PYTHONPATH": str(here.parent)},
+        env=os.environ | {"PYTHONPATH": str(here.parent / "support")},
         capture_output=True,
         text=True,
         check=True,
@@ -219,23 +229,25 @@ def test_a_file_that_the_system_cuts_short(tmp_path: Path) -> None:
 
 
 def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
-    known = identity(PLAN, "mlp", SAME, "numpy 2")
-    goal = PLAN.goal
+    known = identity(REQUEST, "mlp", SAME, "numpy 2")
+    goal = REQUEST.goal
     for same in (
-        replace(PLAN, params=dict(reversed(PLAN.params.items()))),
-        replace(PLAN, goal=replace(goal, target=None)),
-        replace(PLAN, checkpoints=Checkpoints(tmp_path, 2)),
+        replace(REQUEST, params=dict(reversed(REQUEST.params.items()))),
+        replace(REQUEST, goal=replace(goal, target=None)),
+        replace(REQUEST, checkpoints=Checkpoints(tmp_path, 2)),
     ):
         assert identity(same, "mlp", SAME, "numpy 2") == known
     others = [
-        identity(replace(PLAN, params=PLAN.params | {"rate": 0.2}), "mlp", SAME, "numpy 2"),
-        identity(replace(PLAN, seed=8), "mlp", SAME, "numpy 2"),
-        identity(replace(PLAN, intervals=2), "mlp", SAME, "numpy 2"),
-        identity(replace(PLAN, goal=replace(goal, metric="loss")), "mlp", SAME, "numpy 2"),
-        identity(replace(PLAN, goal=replace(goal, direction="maximize")), "mlp", SAME, "numpy 2"),
-        identity(PLAN, "build@1234", SAME, "numpy 2"),
-        identity(PLAN, "mlp", "1" * 64, "numpy 2"),
-        identity(PLAN, "mlp", SAME, "numpy 3"),
+        identity(replace(REQUEST, params=REQUEST.params | {"rate": 0.2}), "mlp", SAME, "numpy 2"),
+        identity(replace(REQUEST, seed=8), "mlp", SAME, "numpy 2"),
+        identity(replace(REQUEST, intervals=2), "mlp", SAME, "numpy 2"),
+        identity(replace(REQUEST, goal=replace(goal, metric="loss")), "mlp", SAME, "numpy 2"),
+        identity(
+            replace(REQUEST, goal=replace(goal, direction="maximize")), "mlp", SAME, "numpy 2"
+        ),
+        identity(REQUEST, "build@1234", SAME, "numpy 2"),
+        identity(REQUEST, "mlp", "1" * 64, "numpy 2"),
+        identity(REQUEST, "mlp", SAME, "numpy 3"),
     ]
     assert len({known, *others}) == len(others) + 1
 
@@ -243,13 +255,13 @@ def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
 def test_another_version_of_tuner_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     for version in ("0.1.0", "0.2.0", "0.1.0"):
-        monkeypatch.setattr("tuner.training.checkpoint.tuner_version", lambda v=version: v)
-        names.append(identity(PLAN, "mlp", SAME, "numpy 2"))
+        monkeypatch.setattr("tuner.training.checkpoints.tuner_version", lambda v=version: v)
+        names.append(identity(REQUEST, "mlp", SAME, "numpy 2"))
     assert names[0] == names[2] != names[1]
 
 
-def test_checkpoints_are_no_part_of_a_plan(tmp_path: Path) -> None:
-    assert replace(PLAN, checkpoints=Checkpoints(tmp_path, 2)) == PLAN
+def test_checkpoints_are_no_part_of_a_request(tmp_path: Path) -> None:
+    assert replace(REQUEST, checkpoints=Checkpoints(tmp_path, 2)) == REQUEST
 
 
 @pytest.fixture
@@ -263,11 +275,11 @@ def toy(tmp_path: Path) -> ToySession:
 @pytest.mark.parametrize("act", ["learn", "fall", "flat"])
 def test_a_toy_trial_goes_on(toy: ToySession, tmp_path: Path, act: str) -> None:
     params = {"x": 0.8, "epochs": 8, "patience": 4, "act": act, "at": 3}
-    plan = Plan("toy.py:build", params, 1, Goal("val_accuracy", "maximize"))
-    *intervals, ended = toy.run(plan)
+    request = TrialRequest("toy.py:build", params, 1, Goal("val_accuracy", "maximize"))
+    *intervals, ended = toy.run(request)
     assert isinstance(ended, Ended)
-    events = toy.run(replace(plan, checkpoints=Checkpoints(tmp_path / "trial", 1, 0, 0.0)))
+    events = toy.run(replace(request, checkpoints=Checkpoints(tmp_path / "trial", 1, 0, 0.0)))
     for _ in range(3):
-        assert isinstance(next(events), Interval)
-    again = toy.run(replace(plan, checkpoints=Checkpoints(tmp_path / "trial", 2, 3, 0.0)))
+        assert isinstance(next(events), Report)
+    again = toy.run(replace(request, checkpoints=Checkpoints(tmp_path / "trial", 2, 3, 0.0)))
     assert list(again) == [Resumed(2), *intervals[2:], ended]

@@ -11,7 +11,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 from keras_reference import compare, fitted
-from tensorflow_helpers import make_dataset, make_plan, on_disk, own_network, train, weights
+from tensorflow_helpers import make_dataset, make_request, on_disk, own_network, train, weights
 
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
@@ -83,13 +83,15 @@ CASES: dict[str, tuple[str, dict[str, Any], Any]] = {
 def test_an_epoch_is_that_of_keras(case: str) -> None:
     task, params, layers = CASES[case]
     dataset = make_dataset(task, images=True)
-    plan = make_plan(network="cnn", **params)
+    request = make_request(network="cnn", **params)
     network = keras.Sequential([keras.Input((3, 4)), LAYERS.Reshape((3, 4, 1)), *layers()])
-    expected = fitted(dataset, plan, network, keras.optimizers.SGD(plan.params["learning_rate"]))
+    expected = fitted(
+        dataset, request, network, keras.optimizers.SGD(request.params["learning_rate"])
+    )
     trainer = Trainer(dataset)
-    compare(trainer, plan, expected)
-    assert trainer.prepare(plan)[0].engine == "graph"
-    model = export_network("cnn", plan.params, dataset, weights(trainer))
+    compare(trainer, request, expected)
+    assert trainer.prepare(request)[0].engine == "graph"
+    model = export_network("cnn", request.params, dataset, weights(trainer))
     scaled = dataset.scaling.apply(dataset.validation.x)
     theirs = network(scaled).numpy()
     if task == "regression":
@@ -140,22 +142,22 @@ NESTED = dedent("""
 @pytest.mark.usefixtures("xla")
 def test_the_engine_of_a_users_network_follows_its_convolutions(function: str, engine: str) -> None:
     trainer = Trainer(make_dataset(images=True), network=CustomNetwork("nets.py", function, NESTED))
-    assert train(trainer, own_network(make_plan()))[1].engine == engine
+    assert train(trainer, own_network(make_request()))[1].engine == engine
 
 
 @pytest.mark.usefixtures("xla")
 def test_the_engine_of_shipped_networks() -> None:
     trainer = Trainer(make_dataset(images=True))
-    assert trainer.prepare(make_plan(network="cnn"))[0].engine == "graph"
-    assert trainer.prepare(make_plan(network="cnn", blocks=0))[0].engine == "xla"
-    assert trainer.prepare(make_plan(engine="exact"))[0].engine == "xla"
-    assert trainer.prepare(make_plan())[0].engine == "shared graph"
+    assert trainer.prepare(make_request(network="cnn"))[0].engine == "graph"
+    assert trainer.prepare(make_request(network="cnn", blocks=0))[0].engine == "xla"
+    assert trainer.prepare(make_request(engine="exact"))[0].engine == "xla"
+    assert trainer.prepare(make_request())[0].engine == "shared graph"
 
 
 def test_streamed_images_train_as_resident_ones(tmp_path: Any) -> None:
-    plan = make_plan(network="cnn", block_dropout=0.3)
+    request = make_request(network="cnn", block_dropout=0.3)
     found = [
-        train(trainer, plan)[0][0].metrics
+        train(trainer, request)[0][0].metrics
         for trainer in (
             Trainer(make_dataset(images=True)),
             Trainer(on_disk(make_dataset(images=True), tmp_path), budget_bytes=0),

@@ -13,14 +13,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_helpers import make_dataset, make_plan, on_disk
+from tensorflow_helpers import make_dataset, make_request, on_disk
 
 from tuner.data import Dataset
 from tuner.errors import NetworkError
-from tuner.training.entry import TrainingSession, open_session
-from tuner.training.events import Ended, WorkerSetup
-from tuner.training.feeds import ResidentFeed, StreamingFeed
-from tuner.training.shared.tiers import TieredProgram
+from tuner.study.messages import Ended, WorkerSetup
+from tuner.training.engines.feeds import ResidentFeed, StreamingFeed
+from tuner.training.engines.tiered import TieredProgram
+from tuner.training.session import TrainingSession, open_session
 
 pytestmark = pytest.mark.tensorflow
 
@@ -46,7 +46,7 @@ def test_a_gpu_that_is_gone_leaves_the_processor(
     setup: WorkerSetup, capfd: pytest.CaptureFixture[str]
 ) -> None:
     session = open_session(replace(setup, gpu=99, threads=4))
-    *_, ended = session.run(make_plan(epochs=1))
+    *_, ended = session.run(make_request(epochs=1))
     assert isinstance(ended, Ended)
     assert "sees no GPU 99: this worker trains on the processor" in capfd.readouterr().err
 
@@ -55,7 +55,7 @@ def test_a_session_trains_and_saves_the_best_network(
     setup: WorkerSetup, dataset: Dataset, tmp_path: Path
 ) -> None:
     session = open_session(setup)
-    *_, ended = session.run(make_plan(epochs=3, dropout=0.2))
+    *_, ended = session.run(make_request(epochs=3, dropout=0.2))
     assert isinstance(ended, Ended)
     target = tmp_path / "models" / "trial-3.keras"
     session.save(target)
@@ -71,7 +71,7 @@ def test_a_failed_save_leaves_the_former_file_whole(
     setup: WorkerSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = TrainingSession(setup)
-    list(session.run(make_plan()))
+    list(session.run(make_request()))
     target = tmp_path / "best.keras"
     session.save(target)
     before = target.read_bytes()
@@ -96,7 +96,7 @@ def test_a_users_own_network_in_a_session(
 ) -> None:
     own = WorkerSetup(setup.data, setup.budget_bytes, ("nets.py", "build", OWN))
     session = TrainingSession(own)
-    *_, ended = session.run(make_plan(epochs=2))
+    *_, ended = session.run(make_request(epochs=2))
     assert isinstance(ended, Ended)
     session.save(tmp_path / "own.keras")
     model = keras.models.load_model(tmp_path / "own.keras")
@@ -107,8 +107,8 @@ def test_a_users_own_network_in_a_session(
 def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:
     small = WorkerSetup(setup.data, budget_bytes=dataset.nbytes - 1)
     for engine, resident in (("exact", ResidentFeed), ("auto", TieredProgram)):
-        plan = make_plan(engine=engine)  # type: ignore[arg-type]
-        feeds = [TrainingSession(s).trainer.prepare(plan)[1] for s in (setup, small)]
+        request = make_request(engine=engine)  # type: ignore[arg-type]
+        feeds = [TrainingSession(s).trainer.prepare(request)[1] for s in (setup, small)]
         assert [type(feed) for feed in feeds] == [resident, StreamingFeed]
 
 

@@ -10,16 +10,16 @@ import pytest
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
-from tensorflow_helpers import make_dataset, make_plan, outcome, train, weights
+from tensorflow_helpers import make_dataset, make_request, outcome, train, weights
 
-from tuner.training.events import Goal, Interval
+from tuner.study.messages import Goal, Report
 from tuner.training.trial import Trainer, worth_compiling
 
 pytestmark = pytest.mark.tensorflow
 
 
 def test_the_first_epoch_reports_k_times_and_later_ones_once() -> None:
-    intervals, ended = train(Trainer(make_dataset()), make_plan(intervals=3, epochs=3))
+    intervals, ended = train(Trainer(make_dataset()), make_request(intervals=3, epochs=3))
     assert [i.step for i in intervals] == [1, 2, 3, 6, 9]
     assert [i.epoch for i in intervals] == [1, 1, 1, 2, 3]
     assert [i.whole for i in intervals] == [False, False, True, True, True]
@@ -34,11 +34,11 @@ def test_the_first_epoch_reports_k_times_and_later_ones_once() -> None:
 
 @pytest.mark.parametrize("engine", ["auto", "exact"])
 def test_what_makes_a_program_is_told_from_the_training_behind_it(engine: Any) -> None:
-    trainer, plan = Trainer(make_dataset()), make_plan(epochs=1, engine=engine)
-    (interval,), first = train(trainer, plan)
+    trainer, trial_request = Trainer(make_dataset()), make_request(epochs=1, engine=engine)
+    (interval,), first = train(trainer, trial_request)
     assert interval.seconds["first_call"] > 0
     assert interval.seconds["train"] > 0
-    _, second = train(trainer, plan)
+    _, second = train(trainer, trial_request)
     assert second.seconds["first_call"] == 0
     assert second.seconds["train"] > 0
     assert (second.score, second.epochs) == (first.score, first.epochs)
@@ -46,14 +46,14 @@ def test_what_makes_a_program_is_told_from_the_training_behind_it(engine: Any) -
 
 def test_reporting_more_often_changes_no_weight() -> None:
     trainer = Trainer(make_dataset())
-    once, five = (outcome(trainer, make_plan(intervals=k, epochs=2)) for k in (1, 5))
+    once, five = (outcome(trainer, make_request(intervals=k, epochs=2)) for k in (1, 5))
     assert once[1] == five[1]
     assert once[0][-1]["val_loss"] == five[0][-1]["val_loss"]
 
 
 def test_an_epoch_of_fewer_steps_than_intervals_reports_at_each_step() -> None:
     trainer = Trainer(make_dataset(rows=20))
-    intervals, _ = train(trainer, make_plan(intervals=5, epochs=2, batch_size=10))
+    intervals, _ = train(trainer, make_request(intervals=5, epochs=2, batch_size=10))
     assert [(i.step, i.epoch) for i in intervals] == [(1, 1), (5, 1), (10, 2)]
 
 
@@ -62,11 +62,11 @@ def test_fewer_rows_than_a_batch(compiler: str, request: pytest.FixtureRequest) 
     if compiler == "xla":
         request.getfixturevalue("xla")
     trainer = Trainer(make_dataset(rows=20))
-    plan = make_plan(intervals=3, epochs=2, batch_size=64)
-    intervals, ended = train(trainer, replace(plan, engine="exact"))
+    trial_request = make_request(intervals=3, epochs=2, batch_size=64)
+    intervals, ended = train(trainer, replace(trial_request, engine="exact"))
     assert [i.step for i in intervals] == [3, 6]
     assert (ended.end, ended.engine) == ("complete", compiler)
-    shared, _ = train(trainer, plan)
+    shared, _ = train(trainer, trial_request)
     for ours, theirs in zip(shared, intervals, strict=True):
         assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-5)
     assert intervals[1].metrics["loss"] < intervals[0].metrics["loss"]
@@ -74,15 +74,15 @@ def test_fewer_rows_than_a_batch(compiler: str, request: pytest.FixtureRequest) 
 
 def test_closing_the_events_stops_training() -> None:
     trainer = Trainer(make_dataset())
-    plan = make_plan(intervals=3, epochs=50, patience=50)
-    events = trainer.run(plan)
+    trial_request = make_request(intervals=3, epochs=50, patience=50)
+    events = trainer.run(trial_request)
     first = next(events)
     at_stop = [w.tobytes() for w in weights(trainer)]
     events.close()  # type: ignore[attr-defined]
-    assert isinstance(first, Interval)
+    assert isinstance(first, Report)
     assert (first.step, first.whole) == (1, False)
     assert [w.tobytes() for w in weights(trainer)] == at_stop
-    short = make_plan(seed=9, epochs=2)
+    short = make_request(seed=9, epochs=2)
     assert outcome(trainer, short) == outcome(Trainer(make_dataset()), short)
 
 
@@ -90,21 +90,21 @@ def test_closing_the_events_stops_training() -> None:
 def test_early_stopping_restores_the_best_epoch(metric: str) -> None:
     goal = Goal(metric, "minimize" if metric == "val_loss" else "maximize")
     trainer = Trainer(make_dataset())
-    plan = make_plan(goal=goal, width=64, learning_rate=1.0, epochs=200, patience=3)
-    intervals, ended = train(trainer, plan)
+    trial_request = make_request(goal=goal, width=64, learning_rate=1.0, epochs=200, patience=3)
+    intervals, ended = train(trainer, trial_request)
     curve = [i.metrics[metric] for i in intervals]
     best = min(curve) if goal.direction == "minimize" else max(curve)
     assert ended.end == "early_stopped"
     assert ended.score == best
     assert ended.best_epoch == curve.index(best) + 1
     assert ended.epochs == len(curve) == ended.best_epoch + 3
-    program, feed = trainer.prepare(plan)
+    program, feed = trainer.prepare(trial_request)
     again = dict(zip(program.objective.names, feed.evaluate() / 33, strict=True))
     assert again[metric.removeprefix("val_")] == pytest.approx(best, rel=1e-6)
 
 
 def test_a_reached_target_ends_the_trial() -> None:
-    trainer, free = Trainer(make_dataset()), make_plan(epochs=20, patience=20)
+    trainer, free = Trainer(make_dataset()), make_request(epochs=20, patience=20)
     curve = [i.metrics["val_loss"] for i in train(trainer, free)[0]]
     goal = replace(free.goal, target=curve[4])
     intervals, ended = train(trainer, replace(free, goal=goal))
@@ -121,8 +121,10 @@ def test_divergence_ends_within_its_interval(compiler: str, request: pytest.Fixt
     if compiler == "xla":
         request.getfixturevalue("xla")
     trainer = Trainer(make_dataset("regression"))
-    plan = make_plan(activation="relu", learning_rate=1e6, batch_size=4, epochs=10, intervals=2)
-    intervals, ended = train(trainer, plan)
+    trial_request = make_request(
+        activation="relu", learning_rate=1e6, batch_size=4, epochs=10, intervals=2
+    )
+    intervals, ended = train(trainer, trial_request)
     assert (ended.end, ended.epochs, ended.score) == ("diverged", 1, None)
     assert [i.step for i in intervals] == [1]
     assert not math.isfinite(intervals[0].metrics["loss"])
@@ -131,8 +133,8 @@ def test_divergence_ends_within_its_interval(compiler: str, request: pytest.Fixt
 def test_divergence_after_a_good_epoch_restores_it() -> None:
     trainer = Trainer(make_dataset("regression"))
     # Without hidden layers the error grows by a constant factor a step, so it takes a few epochs.
-    plan = make_plan(depth=0, learning_rate=1.5, epochs=100, patience=100)
-    intervals, ended = train(trainer, plan)
+    trial_request = make_request(depth=0, learning_rate=1.5, epochs=100, patience=100)
+    intervals, ended = train(trainer, trial_request)
     assert ended.end == "diverged"
     assert 1 < ended.epochs < 100
     assert ended.best_epoch == 1
@@ -142,19 +144,19 @@ def test_divergence_after_a_good_epoch_restores_it() -> None:
 
 def test_compiling_is_worth_it_for_long_trials_only() -> None:
     small, large = make_dataset(), make_dataset(rows=4000)
-    assert not worth_compiling(make_plan(), small)
-    assert worth_compiling(make_plan(epochs=100, batch_size=1), large)
-    assert worth_compiling(make_plan(epochs=100, width=[4096], depth=1), large)
-    assert not worth_compiling(make_plan(depth=0, width=[], dropout=[]), small)
+    assert not worth_compiling(make_request(), small)
+    assert worth_compiling(make_request(epochs=100, batch_size=1), large)
+    assert worth_compiling(make_request(epochs=100, width=[4096], depth=1), large)
+    assert not worth_compiling(make_request(depth=0, width=[], dropout=[]), small)
 
 
 def test_the_test_split_is_read_after_the_last_epoch_alone_and_selects_nothing() -> None:
-    rising = make_plan(
+    rising = make_request(
         epochs=6, patience=1, learning_rate=3.0, goal=Goal("test_accuracy", "maximize")
     )
-    plan = replace(rising, held_out="test")
+    trial_request = replace(rising, held_out="test")
     trainer = Trainer(make_dataset())
-    intervals, ended = train(trainer, plan)
+    intervals, ended = train(trainer, trial_request)
     assert [set(i.metrics) for i in intervals[:-1]] == [{"loss", "accuracy"}] * 5
     last = intervals[-1].metrics
     assert set(last) == {"loss", "accuracy", "test_loss", "test_accuracy"}

@@ -12,12 +12,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 from keras_reference import Built, compare, dense_network, fitted
-from tensorflow_helpers import LOWEST_LOSS, make_dataset, make_plan, on_disk, train, weights
+from tensorflow_helpers import LOWEST_LOSS, make_dataset, make_request, on_disk, train, weights
 from test_training_resume import interrupt, second_attempt
 from test_training_schedules import Plateau
 
-from tuner.training.events import Goal, Interval, Plan, Resumed
-from tuner.training.exact import ExactProgram
+from tuner.study.messages import Goal, Report, Resumed, TrialRequest
+from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -48,46 +48,46 @@ PER_STEP: dict[str, tuple[dict[str, Any], Any]] = {
 }  # fmt: skip
 
 
-def by_keras(name: str) -> tuple[Plan, Built]:
+def by_keras(name: str) -> tuple[TrialRequest, Built]:
     params, schedule = PER_STEP[name]
-    dataset, plan = make_dataset(), make_plan(learning_rate=0.4, **params)
+    dataset, request = make_dataset(), make_request(learning_rate=0.4, **params)
     network = dense_network(dataset, [keras.layers.Dense(8, activation="tanh")])
-    return plan, fitted(dataset, plan, network, keras.optimizers.SGD(schedule))
+    return request, fitted(dataset, request, network, keras.optimizers.SGD(schedule))
 
 
 @pytest.mark.parametrize("name", PER_STEP)
 def test_each_step_has_its_own_rate(name: str) -> None:
-    plan, expected = by_keras(name)
-    compare(Trainer(make_dataset()), plan, expected)
+    request, expected = by_keras(name)
+    compare(Trainer(make_dataset()), request, expected)
     if name == "cosine":  # in parts, too
-        intervals, _ = train(trainer := Trainer(make_dataset()), replace(plan, intervals=3))
+        intervals, _ = train(trainer := Trainer(make_dataset()), replace(request, intervals=3))
         assert len(intervals) == 3
         for ours, theirs in zip(weights(trainer), expected[0], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
 
 
 def test_each_step_has_its_own_rate_streamed(tmp_path: Path) -> None:
-    plan, expected = by_keras("exponential")
-    compare(Trainer(on_disk(make_dataset(), tmp_path), budget_bytes=0), plan, expected)
+    request, expected = by_keras("exponential")
+    compare(Trainer(on_disk(make_dataset(), tmp_path), budget_bytes=0), request, expected)
 
 
 @pytest.mark.usefixtures("xla")
 def test_each_step_has_its_own_rate_compiled_by_xla() -> None:
-    plan, expected = by_keras("exponential")
-    compare(Trainer(make_dataset()), plan, expected)
+    request, expected = by_keras("exponential")
+    compare(Trainer(make_dataset()), request, expected)
 
 
 @pytest.mark.parametrize(
     ("goal", "min_delta"), [(LOWEST_LOSS, 0.01), (Goal("val_accuracy", "maximize"), 0.05)]
 )
 def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
-    plan = make_plan(goal=goal, engine="exact", **PLATEAU | {"plateau_min_delta": min_delta})
+    request = make_request(goal=goal, engine="exact", **PLATEAU | {"plateau_min_delta": min_delta})
     trainer = Trainer(make_dataset())
-    theirs = Plateau(1.5, plan.params, goal.direction)
+    theirs = Plateau(1.5, request.params, goal.direction)
     expected, seen = 1.5, set()
-    for event in trainer.run(plan):
-        if isinstance(event, Interval):
-            assert isinstance(trainer.program, ExactProgram)
+    for event in trainer.run(request):
+        if isinstance(event, Report):
+            assert isinstance(trainer.program, KerasProgram)
             used = float(trainer.program.optimizer.learning_rate)
             assert used == pytest.approx(expected, rel=1e-6), event.epoch
             seen.add(used)
@@ -97,22 +97,22 @@ def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
 
 def test_plateau_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     dataset = make_dataset()
-    plan = make_plan(engine="exact", **PLATEAU | {"plateau_min_delta": 0.01})
-    whole, used = _curve(Trainer(dataset), plan)
+    request = make_request(engine="exact", **PLATEAU | {"plateau_min_delta": 0.01})
+    whole, used = _curve(Trainer(dataset), request)
     for epoch in (4, 9):
         assert used[epoch] < used[0]  # it has been lowered before the interruption
         trainer = Trainer(dataset)
-        interrupt(trainer, plan, epoch, tmp_path / str(epoch))
-        resumed, rates = _curve(Trainer(dataset), second_attempt(plan, tmp_path / str(epoch)))
+        interrupt(trainer, request, epoch, tmp_path / str(epoch))
+        resumed, rates = _curve(Trainer(dataset), second_attempt(request, tmp_path / str(epoch)))
         assert rates == used[epoch:]
         assert resumed == whole[epoch:]
 
 
-def _curve(trainer: Trainer, plan: Plan) -> tuple[list[dict[str, float]], list[float]]:
+def _curve(trainer: Trainer, request: TrialRequest) -> tuple[list[dict[str, float]], list[float]]:
     metrics, used = [], []
-    for event in trainer.run(plan):
-        if isinstance(event, Interval):
-            assert isinstance(trainer.program, ExactProgram)
+    for event in trainer.run(request):
+        if isinstance(event, Report):
+            assert isinstance(trainer.program, KerasProgram)
             metrics.append(event.metrics)
             used.append(float(trainer.program.optimizer.learning_rate))
     assert not isinstance(event, Resumed)

@@ -9,12 +9,12 @@ import pytest
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
-from tensorflow_helpers import make_dataset, make_plan, on_disk, outcome, train, weights
+from tensorflow_helpers import make_dataset, make_request, on_disk, outcome, train, weights
 
-from tuner.catalogue import OPTIMIZERS
-from tuner.training.events import Plan
-from tuner.training.feeds import ResidentFeed
-from tuner.training.program import Program
+from tuner.search_space.parameters import OPTIMIZERS
+from tuner.study.messages import TrialRequest
+from tuner.training.engines.feeds import ResidentFeed
+from tuner.training.engines.keras import Program
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -22,35 +22,35 @@ pytestmark = pytest.mark.tensorflow
 FULL: dict[str, Any] = {"dropout": 0.3, "batch_norm": True, "epochs": 2}
 
 
-def test_the_same_plan_again_is_bit_equal() -> None:
+def test_the_same_request_again_is_bit_equal() -> None:
     again_and_again({"optimizer": "adam", **FULL})
 
 
 @pytest.mark.usefixtures("xla")
-def test_the_same_plan_again_is_bit_equal_under_xla() -> None:
+def test_the_same_request_again_is_bit_equal_under_xla() -> None:
     again_and_again({"dropout": 0.3, "momentum": 0.5, "epochs": 2})
 
 
 def again_and_again(params: dict[str, Any]) -> None:
     dataset = make_dataset()
-    plan = make_plan(seed=2**40 + 7, intervals=2, **params)
+    request = make_request(seed=2**40 + 7, intervals=2, **params)
     trainer = Trainer(dataset)
-    first = outcome(trainer, plan)
-    assert outcome(trainer, plan) == first
-    other = outcome(trainer, make_plan(seed=8, **params | {"dropout": 0.7}))
+    first = outcome(trainer, request)
+    assert outcome(trainer, request) == first
+    other = outcome(trainer, make_request(seed=8, **params | {"dropout": 0.7}))
     assert other[1] != first[1]
-    assert outcome(trainer, plan) == first
-    assert outcome(Trainer(dataset), plan) == first
-    assert outcome(trainer, make_plan(seed=2**40 + 8, intervals=2, **params))[0] != first[0]
+    assert outcome(trainer, request) == first
+    assert outcome(Trainer(dataset), request) == first
+    assert outcome(trainer, make_request(seed=2**40 + 8, intervals=2, **params))[0] != first[0]
 
 
 def test_streamed_training_equals_resident_training(tmp_path: Path) -> None:
     dataset = make_dataset("regression")
-    plan = make_plan(intervals=2, **FULL)
+    request = make_request(intervals=2, **FULL)
     resident = Trainer(dataset)
     streamed = Trainer(on_disk(dataset, tmp_path), budget_bytes=dataset.nbytes - 1)
-    expected, ended = train(resident, plan)
-    found, streamed_ended = train(streamed, plan)
+    expected, ended = train(resident, request)
+    found, streamed_ended = train(streamed, request)
     assert [i.step for i in found] == [i.step for i in expected]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.metrics == pytest.approx(theirs.metrics, rel=1e-5)
@@ -62,15 +62,15 @@ def test_streamed_training_equals_resident_training(tmp_path: Path) -> None:
 
 def test_every_step_draws_masks_of_its_own() -> None:
     for engine in ("auto", "exact"):
-        draws_anew(make_plan(dropout=0.5, learning_rate=1e-30, engine=engine))  # type: ignore[arg-type]
+        draws_anew(make_request(dropout=0.5, learning_rate=1e-30, engine=engine))  # type: ignore[arg-type]
 
 
-def draws_anew(plan: Plan) -> None:
-    program, feed = Trainer(make_dataset()).prepare(plan)
+def draws_anew(request: TrialRequest) -> None:
+    program, feed = Trainer(make_dataset()).prepare(request)
     rows = np.arange(75, dtype=np.int32)
 
     def losses() -> list[float]:  # of the same batch, by the same weights
-        program.start(plan.params, plan.seed)
+        program.start(request.params, request.seed)
         return [float(feed.train(rows, np.full(5, 1e-30, np.float32), 0, 1)[0]) for _ in range(4)]
 
     assert len(set(losses())) == 4
@@ -90,14 +90,14 @@ def test_scalars_are_inputs_of_one_program() -> None:
         base | {"dropout": [0.6, 0.4]},
     ]
     trainer = Trainer(dataset)
-    outcomes = [outcome(trainer, make_plan(**params)) for params in trials]
-    program, feed = trainer.prepare(make_plan(**base))
+    outcomes = [outcome(trainer, make_request(**params)) for params in trials]
+    program, feed = trainer.prepare(make_request(**base))
     assert isinstance(feed, ResidentFeed)
     assert feed._loop.experimental_get_tracing_count() == 1
     assert feed._evaluate.experimental_get_tracing_count() == 1
     assert len({str(metrics) for metrics, _ in outcomes}) == len(trials)
-    assert outcomes[-1] == outcome(Trainer(dataset), make_plan(**trials[-1]))
-    assert trainer.prepare(make_plan(**base, activation="relu"))[0] is not program
+    assert outcomes[-1] == outcome(Trainer(dataset), make_request(**trials[-1]))
+    assert trainer.prepare(make_request(**base, activation="relu"))[0] is not program
 
 
 # What a trial may bring to a program at hand: each of them in a second trial, behind a first one
@@ -120,15 +120,15 @@ EVERYTHING: dict[str, Any] = {
 def test_every_scalar_is_an_input_of_one_program() -> None:
     dataset = make_dataset(images=True)
     trainer, fresh = Trainer(dataset), Trainer(dataset)
-    base = make_plan(**EVERYTHING)
+    base = make_request(**EVERYTHING)
     first = outcome(trainer, base)
     program, feed = trainer.prepare(base)
     assert isinstance(feed, ResidentFeed)
-    everything_else = make_plan(**EVERYTHING | SCALARS)
+    everything_else = make_request(**EVERYTHING | SCALARS)
     for name, value in SCALARS.items():
-        plan = make_plan(**EVERYTHING | {name: value})
-        assert trainer.prepare(plan)[0] is program, name
-        assert outcome(trainer, plan)[1] != first[1], name
+        request = make_request(**EVERYTHING | {name: value})
+        assert trainer.prepare(request)[0] is program, name
+        assert outcome(trainer, request)[1] != first[1], name
         assert outcome(trainer, base) == first, name
     last = outcome(trainer, everything_else)
     assert trainer.program is program
@@ -144,9 +144,9 @@ def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
             "engine": "exact",
         }  # fmt: skip
         trainer = Trainer(dataset := make_dataset("regression"))
-        first = outcome(trainer, make_plan(**base))
+        first = outcome(trainer, make_request(**base))
         program = trainer.program
-        other = make_plan(**base | {"huber_delta": 1.5, "learning_rate": 0.01})
+        other = make_request(**base | {"huber_delta": 1.5, "learning_rate": 0.01})
         second = outcome(trainer, other)
         assert trainer.program is program
         assert second != first
@@ -157,7 +157,7 @@ def test_only_recent_programs_are_kept() -> None:
     trainer = Trainer(make_dataset())
 
     def program(width: int) -> Program:
-        return trainer.prepare(make_plan(width=width, engine="exact"))[0]
+        return trainer.prepare(make_request(width=width, engine="exact"))[0]
 
     programs = [program(width) for width in range(1, 11)]
     assert program(10) is programs[-1]

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.catalogue import SCHEDULES
+from tuner.search_space.parameters import SCHEDULES
 from tuner.training.schedules import learning_rates
 
 pytestmark = pytest.mark.tensorflow

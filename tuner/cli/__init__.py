@@ -10,8 +10,8 @@ import typer
 from tuner.cli.app import Escaped
 from tuner.cli.output import complain, escaped
 from tuner.errors import TunerError
-from tuner.masking import mask_stderr
-from tuner.streams import discard_stdout, discard_unwritable_stderr, why_unwritable
+from tuner.system.logs import mask_stderr
+from tuner.system.streams import discard_stdout, discard_unwritable_stderr, why_unwritable
 
 
 def main() -> None:

@@ -1,5 +1,9 @@
-"""The command tree and what all commands share."""
+"""The command tree and what all commands share.
 
+Values of options that need more than a type.
+"""
+
+import re
 import signal
 import sys
 import threading
@@ -11,15 +15,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tuner.errors import UsageError
+from tuner.settings import Settings, load_settings
+from tuner.system.names import remember_options
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def seconds(text: str, option: str = "--timeout") -> float:
+    """Seconds from 90s, 30m, 1.5h or 2d. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{option} must be a time such as 90s, 30m or 2h, got {text!r}")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def size(text: str, option: str = "--data-memory") -> float:
+    """Bytes from 512MiB, 4G or 1.5GiB: powers of 1024. Raises UsageError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{option} must be a size such as 512MiB or 4GiB, got {text!r}")
+    return float(match[1]) * _SIZES[match[2].upper()]
+
+
 if TYPE_CHECKING:
     from tuner.storage import Store
 
-from tuner.settings import Settings, load_settings
-from tuner.suggestions import remember_options
-
 
 @dataclass
-class Session:
+class CommandSession:
     """The global options, resolved. `store`: the database, once it was opened for work."""
 
     settings: Settings
@@ -66,7 +91,7 @@ app = new_typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from tuner.version import tuner_version
+        from tuner.settings import tuner_version
 
         typer.echo(f"tuner {tuner_version()}")
         raise typer.Exit
@@ -120,7 +145,7 @@ def root(
 ) -> None:
     context.with_resource(ending_in_order())
     remember_options(storage, tracking_uri)
-    context.obj = Session(load_settings(storage, tracking_uri), traceback)
+    context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)
 
 
 def settings_of(context: typer.Context) -> Settings:

@@ -14,8 +14,8 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from tuner.masking import mask_output
 from tuner.settings import load_settings
+from tuner.system.logs import mask_output
 
 HOST = "127.0.0.1"
 

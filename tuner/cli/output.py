@@ -1,7 +1,9 @@
 """Printing: tables for people, JSON for programs, errors in one line.
 
 What is printed comes from SQL, from files and from MLflow, and may hold anything. So all of it goes
-through here: control characters are shown as text (`\\x1b`), never sent to the terminal.
+through here: control characters are shown as text (`\x1b`), never sent to the terminal.
+
+Curves in a terminal: eight dots a character, a colour a curve.
 """
 
 import csv
@@ -19,8 +21,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from tuner.cli.tables import Column, Layout, wrapped_words
-from tuner.words import clipped, parse_scalar, word
+from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
+from tuner.search_space.values import clipped, parse_scalar, word
 
 # Control characters but newline and tab, what turns the direction of text around, line ends that
 # only some programs know, and halves of characters, which cannot be encoded.
@@ -119,7 +121,7 @@ def stream_rows(
         return 0
     heads = {name: one_line(name) if name in names else _head(name) for name in first[0]}
     columns = [
-        Column(heads[name], any(_is_number(row.get(name)) for row in first)) for name in heads
+        TableColumn(heads[name], any(_is_number(row.get(name)) for row in first)) for name in heads
     ]
 
     def cells(row: Mapping[str, Any]) -> dict[str, str]:
@@ -291,3 +293,53 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+# The bits of a braille character's dots, by row and column.
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_BLANK = 0x2800
+
+Curve = Sequence[tuple[float, float]]
+
+
+def drawn(curves: Sequence[tuple[Curve, str]], columns: int, rows: int) -> Text:
+    """The curves, each with its rich style, over axes through zero; later ones lie on top.
+
+    All share one frame, which holds every point.
+    """
+    points = [point for curve, _ in curves for point in curve]
+    (left, right), (bottom, top) = (_span(values) for values in zip(*points, strict=True))
+    width, height = 2 * columns - 1, 4 * rows - 1
+
+    def place(x: float, y: float) -> tuple[int, int]:
+        across, up = (x - left) / (right - left), (y - bottom) / (top - bottom)
+        return round(across * width), round((1 - up) * height)
+
+    cells: dict[tuple[int, int], tuple[int, str]] = {}
+    axes = [(left + (right - left) * i / width, 0.0) for i in range(width + 1)]
+    axes += [(0.0, bottom + (top - bottom) * i / height) for i in range(height + 1)]
+    inside = [(x, y) for x, y in axes if left <= x <= right and bottom <= y <= top]
+    for curve, style in [(inside, "bright_black"), *curves]:
+        for x, y in curve:
+            column, row = place(x, y)
+            cell = row // 4, column // 2
+            dots, before = cells.get(cell, (0, style))
+            # An axis gives way to what crosses it.
+            dots = dots if before == style else 0
+            cells[cell] = dots | _DOTS[row % 4][column % 2], style
+    return _text(cells, columns, rows)
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 1.0, high + 1.0)
+
+
+def _text(cells: dict[tuple[int, int], tuple[int, str]], columns: int, rows: int) -> Text:
+    text = Text()
+    for row in range(rows):
+        for column in range(columns):
+            dots, style = cells.get((row, column), (0, ""))
+            text.append(chr(_BLANK + dots) if dots else " ", style)
+        text.append("\n" if row < rows - 1 else "")
+    return text

@@ -9,8 +9,8 @@ from tuner.cli.output import complain, say
 from tuner.errors import StudyError
 from tuner.settings import Settings
 from tuner.storage import Store
-from tuner.storage.identity import Found, Residence, record, residence
-from tuner.suggestions import command
+from tuner.storage.identity import DatabaseIdentity, Residence, record, residence
+from tuner.system.names import command
 
 _MOVED, _COPIED, _LATER = "moved", "copied", "later"
 
@@ -19,13 +19,13 @@ def settle(store: Store, settings: Settings) -> None:
     """Where a database is opened for work: remember where it lives. Of one that was used elsewhere
     find out whether it was moved or copied, by asking where somebody can be asked."""
     where = residence(store)
-    if where.found == Found.HERE:
+    if where.found == DatabaseIdentity.HERE:
         return
-    if where.found == Found.UNSURE:
+    if where.found == DatabaseIdentity.UNSURE:
         _ask(store, settings, where)
         return
     record(store, where)
-    if where.found == Found.MOVED:
+    if where.found == DatabaseIdentity.MOVED:
         complain(f"the database was moved here from {where.elsewhere}")
 
 
@@ -45,7 +45,7 @@ def _ask(store: Store, settings: Settings, where: Residence) -> None:
         move_store(settings.tracking_uri, store)
         record(store, where)
     elif answer == _COPIED:
-        from tuner.project import declare_copied
+        from tuner.manage.project import declare_copied
 
         declare_copied(store, settings)
 
@@ -62,7 +62,7 @@ def may_track(store: Store) -> bool:
     """Whether the ids in the database are its own, so that MLflow's runs of them may be written;
     where that is not known, a line says so."""
     where = residence(store)
-    if where.found != Found.UNSURE:
+    if where.found != DatabaseIdentity.UNSURE:
         return True
     complain(
         f"{_used_elsewhere(where)}: moved or copied? Until that is known, MLflow is left alone; "
@@ -74,7 +74,7 @@ def may_track(store: Store) -> bool:
 def check_settled(store: Store, refused: str) -> None:
     """Raises StudyError where the ids may be those of an original that goes on elsewhere."""
     where = residence(store)
-    if where.found == Found.UNSURE:
+    if where.found == DatabaseIdentity.UNSURE:
         raise StudyError(
             f"{refused} is refused: {where.place} may be a copy of the database at "
             f"{where.elsewhere}, and would change what belongs to that one; {_which_it_is()}"
@@ -88,8 +88,8 @@ def moved(context: typer.Context) -> None:
 
     For a database that was used on another machine, or in a folder where it still lies.
     """
-    from tuner.cli.open import opened
-    from tuner.project import declare_moved
+    from tuner.cli.database_access import opened
+    from tuner.manage.project import declare_moved
     from tuner.tracking import move_store
 
     store = opened(context)
@@ -105,8 +105,8 @@ def copied(context: typer.Context) -> None:
     The original goes on as before, with its MLflow runs and its files. The copy's runs are made
     anew by its next search, or by tuner sync.
     """
-    from tuner.cli.open import opened
-    from tuner.project import declare_copied
+    from tuner.cli.database_access import opened
+    from tuner.manage.project import declare_copied
 
     place = declare_copied(opened(context), settings_of(context)).place
     say(f"the database at {place} and its studies have ids of their own now")

@@ -10,12 +10,12 @@ from tuner.data.cells import Cells
 from tuner.data.columns import ReadTable
 from tuner.data.date_texts import TIME
 from tuner.data.number_texts import most_common
-from tuner.data.tables import Column, Table
+from tuner.data.table_encoding import Column, Table
 from tuner.data.target import Target
-from tuner.words import clipped
+from tuner.search_space.values import clipped
 
 if TYPE_CHECKING:
-    from tuner.spec import ColumnKind
+    from tuner.study.spec import ColumnKind
 
 # Different numbers are counted up to so many rows: sorting more takes longer than reading them.
 _FIRST_ROWS = 100

@@ -29,6 +29,7 @@ from tuner.data.number_texts import (
     Part,
     are_marks,
     find_format,
+    find_shapes,
     have_too_many_units,
     is_code,
     most_common,
@@ -36,15 +37,14 @@ from tuner.data.number_texts import (
     to_numbers,
 )
 from tuner.data.raw import listed
-from tuner.data.text_shapes import find_shapes
 from tuner.errors import DatasetError
-from tuner.parameters import nearest
-from tuner.words import clipped
+from tuner.search_space.parameters import nearest
+from tuner.search_space.values import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.spec import ColumnKind
+    from tuner.study.spec import ColumnKind
 
 MAX_CATEGORIES = 1000
 # Texts of which more than so many differ, and more than half of all rows, are names, ids or prose.

@@ -11,16 +11,16 @@ import numpy.typing as npt
 
 from tuner.data.column_reports import ColumnReport
 from tuner.data.columns import CellFormat
+from tuner.data.memory_maps import check_room, is_full, no_room
 from tuner.data.number_texts import NumberFormat
 from tuner.data.raw import reading
 from tuner.data.rows import AnyRows, joined, row_blocks
 from tuner.data.scaling import Scaling
-from tuner.data.scratch import check_room, is_full, no_room
-from tuner.data.tables import Column
+from tuner.data.table_encoding import Column
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # training reads data without pydantic
-    from tuner.spec import Task
+    from tuner.study.spec import Task
 
 PARTS = ("train", "validation", "test")
 

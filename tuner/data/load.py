@@ -8,16 +8,11 @@ import numpy as np
 
 from tuner.data.arrays import check_parts, kept_dtype, transposed_hint
 from tuner.data.axes import Axes, read_axes
-from tuner.data.column_reports import (
-    ColumnReport,
-    constant_notes,
-    report_columns,
-    report_target,
-)
+from tuner.data.column_reports import ColumnReport, constant_notes, report_columns, report_target
 from tuner.data.columns import ReadTable, read_columns
 from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
-from tuner.data.gaps import filled, gap_notes, learn_gaps
-from tuner.data.leaks import leak_notes
+from tuner.data.description import leak_notes
+from tuner.data.memory_maps import stored
 from tuner.data.precision import (
     Wide,
     array_notes,
@@ -34,19 +29,25 @@ from tuner.data.precision import (
     with_offsets,
 )
 from tuner.data.raw import FIRST_READING, Raw, listed
-from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled
-from tuner.data.scaling import IDENTITY, Scaling, fit_scaling
-from tuner.data.scratch import stored
-from tuner.data.sources import Source, find_source, read_source
-from tuner.data.split import draw_splits
-from tuner.data.tables import Column, Table, TableRows, learn_columns, notes
-from tuner.data.target import Target, TargetValues, encode_target
-from tuner.data.target_texts import read_targets
+from tuner.data.readers.sources import Source, find_source, read_source
+from tuner.data.rows import (
+    AnyRows,
+    ChosenRows,
+    Indices,
+    Rows,
+    converted,
+    draw_splits,
+    is_small,
+    settled,
+)
+from tuner.data.scaling import IDENTITY, Scaling, filled, fit_scaling, gap_notes, learn_gaps
+from tuner.data.table_encoding import Column, Table, TableRows, learn_columns, notes
+from tuner.data.target import Target, TargetValues, encode_target, read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
 if TYPE_CHECKING:  # training reads data without pydantic
-    from tuner.spec import DataSpec
+    from tuner.study.spec import DataSpec
 
 
 def load_dataset(

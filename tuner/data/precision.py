@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.readers.csv_reader import for_each
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
 from tuner.data.scaling import Scaling
-from tuner.data.side_by_side import for_each
-from tuner.data.tables import Column, Table
+from tuner.data.table_encoding import Column, Table
 
 Wide = npt.NDArray[np.float64]
 

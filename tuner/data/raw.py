@@ -13,7 +13,7 @@ _LISTED = 30
 FIRST_READING = 1  # as in spec.py, which training does without
 
 
-class Parts(dict[str, "Pair"]):
+class RawParts(dict[str, "Pair"]):
     """Pairs by part. `notes`: what is to be said of how they were found."""
 
     notes: tuple[str, ...] = ()

@@ -6,13 +6,23 @@ from functools import partial
 from pathlib import Path
 
 from tuner.data import scratch_wanted
-from tuner.doctor.database import Opened, database_checks, database_folder, open_database
-from tuner.doctor.devices import tensorflow
-from tuner.doctor.finding import Finding, Look, Stage, broken, look_at
-from tuner.doctor.libraries import installed_libraries, python
-from tuner.doctor.machine import disks, memory, processors, writable
-from tuner.doctor.searches import search_checks
-from tuner.doctor.tracking import mlflow, store_file
+from tuner.doctor.database_checks import (
+    OpenedDatabase,
+    database_checks,
+    database_folder,
+    open_database,
+)
+from tuner.doctor.environment_checks import (
+    disks,
+    installed_libraries,
+    memory,
+    processors,
+    python,
+    tensorflow,
+    writable,
+)
+from tuner.doctor.findings import Finding, Look, Stage, broken, look_at
+from tuner.doctor.search_checks import mlflow, search_checks, store_file
 from tuner.settings import Settings
 
 __all__ = ["Finding", "examine"]
@@ -59,7 +69,7 @@ def _database(settings: Settings, stage: Stage) -> Iterator[Finding]:
     try:
         opened = open_database(settings.storage)
     except Exception as error:  # as in look_at
-        opened = Opened(broken("database", error))
+        opened = OpenedDatabase(broken("database", error))
     yield opened.finding
     yield from look_at(database_checks(opened), stage)
     if opened.store is not None:

@@ -1,14 +1,13 @@
 """params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
 
-from tuner.networks import libraries  # first, since it makes the import of Keras shorter
-from tuner.networks.build import (
+from tuner.networks.layers import first_weights, initialise
+from tuner.networks.registry import (
     NETWORKS,
     build_network,
     dropout_rates,
     export_network,
     structure,
 )
-from tuner.networks.initializers import first_weights, initialise
 
 __all__ = [
     "NETWORKS",

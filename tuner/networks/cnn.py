@@ -4,7 +4,8 @@ from typing import Any
 
 import keras
 
-from tuner.networks.hidden import (
+from tuner.networks.layers import (
+    LayerFactory,
     activated,
     dense_layers,
     dropped,
@@ -13,11 +14,14 @@ from tuner.networks.hidden import (
     per_layer,
     uses_bias,
 )
-from tuner.networks.parts import Parts
 
 
 def build_cnn(
-    params: dict[str, Any], input_shape: tuple[int, ...], outputs: int, task: str, parts: Parts
+    params: dict[str, Any],
+    input_shape: tuple[int, ...],
+    outputs: int,
+    task: str,
+    parts: LayerFactory,
 ) -> keras.Model:
     """A CNN over images (height, width) or (height, width, channels).
 

@@ -4,12 +4,15 @@ from typing import Any
 
 import keras
 
-from tuner.networks.hidden import dense_layers, dropped, per_layer
-from tuner.networks.parts import Parts
+from tuner.networks.layers import LayerFactory, dense_layers, dropped, per_layer
 
 
 def build_mlp(
-    params: dict[str, Any], input_shape: tuple[int, ...], outputs: int, task: str, parts: Parts
+    params: dict[str, Any],
+    input_shape: tuple[int, ...],
+    outputs: int,
+    task: str,
+    parts: LayerFactory,
 ) -> keras.Model:
     """An MLP over flattened inputs.
 

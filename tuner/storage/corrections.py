@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 from tuner.storage import leases
 from tuner.storage.optuna_rows import state_of_trial
+from tuner.storage.schema import StudyKey, deliveries, intervals, optuna_trials, studies
 from tuner.storage.store import Store, reads, writes
 from tuner.storage.studies import StudyRow, load_study
-from tuner.storage.tables import StudyKey, deliveries, intervals, optuna_trials, studies
 
 
-class Refused(NamedTuple):
+class CorrectionRefused(NamedTuple):
     """Why a study cannot be corrected."""
 
     reason: str
@@ -19,13 +19,13 @@ class Refused(NamedTuple):
 
 def correct_study(
     store: Store, study: StudyRow, definition: str, changes_data: bool
-) -> StudyRow | Refused:
+) -> StudyRow | CorrectionRefused:
     """Put another definition in the place of the study's, which then runs other code, as long as
     that changes no result: no trial has finished, and no search runs. `changes_data`: whether it
     describes other data, which the study's run in MLflow cannot."""
     reason = _correct(store, study, definition, changes_data)
     if reason is not None:
-        return Refused(reason)
+        return CorrectionRefused(reason)
     store.optuna.remove_session()  # it must not remember the reports
     return load_study(store, study.name)
 

@@ -15,11 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError
+from tuner.storage.connections import RetryPolicy
 from tuner.storage.damage import is_identity
-from tuner.storage.patience import Patience
-from tuner.storage.process import machine_id
-from tuner.storage.store import ReadOnlyStore, Store, reads, writes
-from tuner.storage.tables import (
+from tuner.storage.process_identity import machine_id
+from tuner.storage.schema import (
     STUDY_UUID,
     attempts,
     database,
@@ -29,9 +28,10 @@ from tuner.storage.tables import (
     optuna_study_attributes,
     studies,
 )
+from tuner.storage.store import ReadOnlyStore, Store, reads, writes
 
 
-class Found(StrEnum):
+class DatabaseIdentity(StrEnum):
     """What a look at a database's place shows. `UNKNOWN`: it recorded none so far; `UNSURE`: it was
     moved or copied, and only its owner can tell."""
 
@@ -46,7 +46,7 @@ class Residence:
     """Where a database was used last, and where it is now. `place`: of SQLite the file's path; of
     PostgreSQL the server's and the database's own numbers."""
 
-    found: Found
+    found: DatabaseIdentity
     recorded_machine: str | None
     recorded: str | None
     machine: str
@@ -66,9 +66,9 @@ def residence(store: Store) -> Residence:
     if recorded is None:
         return _unrecorded(machine, place)
     if (recorded.machine, recorded.place) == (machine, place):
-        found = Found.HERE
+        found = DatabaseIdentity.HERE
     elif store.url.get_backend_name() != "sqlite" or recorded.machine != machine:
-        found = Found.UNSURE
+        found = DatabaseIdentity.UNSURE
     else:
         found = _compared(Path(place), Path(recorded.place), recorded.uuid)
     return Residence(found, recorded.machine, recorded.place, machine, place)
@@ -78,8 +78,8 @@ def _unrecorded(machine: str, place: str) -> Residence:
     """A backup that was made before an upgrade has recorded nothing, but its name tells of what."""
     original = re.sub(r"\.\d{4}-backup(-\d+)?$", "", place)
     if original != place and Path(original).exists():
-        return Residence(Found.UNSURE, machine, original, machine, place)
-    return Residence(Found.UNKNOWN, None, None, machine, place)
+        return Residence(DatabaseIdentity.UNSURE, machine, original, machine, place)
+    return Residence(DatabaseIdentity.UNKNOWN, None, None, machine, place)
 
 
 def _here(store: Store) -> tuple[str, str]:
@@ -97,26 +97,26 @@ def _postgres_place(connection: sa.Connection) -> str:
     return f"server {server}, database {connection.execute(sa.text(oid)).scalar_one()}"
 
 
-def _compared(place: Path, recorded: Path, database_uuid: str) -> Found:
+def _compared(place: Path, recorded: Path, database_uuid: str) -> DatabaseIdentity:
     """Of a SQLite file found elsewhere on the machine where it was used last."""
     try:
         if recorded.samefile(place):
-            return Found.HERE  # by another way: a mount, a link
+            return DatabaseIdentity.HERE  # by another way: a mount, a link
     except FileNotFoundError:
-        return Found.MOVED
+        return DatabaseIdentity.MOVED
     except NotADirectoryError:
-        return Found.MOVED
+        return DatabaseIdentity.MOVED
     except OSError:
-        return Found.UNSURE
+        return DatabaseIdentity.UNSURE
     there = _uuid_in(recorded)
     # Another database may have taken the place since.
-    return Found.UNSURE if there in (None, database_uuid) else Found.MOVED
+    return DatabaseIdentity.UNSURE if there in (None, database_uuid) else DatabaseIdentity.MOVED
 
 
 def _uuid_in(path: Path) -> str | None:
     """The id that a SQLite file has recorded, "" where it is no database of ours; None where it
     cannot be read."""
-    other = ReadOnlyStore(URL.create("sqlite", database=str(path)), Patience(0.0))
+    other = ReadOnlyStore(URL.create("sqlite", database=str(path)), RetryPolicy(0.0))
     try:
         with other.reading() as connection:
             if not sa.inspect(connection).has_table(database.name):

@@ -1,24 +1,31 @@
-"""Leases: a loop's time-limited right to write its trials, by the database's clock."""
+"""Leases: a loop's time-limited right to write its trials, by the database's clock.
 
+Renewing a loop's lease while the loop itself is busy: from a thread, with its own connection.
+"""
+
+import contextlib
 import os
 import socket
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost
-from tuner.storage.process import identity, is_dead
-from tuner.storage.store import Store, now, reads, writes
-from tuner.storage.tables import (
+from tuner.errors import LeaseLost, TunerError
+from tuner.storage.process_identity import identity, is_dead
+from tuner.storage.schema import (
     STUDY_UUID,
     StudyKey,
     loops,
     optuna_study_attributes,
-    places,
+    slot_rows,
     studies,
 )
+from tuner.storage.store import Store, now, reads, writes
 
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
@@ -203,10 +210,10 @@ def live_holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
 @reads
 def held(connection: sa.Connection, lease: Lease) -> set[int]:
     """The numbers of the places that are the loop's."""
-    query = sa.select(places.c.number).where(
-        places.c.study_id == lease.study_id,
-        places.c.loop_id == lease.loop_id,
-        places.c.state == "claimed",
+    query = sa.select(slot_rows.c.number).where(
+        slot_rows.c.study_id == lease.study_id,
+        slot_rows.c.loop_id == lease.loop_id,
+        slot_rows.c.state == "claimed",
     )
     return set(connection.execute(query).scalars())
 
@@ -216,9 +223,9 @@ def lapsed(connection: sa.Connection, lease: Lease) -> list[str]:
     expired, they are known to be dead, or the database does not know them (it is a copy)."""
     alive = loops.c.expires_at >= now(connection.dialect.name)
     query = (
-        sa.select(places.c.loop_id, loops.c.process, alive.label("alive"))
-        .select_from(places.outerjoin(loops, loops.c.loop_id == places.c.loop_id))
-        .where(places.c.study_id == lease.study_id, places.c.loop_id != lease.loop_id)
+        sa.select(slot_rows.c.loop_id, loops.c.process, alive.label("alive"))
+        .select_from(slot_rows.outerjoin(loops, loops.c.loop_id == slot_rows.c.loop_id))
+        .where(slot_rows.c.study_id == lease.study_id, slot_rows.c.loop_id != lease.loop_id)
         .distinct()
     )
     rows = connection.execute(query).all()
@@ -246,3 +253,46 @@ def one_at_a_time(connection: sa.Connection, study_id: int) -> None:
     that could be locked. SQLite has one writer at a time anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY, study_id)))
+
+
+_LONGEST_SILENCE_S = 1800.0
+_JOIN_S = 5.0
+
+
+class LeaseKeeper:
+    """Renews a lease four times while it lasts, as long as it is entered: a sampler may take longer
+    for one trial than a lease lasts. A loop that has given no sign of life for half an hour hangs,
+    and loses its lease. A renewal that fails is not repeated: the loop's own say what is wrong."""
+
+    def __init__(self, store: Store, lease: Lease, silence_s: float = _LONGEST_SILENCE_S) -> None:
+        self._store, self._lease, self._silence_s = store, lease, silence_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._heard_at = time.monotonic()
+
+    def __enter__(self) -> "LeaseKeeper":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._thread.join(_JOIN_S)  # it may be about to return its connection
+
+    def hear(self) -> None:
+        """The loop lives."""
+        self._heard_at = time.monotonic()
+
+    def stop(self) -> None:
+        """Nothing is renewed any more once this returns."""
+        self._stopped.set()
+
+    def _renew(self) -> None:
+        while not self._stopped.wait(self._lease.lasts_s / 4):
+            if time.monotonic() - self._heard_at <= self._silence_s:
+                with contextlib.suppress(TunerError):
+                    renew_unless(self._store, self._lease, self._stopped.is_set)

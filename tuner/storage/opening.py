@@ -14,14 +14,18 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tuner.errors import StorageUnavailable
-from tuner.storage import engines
-from tuner.storage.backup import back_up_before_upgrade, pg_dump_command
-from tuner.storage.engines import any_text, one_line
-from tuner.storage.looking import real_path
-from tuner.storage.migrate import Schemas, prepare_schema, read_schemas
-from tuner.storage.patience import Patience
+from tuner.storage import connections
+from tuner.storage.connections import RetryPolicy, any_text, one_line
+from tuner.storage.read_only import real_path
 from tuner.storage.store import ReadOnlyStore, Store
-from tuner.suggestions import command
+from tuner.storage.upgrades import (
+    Schemas,
+    back_up_before_upgrade,
+    pg_dump_command,
+    prepare_schema,
+    read_schemas,
+)
+from tuner.system.names import command
 
 _OPENING_S = 1.0
 _LARGE_BYTES = 2**26
@@ -31,7 +35,7 @@ log = logging.getLogger(__name__)
 
 def exists(url: str) -> bool:
     """Whether there is a database to look into; only a SQLite file can be missing altogether."""
-    file = engines.database_file(engines.parse_url(url))
+    file = connections.database_file(connections.parse_url(url))
     return file is None or file.exists()
 
 
@@ -40,7 +44,7 @@ def look_into(url: str) -> ReadOnlyStore | None:
     is looked at as an upgraded copy. Raises StorageUnavailable."""
     if not exists(url):
         return None
-    store = ReadOnlyStore(engines.parse_url(url))
+    store = ReadOnlyStore(connections.parse_url(url))
     with _closed_on_error(store):
         schemas = _known_schemas(store)
         if schemas.ours is None:
@@ -57,7 +61,7 @@ def look_into(url: str) -> ReadOnlyStore | None:
 def open_store(url: str) -> Store:
     """Open a database for work; where there is none it is made. An older SQLite file is upgraded,
     once it is backed up. Raises StorageUnavailable."""
-    store = Store(engines.parse_url(url))
+    store = Store(connections.parse_url(url))
     is_file = store.url.get_backend_name() == "sqlite"
     if is_file:
         _check_writable(store)
@@ -86,7 +90,7 @@ def upgrade_database(url: str) -> Upgraded | None:
     backed up before. Raises StorageUnavailable."""
     if not exists(url):
         return None
-    store = Store(engines.parse_url(url))
+    store = Store(connections.parse_url(url))
     if store.url.get_backend_name() == "sqlite":
         _check_writable(store)
     with _closed_on_error(store):
@@ -103,7 +107,7 @@ def upgrade_database(url: str) -> Upgraded | None:
 def _closed_on_error(store: Store) -> Iterator[None]:
     """Around an opening: one that fails leaves nothing open."""
     try:
-        with engines.unavailable(store.url):
+        with connections.unavailable(store.url):
             yield
     except BaseException:
         store.close()
@@ -123,7 +127,7 @@ def _known_schemas(store: ReadOnlyStore, optunas_may_be_older: bool = False) -> 
             return read_schemas(connection)
 
     # Not for long: a database that is down is said at once.
-    schemas = Patience(_OPENING_S).insist(read)
+    schemas = RetryPolicy(_OPENING_S).insist(read)
     schemas.check_known(store.shown)
     if not optunas_may_be_older:
         schemas.check_optunas(store.shown)
@@ -167,7 +171,7 @@ def _make_ready(store: Store) -> Path | None:
             backups.append(back_up_before_upgrade(store.url, str(revision)))
 
     try:
-        Patience(_OPENING_S).insist(lambda _again: _prepare(store, before_upgrade))
+        RetryPolicy(_OPENING_S).insist(lambda _again: _prepare(store, before_upgrade))
     except Exception as error:
         if not backups:
             raise
@@ -179,7 +183,7 @@ def _make_ready(store: Store) -> Path | None:
 
 
 def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
-    writer = engines.open_engine(store.url, writes=True)
+    writer = connections.open_engine(store.url, writes=True)
     if store.url.get_backend_name() == "sqlite":
         # Damaged rows are upgraded like others.
         sa.event.listen(writer, "connect", lambda it, _: setattr(it, "text_factory", any_text))
@@ -198,7 +202,7 @@ def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
             command("db", "upgrade"),
         )
     try:
-        engine = engines.open_scratch_engine(store.looker.turn_to_copy())
+        engine = connections.open_scratch_engine(store.looker.turn_to_copy())
         try:
             prepare_schema(engine)
         finally:

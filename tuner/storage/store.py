@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from tuner.errors import LeaseLost, StorageError
-from tuner.storage import engines
-from tuner.storage.looking import Looker, file_uri, looking_engine
-from tuner.storage.patience import Patience
+from tuner.storage import connections
+from tuner.storage.connections import RetryPolicy
+from tuner.storage.read_only import Looker, file_uri, looking_engine
 
 _LOOKING_S = 10.0
 _FOLDING_S = 1.0
@@ -34,17 +34,17 @@ class Store:
     `patience`: how long a failing database is tried again."""
 
     url: URL
-    patience: Patience = field(default_factory=Patience, compare=False)
+    patience: RetryPolicy = field(default_factory=RetryPolicy, compare=False)
 
     @cached_property
     def reader(self) -> sa.Engine:
         self.close_at_the_end()
-        return engines.open_engine(self.url, writes=False)
+        return connections.open_engine(self.url, writes=False)
 
     @cached_property
     def optuna(self) -> Any:
         """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
-        from tuner.storage.robust import open_optuna_storage
+        from tuner.storage.optuna_storage import open_optuna_storage
 
         self.close_at_the_end()
         return open_optuna_storage(self.url, self.patience)
@@ -56,18 +56,18 @@ class Store:
 
     @property
     def shown(self) -> str:
-        return engines.shown(self.url)
+        return connections.shown(self.url)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A read transaction. Raises StorageError."""
-        with engines.storage_errors(self.reader), self.reader.begin() as connection:
+        with connections.storage_errors(self.reader), self.reader.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """A write transaction: the only one on SQLite while it lasts. Raises StorageError."""
-        with engines.storage_errors(self.writer), self.writer.begin() as connection:
+        with connections.storage_errors(self.writer), self.writer.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -76,9 +76,9 @@ class Store:
         where Optuna does not find its study or a trial any more."""
         from optuna.exceptions import StorageInternalError
 
-        from tuner.storage.robust import is_missing
+        from tuner.storage.optuna_storage import is_missing
 
-        with engines.storage_errors(self.writer):
+        with connections.storage_errors(self.writer):
             try:
                 yield
             except KeyError as error:
@@ -103,7 +103,7 @@ class Store:
             with engine.begin() as connection:
                 return work(connection)
 
-        with engines.storage_errors(engine):
+        with connections.storage_errors(engine):
             return self.patience.insist(once)
 
     def close_at_the_end(self) -> None:
@@ -142,7 +142,7 @@ class ReadOnlyStore(Store):
         self.close_at_the_end()
         if self.url.get_backend_name() == "sqlite":
             return looking_engine(self.url, self.looker)
-        options = engines.reading_options(self.url)
+        options = connections.reading_options(self.url)
         options["connect_args"]["options"] += " -c default_transaction_read_only=on"
         if self.statement_s is not None:
             limit = f" -c statement_timeout={int(self.statement_s * 1000)}"

@@ -11,15 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import SpecError, StudyError
-from tuner.names import as_file_name, in_command, printable
-from tuner.spec import StudySpec
+from tuner.settings import tuner_version
 from tuner.storage import leases
 from tuner.storage.damage import Damage, identity, is_identity, json_object, moment, shortened, text
 from tuner.storage.leases import is_optunas, one_at_a_time
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
-from tuner.storage.process import is_dead, machine_id, user
-from tuner.storage.store import Store, now, reads, writes
-from tuner.storage.tables import (
+from tuner.storage.process_identity import is_dead, machine_id, user
+from tuner.storage.schema import (
     MADE,
     STUDY_UUID,
     StudyKey,
@@ -30,11 +28,12 @@ from tuner.storage.tables import (
     optuna_studies,
     optuna_study_attributes,
     optuna_trials,
-    places,
+    slot_rows,
     studies,
 )
-from tuner.suggestions import command
-from tuner.version import tuner_version
+from tuner.storage.store import Store, now, reads, writes
+from tuner.study.spec import StudySpec
+from tuner.system.names import as_file_name, command, in_command, printable
 
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
@@ -446,7 +445,7 @@ def _delete_optunas(connection: sa.Connection, study_id: int) -> None:
 
 
 def _delete_ours(connection: sa.Connection, study: StudyKey) -> None:
-    connection.execute(sa.delete(places).where(places.c.study_id == study.study_id))
+    connection.execute(sa.delete(slot_rows).where(slot_rows.c.study_id == study.study_id))
     for table in (intervals, attempts, loops, deliveries):
         connection.execute(sa.delete(table).where(table.c.study_uuid == study.uuid))
     connection.execute(sa.delete(studies).where(studies.c.uuid == study.uuid))

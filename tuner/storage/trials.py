@@ -12,7 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import SpaceError, StudyError
-from tuner.parameters import Params
+from tuner.search_space.parameters import Params
+from tuner.storage.attempt_rows import (
+    ATTEMPT_COLUMNS,
+    AttemptRow,
+    ReportRow,
+    attempt_rows,
+    report_rows,
+)
 from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
     OptunaTrial,
@@ -21,17 +28,10 @@ from tuner.storage.optuna_rows import (
     state_of_trial,
     with_values,
 )
-from tuner.storage.places import LOSSES
-from tuner.storage.records import (
-    ATTEMPT_COLUMNS,
-    AttemptRow,
-    IntervalRow,
-    attempt_rows,
-    interval_rows,
-)
+from tuner.storage.schema import attempts, optuna_trials
+from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store, reads
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.storage.tables import attempts, optuna_trials
 
 # What `table_row` has of a trial beside its params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -215,13 +215,13 @@ def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
-def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[IntervalRow]:
+def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRow]:
     """The intervals of a trial's last attempt."""
     last = trial.last
     if last is None:
         return []
     return store.read(
-        lambda connection: interval_rows(connection, study, trial.trial_id, last.attempt)
+        lambda connection: report_rows(connection, study, trial.trial_id, last.attempt)
     )
 
 

@@ -15,12 +15,11 @@ import time
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.masking import mask_output, unmasked, without_secrets
 from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
+from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
-from tuner.storage.tracked import count_delivered
-from tuner.storage.turn import Turn
+from tuner.system.logs import mask_output, unmasked, without_secrets
 from tuner.tracking.check import check
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.mirror import Mirror

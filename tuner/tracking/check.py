@@ -11,21 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tuner.keras_files import input_of
-from tuner.storage import records, tracked
+from tuner.storage import attempt_rows, deliveries
+from tuner.storage.deliveries import TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.tracked import TrackedTrial
-from tuner.tracking import content, held
+from tuner.study.artifacts import input_of
+from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG
-from tuner.tracking.models import (
-    has_files,
-    is_registered,
-    linked_models,
-    saved_network,
-)
-from tuner.tracking.own import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
+from tuner.tracking.models import has_files, is_registered, linked_models, saved_network
+from tuner.tracking.ownership import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
 
 # MLflow gives an infinity back as the largest float.
 _INFINITY = 1.7e308
@@ -46,7 +41,7 @@ class Difference:
 
 
 @dataclass
-class Found:
+class CheckResult:
     """`unmarked`: runs of the study that an earlier version made, and that do not carry its UUID.
     `is_whole`: whether there was time to look at everything."""
 
@@ -67,18 +62,18 @@ def check(
     log_models: str = "best",
     networks: Path = Path(),
     within_s: float = math.inf,
-) -> Found:
+) -> CheckResult:
     """How MLflow differs. Of a trial that still runs only the number of its runs matters. Curves
     are compared by the objective's points and the other metrics' last ones."""
-    return _Check(store, client, study, log_models, networks, within_s).run()
+    return _DeliveryCheck(store, client, study, log_models, networks, within_s).run()
 
 
-def nothing_there(store: Store, study: StudyRow) -> Found:
+def nothing_there(store: Store, study: StudyRow) -> CheckResult:
     """What `check` finds in an MLflow that does not exist yet."""
-    trials = tracked.outlines(store, study)
+    trials = deliveries.outlines(store, study)
     found = [Difference(None, "the study's own run is missing", (), "send")] if trials else []
     found += [Difference(one.number, "its run is missing") for one in trials if one.ended]
-    return Found(found)
+    return CheckResult(found)
 
 
 @dataclass
@@ -89,7 +84,7 @@ class _Look:
     differences: list[Difference]
 
 
-class _Check:
+class _DeliveryCheck:
     """Goes through the runs page by page: those of many trials would not fit into memory."""
 
     def __init__(
@@ -104,18 +99,18 @@ class _Check:
         self._store, self._client, self._study = store, client, study
         self._log_models, self._networks = log_models, networks
         self._until = time.monotonic() + within_s
-        self._found = Found()
-        self._trials = {trial.number: trial for trial in tracked.outlines(store, study)}
-        completed = tracked.completed(store, study)
+        self._found = CheckResult()
+        self._trials = {trial.number: trial for trial in deliveries.outlines(store, study)}
+        completed = deliveries.completed(store, study)
         self._completed = completed
-        bests = tracked.improvements(completed, study.spec.direction)
+        bests = deliveries.improvements(completed, study.spec.direction)
         self._bests = {best.trial_id for best in bests} if study.spec.selects else set()
         self._looks: dict[int, list[_Look]] = {}
         self._strangers: list[Difference] = []
         self._parent: Any = None
-        self._known = tracked.read_delivery(store, study)
+        self._known = deliveries.read_delivery(store, study)
 
-    def run(self) -> Found:
+    def run(self) -> CheckResult:
         self._check_parent()
         for page in own_runs(self._store, self._client, self._study):
             self._check_page([run for run in page if TRIAL_TAG in run.data.tags])
@@ -166,7 +161,7 @@ class _Check:
         numbers = {_number(run) for run in runs} & self._trials.keys()
         trials = {
             trial.number: trial
-            for trial in (tracked.numbered(self._store, self._study, numbers) if numbers else [])
+            for trial in (deliveries.numbered(self._store, self._study, numbers) if numbers else [])
         }
         for run in runs:
             self._note_unmarked(run)
@@ -225,7 +220,7 @@ class _Check:
         yield from self._unlike_model(trial, run)
 
     def _unlike_curves(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
-        rows = records.read_intervals(
+        rows = attempt_rows.read_reports(
             self._store, self._study, trial.trial_id, trial.attempt.attempt
         )
         curve = list(content.curve(rows))
@@ -235,7 +230,7 @@ class _Check:
                 yield f"metric {name} is missing", "send"
             elif not _equal(run.data.metrics[name], value):
                 yield f"metric {name} is another", "replace"
-        metric = held.key(self._study.spec.metric)
+        metric = content.key(self._study.spec.metric)
         wanted = {point.step: point.value for point in curve if point.key == metric}
         points = self._client.get_metric_history(run.info.run_id, metric) if wanted else []
         if len(points) != len(wanted):

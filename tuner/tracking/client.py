@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TrackingError, TunerError
-from tuner.locations import file_url, mlflow_url, sqlite_file, sqlite_url
-from tuner.masking import remember, without_secrets
+from tuner.system.locations import file_url, mlflow_url, sqlite_file, sqlite_url
+from tuner.system.logs import remember, without_secrets
 
 Client = Any
 

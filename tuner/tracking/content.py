@@ -1,18 +1,72 @@
 """What a run shows, as plain values: from SQL's rows and the study's definition alone, in the form
-that MLflow can hold."""
+that MLflow can hold.
 
+What MLflow can hold. All that is sent is brought into this form first, and compared in it: a
+value that MLflow shortened by itself would differ for ever.
+"""
+
+import hashlib
 import math
+import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tuner.errors import SpaceError
-from tuner.spec import Choice, StudySpec
-from tuner.storage.records import IntervalRow
+from tuner.search_space.values import word
+from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
-from tuner.storage.tracked import Completed, TrackedTrial, improvements
-from tuner.tracking import held
-from tuner.tracking.own import STUDY_TAG, TRIAL_TAG, UUID_TAG
-from tuner.words import word
+from tuner.study.spec import Choice, StudySpec
+from tuner.tracking.ownership import STUDY_TAG, TRIAL_TAG, UUID_TAG
+
+_LONGEST_PARAM = 6000
+_LONGEST_TAG = 8000
+_LONGEST_KEY = 250
+_LONGEST_NAME = 500
+# In bytes as JSON, where a character may take six of them.
+_LONGEST_SOURCE = 65_535 // 7
+_ELLIPSIS = "…"
+
+
+def param_value(text: str) -> str:
+    return _shortened(text, _LONGEST_PARAM)
+
+
+def tag_value(text: str) -> str:
+    return _shortened(text, _LONGEST_TAG)
+
+
+def dataset_name(text: str) -> str:
+    return _shortened(text, _LONGEST_NAME)
+
+
+def dataset_source(text: str) -> str:
+    return _shortened(text, _LONGEST_SOURCE)
+
+
+def experiment_name(text: str, suffix: str = "") -> str:
+    """`suffix` is kept whole."""
+    return _shortened(text, _LONGEST_NAME - len(suffix)) + suffix
+
+
+def key(text: str) -> str:
+    """The name of a param, metric or tag. One that has to be changed ends with a hash, so that two
+    of them stay two."""
+    allowed = re.sub(r"[^/\w.\- :]", "_", text)
+    if posixpath.normpath(allowed) != allowed or allowed.startswith(("/", "..")) or allowed == ".":
+        allowed = "_" + allowed.replace("/", "_")
+    if allowed == text and len(text) <= _LONGEST_KEY:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{allowed[: _LONGEST_KEY - 9]}-{digest}"
+
+
+def _shortened(text: str, most: int) -> str:
+    # Neither a zero byte nor half of a surrogate pair can be stored in every database.
+    text = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return text if len(text) <= most else text[: most - 1] + _ELLIPSIS
+
 
 _LONGEST_TRACEBACK = 4000
 PARENT_TAG = "mlflow.parentRunId"
@@ -32,12 +86,12 @@ def milliseconds(seconds: float) -> int:
 
 
 def trial_tag(study: StudyRow, trial: TrackedTrial) -> str:
-    return held.tag_value(f"{study.name}/{trial.number}")
+    return tag_value(f"{study.name}/{trial.number}")
 
 
 def study_tags(study: StudyRow) -> dict[str, str]:
     """The tags that the study's own run is created with and found by."""
-    return {UUID_TAG: study.uuid, STUDY_TAG: held.tag_value(study.name)}
+    return {UUID_TAG: study.uuid, STUDY_TAG: tag_value(study.name)}
 
 
 def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[str, str]:
@@ -46,7 +100,7 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
         PARENT_TAG: parent_id,
         UUID_TAG: study.uuid,
         TRIAL_TAG: trial_tag(study, trial),
-        "study": held.tag_value(study.name),
+        "study": tag_value(study.name),
         "trial": str(trial.number),
         "attempt": str(trial.attempt.attempt),
     } | ({} if trial.retry_of is None else {"retry_of": str(trial.retry_of)})
@@ -62,7 +116,7 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
 
 
 def _held_params(params: Mapping[str, str]) -> dict[str, str]:
-    return {held.key(name): held.param_value(value) for name, value in params.items()}
+    return {key(name): param_value(value) for name, value in params.items()}
 
 
 def _shown(value: object) -> str:
@@ -87,19 +141,19 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     if trial.attempt.detail:
         # The end of a traceback says what went wrong.
         tags["traceback"] = trial.attempt.detail[-_LONGEST_TRACEBACK:]
-    return {name: held.tag_value(value) for name, value in tags.items()}
+    return {name: tag_value(value) for name, value in tags.items()}
 
 
-def curve(rows: Iterable[IntervalRow]) -> Iterator[Point]:
+def curve(rows: Iterable[ReportRow]) -> Iterator[Point]:
     """Metrics by whole epochs. What the pruner saw within the first epoch is left out: an epoch
     would have several values."""
     for row in rows:
         if row.whole:
             for name, value in row.metrics.items():
-                yield Point(held.key(name), value, milliseconds(row.at), row.epoch)
+                yield Point(key(name), value, milliseconds(row.at), row.epoch)
 
 
-def results(trial: TrackedTrial, rows: list[IntervalRow]) -> Iterator[Point]:
+def results(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
     """An ended trial's single numbers."""
     attempt = trial.attempt
     ended_at = end_of(trial)

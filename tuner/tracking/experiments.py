@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import TrackingError
-from tuner.locations import local_path
 from tuner.storage.studies import StudyRow
-from tuner.tracking import held
+from tuner.system.locations import local_path
+from tuner.tracking import content
 from tuner.tracking.client import Client, artifact_location, local_folder
-from tuner.tracking.own import UUID_TAG, all_experiments, is_active
+from tuner.tracking.ownership import UUID_TAG, all_experiments, is_active
 
 # MLflow's UI shows training runs first, and does not ask what the experiment is.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
@@ -43,7 +43,7 @@ def open_experiment(client: Client, study: StudyRow) -> str:
 
 
 def _shared(client: Client, name: str) -> str:
-    name = held.experiment_name(name)
+    name = content.experiment_name(name)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         made = _create(client, name, folder_of(name), {})
@@ -58,7 +58,7 @@ def _made(client: Client, study: StudyRow) -> str:
     """The study's own. Where its name is taken, by somebody else's study perhaps, a part of the
     UUID follows the name."""
     for suffix in ("", f" ({study.uuid[:8]})", f" ({study.uuid})"):
-        name = held.experiment_name(study.experiment, suffix)
+        name = content.experiment_name(study.experiment, suffix)
         folder = f"{_plain(study.experiment)}-{study.uuid[:8]}"
         made = _create(client, name, folder, {UUID_TAG: study.uuid})
         if made is not None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.errors import DatasetError
-from tuner.spec import StudySpec
-from tuner.tracking import held
+from tuner.study.spec import StudySpec
+from tuner.tracking import content
 
 # 64 bits of the fingerprint, to be read by people; MLflow takes at most 36 characters.
 _DIGEST = 16
@@ -33,10 +33,10 @@ def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
 
     source = spec.data.source
     entity = DatasetEntity(
-        name=held.dataset_name(Path(source).name or source),
+        name=content.dataset_name(Path(source).name or source),
         digest=spec.fingerprint[:_DIGEST],
         source_type="local",
-        source=json.dumps({"uri": held.dataset_source(source)}),
+        source=json.dumps({"uri": content.dataset_source(source)}),
         schema=json.dumps(_schema(dataset)) if dataset else None,
         profile=json.dumps(_profile(spec, dataset)),
     )

@@ -6,22 +6,17 @@ from pathlib import Path
 
 from tuner.data import Dataset
 from tuner.errors import TrackingError
-from tuner.keras_files import Input, input_of
-from tuner.storage import records, tracked
+from tuner.storage import attempt_rows, deliveries
+from tuner.storage.deliveries import Delivery, TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.tracked import Delivery, TrackedTrial
-from tuner.tracking import content, held
+from tuner.study.artifacts import Input, input_of
+from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.content import milliseconds
 from tuner.tracking.inputs import dataset_input, open_prepared
-from tuner.tracking.models import (
-    drop_broken_models,
-    linked_models,
-    log_model,
-    saved_network,
-)
-from tuner.tracking.own import UUID_TAG
+from tuner.tracking.models import drop_broken_models, linked_models, log_model, saved_network
+from tuner.tracking.ownership import UUID_TAG
 from tuner.tracking.runs import StudyRun, TrialRuns, send
 
 # One refusal may be about that trial; a second one in a row is about MLflow.
@@ -60,7 +55,7 @@ class Mirror:
         """
         try:
             study_run = self.open_study_run()
-            trials = tracked.undelivered(self._store, self._study)
+            trials = deliveries.undelivered(self._store, self._study)
             if self._trial_runs is None and any(_is_due(trial, live) for trial in trials):
                 with tracking_errors():
                     self._trial_runs = self._open_trial_runs(trials)
@@ -117,7 +112,9 @@ class Mirror:
         run = self._trial_runs.of(trial, trusted=trial.trial_id not in self._doubtful)
         last_attempt = trial.attempt.attempt
         after = 0 if trial.ended else run.step
-        rows = records.read_intervals(self._store, self._study, trial.trial_id, last_attempt, after)
+        rows = attempt_rows.read_reports(
+            self._store, self._study, trial.trial_id, last_attempt, after
+        )
         if not trial.ended and run == trial.delivery and not rows and run.state == trial.state:
             return
         points = list(content.curve(row for row in rows if row.step > run.step))
@@ -135,7 +132,7 @@ class Mirror:
             self._client.update_run(run.run_id, status=_STATUS[trial.state])
         step = rows[-1].step if rows else run.step
         delivered = Delivery(run.run_id, last_attempt, step, trial.state)
-        tracked.mark(self._store, self._study, trial.trial_id, delivered)
+        deliveries.mark(self._store, self._study, trial.trial_id, delivered)
 
     def _tags(self, trial: TrackedTrial, run: Delivery) -> dict[str, str]:
         assert self._trial_runs is not None
@@ -169,8 +166,8 @@ class Mirror:
         if not self._study.spec.selects:
             return set()
         if self._bests is None:
-            trials = tracked.completed(self._store, self._study)
-            bests = tracked.improvements(trials, self._study.spec.direction)
+            trials = deliveries.completed(self._store, self._study)
+            bests = deliveries.improvements(trials, self._study.spec.direction)
             self._bests = {best.trial_id for best in bests}
         return self._bests
 
@@ -189,7 +186,7 @@ class Mirror:
         if wanted:
             # Deleted, or on another machine: no reason to withhold the rest of the trial.
             name = Path(str(trial.attempt.model_path)).name
-            tag = {"model": held.tag_value(f"{name} cannot be read here")}
+            tag = {"model": content.tag_value(f"{name} cannot be read here")}
             send(self._client, run_id, [], tags=tag)
 
     def _has_model(self, run_id: str) -> bool:

@@ -1,6 +1,11 @@
 """Logged models: MLflow's Keras flavour of a .keras file, written without TensorFlow.
 
 The layout is what `mlflow.keras.save_model` makes, which would load the model to look at it.
+
+What MLflow loads a network with that takes float64 (`Dataset.shift`): Keras' own predict() makes
+NumPy's float64 float32, before the network has subtracted anything.
+
+The code goes into the logged model: who loads it need not have tuner.
 """
 
 import json
@@ -15,17 +20,66 @@ import yaml
 
 from tuner.data import Dataset
 from tuner.errors import ArtifactError
-from tuner.keras_files import Input
-from tuner.leftovers import OwnFolder
-from tuner.locations import local_path
-from tuner.spec import StudySpec
-from tuner.storage.records import AttemptRow
+from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.studies import StudyRow
-from tuner.tracking import exact_inputs
+from tuner.study.artifacts import Input
+from tuner.study.spec import StudySpec
+from tuner.system.locations import local_path
+from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, is_missing, local_folder
 from tuner.tracking.experiments import inside_store
 from tuner.tracking.inputs import input_example
-from tuner.tracking.own import UUID_TAG, find_models
+from tuner.tracking.ownership import UUID_TAG, find_models
+
+MODULE = "exact_inputs"
+FOLDER = "code"
+
+_CODE = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
+
+import os
+
+import keras
+import numpy as np
+import pandas as pd
+
+BATCH = 1024
+
+
+class Network:
+    def __init__(self, model):
+        self.model = model
+
+    def get_raw_model(self):
+        return self.model
+
+    def predict(self, data, **_):
+        table = data if isinstance(data, pd.DataFrame) else None
+        rows = np.asarray(data if table is None else table.to_numpy(), "float64")
+        batches = [rows[start : start + BATCH] for start in range(0, max(1, len(rows)), BATCH)]
+        result = np.concatenate([self.model.predict_on_batch(batch) for batch in batches])
+        return result if table is None else pd.DataFrame(result, index=table.index)
+
+
+def _load_pyfunc(path, *_, **__):
+    return Network(keras.saving.load_model(os.path.join(path, "model.keras")))
+'''
+
+
+def add_to(model: Any, folder: Path, data: str) -> None:
+    """Make `model` (MLflow's), in its folder, one that pyfunc loads so."""
+    from mlflow import pyfunc
+
+    (folder / FOLDER).mkdir()
+    (folder / FOLDER / f"{MODULE}.py").write_text(_CODE)
+    pyfunc.add_to_model(
+        model,
+        loader_module=MODULE,
+        data=data,
+        code=FOLDER,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+    )
+
 
 NAME = "model"
 
@@ -195,7 +249,7 @@ def _write(
         save_exported_model=False,
     )
     if takes.dtype == "float64":
-        exact_inputs.add_to(model, folder, _DATA)
+        add_to(model, folder, _DATA)
     else:
         pyfunc.add_to_model(
             model,

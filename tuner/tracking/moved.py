@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuner.locations import local_path, sqlite_file
 from tuner.storage.store import Store
+from tuner.system.locations import local_path, sqlite_file
 from tuner.tracking.client import artifact_location, tracking_errors
 from tuner.tracking.experiments import FOLDER_TAG, folder_of, is_below
-from tuner.tracking.own import UUID_TAG
+from tuner.tracking.ownership import UUID_TAG
 
 # Where MLflow keeps locations of artifacts, of any version that has the table and the column; and
 # in which rows.

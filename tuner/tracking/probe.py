@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tuner.errors import TrackingError, TunerError
-from tuner.masking import mask_output, unmasked, without_secrets
 from tuner.settings import Settings, child_environment, load_settings
 from tuner.storage import look_into
+from tuner.storage.deliveries import outlines
 from tuner.storage.studies import list_studies, load_study
-from tuner.storage.tracked import outlines
+from tuner.system.logs import mask_output, unmasked, without_secrets
 from tuner.tracking.check import check
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.process import PROBLEM

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tuner.errors import StudyError, TunerError
-from tuner.leftovers import OwnFolder
-from tuner.locations import sqlite_file
 from tuner.settings import Settings, python_environment
 from tuner.storage import open_store
-from tuner.storage.looking import look_once
+from tuner.storage.deliveries import count_delivered, read_delivery
+from tuner.storage.read_only import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
-from tuner.storage.tracked import count_delivered, read_delivery
-from tuner.suggestions import command
+from tuner.system.locations import sqlite_file
+from tuner.system.names import command
+from tuner.system.temporary_folders import OwnFolder
 
 PROBLEM = "tuner: "
 RESULT = "tuner found: "

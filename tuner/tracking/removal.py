@@ -4,15 +4,15 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.locations import local_path
-from tuner.storage import Store, tracked
+from tuner.storage import Store, deliveries
 from tuner.storage.studies import StudyRow
-from tuner.tracking import held
+from tuner.system.locations import local_path
+from tuner.tracking import content
 from tuner.tracking.client import Client, local_folder, open_client, tracking_errors
 from tuner.tracking.experiments import is_below, is_empty, is_shared
 from tuner.tracking.models import remove_model, remove_models
 from tuner.tracking.moved import relocate
-from tuner.tracking.own import (
+from tuner.tracking.ownership import (
     UUID_TAG,
     all_experiments,
     find_models,
@@ -34,7 +34,7 @@ class Removed:
 def remove_study(tracking_uri: str, study: StudyRow, store: Store) -> Removed:
     """`remove`, by MLflow's address. MLflow is not asked about a study of which nothing was ever
     delivered. Raises TrackingError."""
-    if not tracked.known_runs(store, study):
+    if not deliveries.known_runs(store, study):
         return Removed(0, 0, 0)
     relocate(tracking_uri)
     with tracking_errors():
@@ -73,7 +73,7 @@ def _remove_experiment(client: Client, experiment: Any) -> None:
     """It goes into the bin under another name: taken out for a new study of that name, it would
     bring the old runs back."""
     experiment_id = experiment.experiment_id
-    name = held.experiment_name(experiment.name[:200], f" (deleted {experiment_id})")
+    name = content.experiment_name(experiment.name[:200], f" (deleted {experiment_id})")
     client.rename_experiment(experiment_id, name)
     client.delete_experiment(experiment_id)
     folder, path = local_folder(client.tracking_uri), local_path(experiment.artifact_location)

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 from tuner.data import Dataset
 from tuner.errors import TrackingError
-from tuner.storage import tracked
+from tuner.storage import deliveries
+from tuner.storage.deliveries import PARENT, Delivery, TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.tracked import PARENT, Delivery, TrackedTrial
 from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG, Point, milliseconds
 from tuner.tracking.experiments import claim_experiment, open_experiment, taken_out
 from tuner.tracking.inputs import dataset_input
 from tuner.tracking.models import remove_models
-from tuner.tracking.own import (
+from tuner.tracking.ownership import (
     ALL,
     DELETED,
     STUDY_TAG,
@@ -97,7 +97,7 @@ class StudyRun:
 
     def __init__(self, store: Store, client: Client, study: StudyRow) -> None:
         self._store, self._client, self._study = store, client, study
-        self._delivery = tracked.read_delivery(store, study)
+        self._delivery = deliveries.read_delivery(store, study)
         self._experiment_id: str | None = None
         # Whether no run of a trial can be in this MLflow.
         self.is_first = False
@@ -122,7 +122,7 @@ class StudyRun:
         """Somebody deleted the study's runs by hand: those that SQL remembers come out of the bin,
         and are owed once more."""
         restored(self._client, run)
-        known = tracked.known_runs(self._store, self._study)
+        known = deliveries.known_runs(self._store, self._study)
         experiment_ids = [one.experiment_id for one in all_experiments(self._client)]
         there: set[str] = set()
         for page in runs_by_id(self._client, experiment_ids, sorted(known.values()), DELETED):
@@ -131,10 +131,10 @@ class StudyRun:
                     restored(self._client, child)
             there.update(child.info.run_id for child in page)
         for trial_id, run_id in known.items():
-            delivery = tracked.read_delivery(self._store, self._study, trial_id)
+            delivery = deliveries.read_delivery(self._store, self._study, trial_id)
             if trial_id != PARENT and run_id in there and delivery is not None:
                 again = Delivery(run_id, delivery.attempt, 0, "RUNNING")
-                tracked.mark(self._store, self._study, trial_id, again)
+                deliveries.mark(self._store, self._study, trial_id, again)
 
     def _forget_missing(self) -> None:
         there = {
@@ -142,9 +142,9 @@ class StudyRun:
             for page in own_runs(self._store, self._client, self._study, ALL)
             for run in page
         }
-        known = tracked.known_runs(self._store, self._study)
+        known = deliveries.known_runs(self._store, self._study)
         gone = [trial_id for trial_id, run_id in known.items() if run_id not in there]
-        tracked.forget(self._store, self._study, [PARENT, *gone])
+        deliveries.forget(self._store, self._study, [PARENT, *gone])
 
     def open(self, dataset: Dataset | None, again: bool = False) -> tuple[str, str]:
         """The ids of experiment and run, made where they are missing. The run is running. `again`:
@@ -217,7 +217,7 @@ class StudyRun:
             return
         self._send_scores(self._delivery)
         if close and self._delivery.state == "RUNNING":
-            trials = tracked.completed(self._store, self._study)
+            trials = deliveries.completed(self._store, self._study)
             last = max((trial.ended_at for trial in trials), default=None)
             end_time = milliseconds(last) if last else None
             self._client.set_terminated(self._delivery.run_id, "FINISHED", end_time)
@@ -227,10 +227,10 @@ class StudyRun:
         if not self._study.spec.selects:
             return
         # Counting is cheap where reading them all is not.
-        if tracked.count_completed(self._store, self._study) <= delivery.step:
+        if deliveries.count_completed(self._store, self._study) <= delivery.step:
             return
         direction, sent = self._study.spec.direction, delivery.step
-        trials = tracked.completed(self._store, self._study)
+        trials = deliveries.completed(self._store, self._study)
         if len(trials) > sent:
             points = content.best_scores(trials, direction)[sent:]
             tags = content.best_tags(trials, direction)
@@ -238,7 +238,7 @@ class StudyRun:
             self._mark(Delivery(delivery.run_id, 0, len(trials), delivery.state))
 
     def _mark(self, delivery: Delivery) -> None:
-        tracked.mark(self._store, self._study, PARENT, delivery)
+        deliveries.mark(self._store, self._study, PARENT, delivery)
         self._delivery = delivery
 
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import TrackingError
-from tuner.storage import tracked
+from tuner.storage import deliveries
+from tuner.storage.deliveries import PARENT, Delivery, TrackedTrial, Turn
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.tracked import PARENT, Delivery, TrackedTrial
-from tuner.storage.turn import Turn
-from tuner.tracking.check import Difference, Found, check, nothing_there
+from tuner.tracking.check import CheckResult, Difference, check, nothing_there
 from tuner.tracking.client import Client, open_client, open_existing, tracking_errors
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.moved import relocate
-from tuner.tracking.own import UUID_TAG, chunks, find_run, is_own
+from tuner.tracking.ownership import UUID_TAG, chunks, find_run, is_own
 from tuner.tracking.runs import drop_run, restored
 
 # What one round puts right may show another difference: a run that was purged is missing first.
@@ -58,7 +57,7 @@ def check_study(
     else:
         with tracking_errors():
             found = check(store, client, study, log_models, networks)
-    ended = sum(trial.ended for trial in tracked.outlines(store, study))
+    ended = sum(trial.ended for trial in deliveries.outlines(store, study))
     return Checked(study.name, ended, found.differences)
 
 
@@ -111,17 +110,17 @@ class _Sync:
         owed = len(self._owed()) if problem else max(found.lacking, len(self._owed()))
         return Synced(self._study.name, len(sent), owed, problem or told(found.differences))
 
-    def _look(self) -> Found:
+    def _look(self) -> CheckResult:
         self._mirror.open_study_run()  # taken out of the bin, with its experiment
         with tracking_errors():
             return check(self._store, self._client, self._study, self._log_models, self._networks)
 
     def _owed(self) -> set[int]:
         """The ended trials that SQL does not remember as delivered."""
-        trials = tracked.undelivered(self._store, self._study)
+        trials = deliveries.undelivered(self._store, self._study)
         return {trial.number for trial in trials if trial.ended}
 
-    def _put_right(self, found: Found) -> None:
+    def _put_right(self, found: CheckResult) -> None:
         """Take back what is shown wrongly; MLflow keeps it in its bin. What is missing is owed
         again."""
         mark_runs(self._client, self._study, found)
@@ -130,7 +129,7 @@ class _Sync:
             if difference.trial is not None:
                 by_trial.setdefault(difference.trial, []).append(difference)
         for numbers in chunks(by_trial, _TRIALS_A_QUERY):
-            for trial in tracked.numbered(self._store, self._study, numbers):
+            for trial in deliveries.numbered(self._store, self._study, numbers):
                 self._put_trial_right(trial, by_trial[trial.number])
         self._put_study_right([one for one in found.differences if one.trial is None])
 
@@ -141,13 +140,13 @@ class _Sync:
         if "replace" in remedies:
             delivery = self._in_bin(trial, differences)
             if delivery is None:
-                tracked.forget(self._store, self._study, [trial.trial_id])
+                deliveries.forget(self._store, self._study, [trial.trial_id])
         elif shown is not None:
             delivery = Delivery(shown, trial.attempt.attempt, 0, "RUNNING")
         else:
             return
         if delivery is not None:
-            tracked.mark(self._store, self._study, trial.trial_id, delivery)
+            deliveries.mark(self._store, self._study, trial.trial_id, delivery)
 
     def _in_bin(self, trial: TrackedTrial, differences: list[Difference]) -> Delivery | None:
         """The trial's run, if somebody deleted it by hand: taken out of the bin again."""
@@ -163,7 +162,7 @@ class _Sync:
         self._drop(differences)
         remedies = {difference.remedy for difference in differences}
         if "replace" in remedies:
-            tracked.forget(self._store, self._study, [PARENT])
+            deliveries.forget(self._store, self._study, [PARENT])
             self._mirror.look_again()
         if remedies & {"replace", "send"}:
             self._mirror.show_study_again()
@@ -189,7 +188,7 @@ def told(differences: list[Difference]) -> str | None:
     return "; ".join(lines) or None
 
 
-def mark_runs(client: Client, study: StudyRow, found: Found) -> None:
+def mark_runs(client: Client, study: StudyRow, found: CheckResult) -> None:
     """Give the runs that an earlier version made the study's UUID."""
     for run_id in found.unmarked:
         client.set_tag(run_id, UUID_TAG, study.uuid)

@@ -19,22 +19,22 @@ import tensorflow as tf
 from tuner.data import Split
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network, structure
-from tuner.networks.custom import CustomNetwork
-from tuner.networks.given import (
+from tuner.networks.custom import (
+    CustomNetwork,
     GivenParams,
     HiddenParameter,
     MissingParameter,
+    precision_problem,
+    problems,
     why_hidden,
 )
-from tuner.networks.parts import PlainParts
-from tuner.networks.problems import precision_problem, problems
-from tuner.training.events import Goal, Plan
-from tuner.training.exact import ExactProgram
-from tuner.training.first_layers import watched_layers
-from tuner.training.own_code import is_beside, may_mention, modules_of
+from tuner.networks.layers import KerasLayers
+from tuner.search_space.values import clipped
+from tuner.study.messages import Goal, TrialRequest
+from tuner.training.engines.keras import KerasProgram
+from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
 from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
-from tuner.words import clipped
 
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3
@@ -178,7 +178,7 @@ class _Check:
         self._network.models.clear()
         clock = time.monotonic()
         with self._step("builds", "build raises"):
-            program = ExactProgram(self._network, params, self._dataset)
+            program = KerasProgram(self._network, params, self._dataset)
         quick = time.monotonic() - clock < _QUICK_S
         with self._step("runs", "cannot be run"):
             self._check_values(program.model)
@@ -274,7 +274,7 @@ class _Check:
                 f"{values.shape[-1]} classes; end it with activation={head!r}"
             )
 
-    def _check_step(self, program: ExactProgram, params: dict[str, Any], compiled: bool) -> None:
+    def _check_step(self, program: KerasProgram, params: dict[str, Any], compiled: bool) -> None:
         split, size = self._dataset.train, int(params["batch_size"])
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
         step: Any = program.step
@@ -289,10 +289,10 @@ class _Check:
 
     def _uses_xla(self, params: dict[str, Any]) -> bool:
         whole = Split(self._dataset.train.x, np.zeros(self._request.train_rows, np.int32))
-        plan = Plan(self._where, params, 0, Goal("", "maximize"))
-        return worth_compiling(plan, replace(self._dataset, train=whole))
+        trial_request = TrialRequest(self._where, params, 0, Goal("", "maximize"))
+        return worth_compiling(trial_request, replace(self._dataset, train=whole))
 
-    def _check_saving(self, program: ExactProgram, params: dict[str, Any]) -> None:
+    def _check_saving(self, program: KerasProgram, params: dict[str, Any]) -> None:
         file = self._request.folder / "network.keras"
 
         def unsaved(error: BaseException) -> str | None:
@@ -351,7 +351,7 @@ class _Check:
                 return False
             self._params = params
             with self._step("builds", "build raises"):
-                build_network(self._network, params, *shape, PlainParts())
+                build_network(self._network, params, *shape, KerasLayers())
             self._network.models.clear()
         self._params = None
         return True

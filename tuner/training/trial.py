@@ -13,24 +13,23 @@ import numpy as np
 from tuner.data import Dataset
 from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.training.checkpoint import Checkpoint, Keeper, Progress, identity
-from tuner.training.events import End, Ended, Goal, Interval, Plan, Resumed
-from tuner.training.exact import ExactProgram, machinery
-from tuner.training.feeds import (
+from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
+from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
+from tuner.training.engines.cache import LRUCache
+from tuner.training.engines.feeds import (
     Compilation,
     Feed,
     ResidentData,
     ResidentFeed,
     StreamingFeed,
 )
-from tuner.training.kept import Kept
-from tuner.training.objective import readable
-from tuner.training.program import Program
+from tuner.training.engines.graph import GraphProgram
+from tuner.training.engines.keras import KerasProgram, Program, machinery
+from tuner.training.engines.tiered import TieredProgram, padded_widths, worth_xla
+from tuner.training.engines.xla import LaneProgram
+from tuner.training.ops.losses import readable
+from tuner.training.program_key import program_key_of
 from tuner.training.schedules import learning_rates
-from tuner.training.shared.design import design_of
-from tuner.training.shared.population import Population
-from tuner.training.shared.program import SharedProgram
-from tuner.training.shared.tiers import TieredProgram, padded_widths, worth_xla
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
 # 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
@@ -71,19 +70,21 @@ class Trainer:
         self._network = network
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else data or ResidentData(dataset)
-        self._programs: Kept[Ready] = Kept(lambda ready: ready[0].nbytes)
-        self._populations: Kept[Population] = Kept(lambda population: population.store.nbytes)
+        self._programs: LRUCache[Ready] = LRUCache(lambda ready: ready[0].nbytes)
+        self._populations: LRUCache[LaneProgram] = LRUCache(
+            lambda population: population.store.nbytes
+        )
         self.program: Program | None = None
         self._running: _Run | None = None
 
-    def run(self, plan: Plan) -> Iterator[Resumed | Interval | Ended]:
+    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
         """Yield an Interval after each report interval and one Ended, unless closed before; and
         Resumed before them all, if an earlier attempt left a checkpoint to go on from.
 
         When it ends, `self.program` holds the best epoch's weights. Errors of a user's own network
         pass through as they are.
         """
-        self._running = _Run(self, plan)
+        self._running = _Run(self, request)
         return self._running.events()
 
     def checkpoint(self) -> None:
@@ -92,47 +93,50 @@ class Trainer:
         if self._running is not None:
             self._running.keep()
 
-    def prepare(self, plan: Plan) -> Ready:
+    def prepare(self, request: TrialRequest) -> Ready:
         """The program of the plan's structure, from those at hand or newly built, ready to go."""
-        found = self._programs.get(*(self._shared(plan) or self._exact(plan)))
+        found = self._programs.get(*(self._shared(request) or self._exact(request)))
         self.program = found[0]
         if isinstance(self.program, TieredProgram):
-            self._aim(self.program, plan)
+            self._aim(self.program, request)
         return found
 
-    def _aim(self, program: TieredProgram, plan: Plan) -> None:
+    def _aim(self, program: TieredProgram, request: TrialRequest) -> None:
         rows, inputs = len(self.dataset.train.y), int(np.prod(self.dataset.input_shape))
-        worth = worth_xla(plan, inputs, rows)
-        program.aim(plan, rows, (lambda: self.population(plan)) if worth else None)
+        worth = worth_xla(request, inputs, rows)
+        program.aim(request, rows, (lambda: self.population(request)) if worth else None)
 
-    def _shared(self, plan: Plan) -> tuple[str, Callable[[], Ready]] | None:
+    def _shared(self, request: TrialRequest) -> tuple[str, Callable[[], Ready]] | None:
         """The key and the making of a program that other trials can use, where there can be one."""
-        design, data = design_of(plan), self._data
+        design, data = program_key_of(request), self._data
         if design is None or data is None or self._network is not None:
             return None
 
         def make() -> Ready:
-            program = TieredProgram(SharedProgram(design, self.dataset, data))
+            program = TieredProgram(GraphProgram(design, self.dataset, data))
             return program, program
 
         return repr(design), make
 
-    def population(self, plan: Plan) -> Population:
+    def population(self, request: TrialRequest) -> LaneProgram:
         """A population of one lane for the plan, from those at hand or newly made."""
-        design, widths = design_of(replace(plan, choices={})), padded_widths(plan.params)
-        batch_size, data = int(plan.params["batch_size"]), self._data
+        design, widths = program_key_of(replace(request, choices={})), padded_widths(request.params)
+        batch_size, data = int(request.params["batch_size"]), self._data
         assert design is not None and data is not None
         return self._populations.get(
             (design, widths, batch_size),
-            lambda: Population(design, widths, batch_size, self.dataset, data),
+            lambda: LaneProgram(design, widths, batch_size, self.dataset, data),
         )
 
-    def _exact(self, plan: Plan) -> tuple[str, Callable[[], Ready]]:
-        network, batch_size = self._network or plan.network, int(plan.params["batch_size"])
-        worth, long = worth_compiling(plan, self.dataset), plan.params["epochs"] > _EAGER_EPOCHS
+    def _exact(self, request: TrialRequest) -> tuple[str, Callable[[], Ready]]:
+        network, batch_size = self._network or request.network, int(request.params["batch_size"])
+        worth, long = (
+            worth_compiling(request, self.dataset),
+            request.params["epochs"] > _EAGER_EPOCHS,
+        )
 
         def make() -> Ready:
-            program = ExactProgram(network, plan.params, self.dataset)
+            program = KerasProgram(network, request.params, self.dataset)
             compilation = Compilation(
                 xla=worth and not program.slow_under_xla, traces_last_batch=long
             )
@@ -140,37 +144,37 @@ class Trainer:
             feed = self._feed(program, batch_size, compilation)
             return program, feed
 
-        return f"{structure(network, plan.params)} {worth} {long}", make
+        return f"{structure(network, request.params)} {worth} {long}", make
 
-    def keeper(self, plan: Plan) -> Keeper | None:
+    def keeper(self, request: TrialRequest) -> Keeper | None:
         """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
-        if plan.checkpoints is None:
+        if request.checkpoints is None:
             return None
-        network = plan.network if self._network is None else self._network.identity
-        xla, streams = worth_compiling(plan, self.dataset), self._streams
+        network = request.network if self._network is None else self._network.identity
+        xla, streams = worth_compiling(request, self.dataset), self._streams
         surroundings = f"{machinery()} {xla=} {streams=} {self.company}"
         return Keeper(
-            plan.checkpoints, identity(plan, network, self.dataset.fingerprint, surroundings)
+            request.checkpoints, identity(request, network, self.dataset.fingerprint, surroundings)
         )
 
-    def _feed(self, program: ExactProgram, batch_size: int, compilation: Compilation) -> Feed:
+    def _feed(self, program: KerasProgram, batch_size: int, compilation: Compilation) -> Feed:
         if self._data is None:
             return StreamingFeed(program, self.dataset, batch_size, compilation.xla)
         return ResidentFeed(program, self._data, batch_size, compilation)
 
 
-def worth_compiling(plan: Plan, dataset: Dataset) -> bool:
+def worth_compiling(request: TrialRequest, dataset: Dataset) -> bool:
     """Whether XLA's faster steps repay its compilation, judged by the plan alone, so that the same
     plan always runs the same way."""
     rows = len(dataset.train.y)
-    steps = plan.params["epochs"] * math.ceil(rows / plan.params["batch_size"])
-    arithmetic_s = 6 * _weights(plan, dataset) * rows * plan.params["epochs"] / _FLOPS_PER_S
+    steps = request.params["epochs"] * math.ceil(rows / request.params["batch_size"])
+    arithmetic_s = 6 * _weights(request, dataset) * rows * request.params["epochs"] / _FLOPS_PER_S
     return (steps * _SAVED_PER_STEP_S + arithmetic_s / 2) * _SHARE_RUN > _COMPILE_S
 
 
-def _weights(plan: Plan, dataset: Dataset) -> int:
+def _weights(request: TrialRequest, dataset: Dataset) -> int:
     """Roughly how many weights the network has; a user's own is taken for a middling one."""
-    params = plan.params if plan.network in NETWORKS else {"width": 128, "depth": 2}
+    params = request.params if request.network in NETWORKS else {"width": 128, "depth": 2}
     width, depth = params["width"], params["depth"]
     widest = max(width, default=0) if isinstance(width, list) else width
     return int(widest * (np.prod(dataset.input_shape) + widest * depth))
@@ -179,16 +183,16 @@ def _weights(plan: Plan, dataset: Dataset) -> int:
 class _Run:
     """The state of one trial while it trains."""
 
-    def __init__(self, trainer: Trainer, plan: Plan) -> None:
-        self._trainer, self._plan, self._goal = trainer, plan, plan.goal
+    def __init__(self, trainer: Trainer, request: TrialRequest) -> None:
+        self._trainer, self._request, self._goal = trainer, request, request.goal
         self._rows = len(trainer.dataset.train.y)
-        self._steps = math.ceil(self._rows / int(plan.params["batch_size"]))
-        self._keeper = trainer.keeper(plan)
+        self._steps = math.ceil(self._rows / int(request.params["batch_size"]))
+        self._keeper = trainer.keeper(request)
         self._at = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
         self._best_weights: list[np.ndarray] = []
         self._is_between_epochs = False
 
-    def events(self) -> Iterator[Resumed | Interval | Ended]:
+    def events(self) -> Iterator[Resumed | Report | Ended]:
         self._begin()
         if self._at.epoch > 0:
             yield Resumed(self._at.epoch)
@@ -209,8 +213,8 @@ class _Run:
     def _begin(self) -> None:
         """Make everything ready for the first epoch, or for the one behind a checkpoint."""
         clock = time.perf_counter()
-        self._program, self._feed = self._trainer.prepare(self._plan)
-        self._program.start(self._plan.params, self._plan.seed)
+        self._program, self._feed = self._trainer.prepare(self._request)
+        self._program.start(self._request.params, self._request.seed)
         found = None if self._keeper is None else self._keeper.latest()
         if found is not None:
             self._at, self._best_weights = found.progress, found.arrays["best"]
@@ -224,37 +228,37 @@ class _Run:
 
     def _end(self) -> End | None:
         """How training ends with the epoch it is at, if it does."""
-        epoch, params = self._at.epoch, self._plan.params
+        epoch, params = self._at.epoch, self._request.params
         if self._goal.reached(self._at.best):
             return "target"
         if epoch == int(params["epochs"]):
             return "complete"
-        if self._plan.held_out == "test":
+        if self._request.held_out == "test":
             return None
         waited = epoch - (self._at.best_epoch or 0)
         return "early_stopped" if waited >= int(params["patience"]) else None
 
-    def _epoch(self, epoch: int) -> Iterator[Interval]:
+    def _epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
-        parts = min(self._plan.intervals, self._steps) if epoch == 1 else 1
-        order = epoch_order(self._plan.seed, epoch, self._rows)
-        params, values = self._plan.params, self._at.values
+        parts = min(self._request.intervals, self._steps) if epoch == 1 else 1
+        order = epoch_order(self._request.seed, epoch, self._rows)
+        params, values = self._request.params, self._at.values
         self._is_between_epochs = False
         rates = learning_rates(params, epoch, self._steps, values, self._goal.direction)
         bounds = [round(i * self._steps / parts) for i in range(parts + 1)]
         sums = np.zeros(len(self._program.objective.names), np.float64)
         for part in range(1, parts + 1):
             sums += self._train(order, rates, bounds[part - 1], bounds[part])
-            rows = min(bounds[part] * int(self._plan.params["batch_size"]), self._rows)
+            rows = min(bounds[part] * int(self._request.params["batch_size"]), self._rows)
             whole = part == parts
             metrics = self._trained(sums, rows)
             if self._looks(epoch):
                 metrics |= self._held_out()
             if whole and _finite(metrics):
                 self._finish(epoch, metrics.get(self._goal.metric))
-            step = part if epoch == 1 and not whole else epoch * self._plan.intervals
+            step = part if epoch == 1 and not whole else epoch * self._request.intervals
             spent, engine = dict(self._at.seconds), self._program.engine
-            yield Interval(step, epoch, whole, metrics, spent, engine)
+            yield Report(step, epoch, whole, metrics, spent, engine)
 
     def _train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """In an epoch that may have to make its program the first step is taken by itself, so that
@@ -276,7 +280,7 @@ class _Run:
 
     def _looks(self, epoch: int) -> bool:
         """Whether the split that is held out is read in this epoch."""
-        return self._plan.held_out == "val" or epoch == int(self._plan.params["epochs"])
+        return self._request.held_out == "val" or epoch == int(self._request.params["epochs"])
 
     def _trained(self, sums: np.ndarray, rows: int) -> dict[str, float]:
         return self._readable(sums, rows, "")
@@ -284,7 +288,7 @@ class _Run:
     def _held_out(self) -> dict[str, float]:
         sums = self._timed("evaluate", self._feed.evaluate)
         rows = len(self._trainer.dataset.validation.y)
-        return self._readable(sums, rows, f"{self._plan.held_out}_")
+        return self._readable(sums, rows, f"{self._request.held_out}_")
 
     def _readable(self, sums: np.ndarray, rows: int, prefix: str) -> dict[str, float]:
         names, dataset = self._program.objective.names, self._trainer.dataset
@@ -299,7 +303,7 @@ class _Run:
         if value is None:
             return
         self._at.values.append(value)
-        if self._plan.held_out == "test":
+        if self._request.held_out == "test":
             self._at.best, self._at.best_epoch = value, epoch
         elif self._goal.better(value, self._at.best):
             self._at.best, self._at.best_epoch = value, epoch
@@ -328,4 +332,4 @@ def _finite(metrics: dict[str, Any]) -> bool:
     return all(math.isfinite(value) for value in metrics.values())
 
 
-__all__ = ["Goal", "Plan", "Trainer", "epoch_order", "worth_compiling"]
+__all__ = ["Goal", "Trainer", "TrialRequest", "epoch_order", "worth_compiling"]

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from tuner.storage.migrate import VERSION_TABLE, include_ours
-from tuner.storage.tables import metadata
+from tuner.storage.schema import metadata
+from tuner.storage.upgrades import VERSION_TABLE, include_ours
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,97 @@
+"""Whatever commit's answer is lost, a trial is written once and whole."""
+
+from typing import Any
+
+import optuna
+import pytest
+from lost_answers import LostAnswers
+from toy_study import Bench
+
+from tuner.runner.trial_writer import TrialBook
+from tuner.storage import Store, attempt_rows, leases, open_store, slots
+from tuner.storage.studies import StudyRow, create_study, list_studies, load_study
+from tuner.storage.trials import enqueue
+from tuner.study.messages import Ended, Report
+
+
+def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
+    """A loop's whole work on one place: put back once, then complete."""
+    total = slots.add_slots(store, study, 1)
+    lease = leases.open_lease(store, study)
+    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
+    book = TrialBook(store, optuna_study, study.spec, lease)
+    first = book.begin(0, total, frozenset())
+    assert first is not None
+    book.move(first, 1)
+    book.interval(first, Report(1, 1, True, {"val_accuracy": 0.25}))
+    book.put_back(first, "interrupted")
+    second = book.begin(0, total, frozenset())
+    assert second is not None
+    book.resumed(second, 1)
+    book.interval(second, Report(2, 2, True, {"val_accuracy": 0.5}))
+    book.complete(second, Ended("complete", 0.5, 2, 2, 7))
+    book.close()
+
+
+def written(bench: Bench) -> list[Any]:
+    (trial,) = bench.trials
+    told = bench.store.optuna.get_trial(trial.trial_id)
+    rows = attempt_rows.read_reports(bench.store, load_study(bench.store), trial.trial_id, 2)
+    return [
+        (trial.state, trial.value, told.intermediate_values, told.user_attrs),
+        [(a.attempt, a.worker, a.end, a.score) for a in trial.attempts],
+        [(row.step, row.metrics) for row in rows],
+        bench.slots,
+    ]
+
+
+def commits_of_a_trial(bench: Bench) -> int:
+    """How many there are, and what they write when nothing goes wrong."""
+    calm = LostAnswers(0)
+    study = bench.create(name="calm")
+    store = open_store(bench.url)
+    with calm.of(store):
+        run_a_trial(bench, study, store)
+    store.close()
+    return calm.commits
+
+
+def test_a_trial_is_written_once_whichever_answer_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.storage.connections._FIRST_PAUSE_S", 0.0)
+    commits = commits_of_a_trial(bench)
+    expected = written(bench)
+    assert expected[1] == [(1, 1, "interrupted", None), (2, 0, "complete", 0.5)]
+    assert commits > 15
+    for lost in range(1, commits + 1):
+        study = bench.create(name=f"lost-{lost}")
+        store = open_store(bench.url)
+        answers = LostAnswers(lost)
+        with answers.of(store):
+            run_a_trial(bench, study, store)
+        store.close()
+        assert answers.commits >= lost
+        assert written(bench) == expected, f"commit {lost} of {commits}"
+
+
+def test_studies_and_queued_trials_are_made_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.storage.connections._FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    spec = bench.create(baselines=[{"x": 0.5}, {"x": 0.25}]).spec
+    for lost in range(1, 20):
+        store = open_store(bench.url)
+        answers = LostAnswers(lost)
+        with answers.of(store):
+            study = create_study(store, f"study-{lost}", spec, None, spec.first_trials())
+            enqueue(store, study, {"x": 0.75})
+        store.close()
+        assert load_study(bench.store).name == study.name
+        assert [trial.params["x"] for trial in bench.trials] == [0.5, 0.25, 0.75]
+        if answers.commits < lost:
+            break
+    else:
+        raise AssertionError("more commits than were lost")
+    assert len(list_studies(bench.store)) == lost + 1

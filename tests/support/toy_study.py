@@ -1,0 +1,252 @@
+"""Small studies of toy trials, and loops that run them: in this process, or in one of their own."""
+
+import contextlib
+import datetime
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from loop_server import ForkedLoop, start_loop
+from optuna.storages._rdb import storage as rdb
+from toy_training import NETWORK, PARAMETERS, TOY
+
+from tuner.data import load_dataset
+from tuner.manage.creation import trust_own
+from tuner.runner import (
+    KERAS,
+    Board,
+    Limits,
+    Outcome,
+    Request,
+    Silent,
+    Watcher,
+    optimize,
+    slots_wanted,
+)
+from tuner.search_space import make_space
+from tuner.settings import Settings
+from tuner.storage import Store, open_store, slots
+from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.studies import StudyRow, create_study, load_study
+from tuner.storage.trials import TrialRow, list_trials, trial_curve
+from tuner.study.spec import Choice, CodeFile, DataSpec, StudySpec
+from tuner.workers import EntryPoint
+
+# What this process finds beside the installed packages, a child finds too.
+_PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+Loop = subprocess.Popen[str] | ForkedLoop
+# Its workers have no pytest to import: none of their main modules is that.
+TOY_ALONE = EntryPoint(TOY.name, tuple(name for name in TOY.preload if name != "pytest"))
+ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
+
+
+def any_of(*choices: Any) -> dict[str, Any]:
+    return {"type": "categorical", "choices": list(choices)}
+
+
+def toy_spec(
+    parameters: Mapping[str, Any] | None = None,
+    baselines: Iterable[Mapping[str, Any]] = (),
+    **options: Any,
+) -> StudySpec:
+    """A study of 3 epochs a trial that varies x, unless told otherwise."""
+    values = PARAMETERS | {"x": ANY_X, "epochs": 3} | dict(parameters or {})
+    defaults: dict[str, Any] = {
+        "space": make_space(NETWORK, values, list(baselines)),
+        "data": DataSpec(source="points.npz", task="classes"),
+        "fingerprint": "0" * 64,
+        "train_rows": 42,
+        "task": "classes",
+        "metric": "val_accuracy",
+        "direction": "maximize",
+        "sampler": Choice(name="random"),
+        "pruner": Choice(name="none"),
+        "code": {NETWORK.partition(":")[0]: CodeFile.of(b"")},
+    }
+    return StudySpec(**defaults | options)
+
+
+class Signals(Silent):
+    """A watcher that sends this process a signal, by default once all workers have trained two
+    epochs of a trial."""
+
+    def __init__(self, number: signal.Signals, when: Callable[[Board], bool] | None = None) -> None:
+        self._number = number
+        self._when = when or (lambda status: all(slot.epoch >= 2 for slot in status.slots))
+
+    def changed(self, status: Board) -> None:
+        if self._when(status):
+            os.kill(os.getpid(), self._number)
+
+
+class Bench:
+    """A folder and a database with a study of toy trials."""
+
+    def __init__(self, folder: Path, store: Store, tracking_uri: str | None = None) -> None:
+        self.folder, self.store, self.tracking_uri = folder, store, tracking_uri
+        self.url = store.url.render_as_string(hide_password=False)
+        self.settings = Settings(
+            self.url, tracking_uri or "sqlite://", folder, folder / "checkpoints", folder / "keras"
+        )
+
+    def create(
+        self,
+        parameters: Mapping[str, Any] | None = None,
+        baselines: Iterable[Mapping[str, Any]] = (),
+        name: str = "toy",
+        **options: Any,
+    ) -> StudyRow:
+        """A toy study on real, small data, with what comes first in its queue."""
+        data = self._data()
+        fingerprint = load_dataset(data, self.settings).fingerprint
+        spec = toy_spec(parameters, baselines, data=data, fingerprint=fingerprint, **options)
+        trust_own(spec, self.settings)
+        return create_study(self.store, name, spec, first_trials=spec.first_trials())
+
+    def _data(self) -> DataSpec:
+        path = self.folder / "points.npz"
+        if not path.exists():
+            self.write_data(path)
+        return DataSpec(source=str(path), task="classes")
+
+    @staticmethod
+    def write_data(path: Path, seed: int = 0) -> None:
+        x = np.random.default_rng(seed).normal(size=(60, 3)).astype(np.float32)
+        np.savez(path, x=x, y=np.arange(60) % 3)
+
+    def run(
+        self,
+        trials: int | None,
+        workers: int = 1,
+        more: int | None = None,
+        entry: EntryPoint = TOY,
+        watcher: Watcher | None = None,
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        **limits: Any,
+    ) -> Outcome:
+        """What `tuner optimize` does; without MLflow, unless this bench has one. `asked`: more of
+        the Request."""
+        study = load_study(self.store)
+        total = slots_wanted(self.store, study, trials, more)
+        request = Request(Limits(total, **limits), workers, bool(self.tracking_uri), **asked)
+        outcome, _ = optimize(self.settings, self.store, study, request, watcher, entry=entry)
+        return outcome
+
+    def start(
+        self,
+        trials: int,
+        workers: int = 1,
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        clock_s: float = 0.0,
+        file_bytes: int | None = None,
+        entry: str = TOY.name,
+        fresh: bool = False,
+        **limits: Any,
+    ) -> Loop:
+        """The same in a process of its own: its clock goes wrong by `clock_s`, and it can write no
+        file larger than `file_bytes`. `entry`: of TOY or KERAS. `fresh`: with an interpreter of its
+        own, where the imports are part of what is tested."""
+        where = (str(self.folder), self.url, self.tracking_uri)
+        order = Order(*where, entry, trials, workers, dict(asked), limits)
+        arguments = [json.dumps(asdict(order)), str(clock_s), str(file_bytes or "")]
+        environment = os.environ | {"PYTHONPATH": _PATH, "TMPDIR": str(self.folder)}
+        if not fresh:
+            return start_loop(arguments, environment)
+        # Not this file as the script: each worker would run it anew, and import all that a loop
+        # needs.
+        return subprocess.Popen(
+            [sys.executable, "-c", "import toy_study; toy_study.run()", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def freeze(self, loop: Loop) -> None:
+        """Stop a loop, but not in the middle of a transaction: on SQLite everybody would wait with
+        it, which nobody can help."""
+        path = str(self.store.url.database)
+        while True:
+            loop.send_signal(signal.SIGSTOP)
+            time.sleep(0.05)
+            with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:
+                    loop.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+
+    @property
+    def trials(self) -> list[TrialRow]:
+        return list_trials(self.store, load_study(self.store))
+
+    def curve(self, trial: TrialRow) -> list[ReportRow]:
+        return trial_curve(self.store, load_study(self.store), trial)
+
+    @property
+    def states(self) -> list[str]:
+        return [trial.state for trial in self.trials]
+
+    @property
+    def slots(self) -> dict[str, int]:
+        return slots.slot_counts(self.store, load_study(self.store))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process of its own is to run."""
+
+    folder: str
+    url: str
+    tracking_uri: str | None
+    entry: str
+    trials: int
+    workers: int
+    asked: dict[str, Any]
+    limits: dict[str, Any]
+
+
+def set_clock(offset_s: float) -> None:
+    """This process reads another time than the machine's."""
+    real_time, real_datetime = time.time, datetime.datetime
+
+    class Shifted(real_datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
+            return real_datetime.now(tz) + datetime.timedelta(seconds=offset_s)
+
+    time.time = lambda: real_time() + offset_s
+    rdb.datetime = Shifted
+
+
+def main(order_json: str, clock_s: str, file_bytes: str) -> int:
+    order = Order(**json.loads(order_json))
+    if float(clock_s):
+        set_clock(float(clock_s))
+    if file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(file_bytes), int(file_bytes)))
+    bench = Bench(Path(order.folder), open_store(order.url), order.tracking_uri)
+    entry = {TOY.name: TOY_ALONE, KERAS.name: KERAS}[order.entry]
+    outcome = bench.run(order.trials, order.workers, entry=entry, asked=order.asked, **order.limits)
+    print(f"{outcome.reason} done_here={outcome.status.done_here} put_back={outcome.put_back}")
+    return 130 if outcome.reason == "interrupted" else 0
+
+
+def run() -> None:
+    """The process that `start` starts."""
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,172 @@
+"""A training entry point without TensorFlow: a trial's parameters say what becomes of it.
+
+`x` is the score it climbs to, at epoch e as far as 1 - 2**-e of the way. At epoch `at` it does as
+`act` says: nothing (learn), stays at x from the first epoch on (flat), falls to a tenth, raises,
+crashes, hangs, becomes nan or inf, takes up to 2 GB of memory for a while (grow) or 32 MiB for good
+(leave); or its network
+cannot be saved (unsaved), is large (big), takes for ever to save (unending), or the worker dies of
+it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
+epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
+Where it holds out the test split, the last epoch's value is the score, and the only one told.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.data import Dataset, open_dataset
+from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
+from tuner.workers import EntryPoint
+
+NETWORK = "toy.py:build"
+PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
+# pytest: every worker imports the main module of its loop anew, which here is that.
+TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "toy_training"))
+_LEFT: list[np.ndarray] = []
+BROKEN = EntryPoint("toy_training:open_broken")
+STILLBORN = EntryPoint("toy_training:open_stillborn")
+SLOW = EntryPoint("toy_training:open_slowly", TOY.preload)
+
+
+class ToySession:
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup, self._folder = setup, setup.data
+        self._dataset: Dataset = open_dataset(setup.data)
+        self._request: TrialRequest | None = None
+        self._at = Progress()
+        self._keeping: Keeper | None = None
+
+    def beside(self) -> "ToySession":
+        return ToySession(self._setup)
+
+    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+        self._request = request
+        params, goal = PARAMETERS | request.params, request.goal
+        keeper = self._keeper(request)
+        found = None if keeper is None else keeper.latest()
+        at = Progress() if found is None else found.progress
+        self._at, self._keeping = at, keeper
+        if found is not None:
+            yield Resumed(at.epoch)
+        while at.epoch < params["epochs"]:
+            epoch = at.epoch + 1
+            time.sleep(params["pace"])
+            if epoch == params["at"]:
+                self._act(params["act"], request.seed, params["crashes"])
+            value = score_at(params, request.seed, epoch)
+            looks = request.held_out == "val" or epoch == params["epochs"]
+            metrics = _metrics(value, request.held_out if looks else None)
+            told = Report(epoch * request.intervals, epoch, True, metrics, engine="toy")
+            if np.isnan(value):
+                yield told
+                yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
+                return
+            at.epoch = epoch
+            if looks and (request.held_out == "test" or goal.better(value, at.best)):
+                at.best, at.best_epoch = value, epoch
+            yield told
+            if goal.reached(at.best):
+                yield _ended("target", at)
+                return
+            if looks and epoch - (at.best_epoch or 0) >= params["patience"]:
+                yield _ended("early_stopped", at)
+                return
+            if keeper is not None and epoch < params["epochs"] and keeper.due():
+                keeper.keep(Checkpoint(at))
+        yield _ended("complete", at)
+
+    def _keeper(self, request: TrialRequest) -> Keeper | None:
+        if request.checkpoints is None:
+            return None
+        known = identity(request, request.network, self._dataset.fingerprint, "toy")
+        return Keeper(request.checkpoints, known)
+
+    def _act(self, act: str, seed: int, crashes: int) -> None:
+        if act == "raise":
+            raise ValueError("the network of this trial\ncannot be built")
+        if act == "hang":
+            time.sleep(600)
+        if act == "grow":
+            _grow()
+        if act == "leave":
+            _LEFT.append(np.ones(32 * 2**20, np.uint8))
+        if act == "crash":
+            times = self._folder / f"crashes-{seed}"
+            done = len(times.read_text()) if times.exists() else 0
+            if done < crashes:
+                times.write_text("x" * (done + 1))
+                os._exit(9)
+
+    def checkpoint(self) -> None:
+        if self._keeping is not None:
+            self._keeping.keep(Checkpoint(self._at))
+
+    def save(self, path: Path) -> None:
+        assert self._request is not None
+        if self._request.params.get("act") == "unsafe":
+            os._exit(9)
+        if self._request.params.get("act") == "unending":
+            time.sleep(600)
+        if self._request.params.get("act") == "unsaved":
+            raise OSError("No space left on device")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self._request.params.get("act") == "big":
+            path.write_bytes(bytes(24 * 2**20))
+            return
+        path.write_text(str(self._request.params["x"]))
+
+    def failure(self, error: Exception) -> Failed:
+        return Failed("user_error", f"{type(error).__name__}: {error}", f"Traceback: {error!r}")
+
+
+def score_at(params: dict[str, Any], seed: int, epoch: int) -> float:
+    """The validation accuracy after an epoch; the seed moves it by less than 0.001."""
+    if params["act"] == "nan" and epoch >= params["at"]:
+        return float("nan")
+    if params["act"] == "inf" and epoch >= params["at"]:
+        return float("inf")
+    if params["act"] == "flat":
+        return float(params["x"])
+    if params["act"] == "fall" and epoch >= params["at"]:
+        return float(params["x"] / 10)
+    noise = np.random.default_rng([seed, epoch]).uniform(-1e-3, 0)
+    return float(params["x"] * (1 - 0.5**epoch) + noise)
+
+
+def _metrics(value: float, held_out: str | None) -> dict[str, float]:
+    """`held_out`: the split that the trial looks at, None where it does not."""
+    seen = {f"{held_out}_loss": 1 - value, f"{held_out}_accuracy": value} if held_out else {}
+    return {"loss": 1 - value} | seen
+
+
+def _ended(end: Any, at: Progress) -> Ended:
+    return Ended(end, at.best, at.best_epoch, at.epoch, 7, {"train": 0.1 * at.epoch}, "toy")
+
+
+def _grow() -> None:
+    taken = []
+    for _ in range(100):
+        taken.append(np.ones(20_000_000, np.uint8))  # zeros would take no memory until written to
+        time.sleep(0.02)
+
+
+def open_session(setup: WorkerSetup) -> ToySession:
+    return ToySession(setup)
+
+
+def open_broken(setup: WorkerSetup) -> ToySession:
+    raise RuntimeError("no such device\nin this machine")
+
+
+def open_stillborn(setup: WorkerSetup) -> ToySession:
+    os._exit(7)
+
+
+def open_slowly(setup: WorkerSetup) -> ToySession:
+    time.sleep(3.0)
+    return ToySession(setup)

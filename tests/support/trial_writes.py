@@ -1,0 +1,70 @@
+"""What a loop writes of a trial, without a loop."""
+
+from dataclasses import replace
+
+import optuna
+from optuna.trial import TrialState, create_trial
+
+from tuner.storage import Store, slots, transaction_hooks
+from tuner.storage.attempt_rows import AttemptEnd
+from tuner.storage.leases import Lease
+from tuner.storage.slots import TrialSlot
+
+
+def claimed(store: Store, lease: Lease, limit: int = 99) -> TrialSlot:
+    slot = slots.claim(store, lease, limit)
+    assert slot is not None
+    return slot
+
+
+def bound(store: Store, lease: Lease, slot: TrialSlot) -> TrialSlot:
+    """A claimed place with a trial, a new one if it has none."""
+    if slot.trial_id is not None:
+        return slot
+    name = store.optuna.get_study_name_from_id(lease.study_id)
+    study = optuna.load_study(study_name=name, storage=store.optuna)
+    with store.optuna.carrying(transaction_hooks.binding(lease, slot)):
+        study.add_trial(create_trial(state=TrialState.WAITING))
+    return replace(slot, trial_id=slots.bound_trial(store, slot))
+
+
+def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> TrialSlot:
+    """The place's trial runs: its next attempt."""
+    slot = bound(store, lease, slot)
+    attempt = replace(slot, attempt=slot.attempt + 1)
+    with store.optuna.carrying(transaction_hooks.beginning(store, lease, attempt, worker)):
+        assert store.optuna.set_trial_state_values(slot.trial_id, TrialState.RUNNING)
+    return attempt
+
+
+def begun(store: Store, lease: Lease, worker: int = 0) -> TrialSlot:
+    """A place, claimed now, whose trial runs."""
+    return begin(store, lease, claimed(store, lease), worker)
+
+
+def put_back(store: Store, lease: Lease, slot: TrialSlot, end: str) -> None:
+    tell(store, lease, slot, AttemptEnd.of(end), TrialState.WAITING)
+
+
+def complete(store: Store, lease: Lease, slot: TrialSlot, score: float = 0.5) -> None:
+    tell(store, lease, slot, AttemptEnd.of("complete"), TrialState.COMPLETE, score)
+
+
+def fail(store: Store, lease: Lease, slot: TrialSlot, detail: str = "") -> None:
+    tell(store, lease, slot, AttemptEnd.of("user_error", detail=detail), TrialState.FAIL)
+
+
+def tell(
+    store: Store,
+    lease: Lease,
+    slot: TrialSlot,
+    end: AttemptEnd,
+    state: TrialState,
+    value: float | None = None,
+) -> None:
+    """Change the state of the place's trial, and close its attempt."""
+    then = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
+    rider = transaction_hooks.ending(store, lease, slot, end, then.get(state, slots.finish))
+    values = None if value is None else [value]
+    with store.optuna.carrying(rider):
+        store.optuna.set_trial_state_values(slot.trial_id, state, values)

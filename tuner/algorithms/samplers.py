@@ -1,0 +1,282 @@
+"""Optuna's samplers by name.
+
+To add one: a line in SAMPLERS, with the options that its constructor takes.
+"""
+
+import hashlib
+import heapq
+import itertools
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.algorithms.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
+from tuner.errors import SpaceError, SpecError
+from tuner.search_space import Space
+from tuner.search_space.parameters import Scalar
+from tuner.study.spec import Choice
+
+# A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
+# the best 25 at most, so those stay the same; the others show where it has searched of late.
+LARGE = 5000
+BEST_SEEN = 250
+LATEST_SEEN = 1500
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """`options`: what the user may set. `settings`: our own choices, under the user's.
+    `package`: what must be installed beside Optuna. `shared_seed`: see `make_sampler`. `lists`:
+    it is given the space's configurations. `bounded`: of a large study it needs no more than
+    `InView` chooses."""
+
+    build: Callable[..., BaseSampler]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+    package: str | None = None
+    shared_seed: bool = False
+    lists: bool = False
+    bounded: bool = False
+
+
+class ListedSampler(BaseSampler):
+    """Configurations (flat parameters) in turn, again and again. The loop deals them by place
+    (`TrialBook`); this one answers for a trial that was given none, by its number."""
+
+    def __init__(self, configurations: Sequence[Mapping[str, Scalar]], seed: int | None) -> None:
+        self._configurations = configurations
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._configurations[trial.number % len(self._configurations)][param_name]
+
+
+class BoundedTPESampler(TPESampler):
+    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `InView` chooses,
+    so that a proposal takes no longer as the study grows."""
+
+    _in_view: "InView | None" = None
+    _view: "_View | None" = None
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return super().infer_relative_search_space(self._seen(study, trial), trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return super().sample_relative(self._seen(study, trial), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        seen = self._seen(study, trial)
+        return super().sample_independent(seen, trial, param_name, param_distribution)
+
+    def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
+        if self._view is None or self._view.number != trial.number:
+            self._in_view = self._in_view or InView(study.direction)
+            chosen = self._in_view.choose(study._get_trials(deepcopy=False, use_cache=True))
+            self._view = None if chosen is None else _View(study, trial.number, chosen)
+        return self._view or study
+
+
+class _View:
+    """A study as the sampler sees it while it samples the trial of that number."""
+
+    def __init__(self, study: optuna.Study, number: int, trials: list[FrozenTrial]) -> None:
+        self._study, self.number, self._trials = study, number, trials
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._trials if states is None or trial.state in states]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+
+class InView:
+    """Chooses what TPE sees of a large study: of its finished trials the best and the latest. Asked
+    again, it looks only at what has finished since."""
+
+    def __init__(self, direction: StudyDirection) -> None:
+        self._sign = -1 if direction == StudyDirection.MAXIMIZE else 1
+        self._finished: set[int] = set()
+        self._best: list[tuple[float, int]] = []
+
+    def choose(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
+        """Some of a study's trials, which are in their order. None where TPE sees them all: not
+        more than LARGE have finished, or too few of them are complete."""
+        known = self._finished
+        new = [t for t in trials if t._number not in known and t.state in _FINISHED]
+        known.update(trial._number for trial in new)
+        self._best = heapq.nsmallest(BEST_SEEN, self._best + self._scores(new))
+        if len(known) <= LARGE or len(self._best) < BEST_SEEN:
+            return None
+        latest = itertools.islice((t for t in reversed(trials) if t._number in known), LATEST_SEEN)
+        seen = {number for _, number in self._best} | {trial._number for trial in latest}
+        return [t for t in trials if t._number in seen or t._number not in known]
+
+    def _scores(self, trials: list[FrozenTrial]) -> list[tuple[float, int]]:
+        return [
+            (self._sign * trial.value, trial.number)
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.value is not None
+            if not any(violated > 0 for violated in trial.constraints.values())
+        ]
+
+
+SAMPLERS: dict[str, SamplerKind] = {
+    "tpe": SamplerKind(
+        BoundedTPESampler,
+        {
+            "n_startup_trials": COUNT,
+            "n_ei_candidates": POSITIVE,
+            "multivariate": FLAG,
+            "group": FLAG,
+            "constant_liar": FLAG,
+        },
+        # group: without it a multivariate TPE draws conditional parameters independently.
+        # constant_liar: loops side by side do not propose the same point.
+        {"multivariate": True, "group": True, "constant_liar": True},
+        bounded=True,
+    ),
+    "random": SamplerKind(RandomSampler, bounded=True),
+    # The loop enqueues the points of `Space.grid`; this only stands in as the study's sampler.
+    "grid": SamplerKind(RandomSampler, bounded=True),
+    "listed": SamplerKind(ListedSampler, lists=True, bounded=True),
+    "qmc": SamplerKind(
+        QMCSampler,
+        {"qmc_type": Option(str, choices=("sobol", "halton")), "scramble": FLAG},
+        {"warn_independent_sampling": False, "warn_asynchronous_seeding": False},
+        shared_seed=True,
+    ),
+    "cmaes": SamplerKind(
+        CmaEsSampler,
+        {
+            "n_startup_trials": COUNT,
+            "popsize": Option(int, low=4),  # cmaes divides by zero below
+            "consider_pruned_trials": FLAG,
+            "use_separable_cma": FLAG,
+            "with_margin": FLAG,
+            "lr_adapt": FLAG,
+        },
+        {"warn_independent_sampling": False},
+        package="cmaes",
+    ),
+    "gp": SamplerKind(
+        GPSampler,
+        {"n_startup_trials": COUNT, "deterministic_objective": FLAG},
+        {"warn_independent_sampling": False},
+        package="torch",
+    ),
+}
+
+
+def make_sampler(choice: Choice, space: Space, seed: int | None, loop: int | str) -> BaseSampler:
+    """The sampler of one loop's start, seeded from the study's seed and `loop`, so that a
+    restarted loop does not propose its first points again. The loops of a QMC study share the
+    study's seed, because together they walk one sequence. Raises SpecError."""
+    check_sampler(choice, space)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are meant for programmers
+    own_seed = seed if SAMPLERS[choice.name].shared_seed else seed_of_loop(seed, loop)
+    return _build(choice, space, own_seed)
+
+
+def check_sampler(choice: Choice, space: Space) -> None:
+    """Raises SpecError for an unknown name or option, a value that does not fit, a missing
+    package, a grid of a space that has none, or a list with something left open."""
+    if choice.name not in SAMPLERS:
+        raise unknown("sampler", choice.name, SAMPLERS)
+    kind = SAMPLERS[choice.name]
+    check_options("sampler", choice.name, choice.options, kind.options)
+    if kind.package and find_spec(kind.package) is None:
+        raise SpecError(
+            f"sampler {choice.name} needs the package {kind.package}: "
+            f"install it with pip install {kind.package}"
+        )
+    if choice.name == "grid" and space.grid_size() is None:
+        raise SpecError(f"sampler grid: {space.why_no_grid()}")
+    if choice.options.get("with_margin") and space.is_conditional():
+        # Optuna mixes points of different length then, and fails in the middle of a study.
+        raise SpecError("sampler cmaes: with_margin does not work with conditional parameters")
+    _build(choice, space, 0)
+
+
+def settled_sampler(choice: Choice) -> Choice:
+    """The sampler with its options in their own types: yes is true for a switch."""
+    kind = SAMPLERS.get(choice.name)
+    if kind is None:
+        return choice
+    options = {
+        name: kind.options[name].cast(value) if name in kind.options else value
+        for name, value in choice.options.items()
+    }
+    return choice.model_copy(update={"options": options})
+
+
+def seed_of_loop(seed: int | None, loop: int | str) -> int | None:
+    """A seed that is the same on every machine, unlike Python's own hash."""
+    if seed is None:
+        return None
+    return int.from_bytes(hashlib.sha256(f"{seed}/{loop}".encode()).digest()[:4], "big")
+
+
+def _build(choice: Choice, space: Space, seed: int | None) -> BaseSampler:
+    kind = SAMPLERS[choice.name]
+    settings: dict[str, Any] = {**kind.settings, **choice.options}
+    if kind.lists:
+        settings["configurations"] = _configurations(choice, space)
+    if settings.get("multivariate") is False and "group" not in choice.options:
+        settings["group"] = False  # TPE refuses a group of independent parameters
+    with quiet():
+        try:
+            return kind.build(seed=seed, **settings)
+        except (ValueError, TypeError) as error:
+            raise SpecError(f"sampler {choice.name}: {error}") from error
+
+
+def _configurations(choice: Choice, space: Space) -> list[dict[str, Scalar]]:
+    try:
+        return space.configurations()
+    except SpaceError as error:
+        raise SpecError(f"sampler {choice.name}: {error}") from error

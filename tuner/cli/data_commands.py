@@ -1,0 +1,82 @@
+"""`tuner data`: look at data sets."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.cli.app import Json, new_typer, settings_of
+from tuner.system.names import command
+
+if TYPE_CHECKING:
+    from tuner.study.spec import DataSpec
+
+app = new_typer("Look at data sets.")
+
+DATA_HELP = (
+    "A name (digits, fashion_mnist, mnist, …), a folder of IDX files, file.npz, "
+    "file.csv:target (also .tsv, .txt, .csv.gz), file.parquet:target, or my_file.py:load."
+)
+
+
+COLUMN_HELP = (
+    "What a column of a table is: number, category, text, date, drop or target; may be repeated.  "
+    "(default: by its cells)"
+)
+MOST_NOTES = 8
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="NAME=KIND")
+]
+
+
+def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
+    """What the columns of new data were taken for, in brief, and the first notes on them."""
+    from tuner.cli.output import say
+
+    if columns:
+        say(f"columns: {columns}")
+    for note in notes[:MOST_NOTES]:
+        say(f"note: {note}")
+    left = len(notes) - MOST_NOTES
+    more = f"{left} more note{'s' * (left > 1)} and all columns" if left > 0 else "all columns"
+    if columns or left > 0:
+        options = [
+            word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
+        ]
+        say(f"{more}: {command('data', 'describe', data.source, *options)}")
+
+
+@app.command("describe")
+def describe(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(help=DATA_HELP, metavar="SOURCE")],
+    task: Annotated[
+        str | None, typer.Option(help="classes, binary or regression.  (default: inferred)")
+    ] = None,
+    column: Columns = None,
+    as_json: Json = False,
+) -> None:
+    """What a data set holds, how it is split and scaled.
+
+    Example: tuner data describe passengers.csv:survived
+    """
+    from tuner.algorithms.options import parse_columns
+    from tuner.cli.output import say, show_facts, show_rows
+    from tuner.data import as_rows, describe, load_dataset
+    from tuner.data.raw import listed
+    from tuner.manage.creation import data_spec
+
+    spec = data_spec(source=source, task=task, columns=parse_columns(column or []))
+    dataset = load_dataset(spec, settings_of(context))
+    facts = describe(dataset)
+    if as_json:
+        show_facts(facts, as_json)
+        return
+    del facts["columns"]
+    facts["features"] = listed(dataset.features) if dataset.features else None
+    del facts["notes"]
+    show_facts(facts, as_json)
+    width = max(map(len, facts))
+    for number, note in enumerate(dataset.notes):
+        say(f"{'' if number else 'notes':<{width}}  {note}")
+    show_rows(as_rows(dataset.reports), as_json)

@@ -1,0 +1,193 @@
+"""The live display of a search, and its plain form where the output is no terminal."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from tuner.cli.output import complain, console, duration, one_line
+from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.system.streams import discard_stdout
+
+_PLAIN_EVERY_S = 10.0
+_DRAWN_EVERY_S = 0.125
+_GAP = 2
+# Of the lines of a terminal, what the picture leaves to those above it.
+_OTHER_LINES = 4
+_FEWEST_WORKERS = 4
+
+
+class Display:
+    """Watches a loop: a live picture in a terminal, a line a finished trial elsewhere. Where
+    neither can be written, the search goes on without."""
+
+    def __init__(self, metric: str, quiet: bool) -> None:
+        self._metric, self._quiet = metric, quiet
+        self._live: Live | None = None
+        if not quiet and sys.stdout.isatty():
+            # No thread of its own: what it failed to write would end in a traceback.
+            self._live = Live(console=console(), auto_refresh=False, transient=True)
+        self._said_at = self._drawn_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            with self._going_on():
+                self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            with self._going_on():
+                self._live.stop()
+
+    def stage(self, text: str) -> None:
+        """What is going on outside the loop."""
+        line = f"{one_line(text)} …"
+        if self._live is not None:
+            self._draw(Text(line, style="dim"))
+        elif not self._quiet:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        with self._going_on():
+            print(line, flush=True)
+
+    def _draw(self, picture: RenderableType) -> None:
+        assert self._live is not None
+        self._drawn_at = time.monotonic()
+        with self._going_on():
+            self._live.update(picture, refresh=True)
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """A reader that went away, a terminal that was closed, or a full disk is no reason to end
+        a search."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            self._quiet = True
+            discard_stdout()
+            if self._live is not None:
+                live, self._live = self._live, None
+                with contextlib.suppress(OSError, ValueError):
+                    live.stop()  # it has stdout and stderr until then
+            why = getattr(error, "strerror", None) or error
+            complain(f"the output cannot be written ({why}); the search goes on")
+
+    def changed(self, status: RunStatus) -> None:
+        if self._live is not None and time.monotonic() - self._drawn_at >= _DRAWN_EVERY_S:
+            self._draw(Picture(status, self._metric))
+
+    def trial_ended(
+        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+    ) -> None:
+        if self._quiet:
+            return
+        line = self._line(status, trial, end, value, is_best)
+        if self._live is not None:
+            # The picture shows all others; new bests and troubles stay on the screen.
+            if is_best or end not in ("complete", "early_stopped", "pruned"):
+                with self._going_on():
+                    self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        elif is_best or time.monotonic() - self._said_at > _PLAIN_EVERY_S or status.total <= 200:
+            self._said_at = time.monotonic()
+            self._print(line)
+
+    def _line(
+        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+    ) -> str:
+        number = f"{value:.4f}" if value is not None else "–"
+        star = "  new best" if is_best else ""
+        width = len(str(status.total))
+        words = end.replace("_", " ")
+        return (
+            f"{status.done:>{width}}/{status.total}  trial {trial:<4} {words:<14} "
+            f"{self._metric} {number}{star}"
+        )
+
+
+class Picture:
+    """A search as it is now, in lines that fit the terminal: what has no room in one goes to the
+    next, nothing is cut."""
+
+    def __init__(self, status: RunStatus, metric: str) -> None:
+        self._status, self._metric = status, metric
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        done, left = ("━", "─") if options.encoding.startswith("utf") else ("=", "-")
+        self._strokes = done, left
+        yield from _flowed(self._summary(width), width)
+        slots = self._status.slots
+        most = max(_FEWEST_WORKERS, options.size.height - _OTHER_LINES)
+        if len(slots) > most:
+            slots = slots[: most - 1]
+        yield from _in_columns([self._worker(*each) for each in enumerate(slots)], width)
+        if len(slots) < len(self._status.slots):
+            yield Text(f"and {len(self._status.slots) - len(slots)} more workers", style="dim")
+
+    def _summary(self, width: int) -> list[Text]:
+        status = self._status
+        best = "–" if status.best is None else f"{status.best:.4f} (trial {status.best_trial})"
+        pruned = status.ended.get("pruned", 0)
+        usual = ("complete", "early_stopped", "target", "pruned")
+        other = sum(count for end, count in status.ended.items() if end not in usual)
+        return [
+            self._bar(status.done, status.total, min(30, width // 4)),
+            Text(f"{status.done}/{status.total} trials"),
+            Text(f"best {self._metric} {best}"),
+            Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
+            Text(f"{duration(status.elapsed_s)} gone, {duration(status.left_s)} left"),
+        ]
+
+    def _worker(self, number: int, slot: WorkerStatus) -> list[Text]:
+        name = Text(f"worker {number}")
+        if slot.trial is None:
+            return [name, Text("idle", style="dim"), Text(), Text(), Text()]
+        return [
+            name,
+            Text(f"trial {slot.trial}"),
+            self._bar(slot.epoch, slot.epochs, 16),
+            Text(f"epoch {slot.epoch}/{slot.epochs}"),
+            Text("" if slot.value is None else f"{self._metric} {slot.value:.4f}"),
+        ]
+
+    def _bar(self, part: int, whole: int, width: int) -> Text:
+        done, left = self._strokes
+        length = round(width * min(1.0, part / whole)) if whole else 0
+        return Text.assemble((done * length, "green"), (left * (width - length), "dim"))
+
+
+def _in_columns(rows: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
+    """The rows with their cells below each other, where that fits."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    if sum(widths) + _GAP * (len(widths) - 1) <= width:
+        for row in rows:
+            for cell, size in zip(row, widths, strict=True):
+                cell.pad_right(size - cell.cell_len)
+    for row in rows:
+        yield from _flowed([cell for cell in row if cell.cell_len], width)
+
+
+def _flowed(pieces: Iterable[Text], width: int) -> Iterator[Text]:
+    """The pieces in lines: each line takes as many as have room."""
+    line = Text()
+    for piece in pieces:
+        if line.cell_len and line.cell_len + _GAP + piece.cell_len > width:
+            yield line
+            line = Text()
+        if line.cell_len:
+            line.append(" " * _GAP)
+        line.append_text(piece)
+    yield line

@@ -1,0 +1,154 @@
+"""IDX files, the format of MNIST (Yann LeCun, 1998): plain or gzipped, one or in a folder."""
+
+import gzip
+import math
+import os
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from tuner.data.memory_maps import Spool, scratch_place
+from tuner.data.raw import Pair, reading
+from tuner.data.rows import AnyRows, Rows, StoredRows, converted, is_small
+from tuner.errors import DatasetError
+from tuner.settings import Settings
+
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP_MAGIC = b"\x1f\x8b"
+_CHUNK_BYTES = 2**20
+# The number of dimensions is one byte.
+_MOST_HEADER = 4 + 4 * 255
+_PARTS = {
+    "train": "train",
+    "t10k": "test",
+    "test": "test",
+    "val": "validation",
+    "validation": "validation",
+}
+# train-images-idx3-ubyte, train-images.idx3-ubyte, train-images.idx, emnist-letters-test-labels-…
+_FILE = re.compile(
+    r"(?:.*[-_.])?(?P<part>train|t10k|test|val|validation)[-_.](?P<role>images|labels)"
+    r"[-_.]idx\d?(?:[-_.]ubyte)?(?:\.idx)?(?:\.gz)?",
+    re.IGNORECASE,
+)
+
+
+def read_idx(path: Path, settings: Settings) -> AnyRows:
+    """The array of one IDX file, plain or gzipped, in its own shape and native byte order. A large
+    one stays in the file or, where that is gzipped, in a scratch copy.
+
+    Raises DatasetError when the file is corrupt, cut short, or longer than its header says.
+    """
+    with reading(str(path)), path.open("rb") as file:
+        zipped = file.read(2) == _GZIP_MAGIC
+        file.seek(0)
+        array = _zipped(path, file, settings) if zipped else _plain(path, file)
+        native = array.dtype.newbyteorder("=")
+        if isinstance(array, Rows):
+            return array if native == array.dtype else converted(array, native)
+        return array.astype(native, copy=False)
+
+
+def _plain(path: Path, file: BinaryIO) -> AnyRows:
+    shape, dtype, start = _header(path, file.read(_MOST_HEADER))
+    _check_length(path, shape, dtype, os.fstat(file.fileno()).st_size - start)
+    rows = StoredRows(file, start, shape, dtype, str(path))
+    return np.asarray(rows) if is_small(rows.nbytes) else rows
+
+
+def _zipped(path: Path, file: BinaryIO, settings: Settings) -> AnyRows:
+    spool = Spool(lambda: scratch_place(settings))
+    try:
+        with gzip.open(file) as content:
+            head = content.read(_MOST_HEADER)
+            shape, dtype, start = _header(path, head)
+            spool.write(head)
+            # No more than is asked for is kept, however much a corrupt file becomes.
+            left = start + math.prod(shape) * dtype.itemsize - len(head)
+            while left > 0 and (chunk := content.read(min(left, _CHUNK_BYTES))):
+                spool.write(chunk)
+                left -= len(chunk)
+            beyond = sum(map(len, iter(lambda: content.read(_CHUNK_BYTES), b"")))
+    except DatasetError:
+        raise
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise DatasetError(f"{path}: corrupt gzip file ({error}); fetch it again") from error
+    _check_length(path, shape, dtype, spool.length + beyond - start)
+    if spool.in_memory is not None:
+        values = np.frombuffer(spool.in_memory, dtype, math.prod(shape), start)
+        return values.reshape(shape)
+    return spool.stored(start, shape, dtype, str(path))
+
+
+def _check_length(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic], found: int
+) -> None:
+    expected = math.prod(shape) * dtype.itemsize
+    if found != expected:
+        raise DatasetError(
+            f"{path}: corrupt IDX file, its header {shape} asks for {expected} bytes and "
+            f"{found} follow"
+        )
+
+
+def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    """Shape, dtype and where the values start."""
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
+        raise DatasetError(f"{path}: is no IDX file (wrong magic number)")
+    dimensions = content[3]
+    start = 4 + 4 * dimensions
+    if not dimensions or len(content) < start:
+        raise DatasetError(f"{path}: corrupt IDX file, cut short in its header")
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    return shape, np.dtype(_TYPES[content[2]]), start
+
+
+def holds_idx(folder: Path) -> bool:
+    """Whether the folder holds anything named as a training part of IDX files."""
+    return folder.is_dir() and any(part == "train" for part, _ in _find(folder))
+
+
+def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
+    """Every part that the folder holds as a pair of images and labels, by file name.
+
+    Raises DatasetError when there is no training pair, when one file of a pair is missing, when
+    two files claim one role, or when a file is corrupt.
+    """
+    with reading(str(folder)):
+        found = _find(folder)
+    parts = {}
+    for part in dict.fromkeys(part for part, _ in found):
+        for role in ("images", "labels"):
+            if (part, role) not in found:
+                raise DatasetError(f"{folder}: the {part} part has no IDX file of {role}")
+        parts[part] = Pair(
+            read_idx(found[part, "images"], settings),
+            np.asarray(read_idx(found[part, "labels"], settings)),
+        )
+    if "train" not in parts:
+        raise DatasetError(
+            f"{folder}: no IDX files; expected train-images-idx3-ubyte and "
+            "train-labels-idx1-ubyte (and t10k-… for the test), each plain or .gz"
+        )
+    return parts
+
+
+def _find(folder: Path) -> dict[tuple[str, str], Path]:
+    """(part, role) -> file; of one file both plain and gzipped, the plain one."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz
+        match = _FILE.fullmatch(path.name)
+        if not match:
+            continue
+        key = _PARTS[match["part"].lower()], match["role"].lower()
+        other = found.setdefault(key, path)
+        if other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
+            raise DatasetError(
+                f"{folder}: both {other.name} and {path.name} are {key[0]} {key[1]}; "
+                "keep one of them in the folder"
+            )
+    return found

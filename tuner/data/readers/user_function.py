@@ -1,0 +1,93 @@
+"""`my_file.py:load`: data that a user's own function returns."""
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tuner.data.memory_maps import parts_from_mapping
+from tuner.data.raw import Pair, first_line, reading
+from tuner.errors import DatasetError
+from tuner.settings import quiet_tensorflow
+from tuner.system.logs import python_output_only
+from tuner.system.user_modules import Surroundings, read_modules
+
+_FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
+
+
+def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> dict[str, Pair]:
+    """Call the function and take apart what it returns.
+
+    It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
+    a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
+    other form, and with file and line for what the user's code raises. `first_reading`: as
+    `parts_from_mapping` takes it.
+    """
+    source = f"{path}:{function_name}"
+    file = path.absolute()
+    with reading(str(path)):
+        text = path.read_bytes()
+        surroundings = Surroundings(file, str(path), read_modules(file, text))
+    quiet_tensorflow()  # the file may import it
+    with surroundings.entered(), _user_errors(path, surroundings), python_output_only():
+        function = _function(path, function_name, text, surroundings)
+        returned = function()
+    if isinstance(returned, Mapping):
+        return parts_from_mapping(source, returned, first_reading)
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        size = f" of {len(returned)}" if isinstance(returned, (tuple, list)) else ""
+        raise DatasetError(
+            f"{source}: must return {_FORMS}; it returned a {type(returned).__name__}{size}"
+        )
+    first, second = returned
+    # Only tuples are pairs: a list of two rows is an x of two rows.
+    if all(isinstance(each, tuple) and len(each) == 2 for each in (first, second)):
+        return {"train": Pair(*first), "test": Pair(*second)}
+    return {"train": Pair(first, second)}
+
+
+def _function(path: Path, name: str, text: bytes, surroundings: Surroundings) -> Callable[[], Any]:
+    # Compiled from the text just read, not imported: an import may take stale bytecode.
+    module = ModuleType(f"tuner_user_data_{path.stem}")
+    surroundings.run(text, module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        offered = ", ".join(
+            key
+            for key, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        )
+        problem = f"no function {name!r}" if name else f"name the function as {path}:FUNCTION"
+        raise DatasetError(f"{path}: {problem}; it has {offered or 'none'}")
+    return _without_arguments(path, name, function)
+
+
+def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> Callable[[], Any]:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise DatasetError(f"{path}:{name}: must take no arguments ({error})") from error
+    return function
+
+
+@contextmanager
+def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
+    files = {str(path), *(str(path.parent / module) for module in surroundings.modules)}
+    try:
+        yield
+    except DatasetError:
+        raise
+    except SyntaxError as error:
+        where = f"{error.filename or path}:{error.lineno or 1}"
+        raise DatasetError(f"{where}: {first_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        lines = [
+            f"{frame.filename}:{frame.lineno}"
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename in files
+        ]
+        where = lines[-1] if lines else str(path)
+        raise DatasetError(f"{where}: {first_line(error)}") from error

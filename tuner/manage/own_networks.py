@@ -1,0 +1,97 @@
+"""What happens to a user's own network when a study is made of it: it is tried in a process of its
+own, and the user is told what it will be given."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.data import Dataset, Split, inputs_in_words
+from tuner.search_space.parameters import TRAINING
+from tuner.settings import Settings
+from tuner.study.spec import StudySpec
+from tuner.system.temporary_folders import OwnFolder
+from tuner.training.trial_builds import TrialBuilds
+from tuner.workers.network_trials import BuildLimits, try_network
+
+# Of the 15 s that all may take: the last configuration that is begun, and saving, come behind it.
+_BUDGET_S = 10.0
+# More than anyone would wait for; of as many choices only some are tried.
+_MOST_CONFIGURATIONS = 200
+_MOST_RANDOM = 60
+_ROWS = 32
+
+
+def try_own_network(
+    settings: Settings,
+    spec: StudySpec,
+    dataset: Dataset,
+    tell: Callable[[str], None] = lambda text: None,
+    limits: BuildLimits | None = None,
+) -> str:
+    """Try the study's own network, and say what it is given, in a line. `tell` gets a line before
+    it begins, and each warning. Raises NetworkError for a network that a search could not train."""
+    until = time.monotonic() + _BUDGET_S
+    with OwnFolder("tuner-network-") as folder:
+        request = make_request(settings, spec, dataset, until, Path(folder))
+        count = len(request.configurations)
+        plural = "" if count == 1 else "s"
+        tell(f"trying {spec.space.network} with {count} configuration{plural}: some seconds")
+        tried = try_network(request, limits)
+    for warning in tried.warnings:
+        tell(warning)
+    if 0 < tried.tried < count:
+        tell(f"{tried.tried} of {count} configurations were tried, for as many as there was time")
+    return f"{spec.space.network} is given {request.described}{_otherwise(dataset)}"
+
+
+def make_request(
+    settings: Settings, spec: StudySpec, dataset: Dataset, until: float, folder: Path
+) -> TrialBuilds:
+    from tuner.runner import user_network  # only studies of own networks need it
+
+    code = user_network(settings, spec)
+    assert code is not None
+    return TrialBuilds(
+        code=code,
+        dataset=some_rows(dataset),
+        train_rows=spec.train_rows,
+        described=inputs_in_words(dataset),
+        configurations=_configurations(spec),
+        more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MOST_RANDOM)),
+        varying=spec.space.varying() or list(spec.space.parameters),
+        own=[name for name in spec.space.parameters if name not in TRAINING],
+        until=until,
+        folder=folder,
+    )
+
+
+def _configurations(spec: StudySpec) -> list[dict[str, Any]]:
+    """Those of the study, where it lists them; else the ends of its space."""
+    space = spec.space
+    if spec.sampler.name == "listed":
+        listed = (space.resolve(flat) for flat in space.configurations())
+        return list(islice(listed, _MOST_CONFIGURATIONS))
+    return list(islice(space.corners(), _MOST_CONFIGURATIONS))
+
+
+def some_rows(dataset: Dataset) -> Dataset:
+    """A few rows in the place of each split: the first to train on, and those that hold the
+    largest and the smallest value, which ids are judged by."""
+    x = dataset.train.x
+    numbers = list(range(min(_ROWS, len(x))))
+    if isinstance(x, np.ndarray):
+        by_row = x.reshape(len(x), -1)
+        numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
+    rows = Split(np.asarray(x[numbers]), dataset.train.y[numbers])
+    return replace(dataset, train=rows, validation=rows, test=rows)
+
+
+def _otherwise(dataset: Dataset) -> str:
+    if dataset.scaling.method == "none":
+        return "; --scaling standardize scales them"
+    return "; --scaling none gives them raw"

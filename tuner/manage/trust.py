@@ -1,0 +1,207 @@
+"""Which code from a database may run on this machine.
+
+A study keeps its user's network and data function in SQL, and who can write there could make every
+machine that works on the study run anything. So code runs only where it is a file of this machine,
+byte for byte, or where this user has agreed to its hash once. All that runs a study's code asks
+`require_trusted` first.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.data import parse_source, project_folder
+from tuner.errors import CodeError
+from tuner.settings import Settings
+from tuner.storage.process_identity import machine_id
+from tuner.study.spec import CodeFile, StudySpec, beside
+from tuner.system.names import printable
+from tuner.system.user_modules import folder_of
+
+HAS_CHANGED = (
+    "has changed since the study was created, and scores would not be comparable: put it back, or "
+    "create a new study; while no trial of it has finished, create it again with the same options, "
+    "which takes the corrected file"
+)
+
+
+@dataclass(frozen=True)
+class Code:
+    """A file that a study runs, as stored with it. `path`: where it lay when the study was made."""
+
+    path: str
+    text: str
+
+    @property
+    def content(self) -> bytes:
+        return self.text.encode()
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def is_same(self, file: Path) -> bool:
+        """Whether the file has these contents."""
+        return file.stat().st_size == len(self.content) and file.read_bytes() == self.content
+
+
+class UntrustedCode(CodeError):
+    """Code that this user has yet to agree to."""
+
+    def __init__(self, codes: list[Code]) -> None:
+        paths = ", ".join(printable(code.path) for code in codes)
+        super().__init__(f"the study would run code that is no file of this machine: {paths}")
+        self.codes = codes
+
+
+def code_of(spec: StudySpec) -> list[Code]:
+    """The files that training this study runs: its network's and its data's, each with the modules
+    that it imports from its folder. Raises CodeError where one is missing, or is not what its hash
+    says."""
+    codes = [*network_code(spec), *data_code(spec)]
+    return list({code.path: code for code in codes}.values())
+
+
+def network_code(spec: StudySpec) -> list[Code]:
+    """Of a user's own network, which runs from the database. Raises CodeError as `code_of`."""
+    return _with_modules(spec, spec.network_path)
+
+
+def data_code(spec: StudySpec) -> list[Code]:
+    """Of a user's own data function, which runs from a file with these contents. Raises CodeError
+    as `code_of`."""
+    source = parse_source(spec.data.source)
+    return _with_modules(spec, None if source.code is None else str(source.path))
+
+
+def _with_modules(spec: StudySpec, path: str | None) -> list[Code]:
+    """A file of the user's, and then the modules beside it."""
+    if path is None:
+        return []
+    file = _checked(path, spec.code.get(path))
+    modules = spec.modules_of(path).items()
+    return [file, *(_checked(beside(path, module), kept) for module, kept in modules)]
+
+
+def _checked(path: str, kept: CodeFile | None) -> Code:
+    shown = printable(path)
+    if kept is None:
+        raise CodeError(f"{shown}: its code is not stored with the study; create a new study")
+    code = Code(path, kept.text)
+    if code.sha256 != kept.sha256:
+        raise CodeError(
+            f"{shown}: the code stored with the study is not what its hash says: the database was "
+            "changed by other means than tuner; create a new study"
+        )
+    return code
+
+
+def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
+    """Those of the network's files that are no files of this machine. Raises CodeError where one
+    is, but with other contents."""
+    codes = network_code(spec)
+    if not codes:
+        return []
+    file, *_ = codes
+    files = _places(file.path, settings)
+    if not files:
+        return codes
+    same = [path for path in files if file.is_same(path)]
+    if not same:
+        raise _has_changed(file)
+    # What a module is called says little, so it is looked for beside the file that imports it.
+    modules = dict(zip(spec.modules_of(file.path), codes[1:], strict=True))
+    places = [{folder_of(path) / name: code for name, code in modules.items()} for path in same]
+    changed = [[code for path, code in place.items() if _differs(code, path)] for place in places]
+    if all(changed):
+        raise _has_changed(changed[0][0])
+    place = places[changed.index([])]
+    return [code for path, code in place.items() if not _exists(path)]
+
+
+def _places(path: str, settings: Settings) -> list[Path]:
+    """Where a file of that path is: in the current folder, in that of a SQLite database."""
+    folders = [Path.cwd(), project_folder(settings) or Path.cwd()]
+    return [folder / path for folder in folders if _exists(folder / path)]
+
+
+def find_code(path: str, settings: Settings) -> Path | None:
+    """The file of a user's own network, if it is on this machine."""
+    return next(iter(_places(path, settings)), None)
+
+
+def _differs(code: Code, file: Path) -> bool:
+    return _exists(file) and not code.is_same(file)
+
+
+def _has_changed(code: Code) -> CodeError:
+    return CodeError(f"{printable(code.path)} {HAS_CHANGED}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # what cannot be looked at, or cannot be a path
+        return False
+
+
+def require_trusted(spec: StudySpec, settings: Settings) -> None:
+    """Before a study's code runs. Raises CodeError for code that was tampered with or whose file
+    has changed since, UntrustedCode for what runs from the database and is neither a file of this
+    machine nor agreed to. A data function is always read from its file, of the same contents."""
+    data_code(spec)
+    missing = _not_here(spec, settings)
+    trusted = _read(settings.trusted_code) if missing else set()
+    if unknown := [code for code in missing if code.sha256 not in trusted]:
+        raise UntrustedCode(unknown)
+
+
+def agree(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
+    """Trust those of the study's files from now on. Raises CodeError for another hash."""
+    own = {code.sha256 for code in code_of(spec)}
+    for sha256 in hashes:
+        if sha256.lower() not in own:
+            there = ", ".join(sorted(own)) or "it has none"
+            raise CodeError(f"--trust-code {sha256!r} is no hash of this study's code: {there}")
+    trust(settings, [sha256.lower() for sha256 in hashes])
+
+
+def trust(settings: Settings, hashes: Iterable[str]) -> None:
+    """Remember that this user trusts these files on this machine. Raises CodeError where that
+    cannot be written."""
+    file = settings.trusted_code
+    try:
+        missing = sorted(set(hashes) - _read(file))
+        if not missing:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+        with file.open("ab") as lines:
+            lines.write("".join(f"{sha256} {machine_id()}\n" for sha256 in missing).encode())
+    except OSError as error:
+        raise _unusable(file, "written", error) from error
+
+
+def _read(file: Path) -> set[str]:
+    """The hashes trusted on this machine: the home folder may be shared by several."""
+    try:
+        with file.open("rb") as lines:
+            mode = os.fstat(lines.fileno())
+            if mode.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                raise CodeError(f"{file}: others may write it; chmod 600 it, or remove it")
+            words = [line.split() for line in lines.read().decode(errors="replace").splitlines()]
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise _unusable(file, "read", error) from error
+    return {line[0] for line in words if line[1:] == [machine_id()]}
+
+
+def _unusable(file: Path, what: str, error: OSError) -> CodeError:
+    return CodeError(
+        f"{file}: cannot be {what} ({error.strerror or error}); set XDG_STATE_HOME to a folder of "
+        "your own"
+    )

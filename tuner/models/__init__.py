@@ -1,0 +1,245 @@
+"""Networks of finished trials.
+
+A network is the file that its worker saved, MLflow's copy of it, or the trial trained again, in
+this order. Whoever hands out a network says which of the three it is.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tuner.errors import ArtifactError, StudyError, TrackingError
+from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.attempt_rows import AttemptRow
+from tuner.storage.damage import is_identity
+from tuner.storage.deliveries import read_delivery
+from tuner.storage.studies import StudyRow
+from tuner.storage.trials import TrialRow
+from tuner.study.artifacts import Artifact, input_of
+from tuner.system.logs import output_to
+
+if TYPE_CHECKING:
+    from tuner.study.messages import Ended, TrialRequest
+    from tuner.training.session import TrainingSession
+
+
+class NetworkSource(StrEnum):
+    """Where a network comes from."""
+
+    SAVED = "copied from its saved file"
+    MLFLOW = "copied from MLflow"
+    TRAINED = "trained again"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that was written. `remarks`: a line each about what the user should know: a file
+    that was passed over, a score that differs."""
+
+    source: NetworkSource
+    remarks: list[str] = field(default_factory=list)
+
+
+def save_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None = None,
+) -> Network:
+    """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
+    `data`: where the data lie now, if elsewhere than when the study was created.
+
+    Raises StudyError where it cannot be written or trained again, DatasetError where the data are
+    no longer those of the study.
+    """
+    if target.suffix != ".keras":
+        raise StudyError(f"{target}: the file's name must end in .keras")
+    if not target.parent.is_dir():
+        raise StudyError(f"{target}: the folder {target.parent} does not exist")
+    remarks: list[str] = []
+    try:
+        with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
+            # Written beside its place, and checked there: a network is whole, or not there.
+            partial = Path(folder) / "network.keras"
+            source = _fetch(settings, store, study, trial, partial, remarks, data)
+            remarks += _on_inputs(partial)
+            partial.replace(target)
+    except OSError as error:
+        raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return Network(source, remarks)
+
+
+def _on_inputs(network: Path) -> list[str]:
+    takes = input_of(network)
+    if takes is None or takes.dtype != "float64":
+        return []
+    return [
+        "the network takes float64, since float32 would round some of these data too much: call "
+        "it as model(x) or model.predict_on_batch(x); model.predict(x) makes NumPy arrays float32, "
+        "unless keras.config.set_floatx('float64') was called"
+    ]
+
+
+def _fetch(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    remarks: list[str],
+    data: str | None,
+) -> NetworkSource:
+    if _copy_saved(settings, trial, target, remarks):
+        return NetworkSource.SAVED
+    if _copy_logged(settings, store, study, trial, target, remarks):
+        return NetworkSource.MLFLOW
+    remarks += _train_again(settings, study, trial, target, data)
+    return NetworkSource.TRAINED
+
+
+def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list[str]) -> bool:
+    saved = trial.last.model if trial.last is not None else None
+    if saved is None:
+        return False
+    try:
+        if not saved.located(settings.checkpoints).exists():
+            return False  # on another machine, or deleted: no news of what is here
+        shutil.copyfile(saved.verified(settings.checkpoints), target)
+    except ArtifactError as error:
+        remarks.append(f"{error}; it is not used")
+        return False
+    return True
+
+
+def _copy_logged(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    remarks: list[str],
+) -> bool:
+    """MLflow's copy, found by the run that SQL remembers. MLflow is not opened where there is no
+    such run."""
+    delivery = read_delivery(store, study, trial.trial_id)
+    if trial.last is None or delivery is None or delivery.attempt != trial.last.attempt:
+        return False
+    from tuner.tracking.client import open_existing, tracking_errors
+    from tuner.tracking.models import download_model
+
+    try:
+        client = open_existing(settings.tracking_uri)
+        if client is None:
+            return False
+        with tracking_errors(), TemporaryDirectory(dir=target.parent) as folder:
+            found = download_model(client, delivery.run_id, Path(folder))
+            if found is None:
+                return False
+            found.replace(target)
+    except TrackingError as error:
+        remarks.append(f"no copy from MLflow: {error}")
+        return False
+    if not _is_same(trial.last, target):
+        remarks.append(f"MLflow's copy (run {delivery.run_id}) is another file; it is not used")
+        return False
+    return True
+
+
+def _is_same(attempt: AttemptRow, copy: Path) -> bool:
+    """Whether it is the file that the attempt saved, as far as SQL has recorded that."""
+    try:
+        Artifact(copy.name, attempt.model_bytes, attempt.model_sha256).verified(copy.parent)
+    except ArtifactError:
+        return False
+    return True
+
+
+def _train_again(
+    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
+) -> list[str]:
+    """Train the trial as the search did, and write its network. What is to be said of its score."""
+    from tuner.data import save_dataset
+    from tuner.runner import trained_on
+    from tuner.runner.requests import request_again
+    from tuner.runner.study_files import scratch_folder
+
+    with scratch_folder(settings) as folder:
+        save_dataset(trained_on(settings, study.spec, data), folder / "data")
+        with output_to(_log(settings, study, folder)):
+            # XLA writes its own notes when the first program is compiled.
+            session = _open_session(settings, study, trial, folder / "data")
+            ended = _run(session, request_again(study.spec, trial), trial)
+            session.save(target.absolute())
+        recorded = trial.last.score if trial.last is not None else trial.value
+        remark = _compared(study, trial, recorded, ended.score)
+    return [] if remark is None else [remark]
+
+
+def _log(settings: Settings, study: StudyRow, folder: Path) -> Path:
+    """Where training in this process may write: with what the study's workers wrote, if they ran
+    here, else in a folder that is removed."""
+    from tuner.runner.study_files import workers_log
+
+    if not is_identity(study.uuid):  # it names the study's folder
+        return folder / "training.log"
+    log = workers_log(settings.checkpoints, study.uuid)
+    return log if log.parent.is_dir() else folder / "training.log"
+
+
+def _open_session(
+    settings: Settings, study: StudyRow, trial: TrialRow, data: Path
+) -> "TrainingSession":
+    from tuner.runner import user_network
+    from tuner.runner.requests import LANES
+    from tuner.study.messages import WorkerSetup
+    from tuner.system.machine import data_budget_bytes, gpus
+    from tuner.training.session import open_session
+
+    in_lanes = trial.last is not None and trial.last.engine == LANES
+    return open_session(
+        WorkerSetup(
+            data=data,
+            budget_bytes=data_budget_bytes(1),
+            code=user_network(settings, study.spec),
+            gpu=next(iter(gpus()), None),
+            # A trial is the same however many others are trained beside it, if there is room.
+            lanes=2 if in_lanes else 1,
+        )
+    )
+
+
+def _run(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -> "Ended":
+    """Raises StudyError where the training fails, or brings no network."""
+    from tuner.study.messages import Ended
+
+    try:
+        *_, ended = session.run(request)
+    except Exception as error:
+        message = session.failure(error).message
+        raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
+    assert isinstance(ended, Ended)
+    if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
+        raise StudyError(
+            f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
+            f"and had {trial.value!r} in the search; no network is written"
+        )
+    return ended
+
+
+def _compared(
+    study: StudyRow, trial: TrialRow, recorded: float | None, score: float | None
+) -> str | None:
+    """A line where the score is not the recorded one; nothing where it is, to the last bit."""
+    if recorded == score:
+        return None
+    return (
+        f"trial {trial.number} was trained again and is not the same network: {study.spec.metric} "
+        f"{score!r}, in the search {recorded!r} (other versions, threads or device)"
+    )

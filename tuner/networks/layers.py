@@ -1,0 +1,237 @@
+"""How weights start. Keras' initializers by name, seeded weight by weight.
+
+The layers that differ between training and the exported network.
+
+Output layers, one a task: softmax over k classes, a sigmoid, or a linear unit.
+
+What dense and convolutional networks have in common: a weighted layer is followed by
+normalisation and activation, dense layers by dropout too.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from tuner.training.ops.activations import FUNCTIONS
+from tuner.training.ops.dropout import DropoutClock, FastDropout
+from tuner.training.ops.scalars import Scalars
+
+
+class LayerFactory(Protocol):
+    """Makes layers whose numbers are a trial's own: dropout, in the order of the network (None
+    where the rate is 0), and leaky_relu with its slope."""
+
+    def dropout(self, rate: float) -> Any | None: ...
+
+    def leaky_relu(self, slope: float) -> Any: ...
+
+
+class CompiledLayers:
+    """Layers for compiled training. Their numbers are set anew for each trial of the structure."""
+
+    def __init__(self, scalars: Scalars) -> None:
+        self.clock = DropoutClock()
+        self._scalars = scalars
+        self._places = 0
+        self._dropouts: list[FastDropout] = []
+
+    def dropout(self, rate: float) -> FastDropout | None:
+        place = self._places
+        self._places += 1
+        if rate == 0:
+            return None
+        self._dropouts.append(FastDropout(place, self.clock, name=f"dropout_{place}"))
+        return self._dropouts[-1]
+
+    def leaky_relu(self, slope: float) -> "ScalarLeakyReLU":
+        return ScalarLeakyReLU(self._scalars)
+
+    def reset(self, seed: int, rates: list[float]) -> None:
+        """Start a trial: its dropout seed, and one rate for each dropout layer in order."""
+        self.clock.reset(seed)
+        for layer, rate in zip(self._dropouts, rates, strict=True):
+            layer.rate.assign(rate)
+
+
+class ScalarLeakyReLU(keras.layers.Layer):
+    """Leaky ReLU (Maas et al., 2013) with the slope as an input of the program."""
+
+    def __init__(self, scalars: Scalars) -> None:
+        super().__init__()
+        self._scalars = scalars
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.where(inputs > 0, inputs, inputs * self._scalars["leaky_slope"])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+class KerasLayers:
+    """Keras' own layers, for networks that leave the house."""
+
+    def dropout(self, rate: float) -> Any | None:
+        return keras.layers.Dropout(rate) if rate > 0 else None
+
+    def leaky_relu(self, slope: float) -> Any:
+        return keras.layers.LeakyReLU(negative_slope=slope)
+
+
+HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
+
+
+def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
+    """The Dense layer that ends a network for `task`, with `outputs` units."""
+    activation = HEAD_ACTIVATIONS[task]
+    return keras.layers.Dense(outputs, activation=activation, use_bias=bias, name="output")
+
+
+Params = dict[str, Any]
+
+
+def per_layer(value: Any, layers: int) -> list[Any]:
+    """One value a layer, from a scalar or a list of that length."""
+    return list(value) if isinstance(value, list) else [value] * layers
+
+
+def grown(sizes: list[int], factor: float) -> list[int]:
+    """The sizes of layers, each further one multiplied by `factor` once more; at least 1."""
+    return [max(1, round(size * factor**index)) for index, size in enumerate(sizes)]
+
+
+def uses_bias(params: Params, first: bool, normalised: bool = False) -> bool:
+    """Whether a weighted layer has a bias; the shift of a normalisation right behind takes its
+    place."""
+    wanted = params.get("bias", "all")
+    return not normalised and (wanted == "all" or (wanted == "input" and first))
+
+
+def normalised_before(params: Params) -> bool:
+    """Whether a normalisation stands between a layer's weights and its activation."""
+    return _normalises(params) and params.get("norm_position", "before") == "before"
+
+
+def activated(hidden: Any, params: Params, parts: LayerFactory) -> Any:
+    """Normalisation and activation, in the order asked for."""
+    if normalised_before(params):
+        return _activation(_normalised(hidden, params), params, parts)
+    return _normalised(_activation(hidden, params, parts), params)
+
+
+def _normalises(params: Params) -> bool:
+    return bool(params.get("batch_norm") or params.get("layer_norm"))
+
+
+def _normalised(hidden: Any, params: Params) -> Any:
+    if params.get("batch_norm"):
+        hidden = keras.layers.BatchNormalization()(hidden)
+    if params.get("layer_norm"):
+        hidden = keras.layers.LayerNormalization()(hidden)
+    return hidden
+
+
+def _activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
+    if params["activation"] == "leaky_relu":
+        return parts.leaky_relu(params["leaky_slope"])(hidden)
+    return FUNCTIONS[params["activation"]](hidden)
+
+
+def dropped(hidden: Any, rate: float, parts: LayerFactory) -> Any:
+    # Asked for at a rate of 0 too: a dropout's place among all of them says which bits it draws.
+    layer = parts.dropout(rate)
+    return hidden if layer is None else layer(hidden)
+
+
+def dense_widths(params: Params) -> list[int]:
+    """Units of each hidden layer."""
+    return grown(per_layer(params["width"], params["depth"]), params.get("taper", 1.0))
+
+
+def dense_layers(
+    hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
+) -> Any:
+    """`depth` hidden layers and the output layer; `first`: nothing with weights comes before."""
+    depth = params["depth"]
+    rates = per_layer(params["dropout"], depth)
+    for width, rate in zip(dense_widths(params), rates, strict=True):
+        bias = uses_bias(params, first, normalised_before(params))
+        hidden = keras.layers.Dense(width, use_bias=bias)(hidden)
+        hidden = dropped(activated(hidden, params, parts), rate, parts)
+        first = False
+    return output_layer(task, outputs, uses_bias(params, first))(hidden)
+
+
+# He et al. (2015) for what is zero on one side, Klambauer et al. (2017) for selu, Glorot and
+# Bengio (2010) for the rest.
+_MATCHED = {
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "swish"), "he_normal"),
+    "selu": "lecun_normal",
+}
+_DEFAULT = "glorot_uniform"
+
+_BY_NAME: dict[str, Callable[[int, float], Any]] = {
+    "glorot_uniform": lambda seed, _: keras.initializers.GlorotUniform(seed),
+    "glorot_normal": lambda seed, _: keras.initializers.GlorotNormal(seed),
+    "he_uniform": lambda seed, _: keras.initializers.HeUniform(seed),
+    "he_normal": lambda seed, _: keras.initializers.HeNormal(seed),
+    "lecun_uniform": lambda seed, _: keras.initializers.LecunUniform(seed),
+    "lecun_normal": lambda seed, _: keras.initializers.LecunNormal(seed),
+    "normal": lambda seed, sigma: keras.initializers.RandomNormal(0.0, sigma, seed),
+    "orthogonal": lambda seed, _: keras.initializers.Orthogonal(seed=seed),
+}
+
+
+def initialise(model: Any, params: dict[str, Any], seed: int) -> None:
+    """Draw a shipped network's weights anew: kernels and the weights of a constant input as
+    `params` say, each layer with a seed of its own; every other weight as its layer starts it."""
+    weighted = [layer for layer in model.layers if any(w.name == "kernel" for w in layer.weights)]
+    for layer in model.layers:
+        for weight in layer.weights:
+            if weight.name not in ("kernel", "bias"):
+                weight.assign(getattr(layer, f"{weight.name}_initializer")(weight.shape))
+    for number, layer in enumerate(weighted):
+        has_bias = any(weight.name == "bias" for weight in layer.weights)
+        kernel, bias = first_weights(
+            layer.kernel.shape, params, seed, number, layer.name == "output", has_bias
+        )
+        layer.kernel.assign(kernel)
+        if has_bias:
+            layer.bias.assign(bias)
+
+
+def first_weights(
+    shape: Any, params: dict[str, Any], seed: int, number: int, output: bool, has_bias: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (`shape`, units last) and bias (units,) of the weighted layer that is `number` from
+    the input on; zeros in place of a bias that it has not."""
+    draw = _drawing(params, output, _seed(seed, 2 * number))
+    beside = _drawing(params, output, _seed(seed, 2 * number + 1))
+    constant_input = has_bias and params.get("bias") == "input"
+    kernel, bias = _with_constant_input(shape, draw, beside, constant_input)
+    return np.asarray(kernel), np.zeros(shape[-1], np.float32) if bias is None else bias
+
+
+def _drawing(params: dict[str, Any], output: bool, seed: int) -> Any:
+    name = params.get("initializer", "auto")
+    if name == "auto":
+        name = _DEFAULT if output else _MATCHED.get(params["activation"], _DEFAULT)
+    return _BY_NAME[name](seed, params.get("init_sigma", 1.0))
+
+
+def _with_constant_input(shape: Any, draw: Any, beside: Any, wanted: bool) -> tuple[Any, Any]:
+    """The kernel, and the weights of one more input that is always 1, as large as their
+    neighbours: drawn together, or, beside a window's, as one place of a second kernel."""
+    *window, inputs, units = shape
+    if not wanted:
+        return draw(shape), None
+    if window:
+        # Not as a matrix: Glorot counts a unit once for each place of the window.
+        return draw(shape), np.asarray(beside(shape)).reshape(-1, units)[0]
+    drawn = np.asarray(draw((inputs + 1, units)))
+    return drawn[:-1], drawn[-1]
+
+
+def _seed(seed: int, index: int) -> int:
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)

@@ -1,0 +1,254 @@
+"""`tuner compare`: configurations trained as trials on train + validation, each with several seeds.
+
+Nothing is selected: the test split is read after the last epoch of each trial alone. A comparison
+is a study like any other, so it is interrupted, gone on with and tracked like one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.data import Dataset, Source
+from tuner.errors import SpaceError, SpecError, StudyError, UsageError
+from tuner.manage.creation import (
+    Wanted,
+    check_code,
+    check_names,
+    check_network,
+    create_as,
+    default_name,
+    define,
+    file_data,
+    trust_own,
+)
+from tuner.reports.comparison_tables import (
+    ComparisonTable,
+    csv_text,
+    draw,
+    in_words,
+    make_table,
+    markdown,
+    panels,
+)
+from tuner.runner import (
+    KERAS,
+    Delivered,
+    Limits,
+    Outcome,
+    Request,
+    Watcher,
+    check_data,
+    check_fingerprint,
+    optimize,
+    slots_wanted,
+)
+from tuner.search_space import Space, load_file
+from tuner.settings import Settings
+from tuner.storage import Store, slots
+from tuner.storage.studies import StudyRow, no_finished_trial
+from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
+from tuner.study.spec import Choice, DataSpec, StudySpec, on_split
+from tuner.system.names import make_name
+from tuner.workers import EntryPoint
+
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared: the configurations of `space`. `references`: a known result for each, or
+    none at all. `name`: of the comparison's study. `metric`: None for the task's first.
+    `fingerprint` and `sources` of its data, where they are a study's; `study`: that one."""
+
+    space: Space
+    data: DataSpec
+    name: str
+    references: tuple[float | None, ...] = ()
+    metric: str | None = None
+    fingerprint: str | None = None
+    sources: tuple[Source, ...] = ()
+    study: StudySpec | None = None
+
+
+def of_file(
+    name_or_path: str, overrides: Mapping[str, object], seed: int, **options: Any
+) -> Subject:
+    """A space file's configurations: its baselines, or else its grid. `options` of the data go
+    before the file's own. Raises a UsageError."""
+    file = load_file(name_or_path)
+    space = file.space.override(overrides) if overrides else file.space
+    try:
+        space.configurations()
+    except SpaceError as error:
+        raise SpaceError(f"{file.source}: {error}") from error
+    data = file_data(file, seed, **options)
+    name = make_name("compare", default_name(Wanted(space=name_or_path, data=data)))
+    # Overrides can make two baselines one; what is known of either is then of no use.
+    aligned = len(space.baselines) == len(file.space.baselines)
+    return Subject(space, data, name, file.references if aligned else ())
+
+
+def of_trial(
+    store: Store, study: StudyRow, number: int | None, settings: Settings, data: str | None = None
+) -> Subject:
+    """A study's best trial, or the one of that number, on the study's own data. `data`: where these
+    lie now, if elsewhere. Raises a UsageError.
+
+    It trains to the epoch that the study has chosen on the validation split. A schedule is made for
+    all epochs, so with one they are all trained.
+    """
+    if study.spec.held_out == "test":
+        raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
+    check_code(study.spec, settings, data)
+    sources = check_data(settings, study.spec, data)
+    trial = _chosen(store, study, number)
+    space = study.spec.space.override({"epochs": _epochs(trial)})
+    configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
+    return Subject(
+        space=space.only(configuration),
+        data=study.spec.data.model_copy(update={"source": sources[0].text}),
+        name=make_name("compare", study.name, f"trial{trial.number}"),
+        metric=on_split(study.spec.metric, "test"),
+        fingerprint=study.spec.fingerprint,
+        sources=tuple(sources),
+        study=study.spec,
+    )
+
+
+def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
+    if number is None:
+        best = find_best(store, study).trial
+        if best is None:
+            raise no_finished_trial(study)
+        return best
+    trial = find_trial(store, study, number)
+    if trial.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
+    if trial.state not in ("COMPLETE", "PRUNED"):
+        state = {"FAIL": "failed"}.get(trial.state, trial.state.lower())
+        raise StudyError(f"trial {number} of study {study.name!r} is {state}, not finished")
+    return trial
+
+
+def _epochs(trial: TrialRow) -> int:
+    best = trial.last.best_epoch if trial.last else None
+    epochs = trial.params["epochs"]
+    assert isinstance(epochs, int)  # the catalogue has seen to it
+    return best if best and trial.params.get("schedule", "constant") == "constant" else epochs
+
+
+def prepare(
+    subject: Subject,
+    seeds: int,
+    settings: Settings,
+    open_store: Callable[[], Store],
+    name: str | None = None,
+    seed: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> StudyRow:
+    """The comparison's study, new or gone on with. `seed`: of all its trials. `tell` gets lines
+    about an own network that is tried; one that a study has already is not. Raises a UsageError,
+    also where the name belongs to a study that is defined otherwise."""
+    if not 1 <= seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
+    _check_schedules(subject.space)
+    wanted = Wanted(
+        name=name or subject.name,
+        data=subject.data,
+        sampler=Choice(name="listed"),
+        pruner=Choice(name="none"),
+        metric=subject.metric,
+        seed=seed,
+        held_out="test",
+    )
+    check_names(wanted, settings)
+
+    def check(spec: StudySpec, dataset: Dataset) -> None:
+        if subject.study is None:
+            for line in check_network(settings, spec, dataset, tell):
+                tell(line)
+
+    spec = define(
+        subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study, check
+    )
+    if subject.fingerprint is not None:
+        check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
+    study = create_as(spec, wanted, settings, open_store).study
+    trust_own(spec, settings)
+    return study
+
+
+def _check_schedules(space: Space) -> None:
+    for number, flat in enumerate(space.configurations()):
+        if space.resolve(flat).get("schedule") == "plateau":
+            where = f"baselines[{number}]: " if space.baselines else ""
+            raise SpecError(
+                f"{where}schedule plateau watches the validation split, which a comparison trains "
+                "on; choose another schedule"
+            )
+
+
+def train(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    seeds: int,
+    workers: int | None = None,
+    tracking: bool = True,
+    watcher: Watcher | None = None,
+    stage: Callable[[str], None] = lambda text: None,
+    entry: EntryPoint = KERAS,
+    data: str | None = None,
+) -> tuple[Outcome, Delivered | None] | None:
+    """Train what is missing of `seeds` trials a configuration; None when nothing is. `data`: where
+    the data lie now, if elsewhere."""
+    wanted = seeds * len(study.spec.space.configurations())
+    total = slots_wanted(store, study, wanted, None)
+    if slots.slot_counts(store, study, total) == {"done": total}:
+        return None
+    request = Request(Limits(total), workers, tracking, data=data)
+    return optimize(settings, store, study, request, watcher, stage, entry)
+
+
+def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:
+    """The table so far. References are left out where the data made baselines of the file one."""
+    found = study.spec.space.configurations()
+    references = subject.references if len(subject.references) == len(found) else ()
+    return make_table(study.spec, list_trials(store, study), references)
+
+
+def caption(study: StudyRow) -> str:
+    """What the table's numbers mean, in a sentence or two."""
+    spec = study.spec
+    return (
+        f"{Path(spec.data.source).name}, trained on train + validation ({spec.train_rows:,} rows); "
+        "the test split was read after the last epoch alone. Mean ± sample standard deviation over "
+        "seeds; seconds: spent on training, the mean of a trial."
+    )
+
+
+def save(study: StudyRow, table: ComparisonTable, prefix: Path) -> list[Path]:
+    """Write the table as Markdown and CSV, and a heat map as PNG where it is one. The files.
+    Raises UsageError where they cannot be written."""
+    maps = panels(table)
+    page = _page(study, table) + (f"\n![{study.name}]({prefix.name}.png)\n" if maps else "")
+    texts = {".md": page, ".csv": csv_text(table)}
+    written = []
+    try:
+        prefix.parent.mkdir(parents=True, exist_ok=True)
+        for ending, text in texts.items():
+            written.append(prefix.with_name(prefix.name + ending))
+            written[-1].write_text(text, encoding="utf-8")
+        if maps:
+            written.append(prefix.with_name(prefix.name + ".png"))
+            draw(table, maps, written[-1])
+    except OSError as error:
+        raise UsageError(f"{prefix}: cannot be written: {error.strerror or error}") from error
+    return written
+
+
+def _page(study: StudyRow, table: ComparisonTable) -> str:
+    common = in_words(table.common)
+    shared = f"\nThe same for all: {common}; all else by default.\n" if common else ""
+    return f"# {study.name}\n\n{caption(study)}\n\n{markdown(table)}{shared}"

@@ -1,0 +1,391 @@
+"""A configuration that a person writes (a baseline, `trial add`) made into checked parameters
+for Optuna. Some of it may be left open for the sampler.
+
+A space made ready to walk: its nodes in an order in which every condition can be answered.
+
+What sets two search spaces apart, in the words of their files.
+
+`--set name=value`: a space with some parameters fixed, and what that makes moot left out.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from tuner.search_space.checks import (
+    check_conditions,
+    check_count,
+    check_repeat,
+    in_order,
+    settled,
+    unknown_parameter,
+    unreachable,
+)
+from tuner.search_space.nodes import Node, Requirement, bare, hold, in_words, make_nodes
+from tuner.search_space.parameters import Params, Scalar, catalogue, shown
+from tuner.search_space.ranges import (
+    Choices,
+    FloatRange,
+    IntRange,
+    InvalidError,
+    Range,
+    check_number,
+    check_scalar,
+    check_whole,
+)
+
+
+@dataclass(frozen=True)
+class SamplingOrder:
+    """`nodes`: by name, as the file orders them, the catalogue's others last. `order`: parents
+    first. `flat`: node and layer (0: not repeated) by each name that Optuna knows."""
+
+    nodes: Mapping[str, Node]
+    order: tuple[Node, ...]
+    flat: Mapping[str, tuple[Node, int]]
+
+    def resolve(self, value_of: Callable[[str, Range], Scalar]) -> Params:
+        """The parameters, with `value_of(flat name, range)` asked for every active one."""
+        params: Params = {}
+        for node in self.order:
+            status = node.status(params)
+            if status == "searched" and node.range:
+                params[node.name] = _searched(node, node.range, params, value_of)
+            elif status == "fixed" and node.value is not None:
+                params[node.name] = node.value
+        return {name: params[name] for name in self.nodes if name in params}
+
+
+def _searched(
+    node: Node, range_: Range, params: Params, value_of: Callable[[str, Range], Scalar]
+) -> Scalar | list[Scalar]:
+    if not node.repeat:
+        return range_.canonical(value_of(node.name, range_))
+    layers = params[node.repeat]
+    assert isinstance(layers, int)  # check_repeat has seen to it
+    return [range_.canonical(value_of(name, range_)) for name in node.flat_names(layers)]
+
+
+def make_order(
+    network: str,
+    parameters: Mapping[str, Range | Scalar],
+    defaults: Mapping[str, Scalar] | None = None,
+) -> SamplingOrder:
+    """`defaults`: those that a study has stored; None: the catalogue's present ones. Raises
+    InvalidError for conditions or repeats that cannot work, and too many parameters."""
+    nodes = make_nodes(network, parameters, defaults)
+    for node in nodes.values():
+        check_conditions(node, nodes)
+        check_repeat(node, nodes, network)
+    check_count(nodes.values())
+    order = tuple(in_order(nodes))
+    flat = {
+        name: (node, layer if node.repeat else 0)
+        for node in order
+        if node.range
+        for layer, name in enumerate(node.flat_names(), start=1)
+    }
+    return SamplingOrder(nodes, order, flat)
+
+
+Point = dict[str, Scalar]
+Checked = TypeVar("Checked")
+
+
+class _Layers(dict[int, Scalar]):
+    """A repeated parameter's values by layer, from 1, where layers are named one by one."""
+
+
+Given = Scalar | list[Scalar] | _Layers
+
+
+@dataclass
+class _Progress:
+    """`known`: resolved so far. `open`: left to the sampler, so present with an unknown value, or
+    perhaps not present. `flat`: the result."""
+
+    known: dict[str, object] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    flat: Point = field(default_factory=dict)
+
+    def holds(self, requirement: Requirement) -> bool | None:
+        """Whether it holds; None when that depends on what is open."""
+        decided = {p: values for p, values in requirement.items() if p not in self.open}
+        if not hold(decided, self.known):
+            return False
+        return True if len(decided) == len(requirement) else None
+
+
+def flatten(sampling_order: SamplingOrder, configuration: Mapping[str, object]) -> Point:
+    """Optuna's flat parameters: {"depth": 2, "width": [64, 32]} is {"depth": 2, "width_1": 64,
+    "width_2": 32}; `width: 64` means every layer, `width_2: 32` one. Constants and defaults may
+    be named with the value they have. Raises InvalidError, its first key the name in question."""
+    given = _by_parameter(sampling_order, configuration)
+    progress = _Progress()
+    for node in sampling_order.order:
+        _take(node, given.get(node.name), progress)
+    return {name: progress.flat[name] for name in sampling_order.flat if name in progress.flat}
+
+
+def _by_parameter(
+    sampling_order: SamplingOrder, configuration: Mapping[str, object]
+) -> dict[str, Given]:
+    """The configuration by parameter, `width_1: 64` as layer 1 of width."""
+    given: dict[str, Given] = {}
+    for name, value in configuration.items():
+        if name in sampling_order.nodes:
+            given[name] = _checked(value, name, check_value)
+        elif name in sampling_order.flat:
+            node, layer = sampling_order.flat[name]
+            layers = given.setdefault(node.name, _Layers())
+            if not isinstance(layers, _Layers) or node.name in configuration:
+                raise InvalidError("is given both as a whole and by layer", node.name)
+            layers[layer] = _checked(value, node.name, check_scalar)
+        else:
+            raise InvalidError(unknown_parameter(name, sampling_order.nodes, "this space"), name)
+    return given
+
+
+def check_value(value: object) -> Scalar | list[Scalar]:
+    """One value, or a list of values: one a layer."""
+    if isinstance(value, list | tuple):
+        return [check_scalar(item) for item in value]
+    return check_scalar(value)
+
+
+def _checked(value: object, name: str, check: Callable[[object], Checked]) -> Checked:
+    try:
+        return check(value)
+    except InvalidError as wrong:
+        raise wrong.under(name) from None
+
+
+def _take(node: Node, given: Given | None, progress: _Progress) -> None:
+    active = _active(node, progress)
+    if active is None:
+        if given is not None and (node.range or not _is_value(node, given)):
+            raise InvalidError(f"only matters when {_condition(node)}; name that too", node.name)
+        progress.open.add(node.name)
+    elif not (active and node.range):
+        _take_fixed(node, given, progress)
+    elif node.repeat:
+        _take_layers(node, node.range, given, progress)
+    elif given is None:
+        progress.open.add(node.name)
+    else:
+        value = _accepted(node.range, given, node.name)
+        progress.known[node.name] = progress.flat[node.name] = value
+
+
+def _active(node: Node, progress: _Progress) -> bool | None:
+    """Whether the parameter is there; None when that depends on what is open."""
+    answers = [progress.holds(node.needs), progress.holds(node.when)]
+    if node.repeat:
+        answers.append(node.repeat in progress.known or node.repeat in progress.open)
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def _condition(node: Node) -> str:
+    parts = [
+        in_words({**node.needs, **node.when}),
+        f"{node.repeat} is there" if node.repeat else "",
+    ]
+    return " and ".join(part for part in parts if part)
+
+
+def _is_value(node: Node, given: Given) -> bool:
+    return not isinstance(given, list | _Layers) and node.is_value(given)
+
+
+def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:
+    """A constant, a default, or a parameter whose condition fails."""
+    needs = progress.holds(node.needs)
+    if needs is None:
+        progress.open.add(node.name)
+    elif needs and node.value is not None:
+        progress.known[node.name] = node.value
+    if given is None or (needs and _is_value(node, given)):
+        return
+    if node.range or not needs:
+        raise InvalidError(f"only matters when {_condition(node)}, got {shown(given)}", node.name)
+    how = "is fixed to" if node.constant else "is not searched by this space and stays at"
+    raise InvalidError(f"{how} {shown(node.value)}, got {shown(given)}", node.name)
+
+
+def _take_layers(node: Node, range_: Range, given: Given | None, progress: _Progress) -> None:
+    count = progress.known.get(node.repeat or "")
+    if count is None and isinstance(given, list | _Layers):
+        text = f"is given by layer while {node.repeat} is left open; name {node.repeat} too"
+        raise InvalidError(text, node.name)
+    layers = node.most if count is None else count
+    assert isinstance(layers, int)  # check_repeat has seen to it
+    for layer, value in _by_layer(node, given, layers).items():
+        progress.flat[f"{node.name}_{layer}"] = _accepted(range_, value, node.name)
+
+
+def _by_layer(node: Node, given: Given | None, layers: int) -> dict[int, Scalar]:
+    if given is None:
+        return {}
+    if isinstance(given, _Layers):
+        if max(given) > layers:
+            raise InvalidError(
+                f"has {layers} layers, got a value for layer {max(given)}", node.name
+            )
+        return given
+    if not isinstance(given, list):
+        return dict.fromkeys(range(1, layers + 1), given)
+    if len(given) != layers:
+        raise InvalidError(
+            f"must have one value for each of {layers} layers, got {len(given)}", node.name
+        )
+    return dict(enumerate(given, start=1))
+
+
+def _accepted(range_: Range, value: Given, name: str) -> Scalar:
+    reason = range_.refusal(value)
+    if reason or isinstance(value, list | _Layers):
+        raise InvalidError(reason or "must be one value", name)
+    return range_.canonical(value)
+
+
+def without_conflicts(
+    sampling_order: SamplingOrder, configuration: Mapping[str, object]
+) -> dict[str, object]:
+    """The part of a configuration that still fits a space which has been changed since."""
+    kept = dict(configuration)
+    while True:
+        try:
+            flatten(sampling_order, kept)
+        except InvalidError as wrong:
+            kept = {
+                name: value
+                for name, value in kept.items()
+                if not _is_about(sampling_order, name, wrong)
+            }
+        else:
+            return kept
+
+
+def _is_about(sampling_order: SamplingOrder, name: str, wrong: InvalidError) -> bool:
+    node = sampling_order.flat[name][0].name if name in sampling_order.flat else name
+    return wrong.keys[0] in (name, node)
+
+
+if TYPE_CHECKING:
+    from tuner.search_space.space import Space
+
+_LONGEST = 80
+
+
+def space_differences(was: "Space", now: "Space") -> list[str]:
+    """An entry for the network, for each parameter and for the baselines that are not the same;
+    the order of parameters means nothing."""
+    found = [] if was.network == now.network else [changed("network", was.network, now.network)]
+    names = [*was.parameters, *(name for name in now.parameters if name not in was.parameters)]
+    found += [
+        changed(name, _said(was, name), _said(now, name))
+        for name in names
+        if _exact(was, name) != _exact(now, name)
+    ]
+    return found + _baselines(was, now)
+
+
+def changed(name: str, was: str, now: str) -> str:
+    """ "seed was 0, is 1"; long words are cut, and left out where that makes them the same."""
+    was, now = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (was, now))
+    return f"{name} has changed" if was == now else f"{name} was {was}, is {now}"
+
+
+def _exact(space: "Space", name: str) -> str | None:
+    """A default counts as if the space had named it: it makes the same trials."""
+    # As JSON: Python takes the choices 1, 1.0 and true for equal.
+    said = space.parameters.get(name, space.defaults.get(name))
+    if isinstance(said, IntRange | FloatRange | Choices):
+        return _json(said.model_dump(mode="json"))
+    return None if said is None else _json(said)
+
+
+def _said(space: "Space", name: str) -> str:
+    """ "float 0.0001–0.1 log when optimizer is sgd" """
+    said = space.parameters.get(name)
+    if said is None:
+        default = space.defaults.get(name)
+        return "not in the space" if default is None else f"{bare(default)} by default"
+    if not isinstance(said, IntRange | FloatRange | Choices):
+        return bare(said)
+    if isinstance(said, Choices):
+        words = f"[{said.describe()}]"
+    else:
+        words = f"{said.type} {said.describe().replace(' … ', '–').replace(',', '')}"
+    words += f" one a layer ({said.repeat})" if said.repeat else ""
+    return words + (f" when {in_words(said.when)}" if said.when else "")
+
+
+def _baselines(was: "Space", now: "Space") -> list[str]:
+    old, new = ([_json(baseline) for baseline in space.baselines] for space in (was, now))
+    if old == new:
+        return []
+    added, gone = Counter(new) - Counter(old), Counter(old) - Counter(new)
+    counts = ((added.total(), "added"), (gone.total(), "removed"))
+    told = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return [f"baselines have changed ({told or 'their order'})"]
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+Parameters = dict[str, Range | Scalar]
+
+
+def overridden(
+    network: str,
+    parameters: Parameters,
+    values: Mapping[str, object],
+    defaults: Mapping[str, Scalar] | None = None,
+) -> Parameters:
+    """The parameters with `values` in place of what was said of them. Others that can no longer
+    be active (momentum once the optimizer is adam) are dropped, and so are the values of a
+    `when` that can no longer occur. Raises InvalidError, its first key the name in question."""
+    fixed = {name: _fixed(network, name, parameters, value) for name, value in values.items()}
+    changed = {**parameters, **fixed}
+    while True:  # what is dropped may be what something else depended on
+        nodes = make_nodes(network, changed, defaults)
+        reduced = {name: _reduced(nodes[name], nodes) for name in changed if name not in fixed}
+        kept = {name: fixed.get(name, reduced.get(name)) for name in changed}
+        remaining = {name: said for name, said in kept.items() if said is not None}
+        if remaining == changed:
+            return remaining
+        changed = remaining
+
+
+def _fixed(network: str, name: str, parameters: Parameters, value: object) -> Scalar:
+    """The value, of the type that the space asks for; the catalogue's own check comes later."""
+    said = None if name in catalogue(network) else parameters.get(name)
+    try:
+        if isinstance(said, IntRange):
+            return check_whole(value)
+        if isinstance(said, FloatRange):
+            return float(check_number(value))
+        if isinstance(said, Choices) and (reason := said.refusal(value)):
+            raise InvalidError(reason)
+        return settled(network, parameters, name, check_scalar(value))
+    except InvalidError as wrong:
+        raise wrong.under(name) from None
+
+
+def _reduced(node: Node, nodes: Mapping[str, Node]) -> Range | Scalar | None:
+    """What is left of a parameter that was not set: None when it can never be active."""
+    if unreachable(node, nodes) or (node.repeat and node.repeat not in nodes):
+        return None
+    if node.range is None:
+        return node.value
+    when = {
+        parent: tuple(value for value in values if parent in nodes and nodes[parent].takes(value))
+        for parent, values in node.range.when.items()
+    }
+    return node.range.model_copy(update={"when": when}) if all(when.values()) else None

@@ -1,0 +1,197 @@
+"""A search-space file's text made into plain Python values.
+
+YAML without its traps: 1e-4 is a number, `no` and `on` are strings, and what can run code, hide
+or explode (tags, anchors, aliases, a key twice, deep nesting, huge files) is refused. Every
+mistake is one SpaceError line with the file and the line number.
+
+Search spaces by name or path.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import yaml
+
+from tuner.errors import SpaceError
+from tuner.search_space.checks import EXTRAS_SCHEMA, check_columns, check_data, check_references
+from tuner.search_space.nodes import in_one_line
+from tuner.search_space.parameters import Scalar, nearest, shown
+from tuner.search_space.ranges import InvalidError
+from tuner.search_space.space import Space, check_space
+from tuner.search_space.values import parse_scalar
+
+LARGEST_BYTES = 200_000  # PyYAML reads some 100 kB a second
+DEEPEST = 20
+
+
+class _Mistake(yaml.MarkedYAMLError):
+    pass
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """PyYAML's safe loader with its own idea of scalars, and with refusals."""
+
+    # None: every plain scalar reaches `read_scalar` as the text it is.
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise _Mistake(
+                problem="anchors and aliases are not taken", problem_mark=event.start_mark
+            )
+        if getattr(event, "tag", None):
+            raise _Mistake(problem="tags (!…) are not taken", problem_mark=event.start_mark)
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _Mistake(problem="nested too deep", problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def read_scalar(self, node: yaml.ScalarNode) -> Scalar | None:
+        # `style` is None for a plain scalar; a quoted one is text whatever it looks like.
+        return parse_scalar(node.value) if node.style is None else str(node.value)
+
+    def read_mapping(self, node: yaml.MappingNode) -> dict[str, object]:
+        mapping: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                problem = f"a key must be a name, got {shown(key)}"
+                raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
+            if key in mapping:
+                problem = f"the key {shown(key)} appears twice"
+                raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
+            mapping[key] = self.construct_object(value_node, deep=True)
+        return mapping
+
+    def read_list(self, node: yaml.SequenceNode) -> list[object]:
+        return [self.construct_object(item, deep=True) for item in node.value]
+
+
+_YamlLoader.add_constructor("tag:yaml.org,2002:str", _YamlLoader.read_scalar)
+_YamlLoader.add_constructor("tag:yaml.org,2002:map", _YamlLoader.read_mapping)
+_YamlLoader.add_constructor("tag:yaml.org,2002:seq", _YamlLoader.read_list)
+
+
+def read_yaml(text: str, source: str) -> object:
+    """The document's values. Raises SpaceError, with `source` and the line, for malformed YAML."""
+    if len(text.encode(errors="replace")) > LARGEST_BYTES:
+        raise SpaceError(f"{source}: is larger than {LARGEST_BYTES // 1000} kB, no search space")
+    try:
+        return yaml.load(text, _YamlLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise SpaceError(f"{source}{line}: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = str(text.count("\n", 0, error.position) + 1)
+        raise SpaceError(f"{source}:{line}: holds a control character") from error
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
+        # PyYAML lets chr() fail on an escape beyond Unicode.
+        raise SpaceError(f"{source}: is not valid YAML: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """The file's text. Raises SpaceError for what is no readable UTF-8 file of at most 200 kB."""
+    try:
+        if path.exists() and not path.is_file():
+            raise SpaceError(f"{path}: is not a file")
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_BYTES + 1)
+        if len(content) > LARGEST_BYTES:
+            raise SpaceError(f"{path}: is larger than {LARGEST_BYTES // 1000} kB, no search space")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpaceError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpaceError(f"{path}: cannot be read: {reason}") from error
+
+
+# A wheel holds the shipped files inside the package, a source checkout beside it.
+_PACKAGE = Path(__file__).resolve().parents[1]
+SHIPPED = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
+
+
+class SpaceFile(NamedTuple):
+    """What a file says. `data`: keys of a DataSpec, unchecked; empty where it names no data.
+    `references`: a known result a baseline, None where there is none; empty without any.
+    `columns`: kinds of the data's columns, by name. `source`: the name that errors give the file.
+    """
+
+    space: Space
+    data: dict[str, Scalar]
+    references: tuple[float | None, ...]
+    source: str
+    columns: dict[str, str]
+
+
+def load_space(name_or_path: str) -> Space:
+    """The space of a file alone: see `load_file`."""
+    return load_file(name_or_path).space
+
+
+def load_file(name_or_path: str) -> SpaceFile:
+    """`mlp`: the shipped space of that name. `./mine.yaml`: a file, known by its ending or by a
+    separator. Raises SpaceError, one line with file and key."""
+    if _is_path(name_or_path):
+        return parse_file(read_text(Path(name_or_path)), name_or_path)
+    shipped = shipped_spaces()
+    if name_or_path not in shipped:
+        known = ", ".join(nearest(name_or_path, shipped)) or "none"
+        raise SpaceError(
+            f"unknown search space {shown(name_or_path)}; shipped: {known}. "
+            "A file of your own is given as a path: ./mine.yaml"
+        )
+    path = shipped[name_or_path]
+    return parse_file(read_text(path), path.name)
+
+
+def _is_path(text: str) -> bool:
+    separators = {"/", os.sep, os.altsep or os.sep}
+    return text.endswith((".yaml", ".yml")) or any(separator in text for separator in separators)
+
+
+def parse_space(text: str, source: str) -> Space:
+    """A space from YAML text; `source` is the name that errors give it. Raises SpaceError."""
+    return parse_file(text, source).space
+
+
+def parse_file(text: str, source: str) -> SpaceFile:
+    """All of a file from YAML text. Raises SpaceError."""
+    content = read_yaml(text, source)
+    if not isinstance(content, dict):
+        raise SpaceError(f"{source}: must be a mapping with network and parameters")
+    own = {key: value for key, value in content.items() if key not in EXTRAS_SCHEMA}
+    try:
+        space = check_space(own)
+        data = check_data(content["data"]) if "data" in content else {}
+        columns = check_columns(content["columns"]) if "columns" in content else {}
+        said = content.get("references", ())
+        references = check_references(said, len(space.baselines))
+    except SpaceError as error:
+        raise SpaceError(f"{source}: {error}") from error
+    except InvalidError as wrong:
+        raise SpaceError(f"{source}: {in_one_line(wrong)}") from wrong
+    return SpaceFile(space, data, references, source, columns)
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """The spaces that come with tuner, by name."""
+    folder = next((folder for folder in SHIPPED if folder.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder else {}
+
+
+def space_schema() -> dict[str, Any]:
+    """The JSON Schema of a search-space file, for editors that check YAML as it is typed."""
+    schema = Space.model_json_schema()
+    schema["properties"] |= EXTRAS_SCHEMA
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "description": "Ranges that a study searches, constants, and configurations tried first.",
+    }

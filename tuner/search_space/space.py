@@ -1,0 +1,380 @@
+"""The search space: what a file says, checked as a whole, and what a study asks of it."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from tuner.errors import SpaceError
+from tuner.search_space import enumeration
+from tuner.search_space.checks import fit, settled, settled_conditions, unknown_parameter
+from tuner.search_space.configurations import (
+    SamplingOrder,
+    check_value,
+    flatten,
+    make_order,
+    overridden,
+    without_conflicts,
+)
+from tuner.search_space.enumeration import corner_configurations, possible, random_configurations
+from tuner.search_space.nodes import Node, bare, explained, in_one_line, in_words, largest
+from tuner.search_space.parameters import (
+    NETWORKS,
+    Params,
+    Scalar,
+    catalogue,
+    nearest,
+    settled_defaults,
+    shown,
+)
+from tuner.search_space.ranges import (
+    Choices,
+    Declaration,
+    FloatRange,
+    IntRange,
+    InvalidError,
+    Range,
+    Suggests,
+)
+from tuner.search_space.reference import every_point, listed
+from tuner.search_space.values import SWITCH_TEXTS
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
+
+Configuration = dict[str, Scalar | list[Scalar]]
+
+# The key of the validation context under which a study passes its stored defaults.
+_DEFAULTS = "defaults"
+
+
+def _check_network(value: object) -> object:
+    if isinstance(value, str) and value not in NETWORKS and not OWN_NETWORK.fullmatch(value):
+        known = ", ".join(nearest(value, NETWORKS))
+        raise InvalidError(f"must be one of {known}, or file.py:function; got {shown(value)}")
+    return value
+
+
+class Row(NamedTuple):
+    """A line of `tuner space show`."""
+
+    name: str
+    kind: str
+    range: str
+    condition: str
+    note: str
+
+
+class Space(BaseModel):
+    """A checked search space. Equal spaces have equal JSON, which a study stores.
+
+    Build one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
+    constructor raises pydantic's ValidationError.
+
+    A study's own space keeps the defaults that were in force when the study was made (`keeping`);
+    any other one has the catalogue's present ones. They are stored beside it, in the StudySpec.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, title="tuner search space"
+    )
+
+    network: Annotated[str, BeforeValidator(_check_network)]
+    parameters: dict[str, Declaration]
+    baselines: tuple[
+        dict[
+            str,
+            Annotated[
+                Scalar | list[Scalar],
+                PlainValidator(check_value, json_schema_input_type=Scalar | list[Scalar]),
+            ],
+        ],
+        ...,
+    ] = ()
+    _stored_defaults: dict[str, Scalar] | None = PrivateAttr(None)
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit(
+        cls, parameters: dict[str, Range | Scalar], info: ValidationInfo
+    ) -> dict[str, Range | Scalar]:
+        """Each parameter against the catalogue, in whose types its values are kept."""
+        network = info.data.get("network")
+        fitted, mistakes = {}, []
+        for name, said in parameters.items() if network else ():
+            try:
+                fitted[name] = fit(str(network), name, said)
+            except InvalidError as wrong:
+                mistakes.append(wrong)
+        if mistakes:
+            mistakes[0].more = len(mistakes) - 1
+            raise mistakes[0]
+        return {
+            name: said
+            if isinstance(said, Scalar)
+            else settled_conditions(str(network), fitted, said)
+            for name, said in fitted.items()
+        }
+
+    @field_validator("baselines")
+    @classmethod
+    def _settle_baselines(
+        cls, baselines: tuple[Configuration, ...], info: ValidationInfo
+    ) -> tuple[Configuration, ...]:
+        network, parameters = info.data.get("network"), info.data.get("parameters")
+        if network is None or parameters is None:
+            return baselines
+        return tuple(
+            {
+                name: value
+                if isinstance(value, list)
+                else settled(network, parameters, name, value)
+                for name, value in baseline.items()
+            }
+            for baseline in baselines
+        )
+
+    @model_validator(mode="after")
+    def _check(self, info: ValidationInfo) -> Self:
+        self._stored_defaults = (info.context or {}).get(_DEFAULTS)
+        try:
+            order = self._order
+        except InvalidError as wrong:
+            raise wrong.under("parameters") from None
+        for number, baseline in enumerate(self.baselines):
+            try:
+                flatten(order, baseline)
+            except InvalidError as wrong:
+                raise wrong.under("baselines", number) from None
+        return self
+
+    @cached_property
+    def _order(self) -> SamplingOrder:
+        return make_order(self.network, self.parameters, self._stored_defaults)
+
+    @classmethod
+    def keeping(cls, content: object, defaults: Mapping[str, Scalar]) -> Self:
+        """A space, or its JSON's content, with these defaults in place of the catalogue's present
+        ones; a parameter that is not among them has no effect. Raises pydantic's
+        ValidationError."""
+        if isinstance(content, cls):
+            if content.defaults == defaults:
+                kept = content.model_copy()
+                kept._stored_defaults = dict(defaults)
+                return kept
+            content = content._content()
+        return cls.model_validate(content, context={_DEFAULTS: dict(defaults)})
+
+    def _content(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @property
+    def defaults(self) -> dict[str, Scalar]:
+        """The default of each parameter of the catalogue, including those that the space names."""
+        return settled_defaults(self.network, self._stored_defaults)
+
+    def sample(self, trial: Suggests) -> Params:
+        """A trial's parameters: constants, defaults, and the active ones as `trial` suggests
+        them, parents before those that depend on them."""
+        return self._order.resolve(lambda name, range_: range_.suggest(trial, name))
+
+    def resolve(self, flat: Mapping[str, Scalar]) -> Params:
+        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave.
+        Raises SpaceError when an active one is missing."""
+
+        def stored(name: str, range_: Range) -> Scalar:
+            if name not in flat or range_.refusal(flat[name]):
+                raise SpaceError(f"{name} = {shown(flat.get(name))} is no value of this space")
+            return flat[name]
+
+        return self._order.resolve(stored)
+
+    def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
+        """A configuration as a person writes it, checked and in Optuna's flat names, to be
+        enqueued. `width: [64, 32]` is a value a layer, `width: 64` the same for every layer,
+        `width_2: 32` one layer's. What is left out is left to the sampler. Raises SpaceError."""
+        try:
+            return flatten(self._order, configuration)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+
+    def override(self, values: Mapping[str, object]) -> "Space":
+        """The space with parameters fixed (`--set`): constants, searched ones, or defaults that
+        it did not name. A value outside the file's own range is fine if the network takes it.
+        What can no longer be active is dropped, from baselines too. Raises SpaceError."""
+        try:
+            stored = self._stored_defaults
+            parameters = overridden(self.network, dict(self.parameters), values, stored)
+            changed = self._with(parameters)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+        except ValidationError as error:
+            raise SpaceError(in_one_line(explained(error).without_first_key())) from error
+        baselines: list[Mapping[str, object]] = []
+        for baseline in self.baselines:
+            others = {name: value for name, value in baseline.items() if name not in values}
+            fitting = without_conflicts(changed._order, others)
+            if fitting and fitting not in baselines:
+                baselines.append(fitting)
+        return self._like(parameters, baselines)
+
+    def _like(
+        self, parameters: Mapping[str, Any], baselines: Sequence[Mapping[str, object]]
+    ) -> "Space":
+        try:
+            return self._with(parameters, baselines)
+        except ValidationError as error:
+            raise SpaceError(in_one_line(explained(error))) from error
+
+    def _with(
+        self, parameters: Mapping[str, Any], baselines: Sequence[Mapping[str, object]] = ()
+    ) -> "Space":
+        """Another space of the same network and the same defaults."""
+        content = {"network": self.network, "parameters": parameters, "baselines": baselines}
+        return Space.model_validate(content, context={_DEFAULTS: self._stored_defaults})
+
+    def only(self, configuration: Mapping[str, object]) -> "Space":
+        """The space with one configuration as its only baseline. Raises SpaceError."""
+        return self._like(self.parameters, [self.flatten(configuration)])
+
+    def grid(self) -> Iterator[dict[str, Scalar]]:
+        """Every point of the space once, as flat parameters, lazily and in a fixed order.
+        Raises SpaceError for a space that has no finite grid (`grid_size` is None)."""
+        if self.grid_size() is None:
+            raise SpaceError(self.why_no_grid())
+        return enumeration.points(self._order)
+
+    def grid_size(self) -> int | None:
+        """How many points `grid` has; None when it is not finite, or too entangled to count."""
+        return self._grid_size
+
+    @cached_property
+    def _grid_size(self) -> int | None:
+        return enumeration.size(self._order)
+
+    def configurations(self) -> list[dict[str, Scalar]]:
+        """What the space names one by one: its baselines or, where it has none, the points of its
+        grid, as flat parameters. Raises SpaceError where a baseline leaves something open."""
+        try:
+            if self.baselines:
+                return listed(self._order, self.baselines)
+            if (size := self.grid_size()) is not None:
+                return every_point(self._order, size)
+        except InvalidError as wrong:
+            raise SpaceError(in_one_line(wrong)) from wrong
+        raise SpaceError(f"{self.why_no_grid()}; name configurations under baselines")
+
+    def corners(self) -> Iterator[Params]:
+        """The parameters of trials at the space's ends: the smallest and the largest corner, then
+        every choice of each categorical parameter."""
+        return corner_configurations(self._order)
+
+    def random(self, count: int) -> Iterator[Params]:
+        """The parameters of so many random trials, always the same ones."""
+        return random_configurations(self._order, count)
+
+    def why_no_grid(self) -> str:
+        """A sentence for a space whose `grid_size` is None."""
+        floats = [n for n, s in self.parameters.items() if isinstance(s, FloatRange) and not s.size]
+        if not floats:
+            return "the space's conditions are too entangled to count its points"
+        verb = "has" if len(floats) == 1 else "have"
+        return f"the space has no finite grid, since {', '.join(floats)} {verb} no step"
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """Optuna's distribution of every flat name, active or not."""
+        flat = self._order.flat
+        return {name: node.range.distribution() for name, (node, _) in flat.items() if node.range}
+
+    def varying(self) -> list[str]:
+        """The parameters that are searched, in the file's order."""
+        return [node.name for node in self._order.nodes.values() if node.range]
+
+    def is_conditional(self) -> bool:
+        """Whether some trials have parameters that others lack."""
+        layers = {node.repeat for node in self._order.order}
+        return any(
+            node.range and (node.when or node.needs or node.name in layers)
+            for node in self._order.order
+        )
+
+    def largest(self, name: str) -> float:
+        """The largest number that a parameter, constant or default can be. Raises SpaceError
+        for a name that is unknown or no number."""
+        node = self._order.nodes.get(name)
+        number = largest(node) if node else None
+        if number is None:
+            text = unknown_parameter(name, self._order.nodes, "this space")
+            raise SpaceError(f"{name} {'is no number' if node else text}")
+        return number
+
+    def choices(self) -> dict[str, tuple[Scalar, ...]]:
+        """What each parameter that varies may be in a trial: all choices, or the ends of its range,
+        and the default where a condition can put that in its place."""
+        return possible(self._order.nodes)
+
+    def takes(self, name: str, value: Scalar) -> bool:
+        """Whether a parameter that the space knows can ever have this value."""
+        return self._order.nodes[name].takes(value)
+
+    def rows(self) -> list[Row]:
+        """The table of `tuner space show`: searched parameters, constants, then defaults."""
+        known = catalogue(self.network)
+        notes = {name: parameter.note for name, parameter in known.items()}
+        return [_row(node, notes.get(node.name, "")) for node in self._order.nodes.values()]
+
+
+def make_space(
+    network: str,
+    parameters: Mapping[str, Any],
+    baselines: Sequence[Mapping[str, object]] = (),
+) -> Space:
+    """A space from values as a file holds them. Raises SpaceError."""
+    return check_space({"network": network, "parameters": parameters, "baselines": baselines})
+
+
+def check_space(content: object) -> Space:
+    """A space from a file's content. Raises SpaceError without the file's name."""
+    try:
+        return Space.model_validate(content)
+    except ValidationError as error:
+        raise SpaceError(in_one_line(explained(error))) from error
+
+
+def _texts(node: Node) -> list[str]:
+    """A note on texts that are easily taken for true and false."""
+    values = node.range.choices if isinstance(node.range, Choices) else (node.value,)
+    words = [value for value in values if isinstance(value, str) and value.lower() in SWITCH_TEXTS]
+    if not words:
+        return []
+    return [f"{', '.join(words)}: {'a text' if len(words) == 1 else 'texts'}, not true or false"]
+
+
+def _row(node: Node, note: str) -> Row:
+    if node.range is None:
+        kind = "constant" if node.constant else "default"
+        shown_value = shown(node.value) if node.value is None else bare(node.value)
+        notes = [note] if note else []
+        return Row(
+            node.name, kind, shown_value, in_words(node.needs), "; ".join(notes + _texts(node))
+        )
+    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
+    notes += _texts(node)
+    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
+        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
+    condition = in_words({**node.needs, **node.when})
+    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))

@@ -1,0 +1,268 @@
+"""SQLAlchemy engines that hold: SQLite with one writer at a time, PostgreSQL with live connections.
+
+SQLite gets WAL, a patient busy timeout, and BEGIN IMMEDIATE on the writing engine: SQLite ignores
+FOR UPDATE, so two loops would claim one place. Readers have an engine of their own whose deferred
+transactions never wait for a writer.
+
+What is tried again when the database fails, and for how long.
+
+A lost connection, a server that restarts, a deadlock, a full disk pass; a missing database or a
+wrong password do not. A commit whose answer was lost may have happened: whoever repeats a write is
+told that it is a repetition, and looks first.
+"""
+
+import functools
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from tuner.errors import LocationError, StorageError, StorageUnavailable
+from tuner.system.locations import sqlite_file, sqlite_url
+
+T = TypeVar("T")
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+_HURRIED_S = 2.0
+# PostgreSQL's classes of errors that pass: connection, rollback (deadlock), resources (disk full),
+# lock not available, operator intervention (shutdown, restart).
+_PASSING_STATES = ("08", "40", "53", "55P03", "57P")
+_PASSING_CODES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+# A server that refuses a connection for good says FATAL; these of its reasons pass.
+_PASSING_REFUSALS = ("shutting down", "starting up", "recovery", "too many", "slots are reserved")
+
+
+@dataclass
+class RetryPolicy:
+    """How long failing work is repeated: `seconds`, but no more than two once `hurried` says so,
+    for all work together."""
+
+    seconds: float = 20.0
+    hurried: Callable[[], bool] = lambda: False
+    _hurried_at: float | None = None
+
+    def set(self, seconds: float, hurried: Callable[[], bool]) -> None:
+        self.seconds, self.hurried, self._hurried_at = seconds, hurried, None
+
+    def insist(self, work: Callable[[bool], T]) -> T:
+        """What `work` returns, repeated while it fails in a way that passes. Its argument says
+        whether it was tried before."""
+        pause, failed_at, again = _FIRST_PAUSE_S, 0.0, False
+        while True:
+            try:
+                return work(again)
+            except Exception as error:
+                if not passes(error):
+                    raise
+                failed_at = failed_at or time.monotonic()
+                if time.monotonic() >= self._until(failed_at):
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause, again = min(2 * pause, _LONGEST_PAUSE_S), True
+
+    def _until(self, failed_at: float) -> float:
+        until = failed_at + self.seconds
+        if not self.hurried():
+            return until
+        self._hurried_at = self._hurried_at or time.monotonic()
+        return min(until, self._hurried_at + _HURRIED_S)
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same work may succeed a little later."""
+    # Optuna raises an error of its own from SQLAlchemy's.
+    found = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__
+    if isinstance(found, sa.exc.PendingRollbackError):
+        return True  # the connection was lost before, where Optuna takes that for something else
+    if not isinstance(found, sa.exc.DBAPIError) or isinstance(found, sa.exc.IntegrityError):
+        return False
+    if isinstance(found.orig, sqlite3.Error):
+        return (getattr(found.orig, "sqlite_errorcode", 0) & 0xFF) in _PASSING_CODES
+    state = getattr(found.orig, "sqlstate", None)
+    if state is not None:
+        return state.startswith(_PASSING_STATES)
+    if found.connection_invalidated:
+        return True
+    return isinstance(found, sa.exc.OperationalError) and _may_connect_later(str(found.orig))
+
+
+def _may_connect_later(complaint: str) -> bool:
+    return "FATAL" not in complaint or any(words in complaint for words in _PASSING_REFUSALS)
+
+
+# How long SQLite waits for another writer before it says so: a quarter of a lease, so that whoever
+# waits longer asks again, by Patience, and finds out whether it may still write.
+_BUSY_S = 15
+_SWITCHING_S = 120
+_POSTGRES_OPTIONS = {
+    # Optuna compares naive timestamps: every session must speak one time zone.
+    # A loop that was frozen within a transaction must not keep its locks from those that go on.
+    "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
+    "connect_timeout": 10,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def parse_url(url: str) -> URL:
+    """A checked SQLAlchemy URL. Raises StorageUnavailable, never showing a password."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise StorageUnavailable(
+            "the storage URL cannot be read; expected sqlite:///file.db "
+            "or postgresql+psycopg://user:password@host/database"
+        ) from error
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StorageUnavailable(
+            f"storage {parsed.get_backend_name()!r} is not supported; use sqlite or postgresql"
+        )
+    if "@" in (parsed.host or ""):
+        # Whatever lies before it is the rest of a password: it must not be shown as a host.
+        raise StorageUnavailable("the storage URL cannot be read; write @ in a password as %40")
+    try:
+        file = sqlite_file(url)
+    except LocationError as error:
+        raise StorageUnavailable(f"the storage URL cannot be used: {error}") from error
+    return parsed if file is None else parsed.set(database=str(file))
+
+
+def database_file(url: URL) -> Path | None:
+    """Where a SQLite database lies, or will."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be printed, and typed again: without its password."""
+    if (file := database_file(url)) is not None:
+        return sqlite_url(file)
+    secrets = [name for name in url.query if "password" in name]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Arguments of `create_engine` for `url`."""
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_S}}
+    return {"pool_pre_ping": True, "connect_args": dict(_POSTGRES_OPTIONS)}
+
+
+def harden(engine: sa.Engine, writes: bool) -> None:
+    """Set each SQLite connection up, and how its transactions begin."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        # None: the driver must not begin transactions of its own; SQLAlchemy's begin event does.
+        connection.isolation_level = None
+        _use_wal(connection)
+        # NORMAL is safe against a killed process; only a power cut may cost the last commits.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        if not writes:
+            connection.text_factory = any_text
+
+    def on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", on_begin)
+
+
+# Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
+any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that switch a new database at once hold each other up until their busy
+    timeouts: so each gives way at once, and tries again."""
+    deadline = time.monotonic() + _SWITCHING_S
+    connection.execute("PRAGMA busy_timeout=0")
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
+
+
+def reading_options(url: URL) -> dict[str, Any]:
+    """The same for an engine whose transactions only read. Each is a snapshot: on PostgreSQL only
+    if it asks for that, since its usual READ COMMITTED shows each SELECT what others have committed
+    just before it."""
+    options = engine_options(url)
+    if url.get_backend_name() == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+        options["execution_options"] = {"postgresql_readonly": True}
+    return options
+
+
+def open_engine(url: URL, writes: bool) -> sa.Engine:
+    engine = sa.create_engine(url, **(engine_options(url) if writes else reading_options(url)))
+    harden(engine, writes)
+    return engine
+
+
+def open_scratch_engine(path: Path) -> sa.Engine:
+    """Of a SQLite file that is thrown away when anything goes wrong with it: nothing is flushed."""
+
+    def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.text_factory = any_text
+
+    engine = sa.create_engine(URL.create("sqlite", database=str(path)))
+    sa.event.listen(engine, "connect", on_connect)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+@contextmanager
+def unavailable(url: URL) -> Iterator[None]:
+    """Opening a database: what fails becomes StorageUnavailable, one line without the password."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise StorageUnavailable(f"{shown(url)}: {one_line(error)}") from error
+    except ImportError as error:
+        raise StorageUnavailable(
+            f"{shown(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
+        ) from error
+    except RuntimeError as error:
+        raise StorageUnavailable(f"{shown(url)}: {error}") from error
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, in the database's own words."""
+    cause = getattr(error, "orig", None) or error
+    lines = str(cause).strip().splitlines() or [type(cause).__name__]
+    return lines[0].strip()
+
+
+@contextmanager
+def storage_errors(engine: sa.Engine) -> Iterator[None]:
+    """The boundary of the room: database errors leave it as StorageError, one line."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise StorageError(f"{shown(engine.url)}: {one_line(error)}") from error

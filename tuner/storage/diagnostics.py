@@ -1,0 +1,206 @@
+"""A database as `tuner doctor` looks at it: nothing is made, migrated, repaired or waited for long.
+
+The queries of `loops_at_work`, `leftovers` and `all_owed` need our tables (`Schemas.ready`).
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from tuner.storage import connections
+from tuner.storage.connections import RetryPolicy
+from tuner.storage.deliveries import count_delivered
+from tuner.storage.process_identity import is_dead
+from tuner.storage.read_only import file_uri
+from tuner.storage.schema import attempts, deliveries, loops, optuna_trials, slot_rows, studies
+from tuner.storage.slots import is_slot_of, strays
+from tuner.storage.store import ReadOnlyStore, Store, now
+from tuner.storage.upgrades import Schemas, read_schemas
+
+_WAIT_S = 10
+_NO_STUDY = "doctor"
+
+
+def glance(url: str) -> ReadOnlyStore:
+    """The database of that URL, reached, whatever its tables are. Raises StorageUnavailable."""
+    parsed = connections.parse_url(url)
+    store = ReadOnlyStore(parsed, RetryPolicy(seconds=0.0), statement_s=_WAIT_S)
+    with connections.unavailable(parsed), store.reader.begin() as connection:
+        # SQLite looks into the file no sooner than it must.
+        sa.inspect(connection).get_table_names()
+    return store
+
+
+def schemas(store: Store) -> Schemas:
+    with store.reading() as connection:
+        return read_schemas(connection)
+
+
+@dataclass(frozen=True)
+class SqliteFile:
+    """`problems`: what SQLite finds wrong with the file, at most a few lines."""
+
+    journal_mode: str
+    problems: list[str]
+
+
+def sqlite_file(store: ReadOnlyStore) -> SqliteFile:
+    # Before the connection: closing the file ends the locks that this process has on it.
+    mode = store.looker.journal_mode()
+    with store.reading() as connection:
+        rows = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars()
+        return SqliteFile(mode, [str(row) for row in rows if row != "ok"])
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server. `clock_s`: how far its clock is ahead of this machine's."""
+
+    version: str
+    time_zone: str
+    clock_s: float
+
+
+def server(store: Store) -> Server:
+    with store.reading() as connection:
+        version, zone = (
+            str(connection.execute(sa.select(sa.func.current_setting(name))).scalar_one())
+            for name in ("server_version", "TimeZone")
+        )
+        asked = time.time()
+        told = connection.execute(sa.select(now("postgresql"))).scalar_one()
+        return Server(version, zone, told - (asked + time.time()) / 2)
+
+
+def try_write(store: ReadOnlyStore, ready: bool) -> None:
+    """Write a row and take it back; without our tables, make one for it. Raises StorageError."""
+    table = deliveries if ready else sa.Table("tuner_doctor", sa.MetaData(), *_copies(deliveries))
+    row = {"study_uuid": _NO_STUDY, "trial_id": 0, "run_id": "doctor", "state": "doctor"}
+    engine = _writer(store)
+    with connections.storage_errors(engine), _wal_kept(store), engine.connect() as connection:
+        transaction = connection.begin()
+        if not ready:
+            table.create(connection)
+        connection.execute(sa.insert(table).values(row))
+        transaction.rollback()
+
+
+def _writer(store: ReadOnlyStore) -> sa.Engine:
+    """Of one connection, which leaves the journal mode as it is."""
+    options = connections.engine_options(store.url) | {"poolclass": sa.NullPool}
+    options.pop("pool_pre_ping", None)
+    arguments = options["connect_args"]
+    if store.url.get_backend_name() == "postgresql":
+        arguments["options"] += f" -c statement_timeout={_WAIT_S * 1000}"
+        return sa.create_engine(store.url, **options)
+    # None: the driver must not begin transactions of its own.
+    arguments |= {"timeout": _WAIT_S, "isolation_level": None}
+    engine = sa.create_engine(store.url, **options)
+    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
+
+
+@contextmanager
+def _wal_kept(store: ReadOnlyStore) -> Iterator[None]:
+    """What a killed search left in the `-wal` stays there: with a reader beside it, a writer that
+    closes is not the last one, who would bring it into the file."""
+    if store.url.get_backend_name() != "sqlite" or not store.looker.has_wal():
+        yield
+        return
+    # Not the looker's connection: a process has one shared memory for all its connections, and
+    # what is opened read-only the writer could not write either.
+    path = Path(str(store.url.database))
+    with closing(sqlite3.connect(file_uri(path, "mode=ro"), uri=True)) as reader:
+        with suppress(sqlite3.OperationalError):  # it cannot be written then
+            reader.execute("SELECT 1 FROM sqlite_master").fetchone()
+        yield
+
+
+def _copies(table: sa.Table) -> list[Any]:
+    return [sa.Column(column.name, column.type) for column in table.columns]
+
+
+@dataclass(frozen=True)
+class LoopRow:
+    """A loop of a study. `seconds_left` of its lease, negative when it has expired; `places`: how
+    many it holds; `is_dead`: its process is known to be gone."""
+
+    study: str
+    host: str
+    pid: int
+    seconds_left: float
+    slots: int
+    is_dead: bool
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.seconds_left >= 0 and not self.is_dead
+
+
+def loops_at_work(store: Store) -> list[LoopRow]:
+    """The loops whose lease holds, and those that hold places without one."""
+    left = (loops.c.expires_at - now(store.url.get_backend_name())).label("seconds_left")
+    held = (
+        sa.select(sa.func.count())
+        .select_from(slot_rows)
+        .where(slot_rows.c.loop_id == loops.c.loop_id, slot_rows.c.state == "claimed")
+        .scalar_subquery()
+        .label("places")
+    )
+    query = (
+        sa.select(studies.c.name, loops.c.host, loops.c.pid, loops.c.process, left, held)
+        .join(studies, studies.c.uuid == loops.c.study_uuid)
+        .order_by(studies.c.name, loops.c.number)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(query).all()
+    found = [
+        LoopRow(row.name, row.host, row.pid, row.seconds_left, row.slots, is_dead(row.process))
+        for row in rows
+        if row.seconds_left >= 0 or row.slots
+    ]
+    return [loop for loop in found if loop.is_at_work or loop.slots]
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What killed loops have left of a study: RUNNING trials without a place, and attempts without
+    an end that no claimed place is at."""
+
+    study: str
+    trials: int
+    attempts: int
+
+
+def leftovers(store: Store) -> list[Leftovers]:
+    """Of the studies that have any."""
+    placed = sa.exists().where(is_slot_of(optuna_trials))
+    running = sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING"
+    of_trials = optuna_trials.c.study_id == studies.c.study_id
+    trials = _count(optuna_trials, of_trials, running, ~placed)
+    open_ends = _count(attempts, attempts.c.study_uuid == studies.c.uuid, *strays())
+    query = sa.select(studies.c.name, trials, open_ends).order_by(studies.c.name)
+    with store.reading() as connection:
+        rows = [Leftovers(*row) for row in connection.execute(query)]
+    return [row for row in rows if row.trials or row.attempts]
+
+
+def _count(table: Any, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """For each study, how many rows meet the conditions."""
+    query = sa.select(sa.func.count()).select_from(table).where(*conditions)
+    return query.correlate(studies).scalar_subquery()
+
+
+def all_delivered(store: Store) -> dict[str, tuple[int, int]]:
+    """Of each study, how many ended trials were delivered to MLflow, and how many were not."""
+    with store.reading() as connection:
+        rows = connection.execute(
+            sa.select(studies.c.study_id, studies.c.uuid, studies.c.name)
+        ).all()
+    return {row.name: count_delivered(store, row) for row in rows}

@@ -1,0 +1,460 @@
+"""What defines a study: everything that is stored with it and never changes afterwards."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+from tuner.errors import SpecError
+from tuner.search_space import Space
+from tuner.search_space.checks import check_defaults
+from tuner.search_space.configurations import changed, space_differences
+from tuner.search_space.enumeration import MOST_POINTS, among
+from tuner.search_space.nodes import bare, explained, in_one_line
+from tuner.search_space.parameters import Scalar, former_defaults, nearest, shown
+from tuner.search_space.ranges import InvalidError, Value
+from tuner.system.user_modules import imported_modules
+
+Task = Literal["classes", "binary", "regression"]
+ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
+Direction = Literal["maximize", "minimize"]
+HeldOut = Literal["val", "test"]
+ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
+
+SEEDS = 2**32  # what NumPy, Keras and Optuna all take
+# How files are read and columns understood. A study keeps the number it was created with, so that
+# a later tuner sees the same data: studies stored without one were read the first way.
+FIRST_READING = 1
+READING = 2
+ROWS_AN_INTERVAL = 10_000
+MOST_INTERVALS = 5
+
+# By task, the objectives that training reports; the first is the default. A study that holds the
+# test split out has them with test_ for val_.
+METRICS: dict[Task, tuple[str, ...]] = {
+    "classes": ("val_accuracy", "val_loss"),
+    "binary": ("val_accuracy", "val_loss"),
+    "regression": ("val_loss", "val_mae", "val_rmse"),
+}
+DIRECTIONS: dict[str, Direction] = {
+    "val_accuracy": "maximize",
+    "val_loss": "minimize",
+    "val_mae": "minimize",
+    "val_rmse": "minimize",
+    "test_accuracy": "maximize",
+    "test_loss": "minimize",
+    "test_mae": "minimize",
+    "test_rmse": "minimize",
+}
+
+
+class DataSpec(BaseModel):
+    """Where the data come from and how they are split and scaled.
+
+    `source`: a name (`digits`), a folder of IDX files, `file.npz`, `file.csv:target` or
+    `file.py:load`. `validation`: share of the training rows kept for validation. `test`: share
+    of all rows kept for the test, where the source brings no test split of its own. `task`:
+    None means inferred from the target. `columns`: what the user says a column of a table is, by
+    its name; what is not named is inferred. `reading`: see READING. Raises SpecError for a share or
+    seed out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = "fashion_mnist"
+    task: Task | None = None
+    validation: float = 1 / 6
+    test: float = 0.15
+    scaling: ScalingMethod = "auto"
+    seed: int = 0
+    columns: dict[str, ColumnKind] = Field(default_factory=dict)
+    reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("validation", "test"):
+            share = getattr(self, name)
+            if not 0 < share < 1:
+                raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
+        _check_seed(self.seed)
+        return self
+
+
+class Choice(BaseModel):
+    """A sampler or a pruner by name, with its options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: dict[str, Value] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        options = sorted(self.options.items())
+        return " ".join([self.name, *(f"{name}={bare(value)}" for name, value in options)])
+
+
+class CodeFile(BaseModel):
+    """A user's own Python file as it was when the study was created. `sha256`: of its bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    text: str
+
+    @classmethod
+    def of(cls, content: bytes) -> "CodeFile":
+        """Raises SpecError for bytes that are no UTF-8 text."""
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise SpecError(
+                f"the code is not UTF-8 text (byte {error.start}); save it as UTF-8"
+            ) from error
+        return cls(sha256=hashlib.sha256(content).hexdigest(), text=text)
+
+
+class StudySpec(BaseModel):
+    """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
+    `code`: the user's own files by path, with the modules that they import from their folders where
+    it `keeps_modules`; studies stored before do not, and import these as they are. `held_out`:
+    "val" for a search, scored by the best epoch on the validation split; "test" for a comparison,
+    trained on train + validation and scored on the test split after the last epoch.
+
+    `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
+    uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
+
+    Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
+    one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
+    space: Space
+    data: DataSpec
+    fingerprint: str
+    train_rows: int = Field(ge=1)
+    task: Task
+    sampler: Choice = Choice(name="tpe")
+    pruner: Choice = Choice(name="hyperband")
+    metric: str
+    direction: Direction
+    seed: int = 0
+    held_out: HeldOut = "val"
+    code: dict[str, CodeFile] = Field(default_factory=dict)
+    keeps_modules: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settle_defaults(cls, content: Any) -> Any:
+        """Fill in the defaults where they are not given: a new study has the present ones, one
+        that was stored without any has those of that time."""
+        space = content.get("space") if isinstance(content, dict) else None
+        if isinstance(space, Space):
+            content = {"defaults": space.defaults} | content
+            network: object = space.network
+        else:
+            network = space.get("network") if isinstance(space, dict) else None
+        if not isinstance(network, str):
+            return content  # the fields say what is wrong
+        defaults = content.get("defaults", former_defaults(network))
+        if isinstance(defaults, dict):
+            try:
+                defaults = check_defaults(network, defaults)
+            except InvalidError as wrong:
+                raise wrong.under("defaults") from None
+        return content | {"defaults": defaults}
+
+    @field_validator("space", mode="wrap")
+    @classmethod
+    def _use_defaults(
+        cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Space:
+        defaults = info.data.get("defaults")
+        return handler(content) if defaults is None else Space.keeping(content, defaults)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.data.task not in (None, self.task):
+            raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
+        check_metric(self.metric, self.task, self.held_out)
+        if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
+            raise SpecError(
+                "a comparison on the test split selects nothing: its sampler is listed, its pruner "
+                f"none, got {self.sampler.name} and {self.pruner.name}"
+            )
+        if self.direction != direction_of(self.metric):
+            better = "larger" if direction_of(self.metric) == "maximize" else "smaller"
+            raise SpecError(
+                f"{self.metric} is better when it is {better}: the direction must be "
+                f"{direction_of(self.metric)}, got {self.direction}"
+            )
+        _check_seed(self.seed)
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_as_stored(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
+            before = {"keeps_modules": False, **values}
+            return before | {"data": {"reading": FIRST_READING} | data}
+        return values
+
+    @classmethod
+    def from_json(cls, text: str) -> "StudySpec":
+        """Raises SpecError for what is no study's definition."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            message = in_one_line(explained(error))
+            raise SpecError(f"not a study of this version of tuner: {message}") from error
+
+    @property
+    def selects(self) -> bool:
+        """Whether one of its trials is the best: none is where the test split scored them."""
+        return self.held_out == "val"
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs that a trial may train."""
+        return int(self.space.largest("epochs"))
+
+    @property
+    def intervals(self) -> int:
+        """Reports within the first epoch: one for each 10 000 rows, from 1 to 5; a single one where
+        nothing can be pruned."""
+        if self.pruner.name == "none":
+            return 1
+        return min(max(self.train_rows // ROWS_AN_INTERVAL, 1), MOST_INTERVALS)
+
+    @property
+    def max_step(self) -> int:
+        """The step of the last epoch's report."""
+        return self.epochs * self.intervals
+
+    def choices(self) -> dict[str, tuple[Scalar, ...]]:
+        """What each parameter that varies may be in a trial. Listed configurations are known one by
+        one: only what they have counts, however wide the space around them is."""
+        if self.sampler.name == "listed":
+            return among(self.space.resolve(flat) for flat in self.space.configurations())
+        return self.space.choices()
+
+    def first_trials(self) -> list[dict[str, Scalar]]:
+        """What is tried before the sampler proposes anything, as flat parameters: the baselines,
+        and for a grid every point that is not one of them. Raises SpecError for a grid too large.
+        """
+        if self.sampler.name == "listed":  # the loop deals them, by place
+            return []
+        trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
+        if self.sampler.name != "grid":
+            return trials
+        points = self.space.grid_size() or 0
+        if points > MOST_POINTS:
+            raise SpecError(
+                f"the grid has {points:,} points, more than {MOST_POINTS:,}; fix parameters "
+                "with --set, or use sampler random or tpe"
+            )
+        return trials + [point for point in self.space.grid() if point not in trials]
+
+    @property
+    def network_path(self) -> str | None:
+        """The file of the user's own network, as it was given."""
+        path, is_own, _ = self.space.network.rpartition(":")
+        return path if is_own else None
+
+    @property
+    def data_path(self) -> str | None:
+        """The user's own file that the data come from, if they do."""
+        source = f"{_expanded(self.data.source)}:"
+        return next((path for path in self.code if source.startswith(f"{path}:")), None)
+
+    @property
+    def data_code(self) -> CodeFile | None:
+        """The same as it is kept."""
+        return None if self.data_path is None else self.code[self.data_path]
+
+    def modules_of(self, path: str | None) -> dict[str, CodeFile]:
+        """The modules kept with one of the user's files, by their path in its folder."""
+        if path not in self.code or not self.keeps_modules:
+            return {}
+
+        def read(module: str) -> bytes | None:
+            file = self.code.get(beside(path, module))
+            return None if file is None else file.text.encode()
+
+        modules = imported_modules(self.code[path].text.encode(), read)
+        return {module: self.code[beside(path, module)] for module in modules}
+
+    def differences(self, was: "StudySpec") -> list[str]:
+        """What this definition says otherwise than `was` does, an entry each in a user's words:
+        "seed was 0, is 1". Empty when both define the same study."""
+        facts = [
+            changed(name, _in_words(old), _in_words(new))
+            for name, fact in _FACTS.items()
+            if (old := fact(was)) != (new := fact(self))
+        ]
+        space = space_differences(was.space, self.space)
+        columns = _changed_columns(was.data.columns, self.data.columns)
+        data = [*self._data(was), *columns]
+        return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
+
+    def correcting(self, was: "StudySpec") -> "StudySpec | None":
+        """`was` with this one's code, and with the data that its data's code gives; None where they
+        differ in anything else. What `was` has kept of its time stays."""
+        data = was.data.model_copy(update={"source": self.data.source})  # its code is known by it
+        rows = was.train_rows
+        if self.fingerprint != was.fingerprint:
+            if _place(self) != _place(was) or self._data_code() == was._data_code():
+                return None
+            data, rows = self.data, self.train_rows
+        corrected = was.model_copy(
+            update={
+                "data": data,
+                "fingerprint": self.fingerprint,
+                "train_rows": rows,
+                "code": self.code,
+                "keeps_modules": self.keeps_modules,
+            }
+        )
+        return None if self.differences(corrected) else corrected
+
+    def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
+        return self.data_code, self.modules_of(self.data_path)
+
+    def _data(self, was: "StudySpec") -> list[str]:
+        """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
+        if self.fingerprint == was.fingerprint:
+            if _request(self) == _request(was) and self.train_rows != was.train_rows:
+                return [changed("rows trained on", str(was.train_rows), str(self.train_rows))]
+            return []
+        if _place(self) != _place(was):
+            return [changed("data", was.data.source, self.data.source)]
+        if _request(self) != _request(was):
+            return []  # other contents are what was asked for
+        if self.data.reading != was.data.reading:
+            return ["the data are read otherwise by this version of tuner"]
+        old, new = was.fingerprint[:12], self.fingerprint[:12]
+        return [f"data have changed (fingerprint {new}… was {old}…)"]
+
+    def _split(self, was: "StudySpec") -> list[str]:
+        split = (was.data.seed, self.data.seed)
+        if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
+            return []
+        return [changed("seed of the split", *map(str, split))]
+
+    def _changed_code(self, was: "StudySpec") -> list[str]:
+        """A file that only one of them has is another network or source, and named already."""
+        lines = [
+            f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
+        ]
+        pairs = [(self.network_path, self.network_path), (self.data_path, self.data_path)]
+        if self.fingerprint == was.fingerprint or _place(self) == _place(was):
+            pairs.append((self.data_path, was.data_path))  # it may lie elsewhere
+        for path, old_path in pairs:
+            if path in self.code and old_path in was.code:
+                lines += self._edited(path, was, old_path)
+        return list(dict.fromkeys(lines))
+
+    def _edited(self, path: str, was: "StudySpec", old_path: str) -> Iterator[str]:
+        if self.code[path] != was.code[old_path]:
+            yield f"{path} has changed"
+        if not was.keeps_modules:
+            return
+        new, old = self.modules_of(path), was.modules_of(old_path)
+        for module in sorted(new.keys() | old.keys()):
+            if new.get(module) != old.get(module):
+                end = "has changed" if {module} <= new.keys() & old.keys() else "is new"
+                yield f"{beside(path, module)} {end if module in new else 'is gone'}"
+
+
+# The direction is left out: it follows from the metric.
+_FACTS: dict[str, Callable[[StudySpec], object]] = {
+    "metric": lambda spec: spec.metric,
+    "sampler": lambda spec: spec.sampler,
+    "pruner": lambda spec: spec.pruner,
+    "task": lambda spec: spec.task,
+    "validation share": lambda spec: spec.data.validation,
+    "test share": lambda spec: spec.data.test,
+    "scaling": lambda spec: spec.data.scaling,
+    "seed": lambda spec: spec.seed,
+    "split that is held out": lambda spec: spec.held_out,
+}
+
+
+def beside(path: str, module: str) -> str:
+    """How a module in the folder of a user's file is named."""
+    return str(PurePath(path).parent / module)
+
+
+def _in_words(fact: object) -> str:
+    return f"{fact:.6g}" if isinstance(fact, float) else str(fact)
+
+
+def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [
+        changed(
+            f"column {shown(name)}", old.get(name, "by its cells"), new.get(name, "by its cells")
+        )
+        for name in names
+    ]
+
+
+def _request(spec: StudySpec) -> DataSpec:
+    """What was asked of the data, the task said either way, wherever they lie and by whichever
+    version they are read."""
+    update = {"task": spec.task, "source": "", "reading": READING}
+    return spec.data.model_copy(update=update)
+
+
+def _place(spec: StudySpec) -> Path:
+    """The source as one spelling of its path."""
+    return _expanded(spec.data.source).resolve()
+
+
+def _expanded(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~ and the name of nobody on this machine
+        return Path(source)
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")
+
+
+def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
+    """The objectives that a study of this task can have; the first is the default."""
+    return [on_split(metric, held_out) for metric in METRICS[task]]
+
+
+def on_split(metric: str, held_out: HeldOut) -> str:
+    """`val_loss` or `test_loss` as the one of that split."""
+    return f"{held_out}_{metric.partition('_')[2]}"
+
+
+def check_metric(metric: str, task: Task, held_out: HeldOut = "val") -> None:
+    """Raises SpecError for a metric that training of this task does not report."""
+    if metric not in metrics_of(task, held_out):
+        known = ", ".join(nearest(metric, metrics_of(task, held_out)))
+        raise SpecError(f"unknown metric {shown(metric)} for {task}; there are: {known}")
+
+
+def direction_of(metric: str) -> Direction:
+    """Whether more or less of it is better. Raises SpecError for an unknown metric."""
+    if metric not in DIRECTIONS:
+        known = ", ".join(nearest(metric, DIRECTIONS))
+        raise SpecError(f"unknown metric {shown(metric)}; there are: {known}")
+    return DIRECTIONS[metric]

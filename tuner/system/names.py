@@ -1,0 +1,122 @@
+"""Names of studies and of MLflow's experiments: what is accepted, and what is made of a file's.
+
+A study's name is a part of commands, of files' names and of MLflow's filters. Earlier versions took
+more characters, and who can write the database can put in any: such a study is found by its name as
+it is, but the name is used for nothing else.
+
+Commands that messages suggest. They are complete: pasted as they are printed, they do what is
+said of them, on the database that the running command was given.
+"""
+
+import hashlib
+import re
+import shlex
+import unicodedata
+
+from tuner.errors import StudyError
+from tuner.system.logs import without_secrets
+
+LONGEST = 128
+# What is made leaves room for the number that makes it new.
+_LONGEST_MADE = 112
+# MLflow takes 500 characters, of which its table on PostgreSQL holds 256.
+_LONGEST_EXPERIMENT = 256
+_VALID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST - 1}}}")
+
+
+def is_valid(name: str) -> bool:
+    """Whether a study may be made with this name: safe as a folder, an argument and a filter."""
+    return _VALID.fullmatch(name) is not None
+
+
+def check_name(name: str) -> None:
+    """Raises StudyError for a name that a study may not be made with."""
+    if is_valid(name):
+        return
+    shown = printable(name) if len(name) <= 60 else f"{printable(name[:60])}…"
+    if len(name) > LONGEST:
+        problem = f"it has {len(name)} characters"
+    elif name[:1] in ("", ".", "-"):
+        problem = f"it begins with {name[0]}" if name else "it is empty"
+    else:
+        odd = next(character for character in name if not _VALID.fullmatch(f"_{character}"))
+        problem = f"it holds {_named(odd)}"
+    raise StudyError(
+        f"'{shown}' is no name for a study: {problem}; a name has up to {LONGEST} of the letters "
+        "A-Z and a-z, digits, . _ and -, and begins with a letter, a digit or _"
+    )
+
+
+def check_experiment(name: str) -> None:
+    """Raises StudyError for what cannot be the name of an MLflow experiment."""
+    if not name.strip():
+        raise StudyError("the name of an MLflow experiment must not be empty")
+    if len(name) > _LONGEST_EXPERIMENT:
+        raise StudyError(
+            f"the name of an MLflow experiment has up to {_LONGEST_EXPERIMENT} characters, "
+            f"got {len(name)}"
+        )
+    odd = next((character for character in name if not character.isprintable()), None)
+    if odd is not None:
+        raise StudyError(f"the name of an MLflow experiment must not hold {_named(odd)}")
+
+
+def _named(character: str) -> str:
+    """A character as a message names it."""
+    if character == " ":
+        return "a blank"
+    code = f"U+{ord(character):04X}"
+    return f"{character} ({code})" if character.isprintable() else f"the character {code}"
+
+
+def printable(name: str) -> str:
+    """The name as it may be shown: what does not print, such as an escape sequence, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def in_command(name: str) -> str:
+    """The name as an argument of a command that is suggested; STUDY stands for one that a shell
+    could mistake."""
+    return name if is_valid(name) else "STUDY"
+
+
+def as_file_name(name: str, uuid: str) -> str:
+    """What names a study's files: its name, or its id where the name could be another path."""
+    return name if is_valid(name) else f"study-{uuid}"
+
+
+def make_name(*words: str) -> str:
+    """A valid name of these words, as in mlp-digits: accents are left out, what else is not
+    allowed becomes a dash. Where letters are lost, or the end, a part of the words' hash follows:
+    names of different words stay different."""
+    text = "-".join(words)
+    letters = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    letters = "".join(c for c in letters if not unicodedata.combining(c))
+    made = re.sub(r"[^A-Za-z0-9._-]", "-", letters).lstrip(".-")
+    is_lost = any(c.isalnum() and not c.isascii() for c in letters)
+    if is_lost or not made or len(made) > _LONGEST_MADE:
+        mark = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:8]
+        made = f"{made[: _LONGEST_MADE - 9].rstrip('-') or 'study'}-{mark}"
+    return made
+
+
+_global_options: list[str] = []
+
+
+def remember_options(storage: str | None, tracking_uri: str | None) -> None:
+    """The global options of the running command, as it was given them; those that come from the
+    environment or are defaults need not be repeated. A password in them is masked, and has to be
+    filled in again."""
+    options = {"--storage": storage, "--tracking-uri": tracking_uri}
+    _global_options[:] = [
+        word
+        for option, value in options.items()
+        if value is not None
+        for word in (option, without_secrets(value))
+    ]
+
+
+def command(*words: object) -> str:
+    """`tuner` with the global options and these words, quoted for a shell. It must end the line, or
+    what follows must begin with a semicolon, ", or ", three blanks or a closing bracket."""
+    return shlex.join(["tuner", *_global_options, *map(str, words)])

@@ -1,0 +1,189 @@
+"""Checkpoints of running trials: one file an attempt, whole or passed over. Knows no TensorFlow."""
+
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from tuner.settings import tuner_version
+from tuner.study.messages import Checkpoints, TrialRequest
+
+# The number changes with the file's form and with Progress: other files are then passed over.
+_MAGIC = b"tuner checkpoint 2\n"
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+@dataclass
+class Progress:
+    """How far a trial has come: whole epochs, the best of them, the objective after each, seconds
+    by kind of work."""
+
+    epoch: int = 0
+    best: float | None = None
+    best_epoch: int | None = None
+    values: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What training goes on from. `arrays`: groups of arrays of numbers, by name."""
+
+    progress: Progress
+    arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+
+def identity(request: TrialRequest, network: str, fingerprint: str, surroundings: str) -> str:
+    """SHA-256 in hex of all that decides a curve: only checkpoints of the same one are gone on
+    from. `network`: its name, or the identity of a user's own; `fingerprint`: of the data;
+    `surroundings`: the versions and the kind of machinery that train. The version of tuner counts
+    too: another one may train otherwise. The target is left out, as it only says when to stop."""
+    deciding = replace(request, checkpoints=None, goal=replace(request.goal, target=None))
+    parts = [asdict(deciding), network, fingerprint, surroundings, tuner_version()]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class Keeper:
+    """One attempt's way to checkpoints: it reads those of the attempts before, and writes its own
+    at most every `where.every_s` seconds of `clock`, counted from here."""
+
+    def __init__(
+        self, where: Checkpoints, identity: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._where, self._identity, self._clock = where, identity, clock
+        self._last = clock()
+        self._complained = False
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint of an earlier attempt that is whole, of the same identity, and not
+        beyond the known epochs."""
+        for attempt in self._earlier():
+            found = read(self._path(attempt), self._identity)
+            if found is not None and found.progress.epoch <= self._where.known_epochs:
+                return found
+        return None
+
+    def due(self) -> bool:
+        """Whether the last one, or the start, is long enough ago."""
+        return self._clock() - self._last >= self._where.every_s
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write this attempt's checkpoint in place of its former one and of earlier attempts'.
+        Where that fails, training goes on without: stderr has a line for the first time."""
+        path = self._path(self._where.attempt)
+        try:
+            write(path, self._identity, checkpoint)
+            for attempt in self._earlier():
+                self._path(attempt).unlink(missing_ok=True)
+                _partial(self._path(attempt)).unlink(missing_ok=True)
+        except OSError as error:
+            self._complain(path, error)
+        # Counted from the end, so that a slow disk does not take all of the time.
+        self._last = self._clock()
+
+    def _complain(self, path: Path, error: OSError) -> None:
+        line = f"tuner: no checkpoint {path} ({error.strerror or error}); training goes on"
+        # The log may lie on the same full disk.
+        with suppress(OSError):
+            if not self._complained:
+                print(line, file=sys.stderr, flush=True)
+        self._complained = True
+
+    def _earlier(self) -> range:
+        return range(self._where.attempt - 1, 0, -1)
+
+    def _path(self, attempt: int) -> Path:
+        return self._where.folder / f"attempt-{attempt}.ckpt"
+
+
+def write(path: Path, identity: str, checkpoint: Checkpoint) -> None:
+    """Put the checkpoint at `path`, on the disk and whole; OSError leaves what was there."""
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            _write_content(file, identity, checkpoint)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def read(path: Path, identity: str) -> Checkpoint | None:
+    """The checkpoint at `path`; None where there is no whole one of this identity."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    body, checksum = memoryview(content)[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    if not content.startswith(_MAGIC) or hashlib.sha256(body).digest() != checksum:
+        return None
+    file = io.BytesIO(content)
+    file.seek(len(_MAGIC))
+    header = json.loads(file.readline())
+    if header["identity"] != identity:
+        return None
+    arrays = {
+        name: [_typed(np.load(file, allow_pickle=False), dtype) for dtype in dtypes]
+        for name, dtypes in header["arrays"].items()
+    }
+    return Checkpoint(Progress(**header["progress"]), arrays)
+
+
+def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+    # .npy knows NumPy's own dtypes; a bfloat16 comes back as two bytes of no type.
+    return array.view(np.dtype(dtype)) if array.dtype.kind == "V" else array
+
+
+def _write_content(file: IO[bytes], identity: str, checkpoint: Checkpoint) -> None:
+    """The magic, a line of JSON, the arrays as .npy one after the other, the checksum of it all."""
+    hashed = _Hashed(file)
+    header = {
+        "identity": identity,
+        "progress": asdict(checkpoint.progress),
+        "arrays": {
+            name: [a.dtype.name for a in group] for name, group in checkpoint.arrays.items()
+        },
+    }
+    hashed.write(_MAGIC + json.dumps(header).encode() + b"\n")
+    for group in checkpoint.arrays.values():
+        for array in group:
+            np.save(hashed, array, allow_pickle=False)
+    file.write(hashed.digest.digest())
+
+
+class _Hashed:
+    """A file with the SHA-256 of what is written to it, so that no copy in memory is needed."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> None:
+        self._file.write(content)
+        self.digest.update(content)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_suffix(".part")
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it the rename itself may be lost with the machine's power.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
