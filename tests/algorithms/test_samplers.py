@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 import optuna
 import pytest
-import tuner.samplers
 
+import tuner.algorithms.samplers
 from tuner.algorithms.samplers import SAMPLERS, check_sampler, make_sampler, seed_of_loop
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, parse_space
@@ -107,7 +107,7 @@ def test_grid_takes_a_finite_space() -> None:
 
 @pytest.mark.parametrize(("name", "package"), [("cmaes", "cmaes"), ("gp", "torch")])
 def test_missing_package_is_named(name: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuner.samplers, "find_spec", lambda name: None)
+    monkeypatch.setattr(tuner.algorithms.samplers, "find_spec", lambda name: None)
     with pytest.raises(SpecError, match=f"needs the package {package}: .*pip install {package}"):
         check_sampler(Choice(name=name), SPACE)
 

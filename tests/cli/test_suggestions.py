@@ -19,7 +19,7 @@ from toy_study import ANY_X, Bench, toy_spec
 import tuner as package
 from tuner.cli.commands import app
 from tuner.cli.result_commands import print_outcome, queued
-from tuner.runner import Board, Delivered, Outcome
+from tuner.runner import Delivered, Outcome, RunStatus
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
 from tuner.system.names import command, remember_options
@@ -117,11 +117,11 @@ def test_after_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
     study = bench.create()
     remember_options(f"sqlite:///{tmp_path}/tuner.db", None)
-    failed = Outcome("errors", Board(3, done=3), 0, "trial 7: ValueError: no", 7)
+    failed = Outcome("errors", RunStatus(3, done=3), 0, "trial 7: ValueError: no", 7)
     try:
         print_outcome(bench.store, study, failed, Delivered(1, 2, "no answer"), False)
         print_outcome(
-            bench.store, study, Outcome(None, Board(3, done=1), 0), Delivered(1, 0, "x"), False
+            bench.store, study, Outcome(None, RunStatus(3, done=1), 0), Delivered(1, 0, "x"), False
         )
         print(queued("toy", 1, 1))
     finally:

@@ -420,6 +420,7 @@ def test_a_long_table_is_learnt_as_a_short_one(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns are worked on side by side there, and encoded some rows at a time."""
+    from tuner.data import table_encoding
     from tuner.data.readers import csv_reader
 
     content = "a,b,c,ok\n" + rows(lambda i: f"{i % 7},{i % 11 or ''},{'pqr'[i % 3]},{i % 2}", 300)
@@ -427,7 +428,7 @@ def test_a_long_table_is_learnt_as_a_short_one(
     whole = load(f"{tmp_path / 't.csv'}:ok")
     monkeypatch.setattr(csv_reader, "_FEWEST_ROWS", 1)
     monkeypatch.setattr(csv_reader, "_cores", lambda: 3)
-    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(table_encoding, "_ROWS_AT_ONCE", 7)
     parts = load(f"{tmp_path / 't.csv'}:ok")
     assert (parts.fingerprint, parts.columns, parts.notes) == (
         whole.fingerprint, whole.columns, whole.notes,

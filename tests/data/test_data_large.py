@@ -209,7 +209,8 @@ from tuner.data.memory_maps import check_room
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec
 import pandas, zipfile, gzip
-from tuner.data import idx, npz, split
+from tuner.data import rows as split
+from tuner.data.readers import idx, npz
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

@@ -57,7 +57,7 @@ def searched(
     )
     create_study(bench.store, "digits", spec)
     asked = {"log_models": "all"} | asked
-    outcome = bench.run(trials, asked.get("population", 1), entry=KERAS, asked=asked, **limits)
+    outcome = bench.run(trials, asked.get("lanes", 1), entry=KERAS, asked=asked, **limits)
     assert outcome.reason == ("target" if "target" in limits else None)
     return bench
 
@@ -88,7 +88,7 @@ def test_the_usual_network_is_the_same(bench: Bench) -> None:
         # Worth compiling by its epochs, of which the target leaves few.
         ({}, 1, {"epochs": 120, "batch_size": 4, "target": 0.9}, "shared graph, then xla"),
         ({"engine": "exact"}, 1, {}, "graph"),
-        ({"population": 2}, 2, {}, "population"),
+        ({"lanes": 2}, 2, {}, "population"),
     ],
 )
 def test_the_network_is_the_same(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from test_optimize_trials import SQLITE
+from test_runner_trials import SQLITE
 from toy_study import Bench
 from toy_training import PARAMETERS, ToySession
 

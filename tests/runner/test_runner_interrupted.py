@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 import pytest
-from test_optimize_limits import began, wait_until
-from test_optimize_trials import SQLITE
+from test_runner_limits import began, wait_until
+from test_runner_trials import SQLITE
 from toy_study import Bench, Signals, any_of
 
-from tuner.runner import Board, Silent, loop, stopping
+from tuner.runner import RunStatus, Silent, loop, stopping
 from tuner.storage.trials import TrialRow
 
 pytestmark = SQLITE
@@ -32,11 +32,11 @@ def metrics(bench: Bench) -> list[Any]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("population", [1, 2])
+@pytest.mark.parametrize("lanes", [1, 2])
 def test_an_interrupted_trial_goes_on_behind_its_epoch(
     bench: Bench, number: signal.Signals, lanes: int
 ) -> None:
-    asked = SELDOM | {"population": lanes}
+    asked = SELDOM | {"lanes": lanes}
     workers = 2 // lanes
     bench.create(SLOWLY | {"pace": 0.0}, name="whole")
     bench.run(2, workers, asked=asked)
@@ -71,7 +71,7 @@ class Clock(Silent):
 
     is_late = False
 
-    def changed(self, status: Board) -> None:
+    def changed(self, status: RunStatus) -> None:
         self.is_late |= status.slots[0].epoch >= 2
 
     def monotonic(self) -> float:
@@ -114,7 +114,7 @@ class Twice(Signals):
 
     sent_at = 0.0
 
-    def changed(self, status: Board) -> None:
+    def changed(self, status: RunStatus) -> None:
         if status.slots[0].epoch >= 2:
             os.kill(os.getpid(), signal.SIGINT)
             threading.Timer(0.8, self.again).start()

@@ -6,7 +6,6 @@ from typing import Any
 
 import optuna
 import pytest
-import tuner.samplers
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.samplers import TPESampler
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from toy_study import Bench, any_of
 from toy_training import BROKEN
 
+import tuner.algorithms.samplers
 from tuner.algorithms.pruners import make_pruner
 from tuner.algorithms.samplers import InView, make_sampler
 from tuner.runner import open_book
@@ -98,8 +98,8 @@ def test_small_studies_are_sampled_as_before(pruner: str, liar: bool) -> None:
     settings: dict[str, Any] = {"multivariate": True, "group": True, "constant_liar": liar}
     choice = Choice(name="tpe", options={"constant_liar": liar})
     ours = make_sampler(choice, load_space("mlp"), 7, 0)
-    seed = tuner.samplers.seed_of_loop(7, 0)
-    with tuner.samplers.quiet():
+    seed = tuner.algorithms.samplers.seed_of_loop(7, 0)
+    with tuner.algorithms.samplers.quiet():
         theirs = TPESampler(seed=seed, **settings)
     assert proposals(ours, pruner, 40) == proposals(theirs, pruner, 40)
 
@@ -107,9 +107,9 @@ def test_small_studies_are_sampled_as_before(pruner: str, liar: bool) -> None:
 @contextlib.contextmanager
 def large_from(trials: int, best: int, latest: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuner.samplers, "LARGE", trials)
-        patch.setattr(tuner.samplers, "BEST_SEEN", best)
-        patch.setattr(tuner.samplers, "LATEST_SEEN", latest)
+        patch.setattr(tuner.algorithms.samplers, "LARGE", trials)
+        patch.setattr(tuner.algorithms.samplers, "BEST_SEEN", best)
+        patch.setattr(tuner.algorithms.samplers, "LATEST_SEEN", latest)
         yield
 
 

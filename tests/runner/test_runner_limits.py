@@ -15,7 +15,7 @@ from toy_study import Bench, Signals, any_of
 from toy_training import SLOW
 
 from tuner.errors import StorageError
-from tuner.runner import Board, Silent
+from tuner.runner import RunStatus, Silent
 from tuner.runner.stopping import Limits, Stopping
 from tuner.storage import open_store
 from tuner.storage.leases import LEASE_S
@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def is_idle(status: Board) -> bool:
+def is_idle(status: RunStatus) -> bool:
     return status.done_here == 1 and all(slot.trial is None for slot in status.slots)
 
 
@@ -226,7 +226,7 @@ def test_a_database_that_vanishes_ends_the_loop_in_one_line(
     bench.create({"epochs": 100, "patience": 100, "pace": 0.01})
 
     class Vandal(Silent):
-        def changed(self, status: Board) -> None:
+        def changed(self, status: RunStatus) -> None:
             if status.slots[0].epoch == 3:
                 postgres.drop(name)
 

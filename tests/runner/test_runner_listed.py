@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from at_once import at_once, run_toy
-from test_optimize_trials import SQLITE
+from test_runner_trials import SQLITE
 from toy_study import Bench, any_of
 
 from tuner.data import load_dataset

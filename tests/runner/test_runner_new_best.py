@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from toy_study import Bench, any_of
 
-from tuner.runner import Board, Silent, loop
+from tuner.runner import RunStatus, Silent, loop
 from tuner.runner.progress import look_around
 from tuner.study.spec import Choice
 
@@ -19,13 +19,13 @@ class Listener(Silent):
         self.ends: list[str] = []
         self._at_first = at_first
 
-    def changed(self, status: Board) -> None:
+    def changed(self, status: RunStatus) -> None:
         if self._at_first is not None and any(slot.epoch for slot in status.slots):
             at_first, self._at_first = self._at_first, None
             at_first()
 
     def trial_ended(
-        self, status: Board, trial: int, end: str, value: float | None, is_best: bool
+        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
     ) -> None:
         self.ends.append(end)
         if is_best:

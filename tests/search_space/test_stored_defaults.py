@@ -20,6 +20,7 @@ from tuner.search_space.parameters import (
     NETWORKS,
     TRAINING,
     Parameter,
+    Role,
     Scalar,
     catalogue,
     same,
@@ -196,11 +197,16 @@ def test_newer_parameters_say_what_is_off() -> None:
 @pytest.mark.parametrize(
     ("newer", "value"),
     [
-        (Parameter("mixup", "float", 0.2, low=0.0), 0.0),
-        (Parameter("cutout", "int", 4, low=0), 0),
-        (Parameter("amsgrad", "bool", True, choices=(True, False)), False),
-        (Parameter("merge", "categorical", "sum", choices=("none", "sum"), off="none"), "none"),
-        (Parameter("scale", "float", 2.0, low=0.0, low_open=True, off=1.0), 1.0),
+        (Parameter("mixup", "float", 0.2, role=Role.SCALAR, low=0.0), 0.0),
+        (Parameter("cutout", "int", 4, role=Role.SCALAR, low=0), 0),
+        (Parameter("amsgrad", "bool", True, role=Role.SWITCH, choices=(True, False)), False),
+        (
+            Parameter(
+                "merge", "categorical", "sum", role=Role.CHOICE, choices=("none", "sum"), off="none"
+            ),
+            "none",
+        ),
+        (Parameter("scale", "float", 2.0, role=Role.SCALAR, low=0.0, low_open=True, off=1.0), 1.0),
     ],
 )
 def test_a_newer_parameter_is_off(old: bool, newer: Parameter, value: Scalar) -> None:

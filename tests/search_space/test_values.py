@@ -16,9 +16,9 @@ from tuner.reports.comparison_tables import in_words as compared
 from tuner.search_space import make_space, parse_space
 from tuner.search_space.nodes import bare
 from tuner.search_space.parameters import same
-from tuner.search_space.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
+from tuner.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
 
 TRICKY = (
     "true", "False", "yes", "No", "on", "OFF", "null", "~", "", "12", "1e-4", "0x1f", ".inf",

@@ -25,10 +25,10 @@ from tuner.data import load_dataset
 from tuner.manage.creation import trust_own
 from tuner.runner import (
     KERAS,
-    Board,
     Limits,
     Outcome,
     Request,
+    RunStatus,
     Silent,
     Watcher,
     optimize,
@@ -81,11 +81,13 @@ class Signals(Silent):
     """A watcher that sends this process a signal, by default once all workers have trained two
     epochs of a trial."""
 
-    def __init__(self, number: signal.Signals, when: Callable[[Board], bool] | None = None) -> None:
+    def __init__(
+        self, number: signal.Signals, when: Callable[[RunStatus], bool] | None = None
+    ) -> None:
         self._number = number
         self._when = when or (lambda status: all(slot.epoch >= 2 for slot in status.slots))
 
-    def changed(self, status: Board) -> None:
+    def changed(self, status: RunStatus) -> None:
         if self._when(status):
             os.kill(os.getpid(), self._number)
 

@@ -95,7 +95,7 @@ def test_pruned_and_failed_trials(search: Search, mirror: Mirror, runs: Runs) ->
 def test_values_that_are_no_numbers(search: Search, mirror: Mirror, runs: Runs) -> None:
     trial = search.start()
     search.interval(trial, step=2, epoch=1, whole=True)
-    interval = attempt_rows.Interval(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
+    interval = attempt_rows.Report(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
     attempt_rows.record_report(search.store, search.lease, trial.slot, interval)
     search.prune(trial, score=0.1)
     mirror.deliver()

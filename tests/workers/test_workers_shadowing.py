@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_execution_workers import REQUEST, conversation
+from test_local_workers import REQUEST, conversation
 from toy_training import TOY
 
 from tuner.errors import WorkerError

@@ -9,7 +9,7 @@ from tuner.errors import SpecError
 from tuner.search_space.checks import wrong_kind
 from tuner.search_space.parameters import Scalar, nearest, shown
 from tuner.search_space.ranges import InvalidError, check_scalar
-from tuner.search_space.values import as_switch, parse_word, split_list
+from tuner.values import as_switch, parse_word, split_list
 
 
 class Option(NamedTuple):

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
-from tuner.search_space.values import clipped, parse_scalar, word
+from tuner.values import clipped, parse_scalar, word
 
 # Control characters but newline and tab, what turns the direction of text around, line ends that
 # only some programs know, and halves of characters, which cannot be encoded.

@@ -19,7 +19,6 @@ from tuner.cli.output import (
     shown,
     stream_rows,
 )
-from tuner.search_space.values import clipped, word
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.attempt_rows import ReportRow
@@ -36,6 +35,7 @@ from tuner.storage.trials import (
     table_row,
 )
 from tuner.system.names import command, in_command, printable
+from tuner.values import clipped, word
 
 if TYPE_CHECKING:
     from tuner.runner import Delivered, Outcome, Repaired

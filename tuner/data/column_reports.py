@@ -12,7 +12,7 @@ from tuner.data.date_texts import TIME
 from tuner.data.number_texts import most_common
 from tuner.data.table_encoding import Column, Table
 from tuner.data.target import Target
-from tuner.search_space.values import clipped
+from tuner.values import clipped
 
 if TYPE_CHECKING:
     from tuner.study.spec import ColumnKind

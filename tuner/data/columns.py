@@ -39,7 +39,7 @@ from tuner.data.number_texts import (
 from tuner.data.raw import listed
 from tuner.errors import DatasetError
 from tuner.search_space.parameters import nearest
-from tuner.search_space.values import clipped
+from tuner.values import clipped
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from tuner.search_space.ranges import (
     check_number,
     check_scalar,
 )
-from tuner.search_space.values import as_switch
+from tuner.values import as_switch
 
 # What a user may say that a column of a table is; `ColumnKind` in spec.py.
 COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")

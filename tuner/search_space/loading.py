@@ -19,7 +19,7 @@ from tuner.search_space.nodes import in_one_line
 from tuner.search_space.parameters import Scalar, nearest, shown
 from tuner.search_space.ranges import InvalidError
 from tuner.search_space.space import Space, check_space
-from tuner.search_space.values import parse_scalar
+from tuner.values import parse_scalar
 
 LARGEST_BYTES = 200_000  # PyYAML reads some 100 kB a second
 DEEPEST = 20

@@ -25,7 +25,7 @@ from tuner.search_space.ranges import (
     InvalidError,
     Range,
 )
-from tuner.search_space.values import as_switch, word
+from tuner.values import as_switch, word
 
 FILE_KEYS = ("network", "parameters", "baselines", "data", "columns", "references")
 

@@ -13,18 +13,34 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
-from tuner.search_space.values import Scalar as Scalar
-from tuner.search_space.values import as_switch
+from tuner.values import Scalar as Scalar
+from tuner.values import as_switch
 
 Params = dict[str, Scalar | list[Scalar]]
 Kind = Literal["int", "float", "categorical", "bool"]
 
 
+class Role(StrEnum):
+    """What a parameter is to the programs that train. Networks and engines derive from it what
+    each of them does with a parameter: there is no other list of names."""
+
+    STRUCTURE = "structure"  # which layers and operations there are: another program for each value
+    SIZE = "size"  # a shape: units, filters, samples per step
+    CHOICE = "choice"  # one of several forms of an operation, each with a name
+    SWITCH = "switch"  # an operation that a trial has or has not
+    SCALAR = "scalar"  # a number that the compiled step reads: no other program for another value
+    SCHEDULE = "schedule"  # settles the learning rate of each step, before the step
+    LOOP = "loop"  # how long a trial trains
+    INIT = "init"  # how weights are drawn before the first step
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter. `low` and `high` are inclusive unless marked open; None means no bound.
+    `role`: see Role.
 
     `when`: the parameter exists only while the others have these values (momentum with sgd).
     `layers`: the parameter that counts what this one may be given for one by one (`repeat: depth`);
@@ -36,6 +52,7 @@ class Parameter:
     name: str
     kind: Kind
     default: Scalar
+    role: Role = field(kw_only=True)
     low: float | None = None
     high: float | None = None
     low_open: bool = False
@@ -161,14 +178,16 @@ def _table(*parameters: Parameter) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in parameters}
 
 
-def _share(name: str, default: float = 0.0, **more: object) -> Parameter:
+def _share(name: str, default: float = 0.0, **more: Any) -> Parameter:
     """A float in [0, 1)."""
-    return Parameter(name, "float", default, low=0.0, high=1.0, high_open=True, **more)  # type: ignore[arg-type]
+    return Parameter(
+        name, "float", default, role=Role.SCALAR, low=0.0, high=1.0, high_open=True, **more
+    )
 
 
 def _amount(name: str, doc: str) -> Parameter:
     """A float from 0, which means none."""
-    return Parameter(name, "float", 0.0, low=0.0, doc=doc)
+    return Parameter(name, "float", 0.0, role=Role.SCALAR, low=0.0, doc=doc)
 
 
 def _needs(parent: str, *values: Scalar) -> dict[str, tuple[Scalar, ...]]:
@@ -176,39 +195,76 @@ def _needs(parent: str, *values: Scalar) -> dict[str, tuple[Scalar, ...]]:
 
 
 _LENGTH = _table(
-    Parameter("epochs", "int", 27, low=1, high=100_000, doc="most epochs a trial trains"),
     Parameter(
-        "patience", "int", 5, low=1, high=100_000,
+        "epochs", "int", 27, role=Role.LOOP, low=1, high=100_000, doc="most epochs a trial trains"
+    ),
+    Parameter(
+        "patience",
+        "int",
+        5,
+        role=Role.LOOP,
+        low=1,
+        high=100_000,
         doc="epochs without a better objective before a trial stops early",
     ),
-    Parameter("batch_size", "int", 32, low=1, high=1_048_576, doc="rows a training step"),
-)  # fmt: skip
+    Parameter(
+        "batch_size", "int", 32, role=Role.SIZE, low=1, high=1_048_576, doc="rows a training step"
+    ),
+)
 
 _LOSS = _table(
     Parameter(
-        "loss", "categorical", "auto", choices=("auto", *ALL_LOSSES),
+        "loss",
+        "categorical",
+        "auto",
+        role=Role.STRUCTURE,
+        choices=("auto", *ALL_LOSSES),
         doc="what is minimised; mse of classes is that of their one-hot form",
         note="auto: cross_entropy for classes and binary, mse for regression",
     ),
     Parameter(
-        "huber_delta", "float", 1.0, low=0.0, low_open=True, when=_needs("loss", "huber"),
+        "huber_delta",
+        "float",
+        1.0,
+        role=Role.SCALAR,
+        low=0.0,
+        low_open=True,
+        when=_needs("loss", "huber"),
         doc="error, in standard deviations of the target, from which huber grows linearly",
     ),
     _share(
-        "label_smoothing", when=_needs("loss", "auto", "cross_entropy", "mse"),
+        "label_smoothing",
+        when=_needs("loss", "auto", "cross_entropy", "mse"),
         doc="share of the target that is spread evenly over all classes",
     ),
-)  # fmt: skip
+)
 
 _OPTIMIZER = _table(
-    Parameter("optimizer", "categorical", "adam", choices=OPTIMIZERS, doc="Keras optimizer"),
     Parameter(
-        "learning_rate", "float", 1e-3, low=0.0, low_open=True,
+        "optimizer",
+        "categorical",
+        "adam",
+        role=Role.CHOICE,
+        choices=OPTIMIZERS,
+        doc="Keras optimizer",
+    ),
+    Parameter(
+        "learning_rate",
+        "float",
+        1e-3,
+        role=Role.SCHEDULE,
+        low=0.0,
+        low_open=True,
         doc="of the optimizer; where a schedule changes it, its largest",
     ),
     _share("momentum", when=_needs("optimizer", "sgd"), doc="of sgd"),
     Parameter(
-        "nesterov", "bool", False, choices=(True, False), when=_needs("optimizer", "sgd"),
+        "nesterov",
+        "bool",
+        False,
+        role=Role.SWITCH,
+        choices=(True, False),
+        when=_needs("optimizer", "sgd"),
         doc="Nesterov's form of momentum",
     ),
     _amount(
@@ -217,120 +273,266 @@ _OPTIMIZER = _table(
         "adam with this",
     ),
     _amount("clip_norm", "largest norm of all gradients together; 0: not clipped"),
-)  # fmt: skip
+)
 
 _SCHEDULE = _table(
     Parameter(
-        "schedule", "categorical", "constant", choices=SCHEDULES,
+        "schedule",
+        "categorical",
+        "constant",
+        role=Role.SCHEDULE,
+        choices=SCHEDULES,
         doc="of the learning rate over the steps of a trial",
     ),
     Parameter(
-        "warmup_epochs", "float", 0.0, low=0.0,
+        "warmup_epochs",
+        "float",
+        0.0,
+        role=Role.SCHEDULE,
+        low=0.0,
         doc="epochs of a linear rise to the learning rate, behind which the schedule begins; with "
         "one_cycle it takes the place of the rise",
     ),
     Parameter(
-        "plateau_factor", "float", 0.5, low=0.0, high=1.0, low_open=True, high_open=True,
+        "plateau_factor",
+        "float",
+        0.5,
+        role=Role.SCHEDULE,
+        low=0.0,
+        high=1.0,
+        low_open=True,
+        high_open=True,
         when=_needs("schedule", "plateau"),
         doc="what the rate is multiplied by when the objective no longer gets better",
     ),
     Parameter(
-        "plateau_patience", "int", 2, low=1, high=100_000, when=_needs("schedule", "plateau"),
+        "plateau_patience",
+        "int",
+        2,
+        role=Role.SCHEDULE,
+        low=1,
+        high=100_000,
+        when=_needs("schedule", "plateau"),
         doc="epochs without a better objective before that",
     ),
     Parameter(
-        "plateau_min_delta", "float", 1e-4, low=0.0, when=_needs("schedule", "plateau"),
+        "plateau_min_delta",
+        "float",
+        1e-4,
+        role=Role.SCHEDULE,
+        low=0.0,
+        when=_needs("schedule", "plateau"),
         doc="by how much an objective must be better to count",
     ),
     Parameter(
-        "cosine_floor", "float", 0.0, low=0.0, high=1.0, when=_needs("schedule", "cosine"),
+        "cosine_floor",
+        "float",
+        0.0,
+        role=Role.SCHEDULE,
+        low=0.0,
+        high=1.0,
+        when=_needs("schedule", "cosine"),
         doc="share of the learning rate that is left at the end",
     ),
     Parameter(
-        "decay", "float", 0.9, low=0.0, high=1.0, low_open=True,
-        when=_needs("schedule", "exponential"), doc="what the rate is multiplied by each epoch",
+        "decay",
+        "float",
+        0.9,
+        role=Role.SCHEDULE,
+        low=0.0,
+        high=1.0,
+        low_open=True,
+        when=_needs("schedule", "exponential"),
+        doc="what the rate is multiplied by each epoch",
     ),
     Parameter(
-        "cycle_rise", "float", 0.3, low=0.0, high=1.0, low_open=True, high_open=True,
-        when=_needs("schedule", "one_cycle"), doc="share of the steps in which the rate rises",
+        "cycle_rise",
+        "float",
+        0.3,
+        role=Role.SCHEDULE,
+        low=0.0,
+        high=1.0,
+        low_open=True,
+        high_open=True,
+        when=_needs("schedule", "one_cycle"),
+        doc="share of the steps in which the rate rises",
     ),
-)  # fmt: skip
+)
 
 _REGULARISATION = _table(
     _amount("l1", "penalty on the sum of all kernels' absolute values"),
     _amount("l2", "penalty on the sum of all kernels' squares"),
     _amount("max_norm", "largest norm of a unit's incoming weights; 0: not bounded"),
     Parameter(
-        "augment_shift", "int", 0, low=0, high=64,
+        "augment_shift",
+        "int",
+        0,
+        role=Role.SCALAR,
+        low=0,
+        high=64,
         doc="images: shifted by up to so many pixels each way, anew each time; zeros come in",
     ),
     Parameter(
-        "augment_flip", "bool", False, choices=(True, False),
+        "augment_flip",
+        "bool",
+        False,
+        role=Role.SWITCH,
+        choices=(True, False),
         doc="images: left and right exchanged in half of the cases",
     ),
-)  # fmt: skip
+)
 
 TRAINING: dict[str, Parameter] = _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION
 
 _LAYERS = _table(
-    Parameter("depth", "int", 2, low=0, high=64, doc="hidden layers"),
-    Parameter("width", "int", 128, low=1, high=65_536, layers="depth", doc="units of a layer"),
+    Parameter("depth", "int", 2, role=Role.STRUCTURE, low=0, high=64, doc="hidden layers"),
     Parameter(
-        "taper", "float", 1.0, low=0.0, high=4.0, low_open=True,
+        "width",
+        "int",
+        128,
+        role=Role.SIZE,
+        low=1,
+        high=65_536,
+        layers="depth",
+        doc="units of a layer",
+    ),
+    Parameter(
+        "taper",
+        "float",
+        1.0,
+        role=Role.SIZE,
+        low=0.0,
+        high=4.0,
+        low_open=True,
         doc="each further hidden layer has so many times the width of the one before",
     ),
-    Parameter("activation", "categorical", "relu", choices=ACTIVATIONS, doc="of hidden layers"),
+    Parameter(
+        "activation",
+        "categorical",
+        "relu",
+        role=Role.CHOICE,
+        choices=ACTIVATIONS,
+        doc="of hidden layers",
+    ),
     _share(
         "leaky_slope", 0.2, when=_needs("activation", "leaky_relu"), doc="of leaky_relu below zero"
     ),
     Parameter(
-        "initializer", "categorical", "auto", choices=INITIALIZERS, doc="of the kernels",
+        "initializer",
+        "categorical",
+        "auto",
+        role=Role.INIT,
+        choices=INITIALIZERS,
+        doc="of the kernels",
         note="auto: he_normal for relu, leaky_relu, elu, gelu, swish; lecun_normal for selu; "
         "glorot_uniform for the others and the output layer",
     ),
     Parameter(
-        "init_sigma", "float", 0.05, low=0.0, low_open=True, when=_needs("initializer", "normal"),
+        "init_sigma",
+        "float",
+        0.05,
+        role=Role.INIT,
+        low=0.0,
+        low_open=True,
+        when=_needs("initializer", "normal"),
         doc="standard deviation of normal",
     ),
     Parameter(
-        "bias", "categorical", "all", choices=("all", "input", "none"),
+        "bias",
+        "categorical",
+        "all",
+        role=Role.STRUCTURE,
+        choices=("all", "input", "none"),
         doc="which layers have one; input: one constant input beside the others, its weights drawn "
         "as theirs",
     ),
     _share("dropout", layers="depth", doc="share of a hidden layer's outputs dropped in training"),
     _share("input_dropout", doc="share of the inputs dropped in training"),
     Parameter(
-        "batch_norm", "bool", False, choices=(True, False),
+        "batch_norm",
+        "bool",
+        False,
+        role=Role.SWITCH,
+        choices=(True, False),
         doc="batch normalisation in every hidden layer",
     ),
     Parameter(
-        "layer_norm", "bool", False, choices=(True, False),
+        "layer_norm",
+        "bool",
+        False,
+        role=Role.SWITCH,
+        choices=(True, False),
         doc="layer normalisation in every hidden layer",
     ),
     Parameter(
-        "norm_position", "categorical", "before", choices=("before", "after"),
+        "norm_position",
+        "categorical",
+        "before",
+        role=Role.STRUCTURE,
+        choices=("before", "after"),
         doc="normalisation before or after the activation",
     ),
-)  # fmt: skip
+)
 
 _BLOCKS = _table(
-    Parameter("blocks", "int", 2, low=0, high=8, doc="of convolutions, each ended by max pooling"),
-    Parameter("convolutions", "int", 1, low=1, high=8, doc="in each block"),
     Parameter(
-        "filters", "int", 32, low=1, high=4096, layers="blocks", doc="of a block's convolutions"
+        "blocks",
+        "int",
+        2,
+        role=Role.STRUCTURE,
+        low=0,
+        high=8,
+        doc="of convolutions, each ended by max pooling",
+    ),
+    Parameter("convolutions", "int", 1, role=Role.STRUCTURE, low=1, high=8, doc="in each block"),
+    Parameter(
+        "filters",
+        "int",
+        32,
+        role=Role.SIZE,
+        low=1,
+        high=4096,
+        layers="blocks",
+        doc="of a block's convolutions",
     ),
     Parameter(
-        "filter_growth", "float", 2.0, low=0.0, high=8.0, low_open=True,
+        "filter_growth",
+        "float",
+        2.0,
+        role=Role.SIZE,
+        low=0.0,
+        high=8.0,
+        low_open=True,
         doc="each further block has so many times the filters of the one before",
     ),
-    Parameter("kernel", "int", 3, low=1, high=31, doc="side of a convolution's window, in pixels"),
     Parameter(
-        "padding", "categorical", "same", choices=("same", "valid"),
+        "kernel",
+        "int",
+        3,
+        role=Role.STRUCTURE,
+        low=1,
+        high=31,
+        doc="side of a convolution's window, in pixels",
+    ),
+    Parameter(
+        "padding",
+        "categorical",
+        "same",
+        role=Role.STRUCTURE,
+        choices=("same", "valid"),
         doc="of convolutions; a map smaller than the window is padded in any case",
     ),
-    Parameter("pool", "int", 2, low=1, high=16, doc="side of a pooling window; 1: no pooling"),
+    Parameter(
+        "pool",
+        "int",
+        2,
+        role=Role.STRUCTURE,
+        low=1,
+        high=16,
+        doc="side of a pooling window; 1: no pooling",
+    ),
     _share("block_dropout", layers="blocks", doc="share of a block's outputs dropped in training"),
-)  # fmt: skip
+)
 
 MLP = _LAYERS
 CNN = _BLOCKS | _LAYERS

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from tuner.search_space.parameters import Scalar, same, shown
-from tuner.search_space.values import as_switch, word
+from tuner.values import as_switch, word
 
 
 class Suggests(Protocol):

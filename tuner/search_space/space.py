@@ -49,7 +49,7 @@ from tuner.search_space.ranges import (
     Suggests,
 )
 from tuner.search_space.reference import every_point, listed
-from tuner.search_space.values import SWITCH_TEXTS
+from tuner.values import SWITCH_TEXTS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

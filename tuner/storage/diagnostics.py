@@ -151,7 +151,7 @@ def loops_at_work(store: Store) -> list[LoopRow]:
         .select_from(slot_rows)
         .where(slot_rows.c.loop_id == loops.c.loop_id, slot_rows.c.state == "claimed")
         .scalar_subquery()
-        .label("places")
+        .label("slots")
     )
     query = (
         sa.select(studies.c.name, loops.c.host, loops.c.pid, loops.c.process, left, held)

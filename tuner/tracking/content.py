@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tuner.errors import SpaceError
-from tuner.search_space.values import word
 from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.spec import Choice, StudySpec
 from tuner.tracking.ownership import STUDY_TAG, TRIAL_TAG, UUID_TAG
+from tuner.values import word
 
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 8000

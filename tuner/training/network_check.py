@@ -29,12 +29,12 @@ from tuner.networks.custom import (
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
-from tuner.search_space.values import clipped
 from tuner.study.messages import Goal, TrialRequest
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
 from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
+from tuner.values import clipped
 
 # A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
 _SUM_TOLERANCE = 1e-3

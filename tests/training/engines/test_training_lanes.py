@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def open_sessions(folder: Path, population: int) -> list[LaneSession]:
-    first = open_session(WorkerSetup(folder, 1e9, population=population))
+    first = open_session(WorkerSetup(folder, 1e9, lanes=population))
     assert isinstance(first, LaneSession)
     return [first, *(first.beside() for _ in range(population - 1))]
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from test_optimize_trials import SQLITE
+from test_runner_trials import SQLITE
 from toy_study import Bench, any_of
 
 pytestmark = SQLITE
-THREE = {"population": 3}
+THREE = {"lanes": 3}
 
 
 # What a worker of this suite holds before it trains, and some room.
