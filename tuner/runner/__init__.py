@@ -39,8 +39,8 @@ from tuner.storage.frozen_trials import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
-from tuner.study.messages import Engine, NetworkCode, WorkerSetup
-from tuner.study.spec import Direction, StudySpec
+from tuner.study.messages import Direction, Engine, NetworkCode, WorkerSetup
+from tuner.study.spec import StudySpec
 from tuner.system.machine import (
     data_budget_bytes,
     default_workers,

@@ -18,8 +18,8 @@ from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import Running, TrialBook
 from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
-from tuner.storage.slots import MOST_ATTEMPTS, SHARED_LOSS
 from tuner.study.artifacts import Artifact
+from tuner.study.ends import MOST_LOSSES, TrialEnd
 from tuner.study.messages import Ended, Engine, Failed, Goal, Message, Report, Resumed
 from tuner.training.program_key import program_key
 from tuner.workers import Checkpointed, Lost, Reply, Saved, Workers
@@ -277,11 +277,11 @@ class Loop:
             self._start_again(worker, running, "interrupted", how)
         elif lost.beside:
             # Any of them may be the cause: it counts against none. Alone it will show.
-            self._start_again(worker, running, SHARED_LOSS, how)
+            self._start_again(worker, running, TrialEnd.SHARED_LOSS, how)
         elif lost.out_of_memory:
             self._book.infeasible(running, "out_of_memory", detail=how)
             self._ended(worker, "out_of_memory", None, gained=False)
-        elif (losses := self._book.losses(running) + 1) < MOST_ATTEMPTS:
+        elif (losses := self._book.losses(running) + 1) < MOST_LOSSES:
             self._start_again(worker, running, "worker_lost", how)
         else:
             detail = f"lost {losses} times; at last {how}"
@@ -313,7 +313,7 @@ class Loop:
             self._complete(worker, running, running.ended, detail=detail)
         elif in_company:
             # One lane computes at a time: it may have waited for the others. Alone it will show.
-            self._start_again(worker, running, SHARED_LOSS, f"{detail}, beside others")
+            self._start_again(worker, running, TrialEnd.SHARED_LOSS, f"{detail}, beside others")
         else:
             self._book.infeasible(running, "time_limit", detail=detail)
             self._ended(worker, "time_limit", running.verdicts.best, gained=False)

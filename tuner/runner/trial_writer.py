@@ -23,10 +23,11 @@ from tuner.storage import attempt_rows, leases, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
 from tuner.storage.optuna_storage import is_missing
-from tuner.storage.slots import MOST_ATTEMPTS, TrialSlot
+from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 from tuner.storage.transaction_hooks import Then
 from tuner.study.artifacts import Artifact
+from tuner.study.ends import MOST_LOSSES
 from tuner.study.messages import Ended, Report
 from tuner.study.spec import StudySpec
 
@@ -287,7 +288,7 @@ class TrialBook:
                 self.store.optuna.set_trial_state_values(slot.trial_id, TrialState.WAITING)
 
     def _is_lost_for_good(self, trial_id: int) -> bool:
-        return slots.count_losses(self.store, self.lease, trial_id) >= MOST_ATTEMPTS
+        return slots.count_losses(self.store, self.lease, trial_id) >= MOST_LOSSES
 
     def _give_up(self, slot: TrialSlot, trial_id: int) -> None:
         trial = optuna.Trial(self.study, trial_id)

@@ -146,7 +146,7 @@ class AttemptEnd:
         detail: str | None = None,
         model: Artifact | None = None,
     ) -> "AttemptEnd":
-        values: dict[str, Any] = {"end": end, "detail": detail}
+        values: dict[str, Any] = {"end": str(end), "detail": detail}
         if model:
             values |= {"model_path": model.path, "model_bytes": model.size}
             values["model_sha256"] = model.sha256
@@ -161,7 +161,7 @@ class AttemptEnd:
     ) -> "AttemptEnd":
         """Of a trial that was ended from outside, after the interval `last`."""
         epochs = last.epoch - (not last.whole) if last else 0
-        values = {"end": end, "score": score, "epochs": epochs, "detail": detail}
+        values = {"end": str(end), "score": score, "epochs": epochs, "detail": detail}
         seconds, engine = (last.seconds, last.engine or None) if last else ({}, None)
         return cls(values | {"seconds": seconds, "engine": engine})
 

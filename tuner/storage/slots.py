@@ -26,15 +26,12 @@ from tuner.storage.schema import (
     studies,
 )
 from tuner.storage.store import Store, now, reads, writes
+from tuner.study.ends import TrialEnd
 
-MOST_ATTEMPTS = 3
-# Ends of attempts that count against a trial: it was not meant to end there.
-LOSSES = ("worker_lost", "lost")
-# The end of attempts that shared a process when it died or passed a limit: it counts against none
-# of them, since any may be the cause.
-SHARED_LOSS = "shared_loss"
-# After these a trial is alone in its process, so that it shows whether it is the cause.
-_ALONE_AFTER = ("worker_lost", SHARED_LOSS)
+# Ends of attempts, as stored: those that count against the trial, and those after which the next
+# attempt has a process to itself.
+LOSSES = tuple(end.value for end in TrialEnd if end.counts_as_loss)
+_ALONE_AFTER = tuple(end.value for end in TrialEnd if end.next_is_alone)
 
 
 @dataclass(frozen=True)
@@ -313,7 +310,7 @@ def _close_as_lost(connection: sa.Connection, slot: TrialSlot) -> None:
         sa.update(attempts)
         .where(attempts.c.study_uuid == slot.uuid, attempts.c.trial_id == slot.trial_id)
         .where(attempts.c.attempt == slot.attempt, attempts.c.ended_at.is_(None))
-        .values(end="lost", ended_at=now(connection.dialect.name))
+        .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
     )
 
 
@@ -335,7 +332,7 @@ def close_strays(connection: sa.Connection, study: StudyKey) -> int:
     closed = connection.execute(
         sa.update(attempts)
         .where(attempts.c.study_uuid == study.uuid, *strays())
-        .values(end="lost", ended_at=now(connection.dialect.name))
+        .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
     )
     return int(closed.rowcount)
 

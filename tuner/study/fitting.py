@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from tuner.errors import SpecError
 from tuner.search_space import Space
 from tuner.search_space.parameters import ALL_LOSSES, LOSSES, Scalar, shown
-from tuner.study.spec import HeldOut, Task, check_metric, metrics_of
+from tuner.study.messages import HeldOut
+from tuner.study.metrics import Task, check_metric, metrics_of
 
 # A loss of another meaning in each trial is no objective.
 _OF_LOSS = ("loss", "huber_delta", "label_smoothing", "l1", "l2")

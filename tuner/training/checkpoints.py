@@ -48,7 +48,10 @@ def identity(request: TrialRequest, network: str, fingerprint: str, surroundings
     `surroundings`: the versions and the kind of machinery that train. The version of tuner counts
     too: another one may train otherwise. The target is left out, as it only says when to stop."""
     deciding = replace(request, checkpoints=None, goal=replace(request.goal, target=None))
-    parts = [asdict(deciding), network, fingerprint, surroundings, tuner_version()]
+    fields = asdict(deciding)
+    if not fields["host_metrics"]:  # as before there were any
+        del fields["host_metrics"]
+    parts = [fields, network, fingerprint, surroundings, tuner_version()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from tuner.data import Dataset
 from tuner.networks import NETWORKS, structure
 from tuner.networks.custom import CustomNetwork
-from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
+from tuner.study.ends import TrialEnd
+from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
 from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
 from tuner.training.engines.cache import LRUCache
 from tuner.training.engines.feeds import (
@@ -202,7 +203,7 @@ class _Run:
             for interval in self._epoch(epoch):
                 yield interval
                 if not _finite(interval.metrics):
-                    yield self._ended("diverged", epoch)
+                    yield self._ended(TrialEnd.DIVERGED, epoch)
                     return
             end = self._end()
             if end is None and self._keeper is not None and self._keeper.due():
@@ -226,17 +227,17 @@ class _Run:
             arrays = self._program.state() | {"best": self._best_weights}
             self._keeper.keep(Checkpoint(self._at, arrays))
 
-    def _end(self) -> End | None:
+    def _end(self) -> TrialEnd | None:
         """How training ends with the epoch it is at, if it does."""
         epoch, params = self._at.epoch, self._request.params
         if self._goal.reached(self._at.best):
-            return "target"
+            return TrialEnd.TARGET
         if epoch == int(params["epochs"]):
-            return "complete"
+            return TrialEnd.COMPLETE
         if self._request.held_out == "test":
             return None
         waited = epoch - (self._at.best_epoch or 0)
-        return "early_stopped" if waited >= int(params["patience"]) else None
+        return TrialEnd.EARLY_STOPPED if waited >= int(params["patience"]) else None
 
     def _epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
@@ -309,7 +310,7 @@ class _Run:
             self._at.best, self._at.best_epoch = value, epoch
             self._best_weights = self._program.weights()
 
-    def _ended(self, end: End, epochs: int) -> Ended:
+    def _ended(self, end: TrialEnd, epochs: int) -> Ended:
         if self._best_weights:
             self._program.set_weights(self._best_weights)
         return Ended(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tuner.training.engines.cache import KEPT_PROGRAMS, LRUCache
+from tuner.study.messages import KEPT_PROGRAMS
+from tuner.training.engines.cache import LRUCache
 
 
 def asked(kept: LRUCache[list[int]], *sizes: int) -> list[int]:

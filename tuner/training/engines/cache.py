@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
-# Of each kind a worker keeps so many, those used last.
-KEPT_PROGRAMS = 8
+from tuner.study.messages import KEPT_PROGRAMS
+
 # Of weights and optimizer slots. What is compiled stays in the process, some 20 MiB a program, also
 # once the program is let go: against that the process is replaced (execution/local.py).
 _MOST_BYTES = 512 * 2**20
