@@ -129,5 +129,5 @@ def test_a_slot_that_is_taken_over_during_repair_hinders_no_other(
     assert heir.repair().settled == 2
     expected = "PRUNED" if losses else "WAITING"
     assert sorted(bench.states) == sorted(["RUNNING", expected, expected])
-    assert leases.held(bench.store, other.lease) == {1}
-    assert leases.held(bench.store, heir.lease) == set()
+    assert leases.held_slots(bench.store, other.lease) == {1}
+    assert leases.held_slots(bench.store, heir.lease) == set()

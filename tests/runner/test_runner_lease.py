@@ -14,7 +14,7 @@ from optuna.samplers import RandomSampler
 from toy_study import Bench
 from trial_writes import begun
 
-from tuner.errors import LeaseLost, StudyError, TakenOver
+from tuner.errors import LeaseLost, SlotLost, StudyError
 from tuner.runner.trial_writer import TrialBook
 from tuner.storage import Store, connections, leases, open_store, slots
 from tuner.storage.corrections import CorrectionRefused, correct_study
@@ -114,8 +114,8 @@ def test_renewing_again_gives_no_right_to_what_was_taken_over(bench: Bench) -> N
     assert [p.number for p in slots.take_over_orphans(store, heir)] == [slot.number]
     with LeaseKeeper(store, replace(lease, lasts_s=0.1)):
         wait_until(lambda: max(left_s(store)[:1]) > 0)
-    with store.writing() as connection, pytest.raises(TakenOver):
-        slots.hold(lease, connection, slot.trial_id)
+    with store.writing() as connection, pytest.raises(SlotLost):
+        slots.hold(connection, lease, slot.trial_id)
 
 
 @SQLITE
@@ -149,7 +149,7 @@ def test_who_waits_longer_than_its_lease_finds_its_trial_taken_over(
     other.execute(f"UPDATE {rows.name} SET loop_id = 'another loop'")
     other.execute("COMMIT")
     waiting.join(20)
-    assert [type(error) for error in refused] == [TakenOver]
+    assert [type(error) for error in refused] == [SlotLost]
     assert bench.states == ["RUNNING"]
     store.close()
 

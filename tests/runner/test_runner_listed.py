@@ -11,7 +11,7 @@ from test_runner_trials import SQLITE
 from toy_study import Bench, any_of
 
 from tuner.data import load_dataset
-from tuner.errors import TakenOver
+from tuner.errors import SlotLost
 from tuner.runner import open_book, trained_on
 from tuner.storage import leases, slots
 from tuner.storage.studies import StudyRow, load_study
@@ -156,6 +156,6 @@ def test_a_point_that_was_taken_over_is_not_queued_again(bench: Bench) -> None:
     other.repair()
     assert other.begin(0, 2) is not None
     bench.store.optuna.fence = fence  # the two are processes of their own elsewhere
-    with pytest.raises(TakenOver):
+    with pytest.raises(SlotLost):
         held_up.fail(running, "user_error", "ValueError")
     assert len(bench.trials) == 2

@@ -131,7 +131,7 @@ def optimize(
     """
     stopping = Stopping(request.limits)
     # A night's search outlasts a database that is restarted; a signal ends the waiting.
-    store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
+    store.retry_policy.set(_PATIENCE_S, is_hurried=lambda: stopping.asked)
     interrupts = Interrupts(stopping)
     with interrupts.caught(), scratch_folder(settings) as folder:
         quiet_tensorflow()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuner.errors import LeaseLost, StorageError, TakenOver
+from tuner.errors import LeaseLost, SlotLost, StorageError
 from tuner.runner.placement import Affinity
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, look_around
 from tuner.runner.requests import SearchRequests
@@ -129,7 +129,7 @@ class Loop:
                 self._keeper.hear()
                 wanted = empty if running.slot.alone and empty else free
                 self._submit(running, free[0], wanted)
-            except TakenOver:  # this loop was held up for longer than its lease
+            except SlotLost:  # this loop was held up for longer than its lease
                 self._running.pop(free[0], None)
                 return
 
@@ -176,7 +176,7 @@ class Loop:
             return  # a worker that was lost while idle has been replaced already
         try:
             self._answer(worker, running, message)
-        except TakenOver:
+        except SlotLost:
             self._let_go(worker)
 
     def _answer(self, worker: int, running: Running, message: Message) -> None:
@@ -303,7 +303,7 @@ class Loop:
             running = self._running[worker]
             try:
                 self._end_by_time(worker, running, limit, worker in in_company)
-            except TakenOver:
+            except SlotLost:
                 self._leave(worker, "taken_over", None)
 
     def _end_by_time(self, worker: int, running: Running, limit_s: float, in_company: bool) -> None:
@@ -379,7 +379,7 @@ class Loop:
 
     def _put_back(self, running: Running, end: str) -> None:
         # Of a study that was deleted nothing is left to be put back.
-        with contextlib.suppress(TakenOver, LeaseLost):
+        with contextlib.suppress(SlotLost, LeaseLost):
             if running.ended is None:
                 self._book.put_back(running, end)
                 self._put_back_count += 1
@@ -407,7 +407,7 @@ class Loop:
             self._look_around()
 
     def _release_lost_slots(self) -> None:
-        held = leases.held(self._book.store, self._book.lease)
+        held = leases.held_slots(self._book.store, self._book.lease)
         for worker, running in list(self._running.items()):
             if running.slot.number not in held:
                 self._let_go(worker)

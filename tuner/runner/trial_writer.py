@@ -2,10 +2,9 @@
 
 Every change of a trial's state carries our rows in its transaction: RUNNING comes with the attempt,
 an end with the attempt's record and the place. So there is no moment to die in that would leave one
-without the other; and a loop whose trial was taken over is refused both (TakenOver).
+without the other; and a loop whose trial was taken over is refused both (SlotLost).
 """
 
-import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +16,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.algorithms.samplers import SAMPLERS
-from tuner.errors import LeaseLost, TakenOver
+from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.pruning import Verdicts
 from tuner.storage import attempt_rows, leases, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
-from tuner.storage.optuna_storage import is_missing
+from tuner.storage.optuna_storage import is_missing, tell_trial
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
-from tuner.storage.transaction_hooks import Then
+from tuner.storage.transaction_hooks import SlotChange
 from tuner.study.artifacts import Artifact
 from tuner.study.ends import MOST_LOSSES
 from tuner.study.messages import Ended, Report
@@ -68,8 +67,10 @@ class TrialBook:
 
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
-        store.optuna.fence = self._fence = functools.partial(slots.hold, lease)
-        store.optuna.study_fence = functools.partial(leases.hold_study, lease)
+        store.optuna.fence = lambda connection, trial_id: slots.hold(connection, lease, trial_id)
+        store.optuna.study_fence = lambda connection, study_id: leases.check_study(
+            connection, lease, study_id
+        )
         is_listed = SAMPLERS[spec.sampler.name].lists
         self._configurations = spec.space.configurations() if is_listed else []
 
@@ -82,7 +83,7 @@ class TrialBook:
     ) -> Running | None:
         """Claim a place and start its trial; None when there is none to start now. `known`: the
         numbers of the places whose trials this loop is running. `may_be_alone`: whether there is a
-        process for a trial that has to be alone in one. Raises TakenOver."""
+        process for a trial that has to be alone in one. Raises SlotLost."""
         slot = slots.claim(self.store, self.lease, limit, known, may_be_alone)
         if slot is None:
             return None
@@ -98,7 +99,7 @@ class TrialBook:
         return Running(replace(slot, attempt=slot.attempt + 1), trial, params, verdicts)
 
     def move(self, running: Running, worker: int) -> None:
-        """Another worker than it began with trains the trial. Raises TakenOver."""
+        """Another worker than it began with trains the trial. Raises SlotLost."""
         attempt_rows.move(self.store, self.lease, running.slot, worker)
 
     def _judged(self, trial: optuna.Trial) -> int:
@@ -107,10 +108,11 @@ class TrialBook:
     def _with_new_trial(self, slot: TrialSlot) -> TrialSlot:
         # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a place of
         # its own, which another loop may be about to start.
-        with self.store.optuna.carrying(transaction_hooks.binding(self.lease, slot)):
-            self.study.add_trial(
-                create_trial(state=TrialState.WAITING, system_attrs=self._dealt(slot))
-            )
+        self.store.optuna.create_trial(
+            self.lease.study_id,
+            create_trial(state=TrialState.WAITING, system_attrs=self._dealt(slot)),
+            hook=transaction_hooks.bind_slot(self.lease, slot),
+        )
         return replace(slot, trial_id=slots.bound_trial(self.store, slot))
 
     def _dealt(self, slot: TrialSlot) -> dict[str, Any]:
@@ -127,11 +129,10 @@ class TrialBook:
         not wait."""
         assert slot.trial_id is not None
         attempt = replace(slot, attempt=slot.attempt + 1)
-        rider = transaction_hooks.beginning(self.store, self.lease, attempt, worker)
+        hook = transaction_hooks.begin_attempt(self.store, self.lease, attempt, worker)
         try:
-            with self.store.optuna.carrying(rider):
-                if not self.store.optuna.set_trial_state_values(slot.trial_id, TrialState.RUNNING):
-                    return None
+            if not self.store.optuna.set_trial_state(slot.trial_id, TrialState.RUNNING, hook=hook):
+                return None
         except UpdateFinishedTrialError:
             return None
         # As `ask` does, or Optuna's caches would know neither a trial queued by another process
@@ -141,14 +142,14 @@ class TrialBook:
         return optuna.Trial(self.study, slot.trial_id)
 
     def interval(self, running: Running, interval: Report) -> bool:
-        """Record an interval; whether the trial should be pruned. Raises TakenOver."""
+        """Record an interval; whether the trial should be pruned. Raises SlotLost."""
         with _still_ours(running.trial_id):
             attempt_rows.record_report(self.store, self.lease, running.slot, interval)
             running.last = interval
             return running.verdicts.should_prune(interval)
 
     def resumed(self, running: Running, epoch: int) -> None:
-        """The trial goes on behind so many epochs of an earlier attempt. Raises TakenOver."""
+        """The trial goes on behind so many epochs of an earlier attempt. Raises SlotLost."""
         slot = running.slot
         attempt_rows.resume(self.store, self.lease, slot, epoch)
         for row in attempt_rows.read_reports(
@@ -164,13 +165,13 @@ class TrialBook:
         model: Artifact | None = None,
         detail: str | None = None,
     ) -> None:
-        """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
+        """The trial ran to its end, or stopped early: its score is told. Raises SlotLost."""
         end = AttemptEnd.of(ended.end, ended, detail, model)
         self._tell(running, end, slots.finish, TrialState.COMPLETE, ended)
 
     def prune(self, running: Running) -> None:
         """The pruner ended the trial; its last report, the running best, stays as its value.
-        Raises TakenOver."""
+        Raises SlotLost."""
         end = AttemptEnd.unfinished("pruned", running.verdicts.best, running.last)
         self._tell(running, end, slots.finish, TrialState.PRUNED)
 
@@ -178,7 +179,7 @@ class TrialBook:
         self, running: Running, end: str, ended: Ended | None = None, detail: str | None = None
     ) -> None:
         """The configuration cannot work. PRUNED with a violated constraint is the one form that
-        samplers learn from; they ignore failed trials. Raises TakenOver."""
+        samplers learn from; they ignore failed trials. Raises SlotLost."""
         with _still_ours(running.trial_id):
             running.trial.set_constraint("feasible", 1.0)
         best = running.verdicts.best
@@ -191,7 +192,7 @@ class TrialBook:
 
     def fail(self, running: Running, end: str, detail: str) -> None:
         """An error of code, not of the configuration: its place is free for another trial, which in
-        a grid has the same point. Raises TakenOver."""
+        a grid has the same point. Raises SlotLost."""
         if self.spec.sampler.name == "grid":
             self._queue_again(running)
         self._tell(running, AttemptEnd.of(end, detail=detail), slots.free, TrialState.FAIL)
@@ -202,23 +203,30 @@ class TrialBook:
         point = self.store.optuna.get_trial(running.trial_id).params
         queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
-            with self.store.optuna.carrying(
-                transaction_hooks.queueing(self.lease, running.trial_id)
-            ):
-                self.study.enqueue_trial(point, user_attrs={"retry_of": running.number})
+            self.store.optuna.create_trial(
+                self.lease.study_id,
+                create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs={"fixed_params": point},
+                    user_attrs={"retry_of": running.number},
+                ),
+                hook=transaction_hooks.check_slot(self.lease, running.trial_id),
+            )
 
     def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
-        """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""
+        """Leave the trial for a next attempt, here or elsewhere. Raises SlotLost."""
         how = AttemptEnd.unfinished(end, None, running.last, detail)
-        rider = transaction_hooks.ending(self.store, self.lease, running.slot, how, slots.put_back)
-        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
-            self.store.optuna.set_trial_state_values(running.trial_id, TrialState.WAITING)
+        hook = transaction_hooks.end_attempt(
+            self.store, self.lease, running.slot, how, slots.put_back
+        )
+        with _still_ours(running.trial_id):
+            self.store.optuna.set_trial_state(running.trial_id, TrialState.WAITING, hook=hook)
 
     def _tell(
         self,
         running: Running,
         end: AttemptEnd,
-        then: Then,
+        then: SlotChange,
         state: TrialState,
         ended: Ended | None = None,
     ) -> None:
@@ -228,11 +236,11 @@ class TrialBook:
                 running.verdicts.fill(ended)
             self._describe(running, end.values["end"], ended)
         if self.store.optuna.get_trial(running.trial_id).state != TrialState.RUNNING:
-            raise TakenOver(running.trial_id)
+            raise SlotLost(running.trial_id)
         value = ended.score if ended and state == TrialState.COMPLETE else None
-        rider = transaction_hooks.ending(self.store, self.lease, running.slot, end, then)
-        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
-            self.study.tell(running.trial, value, state=state)
+        hook = transaction_hooks.end_attempt(self.store, self.lease, running.slot, end, then)
+        with _still_ours(running.trial_id):
+            tell_trial(self.study, trial_id, state, value, hook=hook)
 
     def losses(self, running: Running) -> int:
         """How many attempts of the trial were lost before this one."""
@@ -266,7 +274,7 @@ class TrialBook:
         try:
             with _still_ours(slot.trial_id):
                 self._settle(slot)
-        except TakenOver:
+        except SlotLost:
             return False
         return True
 
@@ -283,9 +291,8 @@ class TrialBook:
         elif state == TrialState.RUNNING and self._is_lost_for_good(slot.trial_id):
             self._give_up(slot, slot.trial_id)
         else:
-            rider = transaction_hooks.settling(self.store, self.lease, slot, slots.put_back)
-            with self.store.optuna.carrying(rider):
-                self.store.optuna.set_trial_state_values(slot.trial_id, TrialState.WAITING)
+            hook = transaction_hooks.release_slot(self.store, self.lease, slot, slots.put_back)
+            self.store.optuna.set_trial_state(slot.trial_id, TrialState.WAITING, hook=hook)
 
     def _is_lost_for_good(self, trial_id: int) -> bool:
         return slots.count_losses(self.store, self.lease, trial_id) >= MOST_LOSSES
@@ -294,20 +301,20 @@ class TrialBook:
         trial = optuna.Trial(self.study, trial_id)
         trial.set_user_attr("end", "lost")
         trial.set_constraint("feasible", 1.0)
-        with self.store.optuna.carrying(
-            transaction_hooks.settling(self.store, self.lease, slot, slots.finish)
-        ):
-            self.study.tell(trial, state=TrialState.PRUNED)
+        hook = transaction_hooks.release_slot(self.store, self.lease, slot, slots.finish)
+        tell_trial(self.study, trial_id, TrialState.PRUNED, hook=hook)
 
     def _fail_unbound(self) -> int:
         unbound = slots.unbound_trials(self.store, self.lease)
-        # No place could show that they are ours to write: the study itself must.
-        self.store.optuna.fence = lambda connection, _trial_id: leases.check(connection, self.lease)
-        try:
-            for number in unbound:
-                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        finally:
-            self.store.optuna.fence = self._fence
+        for trial_id in unbound:
+            # No slot could show that they are ours to write: the lease must.
+            tell_trial(
+                self.study,
+                trial_id,
+                TrialState.FAIL,
+                fence=lambda connection, _trial_id: leases.check(connection, self.lease),
+                skip_if_finished=True,
+            )
         return len(unbound)
 
 
@@ -328,7 +335,7 @@ def _still_ours(trial_id: int | None) -> Iterator[None]:
     try:
         yield
     except UpdateFinishedTrialError as error:
-        raise TakenOver(trial_id) from error
+        raise SlotLost(trial_id) from error
     except KeyError as error:
         if is_missing(error):
             raise LeaseLost from error

@@ -78,8 +78,8 @@ def record_report(
     connection: sa.Connection, lease: Lease, slot: TrialSlot, interval: Report
 ) -> None:
     """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none. Raises
-    TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    SlotLost."""
+    hold(connection, lease, slot.trial_id)
     row = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
     row["step"] = interval.step
     kept = sa.select(intervals.c.step).filter_by(**row)
@@ -93,8 +93,8 @@ def record_report(
 @writes
 def resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int) -> None:
     """The attempt goes on behind so many epochs: it is given the intervals that the attempts
-    before it have recorded of them, so that each attempt's curve is whole. Raises TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    before it have recorded of them, so that each attempt's curve is whole. Raises SlotLost."""
+    hold(connection, lease, slot.trial_id)
     _update_attempt(connection, slot, {"resumed_epoch": epoch})
     mine = sa.delete(intervals).where(
         intervals.c.study_uuid == slot.uuid,
@@ -115,8 +115,8 @@ def resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int)
 
 @writes
 def move(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Another worker trains the attempt than it was begun for. Raises TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    """Another worker trains the attempt than it was begun for. Raises SlotLost."""
+    hold(connection, lease, slot.trial_id)
     _update_attempt(connection, slot, {"worker": worker})
 
 
