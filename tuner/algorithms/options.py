@@ -60,8 +60,8 @@ def check_options(
     those it does, the nearest first, and for a value that does not fit."""
     for option, value in given.items():
         if option not in options:
-            known = ", ".join(nearest(option, options)) or "none"
-            raise SpecError(f"{what} {name} has no option {shown(option)}; it takes: {known}")
+            names = ", ".join(nearest(option, options)) or "none"
+            raise SpecError(f"{what} {name} has no option {shown(option)}; it takes: {names}")
         reason = options[option].refusal(value)
         if reason:
             raise SpecError(f"{what} {name}: {option} {reason}")
@@ -72,9 +72,9 @@ def unknown(what: str, name: str, names: Iterable[str]) -> SpecError:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's notes on what it calls experimental."""
-    from optuna.exceptions import ExperimentalWarning  # here, since parsing needs no Optuna
+def without_experimental_warnings() -> Iterator[None]:
+    """Inside, Optuna does not warn of what it calls experimental."""
+    from optuna.exceptions import ExperimentalWarning  # here: parsing options needs no Optuna
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -58,8 +58,7 @@ def after_report(
 ) -> Decision:
     """A report was recorded, and the pruner asked."""
     if is_pruned:
-        end = TrialEnd.PRUNED
-        return Decision(STOP, Ending(end, Fate.PRUNED, shown_value=trial.best))
+        return Decision(STOP, pruned(trial.best))
     if search_is_stopping and _can_resume_after(report, trial):
         return Decision(STOP_WITH_CHECKPOINT)
     return Decision(GO_ON)
@@ -88,20 +87,20 @@ def after_training(ended: Ended, *, save_to: Path | None) -> Decision:
         return Decision(STOP, ending)
     if save_to is not None:
         return Decision(Reply(stop=True, save_to=save_to))
-    return Decision(STOP, _completed(ended))
+    return Decision(STOP, completed(ended))
 
 
 def after_saving(trial: TrialSoFar, model: Artifact) -> Decision:
     """The worker has saved the network of a trial whose training has ended."""
     assert trial.ended is not None
-    return Decision(ending=_completed(trial.ended, model=model))
+    return Decision(ending=completed(trial.ended, model=model))
 
 
-def after_failure(failed: Failed, trial: TrialSoFar) -> Decision:
+def after_failure(failure: Failed, trial: TrialSoFar) -> Decision:
     """The training, or the saving of the network, raised."""
     if trial.ended is not None:  # only its network is missing: the score is no less true
-        return Decision(ending=_completed(trial.ended, detail=failed.detail))
-    return Decision(ending=Ending(failed.kind, failed.kind.fate, detail=failed.detail))
+        return Decision(ending=completed(trial.ended, detail=failure.detail))
+    return Decision(ending=failed(failure.kind, failure.detail))
 
 
 def after_loss(lost: Lost, trial: TrialSoFar, *, earlier_losses: int) -> Decision:
@@ -112,17 +111,17 @@ def after_loss(lost: Lost, trial: TrialSoFar, *, earlier_losses: int) -> Decisio
 def _ending_by_loss(lost: Lost, trial: TrialSoFar, earlier_losses: int) -> Ending:
     cause = lost.how
     if trial.ended is not None:
-        return _completed(trial.ended, detail=f"{cause} while saving the network")
+        return completed(trial.ended, detail=f"{cause} while saving the network")
     if lost.restarted:
-        return _put_back(TrialEnd.INTERRUPTED, cause)
+        return put_back(TrialEnd.INTERRUPTED, cause)
     if lost.beside:
         # Any of them may be the cause: it counts against none. The next attempt is alone.
-        return _put_back(TrialEnd.SHARED_LOSS, cause)
+        return put_back(TrialEnd.SHARED_LOSS, cause)
     if lost.out_of_memory:
         return Ending(TrialEnd.OUT_OF_MEMORY, Fate.INFEASIBLE, detail=cause)
     losses = earlier_losses + 1
     if losses < MOST_LOSSES:
-        return _put_back(TrialEnd.WORKER_LOST, cause)
+        return put_back(TrialEnd.WORKER_LOST, cause)
     detail = f"lost {losses} times; at last {cause}"
     return Ending(TrialEnd.WORKER_LOST, Fate.INFEASIBLE, detail=detail)
 
@@ -131,10 +130,10 @@ def after_time_limit(trial: TrialSoFar, limit_s: float, *, shares_process: bool)
     """The trial has trained for longer than `limit_s` seconds; its worker was ended."""
     detail = f"still training after {limit_s:g} s, the limit for one trial"
     if trial.ended is not None:
-        return _completed(trial.ended, detail=_unsaved(TrialEnd.TIME_LIMIT))
+        return completed(trial.ended, detail=_unsaved(TrialEnd.TIME_LIMIT))
     if shares_process:
         # One lane computes at a time: it may have waited for the others. The next attempt is alone.
-        return _put_back(TrialEnd.SHARED_LOSS, f"{detail}, beside others")
+        return put_back(TrialEnd.SHARED_LOSS, f"{detail}, beside others")
     return Ending(TrialEnd.TIME_LIMIT, Fate.INFEASIBLE, detail=detail, shown_value=trial.best)
 
 
@@ -142,16 +141,28 @@ def after_stop(trial: TrialSoFar, reason: StopReason | None) -> Ending:
     """The search ends while the trial runs. `reason`: None for an error."""
     end = TrialEnd.ERROR if reason is None else reason.trial_end
     if trial.ended is not None:  # only its network is missing: what it has trained is not lost
-        return _completed(trial.ended, detail=_unsaved(end))
-    return _put_back(end)
+        return completed(trial.ended, detail=_unsaved(end))
+    return put_back(end)
 
 
-def _completed(ended: Ended, *, model: Artifact | None = None, detail: str | None = None) -> Ending:
+def completed(ended: Ended, *, model: Artifact | None = None, detail: str | None = None) -> Ending:
+    """The trial has its score."""
     return Ending(ended.end, Fate.COMPLETE, ended, model, detail, shown_value=ended.score)
 
 
-def _put_back(end: TrialEnd, detail: str | None = None) -> Ending:
+def put_back(end: TrialEnd, detail: str | None = None) -> Ending:
+    """The trial's next attempt goes on, here or in another loop."""
     return Ending(end, Fate.PUT_BACK, detail=detail)
+
+
+def pruned(best: float | None) -> Ending:
+    """The pruner ends the trial."""
+    return Ending(TrialEnd.PRUNED, Fate.PRUNED, shown_value=best)
+
+
+def failed(kind: TrialEnd, detail: str) -> Ending:
+    """The training raised: memory is no fault of the code, everything else is."""
+    return Ending(kind, kind.fate, detail=detail)
 
 
 def _unsaved(end: TrialEnd) -> str:
