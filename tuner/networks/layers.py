@@ -14,18 +14,18 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from tuner.training.ops.activations import FUNCTIONS
+from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
 from tuner.training.ops.scalars import Scalars
 
 
 class LayerFactory(Protocol):
-    """Makes layers whose numbers are a trial's own: dropout, in the order of the network (None
-    where the rate is 0), and leaky_relu with its slope."""
+    """Makes what differs between training and the exported network: dropout, in the order of the
+    network (None where the rate is 0), and activations, which may read a number."""
 
     def dropout(self, rate: float) -> Any | None: ...
 
-    def leaky_relu(self, slope: float) -> Any: ...
+    def activation(self, params: "Params") -> Callable[[Any], Any]: ...
 
 
 class CompiledLayers:
@@ -45,8 +45,8 @@ class CompiledLayers:
         self._dropouts.append(FastDropout(place, self.clock, name=f"dropout_{place}"))
         return self._dropouts[-1]
 
-    def leaky_relu(self, slope: float) -> "ScalarLeakyReLU":
-        return ScalarLeakyReLU(self._scalars)
+    def activation(self, params: "Params") -> Callable[[Any], Any]:
+        return ACTIVATIONS[params["activation"]].compiled_form(self._scalars)
 
     def reset(self, seed: int, rates: list[float]) -> None:
         """Start a trial: its dropout seed, and one rate for each dropout layer in order."""
@@ -55,28 +55,14 @@ class CompiledLayers:
             layer.rate.assign(rate)
 
 
-class ScalarLeakyReLU(keras.layers.Layer):
-    """Leaky ReLU (Maas et al., 2013) with the slope as an input of the program."""
-
-    def __init__(self, scalars: Scalars) -> None:
-        super().__init__()
-        self._scalars = scalars
-
-    def call(self, inputs: Any) -> Any:
-        return keras.ops.where(inputs > 0, inputs, inputs * self._scalars["leaky_slope"])
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-
 class KerasLayers:
     """Keras' own layers, for networks that leave the house."""
 
     def dropout(self, rate: float) -> Any | None:
         return keras.layers.Dropout(rate) if rate > 0 else None
 
-    def leaky_relu(self, slope: float) -> Any:
-        return keras.layers.LeakyReLU(negative_slope=slope)
+    def activation(self, params: "Params") -> Callable[[Any], Any]:
+        return ACTIVATIONS[params["activation"]].exported_form(params)
 
 
 HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
@@ -116,8 +102,8 @@ def normalised_before(params: Params) -> bool:
 def activated(hidden: Any, params: Params, parts: LayerFactory) -> Any:
     """Normalisation and activation, in the order asked for."""
     if normalised_before(params):
-        return _activation(_normalised(hidden, params), params, parts)
-    return _normalised(_activation(hidden, params, parts), params)
+        return parts.activation(params)(_normalised(hidden, params))
+    return _normalised(parts.activation(params)(hidden), params)
 
 
 def _normalises(params: Params) -> bool:
@@ -130,12 +116,6 @@ def _normalised(hidden: Any, params: Params) -> Any:
     if params.get("layer_norm"):
         hidden = keras.layers.LayerNormalization()(hidden)
     return hidden
-
-
-def _activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
-    if params["activation"] == "leaky_relu":
-        return parts.leaky_relu(params["leaky_slope"])(hidden)
-    return FUNCTIONS[params["activation"]](hidden)
 
 
 def dropped(hidden: Any, rate: float, parts: LayerFactory) -> Any:

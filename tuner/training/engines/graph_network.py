@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
 from tuner.training.ops import normalization
+from tuner.training.ops.activations import branch_activation
 from tuner.training.program_key import ProgramKey
 
 Params = dict[str, Any]
@@ -106,11 +107,7 @@ class SharedNetwork:
     def _activated(
         self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
     ) -> tf.Tensor:
-        functions = [
-            normalization.activation(name, inputs["leaky_slope"])
-            for name in self._design.activations
-        ]
-        activate = normalization.one_of(inputs["activation"], functions)
+        activate = branch_activation(self._design.activations, inputs["activation"], inputs)
         if self._design["norm_position"] == "after":
             return self._normalised(activate(hidden), layer, inputs, statistics, training)
         return activate(self._normalised(hidden, layer, inputs, statistics, training))

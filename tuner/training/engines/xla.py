@@ -20,6 +20,7 @@ from tuner.training.engines.feeds import ResidentData, chunk_rows
 from tuner.training.engines.graph_network import TRAINED, has_bias
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
+from tuner.training.ops.activations import select_activation
 from tuner.training.ops.augmentation import Augmentation
 from tuner.training.ops.dropout import multipliers
 from tuner.training.ops.losses import Heads
@@ -76,16 +77,9 @@ class _Forward:
         return self._activation(self._normalised(hidden, layer, true)) * true
 
     def _activation(self, hidden: tf.Tensor) -> tf.Tensor:
-        """All that the program can choose from, one of them taken: XLA is done with a chain of
-        selections in a tenth of the time that it takes to compile as many branches."""
-        index, slope = (
-            self._inputs[name][:, tf.newaxis, tf.newaxis] for name in ("activation", "leaky_slope")
-        )
-        names = self._design.activations
-        found = normalization.activation(names[0], slope)(hidden)
-        for number, name in enumerate(names[1:], start=1):
-            found = tf.where(index == number, normalization.activation(name, slope)(hidden), found)
-        return found
+        index = self._inputs["activation"][:, tf.newaxis, tf.newaxis]
+        numbers = {name: self._inputs[name][:, tf.newaxis, tf.newaxis] for name in NUMBERS}
+        return select_activation(self._design.activations, index, numbers, hidden)
 
     def _normalised(self, hidden: tf.Tensor, layer: Arrays, true: tf.Tensor) -> tf.Tensor:
         may = self._design.may

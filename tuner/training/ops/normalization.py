@@ -4,57 +4,13 @@ The gradients of most are written out: with sizes unknown when the program is ma
 would find out at each step which axes had been broadcast.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-import keras
 import tensorflow as tf
-
-from tuner.training.ops.activations import FUNCTIONS
-
-Function = Callable[[tf.Tensor], tf.Tensor]
 
 # Keras' defaults.
 EPSILON = 1e-3
 MOVING = 0.99
-
-
-def one_of(index: tf.Tensor, functions: Sequence[Function]) -> Function:
-    """The function at `index` (int32), which is read when the program runs. Only that one is
-    computed, and its gradient from the inputs alone."""
-    if len(functions) == 1:
-        return functions[0]
-
-    @tf.custom_gradient
-    def chosen(x: tf.Tensor) -> Any:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return _switch(index, [_pulled_back(f, x, upstream) for f in functions])
-
-        return _switch(index, [partial(f, x) for f in functions]), gradient
-
-    return chosen
-
-
-def _switch(index: tf.Tensor, branches: list[Callable[[], tf.Tensor]]) -> tf.Tensor:
-    return tf.switch_case(index, branches)
-
-
-def _pulled_back(function: Function, x: tf.Tensor, upstream: tf.Tensor) -> Callable[[], tf.Tensor]:
-    def pulled() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        return tape.gradient(y, x, output_gradients=upstream)
-
-    return pulled
-
-
-def activation(name: str, slope: tf.Tensor) -> Function:
-    """The named activation; `slope` is leaky_relu's."""
-    if name == "leaky_relu":
-        return lambda x: keras.ops.where(x > 0, x, x * slope)
-    return FUNCTIONS[name]
 
 
 @tf.custom_gradient

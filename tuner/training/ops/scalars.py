@@ -2,7 +2,7 @@
 them alone share one compilation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -12,6 +12,12 @@ OF_TRAINING = (
     "max_norm", "augment_shift",
 )  # fmt: skip
 OF_NETWORK = ("leaky_slope",)
+
+
+class Numbers(Protocol):
+    """A trial's numbers by the parameter's name: tensors that the compiled step reads."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Scalars:
