@@ -39,7 +39,8 @@ from tuner.storage.frozen_trials import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
-from tuner.study.messages import Engine, NetworkCode, WorkerSetup
+from tuner.study.engines import Engine
+from tuner.study.messages import NetworkCode, WorkerSetup
 from tuner.study.spec import Direction, StudySpec
 from tuner.system.machine import (
     data_budget_bytes,
@@ -83,8 +84,8 @@ __all__ = [
 class Request:
     """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
     what the data may take in each worker before they are streamed; None shares half the memory.
-    `engine`: "exact" trains each trial by a program of its own structure.
-    `population`: how many trials each worker process trains at once.
+    `engine`: "keras" trains each trial by a program of its own structure.
+    `lanes`: how many trials each worker process trains at once.
     `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
     before others take its trials over. `data`: where the study's data lie now, if elsewhere."""

@@ -20,7 +20,8 @@ from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
 from tuner.storage.slots import MOST_ATTEMPTS, SHARED_LOSS
 from tuner.study.artifacts import Artifact
-from tuner.study.messages import Ended, Engine, Failed, Goal, Message, Report, Resumed
+from tuner.study.engines import Engine
+from tuner.study.messages import Ended, Failed, Goal, Message, Report, Resumed
 from tuner.training.program_key import program_key
 from tuner.workers import Checkpointed, Lost, Reply, Saved, Workers
 

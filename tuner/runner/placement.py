@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuner.training.engines.cache import KEPT_PROGRAMS
+from tuner.study.engines import KEPT_PROGRAMS
 
 
 class Affinity:

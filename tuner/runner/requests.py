@@ -6,16 +6,12 @@ from typing import Any
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import Running, TrialBook, trial_seed
 from tuner.storage import attempt_rows
-from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow
-from tuner.study.messages import Checkpoints, Engine, Goal, TrialRequest
+from tuner.study.engines import Engine, engine_to_ask_for
+from tuner.study.messages import Checkpoints, Goal, TrialRequest
 from tuner.study.spec import StudySpec
 
 Choices = Mapping[str, tuple[Any, ...]]
-
-# What attempts record of a program of the trial's own structure (training/exact.py).
-_EXACT = ("graph", "xla")
-LANES = "population"
 
 
 def make_request(
@@ -71,11 +67,5 @@ def request_again(spec: StudySpec, trial: TrialRow) -> TrialRequest:
     last = trial.last
     # The first value that met the target was the best one: as a target it ends the same epoch.
     target = last.score if last is not None and last.end == "target" else None
-    return make_request(
-        spec, trial.number, trial.params, spec.choices(), engine_again(last), target
-    )
-
-
-def engine_again(attempt: AttemptRow | None) -> Engine:
-    """The engine to ask for, to train by the kind of program that trained the attempt."""
-    return "exact" if attempt is not None and attempt.engine in _EXACT else "auto"
+    engine = engine_to_ask_for(None if last is None else last.engine)
+    return make_request(spec, trial.number, trial.params, spec.choices(), engine, target)

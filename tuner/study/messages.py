@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from tuner.study.engines import Engine
+
 End = Literal["complete", "early_stopped", "target", "diverged"]
-Engine = Literal["auto", "exact"]
 Failure = Literal["user_error", "out_of_memory", "error"]
+# A trial's hyperparameters by name, all of them resolved.
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Report:
     `step` counts intervals as the pruner sees them; `epoch` is the epoch it belongs to, from 1;
     `whole` says whether that epoch is over. `metrics` holds train values (running means over the
     epoch so far, as Keras shows them) and `val_` values, in the units of the data. `seconds`:
-    what the trial has spent so far, by kind of work. `engine`: the kind of program that trains it.
+    what the trial has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
     """
 
     step: int
@@ -97,16 +100,17 @@ class TrialRequest:
 
     `choices`: what the study's other trials may have, by parameter: all values of a categorical
     one, the ends of a range. A program that is shared leaves room for them; what is not in it has
-    the value of `params` in all trials. `engine`: "exact" forces a program of the trial's own
+    the value of `params` in all trials. `engine`: "keras" asks for a program of the trial's own
     structure.
     """
 
     network: str
-    params: dict[str, Any]
+    params: Params
     seed: int
     goal: Goal
     intervals: int = 1
     held_out: Literal["val", "test"] = "val"
+    host_metrics: tuple[str, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)

@@ -9,14 +9,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner.data import Split
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network, structure
 from tuner.networks.custom import (
@@ -30,9 +29,9 @@ from tuner.networks.custom import (
 )
 from tuner.networks.layers import KerasLayers
 from tuner.study.messages import Goal, TrialRequest
+from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
-from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
 from tuner.values import clipped
 
@@ -288,9 +287,8 @@ class _Check:
             raise self._refusal(f"its loss in the first step is {loss}")
 
     def _uses_xla(self, params: dict[str, Any]) -> bool:
-        whole = Split(self._dataset.train.x, np.zeros(self._request.train_rows, np.int32))
         trial_request = TrialRequest(self._where, params, 0, Goal("", "maximize"))
-        return worth_compiling(trial_request, replace(self._dataset, train=whole))
+        return worth_compiling(trial_request, self._dataset.input_shape, self._request.train_rows)
 
     def _check_saving(self, program: KerasProgram, params: dict[str, Any]) -> None:
         file = self._request.folder / "network.keras"

@@ -77,7 +77,7 @@ class ProgramKey:
 def program_key_of(request: TrialRequest) -> ProgramKey | None:
     """The make-up of the program that can train the plan beside its study's other trials; None
     where only one of its own can."""
-    if request.engine == "exact" or request.network != "mlp" or not request.params.keys() <= KNOWN:
+    if request.engine == "keras" or request.network != "mlp" or not request.params.keys() <= KNOWN:
         return None
     params, choices = request.params, request.choices
     positive = {

@@ -1,6 +1,7 @@
 """One program for all trials of a design on resident data, whatever their widths."""
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,15 @@ import tensorflow as tf
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
 from tuner.networks.mlp import mlp_rates
-from tuner.training.engines.feeds import ResidentData, chunk_rows
+from tuner.study.engines import GRAPH
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
 from tuner.training.engines.graph_network import SharedNetwork, has_bias, layer_sizes
 from tuner.training.ops.augmentation import Augmentation
 from tuner.training.ops.dropout import draw_masks, steps_at_once
@@ -39,10 +48,10 @@ class GraphProgram:
     comes in with each call, `inputs`.
     """
 
-    engine = "shared graph"
+    engine = GRAPH
 
     def __init__(self, design: ProgramKey, dataset: Dataset, data: ResidentData) -> None:
-        self._design, self._data = design, data
+        self._design, self._dataset, self._data = design, dataset, data
         self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
         self.network = SharedNetwork(design, self._width, dataset.outputs)
         self._forms = design.forms
@@ -67,7 +76,9 @@ class GraphProgram:
         ]
         signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
         self._loop = tf.function(self._train_steps, signature, autograph=False)
-        self._score = tf.function(self._score_chunks, [inputs, number], autograph=False)
+        x, y = (tf.TensorSpec([None, *part.shape[1:]], part.dtype) for part in data.evaluation)
+        self._score = tf.function(self._score_rows, [inputs, x, y], autograph=False)
+        self._predict = tf.function(self._predict_rows, [inputs, x], autograph=False)
 
     @property
     def parameter_count(self) -> int:
@@ -154,9 +165,15 @@ class GraphProgram:
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""
-        rows = len(self._data.validation[1])
-        widest = max(self._width, *dense_widths(self._params), 0)
-        return np.asarray(self._score(self._inputs, tf.constant(chunk_rows(rows, widest))).numpy())
+        return evaluate_chunks(self._chunks(), lambda c: self._score(self._inputs, c.x, c.y))
+
+    def predictions(self) -> Floats:
+        """As a Feed does (feeds.py)."""
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(self._inputs, x))
+        return as_predictions(outputs, self._dataset)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=max(self._width, *dense_widths(self._params), 0))
 
     def _train_steps(
         self, inputs: Any, order: Any, schedule: Any, masks: Any, start: Any, stop: Any, first: Any
@@ -231,16 +248,11 @@ class GraphProgram:
         sums = [tf.reduce_sum(values) for values in rows]
         return tf.stack([sums[0] + penalty * count, *sums[1:]])
 
-    def _score_chunks(self, inputs: Any, size: tf.Tensor) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
+    def _score_rows(self, inputs: Any, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        raw, _ = self.network.outputs(self._heads.scaled(x), inputs)
+        rows = self._heads.row_values(raw, y, inputs)
+        return tf.stack([tf.reduce_sum(values) for values in rows]), self._rules.penalty(inputs)
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            raw, _ = self.network.outputs(self._heads.scaled(x[chunk]), inputs)
-            found = self._heads.row_values(raw, y[chunk], inputs)
-            return first + size, sums + tf.stack([tf.reduce_sum(values) for values in found])
-
-        zeros = tf.zeros([len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        return sums + tf.one_hot(0, len(self.objective.names)) * self._rules.penalty(inputs) * rows
+    def _predict_rows(self, inputs: Any, x: tf.Tensor) -> tf.Tensor:
+        raw, _ = self.network.outputs(self._heads.scaled(x), inputs)
+        return self._heads.activated(raw)

@@ -7,7 +7,7 @@ zero, and stay so: nothing goes into them or comes out of them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,14 @@ import tensorflow as tf
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
 from tuner.networks.mlp import mlp_rates
-from tuner.training.engines.feeds import ResidentData, chunk_rows
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
 from tuner.training.engines.graph_network import TRAINED, has_bias
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
@@ -152,7 +159,7 @@ class LaneProgram:
         data: ResidentData,
         lanes: int = 1,
     ) -> None:
-        self._design, self._data, self.lanes = design, data, lanes
+        self._design, self._dataset, self._data, self.lanes = design, dataset, data, lanes
         self._rows = len(data.train[1])
         self._size = min(batch_size, self._rows)
         self._steps = math.ceil(self._rows / self._size)
@@ -164,7 +171,12 @@ class LaneProgram:
         self.compiled = False  # whether it has run
         self._widest = max(self._width, *widths, 0)
         self._run = tf.function(self._train_steps, autograph=False, jit_compile=True)
-        self._score = tf.function(self._score_chunks, autograph=False)
+        self._score = tf.function(self._score_rows, autograph=False, reduce_retracing=True)
+        self._predict = tf.function(self._predict_rows, autograph=False, reduce_retracing=True)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
 
     def train(
         self,
@@ -212,7 +224,17 @@ class LaneProgram:
 
     def evaluate(self) -> np.ndarray:
         """Sums of loss and metrics over the validation rows, float32 (lanes, 1 + metrics)."""
-        return np.asarray(self._score(self.store.layers, self._numbers()))
+        layers, numbers = _tensors(self.store.layers), self._numbers()
+        return evaluate_chunks(self._chunks(), lambda c: self._score(layers, numbers, c.x, c.y))
+
+    def predictions(self) -> list[Floats]:
+        """Of each lane, as a Feed gives them (feeds.py)."""
+        layers, numbers = _tensors(self.store.layers), self._numbers()
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(layers, numbers, x))
+        return [as_predictions(of_lane, self._dataset) for of_lane in outputs]
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=self._widest * self.lanes)
 
     def _numbers(self) -> dict[str, tf.Tensor]:
         """What differs from lane to lane, (lanes, …)."""
@@ -285,24 +307,25 @@ class LaneProgram:
         ]
         return tf.stack(lanes)
 
-    def _score_chunks(self, layers: Any, inputs: Any) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
-        size = chunk_rows(rows, self._widest * self.lanes)
+    def _score_rows(
+        self, layers: Any, inputs: Any, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        labels = tf.tile(y[tf.newaxis], [self.lanes, 1])
+        values = self._heads.lane_values(self._raw(layers, inputs, x), labels, inputs)
+        sums = tf.stack([tf.reduce_sum(of_lane, 1) for of_lane in values], axis=1)
+        return sums, penalties(layers, inputs, self._design.may)
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            scaled = self._heads.scaled(x[tf.newaxis, chunk])
-            raw, _ = lane_outputs(self._design, layers, scaled, inputs)
-            labels = tf.tile(y[tf.newaxis, chunk], [self.lanes, 1])
-            values = self._heads.lane_values(raw, labels, inputs)
-            found = tf.stack([tf.reduce_sum(one, 1) for one in values], axis=1)
-            return first + size, sums + found
+    def _predict_rows(self, layers: Any, inputs: Any, x: tf.Tensor) -> tf.Tensor:
+        return self._heads.activated(self._raw(layers, inputs, x))
 
-        zeros = tf.zeros([self.lanes, len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        penalty = penalties(layers, inputs, self._design.may)[:, tf.newaxis]
-        return sums + tf.one_hot(0, len(self.objective.names)) * penalty * float(rows)
+    def _raw(self, layers: Any, inputs: Any, x: tf.Tensor) -> tf.Tensor:
+        """What comes before the task's activation, (lanes, rows, outputs)."""
+        scaled = self._heads.scaled(x[tf.newaxis])
+        return lane_outputs(self._design, layers, scaled, inputs)[0]
+
+
+def _tensors(layers: list[dict[str, np.ndarray]]) -> list[Arrays]:
+    return list(tf.nest.map_structure(tf.convert_to_tensor, layers))
 
 
 def _trained(layer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

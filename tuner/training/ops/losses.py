@@ -158,9 +158,13 @@ class Heads:
         flat = tf.reshape(scaled, tf.concat([ahead, [self._width]], 0))
         return tf.ensure_shape(flat, [*x.shape[: x.shape.rank - self._rank], self._width])
 
+    def activated(self, raw: tf.Tensor) -> tf.Tensor:
+        """The network's outputs, of what comes before the task's activation (…, outputs)."""
+        return _HEADS[self._task](raw)
+
     def row_values(self, raw: tf.Tensor, y: tf.Tensor, numbers: Any) -> list[tf.Tensor]:
         """Of each row its loss and metrics; `raw`: (rows, outputs), y: (rows,)."""
-        return self.objective(numbers).row_values(self._target(y), _HEADS[self._task](raw))
+        return self.objective(numbers).row_values(self._target(y), self.activated(raw))
 
     def lane_values(self, raw: tf.Tensor, y: tf.Tensor, numbers: Any) -> list[tf.Tensor]:
         """The same for trials side by side: raw (lanes, rows, outputs), y (lanes, rows)."""
