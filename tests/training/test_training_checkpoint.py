@@ -63,7 +63,9 @@ def checkpoint_at(epoch: int, values: int = 100) -> Checkpoint:
     return Checkpoint(Progress(epoch, 0.5, 1), {"model": weights, "none": []})
 
 
-def attempt_files(folder: Path, attempt: int, known_epochs: int = 99, name: str = SAME) -> CheckpointFiles:
+def attempt_files(
+    folder: Path, attempt: int, known_epochs: int = 99, name: str = SAME
+) -> CheckpointFiles:
     return CheckpointFiles(Checkpoints(folder, attempt, known_epochs, every_s=0.0), name)
 
 
@@ -96,7 +98,9 @@ def test_what_was_written_comes_back(
 
 def test_a_dtype_that_numpy_lacks_comes_back(tmp_path: Path) -> None:
     array = np.array([1.5, -2.0, math.inf], ml_dtypes.bfloat16)
-    write_checkpoint(tmp_path / "one.ckpt", SAME, Checkpoint(Progress(1), {"model": [array, array[0]]}))
+    write_checkpoint(
+        tmp_path / "one.ckpt", SAME, Checkpoint(Progress(1), {"model": [array, array[0]]})
+    )
     found = read_checkpoint(tmp_path / "one.ckpt", SAME)
     assert found is not None
     whole, first = found.arrays["model"]
