@@ -287,7 +287,7 @@ class _Run:
 
     def _held_out(self) -> dict[str, float]:
         sums = self._timed("evaluate", self._feed.evaluate)
-        rows = len(self._trainer.dataset.validation.y)
+        rows = len(self._trainer.dataset.evaluation.y)
         return self._readable(sums, rows, f"{self._request.held_out}_")
 
     def _readable(self, sums: np.ndarray, rows: int, prefix: str) -> dict[str, float]:
