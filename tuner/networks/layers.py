@@ -16,6 +16,7 @@ import numpy as np
 
 from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
+from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.scalars import Scalars
 
 
@@ -107,14 +108,13 @@ def activated(hidden: Any, params: Params, parts: LayerFactory) -> Any:
 
 
 def _normalises(params: Params) -> bool:
-    return bool(params.get("batch_norm") or params.get("layer_norm"))
+    return any(params.get(name) for name in NORMALIZATIONS)
 
 
 def _normalised(hidden: Any, params: Params) -> Any:
-    if params.get("batch_norm"):
-        hidden = keras.layers.BatchNormalization()(hidden)
-    if params.get("layer_norm"):
-        hidden = keras.layers.LayerNormalization()(hidden)
+    for name, normalization in NORMALIZATIONS.items():
+        if params.get(name):
+            hidden = normalization.keras()(hidden)
     return hidden
 
 

@@ -56,24 +56,25 @@ class GraphNetwork:
         self._params: Params = {}
 
     @property
-    def trained(self) -> list[tf.Variable]:
-        """The variables that the optimizer changes, including those this trial does not use."""
+    def trained_places(self) -> list[tuple[int, str]]:
+        """Layer and name of each array that the optimizer changes, including those this trial does
+        not use."""
         return [
-            variable
-            for layer in self.layers
-            for name, variable in layer.items()
-            if is_trained(name)
-        ]
-
-    @property
-    def trained_now(self) -> list[bool]:
-        """For each trained variable, whether the trial at hand has it."""
-        return [
-            name in present_arrays(self._params, number)
+            (number, name)
             for number, layer in enumerate(self.layers)
             for name in layer
             if is_trained(name)
         ]
+
+    @property
+    def trained(self) -> list[tf.Variable]:
+        return [self.layers[number][name] for number, name in self.trained_places]
+
+    @property
+    def trained_now(self) -> list[bool]:
+        """For each trained variable, whether the trial at hand has it."""
+        places = self.trained_places
+        return [name in present_arrays(self._params, number) for number, name in places]
 
     @property
     def kernels(self) -> list[tf.Variable]:

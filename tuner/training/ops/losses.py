@@ -93,7 +93,9 @@ _LOSSES: dict[str, Loss] = {
 class Objective:
     """The loss that `params` ask for and the task's metrics."""
 
-    def __init__(self, task: str, outputs: int, params: Mapping[str, Any], numbers: Numbers) -> None:
+    def __init__(
+        self, task: str, outputs: int, params: Mapping[str, Any], numbers: Numbers
+    ) -> None:
         self._task, self._outputs, self._numbers = TASKS[task], outputs, numbers
         loss = params.get("loss", "auto")
         self._loss = LOSSES[task][0] if loss == "auto" else loss
@@ -179,9 +181,7 @@ class SharedObjective:
         """The same for trials side by side: raw (lanes, rows, outputs), y (lanes, rows), numbers
         (lanes,)."""
         of_rows = _NumbersOfRows(numbers, tf.shape(y)[1])
-        flat = self.row_values(
-            tf.reshape(raw, [-1, self._outputs]), tf.reshape(y, [-1]), of_rows
-        )
+        flat = self.row_values(tf.reshape(raw, [-1, self._outputs]), tf.reshape(y, [-1]), of_rows)
         return [tf.reshape(values, tf.shape(y)) for values in flat]
 
     def _target(self, y: tf.Tensor) -> tf.Tensor:

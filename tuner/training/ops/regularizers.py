@@ -74,9 +74,9 @@ class Rule:
     """What a number above 0 does; with 0, arrays of lanes must stay as they are.
 
     `penalty`: summed over a kernel's weights and multiplied by the number, it is added to the
-    loss; `slope` is its derivative. `gradients`: what becomes of the gradients of all trained weights;
-    `fills_padding`: also of those that are zero because a lane pads them.
-    `before`, `after`: what becomes of the kernels before and after the optimizer's step.
+    loss; `slope` is its derivative. `gradients`: what becomes of the gradients of all trained
+    weights; `fills_padding`: a padded one may no longer be zero. `before`, `after`: what becomes of
+    the kernels before and after the optimizer's step.
     """
 
     penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
