@@ -291,7 +291,7 @@ def test_slots_of_momentum_are_there_where_a_trial_may_have_it() -> None:
     def forms(request: TrialRequest) -> tuple[str, ...]:
         design = program_key_of(request)
         assert design is not None
-        return design.forms
+        return design.update_forms
 
     assert forms(make_request()) == ("sgd",)
     assert forms(make_request(momentum=0.5)) == ("sgd", "momentum", "nesterov")

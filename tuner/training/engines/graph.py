@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.engines.feeds import ResidentData, chunk_rows
 from tuner.training.engines.graph_network import SharedNetwork, has_bias, layer_sizes
 from tuner.training.ops.augmentation import Augmentation
@@ -17,7 +17,7 @@ from tuner.training.ops.dropout import draw_masks, steps_at_once
 from tuner.training.ops.losses import Heads
 from tuner.training.ops.optimizers import FACTORS, FORMS, factors, form_of
 from tuner.training.ops.regularizers import Rules
-from tuner.training.program_key import NUMBERS, ProgramKey
+from tuner.training.program_key import NUMBERS, SHARED_NETWORK, ProgramKey
 
 Params = dict[str, Any]
 
@@ -45,13 +45,15 @@ class GraphProgram:
         self._design, self._data = design, data
         self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
         self.network = SharedNetwork(design, self._width, dataset.outputs)
-        self._forms = design.forms
+        self._forms = design.update_forms
         self._slots = {
             name: [tf.Variable(tf.zeros_like(v), shape=v.shape) for v in self.network.trained]
             for name in sorted({name for form in self._forms for name in FORMS[form].slots})
         }
         self._heads = Heads(design, dataset)
-        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
+        self._augmented = Augmentation(
+            "augment_shift" in design.included, "augment_flip" in design.included
+        )
         self._rules = Rules(design, self.network)
         self.objective = self._heads.objective({})
         self.called: set[str] = set()  # the kinds of work whose functions are traced
@@ -138,7 +140,13 @@ class GraphProgram:
         while start < stop and np.isfinite(sums[0]):
             upto = min(stop, start + at_once)
             done = self.steps_done
-            masks = draw_masks(shapes, mlp_rates(self._params), upto - start, self._seed, done)
+            masks = draw_masks(
+                shapes,
+                NETWORKS[SHARED_NETWORK].dropout_rates(self._params),
+                upto - start,
+                self._seed,
+                done,
+            )
             schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
             sums = sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
@@ -183,7 +191,7 @@ class GraphProgram:
         return tf.while_loop(going, body, [start, tf.zeros([len(self.objective.names)])])[1]
 
     def _draws(self, place: int) -> bool:
-        return ("dropout" if place else "input_dropout") in self._design.may
+        return ("dropout" if place else "input_dropout") in self._design.included
 
     def _step(
         self, inputs: Any, x: Any, y: Any, schedule: Any, masks: Any, clock: Any

@@ -62,7 +62,7 @@ class SharedNetwork:
 
     def _names(self, number: int, names: tuple[str, ...]) -> list[str]:
         """Those that the design has a use for."""
-        may = self._design.may if number < self._design.depth else frozenset[str]()
+        may = self._design.included if number < self._design.depth else frozenset[str]()
         batch, layer = "batch_norm" in may, "layer_norm" in may
         normed = {"scale": batch, "shift": batch, "mean": batch, "variance": batch}
         normed |= {"layer_scale": layer, "layer_shift": layer}
@@ -115,10 +115,10 @@ class SharedNetwork:
     def _normalised(
         self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
     ) -> tf.Tensor:
-        if "batch_norm" in self._design.may:
+        if "batch_norm" in self._design.included:
             hidden, *found = self._by_batch(hidden, layer, inputs, training)
             statistics.append(found)
-        if "layer_norm" in self._design.may:
+        if "layer_norm" in self._design.included:
             hidden = self._by_row(hidden, layer, inputs)
         return hidden
 
@@ -153,7 +153,7 @@ class SharedNetwork:
         return then() if name in self._design.always else tf.cond(inputs[name], then, otherwise)
 
     def _dropped(self, hidden: tf.Tensor, place: int, masks: Any, name: str) -> tf.Tensor:
-        if masks is None or name not in self._design.may:
+        if masks is None or name not in self._design.included:
             return hidden
         return normalization.masked(hidden, masks[place])
 

@@ -24,9 +24,9 @@ class LaneStore:
     ) -> None:
         self._design, self._sizes, self._lanes = design, sizes, lanes
         self._room = [sizes[0], *widths, sizes[1]]
-        slots = {slot for form in design.forms for slot in FORMS[form].slots}
+        slots = {slot for form in design.update_forms for slot in FORMS[form].slots}
         layers = range(design.depth + 1)
-        self.layers: list[Arrays] = [self._zeros(number, design.parts) for number in layers]
+        self.layers: list[Arrays] = [self._zeros(number, design.layer_arrays) for number in layers]
         self.slots: dict[str, list[Arrays]] = {
             slot: [self._zeros(number, TRAINED) for number in layers] for slot in sorted(slots)
         }
@@ -38,7 +38,7 @@ class LaneStore:
         hidden = number < self._design.depth
         return {
             name: np.zeros((self._lanes, *((before,) if name == "kernel" else ()), units), "f")
-            for name in self._design.parts
+            for name in self._design.layer_arrays
             if name in wanted and (hidden or name in ("kernel", "bias"))
         }
 

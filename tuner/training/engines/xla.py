@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.engines.feeds import ResidentData, chunk_rows
 from tuner.training.engines.graph_network import TRAINED, has_bias
 from tuner.training.engines.lane_store import LaneStore
@@ -27,7 +27,7 @@ from tuner.training.ops.losses import Heads
 from tuner.training.ops.normalization import MOVING
 from tuner.training.ops.optimizers import COEFFICIENTS, coefficients, updated
 from tuner.training.ops.regularizers import bounded, clipped, decayed, penalties, with_penalties
-from tuner.training.program_key import NUMBERS, ProgramKey
+from tuner.training.program_key import NUMBERS, SHARED_NETWORK, ProgramKey
 
 Inputs = Mapping[str, Any]
 # name -> (lanes, …) of one layer; the names are those of network.Layer.
@@ -82,7 +82,7 @@ class _Forward:
         return select_activation(self._design.activations, index, numbers, hidden)
 
     def _normalised(self, hidden: tf.Tensor, layer: Arrays, true: tf.Tensor) -> tf.Tensor:
-        may = self._design.may
+        may = self._design.included
         if "batch_norm" in may:
             on = self._inputs["batch_norm"][:, tf.newaxis, tf.newaxis]
             normalised = self._by_batch(hidden, layer)
@@ -112,7 +112,7 @@ class _Forward:
     def dropped(self, hidden: tf.Tensor, place: int, width: tf.Tensor | None) -> tf.Tensor:
         """`width` (lanes,): the true one, by which a unit's bits are found; None: all of it."""
         may = "dropout" if place else "input_dropout"
-        if self._clock is None or may not in self._design.may:
+        if self._clock is None or may not in self._design.included:
             return hidden
         rows, units = hidden.shape[1], hidden.shape[2]
         stride = tf.constant([units]) if width is None else width
@@ -159,7 +159,9 @@ class LaneProgram:
         self._width = math.prod(dataset.input_shape)
         self._heads = Heads(design, dataset)
         self.objective = self._heads.objective({})
-        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
+        self._augmented = Augmentation(
+            "augment_shift" in design.included, "augment_flip" in design.included
+        )
         self.store = LaneStore(design, (self._width, dataset.outputs), widths, lanes)
         self.compiled = False  # whether it has run
         self._widest = max(self._width, *widths, 0)
@@ -230,7 +232,9 @@ class LaneProgram:
             "batch_norm": tf.constant([bool(params.get("batch_norm")) for params in trials]),
             "layer_norm": tf.constant([bool(params.get("layer_norm")) for params in trials]),
             "flipped_share": tf.constant(flips),
-            "rates": tf.constant([mlp_rates(params) for params in trials], tf.float32),
+            "rates": tf.constant(
+                [NETWORKS[SHARED_NETWORK].dropout_rates(params) for params in trials], tf.float32
+            ),
             "widths": tf.constant([dense_widths(params) for params in trials], tf.int32),
             "has_bias": tf.constant([has_bias(params) for params in trials]),
             "seed": tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),
@@ -267,7 +271,7 @@ class LaneProgram:
             loss = tf.reduce_sum(tf.reduce_sum(values[0] * counted, 1) / rows)
         flat = tape.gradient(loss, leaves, unconnected_gradients="zero")
         gradients = tf.nest.pack_sequence_as([_trained(layer) for layer in layers], flat)
-        may = self._design.may
+        may = self._design.included
         penalty = penalties(layers, inputs, may)
         gradients = clipped(with_penalties(gradients, layers, inputs, may), inputs, may)
         layers = decayed(layers, inputs, row[:, 0], may)
@@ -301,7 +305,7 @@ class LaneProgram:
 
         zeros = tf.zeros([self.lanes, len(self.objective.names)])
         sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        penalty = penalties(layers, inputs, self._design.may)[:, tf.newaxis]
+        penalty = penalties(layers, inputs, self._design.included)[:, tf.newaxis]
         return sums + tf.one_hot(0, len(self.objective.names)) * penalty * float(rows)
 
 

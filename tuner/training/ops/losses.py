@@ -142,7 +142,7 @@ class Heads:
         self._rank = len(dataset.input_shape)
         self._wanted = {
             "loss": design["loss"] or "auto",
-            "label_smoothing": float("label_smoothing" in design.may),
+            "label_smoothing": float("label_smoothing" in design.included),
         }
         self._scale, self._offset = _constants(dataset.scaling)
         self._target_scale, self._target_offset = _constants(dataset.target_scaling)

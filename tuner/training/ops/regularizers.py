@@ -77,8 +77,8 @@ class Rules:
     """The rules that trials of a design may have, on the network's kernels."""
 
     def __init__(self, design: ProgramKey, network: Any) -> None:
-        self._may, self._network = design.may, network
-        self._lacks_biases = design.lacks_biases
+        self._may, self._network = design.included, network
+        self._lacks_biases = design.may_lack_biases
 
     def penalty(self, inputs: Inputs) -> tf.Tensor:
         """What is added to the mean loss of a batch."""
