@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tuner.data import Split
 from tuner.errors import NetworkError
-from tuner.networks import build_network, export_network, structure
+from tuner.networks import build_network, export_network, structure_key
 from tuner.networks.custom import (
     CustomNetwork,
     GivenParams,
@@ -108,7 +108,7 @@ class _Check:
         for params in self._request.configurations:
             if len(structures) >= _IN_ANY_CASE and self._is_late():
                 break
-            self._params, key = params, structure(self._network, params)
+            self._params, key = params, structure_key(self._network, params)
             if key not in structures:
                 self._try(params, first=not structures)
                 structures.add(key)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset
-from tuner.networks import NETWORKS, structure
+from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
+from tuner.search_space.parameters import NETWORKS
 from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
 from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
 from tuner.training.engines.cache import LRUCache
@@ -144,7 +145,7 @@ class Trainer:
             feed = self._feed(program, batch_size, compilation)
             return program, feed
 
-        return f"{structure(network, request.params)} {worth} {long}", make
+        return f"{structure_key(network, request.params)} {worth} {long}", make
 
     def keeper(self, request: TrialRequest) -> Keeper | None:
         """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
@@ -174,10 +175,10 @@ def worth_compiling(request: TrialRequest, dataset: Dataset) -> bool:
 
 def _weights(request: TrialRequest, dataset: Dataset) -> int:
     """Roughly how many weights the network has; a user's own is taken for a middling one."""
-    params = request.params if request.network in NETWORKS else {"width": 128, "depth": 2}
-    width, depth = params["width"], params["depth"]
-    widest = max(width, default=0) if isinstance(width, list) else width
-    return int(widest * (np.prod(dataset.input_shape) + widest * depth))
+    kind, inputs = NETWORKS.get(request.network), math.prod(dataset.input_shape)
+    if kind is None:
+        return NETWORKS["mlp"].estimate_weights({"width": 128, "depth": 2}, inputs)
+    return kind.estimate_weights(request.params, inputs)
 
 
 class _Run:

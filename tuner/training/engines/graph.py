@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
 from tuner.training.engines.feeds import ResidentData, chunk_rows
 from tuner.training.engines.graph_network import (
     GraphInputs,
     GraphNetwork,
+    dropout_rates,
     has_bias,
     lacks_biases,
     layer_sizes,
@@ -50,14 +50,16 @@ class GraphProgram:
         self._key, self._data = key, data
         self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
         self.network = GraphNetwork(key, self._width, dataset.outputs)
-        self._variants = optimizer_variants(key.optimizers, "momentum" in key.may)
+        self._variants = optimizer_variants(key.optimizers, "momentum" in key.included)
         self._slots = {
             name: [tf.Variable(tf.zeros_like(v), shape=v.shape) for v in self.network.trained]
             for name in sorted({n for v in self._variants for n in shared_update(v).slots})
         }
         self._values = SharedObjective(key, dataset)
-        self._augmentation = Augmentation("augment_shift" in key.may, "augment_flip" in key.may)
-        self._rules = Regularizers(key.may, GRAPH)
+        self._augmentation = Augmentation(
+            "augment_shift" in key.included, "augment_flip" in key.included
+        )
+        self._rules = Regularizers(key.included, GRAPH)
         self.objective = self._values.objective({})
         self.called: set[str] = set()  # the kinds of work whose functions are traced
         self._params: Params = {}
@@ -142,7 +144,13 @@ class GraphProgram:
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
             upto, done = min(stop, start + at_once), self.steps_done
-            masks = draw_masks(shapes, mlp_rates(self._params), upto - start, self._seed, done)
+            masks = draw_masks(
+                shapes,
+                dropout_rates(self._params),
+                upto - start,
+                self._seed,
+                done,
+            )
             schedule = tf.constant(graph_schedule(self._params, rates[start:upto], done))
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
             sums = sums + self._loop(self._inputs, rows, schedule, masks, *at).numpy()
@@ -157,7 +165,7 @@ class GraphProgram:
         return [(rows if self._may_drop(place) else 0, n) for place, n in enumerate(units)]
 
     def _may_drop(self, place: int) -> bool:
-        return ("dropout" if place else "input_dropout") in self._key.may
+        return ("dropout" if place else "input_dropout") in self._key.included
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""

@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import branch_activation
 from tuner.training.ops.dropout import apply_mask
 from tuner.training.ops.normalization import NORMALIZATIONS
-from tuner.training.program_key import ProgramKey
+from tuner.training.program_key import SHARED_NETWORK, ProgramKey
 
 Params = dict[str, Any]
 # The arrays of a dense layer by name, variables or values.
@@ -141,9 +142,9 @@ class _Forward:
         return hidden if mask is None else apply_mask(hidden, mask)
 
     def _normalised(self, hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
-        if "batch_norm" in self._key.may:
+        if "batch_norm" in self._key.included:
             hidden = self._by_batch(hidden, layer)
-        if "layer_norm" in self._key.may:
+        if "layer_norm" in self._key.included:
             hidden = self._by_row(hidden, layer)
         return hidden
 
@@ -211,7 +212,9 @@ def array_names(key: ProgramKey, number: int) -> list[str]:
     """The arrays of a layer that some trial of the key may have, in the order of Keras' weights."""
     names = ["kernel", "bias"]
     if number < key.depth:
-        names += _normalization_arrays(switch for switch in NORMALIZATIONS if switch in key.may)
+        names += _normalization_arrays(
+            switch for switch in NORMALIZATIONS if switch in key.included
+        )
     return names
 
 
@@ -237,7 +240,12 @@ def has_bias(params: Params) -> list[float]:
 
 def lacks_biases(key: ProgramKey) -> bool:
     """Whether a trial of the key may have layers without a bias."""
-    return key["bias"] is not None or any(switch in key.may for switch in NORMALIZATIONS)
+    return key["bias"] is not None or any(switch in key.included for switch in NORMALIZATIONS)
+
+
+def dropout_rates(params: Params) -> list[float]:
+    """The rate of each dropout place, from the inputs on; 0 for none."""
+    return NETWORKS[SHARED_NETWORK].dropout_rates(params)
 
 
 def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:

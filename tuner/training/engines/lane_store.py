@@ -31,7 +31,7 @@ class LaneStore:
     ) -> None:
         self._key, self._sizes, self._lanes = key, sizes, lanes
         self._room = [sizes[0], *widths, sizes[1]]
-        variants = optimizer_variants(key.optimizers, "momentum" in key.may)
+        variants = optimizer_variants(key.optimizers, "momentum" in key.included)
         slots = {slot for variant in variants for slot in shared_update(variant).slots}
         layers = range(key.depth + 1)
         self.layers = [self._zeros(number, array_names(key, number)) for number in layers]

@@ -13,9 +13,8 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
 from tuner.training.engines.feeds import ResidentData, chunk_rows
-from tuner.training.engines.graph_network import has_bias, is_trained
+from tuner.training.engines.graph_network import dropout_rates, has_bias, is_trained
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import select_activation
@@ -93,12 +92,12 @@ class _Forward:
         return select_activation(self._key.activations, self._index, self._numbers, hidden)
 
     def _normalised(self, hidden: tf.Tensor, layer: Arrays, own_units: tf.Tensor) -> tf.Tensor:
-        if "batch_norm" in self._key.may:
+        if "batch_norm" in self._key.included:
             normalised = normalization.normalize_lanes_batch(
                 hidden, layer, *self._by(hidden, layer)
             )
             hidden = self._where_on("batch_norm", normalised, hidden)
-        if "layer_norm" in self._key.may:
+        if "layer_norm" in self._key.included:
             normalised = normalization.normalize_lanes_rows(hidden, layer, own_units)
             hidden = self._where_on("layer_norm", normalised, hidden)
         return hidden
@@ -117,7 +116,7 @@ class _Forward:
 
     def drop(self, hidden: tf.Tensor, place: int) -> tf.Tensor:
         name = "dropout" if place else "input_dropout"
-        if self._batch is None or name not in self._key.may:
+        if self._batch is None or name not in self._key.included:
             return hidden
         inputs = self._inputs
         # No trial has padded inputs.
@@ -156,8 +155,10 @@ class LaneProgram:
         width = math.prod(dataset.input_shape)
         self._values = SharedObjective(key, dataset)
         self.objective = self._values.objective({})
-        self._augmentation = Augmentation("augment_shift" in key.may, "augment_flip" in key.may)
-        self._rules = Regularizers(key.may, LANES)
+        self._augmentation = Augmentation(
+            "augment_shift" in key.included, "augment_flip" in key.included
+        )
+        self._rules = Regularizers(key.included, LANES)
         self.store = LaneStore(key, (width, dataset.outputs), widths, lanes)
         self.compiled = False  # whether it has run
         self._widest = max(width, *widths, 0)
@@ -228,7 +229,7 @@ class LaneProgram:
             switches={name: tf.constant(switches(name)) for name in NORMALIZATIONS},
             activation=tf.constant([key.activations.index(p["activation"]) for p in trials]),
             flipped_share=tf.constant([FLIPPED_SHARE * on for on in switches("augment_flip")]),
-            dropout=tf.constant([mlp_rates(params) for params in trials], tf.float32),
+            dropout=tf.constant([dropout_rates(params) for params in trials], tf.float32),
             widths=tf.constant([dense_widths(params) for params in trials], tf.int32),
             has_bias=tf.constant([has_bias(params) for params in trials]),
             seed=tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),

@@ -155,7 +155,7 @@ class SharedObjective:
         self._rank = len(dataset.input_shape)
         self._params = {
             "loss": key["loss"] or "auto",
-            "label_smoothing": float("label_smoothing" in key.may),
+            "label_smoothing": float("label_smoothing" in key.included),
         }
         self._scale, self._offset = _constants(dataset.scaling)
         self._target_scale, self._target_offset = _constants(dataset.target_scaling)
