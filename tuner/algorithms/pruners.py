@@ -22,8 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.algorithms.options import COUNT, NUMBER, POSITIVE, Option, check_options, quiet, unknown
 from tuner.errors import SpecError
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice, Direction
+from tuner.values import Scalar
 
 _FACTOR = Option(int, low=2)
 _WAITING: dict[str, Option] = {"n_warmup_steps": COUNT, "interval_steps": POSITIVE}

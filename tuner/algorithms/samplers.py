@@ -27,8 +27,8 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.algorithms.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 # A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
 # the best 25 at most, so those stay the same; the others show where it has searched of late.

@@ -22,9 +22,11 @@ from tuner.search_space.checks import check_defaults
 from tuner.search_space.configurations import changed, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, among
 from tuner.search_space.nodes import bare, explained, in_one_line
-from tuner.search_space.parameters import Scalar, former_defaults, nearest, shown
+from tuner.search_space.parameter_types import format_value, sort_by_similarity
+from tuner.search_space.parameters import former_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.system.user_modules import imported_modules
+from tuner.values import Scalar
 
 Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
@@ -405,7 +407,9 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [
         changed(
-            f"column {shown(name)}", old.get(name, "by its cells"), new.get(name, "by its cells")
+            f"column {format_value(name)}",
+            old.get(name, "by its cells"),
+            new.get(name, "by its cells"),
         )
         for name in names
     ]
@@ -448,13 +452,13 @@ def on_split(metric: str, held_out: HeldOut) -> str:
 def check_metric(metric: str, task: Task, held_out: HeldOut = "val") -> None:
     """Raises SpecError for a metric that training of this task does not report."""
     if metric not in metrics_of(task, held_out):
-        known = ", ".join(nearest(metric, metrics_of(task, held_out)))
-        raise SpecError(f"unknown metric {shown(metric)} for {task}; there are: {known}")
+        known = ", ".join(sort_by_similarity(metric, metrics_of(task, held_out)))
+        raise SpecError(f"unknown metric {format_value(metric)} for {task}; there are: {known}")
 
 
 def direction_of(metric: str) -> Direction:
     """Whether more or less of it is better. Raises SpecError for an unknown metric."""
     if metric not in DIRECTIONS:
-        known = ", ".join(nearest(metric, DIRECTIONS))
-        raise SpecError(f"unknown metric {shown(metric)}; there are: {known}")
+        known = ", ".join(sort_by_similarity(metric, DIRECTIONS))
+        raise SpecError(f"unknown metric {format_value(metric)}; there are: {known}")
     return DIRECTIONS[metric]

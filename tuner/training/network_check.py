@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.errors import NetworkError
-from tuner.networks import build_network, export_network, structure
+from tuner.networks import build_network, export_network, structure_key
 from tuner.networks.custom import (
     CustomNetwork,
     GivenParams,
@@ -85,8 +85,8 @@ class _Recording(CustomNetwork):
 
 
 class _Check:
-    """`_read`: the parameters that any build has read. `_saved`: the kinds of layers of each network
-    that was saved and loaded."""
+    """`_read`: the parameters that any build has read. `_saved`: the kinds of layers of networks
+    that were saved and loaded."""
 
     def __init__(
         self, network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None]
@@ -108,7 +108,7 @@ class _Check:
         for params in self._request.configurations:
             if len(structures) >= _LEAST_STRUCTURES and self._is_late():
                 break
-            self._params, key = params, structure(self._network, params)
+            self._params, key = params, structure_key(self._network, params)
             if key not in structures:
                 self._try(params, first=not structures)
                 structures.add(key)

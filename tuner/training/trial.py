@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.networks import structure
+from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
 from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
@@ -30,7 +30,7 @@ from tuner.training.engines.keras import KerasProgram, Program, library_versions
 from tuner.training.engines.lanes import padded_widths
 from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
-from tuner.training.ops.losses import readable
+from tuner.training.ops.losses import metrics_in_target_units
 from tuner.training.program_key import ProgramKey, program_key_of
 from tuner.training.schedules import learning_rates
 
@@ -141,8 +141,8 @@ class Trainer:
             compilation = Compilation(program.xla, traces_last_batch)
             return _FedProgram(program, self._feed(program, batch_size, compilation))
 
-        structure_key = structure(network, request.params)
-        key = ("keras", self._number, structure_key, xla, traces_last_batch)
+        structure = structure_key(network, request.params)
+        key = ("keras", self._number, structure, xla, traces_last_batch)
         fed = self._programs.get_or_make(key, make)
         return fed.program, fed.feed
 
@@ -314,7 +314,8 @@ class _TrialRun:
         """Loss and metrics of a row, in the units of the data."""
         names, dataset = self._program.objective.names, self._trainer.dataset
         means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
-        return readable(dataset.task, means, 1.0 / float(dataset.target_scaling.scale))
+        target_scale = 1.0 / float(dataset.target_scaling.scale)
+        return metrics_in_target_units(dataset.task, means, target_scale)
 
     def _finish_epoch(self, epoch: int, value: float | None) -> None:
         """A whole epoch is over; `value` is the objective's, None if it was not evaluated."""

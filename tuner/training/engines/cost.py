@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tuner.networks import NETWORKS
 from tuner.networks.layers import dense_widths
+from tuner.search_space.parameters import NETWORKS
 from tuner.study.messages import Params, TrialRequest
 
 # Of weights and optimizer slots, of all programs of a process together. Compiled code does not
@@ -51,14 +51,13 @@ _LANES = Compilation(compile_s=2.0, saved_per_step_s=2e-4, saved_share=0.15)
 
 def worth_compiling(request: TrialRequest, input_shape: Sequence[int], rows: int) -> bool:
     """Whether XLA repays for a trial in the Keras engine. `rows`: of training."""
-    params = request.params if request.network in NETWORKS else _ASSUMED_SIZE
-    width, depth = params["width"], params["depth"]
-    widest = max(width, default=0) if isinstance(width, list) else width
-    weights = int(widest * (math.prod(input_shape) + widest * depth))
+    kind, params = NETWORKS.get(request.network), request.params
+    if kind is None:
+        kind, params = NETWORKS["mlp"], _ASSUMED_SIZE
     return _KERAS_XLA.repays(
         steps=_steps(request, rows),
         rows=rows,
-        weights=weights,
+        weights=kind.estimate_weights(params, math.prod(input_shape)),
         epochs=int(request.params["epochs"]),
     )
 
