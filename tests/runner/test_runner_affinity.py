@@ -163,8 +163,8 @@ def test_trials_go_where_their_program_is(bench: Bench, in_step: type[InStep]) -
 
 @SQLITE
 def test_exact_trials_go_to_the_first_that_is_free(bench: Bench, in_step: type[InStep]) -> None:
-    assert search(bench, 1, 2, 2, 1, engine="exact") == [[0], [1], [0], [1]]
-    assert {request.engine for _, request in in_step.given} == {"exact"}
+    assert search(bench, 1, 2, 2, 1, engine="keras") == [[0], [1], [0], [1]]
+    assert {request.engine for _, request in in_step.given} == {"keras"}
 
 
 @SQLITE

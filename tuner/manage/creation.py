@@ -26,7 +26,7 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.trust import code_of, find_code, require_trusted, trust
 from tuner.search_space import Space, SpaceFile, load_space
-from tuner.search_space.parameters import nearest
+from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.settings import Settings
 from tuner.storage import Store, exists, leases
 from tuner.storage.attempt_rows import saved_networks
@@ -102,7 +102,7 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
 def _check_keys(data: Mapping[str, object]) -> None:
     for key in data:
         if key not in _DATA_KEYS:
-            known = ", ".join(nearest(key, _DATA_KEYS))
+            known = ", ".join(sort_by_similarity(key, _DATA_KEYS))
             raise SpecError(f"{key} is no known key; known: {known}")
 
 

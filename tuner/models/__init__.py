@@ -198,7 +198,7 @@ def _open_session(
     settings: Settings, study: StudyRow, trial: TrialRow, data: Path
 ) -> "TrainingSession":
     from tuner.runner import user_network
-    from tuner.runner.requests import LANES
+    from tuner.study.engines import LANES
     from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
     from tuner.training.session import open_session

@@ -39,7 +39,8 @@ from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
 from tuner.study.ends import StopReason
-from tuner.study.messages import Direction, Engine, NetworkCode, WorkerSetup
+from tuner.study.engines import Engine
+from tuner.study.messages import Direction, NetworkCode, WorkerSetup
 from tuner.study.spec import StudySpec
 from tuner.system.machine import (
     data_budget_bytes,

@@ -21,7 +21,8 @@ from tuner.runner.trial_writer import RunningTrial, TrialWriter
 from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
 from tuner.study.ends import Fate, StopReason, TrialEnd
-from tuner.study.messages import Ended, Engine, Failed, Goal, Message, Report, Resumed, TrialRequest
+from tuner.study.engines import Engine
+from tuner.study.messages import Ended, Failed, Goal, Message, Report, Resumed, TrialRequest
 from tuner.workers import Checkpointed, Lost, Saved, Workers
 
 _WAIT_S = 0.2

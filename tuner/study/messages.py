@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from tuner.study.ends import TrialEnd
+from tuner.study.engines import Engine
 
-Engine = Literal["auto", "exact"]
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
 
-# A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
-KEPT_PROGRAMS = 8
+# A trial's hyperparameters by name, all of them resolved.
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Report:
     `step` counts reports as the pruner does. `epoch` is the one that it belongs to, from 1; `whole`
     says whether that epoch is over. `metrics` holds train values (running means over the epoch so
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
-    has spent so far, by kind of work. `engine`: what trains it.
+    has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
     """
 
     step: int
@@ -107,12 +107,12 @@ class TrialRequest:
 
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
-    without an entry has the value of `params` in all trials. `engine`: "exact" asks for a program
+    without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
     of the trial's own structure.
     """
 
     network: str
-    params: dict[str, Any]
+    params: Params
     seed: int
     goal: Goal
     intervals: int = 1
