@@ -39,18 +39,11 @@ from tuner.storage.frozen_trials import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
+from tuner.study.artifacts import open_artifacts
 from tuner.study.messages import Engine, NetworkCode, WorkerSetup
 from tuner.study.spec import Direction, StudySpec
-from tuner.system.machine import (
-    data_budget_bytes,
-    default_workers,
-    driver_gpus,
-    gpus,
-    threads_a_worker,
-)
-from tuner.system.names import command
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
-from tuner.workers import EntryPoint, LocalWorkers, warm
+from tuner.workers import EntryPoint, Workers, back_end
 
 KERAS = EntryPoint(
     "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
@@ -87,7 +80,8 @@ class Request:
     `population`: how many trials each worker process trains at once.
     `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
     `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
+    before others take its trials over. `data`: where the study's data lie now, if elsewhere.
+    `back_end`: where the workers are (tuner.workers.BACK_ENDS)."""
 
     limits: Limits
     workers: int | None = None
@@ -100,6 +94,7 @@ class Request:
     engine: Engine = "auto"
     lanes: int = 1
     data: str | None = None
+    back_end: str = "local"
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -177,28 +172,28 @@ def _workers(
     data: Path,
     entry: EntryPoint,
     stage: Callable[[str], None],
-) -> Iterator[LocalWorkers]:
+) -> Iterator[Workers]:
     """Workers whose fork server is warming up; they are ended at the end."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
     log = workers_log(settings.checkpoints, study.uuid)
-    warm(entry, log)
-    usable = gpus()  # where there are any, this takes as long as the server's imports
-    if len(usable) < driver_gpus():
-        stage(
-            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            f"for more: {command('doctor')}"
-        )
-    count = request.workers or default_workers(len(usable))
+    kind = back_end(request.back_end)
+    kind.warm(entry, log)
     setup = WorkerSetup(
         data=data,
-        budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(settings, study.spec),
+        artifacts=open_artifacts(settings),
         memory_bytes=request.trial_memory_bytes,
         lanes=request.lanes,
-        threads=threads_a_worker(count),
     )
-    workers = LocalWorkers(count, entry, setup, usable, log)
+    workers = kind.open_workers(
+        entry,
+        setup,
+        processes=request.workers,
+        data_bytes=request.data_memory_bytes,
+        log=log,
+        tell=stage,
+    )
     try:
         yield workers
     finally:
@@ -224,7 +219,7 @@ def _loop(
     store: Store,
     study: StudyRow,
     request: Request,
-    workers: LocalWorkers,
+    workers: Workers,
     stopping: Stopping,
     watcher: Watcher | None,
     stage: Callable[[str], None],
@@ -237,7 +232,7 @@ def _loop(
         book=open_book(store, study, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
+        files=TrialFiles(open_artifacts(settings), study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         engine=request.engine,
         watcher=watcher or Silent(),

@@ -20,9 +20,21 @@ from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
 from tuner.storage.slots import MOST_ATTEMPTS, SHARED_LOSS
 from tuner.study.artifacts import Artifact
-from tuner.study.messages import Ended, Engine, Failed, Goal, Message, Report, Resumed
+from tuner.study.messages import (
+    Checkpointed,
+    Ended,
+    Engine,
+    Failed,
+    Goal,
+    Lost,
+    Message,
+    Reply,
+    Report,
+    Resumed,
+    Saved,
+)
 from tuner.training.program_key import program_key
-from tuner.workers import Checkpointed, Lost, Reply, Saved, Workers
+from tuner.workers import Workers
 
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
@@ -190,7 +202,7 @@ class Loop:
                 self._on_ended(worker, running, message)
             case Saved():
                 assert running.ended is not None
-                self._complete(worker, running, running.ended, self._files.saved(message))
+                self._complete(worker, running, running.ended, message.artifact)
             case Checkpointed():
                 self._put_back(running, self._stopping.reason or "error")
                 del self._running[worker]

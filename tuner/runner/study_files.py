@@ -8,7 +8,6 @@ temporary folder is often memory. A killed search cannot remove its own: the nex
 Putting a study right that dead loops have left, without running it.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -28,18 +27,15 @@ from tuner.settings import Settings
 from tuner.storage import Store, leases
 from tuner.storage.leases import LeaseKeeper
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import lock_folder, sweep, sweep_temporary
 from tuner.system.user_modules import read_modules
-from tuner.workers import Saved
 
 # Less than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): what takes longer than
 # that has a checkpoint of its last epoch.
 CHECKPOINT_EVERY_S = 4.0
-# What a killed writer leaves half written, too.
-_CHECKPOINTS = ("*.ckpt", "*.part")
 
 
 def workers_log(root: Path, uuid: str) -> Path:
@@ -49,37 +45,28 @@ def workers_log(root: Path, uuid: str) -> Path:
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """`root`: the project's folder of networks; `uuid`: the study's. Each attempt has names of its
-    own, so that one that was taken over while it was frozen overwrites nothing when it wakes."""
+    """The names of a study's files. `artifacts`: the project's store; `uuid`: the study's. Each
+    attempt has names of its own, so that one that was taken over while it was frozen overwrites
+    nothing when it wakes."""
 
-    root: Path
+    artifacts: Artifacts
     uuid: str
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
-    def of(self, number: int) -> Path:
-        return (self.root / self.uuid / f"trial-{number}").absolute()
+    def of(self, number: int) -> str:
+        return f"{self.uuid}/trial-{number}"
 
-    def network(self, number: int, attempt: int) -> Path:
-        return self.of(number) / f"attempt-{attempt}.keras"
-
-    def saved(self, message: Saved) -> Artifact:
-        """What SQL keeps of a network that a worker has saved."""
-        path = message.path.relative_to(self.root.absolute()).as_posix()
-        return Artifact(path, message.size, message.sha256)
+    def network(self, number: int, attempt: int) -> str:
+        return f"{self.of(number)}/attempt-{attempt}.keras"
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
         """Of an attempt that begins."""
-        return Checkpoints(self.of(number), attempt, known_epochs, self.checkpoint_every_s)
+        own = self.artifacts.below(self.of(number))
+        return Checkpoints(own, attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended."""
-        folder = self.of(number)
-        # A file that cannot be removed costs some disk space, and nothing else.
-        with contextlib.suppress(OSError):
-            for file in [file for form in _CHECKPOINTS for file in folder.glob(form)]:
-                file.unlink(missing_ok=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        self.artifacts.sweep(self.of(number), CHECKPOINT_PATTERNS)
 
 
 _PREFIX = "tuner-data-"

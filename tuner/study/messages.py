@@ -6,10 +6,12 @@ a Reply, so a pruned trial never trains past its verdict. All of it is plain pic
 What a trial says while it trains. Plain data: it crosses processes and machines.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
+
+from tuner.study.artifacts import Artifact, Artifacts
 
 End = Literal["complete", "early_stopped", "target", "diverged"]
 Engine = Literal["auto", "exact"]
@@ -76,11 +78,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a trial keeps what its next attempt needs. `folder`: the trial's own. `attempt`: from
-    1. `known_epochs`: whole epochs of earlier attempts whose intervals are kept elsewhere: a
-    checkpoint beyond them is not used. `every_s`: seconds from one to the next at least."""
+    """Where a trial keeps what its next attempt needs. `artifacts`: the trial's own part of the
+    store. `attempt`: from 1. `known_epochs`: whole epochs of earlier attempts whose reports are
+    kept elsewhere: a checkpoint beyond them is not used. `every_s`: seconds from one to the next at
+    least."""
 
-    folder: Path
+    artifacts: Artifacts
     attempt: int
     known_epochs: int = 0
     every_s: float = 10.0
@@ -134,15 +137,15 @@ class NetworkCode(NamedTuple):
 @dataclass(frozen=True)
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
-    the memory they may take before they are streamed. `code`: the user's own network.
-    `gpu`: the index of the one to use; None trains on one CPU thread.
+    the memory they may take before they are streamed. `code`: the user's own network. `artifacts`:
+    where networks are saved. `gpu`: the index of the one to use; None trains on one CPU thread.
     `memory_bytes`: the resident memory past which the worker ends itself, with all it trains.
-    `population`: how many trials the process trains at once. `threads`: of the CPU, beside a
-    GPU."""
+    `lanes`: how many trials the process trains at once. `threads`: of the CPU, beside a GPU."""
 
     data: Path
-    budget_bytes: float
+    budget_bytes: float = math.inf
     code: NetworkCode | None = None
+    artifacts: Artifacts | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
     lanes: int = 1
@@ -155,21 +158,19 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to an event: go on or stop; after Ended, where to save the model; with a
-    stop after an epoch, whether to write a checkpoint first."""
+    """The loop's answer to an event: go on or stop. `save_to`: after Ended, the name under which to
+    save the network. `checkpoint`: with a stop after an epoch, whether to write one first."""
 
     stop: bool = False
-    save_to: Path | None = None
+    save_to: str | None = None
     checkpoint: bool = False
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network lies at `path`, whole, with so many bytes and that SHA-256 in hex."""
+    """The trial's best network is stored."""
 
-    path: Path
-    size: int
-    sha256: str
+    artifact: Artifact
 
 
 @dataclass(frozen=True)
@@ -215,73 +216,3 @@ class Lost:
 
 
 Message = Resumed | Report | Ended | Saved | Checkpointed | Failed | Lost
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """Where training begins. `name`: "package.module:function", a function that takes a WorkerSetup
-    and returns a Session. `preload`: the slow modules it needs, imported once for all workers."""
-
-    name: str
-    preload: tuple[str, ...] = ()
-
-
-class Session(Protocol):
-    """One worker's training."""
-
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]: ...
-
-    def save(self, path: Path) -> None:
-        """Write the network of the trial that has just ended to `path`, whole or not at all."""
-        ...
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, if it keeps any. Called when its last event
-        was an Interval that ended an epoch."""
-        ...
-
-    def failure(self, error: Exception) -> Failed: ...
-
-    def beside(self) -> "Session":
-        """Another session of this process, which trains at the same time from a thread of its own.
-        Asked for where the setup's population is more than one."""
-        ...
-
-
-class Workers(Protocol):
-    """A number of workers, numbered from 0, each of which trains one trial at a time. `population`:
-    so many in a row share a process, and are lost with it."""
-
-    count: int
-    lanes: int
-
-    def start(self) -> None: ...
-
-    def recycle(self) -> list[int]:
-        """Replace the processes that have grown too large and train nothing now; their workers."""
-        ...
-
-    def takes(self, worker: int) -> bool:
-        """Whether a free worker may be given a trial now. It may not while its process opens, or
-        while those beside it keep one that should be replaced."""
-        ...
-
-    def submit(self, worker: int, request: TrialRequest) -> None:
-        """Have a free worker that takes one train a trial."""
-        ...
-
-    def reply(self, worker: int, reply: Reply) -> None: ...
-
-    def restart(self, worker: int) -> None:
-        """End what the worker is doing, at once; a fresh one takes its number. Those that share its
-        process are Lost."""
-        ...
-
-    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        """Messages that have arrived, after waiting for at least one up to the timeout. Raises
-        WorkerError when workers cannot be started."""
-        ...
-
-    def close(self) -> None:
-        """End all workers at once; what they were training is lost to them, not to the study."""
-        ...

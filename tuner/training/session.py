@@ -37,7 +37,7 @@ class TrainingSession:
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
-        """Write the trial's best network as a .keras file, through a temporary file."""
+        """Write the trial's best network to `path`, a new .keras file."""
         if self._request is None or self.trainer.program is None:
             raise RuntimeError("no trial has ended yet")
         model = export_network(
@@ -46,10 +46,7 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial.keras")
-        model.save(partial)
-        partial.replace(path)
+        model.save(path)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the trial that runs, whose last event ended an epoch."""
