@@ -221,7 +221,7 @@ def test_workers_that_cannot_start_cost_no_trial(bench: Bench) -> None:
     assert bench.slots == {"open": 2}
     assert bench.run(2).reason is None
     assert bench.states == ["COMPLETE"] * 2
-    log = bench.settings.checkpoints / load_study(bench.store).uuid / "workers.log"
+    log = bench.settings.checkpoints / load_study(bench.store).uuid / "search.log"
     assert "no such device" in log.read_text()
 
 

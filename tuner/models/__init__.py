@@ -186,11 +186,11 @@ def _train_again(
 def _log(settings: Settings, study: StudyRow, folder: Path) -> Path:
     """Where training in this process may write: with what the study's workers wrote, if they ran
     here, else in a folder that is removed."""
-    from tuner.runner.study_files import workers_log
+    from tuner.runner.study_files import search_log
 
     if not is_identity(study.uuid):  # it names the study's folder
         return folder / "training.log"
-    log = workers_log(settings.checkpoints, study.uuid)
+    log = search_log(settings.checkpoints, study.uuid)
     return log if log.parent.is_dir() else folder / "training.log"
 
 

@@ -1,6 +1,8 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
 import functools
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,12 +28,12 @@ from tuner.runner.study_files import (
     check_fingerprint,
     repair,
     scratch_folder,
+    search_log,
     trained_on,
-    workers_log,
 )
 from tuner.runner.trial_writer import Repaired, TrialBook
 from tuner.search_space.parameters import NETWORKS
-from tuner.settings import Settings, quiet_tensorflow
+from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
@@ -42,9 +44,11 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import open_artifacts
 from tuner.study.messages import Engine, NetworkCode, WorkerSetup
 from tuner.study.spec import Direction, StudySpec
+from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.workers import EntryPoint, Workers, back_end
 
+logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
     "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
 )
@@ -146,6 +150,12 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
+                logger.info(
+                    "the search ends (%s): %d trials ended, %d put back",
+                    outcome.reason or "all trials are done",
+                    outcome.status.done_here,
+                    outcome.put_back,
+                )
                 if outcome.reason == "deleted":
                     raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
@@ -176,7 +186,7 @@ def _workers(
     """Workers whose fork server is warming up; they are ended at the end."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = workers_log(settings.checkpoints, study.uuid)
+    log = search_log(settings.checkpoints, study.uuid)
     kind = back_end(request.back_end)
     kind.warm(entry, log)
     setup = WorkerSetup(
@@ -194,10 +204,18 @@ def _workers(
         log=log,
         tell=stage,
     )
-    try:
-        yield workers
-    finally:
-        workers.close()
+    with log_to_file(log):
+        logger.info(
+            "process %d searches study %r on %d workers, by tuner %s",
+            os.getpid(),
+            study.name,
+            workers.count,
+            tuner_version(),
+        )
+        try:
+            yield workers
+        finally:
+            workers.close()
 
 
 @contextmanager

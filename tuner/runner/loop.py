@@ -4,6 +4,7 @@ It knows neither TensorFlow nor MLflow. It owns all writes of its trials and ren
 """
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from tuner.study.messages import (
 from tuner.training.program_key import program_key
 from tuner.workers import Workers
 
+logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _MOST_FAILURES = 3
 # So long a loop that stops waits for the epochs that run, to go on behind them later. Longer ones
@@ -178,6 +180,8 @@ class Loop:
         running.began = time.monotonic()
         self._affinity.gave(worker, key)
         self._workers.submit(worker, request)
+        attempt = running.slot.attempt
+        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.slots[worker] = WorkerStatus(trial=running.number, epochs=running.epochs)
 
     def _handle(self, worker: int, message: Message) -> None:
@@ -358,6 +362,7 @@ class Loop:
         running = self._running.pop(worker)
         self._status.slots[worker] = WorkerStatus()
         self._status.ended[end] = self._status.ended.get(end, 0) + 1
+        logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _await_checkpoints(self) -> None:

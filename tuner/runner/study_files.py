@@ -38,9 +38,10 @@ from tuner.system.user_modules import read_modules
 CHECKPOINT_EVERY_S = 4.0
 
 
-def workers_log(root: Path, uuid: str) -> Path:
-    """What the workers of a study print. `root`: the project's folder of networks."""
-    return root / uuid / "workers.log"
+def search_log(root: Path, uuid: str) -> Path:
+    """Where a study's searches log, and their workers print. `root`: the project's folder of
+    networks."""
+    return root / uuid / "search.log"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Importing this module imports TensorFlow but runs no operation, so that a fork server may do it.
 """
 
-import sys
+import logging
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,8 @@ from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.program_key import program_key_of
 from tuner.training.trial import Ready, Trainer
+
+log = logging.getLogger(__name__)
 
 
 class TrainingSession:
@@ -165,5 +167,5 @@ def _gpu(index: int) -> Any:
     found = tf.config.list_physical_devices("GPU")
     if index < len(found):
         return found[index]
-    print(f"TensorFlow sees no GPU {index}: this worker trains on the processor", file=sys.stderr)
+    log.warning("TensorFlow sees no GPU %d: this worker trains on the processor", index)
     return None

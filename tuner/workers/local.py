@@ -6,6 +6,7 @@ The back end "local": see `base.BackEnd`.
 import contextlib
 import errno
 import functools
+import logging
 import math
 import multiprocessing
 import os
@@ -36,7 +37,7 @@ from tuner.study.messages import (
     TrialRequest,
     WorkerSetup,
 )
-from tuner.system.logs import last_line, output_to
+from tuner.system.logs import last_line, output_to, shorten_log
 from tuner.system.machine import (
     data_budget_bytes,
     default_workers,
@@ -48,6 +49,8 @@ from tuner.system.names import command
 from tuner.system.temporary_folders import lock_folder, own_servers_folder
 from tuner.workers.base import EntryPoint
 from tuner.workers.worker import worker_main
+
+logger = logging.getLogger(__name__)
 
 # Keras keeps memory from trial to trial: a process past either limit is replaced between trials.
 _MAX_TRIALS_A_LANE = 200
@@ -217,6 +220,8 @@ class LocalWorkers:
         process = self._of(worker)
         process.trials += 1
         process.busy.add(worker)
+        if self._log_file is not None:
+            shorten_log(self._log_file)
         process.log_start = _size(self._log_file)
         self._send(worker, request)
 
@@ -229,6 +234,7 @@ class LocalWorkers:
 
     def restart(self, worker: int) -> None:
         # A process cannot be ended in part.
+        logger.info("the process of worker %d is ended", worker)
         self._replace(worker, restarted=True)
 
     def recycle(self) -> list[int]:
@@ -236,6 +242,7 @@ class LocalWorkers:
         for first in range(0, self.count, self.lanes):
             process = self._of(first)
             if process.opened and not process.busy and self._is_outgrown(process):
+                logger.info("the process of worker %d has grown, and is replaced", first)
                 self._replace(first)
                 recycled += range(first, first + self.lanes)
         return recycled
@@ -293,6 +300,7 @@ class LocalWorkers:
                 f"workers end as they start, with exit code {exit_code}{self._see_log()}"
             )
         others = len(process.busy - {worker})
+        logger.info("the process of worker %d ended with exit code %s", worker, exit_code)
         self._replace(worker)
         return Lost(exit_code, others, last_words=last_line(self._log_file, process.log_start))
 

@@ -20,7 +20,7 @@ import psutil
 from tuner.settings import load_settings
 from tuner.study.artifacts import Artifacts
 from tuner.study.messages import OUT_OF_MEMORY, Checkpointed, Opened, Reply, Saved, WorkerSetup
-from tuner.system.logs import mask_output
+from tuner.system.logs import log_into_file_on_stderr, mask_output
 from tuner.workers.base import EntryPoint, Session
 
 _LOOK_S = 0.05
@@ -84,6 +84,7 @@ def worker_main(
     _start_thread(_end_with_loop, lifeline)
     load_settings()  # the environment's passwords are known from here on
     mask_output()  # a network of the user's may print
+    log_into_file_on_stderr()
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with contextlib.suppress(EOFError, BrokenPipeError):  # the loop has closed its end
