@@ -9,8 +9,8 @@ import pytest
 
 from tuner.algorithms.pruners import PRUNERS, KnownBrackets, check_pruner, make_pruner, rungs
 from tuner.errors import SpecError
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 NEEDED: dict[str, dict[str, Scalar]] = {"threshold": {"lower": 0.5}}
 OWN = {"patient": {"wrapped"}}  # options that are no argument of Optuna's constructor

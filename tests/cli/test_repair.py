@@ -46,12 +46,12 @@ def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
     slots.ensure_slots(store, study, 1)
     running = writer.begin(0, 1)
     assert running is not None
-    interval = Report(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
+    interval = Report(1, 1, True, {study.spec.metric: 0.5}, engine="graph")
     writer.record_report(running, interval)
     writer.end(running, pruned(running.pruning.best))
     shown = json.loads(tuner("trial", "show", "0", "--json").out)
-    assert (shown["state"], shown["engine"]) == ("pruned", "shared graph")
-    assert "shared graph" in tuner("trial", "show", "0").out
+    assert (shown["state"], shown["engine"]) == ("pruned", "graph")
+    assert "graph" in tuner("trial", "show", "0").out
 
 
 def open_writer(store: Store, study: StudyRow) -> TrialWriter:

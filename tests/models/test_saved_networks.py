@@ -152,11 +152,11 @@ def row(params: dict[str, Any], **last: Any) -> TrialRow:
 @pytest.mark.parametrize(
     ("recorded", "asked"),
     [
-        ("shared graph", "auto"),
-        ("shared graph, then xla", "auto"),
-        ("population", "auto"),
-        ("graph", "exact"),
-        ("xla", "exact"),
+        ("graph", "auto"),
+        ("tiered", "auto"),
+        ("lanes", "auto"),
+        ("keras", "keras"),
+        ("keras, xla", "keras"),
         (None, "auto"),
     ],
 )

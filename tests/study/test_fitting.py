@@ -7,9 +7,10 @@ from optuna.trial import FixedTrial
 
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES, TRAINING, Scalar
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES, TRAINING
 from tuner.study.fitting import fitted, incomparable, objective
 from tuner.study.metrics import Task, metrics_of
+from tuner.values import Scalar
 
 EXERCISES = {
     "augment_flip": "test_what_the_data_have_no_use_for_is_left_out",

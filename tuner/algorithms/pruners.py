@@ -30,9 +30,9 @@ from tuner.algorithms.options import (
     without_experimental_warnings,
 )
 from tuner.errors import SpecError
-from tuner.search_space.parameters import Scalar
 from tuner.study.messages import Direction
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 _FACTOR = Option(int, low=2)
 _WAITING: dict[str, Option] = {"n_warmup_steps": COUNT, "interval_steps": POSITIVE}

@@ -35,8 +35,8 @@ from tuner.algorithms.options import (
 )
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 # With more finished trials than LARGE a sampler sees the best and the latest of them. TPE's good
 # trials are the best 25 at most, so those stay the same; the others show where it searched lately.

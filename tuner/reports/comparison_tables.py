@@ -19,11 +19,11 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from tuner.search_space.parameters import Params, Scalar
+from tuner.search_space.parameter_types import Params
 from tuner.storage.trials import TrialRow
 from tuner.study.metrics import direction_of, metric_of
 from tuner.study.spec import StudySpec
-from tuner.values import word
+from tuner.values import Scalar, word
 
 _POINTS = 0.5  # of accuracy, below a reference that counts as reached
 _SHARE = 1.05  # of a reference's error

@@ -1,6 +1,8 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
 import functools
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,12 +27,12 @@ from tuner.runner.study_files import (
     check_data,
     check_fingerprint,
     scratch_folder,
+    search_log,
     trained_on,
-    workers_log,
 )
 from tuner.runner.trial_writer import Repaired, TrialWriter, repair
 from tuner.search_space.parameters import NETWORKS
-from tuner.settings import Settings, quiet_tensorflow
+from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
@@ -38,21 +40,17 @@ from tuner.storage.frozen_trials import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
+from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
-from tuner.study.messages import Direction, Engine, NetworkCode, WorkerSetup
+from tuner.study.engines import Engine
+from tuner.study.messages import Direction, NetworkCode, WorkerSetup
 from tuner.study.spec import StudySpec
-from tuner.system.machine import (
-    data_budget_bytes,
-    default_workers,
-    driver_gpus,
-    gpus,
-    threads_a_worker,
-)
-from tuner.system.names import command
+from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
-from tuner.workers import EntryPoint, LocalWorkers, warm
+from tuner.workers import EntryPoint, Workers, back_end
 
+logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
     "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
 )
@@ -90,7 +88,8 @@ class Request:
     `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
-    study's data lie now, if elsewhere."""
+    study's data lie now, if elsewhere. `back_end`: where the workers are
+    (tuner.workers.BACK_ENDS)."""
 
     limits: Limits
     workers: int | None = None
@@ -103,6 +102,7 @@ class Request:
     engine: Engine = "auto"
     lanes: int = 1
     data: str | None = None
+    back_end: str = "local"
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
@@ -154,6 +154,12 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
+                logger.info(
+                    "the search ends (%s): %d trials ended, %d put back",
+                    outcome.reason or "all trials are done",
+                    outcome.status.done_here,
+                    outcome.put_back,
+                )
                 if outcome.reason is StopReason.DELETED:
                     raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
@@ -180,32 +186,40 @@ def _workers(
     data: Path,
     entry: EntryPoint,
     stage: Callable[[str], None],
-) -> Iterator[LocalWorkers]:
+) -> Iterator[Workers]:
     """Workers whose fork server is warming up. They end with the context."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = workers_log(settings.checkpoints, study.uuid)
-    warm(entry, log)
-    usable = gpus()  # where there are any, this takes as long as the server's imports
-    if len(usable) < driver_gpus():
-        stage(
-            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            f"for more: {command('doctor')}"
-        )
-    count = request.workers or default_workers(len(usable))
+    log = search_log(settings.checkpoints, study.uuid)
+    kind = back_end(request.back_end)
+    kind.warm(entry, log)
     setup = WorkerSetup(
         data=data,
-        budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(settings, study.spec),
+        artifacts=open_artifacts(settings),
         memory_bytes=request.trial_memory_bytes,
         lanes=request.lanes,
-        threads=threads_a_worker(count),
     )
-    workers = LocalWorkers(count, entry, setup, usable, log)
-    try:
-        yield workers
-    finally:
-        workers.close()
+    workers = kind.open_workers(
+        entry,
+        setup,
+        processes=request.workers,
+        data_bytes=request.data_memory_bytes,
+        log=log,
+        tell=stage,
+    )
+    with log_to_file(log):
+        logger.info(
+            "process %d searches study %r on %d workers, by tuner %s",
+            os.getpid(),
+            study.name,
+            workers.count,
+            tuner_version(),
+        )
+        try:
+            yield workers
+        finally:
+            workers.close()
 
 
 @contextmanager
@@ -227,7 +241,7 @@ def _loop(
     store: Store,
     study: StudyRow,
     request: Request,
-    workers: LocalWorkers,
+    workers: Workers,
     stopping: Stopping,
     watcher: Watcher | None,
     stage: Callable[[str], None],
@@ -240,7 +254,7 @@ def _loop(
         writer=open_writer(store, study, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
+        files=TrialFiles(open_artifacts(settings), study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
         program_key=program_key,
         engine=request.engine,

@@ -6,18 +6,14 @@ from typing import Any
 from tuner.runner.study_files import TrialFiles
 from tuner.runner.trial_writer import RunningTrial, TrialWriter, trial_seed
 from tuner.storage import attempt_rows
-from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Checkpoints, Engine, Goal, TrialRequest
+from tuner.study.engines import Engine, engine_to_ask_for
+from tuner.study.messages import Checkpoints, Goal, TrialRequest
 from tuner.study.metrics import host_metrics
 from tuner.study.spec import StudySpec
 
 Choices = Mapping[str, tuple[Any, ...]]
-
-# What attempts record of a program of the trial's own structure (training/exact.py).
-_EXACT = ("graph", "xla")
-LANES = "population"
 
 
 def make_request(
@@ -76,11 +72,5 @@ def request_again(spec: StudySpec, trial: TrialRow) -> TrialRequest:
     last = trial.last
     # The first value that met the target was the best one: as a target it ends the same epoch.
     target = last.score if last is not None and last.end == TrialEnd.TARGET else None
-    return make_request(
-        spec, trial.number, trial.params, spec.choices(), engine_again(last), target
-    )
-
-
-def engine_again(attempt: AttemptRow | None) -> Engine:
-    """The engine to ask for, to train with the one that trained the attempt."""
-    return "exact" if attempt is not None and attempt.engine in _EXACT else "auto"
+    engine = engine_to_ask_for(None if last is None else last.engine)
+    return make_request(spec, trial.number, trial.params, spec.choices(), engine, target)

@@ -14,6 +14,7 @@ from tuner.storage.schema import StudyKey, attempts, intervals
 from tuner.storage.slots import TrialSlot, hold
 from tuner.storage.store import now, reads, writes
 from tuner.study.artifacts import Artifact
+from tuner.study.engines import engine_name, recorded_engine
 from tuner.study.messages import Ended, Report
 
 
@@ -151,8 +152,9 @@ class AttemptEnd:
             values |= {"model_path": model.path, "model_bytes": model.size}
             values["model_sha256"] = model.sha256
         if ended:
-            names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
+            names = ("score", "best_epoch", "epochs", "parameter_count", "seconds")
             values |= {name: getattr(ended, name) for name in names}
+            values["engine"] = recorded_engine(ended.engine)
         return cls(values)
 
     @classmethod
@@ -162,7 +164,8 @@ class AttemptEnd:
         """Of a trial that was ended from outside, after the interval `last`."""
         epochs = last.epoch - (not last.whole) if last else 0
         values = {"end": str(end), "score": score, "epochs": epochs, "detail": detail}
-        seconds, engine = (last.seconds, last.engine or None) if last else ({}, None)
+        seconds = last.seconds if last else {}
+        engine = recorded_engine(last.engine) if last and last.engine else None
         return cls(values | {"seconds": seconds, "engine": engine})
 
 
@@ -233,7 +236,7 @@ _ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
     "best_epoch": whole,
     "epochs": whole,
     "parameter_count": whole,
-    "engine": text,
+    "engine": lambda value: engine_name(text(value)),
     "model_path": text,
     "model_bytes": whole,
     "model_sha256": text,

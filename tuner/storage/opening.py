@@ -72,7 +72,7 @@ def open_store(url: str) -> Store:
         if schemas is None or not schemas.ready:
             backup = _make_ready(store)
             if backup is not None:
-                log.warning("tuner: %s was upgraded; as it was before: %s", store.shown, backup)
+                log.warning("%s was upgraded; as it was before: %s", store.shown, backup)
     store.close_at_the_end()
     return store
 
@@ -196,8 +196,7 @@ def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
 def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
     if real_path(store.url).stat().st_size > _LARGE_BYTES:
         log.warning(
-            "tuner: %s is of an older version, and large: it is copied to be looked at; to upgrade "
-            "it: %s",
+            "%s is of an older version, and large: it is copied to be looked at; to upgrade it: %s",
             store.shown,
             command("db", "upgrade"),
         )

@@ -4,19 +4,20 @@ The loop submits a TrialRequest. After each Report, and after Ended, the worker 
 so a pruned trial never trains on.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
+from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
+from tuner.study.engines import Engine
 
-Engine = Literal["auto", "exact"]
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
 
-# A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
-KEPT_PROGRAMS = 8
+# A trial's hyperparameters by name, all of them resolved.
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Report:
     `step` counts reports as the pruner does. `epoch` is the one that it belongs to, from 1; `whole`
     says whether that epoch is over. `metrics` holds train values (running means over the epoch so
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
-    has spent so far, by kind of work. `engine`: what trains it.
+    has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
     """
 
     step: int
@@ -83,11 +84,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a trial keeps what its next attempt needs. `folder`: the trial's own. `attempt`: from
-    1. `known_epochs`: whole epochs of earlier attempts whose reports are in SQL; a checkpoint of a
-    later epoch is not used. `every_s`: at least this many seconds from one to the next."""
+    """Where a trial keeps what its next attempt needs. `artifacts`: the trial's own part of the
+    store. `attempt`: from 1. `known_epochs`: whole epochs of earlier attempts whose reports are in
+    SQL; a checkpoint of a later epoch is not used. `every_s`: at least this many seconds from one
+    to the next."""
 
-    folder: Path
+    artifacts: Artifacts
     attempt: int
     known_epochs: int = 0
     every_s: float = 10.0
@@ -107,12 +109,12 @@ class TrialRequest:
 
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
-    without an entry has the value of `params` in all trials. `engine`: "exact" asks for a program
+    without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
     of the trial's own structure.
     """
 
     network: str
-    params: dict[str, Any]
+    params: Params
     seed: int
     goal: Goal
     intervals: int = 1
@@ -149,14 +151,16 @@ class NetworkCode(NamedTuple):
 @dataclass(frozen=True)
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
-    memory that they may take; larger data are streamed. `code`: the user's own network. `gpu`: the
-    index of the one to use, None for the CPU with one thread. `memory_bytes`: with more resident
-    memory than this the worker ends itself, and all that it trains. `lanes`: how many trials the
-    process trains at once. `threads`: CPU threads beside a GPU."""
+    memory that they may take; larger data are streamed. `code`: the user's own network.
+    `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
+    one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
+    that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
+    beside a GPU."""
 
     data: Path
-    budget_bytes: float
+    budget_bytes: float = math.inf
     code: NetworkCode | None = None
+    artifacts: Artifacts | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
     lanes: int = 1
@@ -169,21 +173,19 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to a Report or Ended. `save_to`: after Ended, where to save the network.
+    """The loop's answer to a Report or Ended. `save_to`: after Ended, the network's new name.
     `checkpoint`: with a stop after a whole epoch, whether to write a checkpoint first."""
 
     stop: bool = False
-    save_to: Path | None = None
+    save_to: str | None = None
     checkpoint: bool = False
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network is at `path`, whole. `size` in bytes, `sha256` in hex."""
+    """The trial's best network is stored."""
 
-    path: Path
-    size: int
-    sha256: str
+    artifact: Artifact
 
 
 @dataclass(frozen=True)
@@ -229,73 +231,3 @@ class Lost:
 
 
 Message = Resumed | Report | Ended | Saved | Checkpointed | Failed | Lost
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """Where training begins. `name`: "package.module:function", a function that takes a WorkerSetup
-    and returns a Session. `preload`: the slow modules it needs, imported once for all workers."""
-
-    name: str
-    preload: tuple[str, ...] = ()
-
-
-class Session(Protocol):
-    """One worker's training."""
-
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]: ...
-
-    def save(self, path: Path) -> None:
-        """Write the network of the trial that has just ended to `path`, whole or not at all."""
-        ...
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, if it keeps any. Called when its last event
-        was an Interval that ended an epoch."""
-        ...
-
-    def failure(self, error: Exception) -> Failed: ...
-
-    def beside(self) -> "Session":
-        """Another session of this process, which trains at the same time from a thread of its own.
-        Asked for where the setup's population is more than one."""
-        ...
-
-
-class Workers(Protocol):
-    """A number of workers, numbered from 0, each of which trains one trial at a time. `population`:
-    so many in a row share a process, and are lost with it."""
-
-    count: int
-    lanes: int
-
-    def start(self) -> None: ...
-
-    def recycle(self) -> list[int]:
-        """Replace the processes that have grown too large and train nothing now; their workers."""
-        ...
-
-    def takes(self, worker: int) -> bool:
-        """Whether a free worker may be given a trial now. It may not while its process opens, or
-        while those beside it keep one that should be replaced."""
-        ...
-
-    def submit(self, worker: int, request: TrialRequest) -> None:
-        """Have a free worker that takes one train a trial."""
-        ...
-
-    def reply(self, worker: int, reply: Reply) -> None: ...
-
-    def restart(self, worker: int) -> None:
-        """End what the worker is doing, at once; a fresh one takes its number. Those that share its
-        process are Lost."""
-        ...
-
-    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        """Messages that have arrived, after waiting for at least one up to the timeout. Raises
-        WorkerError when workers cannot be started."""
-        ...
-
-    def close(self) -> None:
-        """End all workers at once; what they were training is lost to them, not to the study."""
-        ...

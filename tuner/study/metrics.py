@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import SpecError
-from tuner.search_space.parameters import nearest, shown
+from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.study.messages import Direction, HeldOut
 
 Task = Literal["classes", "binary", "regression"]
@@ -107,8 +107,8 @@ def metric_of(objective: str) -> Metric:
     if split in SPLITS and name in METRICS:
         return METRICS[name]
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
-    choices = ", ".join(nearest(objective, objectives))
-    raise SpecError(f"unknown metric {shown(objective)}; there are: {choices}")
+    choices = ", ".join(sort_by_similarity(objective, objectives))
+    raise SpecError(f"unknown metric {format_value(objective)}; there are: {choices}")
 
 
 def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
@@ -125,8 +125,10 @@ def check_metric(objective: str, task: Task, held_out: HeldOut = "val") -> None:
     """Raises SpecError for a metric that training of this task does not report."""
     objectives = metrics_of(task, held_out)
     if objective not in objectives:
-        choices = ", ".join(nearest(objective, objectives))
-        raise SpecError(f"unknown metric {shown(objective)} for {task}; there are: {choices}")
+        choices = ", ".join(sort_by_similarity(objective, objectives))
+        raise SpecError(
+            f"unknown metric {format_value(objective)} for {task}; there are: {choices}"
+        )
 
 
 def direction_of(objective: str) -> Direction:

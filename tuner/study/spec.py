@@ -22,12 +22,14 @@ from tuner.search_space.checks import check_defaults
 from tuner.search_space.configurations import changed, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, among
 from tuner.search_space.nodes import bare, explained, in_one_line
-from tuner.search_space.parameters import Scalar, former_defaults, shown
+from tuner.search_space.parameter_types import format_value
+from tuner.search_space.parameters import former_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import Task as Task
 from tuner.study.metrics import check_metric, direction_of
 from tuner.system.user_modules import imported_modules
+from tuner.values import Scalar
 
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
@@ -387,7 +389,9 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [
         changed(
-            f"column {shown(name)}", old.get(name, "by its cells"), new.get(name, "by its cells")
+            f"column {format_value(name)}",
+            old.get(name, "by its cells"),
+            new.get(name, "by its cells"),
         )
         for name in names
     ]
