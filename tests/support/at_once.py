@@ -72,7 +72,7 @@ def run_toy(folder: str, url: str, total: int) -> int:
     store = open_store(url)
     outcome = Bench(Path(folder), store).run(total)
     store.close()
-    return outcome.board.done_here
+    return outcome.status.done_here
 
 
 def search(url: str, total: int) -> list[tuple[int, int, str]]:

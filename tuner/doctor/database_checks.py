@@ -34,7 +34,7 @@ def open_database(url: str) -> OpenedDatabase:
     try:
         if not exists(url):
             return OpenedDatabase(_to_be_made(url))
-        store = diagnostics.glance(url)
+        store = diagnostics.open_read_only(url)
     except TunerError as error:
         advice = _UNREACHED if url.startswith("postgres") else _UNREAD
         advice = _DAMAGED if "malformed" in str(error) else advice

@@ -4,9 +4,9 @@ SQLite gets WAL, a long busy timeout, and BEGIN IMMEDIATE on the writing engine:
 FOR UPDATE, so two loops would claim one slot. Readers have an engine of their own, whose deferred
 transactions never wait for a writer. PostgreSQL connections are checked before they are used.
 
-A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats the
-work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have happened:
-the work is told that it is repeated, and looks first for what it has written already.
+A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats
+the work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have
+happened: the work is told that it is repeated, and looks first for what it has already written.
 """
 
 import functools

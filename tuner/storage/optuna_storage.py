@@ -41,7 +41,7 @@ from sqlalchemy.orm import Session
 
 from tuner.storage import connections, frozen_trials
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.process_identity import identity
+from tuner.storage.identity import process_identity
 from tuner.storage.schema import MADE, optuna_study_attributes, optuna_trial_attributes
 from tuner.storage.transaction_hooks import AlreadyCreated, TransactionHook
 
@@ -297,7 +297,7 @@ class RobustStorage(RDBStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        creator = json.dumps({"token": uuid.uuid4().hex, "process": identity()})
+        creator = json.dumps({"token": uuid.uuid4().hex, "process": process_identity()})
         create = functools.partial(super().create_new_study, directions, study_name)
 
         def before_commit(session: Session) -> None:

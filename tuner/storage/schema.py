@@ -1,9 +1,12 @@
 """Our own tables, beside Optuna's in the same database.
 
 Times are seconds since 1970 by the database's clock. `study_id` and `trial_id` are Optuna's: SQLite
-gives those of deleted rows to new ones. What trials leave behind is therefore keyed by the study's
-`uuid`, 32 hexadecimal digits. A study is ours as long as Optuna's study of that id carries the uuid
-as its system attribute `tuner:study`.
+reuses those of deleted rows for new ones. What trials leave behind is therefore keyed by the
+study's `uuid`, 32 hexadecimal digits. A study is ours while Optuna's study of that id has the uuid as its
+system attribute `tuner:study`.
+
+SQL names stay as they are. In Python, `tuner_places` is `slot_rows` and `tuner_intervals` is
+`reports`.
 """
 
 from typing import Protocol
@@ -14,13 +17,13 @@ metadata = sa.MetaData()
 
 # The key of Optuna's study attribute that holds our uuid, as JSON.
 STUDY_UUID = "tuner:study"
-# Of the attribute that says by which process a study, or a trial, was made: with it a repetition
-# finds what a first try has made.
+# The key of the attribute that says which process created a study or a trial: a repeated attempt
+# recognizes by it what the first one has created.
 MADE = "tuner:made"
 
 
 class StudyKey(Protocol):
-    """What tells a study from all others: Optuna's id, which may be used again, and our uuid."""
+    """What identifies a study: Optuna's id, which may be reused, and our uuid."""
 
     @property
     def study_id(self) -> int: ...
@@ -29,7 +32,7 @@ class StudyKey(Protocol):
     def uuid(self) -> str: ...
 
 
-# Where this database lives: a copy of it has the same ids, but lies elsewhere. At most one row.
+# Where this database lives: a copy has the same ids, but lies elsewhere. At most one row.
 database = sa.Table(
     "tuner_database",
     metadata,
@@ -49,19 +52,19 @@ studies = sa.Table(
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("experiment", sa.Text, nullable=True),
     sa.Column("created_at", sa.Double, nullable=False),
-    # Who made it, on which machine, with which version of tuner; NULL in studies of before.
+    # Who created it, on which machine, with which version of tuner; NULL in older studies.
     sa.Column("owner", sa.String(256), nullable=True),
     sa.Column("owner_machine", sa.String(64), nullable=True),
     sa.Column("version", sa.String(64), nullable=True),
-    # Until then, loops that renew their lease are told to stop: the study is to be deleted.
+    # Until then, loops that renew their lease are told to stop: the study is about to be deleted.
     sa.Column("stop_until", sa.Double, nullable=True),
     sa.PrimaryKeyConstraint("uuid", name="tuner_studies_key"),
     sa.UniqueConstraint("study_id", name="tuner_studies_study_id"),
     sa.UniqueConstraint("name", name="tuner_studies_name"),
 )
 
-# One row for each of a study's `--trials N`. Each claim makes sure in its transaction that the
-# study of this id is still the loop's own (`leases.check`).
+# The trial slots: one row for each of a study's `--trials N`. Each claim makes sure in its
+# transaction that the study of this id is still the loop's own (`leases.check`).
 slot_rows = sa.Table(
     "tuner_places",
     metadata,
@@ -71,7 +74,7 @@ slot_rows = sa.Table(
     sa.Column("trial_id", sa.Integer, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("loop_id", sa.String(36), nullable=True),
-    # Which command added it: repeated after a lost answer, it must not add its places twice.
+    # The command that added it: repeated after a lost COMMIT reply, it must not add slots twice.
     sa.Column("added_by", sa.String(36), nullable=True),
     sa.PrimaryKeyConstraint("study_id", "number", name="tuner_places_key"),
     sa.UniqueConstraint("study_id", "trial_id", name="tuner_places_trial"),
@@ -89,7 +92,7 @@ loops = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
-    # See process.py: a loop of this machine that has died need not be waited for.
+    # See identity.py: nobody waits for a loop of this machine that has died.
     sa.Column("process", sa.String(256), nullable=True),
     sa.PrimaryKeyConstraint("loop_id", name="tuner_loops_key"),
     sa.Index("tuner_loops_study", "study_uuid"),
@@ -114,17 +117,17 @@ attempts = sa.Table(
     sa.Column("parameter_count", sa.BigInteger, nullable=True),
     sa.Column("engine", sa.String(32), nullable=True),
     sa.Column("seconds", sa.JSON, nullable=True),
-    # The saved network, relative to the project's folder of networks, and what the file must be.
+    # The saved network, relative to the project's folder of networks, and the file's size and hash.
     sa.Column("model_path", sa.Text, nullable=True),
     sa.Column("model_bytes", sa.BigInteger, nullable=True),
     sa.Column("model_sha256", sa.String(64), nullable=True),
-    # The epochs that came from an earlier attempt's checkpoint; 0 when it began from the first.
+    # The epochs that came from an earlier attempt's checkpoint; 0 if it began with the first.
     sa.Column("resumed_epoch", sa.Integer, nullable=True),
     sa.PrimaryKeyConstraint("study_uuid", "trial_id", "attempt", name="tuner_attempts_key"),
 )
 
-# Every report interval's raw metrics; Optuna's own table has only what the pruner was shown.
-intervals = sa.Table(
+# The raw metrics of every report; Optuna's own table has only what the pruner was given.
+reports = sa.Table(
     "tuner_intervals",
     metadata,
     sa.Column("study_uuid", sa.String(32), nullable=False),
@@ -142,7 +145,7 @@ intervals = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What the tracker has delivered to MLflow. `trial_id` 0 stands for the study's parent run.
+# What was delivered to MLflow. `trial_id` 0 stands for the study's parent run.
 deliveries = sa.Table(
     "tuner_deliveries",
     metadata,
