@@ -19,10 +19,18 @@ from tuner.storage.connections import RetryPolicy
 from tuner.storage.deliveries import count_delivered
 from tuner.storage.identity import is_process_dead
 from tuner.storage.read_only import file_uri
-from tuner.storage.schema import attempts, deliveries, loops, optuna_trials, slot_rows, studies
+from tuner.storage.schema import (
+    Schemas,
+    attempts,
+    deliveries,
+    loops,
+    optuna_trials,
+    read_schemas,
+    slot_rows,
+    studies,
+)
 from tuner.storage.slots import is_slot_of, is_stray
 from tuner.storage.store import ReadOnlyStore, Store, now
-from tuner.storage.upgrades import Schemas, read_schemas
 
 _WAIT_S = 10
 _NO_STUDY = "doctor"

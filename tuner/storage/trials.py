@@ -103,8 +103,8 @@ def stream_trials(
 ) -> Iterator[TrialRow]:
     """A study's trials by number, or best score first: COMPLETE trials, then pruned ones, then
     those without a value; at most `limit`. Pages are read while they are used, so memory does not
-    grow with the number of trials. Each page is a snapshot of its own: a reader may take an hour, and
-    no transaction must last that long."""
+    grow with the number of trials. Each page is a snapshot of its own: a reader may take an hour,
+    and no transaction must last that long."""
     query = _best_first(study) if best_first else _by_number(study)
     trial_ids = store.read(
         lambda connection: connection.execute(query.limit(limit)).scalars().all()
