@@ -1,4 +1,4 @@
-"""Places, leases, attempts: exactly N trials together, whoever runs them and whoever dies."""
+"""Slots, leases, attempts: N trials together, whoever runs them and whoever dies."""
 
 from dataclasses import replace
 

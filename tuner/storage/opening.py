@@ -135,11 +135,11 @@ def _check_writable(store: Store) -> None:
     if not folder.is_dir():
         raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
     files = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))]
-    for place, modes in [(folder, os.W_OK | os.X_OK), *((file, os.W_OK) for file in files)]:
-        if place.exists() and not os.access(place, modes, effective_ids=True):
+    for entry, modes in [(folder, os.W_OK | os.X_OK), *((file, os.W_OK) for file in files)]:
+        if entry.exists() and not os.access(entry, modes, effective_ids=True):
             raise StorageUnavailable(
-                f"{store.shown} is read-only here: {place.absolute()} cannot be written; commands "
-                "that only look (list, show, export) work"
+                f"{store.shown} is read-only here: {entry.absolute()} cannot be written; commands "
+                "that only read (list, show, export) work"
             )
 
 

@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError, StorageUnavailable
-from tuner.storage.connections import any_text, parse_url, shown
+from tuner.storage.connections import any_text, format_url, parse_url
 from tuner.system.locations import real_file
 from tuner.system.temporary_folders import OwnFolder
 
@@ -278,7 +278,7 @@ def back_up_to(url: str, target: Path, force: bool = False) -> int:
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite":
         raise StorageUnavailable(
-            f"{shown(parsed)} is on a server; copy it with the server's own command: "
+            f"{format_url(parsed)} is on a server; copy it with the server's own command: "
             f"{pg_dump_command(parsed, target)}"
         )
     back_up(parsed, target, force)
@@ -302,7 +302,7 @@ def back_up(url: URL, target: Path, force: bool = False) -> None:
         reason = error.strerror or error
         raise StorageUnavailable(f"{target}: cannot be written: {reason}") from error
     except sqlite3.Error as error:
-        raise StorageError(f"{shown(url)}: cannot be copied to {target}: {error}") from error
+        raise StorageError(f"{format_url(url)}: cannot be copied to {target}: {error}") from error
     finally:
         if unfinished is not None:
             unfinished.unlink(missing_ok=True)
@@ -376,8 +376,8 @@ def back_up_before_upgrade(url: URL, revision: str) -> Path:
         back_up(url, target)
     except (StorageUnavailable, StorageError) as error:
         raise StorageUnavailable(
-            f"{shown(url)} is older than this version of tuner; it was not upgraded, because it "
-            f"could not be backed up first: {error}"
+            f"{format_url(url)} is older than this version of tuner; it was not upgraded, because "
+            f"it could not be backed up first: {error}"
         ) from error
     return target
 

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from tuner.errors import StorageUnavailable
-from tuner.storage.connections import shown
+from tuner.storage.connections import format_url
 from tuner.system.names import command
 
 metadata = sa.MetaData()
@@ -339,7 +339,7 @@ def prepare_schema(
             # by SQLite's BEGIN IMMEDIATE.
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
         schemas = read_schemas(connection)
-        schemas.check_known(shown(writer.url))
+        schemas.check_known(format_url(writer.url))
         if schemas.is_older or schemas.optuna_is_older:
             before_upgrade(schemas)
         if schemas.optuna_is_older:

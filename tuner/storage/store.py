@@ -55,7 +55,7 @@ class Store:
 
     @property
     def shown(self) -> str:
-        return connections.shown(self.url)
+        return connections.format_url(self.url)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -1,4 +1,4 @@
-"""Leases that hold: who a loop is, which command added a place, where an attempt went on."""
+"""Leases that hold: a loop's process, the command that added a slot, where an attempt resumed."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Identities: what trials leave behind is keyed by a study's uuid, networks have checksums.
 
-Optuna's ids cannot be the keys, since SQLite gives those of deleted rows to new ones. A table that
-has its new form already is left as it is.
+Optuna's ids cannot be the keys, since SQLite reuses those of deleted rows. A table that has its new
+form already stays as it is.
 """
 
 import json
@@ -222,7 +222,7 @@ def _rebuild_places() -> None:
 
 
 def _make_model_paths_relative() -> None:
-    """Networks of before lie under their study's name, and were kept by their absolute path."""
+    """Older networks lie under their study's name, and were stored by their absolute path."""
     bind = op.get_bind()
     rows = bind.execute(
         sa.text(
