@@ -145,7 +145,7 @@ def _metrics(value: float, held_out: str | None, host_metrics: Sequence[str]) ->
     """`held_out`: the split that the trial evaluates, None where it evaluates none. Its
     `host_metrics`, of which one is the objective then, are a little below its accuracy."""
     evaluated = {"loss": 1 - value, "accuracy": value}
-    evaluated |= dict.fromkeys(host_metrics, value - 0.1)
+    evaluated |= dict.fromkeys(host_metrics, value - _BELOW_ACCURACY)
     prefixed = {f"{held_out}_{name}": value for name, value in evaluated.items()}
     return {"loss": 1 - value} | (prefixed if held_out else {})
 

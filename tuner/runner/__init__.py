@@ -36,9 +36,8 @@ from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
-from tuner.storage.frozen_trials import Outlining
+from tuner.storage.frozen_trials import OrderedCache, Outlining
 from tuner.storage.leases import LEASE_S, Lease
-from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason

@@ -12,7 +12,6 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -29,8 +28,6 @@ from optuna.storages._rdb.models import (
     NOT_FOUND_MSG,
     StudyModel,
     TrialModel,
-    TrialSystemAttributeModel,
-    TrialUserAttributeModel,
 )
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study, StudyDirection
@@ -41,9 +38,9 @@ from sqlalchemy.orm import Session
 
 from tuner.storage import connections, frozen_trials
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.process_identity import identity
+from tuner.storage.identity import process_identity
 from tuner.storage.schema import MADE, optuna_study_attributes, optuna_trial_attributes
-from tuner.storage.transaction_hooks import AlreadyCreated, TransactionHook
+from tuner.storage.transaction_hooks import AlreadyCreated, DeferredWrites, TransactionHook
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -51,36 +48,6 @@ T = TypeVar("T")
 # Is given the transaction's connection and the id of the trial or the study that is written;
 # raises where this loop may not write it.
 Fence = Callable[[sa.Connection, int], None]
-
-
-@dataclass
-class DeferredWrites:
-    """Reports and attributes of one trial that are written later, in one transaction."""
-
-    trial_id: int
-    reports: dict[int, float] = field(default_factory=dict)
-    user_attributes: dict[str, Any] = field(default_factory=dict)
-    system_attributes: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.reports or self.user_attributes or self.system_attributes)
-
-    def add_to(self, trial: FrozenTrial) -> None:
-        trial.intermediate_values |= self.reports
-        trial._user_attrs |= self.user_attributes
-        trial._system_attrs |= self.system_attributes
-
-    def write(self, storage: RDBStorage, session: Session) -> None:
-        for step, value in self.reports.items():
-            storage._set_trial_intermediate_value_without_commit(
-                session, self.trial_id, step, value
-            )
-        for model, attributes in (
-            (TrialUserAttributeModel, self.user_attributes),
-            (TrialSystemAttributeModel, self.system_attributes),
-        ):
-            for key, value in attributes.items():
-                storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
 
 
 class RobustStorage(RDBStorage):
@@ -297,7 +264,7 @@ class RobustStorage(RDBStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        creator = json.dumps({"token": uuid.uuid4().hex, "process": identity()})
+        creator = json.dumps({"token": uuid.uuid4().hex, "process": process_identity()})
         create = functools.partial(super().create_new_study, directions, study_name)
 
         def before_commit(session: Session) -> None:
