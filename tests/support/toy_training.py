@@ -62,7 +62,7 @@ class ToySession:
             value = score_at(params, request.seed, epoch)
             looks = request.held_out == "val" or epoch == params["epochs"]
             metrics = _metrics(value, request.held_out if looks else None, request.host_metrics)
-            report = Report(epoch * request.intervals, epoch, True, metrics, engine="toy")
+            report = Report(epoch * request.first_epoch_reports, epoch, True, metrics, engine="toy")
             if request.host_metrics:
                 value -= _BELOW_ACCURACY
             if np.isnan(value):

@@ -100,7 +100,7 @@ class TrialRequest:
     """All that defines one trial's training besides the data: equal requests give equal weights,
     whatever their `checkpoints` are.
 
-    `intervals`: reports within the first epoch. `held_out`: which split the trial is scored on.
+    `first_epoch_reports`: those within the first epoch. `held_out`: which split the trial is scored on.
     "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
     the last epoch, and nothing is selected: that epoch's value is the score.
 
@@ -117,7 +117,7 @@ class TrialRequest:
     params: Params
     seed: int
     goal: Goal
-    intervals: int = 1
+    first_epoch_reports: int = 1
     held_out: HeldOut = "val"
     host_metrics: tuple[str, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
