@@ -100,8 +100,8 @@ class TrialRequest:
     """All that defines one trial's training besides the data: equal requests give equal weights,
     whatever their `checkpoints` are.
 
-    `first_epoch_reports`: those within the first epoch. `held_out`: which split the trial is scored on.
-    "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
+    `first_epoch_reports`: how many reports the first epoch has; the others have one. `held_out`:
+    which split the trial is scored on. "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
     the last epoch, and nothing is selected: that epoch's value is the score.
 
     `host_metrics`: names of metrics, without the split's prefix, that are computed from

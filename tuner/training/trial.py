@@ -238,7 +238,7 @@ class _TrialRun:
         return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
-        """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
+        """The first epoch reports several times, so that hopeless trials can end inside it."""
         parts = min(self._request.first_epoch_reports, self._steps) if epoch == 1 else 1
         order = epoch_order(self._request.seed, epoch, self._rows)
         self._is_between_epochs = False
