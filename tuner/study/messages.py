@@ -101,8 +101,9 @@ class TrialRequest:
     whatever their `checkpoints` are.
 
     `first_epoch_reports`: how many reports the first epoch has; the others have one. `held_out`:
-    which split the trial is scored on. "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
-    the last epoch, and nothing is selected: that epoch's value is the score.
+    which split the trial is scored on. "val": it is read for each report, and the best epoch is
+    kept. "test": it is read once, after the last epoch, and nothing is selected: that epoch's value
+    is the score.
 
     `host_metrics`: names of metrics, without the split's prefix, that are computed from
     predictions (study/metrics.py) and added to each report on that split.
