@@ -39,7 +39,7 @@ def test_where_all_are_somebody_else_s_it_is_said_whose(store: Store) -> None:
     with pytest.raises(StudyError) as refused:
         load_study(store)
     told = str(refused.value)
-    assert "made by some\\x1b[2Jbody on another machine" in told
+    assert "created by some\\x1b[2Jbody on another machine" in told
     assert "tuner optimize theirs --trials" in told
 
 
@@ -58,5 +58,5 @@ def test_a_study_of_before_has_no_owner(store: Store) -> None:
     if is_file(store):
         assert load_study(store).name == "old"
     else:
-        with pytest.raises(StudyError, match="made by an earlier version of tuner"):
+        with pytest.raises(StudyError, match="created by an earlier version of tuner"):
             load_study(store)

@@ -49,6 +49,9 @@ T = TypeVar("T")
 # raises where this loop may not write it.
 Fence = Callable[[sa.Connection, int], None]
 
+# The key of `Session.info` under which a call of Optuna's has what runs before its commits.
+_BEFORE_COMMIT = "tuner:before_commit"
+
 
 class RobustStorage(RDBStorage):
     """RDBStorage on hardened connections, whose password may hold any character.
@@ -73,6 +76,7 @@ class RobustStorage(RDBStorage):
         connections.harden(self.engine, writes=True)
         # The base class opened connections that are not hardened: drop them.
         self.engine.dispose()
+        sa.event.listen(self.scoped_session, "before_commit", _call_before_commit)
 
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
@@ -353,13 +357,19 @@ class RobustStorage(RDBStorage):
     def _commit(self, before_commit: Callable[[Session], None], call: Callable[[], T]) -> T:
         """The result of Optuna's method; `before_commit` is called in its transactions, before
         each of them commits."""
-        # The session that Optuna uses in this thread.
+        # The session that Optuna uses in this thread. To listen to it here would take 0.2 ms.
         session = self.scoped_session()
-        sa.event.listen(session, "before_commit", before_commit)
+        session.info[_BEFORE_COMMIT] = before_commit
         try:
             return call()
         finally:
-            sa.event.remove(session, "before_commit", before_commit)
+            del session.info[_BEFORE_COMMIT]
+
+
+def _call_before_commit(session: Session) -> None:
+    before_commit = session.info.get(_BEFORE_COMMIT)
+    if before_commit is not None:
+        before_commit(session)
 
 
 def _guarding(fence: Fence | None, row_id: int) -> Callable[[Session], None]:
