@@ -62,7 +62,7 @@ def test_a_new_process_holds_what_it_was_given_alone() -> None:
 
 
 def test_a_worker_keeps_the_latest_programs() -> None:
-    affinity = Affinity(2, kept=2)
+    affinity = Affinity(2, most_programs=2)
     for key in ("a", "b", "a", "c"):
         affinity.gave(0, key)
     assert [affinity.choose(BOTH, key) for key in ("a", "b", "c")] == [0, 1, 0]

@@ -34,16 +34,15 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
 from tuner.study.fitting import fitted, objective
+from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     READING,
     Choice,
     CodeFile,
     DataSpec,
-    Direction,
-    HeldOut,
     StudySpec,
     beside,
-    direction_of,
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules

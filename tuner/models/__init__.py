@@ -21,6 +21,7 @@ from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, input_of
+from tuner.study.ends import TrialEnd
 from tuner.system.logs import output_to
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def _run(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -
         message = session.failure(error).message
         raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
     assert isinstance(ended, Ended)
-    if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
+    if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
         raise StudyError(
             f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
             f"and had {trial.value!r} in the search; no network is written"

@@ -14,7 +14,8 @@ from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.libraries import tensorflow as tf
-from tuner.study.messages import Ended, Failed, Failure, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.study.ends import TrialEnd
+from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.trial import PreparedProgram, Trainer
@@ -59,9 +60,9 @@ class TrainingSession:
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
         is_users_code = self._network is not None or isinstance(error, NetworkError)
-        kind: Failure = "user_error" if is_users_code else "error"
+        kind = TrialEnd.USER_ERROR if is_users_code else TrialEnd.ERROR
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
-            kind = "out_of_memory"
+            kind = TrialEnd.OUT_OF_MEMORY
         first_line = (str(error).strip().splitlines() or [""])[0]
         return Failed(kind, f"{type(error).__name__}: {first_line}", detail)
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from tuner.data import Dataset
 from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
-from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
+from tuner.study.ends import TrialEnd
+from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.training.engines.cache import ProgramCache
 from tuner.training.engines.cost import worth_compiling, worth_lanes, worth_tracing_last_batch
@@ -200,7 +201,7 @@ class _TrialRun:
             for report in self._train_epoch(epoch):
                 yield report
                 if not _all_finite(report.metrics):
-                    yield self._ended("diverged", epoch)
+                    yield self._ended(TrialEnd.DIVERGED, epoch)
                     return
             end = self._end()
             if end is None and self._checkpoint_files is not None and self._checkpoint_files.due():
@@ -224,17 +225,17 @@ class _TrialRun:
             arrays = self._program.state() | {"best": self._best_weights}
             self._checkpoint_files.write_latest(Checkpoint(self._progress, arrays))
 
-    def _end(self) -> End | None:
+    def _end(self) -> TrialEnd | None:
         """How training ends with the current epoch, if it does."""
         epoch, best_epoch = self._progress.epoch, self._progress.best_epoch or 0
         if self._goal.reached(self._progress.best):
-            return "target"
+            return TrialEnd.TARGET
         if epoch == self._epochs:
-            return "complete"
+            return TrialEnd.COMPLETE
         if self._request.held_out == "test":
             return None
         stops = epoch - best_epoch >= int(self._request.params["patience"])
-        return "early_stopped" if stops else None
+        return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
@@ -331,7 +332,7 @@ class _TrialRun:
             progress.best, progress.best_epoch = value, epoch
             self._best_weights = self._program.weights()
 
-    def _ended(self, end: End, epochs: int) -> Ended:
+    def _ended(self, end: TrialEnd, epochs: int) -> Ended:
         if self._best_weights:
             self._program.set_weights(self._best_weights)
         return Ended(
