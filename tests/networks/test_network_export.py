@@ -16,6 +16,7 @@ from tuner.data import load_dataset
 from tuner.networks import export_network
 from tuner.settings import load_settings
 from tuner.study.artifacts import input_of
+from tuner.study.engines import Engine
 from tuner.study.spec import DataSpec
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer
