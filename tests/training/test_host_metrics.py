@@ -13,17 +13,20 @@ import numpy as np
 from sklearn.metrics import f1_score
 from tensorflow_helpers import make_dataset, make_request, on_disk, train, weights
 
-from tuner.data import Dataset
 from tuner.networks import export_network
 from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
+from tuner.training.engines import feeds
 from tuner.training.engines.feeds import Floats
-from tuner.training.session import LaneSession, open_session
+from tuner.training.session import LaneSession, TrainingSession
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
 
-ENGINES = ("keras", "keras, xla", "streamed", "graph", "tiered", "lanes")
-TASKS = ("classes", "binary", "regression")
+CASES = [
+    ("keras", "classes"), ("keras", "regression"), ("keras, xla", "classes"),
+    ("streamed", "classes"), ("graph", "classes"), ("graph", "binary"), ("graph", "regression"),
+    ("tiered", "binary"), ("lanes", "classes"), ("lanes", "regression"),
+]  # fmt: skip
 BEST_F1 = Goal("val_f1", "maximize")
 EPOCHS = 3
 
@@ -35,24 +38,16 @@ def f1_request(task: str, engine: str, **params: Any) -> TrialRequest:
     return replace(request, host_metrics=() if task == "regression" else ("f1",))
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    if request.param in ("keras, xla", "tiered"):
-        request.getfixturevalue("xla")
-    return str(request.param)
-
-
-def run(
-    engine: str, dataset: Dataset, request: TrialRequest, folder: Path
-) -> tuple[Trainer, list[Report], Ended]:
-    trainer = Trainer(dataset, budget_bytes=0 if engine == "streamed" else float("inf"))
+def run(engine: str, request: TrialRequest, folder: Path) -> tuple[Trainer, list[Report], Ended]:
+    setup = WorkerSetup(folder, budget_bytes=0 if engine == "streamed" else float("inf"))
     if engine == "lanes":
-        session = open_session(WorkerSetup(folder, float("inf"), lanes=2))
-        assert isinstance(session, LaneSession)
-        trainer = session.trainer
-    reports, ended = train(trainer, request)
+        session: TrainingSession = LaneSession(replace(setup, lanes=2))
+    else:
+        session = TrainingSession(setup)
+    *reports, ended = session.run(request)
+    assert isinstance(ended, Ended)
     assert ended.engine == ("keras" if engine == "streamed" else engine)
-    return trainer, reports, ended
+    return session.trainer, [r for r in reports if isinstance(r, Report)], ended
 
 
 def predict(trainer: Trainer, request: TrialRequest) -> Floats:
@@ -63,48 +58,41 @@ def predict(trainer: Trainer, request: TrialRequest) -> Floats:
     return feed.predictions()
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("engine", "task"), CASES)
 def test_predictions_are_those_of_the_saved_network(
-    engine: str, task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, task: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if engine in ("keras, xla", "tiered"):
+        request.getfixturevalue("xla")
     # Several chunks, the last of which is shorter.
-    monkeypatch.setattr("tuner.training.engines.feeds._CHUNK_ROWS", 10)
+    request.getfixturevalue("monkeypatch").setattr(f"{feeds.__name__}._CHUNK_ROWS", 10)
     dataset = on_disk(make_dataset(task), tmp_path)
-    request = f1_request(task, engine, dropout=0.2, l2=0.01)
-    trainer, reports, ended = run(engine, dataset, request, tmp_path)
-    predictions = predict(trainer, request)
+    trial_request = f1_request(task, engine, dropout=0.2, l2=0.01)
+    trainer, reports, ended = run(engine, trial_request, tmp_path)
+    predictions = predict(trainer, trial_request)
     assert (predictions.dtype, len(predictions)) == (np.float32, 33)
-    model = export_network("mlp", request.params, dataset, weights(trainer))
+    model = export_network("mlp", trial_request.params, dataset, weights(trainer))
     expected = model.predict(dataset.validation.x, verbose=0)
     if task != "classes":
         expected = expected[:, 0]
     np.testing.assert_allclose(predictions, expected, rtol=1e-4, atol=1e-5)
-    # The sums of loss and metrics are over the same rows.
     assert ended.best_epoch is not None
     best = reports[ended.best_epoch - 1].metrics
-    y = dataset.validation.y
-    if task == "regression":
-        assert best["val_mae"] == pytest.approx(np.abs(y - predictions).mean(), rel=1e-4)
-    else:
-        labels = predictions.argmax(-1) if task == "classes" else predictions > 0.5
-        assert best["val_accuracy"] == pytest.approx((labels == y).mean())
-
-
-@pytest.mark.parametrize("task", ["classes", "binary"])
-def test_f1_is_an_objective_like_any_other(engine: str, task: str, tmp_path: Path) -> None:
-    dataset = on_disk(make_dataset(task), tmp_path)
-    request = f1_request(task, engine)
-    trainer, reports, ended = run(engine, dataset, request, tmp_path)
-    scores = [report.metrics["val_f1"] for report in reports]
-    assert (len(scores), ended.score) == (EPOCHS, max(scores))
-    assert ended.best_epoch == scores.index(max(scores)) + 1
-    predictions, y = predict(trainer, request), dataset.validation.y
-    if task == "classes":
-        expected = f1_score(y, predictions.argmax(-1), average="macro")
-    else:
-        expected = f1_score(y, predictions > 0.5)
-    assert ended.score == pytest.approx(expected)
+    assert best == pytest.approx(best | metrics_of(task, dataset.validation.y, expected), rel=1e-4)
+    if task != "regression":
+        scores = [report.metrics["val_f1"] for report in reports]
+        assert (len(scores), ended.score) == (EPOCHS, max(scores))
+        assert ended.best_epoch == scores.index(max(scores)) + 1
     assert set(ended.seconds) == {"prepare", "first_call", "train", "evaluate"}
+
+
+def metrics_of(task: str, y: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    """Computed without the engines."""
+    if task == "regression":
+        return {"val_mae": float(np.abs(y - expected).mean())}
+    labels = expected.argmax(-1) if task == "classes" else expected > 0.5
+    f1 = f1_score(y, labels, average="macro" if task == "classes" else "binary")
+    return {"val_accuracy": float((labels == y).mean()), "val_f1": float(f1)}
 
 
 def test_host_metrics_change_no_weight_and_are_on_the_test_split_too() -> None:
