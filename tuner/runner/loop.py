@@ -38,8 +38,6 @@ from tuner.study.messages import (
 from tuner.workers import Workers
 
 logger = logging.getLogger(__name__)
-
-logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
 # What workers say of a trial that goes on, or ends by itself.
