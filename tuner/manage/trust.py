@@ -159,17 +159,17 @@ def require_trusted(spec: StudySpec, settings: Settings) -> None:
         raise UntrustedCode(unknown)
 
 
-def agree(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
+def agree_to_code(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
     """Trust those of the study's files from now on. Raises CodeError for another hash."""
     own = {code.sha256 for code in code_of(spec)}
     for sha256 in hashes:
         if sha256.lower() not in own:
             there = ", ".join(sorted(own)) or "it has none"
             raise CodeError(f"--trust-code {sha256!r} is no hash of this study's code: {there}")
-    trust(settings, [sha256.lower() for sha256 in hashes])
+    trust_code(settings, [sha256.lower() for sha256 in hashes])
 
 
-def trust(settings: Settings, hashes: Iterable[str]) -> None:
+def trust_code(settings: Settings, hashes: Iterable[str]) -> None:
     """Remember that this user trusts these files on this machine. Raises CodeError where that
     cannot be written."""
     file = settings.trusted_code
