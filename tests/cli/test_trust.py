@@ -123,7 +123,7 @@ def test_the_suggested_command_holds_no_password(monkeypatch: pytest.MonkeyPatch
 def test_another_hash_is_refused(study: Any, tmp_path: Path) -> None:
     plant()
     done = study(*SEARCH, "--trust-code", "0" * 64)
-    assert (done.code, "is no hash of this study's code" in done.err) == (2, True)
+    assert (done.code, "is not a hash of this study's code" in done.err) == (2, True)
     assert not (tmp_path / "ran").exists()
 
 
