@@ -10,6 +10,7 @@ import numpy as np
 from tuner.search_space.parameter_types import repeat_value
 from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
+from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.scalars import Scalars
 
 Params = dict[str, Any]
@@ -95,14 +96,13 @@ def add_activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
 
 
 def _normalises(params: Params) -> bool:
-    return bool(params.get("batch_norm") or params.get("layer_norm"))
+    return any(params.get(name) for name in NORMALIZATIONS)
 
 
 def _add_normalisations(hidden: Any, params: Params) -> Any:
-    if params.get("batch_norm"):
-        hidden = keras.layers.BatchNormalization()(hidden)
-    if params.get("layer_norm"):
-        hidden = keras.layers.LayerNormalization()(hidden)
+    for name, normalization in NORMALIZATIONS.items():
+        if params.get(name):
+            hidden = normalization.keras()(hidden)
     return hidden
 
 

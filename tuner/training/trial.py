@@ -28,7 +28,7 @@ from tuner.training.engines.graph import GraphProgram
 from tuner.training.engines.keras import KerasProgram, Program, machinery
 from tuner.training.engines.tiered import TieredProgram, padded_widths, worth_xla
 from tuner.training.engines.xla import LaneProgram
-from tuner.training.ops.losses import readable
+from tuner.training.ops.losses import metrics_in_target_units
 from tuner.training.program_key import program_key_of
 from tuner.training.schedules import learning_rates
 
@@ -284,17 +284,21 @@ class _Run:
         return self._request.held_out == "val" or epoch == int(self._request.params["epochs"])
 
     def _trained(self, sums: np.ndarray, rows: int) -> dict[str, float]:
-        return self._readable(sums, rows, "")
+        return self._metrics_in_target_units(sums, rows, "")
 
     def _held_out(self) -> dict[str, float]:
         sums = self._timed("evaluate", self._feed.evaluate)
-        rows = len(self._trainer.dataset.validation.y)
-        return self._readable(sums, rows, f"{self._request.held_out}_")
+        rows = len(self._trainer.dataset.evaluation.y)
+        return self._metrics_in_target_units(sums, rows, f"{self._request.held_out}_")
 
-    def _readable(self, sums: np.ndarray, rows: int, prefix: str) -> dict[str, float]:
+    def _metrics_in_target_units(
+        self, sums: np.ndarray, rows: int, prefix: str
+    ) -> dict[str, float]:
         names, dataset = self._program.objective.names, self._trainer.dataset
         means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
-        shown = readable(dataset.task, means, 1.0 / float(dataset.target_scaling.scale))
+        shown = metrics_in_target_units(
+            dataset.task, means, 1.0 / float(dataset.target_scaling.scale)
+        )
         return {f"{prefix}{name}": value for name, value in shown.items()}
 
     def _finish(self, epoch: int, value: float | None) -> None:

@@ -186,7 +186,7 @@ def test_each_part(case: str) -> None:
 def padding_is_zero(found: LaneProgram) -> None:
     """Every weight beyond the trial's own units is exactly zero."""
     store = found.store
-    ours = {(n, name): store._cut(store.layers, 0, n, name) for n, name in store._places(0)}
+    ours = {(n, name): store._own(store.layers, 0, n, name) for n, name in store._places(0)}
     for number, layer in enumerate(store.layers):
         for name, whole in layer.items():
             mine = ours.get((number, name))

@@ -47,7 +47,7 @@ class ResidentData:
 
     def __init__(self, dataset: Dataset) -> None:
         self.train = _tensors(dataset.train)
-        self.validation = _tensors(dataset.validation)
+        self.validation = _tensors(dataset.evaluation)
 
 
 def _tensors(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
@@ -163,7 +163,7 @@ class StreamingFeed:
         return sums
 
     def evaluate(self) -> np.ndarray:
-        split = self._dataset.validation
+        split = self._dataset.evaluation
         size = chunk_rows(len(split.y), self._program.row_values)
         sums = np.zeros(len(self._program.objective.names), np.float32)
         for x, y in self._batches(split, np.arange(len(split.y)), size):

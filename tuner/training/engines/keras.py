@@ -17,10 +17,10 @@ from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.layers import CompiledLayers
-from tuner.training.ops.augmentation import Augmentation
+from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
 from tuner.training.ops.losses import Objective, parameter_count
 from tuner.training.ops.optimizers import build_optimizer
-from tuner.training.ops.regularizers import WeightRules
+from tuner.training.ops.regularizers import ONE_TRIAL, ModelRegularizers, StepContext
 from tuner.training.ops.scalars import Scalars
 
 
@@ -78,7 +78,7 @@ class KerasProgram:
         self._augmented = Augmentation(
             params.get("augment_shift", 0) > 0, bool(params.get("augment_flip", False))
         )
-        self._rules = WeightRules(self.model, params, self._scalars)
+        self._rules = ModelRegularizers(self.model, params, self._scalars)
         self.optimizer = build_optimizer(params, self._scalars)
         self.optimizer.build(self.model.trainable_variables)
         self.xla = False  # how the feed compiles it
@@ -162,8 +162,9 @@ class KerasProgram:
 
     def step(self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
         """One optimizer step on a raw batch; sums over its rows of loss and metrics, float32."""
-        clock, shift = self._parts.clock, self._scalars["augment_shift"]
-        x = self._augmented(x, shift, tf.constant(0.5), clock.seed.value(), clock.step.value())
+        seed, done = self._parts.clock.seed.value(), self._parts.clock.step.value()
+        shift, share = self._scalars["augment_shift"], tf.constant(FLIPPED_SHARE)
+        x = self._augmented(x, shift, share, seed, done)
         scaled = self._scaled(x)
         with tf.GradientTape() as tape:
             outputs = self.model(scaled, training=True)
@@ -171,11 +172,12 @@ class KerasProgram:
             penalty = self._rules.penalty()
             loss = tf.reduce_mean(rows[0]) + penalty
         variables = self.model.trainable_variables
-        gradients = self._rules.clipped(tape.gradient(loss, variables))
-        self._rules.decay(learning_rate)
+        context = StepContext(ONE_TRIAL, learning_rate, seed, done)
+        gradients = self._rules.change_gradients(tape.gradient(loss, variables), context)
+        self._rules.before_step(context)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, variables)
-        self._rules.bound()
+        self._rules.after_step(context)
         self._parts.clock.tick()
         sums = tf.stack([tf.reduce_sum(values) for values in rows])
         return sums + self._penalty_sum(penalty, len(rows), tf.cast(tf.shape(y)[0], tf.float32))
