@@ -134,8 +134,8 @@ def test_a_space_notes_the_values_that_train_more_slowly() -> None:
     searched = {"type": "categorical", "choices": ["adam", "lion"]}
     space = make_space("mlp", {"optimizer": searched, "noise": 0.1, "l1": 0.1})
     notes = {row.name: row.note for row in space.rows()}
-    assert notes["optimizer"] == "only the keras engine trains lion"
-    assert notes["noise"] == "only the keras engine trains 0.1"
+    assert notes["optimizer"] == "slower: only the keras engine trains lion"
+    assert notes["noise"] == "slower: only the keras engine trains 0.1"
     assert notes["l1"] == ""
 
 
@@ -146,7 +146,7 @@ BASE = make_params(depth=2, dropout=0.2, momentum=0.5) | {
     "input_dropout": 0.1, "layer_norm": False, "norm_position": "before",
     "augment_shift": 1, "augment_flip": False, "leaky_slope": 0.2,
 }  # fmt: skip
-CNN_BASE = make_params("cnn", block_dropout=0.3) | BASE
+CNN_BASE = make_params("cnn", blocks=1, filters=4, block_dropout=0.3) | BASE
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ from tuner.search_space.enumeration import (
     random_configurations,
 )
 from tuner.search_space.nodes import Node, format_conditions, format_in_sentence, largest_number
-from tuner.search_space.parameter_types import Params, format_value, sort_by_similarity
+from tuner.search_space.parameter_types import Parameter, Params, format_value, sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, catalogue, settled_defaults
 from tuner.search_space.ranges import (
     Choices,
@@ -122,19 +122,19 @@ class Space(BaseModel):
         """Each parameter against the catalogue, in whose types its values are kept."""
         network = info.data.get("network")
         fitted, mistakes = {}, []
-        for name, said in parameters.items() if network else ():
+        for name, declared in parameters.items() if network else ():
             try:
-                fitted[name] = fit_to_catalogue(str(network), name, said)
+                fitted[name] = fit_to_catalogue(str(network), name, declared)
             except InvalidError as wrong:
                 mistakes.append(wrong)
         if mistakes:
             mistakes[0].more = len(mistakes) - 1
             raise mistakes[0]
         return {
-            name: said
-            if isinstance(said, Scalar)
-            else settle_conditions(str(network), fitted, said)
-            for name, said in fitted.items()
+            name: declared
+            if isinstance(declared, Scalar)
+            else settle_conditions(str(network), fitted, declared)
+            for name, declared in fitted.items()
         }
 
     @field_validator("baselines")
@@ -180,9 +180,9 @@ class Space(BaseModel):
         ValidationError."""
         if isinstance(content, cls):
             if content.defaults == defaults:
-                kept = content.model_copy()
-                kept._stored_defaults = dict(defaults)
-                return kept
+                copy = content.model_copy()
+                copy._stored_defaults = dict(defaults)
+                return copy
             content = content._content()
         return cls.model_validate(content, context={_DEFAULTS: dict(defaults)})
 
@@ -344,9 +344,13 @@ class Space(BaseModel):
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""
-        known = catalogue(self.network)
-        notes = {name: parameter.note for name, parameter in known.items()}
-        return [_row(node, notes.get(node.name, "")) for node in self._order.nodes.values()]
+        parameters = catalogue(self.network)
+        kind = NETWORKS.get(self.network)
+        compares_engines = kind is not None and kind.has_shared_program
+        return [
+            _row(node, parameters.get(node.name), compares_engines)
+            for node in self._order.nodes.values()
+        ]
 
 
 def make_space(
@@ -366,7 +370,24 @@ def check_space(content: object) -> Space:
         raise SpaceError(format_mistake(explain_validation_error(error))) from error
 
 
-def _texts(node: Node) -> list[str]:
+def _row(node: Node, parameter: Parameter | None, compares_engines: bool) -> Row:
+    """`compares_engines`: the network has a shared program, so values without one are slower."""
+    slower = _note_slower_values(node, parameter) if parameter and compares_engines else []
+    if node.range is None:
+        kind = "constant" if node.constant else "default"
+        value = format_value(None) if node.value is None else format_in_sentence(node.value)
+        notes = [parameter.note] if parameter and parameter.note else []
+        notes += _note_texts(node) + slower
+        return Row(node.name, kind, value, format_conditions(node.needs), "; ".join(notes))
+    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
+    notes += _note_texts(node) + slower
+    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
+        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
+    condition = format_conditions({**node.needs, **node.when})
+    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))
+
+
+def _note_texts(node: Node) -> list[str]:
     """A note on texts that are easily taken for true and false."""
     values = node.range.choices if isinstance(node.range, Choices) else (node.value,)
     words = [value for value in values if isinstance(value, str) and value.lower() in SWITCH_TEXTS]
@@ -375,23 +396,17 @@ def _texts(node: Node) -> list[str]:
     return [f"{', '.join(words)}: {'a text' if len(words) == 1 else 'texts'}, not true or false"]
 
 
-def _row(node: Node, note: str) -> Row:
-    if node.range is None:
-        kind = "constant" if node.constant else "default"
-        shown_value = (
-            format_value(node.value) if node.value is None else format_in_sentence(node.value)
-        )
-        notes = [note] if note else []
-        return Row(
-            node.name,
-            kind,
-            shown_value,
-            format_conditions(node.needs),
-            "; ".join(notes + _texts(node)),
-        )
-    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
-    notes += _texts(node)
-    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
-        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
-    condition = format_conditions({**node.needs, **node.when})
-    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))
+def _note_slower_values(node: Node, parameter: Parameter) -> list[str]:
+    """A note on values that only the Keras engine can train, which is slower."""
+    if isinstance(node.range, IntRange | FloatRange):
+        ends = {node.range.low, node.range.top}
+        if not any(map(parameter.needs_keras, ends)):
+            return []
+        values = f"values other than {format_in_sentence(parameter.without_effect)}"
+    else:
+        choices = node.range.choices if node.range else (node.value,)
+        slower = [value for value in choices if value is not None and parameter.needs_keras(value)]
+        if not slower:
+            return []
+        values = ", ".join(map(format_in_sentence, slower))
+    return [f"slower: only the keras engine trains {values}"]
