@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.search_space.parameters import NETWORKS
 from tuner.training.engines.feeds import ResidentData, chunk_rows
 from tuner.training.engines.graph_network import (
     GraphInputs,
     GraphNetwork,
+    dropout_rates,
     has_bias,
     lacks_biases,
     layer_sizes,
@@ -32,7 +32,7 @@ from tuner.training.ops.optimizers import (
     shared_update,
 )
 from tuner.training.ops.regularizers import GRAPH, Regularizers, StepContext
-from tuner.training.program_key import NUMBERS, SHARED_NETWORK, ProgramKey
+from tuner.training.program_key import NUMBERS, ProgramKey
 
 Params = dict[str, Any]
 
@@ -146,7 +146,7 @@ class GraphProgram:
             upto, done = min(stop, start + at_once), self.steps_done
             masks = draw_masks(
                 shapes,
-                NETWORKS[SHARED_NETWORK].dropout_rates(self._params),
+                dropout_rates(self._params),
                 upto - start,
                 self._seed,
                 done,

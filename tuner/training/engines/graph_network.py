@@ -12,11 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import branch_activation
 from tuner.training.ops.dropout import apply_mask
 from tuner.training.ops.normalization import NORMALIZATIONS
-from tuner.training.program_key import ProgramKey
+from tuner.training.program_key import SHARED_NETWORK, ProgramKey
 
 Params = dict[str, Any]
 # The arrays of a dense layer by name, variables or values.
@@ -240,6 +241,11 @@ def has_bias(params: Params) -> list[float]:
 def lacks_biases(key: ProgramKey) -> bool:
     """Whether a trial of the key may have layers without a bias."""
     return key["bias"] is not None or any(switch in key.included for switch in NORMALIZATIONS)
+
+
+def dropout_rates(params: Params) -> list[float]:
+    """The rate of each dropout place, from the inputs on; 0 for none."""
+    return NETWORKS[SHARED_NETWORK].dropout_rates(params)
 
 
 def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:

@@ -13,9 +13,8 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.search_space.parameters import NETWORKS
 from tuner.training.engines.feeds import ResidentData, chunk_rows
-from tuner.training.engines.graph_network import has_bias, is_trained
+from tuner.training.engines.graph_network import dropout_rates, has_bias, is_trained
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import select_activation
@@ -25,7 +24,7 @@ from tuner.training.ops.losses import SharedObjective
 from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.optimizers import Coefficients, lane_schedule, lane_update
 from tuner.training.ops.regularizers import LANES, Regularizers, StepContext
-from tuner.training.program_key import NUMBERS, SHARED_NETWORK, ProgramKey
+from tuner.training.program_key import NUMBERS, ProgramKey
 
 # name -> (lanes, …) of one layer; the names are those of graph_network.array_names.
 Arrays = dict[str, tf.Tensor]
@@ -230,9 +229,7 @@ class LaneProgram:
             switches={name: tf.constant(switches(name)) for name in NORMALIZATIONS},
             activation=tf.constant([key.activations.index(p["activation"]) for p in trials]),
             flipped_share=tf.constant([FLIPPED_SHARE * on for on in switches("augment_flip")]),
-            dropout=tf.constant(
-                [NETWORKS[SHARED_NETWORK].dropout_rates(params) for params in trials], tf.float32
-            ),
+            dropout=tf.constant([dropout_rates(params) for params in trials], tf.float32),
             widths=tf.constant([dense_widths(params) for params in trials], tf.int32),
             has_bias=tf.constant([has_bias(params) for params in trials]),
             seed=tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),
