@@ -28,7 +28,7 @@ from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
 from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
-from tuner.study.fitting import fitted, objective
+from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import direction_of
 from tuner.study.spec import (
@@ -119,8 +119,8 @@ def define_study(
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    space = fitted(space, dataset.task, dataset.input_shape)
-    metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
+    space = fit_space(space, dataset.task, dataset.input_shape)
+    metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
     spec = StudySpec(
         space=space,
         data=_as_loaded(wanted.data, dataset, raw_integers),
