@@ -3,7 +3,9 @@
 Studies of that time read their data in this way for ever: nothing here may change.
 """
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # What pandas' infer_dtype calls a column, where the dtype alone does not say what it holds.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
+
 _CATEGORIES = {"string", "boolean", "categorical", "mixed-integer"}
 
 
@@ -97,3 +100,21 @@ def _categories(series: "pd.Series[Any]") -> Cells:
 
 def _text(series: "pd.Series[Any]") -> "pd.Series[Any]":
     return series.astype(object).map(str)
+
+
+def read_table_first(path: Path) -> "pd.DataFrame":
+    """All columns of a Parquet file or a CSV file."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path).reset_index(drop=True)
+        else:
+            with warnings.catch_warnings():
+                # index_col=False: a row longer than the header is an error, not a row index.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
+    except pd.errors.EmptyDataError as error:
+        raise DatasetError(f"{path}: is empty") from error
+    frame.columns = frame.columns.map(str)
+    return frame

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tuner.data.arrays import check_parts, kept_dtype, transposed_hint
-from tuner.data.axes import Axes, read_axes
-from tuner.data.column_reports import ColumnReport, constant_notes, report_columns, report_target
+from tuner.data.arrays import Axes, check_parts, kept_dtype, read_axes, transposed_hint
 from tuner.data.columns import ReadTable, read_columns
-from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
-from tuner.data.description import leak_notes
-from tuner.data.memory_maps import stored
+from tuner.data.dataset import PARTS, ColumnReport, Dataset, Split, draw_splits, fingerprint
+from tuner.data.description import constant_notes, leak_notes, report_columns, report_target
 from tuner.data.precision import (
     Wide,
     array_notes,
@@ -29,17 +26,9 @@ from tuner.data.precision import (
     with_offsets,
 )
 from tuner.data.raw import FIRST_READING, Raw, listed
-from tuner.data.readers.sources import Source, find_source, read_source
-from tuner.data.rows import (
-    AnyRows,
-    ChosenRows,
-    Indices,
-    Rows,
-    converted,
-    draw_splits,
-    is_small,
-    settled,
-)
+from tuner.data.readers import find_source, read_source
+from tuner.data.readers.base import Source
+from tuner.data.rows import AnyRows, ChosenRows, Indices, Rows, converted, is_small, settled, stored
 from tuner.data.scaling import IDENTITY, Scaling, filled, fit_scaling, gap_notes, learn_gaps
 from tuner.data.table_encoding import Column, Table, TableRows, learn_columns, notes
 from tuner.data.target import Target, TargetValues, encode_target, read_targets

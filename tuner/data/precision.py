@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.readers.csv_reader import for_each
-from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
+from tuner.data.cells import map_columns
+from tuner.data.rows import (
+    _SAMPLE,
+    AnyRows,
+    ChangedRows,
+    Features,
+    Rows,
+    row_blocks,
+    sampled_rows,
+)
 from tuner.data.scaling import Scaling
 from tuner.data.table_encoding import Column, Table
 
@@ -21,6 +29,7 @@ Wide = npt.NDArray[np.float64]
 # Scaling in float32 rounds three times, each by 2**-24 of the largest magnitude at most. Up to four
 # times the range that is 1e-6 of the range between any two values.
 _MOST_TO_RANGE = 4.0
+
 # The same for the middle half of the values, where a few extreme ones set the range: 1e-3 of it.
 _MOST_TO_MIDDLE = 4000.0
 
@@ -28,15 +37,18 @@ _MOST_TO_MIDDLE = 4000.0
 # network takes float64. Keras makes float32 of it where it can.
 _MOST_ROUNDED = 1e-5
 
-_SAMPLE = 2**16
 _LISTED = 5
+
 # From how many of its different values on a column's loss is told: every hundredth of whole
 # numbers; of others each tenth, since random numbers of 53 bits are sometimes near neighbours.
 _TOLD_OF_WHOLE, _TOLD_OF_OTHERS = 0.01, 0.1
+
 # Differences of so much of the middle half matter, however few they are.
 _VISIBLE = 1e-6
+
 # Scaled, the middle half of the values should span so much.
 _FLAT = 1e-3
+
 _SMALLEST = float(np.finfo(np.float32).tiny)  # what is smaller counts as zero in training
 
 
@@ -118,12 +130,6 @@ def _bounds(x: AnyRows, apart: bool) -> tuple[Wide, Wide]:
         np.asarray(np.fmin.reduce(lows, axis=0), np.float64),
         np.asarray(np.fmax.reduce(highs, axis=0), np.float64),
     )
-
-
-def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """Numbers of rows, evenly spread, that say enough of all of them; all where they are few."""
-    count = min(rows, _SAMPLE, block_rows(shape))
-    return np.linspace(0, rows - 1, count).astype(np.intp)
 
 
 def sample(x: AnyRows, apart: bool) -> list[Wide]:
@@ -241,7 +247,7 @@ def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
             return column
         return replace(column, offset=offset(_known(table, column)))
 
-    return tuple(for_each(with_offset, columns, len(table)))
+    return tuple(map_columns(with_offset, columns, len(table)))
 
 
 def table_samples(table: Table, columns: Sequence[Column]) -> list[Wide]:
@@ -277,4 +283,4 @@ def table_notes(
         pair = _without_gaps(table.some(column.name, rows), some[:, start])
         return loss_note(f"column {column.name}", *pair, float(scales[start]), float(adds[start]))
 
-    return [line for line in for_each(note, range(len(columns)), len(table)) if line]
+    return [line for line in map_columns(note, range(len(columns)), len(table)) if line]

@@ -13,12 +13,6 @@ _LISTED = 30
 FIRST_READING = 1  # as in spec.py, which training does without
 
 
-class RawParts(dict[str, "Pair"]):
-    """Pairs by part. `notes`: what is to be said of how they were found."""
-
-    notes: tuple[str, ...] = ()
-
-
 class Pair(NamedTuple):
     """Features (n, ...) as an array or a pandas DataFrame, and one target a row."""
 

@@ -5,11 +5,17 @@ They answer to what is asked of an array: shape, dtype, len(), slices, rows by n
 Which rows go to train, validation and test.
 """
 
+import errno
+import logging
 import math
 import os
+import shutil
+import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,117 +23,15 @@ import numpy.typing as npt
 
 from tuner.data.raw import reading
 from tuner.errors import DatasetError
+from tuner.settings import Settings
+from tuner.system.locations import database_folder
 
 _Rows = npt.NDArray[np.intp]
 
-_FEW_CLASSES = 32
-
-
-def draw_splits(
-    classes: npt.NDArray[np.integer],
-    shares: dict[str, float],
-    seed: int,
-    labels: Sequence[str],
-    source: str,
-) -> dict[str, _Rows]:
-    """Stratified parts of the rows 0..n-1, each ascending: "train" and every name in `shares`.
-
-    `classes` (n,) are indices into `labels`; for regression all zero, with labels empty. The first
-    share is of all rows, the next of what is left then. Of each class a part gets its share to
-    within one row, and at least one. Raises DatasetError for a share outside (0, 1) and for a class
-    with fewer rows than there are parts.
-    """
-    for part, share in shares.items():
-        if not 0 < share < 1:
-            raise DatasetError(f"the {part} share must lie between 0 and 1, got {share:g}")
-    left = np.bincount(classes, minlength=max(1, len(labels)))
-    _check_members(left, ["train", *shares], labels, source)
-    # Raw words of the bit generator: NumPy keeps them the same over its versions, as it does not
-    # promise for permutation(), and a study must find its split again after an upgrade.
-    keys = np.random.PCG64(seed).random_raw(len(classes))
-    ends: list[_Rows] = []
-    for number, share in enumerate(shares.values(), start=1):
-        taken = _allot(left, share, keep=1 + len(shares) - number)
-        ends.append(taken + (ends[-1] if ends else 0))
-        left = left - taken
-    parts = _parts_by_key(classes, keys, ends)
-    return {part: np.flatnonzero(parts == number) for number, part in enumerate(["train", *shares])}
-
-
-def _parts_by_key(
-    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[_Rows]
-) -> npt.NDArray[np.int8]:
-    """(n,): of each class the rows with the lowest keys, up to `ends[0]` of them, are 1; those up
-    to `ends[1]` are 2; the others 0."""
-    if not ends:
-        return np.zeros(len(classes), np.int8)
-    parts = _parts_by_selection(classes, keys, ends) if len(ends[0]) <= _FEW_CLASSES else None
-    if parts is not None:
-        return parts
-    rank = _rank_in_class(classes, keys)
-    parts = np.zeros(len(classes), np.int8)
-    for number in range(len(ends), 0, -1):
-        parts[rank < ends[number - 1][classes]] = number
-    return parts
-
-
-def _parts_by_selection(
-    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[_Rows]
-) -> npt.NDArray[np.int8] | None:
-    """The same without sorting: a fifth of the time. None where keys are equal, for which the rows'
-    order decides."""
-    parts = np.zeros(len(classes), np.int8)
-    for each in range(len(ends[0])):
-        rows = np.flatnonzero(classes == each) if len(ends[0]) > 1 else slice(None)
-        own = keys[rows]
-        chosen = np.zeros(len(own), np.int8)
-        places = [int(end[each]) for end in ends]
-        ordered = np.partition(own, places)
-        for number in range(len(ends), 0, -1):
-            below = own < ordered[places[number - 1]]
-            if np.count_nonzero(below) != places[number - 1]:
-                return None
-            chosen[below] = number
-        parts[rows] = chosen
-    return parts
-
-
-def _check_members(
-    members: npt.NDArray[np.intp], parts: list[str], labels: Sequence[str], source: str
-) -> None:
-    smallest = int(np.argmin(members))
-    if members[smallest] >= len(parts):
-        return
-    what = f"class {labels[smallest]!r}" if labels else "the training part"
-    rows = int(members[smallest])
-    raise DatasetError(
-        f"{source}: {what} has {rows} row{'s' * (rows != 1)}, and {' + '.join(parts)} need "
-        f"{len(parts)} at least; add rows"
-        + (", drop the class, or set the task to regression if these are numbers" if labels else "")
-    )
-
-
-def _rank_in_class(classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64]) -> _Rows:
-    """(n,): a row's place, 0 upwards, in the order of the keys of its own class."""
-    order = np.lexsort((keys, classes))
-    members = np.bincount(classes)
-    starts = np.cumsum(members) - members
-    rank = np.empty(len(classes), np.intp)
-    rank[order] = np.arange(len(classes)) - starts[classes[order]]
-    return rank
-
-
-def _allot(members: npt.NDArray[np.intp], share: float, keep: int) -> npt.NDArray[np.intp]:
-    """Rows of each class by largest remainder: at least one, and at least `keep` stay behind."""
-    ideal = members * share
-    taken = np.floor(ideal + 1e-9).astype(np.intp)
-    short = max(0, round(float(ideal.sum())) - int(taken.sum()))
-    taken[np.argsort(taken - ideal, kind="stable")[:short]] += 1
-    return np.asarray(np.clip(taken, 1, members - keep), np.intp)
-
-
 Features = npt.NDArray[Any]
+
 Indices = npt.NDArray[np.intp]
+
 Shape = tuple[int, ...]
 
 # What may be held in memory.
@@ -340,3 +244,140 @@ def joined(parts: Sequence[AnyRows]) -> AnyRows:
     if is_small(sum(part.nbytes for part in parts)):
         return np.concatenate([np.asarray(part) for part in parts])
     return JoinedRows(parts)
+
+
+_log = logging.getLogger(__name__)
+
+# Left free on the disk, for the database and the networks.
+_SPARE_BYTES = 64 * 2**20
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def project_folder(settings: Settings) -> Path | None:
+    """The folder of a SQLite database; None for a database elsewhere."""
+    folder = database_folder(settings.storage)
+    return None if folder is None else folder.absolute()
+
+
+def scratch_wanted(settings: Settings) -> Path:
+    """The folder for scratch copies: TUNER_SCRATCH, else `scratch` beside the project's folder of
+    networks."""
+    return (settings.scratch or settings.checkpoints.absolute().parent / "scratch").absolute()
+
+
+def scratch_place(settings: Settings) -> Path:
+    """The same, made now. Where it cannot be written, a warning is logged once, and it is the
+    temporary folder. Raises DatasetError where its disk is full."""
+    return _writable(scratch_wanted(settings))
+
+
+@cache
+def _writable(place: Path) -> Path:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            return place
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DatasetError(no_room(place)) from error
+        temporary = Path(tempfile.gettempdir())
+        _log.warning(
+            "tuner: %s cannot be written (%s); large data are copied to %s, which may be memory",
+            place, error.strerror or error, temporary,
+        )  # fmt: skip
+        return temporary
+
+
+def check_room(place: Path, wanted_bytes: int) -> None:
+    """Raises DatasetError where the disk has no room for so much."""
+    if shutil.disk_usage(place).free < wanted_bytes + _SPARE_BYTES:
+        raise DatasetError(no_room(place, wanted_bytes))
+
+
+def no_room(place: Path, wanted_bytes: int | None = None) -> str:
+    """What to say, and to do, where a disk is full."""
+    wanted = f" need {_gib(wanted_bytes)}," if wanted_bytes is not None else " do not fit:"
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return (
+        f"{place}: the prepared data{wanted} {_gib(shutil.disk_usage(there).free)} are free on "
+        "that disk; make room, or set TUNER_SCRATCH to a folder on another one"
+    )
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def stored(rows: Rows, settings: Settings, source: str) -> Rows:
+    """The same rows, computed once and kept on the disk. Raises DatasetError where it is full."""
+    check_room(scratch_place(settings), rows.nbytes)
+    spool = Spool(lambda: scratch_place(settings))
+    for block in row_blocks(rows):
+        spool.write(block.tobytes())
+    return spool.stored(0, rows.shape, rows.dtype, source)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a disk, or a user's share of it, is full."""
+    return error.errno in _FULL
+
+
+class Spool:
+    """Bytes of unknown length: in memory while they are few, then in a file without a name, which
+    is gone with the process. `place`: gives the file's folder, and is called only for one."""
+
+    def __init__(self, place: Callable[[], Path]) -> None:
+        self._place = place
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self.length = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Raises DatasetError where the disk is full."""
+        self.length += len(chunk)
+        if self._file is None and is_small(self.length):
+            self._memory += chunk
+        else:
+            self._write(self._opened(), chunk)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            place = self._place()
+            self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 (outlives this call)
+            self._write(self._file, self._memory)
+            self._memory = bytearray()
+        return self._file
+
+    def _write(self, file: BinaryIO, content: bytes | bytearray) -> None:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError as error:
+            place = self._place()
+            raise DatasetError(no_room(place) if is_full(error) else f"{place}: {error}") from error
+
+    @property
+    def in_memory(self) -> bytearray | None:
+        """All that was written, where that is little."""
+        return self._memory if self._file is None else None
+
+    def stored(
+        self,
+        offset: int,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        source: str,
+        by_columns: bool = False,
+    ) -> StoredRows:
+        """The array that begins at byte `offset`, left on the disk."""
+        return StoredRows(self._opened(), offset, shape, dtype, source, by_columns)
+
+
+_SAMPLE = 2**16
+
+
+def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """Numbers of rows, evenly spread, that say enough of all of them; all where they are few."""
+    count = min(rows, _SAMPLE, block_rows(shape))
+    return np.linspace(0, rows - 1, count).astype(np.intp)

@@ -5,21 +5,17 @@ table can be made of rows that come later.
 """
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import Cells
-from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_kinds
-from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
-from tuner.data.readers.csv_reader import for_each
-from tuner.data.readers.parquet import TableFile, read_table_file
+from tuner.data.cells import Cells, map_columns
+from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as
+from tuner.data.raw import listed
 from tuner.data.rows import Indices, Rows
 from tuner.errors import DatasetError
 
@@ -30,71 +26,16 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
 
 # Of a column of texts: so many of the most common words are features.
 MOST_WORDS = 256
+
 _WORD = re.compile(r"\w+")
 
 _DAY_S = 86_400.0
+
 _ROWS_AT_ONCE = 8192
+
 _Floats = npt.NDArray[np.float64]
+
 _Block = npt.NDArray[np.float32]
-
-
-def read_table(
-    path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], reading_number: int
-) -> tuple[dict[str, Pair], tuple[str, ...]]:
-    """All rows as one part: a DataFrame of every column but the target, and the target's Series;
-    and what was taken for what. `selector`, or a column of that kind, names the target.
-    `reading_number`: see READING in spec.
-
-    Raises DatasetError when the file cannot be read, is empty, or has no such column.
-    """
-    if reading_number == FIRST_READING:
-        with reading(str(path)):
-            table = TableFile(_read(path))
-    else:
-        table = read_table_file(path)
-    frame = table.frame
-    target = _target(path, selector, kinds, table)
-    if frame.shape[1] < 2:
-        raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
-    return {"train": Pair(frame.drop(columns=target), frame[target])}, table.notes
-
-
-def _target(path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], table: TableFile) -> str:
-    names = list(table.frame.columns)
-    targets = dict.fromkeys([selector] if selector else [])
-    targets |= dict.fromkeys(name for name, kind in kinds.items() if kind == "target")
-    columns = listed(names)
-    problems = []
-    if not targets:
-        problems.append(f"name the target column as {path}:COLUMN, one of {columns}")
-    elif len(targets) > 1:
-        problems.append(f"several targets are named: {listed(targets)}; name one")
-    elif selector and selector not in names:
-        meant = near_names(selector, names)
-        problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
-    only = next(iter(targets)) if len(targets) == 1 else ""
-    others = {n: kind for n, kind in kinds.items() if kind != "target" or n not in names}
-    problems += check_kinds(others, names, only)
-    if problems:
-        raise DatasetError(f"{path}: {'; '.join(problems)}")
-    return only
-
-
-def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path).reset_index(drop=True)
-        else:
-            with warnings.catch_warnings():
-                # index_col=False: a row longer than the header is an error, not a row index.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
-    except pd.errors.EmptyDataError as error:
-        raise DatasetError(f"{path}: is empty") from error
-    frame.columns = frame.columns.map(str)
-    return frame
 
 
 @dataclass(frozen=True)
@@ -218,7 +159,7 @@ def encode(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Bl
 
 def learn_columns(table: Table, columns: Sequence[ReadColumn]) -> tuple[Column, ...]:
     """What each column becomes, by the training rows."""
-    learnt = for_each(lambda c: _learn(table.column(c.name), c), columns, len(table))
+    learnt = map_columns(lambda c: _learn(table.column(c.name), c), columns, len(table))
     return tuple(learnt)
 
 

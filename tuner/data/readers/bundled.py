@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data.raw import Pair, Raw, first_line
+from tuner.data.readers.base import Reader
 from tuner.data.readers.idx import holds_idx, read_idx_folder
 from tuner.data.readers.npz import read_npz
 from tuner.errors import DatasetError
@@ -54,7 +55,7 @@ def _read_mnist(name: str, settings: Settings) -> dict[str, Pair]:
             return read_idx_folder(place, settings)
         archive = place.with_name(f"{place.name}.npz")
         if archive.is_file():
-            return read_npz(archive, settings)
+            return read_npz(archive, settings)[0]
     try:
         return _download(name)
     except Exception as error:
@@ -91,3 +92,6 @@ def _download(name: str) -> dict[str, Pair]:
     finally:
         socket.setdefaulttimeout(before)
     return {"train": Pair(*train), "test": Pair(*test)}
+
+
+READER = Reader("", lambda source, settings, spec: read_named(source.name, settings))

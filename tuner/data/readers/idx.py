@@ -7,15 +7,18 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from tuner.data.memory_maps import Spool, scratch_place
-from tuner.data.raw import Pair, reading
-from tuner.data.rows import AnyRows, Rows, StoredRows, converted, is_small
+from tuner.data.raw import Pair, Raw, reading
+from tuner.data.readers.base import Reader, Source
+from tuner.data.rows import AnyRows, Rows, Spool, StoredRows, converted, is_small, scratch_place
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+
+if TYPE_CHECKING:
+    from tuner.study.spec import DataSpec
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -152,3 +155,11 @@ def _find(folder: Path) -> dict[tuple[str, str], Path]:
                 "keep one of them in the folder"
             )
     return found
+
+
+def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    assert source.path is not None
+    return Raw(source.text, source.name, read_idx_folder(source.path, settings))
+
+
+READER = Reader("a folder of IDX files", _read, is_folder=True)
