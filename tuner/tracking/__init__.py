@@ -3,9 +3,9 @@
 What is imported here imports MLflow when it is called, and only to take runs away.
 """
 
-from tuner.tracking.moved import move_store
+from tuner.tracking.moved_store import move_store
 from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
-from tuner.tracking.removal import Removed, remove_study
+from tuner.tracking.sync import Removed, remove_study
 
 __all__ = [
     "Delivered",

@@ -20,12 +20,12 @@ from tuner.storage import fold_all, open_store
 from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
 from tuner.system.logs import mask_output, unmasked, without_secrets
-from tuner.tracking.check import check
+from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client, open_client, tracking_errors
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.moved import relocate
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, study_of
-from tuner.tracking.sync import mark_runs, told
+from tuner.tracking.moved_store import relocate_store
+from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, load_tracked_study
+from tuner.tracking.study_delivery import StudyDelivery
+from tuner.tracking.sync import summarize_differences, tag_runs
 
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -40,9 +40,9 @@ class Tracker:
 
     def __init__(self, setup: TrackerSetup, store: Store) -> None:
         self._setup, self._store = setup, store
-        self._study = study_of(setup, store)
+        self._study = load_tracked_study(setup, store)
         self._turn = Turn(store, self._study.study_id)
-        self._mirror: Mirror | None = None
+        self._mirror: StudyDelivery | None = None
         self._client: Client | None = None
         self._said: str | None = None
         self._live_at = 0.0
@@ -70,7 +70,7 @@ class Tracker:
         networks = Path(self._setup.networks)
         try:
             with tracking_errors():
-                found = check(
+                found = find_differences(
                     self._store,
                     self._client,
                     self._study,
@@ -78,11 +78,11 @@ class Tracker:
                     networks,
                     within_s=_LOOK_S,
                 )
-                mark_runs(self._client, self._study, found)
+                tag_runs(self._client, self._study, found)
         except TunerError as error:
             print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
             return
-        what = without_secrets(told(found.differences) or "") or None
+        what = without_secrets(summarize_differences(found.differences) or "") or None
         result = {"lacking": found.lacking, "what": what}
         with contextlib.suppress(OSError):  # a full disk: nothing is lost but the news
             print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
@@ -111,11 +111,11 @@ class Tracker:
             self._live_at = time.monotonic() + _LIVE_S
         self._mirror.deliver(live, last)
 
-    def _open(self) -> Mirror:
+    def _open(self) -> StudyDelivery:
         setup = self._setup
-        relocate(setup.tracking_uri)
+        relocate_store(setup.tracking_uri)
         self._client = open_client(setup.tracking_uri)
-        return Mirror(
+        return StudyDelivery(
             self._store,
             self._client,
             self._study,

@@ -19,8 +19,8 @@ from tuner.study.artifacts import input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG
-from tuner.tracking.models import has_files, is_registered, linked_models, saved_network
-from tuner.tracking.ownership import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
+from tuner.tracking.experiments import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
+from tuner.tracking.logged_models import has_files, is_registered, linked_models, saved_network
 
 # MLflow gives an infinity back as the largest float.
 _INFINITY = 1.7e308
@@ -55,7 +55,7 @@ class CheckResult:
         return len({d.trial for d in self.differences if d.trial is not None})
 
 
-def check(
+def find_differences(
     store: Store,
     client: Client,
     study: StudyRow,
@@ -68,7 +68,7 @@ def check(
     return _DeliveryCheck(store, client, study, log_models, networks, within_s).run()
 
 
-def nothing_there(store: Store, study: StudyRow) -> CheckResult:
+def find_all_missing(store: Store, study: StudyRow) -> CheckResult:
     """What `check` finds in an MLflow that does not exist yet."""
     trials = deliveries.outlines(store, study)
     found = [Difference(None, "the study's own run is missing", (), "send")] if trials else []
@@ -208,7 +208,7 @@ class _DeliveryCheck:
                 yield "its run is not shown beneath the study's", "send"
         if not trial.ended:
             return
-        status = content.status(trial)
+        status = content.run_status(trial)
         if run.info.status != status:
             yield f"its run is {run.info.status}, not {status}", "send"
         params = content.trial_params(self._study.spec, trial)
@@ -223,14 +223,14 @@ class _DeliveryCheck:
         rows = attempt_rows.read_reports(
             self._store, self._study, trial.trial_id, trial.attempt.attempt
         )
-        curve = list(content.curve(rows))
-        last = {p.key: p.value for p in [*curve, *content.results(trial, rows)]}
+        curve = list(content.curve_points(rows))
+        last = {p.key: p.value for p in [*curve, *content.result_points(trial, rows)]}
         for name, value in last.items():
             if name not in run.data.metrics:
                 yield f"metric {name} is missing", "send"
             elif not _equal(run.data.metrics[name], value):
                 yield f"metric {name} is another", "replace"
-        metric = content.key(self._study.spec.metric)
+        metric = content.allowed_key(self._study.spec.metric)
         wanted = {point.step: point.value for point in curve if point.key == metric}
         points = self._client.get_metric_history(run.info.run_id, metric) if wanted else []
         if len(points) != len(wanted):

@@ -77,7 +77,7 @@ def open_client(tracking_uri: str) -> Client:
         return MlflowClient(mlflow_url(tracking_uri))
 
 
-def open_existing(tracking_uri: str) -> Client | None:
+def open_existing_client(tracking_uri: str) -> Client | None:
     """The same, for reading; None where the local file does not exist. Raises TrackingError."""
     database = _local_file(tracking_uri)
     return None if database is not None and not database.is_file() else open_client(tracking_uri)

@@ -6,26 +6,37 @@ value that MLflow shortened by itself would differ for ever.
 """
 
 import hashlib
+import json
 import math
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tuner.errors import SpaceError
+import numpy as np
+
+from tuner.data import Dataset, open_dataset
+from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.spec import Choice, StudySpec
-from tuner.tracking.ownership import STUDY_TAG, TRIAL_TAG, UUID_TAG
+from tuner.tracking import content
+from tuner.tracking.experiments import STUDY_TAG, TRIAL_TAG, UUID_TAG
 from tuner.values import word
 
 _LONGEST_PARAM = 6000
+
 _LONGEST_TAG = 8000
+
 _LONGEST_KEY = 250
+
 _LONGEST_NAME = 500
+
 # In bytes as JSON, where a character may take six of them.
 _LONGEST_SOURCE = 65_535 // 7
+
 _ELLIPSIS = "…"
 
 
@@ -50,7 +61,7 @@ def experiment_name(text: str, suffix: str = "") -> str:
     return _shortened(text, _LONGEST_NAME - len(suffix)) + suffix
 
 
-def key(text: str) -> str:
+def allowed_key(text: str) -> str:
     """The name of a param, metric or tag. One that has to be changed ends with a hash, so that two
     of them stay two."""
     allowed = re.sub(r"[^/\w.\- :]", "_", text)
@@ -69,6 +80,7 @@ def _shortened(text: str, most: int) -> str:
 
 
 _LONGEST_TRACEBACK = 4000
+
 PARENT_TAG = "mlflow.parentRunId"
 
 
@@ -81,7 +93,7 @@ class Point(NamedTuple):
     step: int
 
 
-def milliseconds(seconds: float) -> int:
+def to_milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
@@ -116,7 +128,7 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
 
 
 def _held_params(params: Mapping[str, str]) -> dict[str, str]:
-    return {key(name): param_value(value) for name, value in params.items()}
+    return {allowed_key(name): param_value(value) for name, value in params.items()}
 
 
 def _shown(value: object) -> str:
@@ -144,19 +156,19 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     return {name: tag_value(value) for name, value in tags.items()}
 
 
-def curve(rows: Iterable[ReportRow]) -> Iterator[Point]:
+def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
     """Metrics by whole epochs. What the pruner saw within the first epoch is left out: an epoch
     would have several values."""
     for row in rows:
         if row.whole:
             for name, value in row.metrics.items():
-                yield Point(key(name), value, milliseconds(row.at), row.epoch)
+                yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def results(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
+def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
     """An ended trial's single numbers."""
     attempt = trial.attempt
-    ended_at = end_of(trial)
+    ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
     numbers: dict[str, float | None] = {
         "score": attempt.score,
@@ -167,15 +179,15 @@ def results(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
     }
     for name, number in numbers.items():
         if number is not None:
-            yield Point(name, float(number), milliseconds(ended_at), 0)
+            yield Point(name, float(number), to_milliseconds(ended_at), 0)
 
 
-def status(trial: TrackedTrial) -> str:
+def run_status(trial: TrackedTrial) -> str:
     """An ended trial's, in MLflow's words."""
     return "FAILED" if trial.state == "FAIL" else "FINISHED"
 
 
-def end_of(trial: TrackedTrial) -> float:
+def end_seconds(trial: TrackedTrial) -> float:
     """When an ended trial ended, in seconds since 1970."""
     return trial.attempt.ended_at or trial.attempt.started_at
 
@@ -223,5 +235,68 @@ def best_scores(trials: list[Completed], direction: str) -> list[Point]:
     for step, trial in enumerate(trials, start=1):
         if bests and bests[0] is trial:
             best = bests.pop(0).score
-        points.append(Point("best_score", best, milliseconds(trial.ended_at), step))
+        points.append(Point("best_score", best, to_milliseconds(trial.ended_at), step))
     return points
+
+
+# 64 bits of the fingerprint, to be read by people; MLflow takes at most 36 characters.
+_DIGEST = 16
+
+_EXAMPLE_ROWS = 2
+
+
+def open_prepared(folder: Path | None) -> Dataset | None:
+    """The prepared data, mapped from disk; None where there are none to look into."""
+    if folder is None:
+        return None
+    try:
+        return open_dataset(folder)
+    except DatasetError:
+        return None
+
+
+def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
+    """MLflow's record of the data that a run was trained on."""
+    from mlflow.entities import Dataset as DatasetEntity
+    from mlflow.entities import DatasetInput, InputTag
+
+    source = spec.data.source
+    entity = DatasetEntity(
+        name=content.dataset_name(Path(source).name or source),
+        digest=spec.fingerprint[:_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": content.dataset_source(source)}),
+        schema=json.dumps(_schema(dataset)) if dataset else None,
+        profile=json.dumps(_profile(spec, dataset)),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+
+
+def _schema(dataset: Dataset) -> dict[str, Any]:
+    def tensor(array: Any) -> list[dict[str, Any]]:
+        shape = [-1, *(int(size) for size in array.shape[1:])]
+        return [{"type": "tensor", "tensor-spec": {"dtype": str(array.dtype), "shape": shape}}]
+
+    split = dataset.train
+    # MLflow wants the two as JSON within JSON.
+    specs = {"features": json.dumps(tensor(split.x)), "targets": json.dumps(tensor(split.y))}
+    return {"mlflow_tensorspec": specs}
+
+
+def _profile(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {"task": spec.task, "train_rows": spec.train_rows}
+    rows = {f"{part}_rows": len(split) for part, split in dataset.splits.items()}
+    return {"task": spec.task, **rows, "bytes": dataset.nbytes, "labels": list(dataset.labels)[:50]}
+
+
+def input_example(dataset: Dataset | None, shape: tuple[int, ...]) -> Any:
+    """Unscaled training rows (n, *shape), float32 or what the network takes; a row of zeros where
+    no data are at hand."""
+    if dataset is None or dataset.input_shape != shape:
+        return np.zeros((1, *shape), np.float32)
+    rows = np.asarray(dataset.train.x[:_EXAMPLE_ROWS], np.float32)
+    if dataset.shift is None:
+        return rows
+    exact = rows.astype(np.float64) + dataset.shift
+    return exact if dataset.float64_inputs else exact.astype(np.float32)

@@ -3,18 +3,23 @@ it in MLflow's UI splits nothing."""
 
 import hashlib
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tuner.errors import TrackingError
+from tuner.storage import deliveries
+from tuner.storage.schema import StudyKey
+from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.system.locations import local_path
 from tuner.tracking import content
-from tuner.tracking.client import Client, artifact_location, local_folder
-from tuner.tracking.ownership import UUID_TAG, all_experiments, is_active
+from tuner.tracking.client import Client, artifact_location, is_missing, local_folder
 
 # MLflow's UI shows training runs first, and does not ask what the experiment is.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
+
 # The folder beside a local store that an experiment was made with, also where the store is now.
 FOLDER_TAG = "tuner.folder"
 
@@ -24,7 +29,7 @@ def is_shared(study: StudyRow) -> bool:
     return study.experiment != study.name
 
 
-def taken_out(client: Client, experiment_id: str) -> str:
+def restore_experiment(client: Client, experiment_id: str) -> str:
     """The experiment's id, after it was taken out of the bin where needed."""
     if not is_active(client.get_experiment(experiment_id)):
         client.restore_experiment(experiment_id)
@@ -38,7 +43,7 @@ def open_experiment(client: Client, study: StudyRow) -> str:
     mine = list(all_experiments(client, f"tags.`{UUID_TAG}` = '{study.uuid}'"))
     if mine:
         mine.sort(key=lambda one: (not is_active(one), int(one.creation_time or 0)))
-        return taken_out(client, mine[0].experiment_id)
+        return restore_experiment(client, mine[0].experiment_id)
     return _made(client, study)
 
 
@@ -51,7 +56,7 @@ def _shared(client: Client, name: str) -> str:
         experiment = client.get_experiment(made) if made else client.get_experiment_by_name(name)
     if experiment is None:
         raise TrackingError(f"MLflow has no experiment {name!r}, and does not let us make it")
-    return taken_out(client, str(experiment.experiment_id))
+    return restore_experiment(client, str(experiment.experiment_id))
 
 
 def _made(client: Client, study: StudyRow) -> str:
@@ -121,3 +126,133 @@ def is_below(path: Path, folder: Path) -> bool:
 def is_empty(client: Client, experiment: Any) -> bool:
     """Whether no run outside the bin is left in it."""
     return not client.search_runs([experiment.experiment_id], max_results=1)
+
+
+UUID_TAG = "tuner.study_uuid"
+
+STUDY_TAG = "tuner.study"
+
+TRIAL_TAG = "tuner.trial"
+
+T = TypeVar("T")
+
+# Views of MLflow's API, by the names of its ViewType.
+ACTIVE, DELETED, ALL = 1, 2, 3
+
+_RUNS_A_PAGE = 200
+
+_IDS_A_QUERY = 200
+
+_EXPERIMENTS_A_QUERY = 500
+
+
+def is_own_run(run: Any, study: StudyKey, remembered: bool) -> bool:
+    """`remembered`: whether SQL remembers it. Versions before this one wrote no UUID."""
+    uuid = run.data.tags.get(UUID_TAG)
+    return bool(uuid == study.uuid or (uuid is None and remembered))
+
+
+def own_filter(study: StudyKey, more: str = "") -> str:
+    condition = f"tags.`{UUID_TAG}` = '{study.uuid}'"
+    return f"{condition} AND {more}" if more else condition
+
+
+def find_run(client: Client, run_id: str) -> Any | None:
+    """The run, also one in MLflow's bin; None where MLflow has none of that id."""
+    try:
+        return client.get_run(run_id)
+    except Exception as error:
+        if is_missing(error):
+            return None
+        raise
+
+
+def is_active(entity: Any) -> bool:
+    return bool(entity.lifecycle_stage == "active")
+
+
+def all_experiments(client: Client, condition: str | None = None) -> Iterator[Any]:
+    """Those in the bin too."""
+    token = None
+    while True:
+        page = client.search_experiments(
+            view_type=ALL, max_results=1000, filter_string=condition, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def find_runs(
+    client: Client, experiment_ids: Sequence[str], condition: str, view: int = ACTIVE
+) -> Iterator[list[Any]]:
+    """The runs that meet the condition, newest first, a page at a time and none of them twice,
+    though others may begin meanwhile."""
+    seen: set[str] = set()
+    for ids in split_into_chunks(experiment_ids, _EXPERIMENTS_A_QUERY):
+        token = None
+        while True:
+            page = client.search_runs(
+                ids, condition, view, max_results=_RUNS_A_PAGE, page_token=token
+            )
+            fresh = [run for run in page if run.info.run_id not in seen]
+            seen.update(run.info.run_id for run in fresh)
+            yield fresh
+            token = page.token
+            if not token:
+                break
+
+
+def find_models(client: Client, experiment_id: str, condition: str) -> list[Any]:
+    """All logged models of an experiment that meet the condition. A list: who deletes some of them
+    between two pages would pass over others."""
+    found, token = [], None
+    while True:
+        page = client.search_logged_models([experiment_id], condition, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def own_runs(
+    store: Store, client: Client, study: StudyRow, view: int = ACTIVE
+) -> Iterator[list[Any]]:
+    """The study's own runs, in whatever experiment, a page at a time."""
+    experiment_ids = [experiment.experiment_id for experiment in all_experiments(client)]
+    seen: set[str] = set()
+    for page in find_runs(client, experiment_ids, own_filter(study), view):
+        seen.update(run.info.run_id for run in page)
+        yield page
+    rest = set(deliveries.known_runs(store, study).values()) - seen
+    for page in runs_by_id(client, experiment_ids, sorted(rest), view):
+        yield [run for run in page if is_own_run(run, study, remembered=True)]
+
+
+def own_study_runs(store: Store, client: Client, study: StudyRow) -> list[Any]:
+    """The runs that stand for the study itself: one, unless something went wrong."""
+    experiment_ids = [experiment.experiment_id for experiment in all_experiments(client)]
+    condition = own_filter(study, f"tags.`{STUDY_TAG}` LIKE '%'")
+    runs = [run for page in find_runs(client, experiment_ids, condition) for run in page]
+    known = deliveries.known_runs(store, study, deliveries.PARENT).get(deliveries.PARENT)
+    if known is not None and known not in {run.info.run_id for run in runs}:
+        run = find_run(client, known)
+        if run is not None and is_active(run.info) and is_own_run(run, study, remembered=True):
+            runs.append(run)
+    return runs
+
+
+def runs_by_id(
+    client: Client, experiment_ids: Sequence[str], run_ids: Sequence[str], view: int = ACTIVE
+) -> Iterator[list[Any]]:
+    """Those of them that are there."""
+    for some in split_into_chunks(run_ids, _IDS_A_QUERY):
+        listed = ", ".join(f"'{run_id}'" for run_id in some)
+        yield from find_runs(client, experiment_ids, f"attributes.run_id IN ({listed})", view)
+
+
+def split_into_chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

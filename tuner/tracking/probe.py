@@ -16,10 +16,10 @@ from tuner.storage import look_into
 from tuner.storage.deliveries import outlines
 from tuner.storage.studies import list_studies, load_study
 from tuner.system.logs import mask_output, unmasked, without_secrets
-from tuner.tracking.check import check
+from tuner.tracking.check import find_differences
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.process import PROBLEM
-from tuner.tracking.sync import told
+from tuner.tracking.sync import summarize_differences
 
 _ANSWER_S = 10.0
 _IMPORT_S = 60.0
@@ -27,7 +27,7 @@ _LOOK = "look"
 
 
 @dataclass(frozen=True)
-class Looked:
+class StudyCheck:
     """What MLflow has of a study. `lacking`: of how many ended trials it lacks something; `what`:
     in words, also where it is about the study's own run; `is_whole`: whether there was time to look
     at all of them."""
@@ -39,16 +39,16 @@ class Looked:
     is_whole: bool
 
 
-def probe(settings: Settings, within_s: float = _ANSWER_S) -> None:
+def probe_server(settings: Settings, within_s: float = _ANSWER_S) -> None:
     """Ask MLflow for an experiment. Raises TrackingError when it does not answer in time."""
     _ask(settings, within_s)
 
 
-def look(settings: Settings, within_s: float = _ANSWER_S) -> list[Looked]:
+def check_studies(settings: Settings, within_s: float = _ANSWER_S) -> list[StudyCheck]:
     """What MLflow lacks of each study, as far as time allows; an answer takes as long once more.
     Nothing is changed. Raises TrackingError when MLflow does not answer in time."""
     lines = _ask(settings, within_s, _LOOK, str(settings.checkpoints.absolute()))
-    return [Looked(**json.loads(line)) for line in lines]
+    return [StudyCheck(**json.loads(line)) for line in lines]
 
 
 def _ask(settings: Settings, within_s: float, *words: str) -> list[str]:
@@ -109,9 +109,11 @@ def _look_at_all(settings: Settings, networks: Path, within_s: float) -> None:
         ended = sum(trial.ended for trial in outlines(store, study))
         with tracking_errors():
             # Its share of the time: one page more than that is looked at.
-            found = check(store, client, study, "best", networks, within_s / 2 / len(names))
-        what = without_secrets(told(found.differences) or "") or None
-        looked = Looked(name, ended, found.lacking, what, found.is_whole)
+            found = find_differences(
+                store, client, study, "best", networks, within_s / 2 / len(names)
+            )
+        what = without_secrets(summarize_differences(found.differences) or "") or None
+        looked = StudyCheck(name, ended, found.lacking, what, found.is_whole)
         print(json.dumps(asdict(looked)), file=unmasked(sys.stdout), flush=True)
     store.close()
 

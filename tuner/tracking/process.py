@@ -56,7 +56,7 @@ class Delivered:
     and why. A problem without any such trial is about the study's own run."""
 
     sent: int
-    owed: int
+    missing: int
     problem: str | None = None
 
 
@@ -138,14 +138,14 @@ class TrackerProcess:
     def _outcome(self, late: str | None) -> Delivered:
         try:
             with contextlib.closing(open_store(self._setup.store_url)) as store:
-                study = study_of(self._setup, store)
-                sent, owed = count_delivered(store, study)
+                study = load_tracked_study(self._setup, store)
+                sent, missing = count_delivered(store, study)
         except TunerError as error:
             return Delivered(0, 0, str(error))
-        if owed == 0 and self.process.returncode == 0:
+        if missing == 0 and self.process.returncode == 0:
             lacking, what = self._found()
             return Delivered(sent - lacking, lacking, what)
-        return Delivered(sent, owed, self._complaint() or late or self._last_words())
+        return Delivered(sent, missing, self._complaint() or late or self._last_words())
 
     def _found(self) -> tuple[int, str | None]:
         """Of how many trials MLflow lacks something after all, as the tracker saw it at its end."""
@@ -168,7 +168,7 @@ class TrackerProcess:
         return (self._lines() or [f"the tracker ended with {self.process.returncode}"])[-1]
 
 
-def study_of(setup: TrackerSetup, store: Store) -> StudyRow:
+def load_tracked_study(setup: TrackerSetup, store: Store) -> StudyRow:
     """The study that the setup means. Raises StudyError where it was deleted, also if there is
     another one of its name now."""
     study = load_study(store, setup.study_name)
@@ -203,7 +203,7 @@ def start_tracker(
     return TrackerProcess(setup, log)
 
 
-def experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
+def current_experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
     """What the study's experiment is called now, where that can be looked up without asking a
     server: people rename it, and its name may have been taken."""
     with contextlib.suppress(sqlite3.Error, TunerError):

@@ -12,25 +12,26 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.tracking import content
 from tuner.tracking.client import Client
-from tuner.tracking.content import PARENT_TAG, Point, milliseconds
-from tuner.tracking.experiments import claim_experiment, open_experiment, taken_out
-from tuner.tracking.inputs import dataset_input
-from tuner.tracking.models import remove_models
-from tuner.tracking.ownership import (
+from tuner.tracking.content import PARENT_TAG, Point, dataset_input, to_milliseconds
+from tuner.tracking.experiments import (
     ALL,
     DELETED,
     STUDY_TAG,
     TRIAL_TAG,
     UUID_TAG,
     all_experiments,
+    claim_experiment,
     find_run,
     find_runs,
     is_active,
-    is_own,
+    is_own_run,
+    open_experiment,
     own_filter,
     own_runs,
+    restore_experiment,
     runs_by_id,
 )
+from tuner.tracking.logged_models import remove_models
 
 # A server refuses requests of more than a million bytes, of any form that JSON gives them.
 _LONGEST_REQUEST = 500_000
@@ -38,7 +39,7 @@ _LONGEST_REQUEST = 500_000
 _MOST_QUERIES = 20
 
 
-def send(
+def send_to_run(
     client: Client,
     run_id: str,
     points: list[Point],
@@ -76,9 +77,9 @@ def _requests(texts: list[Any]) -> Iterator[list[Any]]:
     yield request
 
 
-def restored(client: Client, run: Any) -> None:
+def restore_run(client: Client, run: Any) -> None:
     """Take a run, and its experiment, out of the bin where they are there."""
-    taken_out(client, run.info.experiment_id)
+    restore_experiment(client, run.info.experiment_id)
     if not is_active(client.get_run(run.info.run_id).info):
         client.restore_run(run.info.run_id)
 
@@ -108,12 +109,12 @@ class StudyRun:
 
     def _remembered(self, run_id: str) -> bool:
         run = find_run(self._client, run_id)
-        if run is None or not is_own(run, self._study, remembered=True):
+        if run is None or not is_own_run(run, self._study, remembered=True):
             return False
         if not is_active(run.info):
             self._take_out(run)
         if UUID_TAG not in run.data.tags:  # an earlier version made it
-            send(self._client, run_id, [], tags=content.study_tags(self._study))
+            send_to_run(self._client, run_id, [], tags=content.study_tags(self._study))
             claim_experiment(self._client, self._study, run.info.experiment_id)
         self._experiment_id = run.info.experiment_id
         return True
@@ -121,14 +122,14 @@ class StudyRun:
     def _take_out(self, run: Any) -> None:
         """Somebody deleted the study's runs by hand: those that SQL remembers come out of the bin,
         and are owed once more."""
-        restored(self._client, run)
+        restore_run(self._client, run)
         known = deliveries.known_runs(self._store, self._study)
         experiment_ids = [one.experiment_id for one in all_experiments(self._client)]
         there: set[str] = set()
         for page in runs_by_id(self._client, experiment_ids, sorted(known.values()), DELETED):
             for child in page:
-                if is_own(child, self._study, remembered=True):
-                    restored(self._client, child)
+                if is_own_run(child, self._study, remembered=True):
+                    restore_run(self._client, child)
             there.update(child.info.run_id for child in page)
         for trial_id, run_id in known.items():
             delivery = deliveries.read_delivery(self._store, self._study, trial_id)
@@ -180,19 +181,19 @@ class StudyRun:
         condition = own_filter(self._study, f"tags.`{STUDY_TAG}` LIKE '%'")
         for page in find_runs(self._client, experiment_ids, condition):
             for run in page:
-                self._experiment_id = taken_out(self._client, run.info.experiment_id)
+                self._experiment_id = restore_experiment(self._client, run.info.experiment_id)
                 return str(run.info.run_id)
         return None
 
     def _create(self, children: list[Child]) -> str:
         if children:
-            self._experiment_id = taken_out(self._client, children[0].experiment_id)
+            self._experiment_id = restore_experiment(self._client, children[0].experiment_id)
         else:
             self._experiment_id = open_experiment(self._client, self._study)
         created_at = self._study.created_at
         run = self._client.create_run(
             self._experiment_id,
-            start_time=created_at and milliseconds(created_at.timestamp()),
+            start_time=created_at and to_milliseconds(created_at.timestamp()),
             tags=content.study_tags(self._study),
             run_name=self._study.name,
         )
@@ -200,7 +201,7 @@ class StudyRun:
 
     def _tell(self, run_id: str, dataset: Dataset | None) -> None:
         params, tags = content.study_params(self._study.spec), content.study_tags(self._study)
-        send(self._client, run_id, [], params, tags)
+        send_to_run(self._client, run_id, [], params, tags)
         self._client.log_inputs(run_id, [dataset_input(self._study.spec, dataset)])
 
     def _adopt(self, run_id: str, children: list[Child]) -> None:
@@ -219,7 +220,7 @@ class StudyRun:
         if close and self._delivery.state == "RUNNING":
             trials = deliveries.completed(self._store, self._study)
             last = max((trial.ended_at for trial in trials), default=None)
-            end_time = milliseconds(last) if last else None
+            end_time = to_milliseconds(last) if last else None
             self._client.set_terminated(self._delivery.run_id, "FINISHED", end_time)
             self._mark(Delivery(self._delivery.run_id, 0, self._delivery.step, "FINISHED"))
 
@@ -234,7 +235,7 @@ class StudyRun:
         if len(trials) > sent:
             points = content.best_scores(trials, direction)[sent:]
             tags = content.best_tags(trials, direction)
-            send(self._client, delivery.run_id, points, tags=tags)
+            send_to_run(self._client, delivery.run_id, points, tags=tags)
             self._mark(Delivery(delivery.run_id, 0, len(trials), delivery.state))
 
     def _mark(self, delivery: Delivery) -> None:
@@ -287,15 +288,15 @@ class TrialRuns:
     def _looked_at(self, delivery: Delivery | None) -> Delivery | None:
         """The run that SQL remembers, out of the bin; None where it is gone. All is sent again."""
         run = find_run(self._client, delivery.run_id) if delivery else None
-        if delivery is None or run is None or not is_own(run, self._study, remembered=True):
+        if delivery is None or run is None or not is_own_run(run, self._study, remembered=True):
             return None
-        restored(self._client, run)
+        restore_run(self._client, run)
         return Delivery(delivery.run_id, delivery.attempt, 0, "RUNNING")
 
     def _found(self, trial: TrackedTrial) -> Delivery | None:
         """One that was made, but SQL does not know of. Others of this number are superfluous: of
         earlier attempts, or of a trial that an older copy of the database had."""
-        wanted = (trial.attempt.attempt, milliseconds(trial.started_at))
+        wanted = (trial.attempt.attempt, to_milliseconds(trial.started_at))
         found = None
         for run in self._candidates(trial.number):
             if found is None and (run.attempt, run.started_at) == wanted:
@@ -317,7 +318,7 @@ class TrialRuns:
             raise TrackingError("another loop's tracker delivers this study")
         run = self._client.create_run(
             self._experiment_id,
-            start_time=milliseconds(trial.started_at),
+            start_time=to_milliseconds(trial.started_at),
             tags=self.identity_tags(trial),
             run_name=f"trial {trial.number}",
         )

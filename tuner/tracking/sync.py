@@ -1,25 +1,51 @@
 """`tuner sync`: a study's runs made whole from SQL, at any time and as often as one likes."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import TrackingError
 from tuner.storage import deliveries
 from tuner.storage.deliveries import PARENT, Delivery, TrackedTrial, Turn
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.tracking.check import CheckResult, Difference, check, nothing_there
-from tuner.tracking.client import Client, open_client, open_existing, tracking_errors
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.moved import relocate
-from tuner.tracking.ownership import UUID_TAG, chunks, find_run, is_own
-from tuner.tracking.runs import drop_run, restored
+from tuner.system.locations import local_path
+from tuner.tracking import content
+from tuner.tracking.check import CheckResult, Difference, find_all_missing, find_differences
+from tuner.tracking.client import (
+    Client,
+    local_folder,
+    open_client,
+    open_existing_client,
+    tracking_errors,
+)
+from tuner.tracking.experiments import (
+    UUID_TAG,
+    all_experiments,
+    find_models,
+    find_run,
+    is_active,
+    is_below,
+    is_empty,
+    is_own_run,
+    is_shared,
+    own_filter,
+    own_runs,
+    split_into_chunks,
+)
+from tuner.tracking.logged_models import remove_model, remove_models
+from tuner.tracking.moved_store import relocate_store
+from tuner.tracking.runs import drop_run, restore_run
+from tuner.tracking.study_delivery import StudyDelivery
 
 # What one round puts right may show another difference: a run that was purged is missing first.
 _ROUNDS = 3
+
 _SHOWN = 3
+
 _TRIALS_A_QUERY = 500
 
 
@@ -29,7 +55,7 @@ class Synced:
 
     study: str
     sent: int
-    owed: int
+    missing: int
     problem: str | None = None
 
 
@@ -51,12 +77,12 @@ def check_study(
 ) -> Checked:
     """Raises TrackingError where MLflow cannot be asked. `networks`: the project's folder of saved
     networks."""
-    client = open_existing(tracking_uri)
+    client = open_existing_client(tracking_uri)
     if client is None:
-        found = nothing_there(store, study)
+        found = find_all_missing(store, study)
     else:
         with tracking_errors():
-            found = check(store, client, study, log_models, networks)
+            found = find_differences(store, client, study, log_models, networks)
     ended = sum(trial.ended for trial in deliveries.outlines(store, study))
     return Checked(study.name, ended, found.differences)
 
@@ -71,9 +97,11 @@ def sync_study(
     """Deliver what MLflow lacks, or shows otherwise than SQL has it; then look whether it was of
     use. Raises TrackingError where MLflow cannot be asked, or a tracker is at work on the study."""
     with _turn(store, study) as turn:
-        relocate(tracking_uri)
+        relocate_store(tracking_uri)
         client = open_client(tracking_uri)
-        mirror = Mirror(store, client, study, log_models, still_mine=turn.mine, networks=networks)
+        mirror = StudyDelivery(
+            store, client, study, log_models, still_mine=turn.mine, networks=networks
+        )
         return _Sync(store, client, study, mirror, log_models, networks).run()
 
 
@@ -83,7 +111,7 @@ class _Sync:
         store: Store,
         client: Client,
         study: StudyRow,
-        mirror: Mirror,
+        mirror: StudyDelivery,
         log_models: str,
         networks: Path,
     ) -> None:
@@ -107,13 +135,20 @@ class _Sync:
             found = self._look()
             if all(difference.remedy == "none" for difference in found.differences):
                 break
-        owed = len(self._owed()) if problem else max(found.lacking, len(self._owed()))
-        return Synced(self._study.name, len(sent), owed, problem or told(found.differences))
+        missing = len(self._owed()) if problem else max(found.lacking, len(self._owed()))
+        return Synced(
+            self._study.name,
+            len(sent),
+            missing,
+            problem or summarize_differences(found.differences),
+        )
 
     def _look(self) -> CheckResult:
         self._mirror.open_study_run()  # taken out of the bin, with its experiment
         with tracking_errors():
-            return check(self._store, self._client, self._study, self._log_models, self._networks)
+            return find_differences(
+                self._store, self._client, self._study, self._log_models, self._networks
+            )
 
     def _owed(self) -> set[int]:
         """The ended trials that SQL does not remember as delivered."""
@@ -123,12 +158,12 @@ class _Sync:
     def _put_right(self, found: CheckResult) -> None:
         """Take back what is shown wrongly; MLflow keeps it in its bin. What is missing is owed
         again."""
-        mark_runs(self._client, self._study, found)
+        tag_runs(self._client, self._study, found)
         by_trial: dict[int, list[Difference]] = {}
         for difference in found.differences:
             if difference.trial is not None:
                 by_trial.setdefault(difference.trial, []).append(difference)
-        for numbers in chunks(by_trial, _TRIALS_A_QUERY):
+        for numbers in split_into_chunks(by_trial, _TRIALS_A_QUERY):
             for trial in deliveries.numbered(self._store, self._study, numbers):
                 self._put_trial_right(trial, by_trial[trial.number])
         self._put_study_right([one for one in found.differences if one.trial is None])
@@ -153,9 +188,9 @@ class _Sync:
         if trial.delivery is None or any(d.run_ids for d in differences if d.remedy == "replace"):
             return None
         run = find_run(self._client, trial.delivery.run_id)
-        if run is None or not is_own(run, self._study, remembered=True):
+        if run is None or not is_own_run(run, self._study, remembered=True):
             return None
-        restored(self._client, run)
+        restore_run(self._client, run)
         return Delivery(trial.delivery.run_id, trial.delivery.attempt, 0, "RUNNING")
 
     def _put_study_right(self, differences: list[Difference]) -> None:
@@ -178,7 +213,7 @@ class _Sync:
             drop_run(self._client, run_id)
 
 
-def told(differences: list[Difference]) -> str | None:
+def summarize_differences(differences: list[Difference]) -> str | None:
     """Some of them in one line."""
     lines = [
         one.what if one.trial is None else f"trial {one.trial}: {one.what}" for one in differences
@@ -188,7 +223,7 @@ def told(differences: list[Difference]) -> str | None:
     return "; ".join(lines) or None
 
 
-def mark_runs(client: Client, study: StudyRow, found: CheckResult) -> None:
+def tag_runs(client: Client, study: StudyRow, found: CheckResult) -> None:
     """Give the runs that an earlier version made the study's UUID."""
     for run_id in found.unmarked:
         client.set_tag(run_id, UUID_TAG, study.uuid)
@@ -205,3 +240,70 @@ def _turn(store: Store, study: StudyRow) -> Iterator[Turn]:
         yield turn
     finally:
         turn.give_back()
+
+
+@dataclass(frozen=True)
+class Removed:
+    """How many runs and models went; models in MLflow's registry stay, with their files."""
+
+    runs: int
+    models: int
+    registered: int
+
+
+def remove_study(tracking_uri: str, study: StudyRow, store: Store) -> Removed:
+    """`remove`, by MLflow's address. MLflow is not asked about a study of which nothing was ever
+    delivered. Raises TrackingError."""
+    if not deliveries.known_runs(store, study):
+        return Removed(0, 0, 0)
+    relocate_store(tracking_uri)
+    with tracking_errors():
+        return remove_runs(open_client(tracking_uri), study, store)
+
+
+def remove_runs(client: Client, study: StudyRow, store: Store) -> Removed:
+    """Delete a study's own runs and models, and its experiment where that was its own and nothing
+    of others is in it. MLflow keeps what it deleted in a bin, which `mlflow gc` empties; the
+    models' files go at once, if they lie in this project."""
+    # All of them first: a search would pass over runs while others vanish.
+    runs = [run for page in own_runs(store, client, study) for run in page]
+    counts = [remove_models(client, run) for run in runs]
+    models, registered = sum(gone for gone, _ in counts), sum(stay for _, stay in counts)
+    homes = {run.info.experiment_id for run in runs}
+    for run in runs:
+        client.delete_run(run.info.run_id)
+    for experiment in list(all_experiments(client)):
+        tag = experiment.tags.get(UUID_TAG)
+        is_home = experiment.experiment_id in homes
+        models += _remove_orphans(client, study, experiment) if is_home or tag else 0
+        is_legacy = tag is None and is_home and experiment.name == study.name
+        is_own_run = tag == study.uuid or (is_legacy and not is_shared(study))
+        if is_own_run and is_active(experiment) and not registered and is_empty(client, experiment):
+            _remove_experiment(client, experiment)
+    return Removed(len(runs), models, registered)
+
+
+def _remove_orphans(client: Client, study: StudyRow, experiment: Any) -> int:
+    """Models of the study whose runs went before."""
+    found = find_models(client, experiment.experiment_id, own_filter(study))
+    return sum(remove_model(client, model) for model in found)
+
+
+def _remove_experiment(client: Client, experiment: Any) -> None:
+    """It goes into the bin under another name: taken out for a new study of that name, it would
+    bring the old runs back."""
+    experiment_id = experiment.experiment_id
+    name = content.experiment_name(experiment.name[:200], f" (deleted {experiment_id})")
+    client.rename_experiment(experiment_id, name)
+    client.delete_experiment(experiment_id)
+    folder, path = local_folder(client.tracking_uri), local_path(experiment.artifact_location)
+    if folder is None or path is None or not is_below(path, folder):
+        return
+    # Nothing of another experiment may lie there, or above it.
+    others = [
+        other
+        for one in all_experiments(client)
+        if one.experiment_id != experiment_id and (other := local_path(one.artifact_location))
+    ]
+    if not any(other.is_relative_to(path) or path.is_relative_to(other) for other in others):
+        shutil.rmtree(path, ignore_errors=True)

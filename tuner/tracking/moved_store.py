@@ -9,8 +9,7 @@ from pathlib import Path
 from tuner.storage.store import Store
 from tuner.system.locations import local_path, sqlite_file
 from tuner.tracking.client import artifact_location, tracking_errors
-from tuner.tracking.experiments import FOLDER_TAG, folder_of, is_below
-from tuner.tracking.ownership import UUID_TAG
+from tuner.tracking.experiments import FOLDER_TAG, UUID_TAG, folder_of, is_below
 
 # Where MLflow keeps locations of artifacts, of any version that has the table and the column; and
 # in which rows.
@@ -24,7 +23,7 @@ _COLUMNS = (
 )
 
 
-def relocate(tracking_uri: str, even_if_there: bool = False) -> int:
+def relocate_store(tracking_uri: str, even_if_there: bool = False) -> int:
     """Point the local store to the folders that lie beside it, where those that it knows are gone:
     how many experiments. `even_if_there`: also where the old folders are there still, because the
     user says that the project was moved. Raises TrackingError."""
@@ -47,7 +46,7 @@ def move_store(tracking_uri: str, store: Store) -> None:
     it from now on, though the old ones may be there still. Raises TrackingError."""
     database, file = sqlite_file(str(store.url)), sqlite_file(tracking_uri)
     if database is not None and file is not None and is_below(file, database.parent):
-        relocate(tracking_uri, even_if_there=True)
+        relocate_store(tracking_uri, even_if_there=True)
 
 
 @contextlib.contextmanager

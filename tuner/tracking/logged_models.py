@@ -27,9 +27,8 @@ from tuner.study.spec import StudySpec
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, is_missing, local_folder
-from tuner.tracking.experiments import inside_store
-from tuner.tracking.inputs import input_example
-from tuner.tracking.ownership import UUID_TAG, find_models
+from tuner.tracking.content import input_example
+from tuner.tracking.experiments import UUID_TAG, find_models, inside_store
 
 MODULE = "exact_inputs"
 FOLDER = "code"

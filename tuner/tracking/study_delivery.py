@@ -13,18 +13,17 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import Input, input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
-from tuner.tracking.content import milliseconds
-from tuner.tracking.inputs import dataset_input, open_prepared
-from tuner.tracking.models import drop_broken_models, linked_models, log_model, saved_network
-from tuner.tracking.ownership import UUID_TAG
-from tuner.tracking.runs import StudyRun, TrialRuns, send
+from tuner.tracking.content import dataset_input, open_prepared, to_milliseconds
+from tuner.tracking.experiments import UUID_TAG
+from tuner.tracking.logged_models import drop_broken_models, linked_models, log_model, saved_network
+from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
 
 # One refusal may be about that trial; a second one in a row is about MLflow.
 _MOST_REFUSALS = 2
 _STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
 
 
-class Mirror:
+class StudyDelivery:
     """Draws one study in MLflow. `log_models`: best, all or none. `data`: a folder of prepared
     arrays to take models' input examples from. `still_mine`: whether it is still our turn.
     `networks`: the project's folder of saved networks."""
@@ -117,11 +116,11 @@ class Mirror:
         )
         if not trial.ended and run == trial.delivery and not rows and run.state == trial.state:
             return
-        points = list(content.curve(row for row in rows if row.step > run.step))
+        points = list(content.curve_points(row for row in rows if row.step > run.step))
         if trial.ended:
-            points += content.results(trial, rows)
+            points += content.result_points(trial, rows)
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
-        send(self._client, run.run_id, points, params, self._tags(trial, run))
+        send_to_run(self._client, run.run_id, points, params, self._tags(trial, run))
         if run.step == 0:
             data = dataset_input(self._study.spec, self._dataset)
             self._client.log_inputs(run.run_id, [data])
@@ -153,8 +152,8 @@ class Mirror:
 
     def _end(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
         self._deliver_model(trial, run_id, again)
-        end_time = milliseconds(content.end_of(trial))
-        self._client.set_terminated(run_id, content.status(trial), end_time)
+        end_time = to_milliseconds(content.end_seconds(trial))
+        self._client.set_terminated(run_id, content.run_status(trial), end_time)
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
         if trial.attempt.model_path is None or self._log_models == "none":
@@ -187,15 +186,15 @@ class Mirror:
             # Deleted, or on another machine: no reason to withhold the rest of the trial.
             name = Path(str(trial.attempt.model_path)).name
             tag = {"model": content.tag_value(f"{name} cannot be read here")}
-            send(self._client, run_id, [], tags=tag)
+            send_to_run(self._client, run_id, [], tags=tag)
 
     def _has_model(self, run_id: str) -> bool:
         return any(linked_models(self._client, self._client.get_run(run_id)))
 
     def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
         model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
-        score = [point for point in content.results(trial, []) if point.key == "score"]
-        send(self._client, run_id, score, model_id=model_id)
+        score = [point for point in content.result_points(trial, []) if point.key == "score"]
+        send_to_run(self._client, run_id, score, model_id=model_id)
 
     @cached_property
     def _dataset(self) -> Dataset | None:
