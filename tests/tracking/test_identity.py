@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from mlflow_server import MlflowServer
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
 
 from tuner.doctor.search_checks import search_checks

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from mlflow_server import MlflowServer
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings
 
 from tuner import models

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_spec
 
 from tuner.storage import open_store

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from test_models import keras_file, models
+from test_logged_models import keras_file, models
 from tracking_helpers import Search, make_spec
 
 from tuner.storage.studies import create_study, delete_study
 from tuner.study.artifacts import Input
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
-from tuner.tracking.experiments import UUID_TAG
+from tuner.tracking.content import UUID_TAG
 from tuner.tracking.logged_models import log_model
 from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import remove_runs

@@ -12,7 +12,6 @@ from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, row_blocks, sa
 from tuner.errors import DatasetError
 
 _TEXT = "for columns of text use a .csv, a .parquet or a pandas DataFrame"
-
 _REMEDIES = {
     "c": "give real and imaginary parts, or magnitudes, as features of their own",
     "M": "give a pandas DataFrame, or x.astype('datetime64[s]').astype('int64')",
@@ -131,13 +130,9 @@ def check_parts(
 
 
 _FLAT = 0.5
-
 _VARIED = 0.02  # of its range the middle half of a channel spans at least so much
-
 _SHORT = 4
-
 _COLOURS = (1, 3, 4)
-
 _ALPHA = 3
 
 

@@ -22,16 +22,12 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
 
 Values = npt.NDArray[Any]
-
 Form = Literal["numbers", "dates", "texts"]
 
 # What pandas' infer_dtype calls a column of objects.
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "empty")
-
 _DATES = ("date", "datetime", "datetime64")
-
 _MIXED = ("string", "boolean", "mixed", "mixed-integer", "time", "categorical")
-
 _DAY_S = 86_400.0
 
 
@@ -224,9 +220,7 @@ def as_texts(cells: Cells) -> Cells:
 
 # How pandas calls the index of a frame that has no name for it: in CSV, read back, in Parquet.
 _INDEX_NAMES = re.compile(r"|Unnamed: 0(?:\.\d+)*|__index_level_0__")
-
 _FEWEST_ROWS = 10
-
 _Whole = npt.NDArray[np.integer]
 
 
@@ -258,12 +252,10 @@ def row_number_notes(columns: Mapping[str, _Whole]) -> tuple[str, ...]:
 
 
 _Item = TypeVar("_Item")
-
 _Result = TypeVar("_Result")
 
 # With fewer rows, starting threads takes longer than the work.
 _FEWEST_ROWS_FOR_THREADS = 100_000
-
 _MOST_THREADS = 4
 
 

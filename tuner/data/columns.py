@@ -52,7 +52,6 @@ MANY_TEXTS = 50
 # So few different texts can be categories where they are almost numbers or dates.
 FEW_TEXTS = 20
 ALMOST_ALL = 0.9
-
 _Mask = npt.NDArray[np.bool_]
 
 

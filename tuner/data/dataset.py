@@ -22,9 +22,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
 
 PARTS = ("train", "validation", "test")
-
 EvaluationName = Literal["val", "test"]
-
 _INDEX = "dataset.json"
 
 

@@ -150,15 +150,10 @@ def inputs_in_words(dataset: Dataset) -> str:
 
 # Different numbers are counted up to so many rows: sorting more takes longer than reading them.
 _FIRST_ROWS = 100
-
 _MOST_ROWS = 200_000
-
 _MOST_NAMED = 4
-
 _VALUES = 21  # characters, so that the table fits 80
-
 _NAME = 24  # characters of a name or a value in a sentence
-
 _PLURALS = {"category": "categories"}
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # What pandas' infer_dtype calls a column, where the dtype alone does not say what it holds.
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "empty"}
-
 _CATEGORIES = {"string", "boolean", "categorical", "mixed-integer"}
 
 

@@ -73,7 +73,6 @@ MARKS = frozenset(
 _LONGEST = 40  # no number takes more characters
 _MOST_TIED = 1000  # texts that are equally common, of which the first are named
 _MOST_UNITS = 5  # with more different endings they are no units
-
 _NUMBER = re.compile(
     r"(?P<sign>[+\-]?) ?"
     r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"

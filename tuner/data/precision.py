@@ -36,7 +36,6 @@ _MOST_TO_MIDDLE = 4000.0
 # What float32 may round a value by, in parts of the middle half of its column, before the saved
 # network takes float64. Keras makes float32 of it where it can.
 _MOST_ROUNDED = 1e-5
-
 _LISTED = 5
 
 # From how many of its different values on a column's loss is told: every hundredth of whole
@@ -48,7 +47,6 @@ _VISIBLE = 1e-6
 
 # Scaled, the middle half of the values should span so much.
 _FLAT = 1e-3
-
 _SMALLEST = float(np.finfo(np.float32).tiny)  # what is smaller counts as zero in training
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from tuner.errors import DatasetError
 
 _LISTED = 30
-
 FIRST_READING = 1  # as in spec.py, which training does without
 
 

@@ -27,16 +27,12 @@ from tuner.settings import Settings
 from tuner.system.locations import database_folder
 
 _Rows = npt.NDArray[np.intp]
-
 Features = npt.NDArray[Any]
-
 Indices = npt.NDArray[np.intp]
-
 Shape = tuple[int, ...]
 
 # What may be held in memory.
 IN_MEMORY_BYTES = 64 * 2**20
-
 _BLOCK_VALUES = 4_000_000
 
 
@@ -250,7 +246,6 @@ _log = logging.getLogger(__name__)
 
 # Left free on the disk, for the database and the networks.
 _SPARE_BYTES = 64 * 2**20
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

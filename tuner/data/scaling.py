@@ -22,10 +22,8 @@ from tuner.data.rows import (
 from tuner.data.table_encoding import Column, gap_note
 
 Method = Literal["minmax", "center", "standardize", "none"]
-
 _Floats = npt.NDArray[np.float32]
 _Wide = npt.NDArray[np.float64]
-
 _WIDE_ROW = 256
 _CACHED_VALUES = 2**16
 

@@ -26,15 +26,10 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
 
 # Of a column of texts: so many of the most common words are features.
 MOST_WORDS = 256
-
 _WORD = re.compile(r"\w+")
-
 _DAY_S = 86_400.0
-
 _ROWS_AT_ONCE = 8192
-
 _Floats = npt.NDArray[np.float64]
-
 _Block = npt.NDArray[np.float32]
 
 

@@ -142,9 +142,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
 MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
-
 TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
-
 _Values = npt.NDArray[np.generic]
 
 

@@ -1,6 +1,6 @@
-"""SQL -> MLflow: a picture of a study that can be drawn again at any time, in a process of its own.
+"""SQL -> MLflow: a view of a study that can be rebuilt at any time, in a process of its own.
 
-What is imported here imports MLflow when it is called, and only to take runs away.
+Importing this package does not import MLflow. Only functions that remove or move runs import it.
 """
 
 from tuner.tracking.moved_store import move_store

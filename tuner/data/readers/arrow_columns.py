@@ -8,17 +8,11 @@ if TYPE_CHECKING:
 
 # Beyond it, float64 does not hold every whole number.
 _EXACT = 2**53
-
 _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
-
 _ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
-
 _COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
-
 _CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
-
 _DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
-
 _TOTALS = {"total", "totals", "grand total", "sum", "sum total", "gesamt", "summe", "totaal"}
 
 

@@ -23,9 +23,7 @@ _CLOTHES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 _MNIST_LABELS = {"fashion_mnist": _CLOTHES, "mnist": _DIGITS}
-
 NAMES = tuple(sorted((*SKLEARN, *_MNIST_LABELS)))
-
 _DOWNLOAD_TIMEOUT_S = 30.0
 
 

@@ -39,15 +39,10 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     pass
 
 _BLOCK_BYTES = 2**23
-
 _ROWS_AT_ONCE = 5000
-
 _BLANKS = [" " * count for count in range(33)]
-
 _BOOLS = ("true", "false")
-
 _WHOLE_NUMBER = re.compile(r"-?\d{1,18}")
-
 _CERTAIN_POINT = r"\.(\d{1,2}|\d{4,})$"
 
 

@@ -17,17 +17,11 @@ from tuner.data.raw import listed
 from tuner.errors import DatasetError
 
 SEPARATORS = {",": "','", ";": "';' (semicolon)", "\t": "tab", "|": "'|'"}
-
 NUMBER = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
-
 _MOST_ROWS = 100
-
 _MOST_CELLS = 20_000
-
 _FEWEST_ROWS = 20
-
 _HINT_CHARACTERS = 100
-
 _EXCEL_HINT = re.compile(r"\"?sep=(?P<separator>[,;\t|])\"?[,;\t|]*", re.IGNORECASE)
 
 

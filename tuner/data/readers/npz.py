@@ -128,16 +128,12 @@ KEYS = {
 }
 
 WHOLE = ("x", "y")
-
 FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
-
 _NAMES = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
-
 _FORMS = "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test)"
 
 # How people write the parts otherwise, from the second reading of data on (spec.READING).
 _SPELLINGS = {"train": "train|training", "val": "val|valid|validation|dev", "test": "test|testing"}
-
 _ROLE = "(?P<role>[xy])"
 
 # Words that make an array look like a part of the data.

@@ -16,17 +16,14 @@ import numpy.typing as npt
 from tuner.errors import DatasetError
 
 _BLOCK_BYTES = 2**18
-
 _HEAD_BYTES = 2**18
 
 # A header of very many columns is longer than that.
 _LONGEST_HEAD_BYTES = 2**26
-
 _HEAD_LINES = 4
 
 # Windows-1252, and Latin-1 for what has characters that it lacks.
 WESTERN = ("cp1252", "latin-1")
-
 _GZIP = b"\x1f\x8b"
 
 # The longer mark first: that of UTF-32 begins like that of UTF-16.
@@ -249,7 +246,6 @@ def western_encoding(content: bytes) -> str:
 
 # What stands before a cell, but ';' and '|', is not above the comma: tab, line ends, blank, quote.
 _BEFORE_CELL = ord(",")
-
 _ZERO = ord("0")
 
 # A Latin letter with an accent in UTF-8. As Windows-1252 it is one such letter and a sign, which
