@@ -17,8 +17,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tuner.data import Dataset
-from tuner.data.readers.base import TableFile
 from tuner.data.readers.delimited import read_delimited
+from tuner.data.readers.reader import TableFile
 from tuner.data.readers.text_file import Utf8Check
 from tuner.errors import DatasetError
 from tuner.study.spec import FIRST_READING

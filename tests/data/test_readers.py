@@ -7,7 +7,7 @@ import pytest
 
 from tuner.data import parse_source
 from tuner.data.readers import READERS, bundled, list_formats, read_source
-from tuner.data.readers.base import Reader, Source, TableFile, table_reader
+from tuner.data.readers.reader import Reader, Source, TableFile, table_reader
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 from tuner.study.spec import DataSpec

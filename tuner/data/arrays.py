@@ -1,4 +1,12 @@
-"""Feature arrays: checked, and in the smallest dtype that loses nothing training could see."""
+"""Feature arrays: checks, their smallest dtype, and the meaning of their axes.
+
+Bytes (uint8, bool) are pixels, which share one scale. In other arrays of three axes and more, the
+last axis may hold channels that measure different things. Each channel gets a scale of its own if
+one scale for all would flatten a channel: its whole range is less than half of the deviation of all
+values. Dark borders of images look similar. But they run around the image, so that lines across it
+are as flat, or most of their values are equal; then the array stays an image. Where the last axis
+is short (four at most, or a quarter of the others), the array is certainly no image.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,9 +32,9 @@ _SMALL_INTEGERS = (np.uint8, np.int8, np.uint16, np.int16)
 
 
 def as_array(values: Any, what: str) -> Features:
-    """What a user gives, as an array; masked entries become NaN. DatasetError for no array."""
+    """The user's values as an array; masked entries become NaN. Raises DatasetError."""
     if np.ma.is_masked(values):
-        # asarray would bring back what the mask hides.
+        # asarray would ignore the mask.
         return np.ma.filled(values.astype(np.float64), np.nan)
     try:
         return np.asarray(values)
@@ -55,7 +63,7 @@ def check_features(x: Any, what: str) -> AnyRows:
 
 
 def transposed_hint(shape: tuple[int, ...], rows: int) -> str:
-    """The end of a message on x of another length than y: what would give so many rows."""
+    """The end of a message that x and y differ in length: how x would have that many rows."""
     if len(shape) < 2 or rows not in shape[1:]:
         return ""
     if len(shape) == 2:
@@ -64,7 +72,7 @@ def transposed_hint(shape: tuple[int, ...], rows: int) -> str:
     return f"; x has shape {shape}: if axis {axis} counts the rows, give np.moveaxis(x, {axis}, 0)"
 
 
-def kept_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
+def smallest_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
     """The dtype for all of these parts.
 
     A matrix stays uint8 where it is that (or bool), and is float32 otherwise. Images of whole
@@ -130,7 +138,7 @@ def check_parts(
 
 
 _FLAT = 0.5
-_VARIED = 0.02  # of its range the middle half of a channel spans at least so much
+_VARIED = 0.02  # the middle half of a channel spans at least this share of its range
 _SHORT = 4
 _COLOURS = (1, 3, 4)
 _ALPHA = 3
@@ -145,7 +153,7 @@ class Axes:
 
 
 def read_axes(train: AnyRows) -> Axes:
-    """What the axes of the training rows (n, ...) are, by the rule above."""
+    """The meaning of the axes of the training rows (n, ...), by the rule above."""
     if train.ndim < 3:
         return Axes()
     order = (*_channel_first(train.shape), *_constant_alpha(train))
@@ -170,7 +178,7 @@ def read_axes(train: AnyRows) -> Axes:
 
 
 def _spread(x: AnyRows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-    """Lowest and highest value of each place of a row, and the deviation of all values."""
+    """Lowest and highest value of each position in a row, and the deviation of all values."""
     lows, highs, sums = [], [], []
     for block in row_blocks(x):
         lows.append(block.min(axis=0))
@@ -188,7 +196,7 @@ def _spread(x: AnyRows) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64
 def _flat(
     low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], deviation: float, axis: int
 ) -> npt.NDArray[np.bool_]:
-    """Which places along an axis of a row vary little, seen against all values."""
+    """Which positions along an axis of a row vary little, compared with all values."""
     others = tuple(other for other in range(low.ndim) if other != axis)
     return np.asarray(high.max(axis=others) - low.min(axis=others) < _FLAT * deviation)
 
@@ -196,14 +204,14 @@ def _flat(
 def _has_flat_lines(
     x: AnyRows, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], deviation: float
 ) -> bool:
-    """Whether some lines (n, lines, values) are flat as channels are, and no border explains it."""
+    """Whether some lines (n, lines, values) are flat like channels, without being a border."""
     flat = np.flatnonzero(_flat(low, high, deviation, 0) & (high.max(axis=1) > low.min(axis=1)))
     return len(flat) > 0 and (_is_short(x.shape[:0:-1]) or _are_varied(x, flat, 1))
 
 
 def _are_varied(x: AnyRows, places: npt.NDArray[np.intp], axis: int) -> bool:
-    """Whether the values at these places of an axis are not nearly all the same, as those of a
-    border."""
+    """Whether the values at these positions of an axis vary: those of a border are nearly all
+    equal."""
     some = np.moveaxis(x[sampled_rows(len(x), x.shape)], axis, -1)
     some = some.reshape(-1, some.shape[-1])[:, places]
     low, high = np.quantile(some.astype(np.float64), [0.25, 0.75], axis=0)

@@ -205,7 +205,7 @@ def number_order(values: Floats) -> str:
     return next((unit for unit, each in UNITS.items() if furthest < _FURTHEST_S * each), "seconds")
 
 
-def seconds_of(values: Floats, order: str) -> Floats:
+def numbers_to_seconds(values: Floats, order: str) -> Floats:
     """Numbers (n,) as seconds since 1970, see `number_order`. NaN stays NaN."""
     return _from_digits(values) if order == DIGITS else values / UNITS[order]
 

@@ -1,6 +1,6 @@
-"""Features that are the target under another name.
+"""A data set in words and numbers, for `tuner data describe` and for notes.
 
-A data set in words and numbers, for `tuner data describe`.
+What each column was taken for, which columns cannot be learnt from, and which give the target away.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,18 +20,18 @@ from tuner.data.table_encoding import Column, Table
 from tuner.data.target import Target
 from tuner.values import clipped
 
-# With fewer rows a column may be like the target by chance.
+# With fewer rows a column may equal the target by chance.
 _FEWEST_ROWS = 20
 
-# Rounding to float32 leaves this much, in deviations of the target.
+# The error of rounding to float32, in standard deviations of the target.
 _ROUNDING = 1e-5
 
 
 def leak_notes(
     train: Split, columns: Sequence[Column] | None, names: Sequence[str] | None
 ) -> list[str]:
-    """A line for each column of the training matrix from which the target can be read off: the
-    classes one to one, or the value by one factor and one offset."""
+    """A line for each column of the training matrix that gives the target away: its values match
+    the classes one to one, or are the target times a factor plus an offset."""
     if train.x.ndim != 2 or len(train) < _FEWEST_ROWS:
         return []
     numbers = sampled_rows(len(train), train.x.shape)
@@ -48,7 +48,7 @@ def leak_notes(
 def _with_codes(
     x: Features, words: list[str], columns: Sequence[Column]
 ) -> tuple[Features, list[str]]:
-    """One more column for each category that fills several."""
+    """Add one column for each category that is encoded in several."""
     codes = list(_codes(x, columns))
     more = [code for _, code in codes]
     return np.column_stack([x, *more]), words + [name for name, _ in codes]
@@ -89,8 +89,8 @@ def _one_to_one(x: Features, y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(same)
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Plain values only (JSON): rows, shapes, classes or target range, scaling, notes."""
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Rows, shapes, classes or target range, scaling, notes, as plain values for JSON."""
     return {
         "name": dataset.name,
         "task": dataset.task,
@@ -109,7 +109,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _classes(dataset: Dataset) -> dict[str, Any]:
-    """Rows of each class by part, in the order of the indices that stand for them."""
+    """The rows of each class by part, in the order of the class indices."""
     counts = {
         part: np.bincount(split.y, minlength=len(dataset.labels))
         for part, split in dataset.splits.items()
@@ -123,7 +123,7 @@ def _classes(dataset: Dataset) -> dict[str, Any]:
 
 
 def _target(dataset: Dataset) -> dict[str, float]:
-    """Of the training rows, in the target's own units."""
+    """Statistics of the training rows, in the units of the target."""
     y = dataset.train.y.astype(np.float64) + dataset.target_shift
     return {
         "low": float(y.min()),
@@ -133,8 +133,8 @@ def _target(dataset: Dataset) -> dict[str, float]:
     }
 
 
-def inputs_in_words(dataset: Dataset) -> str:
-    """What a network gets of a row, and how it was scaled."""
+def describe_inputs(dataset: Dataset) -> str:
+    """The inputs of a network: their shape, dtype and scaling."""
     words = {
         "none": "as they are, not scaled",
         "minmax": "scaled to 0..1",
@@ -230,7 +230,7 @@ def _time(seconds: float) -> str:
 
 
 def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
-    """A line for each column from which nothing can be learnt, as its training rows are alike."""
+    """A line for each column whose training rows are all equal: nothing can be learnt from it."""
     lines = []
     for column in columns:
         if _varies_at_once(train, column):
@@ -259,7 +259,7 @@ def _varies_at_once(train: Table, column: Column) -> bool:
     return column.kind != "text" and len(values) > 1 and bool(values.min() != values.max())
 
 
-def in_brief(reports: Iterable[ColumnReport]) -> str:
+def summarize_columns(reports: Iterable[ColumnReport]) -> str:
     """The kinds with counts in one line: "7 numbers, 3 categories (town 12, …), 1 date (when)"."""
     by_kind: dict[str, list[ColumnReport]] = {}
     for report in reports:
@@ -290,7 +290,7 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(first) + (", …" if len(names) > _MOST_NAMED else "")
 
 
-def as_rows(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
+def tabulate_columns(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
     """The reports as rows of a table that fits 80 columns."""
     return [
         {

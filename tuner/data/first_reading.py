@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells
-from tuner.data.columns import MAX_CATEGORIES, ReadColumn, ReadTable
-from tuner.data.raw import listed
+from tuner.data.columns import ReadTable
+from tuner.data.raw import join_names
+from tuner.data.text_columns import MAX_CATEGORIES, ReadColumn
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_columns_first(
     for part, frame in frames.items():
         lacking = [name for name in numeric if name not in frame.columns]
         if lacking:
-            raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
+            raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
         parts[part] = {
             name: Cells(_numbers(frame[name], source)) if is_number else _categories(frame[name])
             for name, is_number in numeric.items()

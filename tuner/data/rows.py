@@ -1,8 +1,7 @@
-"""Rows that stay where they are, in a file or in other rows, until a block of them is read.
+"""Rows that are read block by block, from a file or from other rows, and scratch copies on disk.
 
-They answer to what is asked of an array: shape, dtype, len(), slices, rows by number, np.asarray.
-
-Which rows go to train, validation and test.
+They behave like an array: shape, dtype, len(), slices, rows by number, np.asarray. Scratch copies
+lie on the project's disk, since the temporary folder is often in memory.
 """
 
 import errno
@@ -21,17 +20,16 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import reading
+from tuner.data.raw import dataset_errors
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 from tuner.system.locations import database_folder
 
-_Rows = npt.NDArray[np.intp]
 Features = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]
 Shape = tuple[int, ...]
 
-# What may be held in memory.
+# Arrays up to this size are held in memory.
 IN_MEMORY_BYTES = 64 * 2**20
 _BLOCK_VALUES = 4_000_000
 
@@ -63,16 +61,16 @@ class Rows(ABC):
 
     def take(self, rows: Indices) -> Features:
         """The rows of these numbers, which ascend."""
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        span, done = block_rows(self.shape), 0
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        span, done = rows_per_block(self.shape), 0
         while done < len(rows):
             start = int(rows[done])
             upto = int(np.searchsorted(rows, start + span))
             piece = self.read(start, int(rows[upto - 1]) + 1)
             # Without "clip", take() would make one more copy.
-            np.take(piece, rows[done:upto] - start, axis=0, out=found[done:upto], mode="clip")
+            np.take(piece, rows[done:upto] - start, axis=0, out=taken[done:upto], mode="clip")
             done = upto
-        return found
+        return taken
 
     def __getitem__(self, rows: "slice | int | Sequence[int] | Indices") -> Features:
         if isinstance(rows, slice) and rows.step in (None, 1):
@@ -82,9 +80,9 @@ class Rows(ABC):
         if numbers.ndim == 0:
             return np.asarray(self.read(int(numbers), int(numbers) + 1)[0])
         ascending = np.argsort(numbers, kind="stable")
-        found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        found[ascending] = self.take(numbers[ascending])
-        return found
+        taken = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        taken[ascending] = self.take(numbers[ascending])
+        return taken
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Features:
         if copy is False:
@@ -100,25 +98,25 @@ class Rows(ABC):
 AnyRows = Features | Rows
 
 
-def block_rows(shape: Shape) -> int:
+def rows_per_block(shape: Shape) -> int:
     """How many rows make a block of a few MB."""
     return max(1, _BLOCK_VALUES // max(1, math.prod(shape[1:])))
 
 
 def row_blocks(x: AnyRows) -> Iterator[Features]:
     """The rows in blocks of a few MB, so that what is computed of them stays small."""
-    rows = block_rows(x.shape)
+    rows = rows_per_block(x.shape)
     for start in range(0, len(x), rows):
         yield x[start : start + rows]
 
 
 def is_small(nbytes: int) -> bool:
-    """Whether so much is simply held in memory."""
+    """Whether arrays of this size are held in memory."""
     return nbytes <= IN_MEMORY_BYTES
 
 
-def settled(arrays: dict[str, Rows]) -> dict[str, AnyRows]:
-    """The same, in memory where all of them together are small."""
+def load_if_small(arrays: dict[str, Rows]) -> dict[str, AnyRows]:
+    """The arrays, in memory if all of them together are small."""
     if is_small(sum(rows.nbytes for rows in arrays.values())):
         return {part: np.asarray(rows) for part, rows in arrays.items()}
     return dict(arrays)
@@ -141,20 +139,20 @@ class StoredRows(Rows):
         self._file, self._offset, self._source = os.dup(file.fileno()), offset, source
         weakref.finalize(self, os.close, self._file)
         self._by_columns = by_columns and len(shape) > 1
-        self._state = self._look()
+        self._state = self._file_state()
 
-    def _look(self) -> tuple[int, int]:
-        found = os.fstat(self._file)
-        return found.st_size, found.st_mtime_ns
+    def _file_state(self) -> tuple[int, int]:
+        state = os.fstat(self._file)
+        return state.st_size, state.st_mtime_ns
 
     def read(self, start: int, stop: int) -> Features:
-        if self._look() != self._state:
+        if self._file_state() != self._state:
             raise DatasetError(f"{self._source}: changed while it was read; try again")
         if self._by_columns:
             return self._read_columns(start, stop)
-        found = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        self._fill(found.reshape(-1), start * math.prod(self.shape[1:]))
-        return found
+        block = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        self._fill(block.reshape(-1), start * math.prod(self.shape[1:]))
+        return block
 
     def _read_columns(self, start: int, stop: int) -> Features:
         columns = np.empty((math.prod(self.shape[1:]), stop - start), self.dtype)
@@ -168,7 +166,7 @@ class StoredRows(Rows):
         left = values.view(np.uint8).data
         position = self._offset + first * self.dtype.itemsize
         while left:
-            with reading(self._source):
+            with dataset_errors(self._source):
                 count = os.preadv(self._file, [left], position)
             if not count:
                 raise DatasetError(f"{self._source}: ends too early; it was cut short")
@@ -213,7 +211,7 @@ class ChangedRows(Rows):
         return np.ascontiguousarray(self._change(self._rows[start:stop]), self.dtype)
 
 
-def converted(rows: AnyRows, dtype: np.dtype[Any]) -> Rows:
+def convert_rows(rows: AnyRows, dtype: np.dtype[Any]) -> Rows:
     """The rows in another dtype."""
     return ChangedRows(rows, lambda block: block, dtype)
 
@@ -226,17 +224,17 @@ class JoinedRows(Rows):
         self._parts = parts
 
     def read(self, start: int, stop: int) -> Features:
-        found, begin = [], 0
+        pieces, begin = [], 0
         for part in self._parts:
             low, high = max(start - begin, 0), min(stop - begin, len(part))
             if low < high:
-                found.append(part[low:high])
+                pieces.append(part[low:high])
             begin += len(part)
-        return np.concatenate(found) if found else np.empty((0, *self.shape[1:]), self.dtype)
+        return np.concatenate(pieces) if pieces else np.empty((0, *self.shape[1:]), self.dtype)
 
 
-def joined(parts: Sequence[AnyRows]) -> AnyRows:
-    """Rows one after the other; in memory where they are small, as those of which this is made."""
+def join_rows(parts: Sequence[AnyRows]) -> AnyRows:
+    """Rows one after the other; in memory if all of them together are small."""
     if is_small(sum(part.nbytes for part in parts)):
         return np.concatenate([np.asarray(part) for part in parts])
     return JoinedRows(parts)
@@ -244,7 +242,7 @@ def joined(parts: Sequence[AnyRows]) -> AnyRows:
 
 _log = logging.getLogger(__name__)
 
-# Left free on the disk, for the database and the networks.
+# This much stays free on the disk, for the database and the networks.
 _SPARE_BYTES = 64 * 2**20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -255,47 +253,47 @@ def project_folder(settings: Settings) -> Path | None:
     return None if folder is None else folder.absolute()
 
 
-def scratch_wanted(settings: Settings) -> Path:
+def scratch_folder(settings: Settings) -> Path:
     """The folder for scratch copies: TUNER_SCRATCH, else `scratch` beside the project's folder of
     networks."""
     return (settings.scratch or settings.checkpoints.absolute().parent / "scratch").absolute()
 
 
-def scratch_place(settings: Settings) -> Path:
-    """The same, made now. Where it cannot be written, a warning is logged once, and it is the
-    temporary folder. Raises DatasetError where its disk is full."""
-    return _writable(scratch_wanted(settings))
+def make_scratch_folder(settings: Settings) -> Path:
+    """Create the folder for scratch copies. If it cannot be written, a warning is logged once, and
+    the temporary folder is used. Raises DatasetError if the disk is full."""
+    return _make_writable(scratch_folder(settings))
 
 
 @cache
-def _writable(place: Path) -> Path:
+def _make_writable(folder: Path) -> Path:
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
-            return place
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
     except OSError as error:
         if error.errno in _FULL:
-            raise DatasetError(no_room(place)) from error
+            raise DatasetError(disk_full_message(folder)) from error
         temporary = Path(tempfile.gettempdir())
         _log.warning(
             "tuner: %s cannot be written (%s); large data are copied to %s, which may be memory",
-            place, error.strerror or error, temporary,
+            folder, error.strerror or error, temporary,
         )  # fmt: skip
         return temporary
 
 
-def check_room(place: Path, wanted_bytes: int) -> None:
-    """Raises DatasetError where the disk has no room for so much."""
-    if shutil.disk_usage(place).free < wanted_bytes + _SPARE_BYTES:
-        raise DatasetError(no_room(place, wanted_bytes))
+def check_free_space(folder: Path, wanted_bytes: int) -> None:
+    """Raises DatasetError if the folder's disk lacks this space."""
+    if shutil.disk_usage(folder).free < wanted_bytes + _SPARE_BYTES:
+        raise DatasetError(disk_full_message(folder, wanted_bytes))
 
 
-def no_room(place: Path, wanted_bytes: int | None = None) -> str:
-    """What to say, and to do, where a disk is full."""
+def disk_full_message(folder: Path, wanted_bytes: int | None = None) -> str:
+    """The message that a disk is full, and what to do."""
     wanted = f" need {_gib(wanted_bytes)}," if wanted_bytes is not None else " do not fit:"
-    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return (
-        f"{place}: the prepared data{wanted} {_gib(shutil.disk_usage(there).free)} are free on "
+        f"{folder}: the prepared data{wanted} {_gib(shutil.disk_usage(existing).free)} are free on "
         "that disk; make room, or set TUNER_SCRATCH to a folder on another one"
     )
 
@@ -304,26 +302,26 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
 
 
-def stored(rows: Rows, settings: Settings, source: str) -> Rows:
-    """The same rows, computed once and kept on the disk. Raises DatasetError where it is full."""
-    check_room(scratch_place(settings), rows.nbytes)
-    spool = Spool(lambda: scratch_place(settings))
+def store_rows(rows: Rows, settings: Settings, source: str) -> Rows:
+    """The same rows, computed once and kept on disk. Raises DatasetError if the disk is full."""
+    check_free_space(make_scratch_folder(settings), rows.nbytes)
+    spool = Spool(lambda: make_scratch_folder(settings))
     for block in row_blocks(rows):
         spool.write(block.tobytes())
     return spool.stored(0, rows.shape, rows.dtype, source)
 
 
-def is_full(error: OSError) -> bool:
-    """Whether a disk, or a user's share of it, is full."""
+def is_disk_full(error: OSError) -> bool:
+    """Whether a disk, or the user's quota on it, is full."""
     return error.errno in _FULL
 
 
 class Spool:
     """Bytes of unknown length: in memory while they are few, then in a file without a name, which
-    is gone with the process. `place`: gives the file's folder, and is called only for one."""
+    ends with the process. `make_folder` gives the file's folder; it is called only if needed."""
 
-    def __init__(self, place: Callable[[], Path]) -> None:
-        self._place = place
+    def __init__(self, make_folder: Callable[[], Path]) -> None:
+        self._make_folder = make_folder
         self._memory = bytearray()
         self._file: BinaryIO | None = None
         self.length = 0
@@ -338,8 +336,8 @@ class Spool:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            place = self._place()
-            self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115 (outlives this call)
+            folder = self._make_folder()
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (outlives this call)
             self._write(self._file, self._memory)
             self._memory = bytearray()
         return self._file
@@ -349,12 +347,13 @@ class Spool:
             file.write(content)
             file.flush()
         except OSError as error:
-            place = self._place()
-            raise DatasetError(no_room(place) if is_full(error) else f"{place}: {error}") from error
+            folder = self._make_folder()
+            message = disk_full_message(folder) if is_disk_full(error) else f"{folder}: {error}"
+            raise DatasetError(message) from error
 
     @property
     def in_memory(self) -> bytearray | None:
-        """All that was written, where that is little."""
+        """Everything written, if it is still in memory."""
         return self._memory if self._file is None else None
 
     def stored(
@@ -369,10 +368,10 @@ class Spool:
         return StoredRows(self._opened(), offset, shape, dtype, source, by_columns)
 
 
-_SAMPLE = 2**16
+SAMPLED_ROWS = 2**16
 
 
 def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """Numbers of rows, evenly spread, that say enough of all of them; all where they are few."""
-    count = min(rows, _SAMPLE, block_rows(shape))
+    """Numbers of evenly spread rows, enough to describe all of them; all rows if they are few."""
+    count = min(rows, SAMPLED_ROWS, rows_per_block(shape))
     return np.linspace(0, rows - 1, count).astype(np.intp)

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
-from tuner.data import inputs_in_words, save_dataset
+from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.trust import find_code, require_trusted
 from tuner.runner.loop import Loop, Outcome
@@ -144,7 +144,7 @@ def optimize(
         with _workers(settings, study, request, data, entry, stage) as workers:
             dataset = trained_on(settings, study.spec, request.data)
             if (network := study.spec.space.network) not in NETWORKS:  # a user's own
-                stage(f"{network} is given {inputs_in_words(dataset)}")
+                stage(f"{network} is given {describe_inputs(dataset)}")
             save_dataset(dataset, data)
             workers.start()
             with interrupts.gently(), _tracker(settings, study, request, data) as tracker:

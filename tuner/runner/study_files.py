@@ -20,7 +20,7 @@ from pathlib import Path
 
 import optuna
 
-from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, scratch_place
+from tuner.data import Dataset, Source, find_source, load_dataset, make_scratch_folder, parse_source
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.runner.trial_writer import Repaired, TrialBook
@@ -90,7 +90,7 @@ _OWNER = "owner"
 def scratch_folder(settings: Settings) -> Iterator[Path]:
     """A new folder, removed at the end; those of searches that have died are removed now. Raises
     DatasetError where none can be made."""
-    place = scratch_place(settings)
+    place = make_scratch_folder(settings)
     for each in {place, Path(tempfile.gettempdir())}:  # there they are when `place` fails
         sweep(each, _PREFIX, _OWNER)
     sweep_temporary()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from tuner.data.raw import Raw
 from tuner.data.readers import bundled, delimited, idx, npz, parquet, user_function
-from tuner.data.readers.base import Reader, Source
 from tuner.data.readers.bundled import NAMES
+from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import project_folder
 from tuner.errors import DatasetError
 from tuner.settings import Settings

@@ -1,7 +1,7 @@
-"""CSV files and their kin, read so that no cell loses anything.
+"""CSV files and similar ones, read without losing anything of a cell.
 
-Arrow splits the file and recognises numbers; the scan and the checks here find what it would
-change: zeros in front, long ids, dates, words for missing values. Such columns stay text.
+Arrow splits the file and recognises numbers. The scan and the checks here find what Arrow would
+change: leading zeros, long ids, dates, words for missing values. Such columns stay text.
 """
 
 import csv
@@ -12,27 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.cells import is_index, row_number_notes
-from tuner.data.raw import listed, reading
+from tuner.data.raw import dataset_errors, join_names
 from tuner.data.readers.arrow_columns import (
-    _COMMA_NUMBER,
-    _DOT_THOUSANDS,
-    _EXACT,
-    _as_codes,
-    _beyond,
-    _codes_type,
-    _different,
-    _free_name,
-    _from_commas,
-    _from_thousands,
-    _is_text,
-    _is_whole,
-    _to_pandas,
-    _total_notes,
-    _true_to_text,
+    COMMA_NUMBER,
+    DOT_THOUSANDS,
+    EXACT_LIMIT,
+    choose_true_form,
+    coded_text_type,
+    different_texts,
+    encode_texts,
+    exceeds,
+    find_free_name,
+    is_text_column,
+    is_whole_column,
+    parse_decimal_commas,
+    parse_dot_thousands,
+    to_pandas,
+    total_row_notes,
 )
-from tuner.data.readers.base import TableFile, table_reader
-from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, records
-from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan
+from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, read_records
+from tuner.data.readers.reader import TableFile, table_reader
+from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan_text
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -60,18 +60,18 @@ def read_delimited(path: Path) -> TableFile:
     """
     import pyarrow as pa
 
-    with reading(str(path)):
+    with dataset_errors(str(path)):
         state = path.stat()
         file = open_text(path)
         dialect = find_dialect(file.head_text(), file.whole, str(path))
-        file, seen = scan(file, dialect.separator)
-        table, notes = _Reader(file, dialect, seen).read()
+        file, seen = scan_text(file, dialect.separator)
+        table, notes = _DelimitedTable(file, dialect, seen).read()
         after = path.stat()
         if (state.st_size, state.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise DatasetError(f"{path}: changed while it was read; try again")
         names, columns = table.column_names, table.columns
         del table
-        frame = _to_pandas(names, columns)
+        frame = to_pandas(names, columns)
         pa.default_memory_pool().release_unused()  # a third of what the process would keep
     western = file.encoding in WESTERN
     encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
@@ -84,7 +84,7 @@ def _replaced(table: Any, label: str, column: Any) -> Any:
     return table if column is table[label] else table.set_column(int(label), label, column)
 
 
-class _Reader:
+class _DelimitedTable:
     """A file as an Arrow table. Its columns are called 0, 1, … until the end, since a file may have
     columns without a name."""
 
@@ -109,34 +109,34 @@ class _Reader:
         suspects = [label for label in self._labels if self._may_change(table[label])]
         originals = self._originals(suspects)
         for label in suspects:
-            table = _replaced(table, label, _true_to_text(table[label], originals[label]))
+            table = _replaced(table, label, choose_true_form(table[label], originals[label]))
         for label in self._labels:
-            if _is_text(table[label]):
-                table = _replaced(table, label, _as_codes(table[label]))
+            if is_text_column(table[label]):
+                table = _replaced(table, label, encode_texts(table[label]))
             elif pa.types.is_null(table[label].type):
                 table = _replaced(table, label, table[label].cast(pa.float64()))
         table, commas = self._with_decimal_commas(table)
         table, empty_rows = self._without_empty_rows(table)
         table, names = self._named(table)
-        whole = {n: table[n].to_numpy() for n in table.column_names if _is_whole(table[n])}
+        whole = {n: table[n].to_numpy() for n in table.column_names if is_whole_column(table[n])}
         notes = (*commas, *empty_rows, *self._comment_notes(), *names, *row_number_notes(whole))
-        return table, (*notes, *_total_notes(table))
+        return table, (*notes, *total_row_notes(table))
 
     def _originals(self, labels: list[str]) -> Any:
-        """The cells of some columns as they stand in the file."""
+        """The cells of some columns as they are in the file."""
         import pyarrow as pa
 
         return self._parsed({label: pa.string() for label in labels}, labels) if labels else {}
 
     def _typed(self) -> Any:
-        """All rows, each column of the type that its first rows show, or another if need be."""
+        """All rows, each column of the type that its first rows suggest, or another if needed."""
         import pyarrow as pa
 
         types = {label: self._type(int(label)) for label in self._labels}
-        texts = {label: kind for label, kind in types.items() if kind == _codes_type()}
+        texts = {label: kind for label, kind in types.items() if kind == coded_text_type()}
         certain = {label: kind for label, kind in types.items() if kind is not None}
         try:
-            # Where no type is open, Arrow need not keep what it has read: half the memory.
+            # If all types are given, Arrow needs half the memory.
             return self._parsed(certain)
         except pa.ArrowInvalid as error:
             if "conversion error" not in str(error):
@@ -144,7 +144,7 @@ class _Reader:
             return self._parsed(texts)
 
     def _type(self, number: int) -> Any:
-        """What the first rows show that a column is; None where they are empty."""
+        """The type that a column's first rows suggest; None if they are empty."""
         import pyarrow as pa
 
         cells = self._sample[number]
@@ -156,7 +156,7 @@ class _Reader:
             not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal())
             for cell in cells
         ):
-            return _codes_type()
+            return coded_text_type()
         return pa.int64() if all(map(_WHOLE_NUMBER.fullmatch, cells)) else pa.float64()
 
     def _parsed(self, types: dict[str, Any], only: list[str] | None = None) -> Any:
@@ -175,7 +175,7 @@ class _Reader:
                 return pa.table({label: pa.nulls(0) for label in only or self._labels})
             if self._clean or "conversion error" in str(error):
                 raise
-            # Comments and blanks between rows may be left out; whatever else is wrong, is told.
+            # Comments and blank lines between rows are left out; other problems are reported.
             self._clean = True
             return self._parsed(types, only)
 
@@ -214,7 +214,7 @@ class _Reader:
 
     def _records(self, strict: bool = False) -> Iterator[Record]:
         try:
-            for record in records(self._file.lines(), self._dialect.separator, strict):
+            for record in read_records(self._file.lines(), self._dialect.separator, strict):
                 if record.last > self._dialect.skip:
                     yield record
         except DatasetError as error:
@@ -258,8 +258,8 @@ class _Reader:
         for one."""
         import pyarrow.compute as pc
 
-        texts = [table[label] for label in self._labels if _is_text(table[label])]
-        values = [chunk for text in texts for chunk in _different(text)]
+        texts = [table[label] for label in self._labels if is_text_column(table[label])]
+        values = [chunk for text in texts for chunk in different_texts(text)]
         breaks = any(pc.any(pc.match_substring_regex(each, r"[\n\r]")).as_py() for each in values)
         if breaks or self._seen.quotes % 2:
             for _ in self._records(strict=True):
@@ -270,7 +270,7 @@ class _Reader:
         import pyarrow as pa
 
         kind = column.type
-        if _is_text(column) or pa.types.is_null(kind):
+        if is_text_column(column) or pa.types.is_null(kind):
             return False
         if pa.types.is_boolean(kind):
             return bool(column.null_count)
@@ -279,8 +279,8 @@ class _Reader:
         if self._seen.zeros:
             return True
         if pa.types.is_integer(kind):
-            return bool(column.null_count) and _beyond(column, _EXACT)
-        return _beyond(column, _EXACT)
+            return bool(column.null_count) and exceeds(column, EXACT_LIMIT)
+        return exceeds(column, EXACT_LIMIT)
 
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """Columns of text that are numbers with decimal commas, as numbers. A comma before three
@@ -290,7 +290,7 @@ class _Reader:
         is_certain = self._dialect.separator == ";" and not self._has_decimal_points(table)
         for label in self._labels:
             if self._has_commas(int(label)):
-                column = _from_commas(table[label], is_certain)
+                column = parse_decimal_commas(table[label], is_certain)
                 if column is not None:
                     table = _replaced(table, label, column)
                     with_commas.append(label)
@@ -300,7 +300,7 @@ class _Reader:
         dotted = [label for label in self._labels if self._has_dot_thousands(int(label))]
         originals, changed = self._originals(dotted), []
         for label in dotted:
-            column = _from_thousands(originals[label])
+            column = parse_dot_thousands(originals[label])
             if column is not None:
                 table = _replaced(table, label, column)
                 changed.append(label)
@@ -319,17 +319,15 @@ class _Reader:
 
     def _has_commas(self, number: int) -> bool:
         cells = self._sample[number]
-        return any("," in cell for cell in cells) and all(re.match(_COMMA_NUMBER, c) for c in cells)
+        return any("," in cell for cell in cells) and all(re.match(COMMA_NUMBER, c) for c in cells)
 
     def _has_dot_thousands(self, number: int) -> bool:
         cells = self._sample[number]
-        return any("." in cell for cell in cells) and all(
-            re.match(_DOT_THOUSANDS, c) for c in cells
-        )
+        return any("." in cell for cell in cells) and all(re.match(DOT_THOUSANDS, c) for c in cells)
 
     def _listed(self, labels: list[str]) -> str:
         names = self._dialect.names
-        return listed(names[int(label)] or f"column {int(label) + 1}" for label in labels)
+        return join_names(names[int(label)] or f"column {int(label) + 1}" for label in labels)
 
     def _comment_notes(self) -> tuple[str, ...]:
         if not self._comments:
@@ -360,16 +358,16 @@ class _Reader:
             if not name and len(table) and column.null_count == len(table):
                 drop.add(number)
                 notes.append(f"column {number + 1}, without a name or values, is left out")
-            elif number == 0 and _is_whole(column) and is_index(name, column.to_numpy()):
+            elif number == 0 and is_whole_column(column) and is_index(name, column.to_numpy()):
                 drop.add(number)
                 called = f" ({name})" if name else ""
                 notes.append(f"the first column{called}, an index of the rows, is left out")
             elif not name:
-                names[number] = _free_name(f"column {number + 1}", names)
+                names[number] = find_free_name(f"column {number + 1}", names)
                 notes.append(f"column {number + 1} has no name; it is called {names[number]!r}")
-        kept = [number for number in range(len(names)) if number not in drop]
-        table = table.select([str(number) for number in kept])
-        return table.rename_columns([names[number] for number in kept]), tuple(notes)
+        numbers = [number for number in range(len(names)) if number not in drop]
+        table = table.select([str(number) for number in numbers])
+        return table.rename_columns([names[number] for number in numbers]), tuple(notes)
 
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".txt")

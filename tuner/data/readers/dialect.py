@@ -1,8 +1,5 @@
-"""How a file of separated values is written, as its first lines show: the separator, where the
-header is, and the names in it.
-
-One pass over a file of separated values for what a fast reader does not tell: its encoding, its
-quotes, and numbers that begin with zeros.
+"""How a file of separated values is written, by its first lines: the separator, the header and the
+names of the columns.
 """
 
 import csv
@@ -13,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tuner.data.raw import listed
+from tuner.data.raw import join_names
 from tuner.errors import DatasetError
 
 SEPARATORS = {",": "','", ";": "';' (semicolon)", "\t": "tab", "|": "'|'"}
@@ -60,7 +57,7 @@ class Record(NamedTuple):
         return sum(bool(cell.strip()) for cell in self.cells)
 
 
-def records(lines: Iterator[str], separator: str, strict: bool = False) -> Iterator[Record]:
+def read_records(lines: Iterator[str], separator: str, strict: bool = False) -> Iterator[Record]:
     """Raises DatasetError, without the name of the file, where quotes are wrong (`strict`)."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=strict)
     before = 0
@@ -104,19 +101,19 @@ def find_dialect(text: str, whole: bool, source: str) -> Dialect:
 
 
 def _first_records(text: str, separator: str, whole: bool) -> list[Record]:
-    found: list[Record] = []
+    first_records: list[Record] = []
     cells = 0
     try:
-        for record in records(io.StringIO(text, newline=""), separator):
-            found.append(record)
+        for record in read_records(io.StringIO(text, newline=""), separator):
+            first_records.append(record)
             cells += len(record.cells)
-            full = len(found) >= _FEWEST_ROWS and cells >= _MOST_CELLS
-            if full or len(found) >= _MOST_ROWS:
-                return found
-    except DatasetError:  # a cell that is too long: what comes after it is not looked at
-        return found
+            full = len(first_records) >= _FEWEST_ROWS and cells >= _MOST_CELLS
+            if full or len(first_records) >= _MOST_ROWS:
+                return first_records
+    except DatasetError:  # a cell that is too long: the rest is not examined
+        return first_records
     # The last row of a part may go on.
-    return found if whole or len(found) < 2 else found[:-1]
+    return first_records if whole or len(first_records) < 2 else first_records[:-1]
 
 
 def _usual_width(rows: Sequence[Record]) -> int:
@@ -189,18 +186,18 @@ def _check_names(names: Sequence[str], like_data: bool, source: str) -> None:
         raise DatasetError(f"{source}: the columns have no names; {advice}")
     if all(NUMBER.fullmatch(name) for name in filled) and not _is_range(filled):
         raise DatasetError(
-            f"{source}: the first line holds numbers only ({listed(filled[:5])}): the header is "
-            f"missing, and this row would be lost; {advice}"
+            f"{source}: the first line holds numbers only ({join_names(filled[:5])}): the header "
+            f"is missing, and this row would be lost; {advice}"
         )
     twice = sorted(name for name, count in Counter(filled).items() if count > 1)
     if twice and like_data:
         raise DatasetError(
-            f"{source}: the first line looks like data ({listed(filled[:5])}): the header is "
+            f"{source}: the first line looks like data ({join_names(filled[:5])}): the header is "
             f"missing; {advice}"
         )
     if twice:
         raise DatasetError(
-            f"{source}: several columns are named {listed(map(repr, twice))}; rename or remove "
+            f"{source}: several columns are named {join_names(map(repr, twice))}; rename or remove "
             "all but one"
         )
 
@@ -230,9 +227,9 @@ def _header_notes(names: Sequence[str], like_data: bool) -> tuple[str, ...]:
     filled = [name for name in names if name]
     if like_data:
         return (
-            f"the first line ({listed(filled[:5])}) is taken for the names of the columns; if it "
-            "is data, add a line of names above it",
+            f"the first line ({join_names(filled[:5])}) is taken for the names of the columns; if "
+            "it is data, add a line of names above it",
         )
     if all(name.isdecimal() for name in filled):
-        return (f"the first line ({listed(filled[:5])}) is taken for the names of the columns",)
+        return (f"the first line ({join_names(filled[:5])}) is taken for the names of the columns",)
     return ()

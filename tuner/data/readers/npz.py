@@ -1,4 +1,4 @@
-"""`.npz` archives of NumPy arrays."""
+"""`.npz` archives of NumPy arrays, and the names of arrays that make up data."""
 
 import math
 import os
@@ -11,9 +11,16 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tuner.data.raw import FIRST_READING, Pair, Raw, listed, reading
-from tuner.data.readers.base import Reader, Source
-from tuner.data.rows import AnyRows, Spool, StoredRows, check_room, is_small, scratch_place
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names
+from tuner.data.readers.reader import Reader, Source
+from tuner.data.rows import (
+    AnyRows,
+    Spool,
+    StoredRows,
+    check_free_space,
+    is_small,
+    make_scratch_folder,
+)
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -38,7 +45,7 @@ def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Par
     are never unpickled: an archive is data, not code.
     """
     source = str(path)
-    with reading(source):
+    with dataset_errors(source):
         if path.is_file() and not zipfile.is_zipfile(path):
             raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
         with np.load(path, allow_pickle=False) as archive:
@@ -100,8 +107,8 @@ def _large(
             while member.read(_CHUNK_BYTES):
                 continue
             return rows
-        check_room(scratch_place(settings), info.file_size)
-        spool = Spool(lambda: scratch_place(settings))
+        check_free_space(make_scratch_folder(settings), info.file_size)
+        spool = Spool(lambda: make_scratch_folder(settings))
         while chunk := member.read(_CHUNK_BYTES):
             spool.write(chunk)
     return spool.stored(0, shape, dtype, str(path), by_columns)
@@ -154,15 +161,15 @@ _BESIDE_WORDS = {
 
 
 def array_name(name: str, first_reading: bool = False) -> str | None:
-    """Which of the names above is meant; None for none of them."""
+    """The name in KEYS or WHOLE that is meant; None if it is none of them."""
     lower = name.lower()
     if lower in _NAMES or first_reading:
         return lower if lower in _NAMES else None
     for part, spellings in _SPELLINGS.items():
         one_of = f"(?:{spellings})"
         for pattern in (f"{_ROLE}[-_. ]?{one_of}", f"{one_of}[-_. ]?{_ROLE}"):
-            if found := re.fullmatch(pattern, lower):
-                return f"{found['role']}_{part}"
+            if match := re.fullmatch(pattern, lower):
+                return f"{match['role']}_{part}"
     return None
 
 
@@ -175,41 +182,42 @@ def parts_from_mapping(
     Raises DatasetError for features without a target, for several arrays of one meaning, and for a
     name that looks like a part but is none. `first_reading`: other names are not looked at.
     """
-    found = _by_name(source, values, first_reading)
-    pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in found else KEYS
+    names = _by_meaning(source, values, first_reading)
+    pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
     parts: dict[str, Pair] = {}
     for part, (x_key, y_key) in pairs.items():
-        if (x_key in found) != (y_key in found):
-            there, missing = (x_key, y_key) if x_key in found else (y_key, x_key)
+        if (x_key in names) != (y_key in names):
+            there, missing = (x_key, y_key) if x_key in names else (y_key, x_key)
             raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
-        if x_key in found:
-            parts[part] = Pair(values[found[x_key]], values[found[y_key]])
+        if x_key in names:
+            parts[part] = Pair(values[names[x_key]], values[names[y_key]])
     if "train" not in parts:
-        names = listed(sorted(map(str, values))) or "nothing"
-        raise DatasetError(f"{source}: needs {_FORMS}; it holds {names}")
+        all_names = join_names(sorted(map(str, values))) or "nothing"
+        raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
     if first_reading:
         return parts, ()
     used = {key for part in parts for key in pairs[part]}
-    _refuse_parts(source, [str(name) for name in values if name not in found.values()])
-    _refuse_parts(source, [found[key] for key in found if key not in used])
-    return parts, _notes({key: found[key] for key in found if key in used}, values)
+    _refuse_parts(source, [str(name) for name in values if name not in names.values()])
+    _refuse_parts(source, [names[key] for key in names if key not in used])
+    return parts, _notes({key: names[key] for key in names if key in used}, values)
 
 
-def _by_name(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
-    """The mapping's own names by those that are meant."""
-    found: dict[str, str] = {}
+def _by_meaning(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
+    """The mapping's own names by the names that they stand for."""
+    names: dict[str, str] = {}
     for name in values:
         meant = array_name(str(name), first_reading)
         if meant is None:
             continue
-        if meant in found and not first_reading:
-            raise DatasetError(f"{source}: holds {found[meant]!r} and {name!r}; leave one out")
-        found[meant] = name
-    return found
+        if meant in names and not first_reading:
+            raise DatasetError(f"{source}: holds {names[meant]!r} and {name!r}; leave one out")
+        names[meant] = name
+    return names
 
 
 def _refuse_parts(source: str, names: Iterable[str]) -> None:
-    """A part that is passed over would be drawn from the training rows instead."""
+    """Raises DatasetError for names that look like a part: an unused part would be split off from
+    the training rows instead."""
     for name in names:
         words = set(re.split(r"[^a-z]+", name.lower()))
         if words & _SPLIT_WORDS and words & _ROLE_WORDS and not words & _BESIDE_WORDS:
@@ -219,12 +227,12 @@ def _refuse_parts(source: str, names: Iterable[str]) -> None:
             )
 
 
-def _notes(found: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, ...]:
-    renamed = [f"{name} for {key}" for key, name in found.items() if str(name).lower() != key]
-    unused = [str(name) for name in values if name not in found.values()]
+def _notes(used: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, ...]:
+    renamed = [f"{name} for {key}" for key, name in used.items() if str(name).lower() != key]
+    unused = [str(name) for name in values if name not in used.values()]
     return (
         *([f"taken: {', '.join(renamed)}"] if renamed else []),
-        *([f"not used: {listed(unused)} (used are {_FORMS})"] if unused else []),
+        *([f"not used: {join_names(unused)} (used are {_FORMS})"] if unused else []),
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuner.data.cells import is_index, row_number_notes
-from tuner.data.raw import listed
-from tuner.data.readers.base import TableFile, table_reader
+from tuner.data.raw import join_names
+from tuner.data.readers.reader import TableFile, table_reader
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def refuse_same_names(names: list[str], path: Path) -> None:
     twice = [repr(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DatasetError(
-            f"{path}: several columns are named {listed(twice)}; rename or remove all but one"
+            f"{path}: several columns are named {join_names(twice)}; rename or remove all but one"
         )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tuner.data.raw import FIRST_READING, Pair, Raw, first_line, reading
-from tuner.data.readers.base import Reader, Source
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, first_line
 from tuner.data.readers.npz import Parts, parts_from_mapping
+from tuner.data.readers.reader import Reader, Source
 from tuner.errors import DatasetError
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
@@ -32,7 +32,7 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
-    with reading(str(path)):
+    with dataset_errors(str(path)):
         text = path.read_bytes()
         surroundings = Surroundings(file, str(path), read_modules(file, text))
     quiet_tensorflow()  # the file may import it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tuner.data.columns import check_kinds
 from tuner.data.first_reading import read_table_first
-from tuner.data.raw import FIRST_READING, Pair, Raw, listed, near_names, reading
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names, suggest_names
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
@@ -82,7 +82,7 @@ def table_reader(*endings: str, example: str, read_file: Callable[[Path], TableF
 
     def read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
         assert source.path is not None
-        with reading(str(source.path)):
+        with dataset_errors(str(source.path)):
             if spec.reading == FIRST_READING:
                 table = TableFile(read_table_first(source.path))
             else:
@@ -113,14 +113,14 @@ def _target_name(
     names = list(table.frame.columns)
     targets = dict.fromkeys([selector] if selector else [])
     targets |= dict.fromkeys(name for name, kind in kinds.items() if kind == "target")
-    columns = listed(names)
+    columns = join_names(names)
     problems = []
     if not targets:
         problems.append(f"name the target column as {path}:COLUMN, one of {columns}")
     elif len(targets) > 1:
-        problems.append(f"several targets are named: {listed(targets)}; name one")
+        problems.append(f"several targets are named: {join_names(targets)}; name one")
     elif selector and selector not in names:
-        meant = near_names(selector, names)
+        meant = suggest_names(selector, names)
         problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
     target = next(iter(targets)) if len(targets) == 1 else ""
     others = {n: kind for n, kind in kinds.items() if kind != "target" or n not in names}
