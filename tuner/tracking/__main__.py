@@ -7,6 +7,7 @@ at once, whatever it is doing. What it delivers may be delivered again.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,14 +20,15 @@ from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
-from tuner.system.logs import mask_output, unmasked, without_secrets
+from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
 from tuner.tracking.check import check
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.mirror import Mirror
 from tuner.tracking.moved import relocate
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, study_of
+from tuner.tracking.process import FINISH, RESULT, TrackerSetup, study_of
 from tuner.tracking.sync import mark_runs, told
 
+log = logging.getLogger("tuner.tracking")
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _LIVE_S = 5.0
@@ -80,12 +82,12 @@ class Tracker:
                 )
                 mark_runs(self._client, self._study, found)
         except TunerError as error:
-            print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+            log.error("%s", error)
             return
         what = without_secrets(told(found.differences) or "") or None
         result = {"lacking": found.lacking, "what": what}
         with contextlib.suppress(OSError):  # a full disk: nothing is lost but the news
-            print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
+            write_line(sys.stderr, f"{RESULT}{json.dumps(result)}")
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass went well; if not, why is said once."""
@@ -93,7 +95,7 @@ class Tracker:
             self._pass(last)
         except TunerError as error:
             if str(error) != self._said:
-                print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+                log.error("%s", error)
             self._said = str(error)
             return False
         self._said = None
@@ -148,6 +150,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells us
     mask_output()
+    log_to_stderr()
     setup = TrackerSetup(**json.loads(_read_line()))
     load_settings(setup.store_url, setup.tracking_uri)  # their passwords are known from here on
     finishing = threading.Event()
@@ -157,7 +160,7 @@ def main() -> int:
         tracker.follow(finishing)
         return 0 if tracker.finish() else 1
     except TunerError as error:
-        print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+        log.error("%s", error)
         return 1
 
 
