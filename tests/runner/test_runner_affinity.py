@@ -72,7 +72,7 @@ def test_a_new_process_holds_what_it_was_given_alone() -> None:
 
 
 def test_a_worker_keeps_the_latest_programs() -> None:
-    affinity = Affinity(2, kept=2)
+    affinity = Affinity(2, most_programs=2)
     for key in ("a", "b", "a", "c"):
         affinity.gave(0, key)
     assert [affinity.choose(BOTH, key) for key in ("a", "b", "c")] == [0, 1, 0]
@@ -173,8 +173,8 @@ def test_trials_go_where_their_program_is(bench: Bench, in_step: type[InStep]) -
 
 @SQLITE
 def test_exact_trials_go_to_the_first_that_is_free(bench: Bench, in_step: type[InStep]) -> None:
-    assert search(bench, 1, 2, 2, 1, engine="exact") == [[0], [1], [0], [1]]
-    assert {request.engine for _, request in in_step.given} == {"exact"}
+    assert search(bench, 1, 2, 2, 1, engine="keras") == [[0], [1], [0], [1]]
+    assert {request.engine for _, request in in_step.given} == {"keras"}
 
 
 @SQLITE

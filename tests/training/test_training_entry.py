@@ -110,7 +110,7 @@ def test_a_users_own_network_in_a_session(
 
 def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:
     small = WorkerSetup(setup.data, budget_bytes=dataset.nbytes - 1)
-    for engine, resident in (("exact", ResidentFeed), ("auto", TieredProgram)):
+    for engine, resident in (("keras", ResidentFeed), ("auto", TieredProgram)):
         request = make_request(engine=engine)  # type: ignore[arg-type]
         feeds = [TrainingSession(s).trainer.prepare(request)[1] for s in (setup, small)]
         assert [type(feed) for feed in feeds] == [resident, StreamingFeed]

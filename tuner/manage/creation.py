@@ -23,22 +23,21 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
 from tuner.search_space import Space, SpaceFile, load_space
-from tuner.search_space.parameters import nearest
+from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
 from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
-from tuner.study.fitting import fitted, objective
+from tuner.study.fitting import choose_objective, fit_space
+from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     READING,
     Choice,
     CodeFile,
     DataSpec,
-    Direction,
-    HeldOut,
     StudySpec,
     beside,
-    direction_of,
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules
@@ -95,7 +94,7 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
 def _check_keys(data: Mapping[str, object]) -> None:
     for key in data:
         if key not in _DATA_KEYS:
-            keys = ", ".join(nearest(key, _DATA_KEYS))
+            keys = ", ".join(sort_by_similarity(key, _DATA_KEYS))
             raise SpecError(f"{key} is no known key; known: {keys}")
 
 
@@ -120,8 +119,8 @@ def define_study(
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    space = fitted(space, dataset.task, dataset.input_shape)
-    metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
+    space = fit_space(space, dataset.task, dataset.input_shape)
+    metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
     spec = StudySpec(
         space=space,
         data=_as_loaded(wanted.data, dataset, raw_integers),

@@ -28,14 +28,14 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
     nothing has changed.
     """
     residence = identity.residence(store)
-    if residence.found == DatabaseIdentity.HERE:
+    if residence.identity == DatabaseIdentity.HERE:
         raise StudyError(
             f"the database at {residence.place} has ids of its own: it was used here before"
         )
     artifacts = open_artifacts(settings)
-    new_uuids = {old: uuid.uuid4().hex for old in identity.uuids(store)}
+    new_uuids = {old: uuid.uuid4().hex for old in identity.study_uuids(store)}
     try:
-        new_paths = _share_files(artifacts, identity.networks(store), new_uuids)
+        new_paths = _share_files(artifacts, identity.all_networks(store), new_uuids)
         identity.become_a_copy(store, residence, uuid.uuid4().hex, new_uuids, new_paths)
     except BaseException as error:
         for new in new_uuids.values():

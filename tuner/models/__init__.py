@@ -21,6 +21,7 @@ from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
+from tuner.study.ends import TrialEnd
 from tuner.system.logs import output_to
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _open_session(
     settings: Settings, study: StudyRow, trial: TrialRow, data: Path
 ) -> "TrainingSession":
     from tuner.runner import user_network
-    from tuner.runner.requests import LANES
+    from tuner.study.engines import LANES
     from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
     from tuner.training.session import open_session
@@ -226,7 +227,7 @@ def _run_trial(session: "TrainingSession", request: "TrialRequest", trial: Trial
         message = session.failure(error).message
         raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
     assert isinstance(ended, Ended)
-    if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
+    if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
         raise StudyError(
             f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
             f"and had {trial.value!r} in the search; no network is written"

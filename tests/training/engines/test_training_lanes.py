@@ -17,7 +17,7 @@ from tensorflow_helpers import make_dataset, make_request
 from tuner.data import save_dataset
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Checkpoints, Ended, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.training.engines.lanes import Lane, room
+from tuner.training.engines.lanes import Lane, widest_widths
 from tuner.training.session import LaneSession, open_session
 
 pytestmark = pytest.mark.tensorflow
@@ -120,23 +120,23 @@ def test_a_trial_in_a_population_is_the_trial_alone(
     number: int, together: dict[int, Told], alone: dict[int, Told]
 ) -> None:
     agree(together[number], alone[number])
-    assert together[number][1].engine == "population"
+    assert together[number][1].engine == "lanes"
     assert together[number][1].epochs == TRIALS[number]["epochs"]
 
 
 def test_one_program_trains_them_all(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups
-    assert group.population._run.experimental_get_tracing_count() == 1
-    assert group.population._score.experimental_get_tracing_count() == 1
-    assert group.idle
+    (group,) = four[0].scheduler.groups.values()
+    assert group.program._run.experimental_get_tracing_count() == 1
+    assert group.program._score.experimental_get_tracing_count() == 1
+    assert group.is_idle
     assert together[BURSTS][1].end == "diverged"
 
 
 def test_padding_is_zero_in_every_lane(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups
-    kernels = group.population.store.layers[0]["kernel"]
+    (group,) = four[0].scheduler.groups.values()
+    kernels = group.program.store.layers[0]["kernel"]
     assert kernels.shape == (4, 6, 16)
-    for lane, params in enumerate(group.population.store.params):
+    for lane, params in enumerate(group.program.store.params):
         if params["learning_rate"] < 1:
             assert kernels[lane, :, : params["width"]].all()
         assert not kernels[lane, :, params["width"] :].any()
@@ -190,10 +190,10 @@ def test_a_lane_goes_on_from_a_checkpoint(
 def test_what_cannot_share_trains_beside_the_lanes(
     four: list[LaneSession], alone: dict[int, Told]
 ) -> None:
-    exact = replace(REQUESTS[4], engine="exact")
+    exact = replace(REQUESTS[4], engine="keras")
     found = train_all(four[:2], {1: REQUESTS[1], 4: exact})
     agree(found[1], alone[1])
-    assert found[4][1].engine == "graph"
+    assert found[4][1].engine == "keras"
     assert not isinstance(four[0].trainer.program, Lane) or not isinstance(
         four[1].trainer.program, Lane
     )
@@ -202,11 +202,11 @@ def test_what_cannot_share_trains_beside_the_lanes(
 
 
 def test_room_is_for_the_widest_of_the_study() -> None:
-    assert room(REQUESTS[0]) == (16,)
-    assert room(replace(REQUESTS[0], choices={"width": (8, 400)})) == (416,)
+    assert widest_widths(REQUESTS[0]) == (16,)
+    assert widest_widths(replace(REQUESTS[0], choices={"width": (8, 400)})) == (416,)
     deep = make_request(depth=2, width=[30, 70])
-    assert room(deep) == (32, 80)
-    assert room(replace(deep, choices={"width": (8, 64), "taper": (0.5, 1.0)})) == (64, 80)
+    assert widest_widths(deep) == (32, 80)
+    assert widest_widths(replace(deep, choices={"width": (8, 64), "taper": (0.5, 1.0)})) == (64, 80)
 
 
 def test_a_lane_goes_on_behind_the_epoch_at_which_it_was_stopped(
