@@ -86,7 +86,7 @@ def test_another_spelling_of_the_same_data_is_the_same_study(again, tuner, tmp_p
     finish(tmp_path)
     edit(tmp_path / "mine.py", "import", "# better\nimport")
     told = differences(again(*words))
-    assert told[-1] == "1 trial has finished with the code as it was"
+    assert told[-1] == "1 trial has finished with the former code"
     assert len(told) == 2
 
 
@@ -175,7 +175,7 @@ def test_one_option_is_one_difference(again):
 def test_a_file_that_has_changed_is_named(again, tmp_path):
     edit(tmp_path / "mine.py", "import", "# better\nimport")
     finish(tmp_path)
-    reason = "1 trial has finished with the code as it was"
+    reason = "1 trial has finished with the former code"
     assert differences(again()) == ["mine.py has changed", reason]
     assert differences(again("--seed", "1"))[-1] == "mine.py has changed"
 

@@ -103,7 +103,7 @@ def seen(one: StudySpec, flats: list[dict[str, Scalar]]) -> dict[str, Any]:
     return {
         "params": [space.resolve(flat) for flat in flats],
         "drawn": [space.sample(Draws(seed)) for seed in range(5)],
-        "steps": (one.epochs, one.intervals, one.max_step),
+        "steps": (one.epochs, one.first_epoch_reports, one.max_step),
         "choices": one.choices(),
         "rows": space.rows(),
         "largest": [space.largest(name) for name in ("epochs", "patience", "batch_size")],

@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
 from tuner.settings import Settings
-from tuner.storage.process_identity import machine_id
+from tuner.storage.identity import machine_id
 from tuner.study.spec import CodeFile, StudySpec, beside
 from tuner.system.names import printable
 from tuner.system.user_modules import folder_of

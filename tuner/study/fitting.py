@@ -7,7 +7,8 @@ from tuner.errors import SpecError
 from tuner.search_space import Space
 from tuner.search_space.parameter_types import DataNeed, format_value
 from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, TRAINING, catalogue
-from tuner.study.spec import HeldOut, Task, check_metric, metrics_of
+from tuner.study.messages import HeldOut
+from tuner.study.metrics import Task, check_metric, metrics_of
 from tuner.values import Scalar
 
 
