@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from tuner.errors import StudyError
-from tuner.manage.creation import Wanted, create, data_spec
+from tuner.manage.creation import Wanted, create_study, data_spec
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -224,7 +224,7 @@ def test_of_two_commands_at_once_one_makes_the_study(store, storage_url):
     def command(_number):
         opened = open_store(storage_url)
         try:
-            return create(wanted, load_settings(storage_url), lambda: opened).is_new
+            return create_study(wanted, load_settings(storage_url), lambda: opened).is_new
         except StudyError as error:
             return str(error)
         finally:
@@ -247,7 +247,9 @@ def test_commands_at_once_that_give_no_name_make_a_study_each(store, storage_url
         opened = open_store(storage_url)
         try:
             start.wait()
-            return [create(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)]
+            return [
+                create_study(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)
+            ]
         finally:
             opened.close()
 

@@ -16,6 +16,8 @@ from tuner.study.engines import Engine
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
 
+# A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
+KEPT_PROGRAMS = 8
 # A trial's hyperparameters by name, all of them resolved.
 Params = dict[str, Any]
 

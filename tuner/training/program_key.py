@@ -85,7 +85,7 @@ def slower_engine_reason(network: str, params: Mapping[str, Any]) -> str | None:
 def program_key_of(request: TrialRequest) -> ProgramKey | None:
     """The key of the program that can train this trial and the other trials of its study. None if
     the trial needs a program of its own."""
-    if request.engine == "keras" or slower_engine_reason(request.network, request.params):
+    if request.engine != "auto" or slower_engine_reason(request.network, request.params):
         return None
     values = _StudyValues(request)
     included, always = set[str](), set[str]()
