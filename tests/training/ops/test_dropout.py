@@ -12,7 +12,13 @@ import tensorflow as tf
 from scipy import stats
 
 from tuner.networks.layers import CompiledLayers
-from tuner.training.ops.dropout import DropoutClock, FastDropout, multipliers
+from tuner.training.ops.dropout import (
+    DropoutClock,
+    FastDropout,
+    draw_masks,
+    multipliers,
+    steps_at_once,
+)
 from tuner.training.ops.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
@@ -183,3 +189,41 @@ def test_each_layer_of_a_network_has_its_own_rate() -> None:
     parts.reset(seed=4, rates=[0.1, 0.6])
     for layer, before in zip(layers, drawn, strict=True):
         np.testing.assert_array_equal(layer(inputs, training=True), before)
+
+
+def test_masks_drawn_in_advance_are_those_of_the_layers() -> None:
+    """Of several steps and places at once, in tiles: each is what the place would draw alone."""
+    shapes, rates = [(BATCH, UNITS), (0, 3), (BATCH, 7), (1, 1)], [0.3, 0.5, 0.6, 0.2]
+    masks = draw_masks(shapes, rates, steps=3, seed=1, first=4)
+    assert [tuple(m.shape) for m in masks] == [
+        (3, BATCH, UNITS), (1, 0, 0), (3, BATCH, 7), (3, 1, 1)
+    ]  # fmt: skip
+    for step in range(3):
+        np.testing.assert_array_equal(masks[0][step] > 0, mask(0.3, layer=0, step=4 + step))
+        flat = mask(0.6, layer=2, step=4 + step).ravel()[: BATCH * 7]
+        np.testing.assert_array_equal(tf.reshape(masks[2][step], [-1]) > 0, flat)
+    np.testing.assert_allclose(masks[2][masks[2] > 0], 1 / 0.4, rtol=1e-6)
+    again = draw_masks(shapes, rates, steps=3, seed=1, first=4)
+    for one, other in zip(masks, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
+def test_masks_drawn_in_advance_have_their_rate_and_are_independent(rate: float) -> None:
+    first, second = (
+        np.asarray(part) > 0 for part in draw_masks([(40, 50)] * 2, [rate] * 2, 20, 7, 0)
+    )
+    for part in (first, second):
+        assert abs(part.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / part.size)
+    assert deviations(first, second) < FAR
+    for shift in (1, 50, 2000):  # the next unit, row and step
+        assert deviations(first.ravel()[shift:], first.ravel()[:-shift]) < FAR
+    other = np.asarray(draw_masks([(40, 50)], [rate], 20, seed=8, first=0)[0]) > 0
+    assert deviations(first, other) < FAR
+
+
+def test_how_many_steps_are_drawn_at_once() -> None:
+    assert steps_at_once([(32, 32)], 100) == 100
+    assert steps_at_once([(32, 64), (32, 32)], 10_000) == 1024 // 3
+    assert steps_at_once([(5000, 5000)], 10) == 1  # never none
+    assert steps_at_once([(0, 64)], 77) == 77  # where nothing is dropped
