@@ -404,7 +404,7 @@ def test_padding_changes_nothing(name: str) -> None:
 
     weights = draw(1, 8, 5, seed=9)
     padded_weights = np.pad(weights, ((0, 0), (0, 3), (0, 2)), constant_values=1.0)
-    found = []
+    results = []
     for values, function, factors in (
         (x, form(arrays, 8, 5), weights),
         (padded, form(wide, 11, 7), padded_weights),
@@ -414,11 +414,11 @@ def test_padding_changes_nothing(name: str) -> None:
             tape.watch(point)
             y = function(point)
             total = tf.reduce_sum(y * factors)
-        found.append((y.numpy(), tape.gradient(total, point).numpy()))
-    for plain, wider in zip(*found, strict=True):
+        results.append((y.numpy(), tape.gradient(total, point).numpy()))
+    for plain, wider in zip(*results, strict=True):
         close(wider[:, :8, :5], plain, 1e-5)
-    assert not found[1][1][:, :, 5:].any()  # no gradient flows to padding units
-    assert not found[1][0][:, :, 5:].any()
+    assert not results[1][1][:, :, 5:].any()  # no gradient flows to padding units
+    assert not results[1][0][:, :, 5:].any()
 
 
 # Dropout

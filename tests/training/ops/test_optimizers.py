@@ -80,12 +80,12 @@ def test_every_optimizer_is_that_of_keras(name: str) -> None:
 
 
 def test_nesterov_differs() -> None:
-    found = []
+    results = []
     for name in ("momentum", "nesterov"):
         trainer = Trainer(make_dataset())
         train(trainer, request_of(name))
-        found.append(weights(trainer))
-    assert far_apart(*found)
+        results.append(weights(trainer))
+    assert far_apart(*results)
 
 
 @pytest.mark.parametrize("name", ["nesterov", "nadam"])
@@ -118,12 +118,12 @@ def test_weight_decay_is_that_of_keras(name: str) -> None:
 
 
 def test_adamw_without_decay_is_adam() -> None:
-    found = []
+    results = []
     for name in ("adam", "adamw"):
         trainer = Trainer(make_dataset())
         train(trainer, request_of(name, weight_decay=0.2))
-        found.append([w.tobytes() for w in weights(trainer)])
-    assert found[0] == found[1]
+        results.append([w.tobytes() for w in weights(trainer)])
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad"])
