@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset
-from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
 from tuner.search_space.parameters import NETWORKS
 from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
@@ -29,7 +28,7 @@ from tuner.training.engines.keras import KerasProgram, Program, machinery
 from tuner.training.engines.tiered import TieredProgram, padded_widths, worth_xla
 from tuner.training.engines.xla import LaneProgram
 from tuner.training.ops.losses import metrics_in_target_units
-from tuner.training.program_key import program_key_of
+from tuner.training.program_key import program_key_of, structure_key
 from tuner.training.schedules import learning_rates
 
 # XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
@@ -145,7 +144,8 @@ class Trainer:
             feed = self._feed(program, batch_size, compilation)
             return program, feed
 
-        return f"{structure_key(network, request.params)} {worth} {long}", make
+        name = self._network.identity if self._network else request.network
+        return f"{structure_key(name, request.params)} {worth} {long}", make
 
     def keeper(self, request: TrialRequest) -> Keeper | None:
         """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
