@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from tuner.algorithms.options import parse_configuration, parse_options
 from tuner.cli.output import print_csv, short
 from tuner.errors import SpaceError
-from tuner.manage.creation import Wanted, data_spec, define
+from tuner.manage.creation import Wanted, data_spec, define_study
 from tuner.reports.comparison_tables import in_words as compared
 from tuner.search_space import make_space, parse_space
-from tuner.search_space.nodes import bare
-from tuner.search_space.parameters import same
+from tuner.search_space.nodes import format_in_sentence
+from tuner.search_space.parameter_types import equal_values
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
 from tuner.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
@@ -40,11 +40,11 @@ def is_kept(value: object) -> bool:
 @given(values.filter(is_kept))
 def test_a_word_is_read_as_the_value_it_shows(value: Any) -> None:
     read = parse_options([f"name={word(value)}"], "--set")["name"]
-    assert same(read, value)
+    assert equal_values(read, value)
     assert type(read) is type(value)
     # A file reads it likewise.
     text = f"network: n.py:f\nparameters: {{p: {{type: categorical, choices: [{word(value)}]}}}}"
-    assert same(parse_space(text, "s.yaml").parameters["p"].choices[0], value)  # type: ignore[union-attr]
+    assert equal_values(parse_space(text, "s.yaml").parameters["p"].choices[0], value)  # type: ignore[union-attr]
 
 
 @settings(max_examples=200, deadline=None)
@@ -59,9 +59,9 @@ def test_choices_are_read_as_they_are_shown(choices: list[Any]) -> None:
     assert isinstance(given_back, list)
     assert len(given_back) == len(choices)
     for back, choice in zip(given_back, choices, strict=True):
-        assert same(back, choice)
-        assert same(space.flatten({"p": back})["p"], choice)
-        assert same(space.override({"p": back}).parameters["p"], choice)
+        assert equal_values(back, choice)
+        assert equal_values(space.flatten({"p": back})["p"], choice)
+        assert equal_values(space.override({"p": back}).parameters["p"], choice)
 
 
 @settings(max_examples=100, deadline=None)
@@ -148,7 +148,11 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
     assert [short(value) for value in params.values()] == ["true", "false true", '"true"']
     assert compared({"a": True, "b": [False, True]}) == "a true, b false true"
     assert str(Choice(name="tpe", options={"group": True})) == "tpe group=true"
-    assert [bare(True), bare("yes"), bare("true")] == ["true", "yes", '"true"']
+    assert [format_in_sentence(True), format_in_sentence("yes"), format_in_sentence("true")] == [
+        "true",
+        "yes",
+        '"true"',
+    ]
     print_csv([{"number": 1, "params": params}], ["number"], ["a", "b"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[1] == ["1", "true", "false true"]
 
@@ -156,6 +160,6 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
 def test_a_sampler_s_switch_takes_them_too() -> None:
     options = parse_options(["group=no", "multivariate=yes", "n_startup_trials=3"])
     wanted = Wanted(data=data_spec(source="iris"), sampler=Choice(name="tpe", options=options))
-    spec = define(make_space("mlp", {"depth": 1}), wanted, load_settings())
+    spec = define_study(make_space("mlp", {"depth": 1}), wanted, load_settings())
     expected = {"group": False, "multivariate": True, "n_startup_trials": 3}
     assert spec.sampler.options == expected

@@ -41,7 +41,7 @@ from tuner.data.text_columns import (
     spread_to_rows,
 )
 from tuner.errors import DatasetError
-from tuner.search_space.parameters import nearest
+from tuner.search_space.parameter_types import sort_by_similarity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def check_kinds(
     problems = []
     for name, kind in kinds.items():
         if name not in names:
-            close = join_names(nearest(name, names)[:5])
+            close = join_names(sort_by_similarity(name, names)[:5])
             problems.append(
                 f"--column {quote_option(name, kind)}: no such column; there are: {close}"
             )

@@ -276,7 +276,7 @@ def _make_writable(folder: Path) -> Path:
             raise DatasetError(disk_full_message(folder)) from error
         temporary = Path(tempfile.gettempdir())
         _log.warning(
-            "tuner: %s cannot be written (%s); large data are copied to %s, which may be memory",
+            "%s cannot be written (%s); large data are copied to %s, which may be memory",
             folder, error.strerror or error, temporary,
         )  # fmt: skip
         return temporary

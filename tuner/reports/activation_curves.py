@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.algorithms.options import unknown
 from tuner.errors import UsageError
-from tuner.search_space.parameters import ACTIVATIONS
+from tuner.search_space.parameters import ACTIVATIONS, defaults
 from tuner.settings import quiet_tensorflow
 from tuner.system.logs import stderr_muted
 
@@ -37,11 +37,11 @@ def curves(names: Sequence[str], leaky_slope: float) -> list[Drawn]:
     x = np.linspace(-_REACH, _REACH, _POINTS)
     quiet_tensorflow()
     with stderr_muted():
-        from tuner.training.ops.activations import (
-            curve,  # slow: a wrong name should be told at once
-        )
+        # Imported here: it takes seconds, and a wrong name should be refused at once.
+        from tuner.training.ops.activations import activation_curve
 
-        found = [(name, *curve(name, x, leaky_slope)) for name in names or ACTIVATIONS]
+        numbers = {**defaults("mlp"), "leaky_slope": leaky_slope}
+        found = [(name, *activation_curve(name, x, numbers)) for name in names or ACTIVATIONS]
     return [Drawn(name, x.tolist(), y.tolist(), slope.tolist()) for name, y, slope in found]
 
 

@@ -1,9 +1,6 @@
-"""What a search space says about one parameter: an int range, a float range, choices, or a
-constant. Each range knows its values, checks one, and asks Optuna for one.
-
-What a space needs of a trial that it is sampled from.
-
-Single values as files and flags bring them: checked, with mistakes worded for the user.
+"""What a search space declares of one parameter: an int range, a float range, choices, or a
+constant. Each range knows its values, checks one, and asks a trial for one. Single values from
+files and options are checked here too; a mistake is worded for the user.
 """
 
 import math
@@ -22,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.search_space.parameters import Scalar, same, shown
-from tuner.values import as_switch, word
+from tuner.search_space.parameter_types import equal_values, format_value
+from tuner.values import Scalar, as_switch, word
 
 
 class Suggests(Protocol):
@@ -40,12 +37,12 @@ class Suggests(Protocol):
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any: ...
 
 
-WHOLE_LIMIT = 2**53  # Optuna keeps every value as a float64: beyond this, integers blur
+WHOLE_LIMIT = 2**53  # Optuna stores every value as a float64: larger integers are not exact
 
 
 class InvalidError(ValueError):
-    """A mistake, and the keys that lead to it from where it is raised. `text` follows the name
-    of the place ("must be > 0, got 0"); `more` counts further mistakes found beside it."""
+    """A mistake, and the keys that lead to it from where it is raised. `text` follows the name of
+    the place ("must be > 0, got 0"). `more` counts the further mistakes."""
 
     def __init__(self, text: str, *keys: str | int, more: int = 0) -> None:
         super().__init__(text)
@@ -59,23 +56,23 @@ class InvalidError(ValueError):
 
 
 def check_scalar(value: object) -> Scalar:
-    """`value` if it is a number, a string or a truth value that SQL and JSON can keep."""
+    """`value`, if it is a number, a string or a truth value that SQL and JSON can store."""
     if isinstance(value, str):
         if "\0" in value or not _encodable(value):
-            raise InvalidError(f"must be plain text, got {shown(value)}")
+            raise InvalidError(f"must be plain text, got {format_value(value)}")
         return value
     if not isinstance(value, bool | int | float):
-        raise InvalidError(f"must be a number, a string or true/false, got {_named(value)}")
+        raise InvalidError(f"must be a number, a string or true/false, got {_describe_type(value)}")
     return value if isinstance(value, bool) else check_number(value)
 
 
 def check_number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidError(f"must be a number, got {_named(value)}")
+        raise InvalidError(f"must be a number, got {_describe_type(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidError(f"must be finite, got {value}")
     if isinstance(value, int) and abs(value) > WHOLE_LIMIT:
-        raise InvalidError(f"must lie within ±2^53, got {shown(value)}")
+        raise InvalidError(f"must lie within ±2^53, got {format_value(value)}")
     return value
 
 
@@ -83,7 +80,7 @@ def check_whole(value: object) -> int:
     """An int; a float without a fraction (1e3) is one too."""
     number = check_number(value)
     if number != int(number):
-        raise InvalidError(f"must be a whole number, got {shown(value)}")
+        raise InvalidError(f"must be a whole number, got {format_value(value)}")
     check_number(int(number))
     return int(number)
 
@@ -91,7 +88,7 @@ def check_whole(value: object) -> int:
 def _check_flag(value: object) -> bool:
     meant = as_switch(value)
     if not isinstance(meant, bool):
-        raise InvalidError(f"must be true or false, got {_named(value)}")
+        raise InvalidError(f"must be true or false, got {_describe_type(value)}")
     return meant
 
 
@@ -103,12 +100,12 @@ def _encodable(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _named(value: object) -> str:
+def _describe_type(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
         return "a mapping"
-    return "a list" if isinstance(value, list | tuple) else shown(value)
+    return "a list" if isinstance(value, list | tuple) else format_value(value)
 
 
 Value = Annotated[Scalar, BeforeValidator(check_scalar)]
@@ -129,18 +126,18 @@ if TYPE_CHECKING:
 
 MOST_CHOICES = 1000
 LONGEST_WORD = 60  # of a value in a sentence
-FINEST_STEP = 1e-7  # of the largest bound; Optuna finds a step's multiples to 1e-8 of a step
+FINEST_STEP = 1e-7  # of the largest bound; Optuna resolves multiples of a step to 1e-8 of it
 
 
 def _check_list(value: object) -> object:
     if not isinstance(value, list | tuple):
-        raise InvalidError(f"must be a list such as [1, 2], got {shown(value)}")
+        raise InvalidError(f"must be a list such as [1, 2], got {format_value(value)}")
     return value
 
 
 class _Range(BaseModel):
-    """`when`: active only while other parameters have these values. `repeat`: one value for each
-    of as many layers as that int parameter says."""
+    """`when`: active only while other parameters have these values. `repeat`: the int parameter
+    that counts the layers, each of which has a value of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -185,11 +182,11 @@ class IntRange(_Range):
         except InvalidError as wrong:
             return wrong.text
         if not self.low <= number <= self.top or (number - self.low) % self.step:
-            return f"must be one of {self.describe()}; got {shown(value)}"
+            return f"must be one of {self.describe()}; got {format_value(value)}"
         return None
 
     def canonical(self, value: Scalar) -> Scalar:
-        """An accepted value in the form that `values` and `Params` hold."""
+        """An accepted value in the form that `values` and `Params` have."""
         return int(value)
 
     def suggest(self, trial: Suggests, name: str) -> Scalar:
@@ -230,7 +227,7 @@ class FloatRange(_Range):
             raise InvalidError("cannot be combined with log: true; drop one of them", "step")
         if step < FINEST_STEP * max(abs(self.low), abs(self.high)):
             raise InvalidError(f"is too fine for these bounds, got {step}; leave it out", "step")
-        # Optuna shortens a range whose last multiple is no exact decimal, again at every reading.
+        # Optuna shortens a range whose last multiple is no exact decimal, each time it is read.
         if Decimal(str(float(self._multiple(self._steps)))) != self._multiple(self._steps):
             raise InvalidError(f"has too many digits to be exact, got {step}; round it", "step")
 
@@ -251,13 +248,13 @@ class FloatRange(_Range):
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None when they are not countable."""
+        """How many values there are; None if they are not countable."""
         if self.step is not None:
             return self._steps + 1
         return 1 if self.low == self.high else None
 
     def values(self) -> Iterable[Scalar]:
-        """The countable values; only for a range whose `size` is not None."""
+        """Its values, if they are countable (`size` is not None)."""
         if self.step is None:
             return (self.low,)
         return (float(self._multiple(steps)) for steps in range(self._steps + 1))
@@ -270,7 +267,7 @@ class FloatRange(_Range):
             return wrong.text
         if self.low <= number <= self.top and self._on_step(number):
             return None
-        return f"must be one of {self.describe()}; got {shown(value)}"
+        return f"must be one of {self.describe()}; got {format_value(value)}"
 
     def _on_step(self, number: float) -> bool:
         if self.step is None:
@@ -279,8 +276,8 @@ class FloatRange(_Range):
         return abs(steps - round(steps)) < 1e-6
 
     def canonical(self, value: Scalar) -> Scalar:
-        """An accepted value in the form that `values` and `Params` hold: 0.30000000000000004,
-        as sums of 0.1 give it, is 0.3."""
+        """An accepted value in the form that `values` and `Params` have: 0.30000000000000004, a
+        sum of 0.1, is 0.3."""
         if self.step is None:
             return float(value)
         steps = round((float(value) - self.low) / self.step)
@@ -326,23 +323,23 @@ class Choices(_Range):
         """Why `value` is not one of the choices, worded to follow a name, or None."""
         if self._choice(value) is not None:
             return None
-        return f"must be one of {self.describe()}; got {shown(value)}"
+        return f"must be one of {self.describe()}; got {format_value(value)}"
 
     def canonical(self, value: Scalar) -> Scalar:
-        """The choice that equals an accepted value, or that it means: yes is true where true is a
-        choice and yes is none."""
+        """The choice that an accepted value equals, or means: yes is true if true is a choice and
+        yes is none."""
         choice = self._choice(value)
         assert choice is not None
         return choice
 
     def _choice(self, value: object) -> Scalar | None:
-        found = (
+        matching = (
             choice
             for meant in (value, as_switch(value))
             for choice in self.choices
-            if same(meant, choice)
+            if equal_values(meant, choice)
         )
-        return next(found, None)
+        return next(matching, None)
 
     def suggest(self, trial: Suggests, name: str) -> Scalar:
         chosen: Scalar = trial.suggest_categorical(name, self.choices)
@@ -362,7 +359,9 @@ def check_distinct(choices: Iterable[Scalar]) -> None:
     seen: set[Scalar] = set()
     for choice in choices:
         if choice in seen:  # 1, 1.0 and true are one key: Optuna cannot tell them apart either
-            raise InvalidError(f"must differ from each other, got {shown(choice)} twice", "choices")
+            raise InvalidError(
+                f"must differ from each other, got {format_value(choice)} twice", "choices"
+            )
         seen.add(choice)
 
 
@@ -375,7 +374,7 @@ Range = IntRange | FloatRange | Choices
 
 
 def _tag(value: object) -> str | None:
-    """Which member of the union below a value of the file is meant as."""
+    """The member of the union below that a value of the file stands for."""
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", "constant")
     return kind if isinstance(kind, str) else None
 
@@ -391,9 +390,11 @@ Declaration = Annotated[
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low > high:
-        raise InvalidError(f"must be <= high ({shown(high)}), got {shown(low)}", "low")
+        raise InvalidError(
+            f"must be <= high ({format_value(high)}), got {format_value(low)}", "low"
+        )
     if log and low <= 0:
-        raise InvalidError(f"must be > 0 when log is true, got {shown(low)}", "low")
+        raise InvalidError(f"must be > 0 when log is true, got {format_value(low)}", "low")
 
 
 def _described(low: float, high: float, log: bool, step: float | None) -> str:

@@ -7,6 +7,7 @@ the tracker ends at once. Delivering something twice does no harm.
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,14 +20,15 @@ from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
-from tuner.system.logs import mask_output, unmasked, without_secrets
+from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.moved_store import relocate_store
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, load_tracked_study
+from tuner.tracking.process import FINISH, RESULT, TrackerSetup, load_tracked_study
 from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import summarize_differences, tag_runs
 
+log = logging.getLogger("tuner.tracking")
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _LIVE_S = 5.0  # how often curves of running trials are sent
@@ -80,12 +82,12 @@ class Tracker:
                 )
                 tag_runs(self._client, self._study, result)
         except TunerError as error:
-            print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+            log.error("%s", error)
             return
         what = without_secrets(summarize_differences(result.differences) or "") or None
         message = {"lacking": result.lacking, "what": what}
         with contextlib.suppress(OSError):  # a full disk: only this message is lost
-            print(f"{RESULT}{json.dumps(message)}", file=unmasked(sys.stderr), flush=True)
+            write_line(sys.stderr, f"{RESULT}{json.dumps(message)}")
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass succeeded. The same problem is reported once."""
@@ -93,7 +95,7 @@ class Tracker:
             self._pass(last)
         except TunerError as error:
             if str(error) != self._last_problem:
-                print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+                log.error("%s", error)
             self._last_problem = str(error)
             return False
         self._last_problem = None
@@ -148,6 +150,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells the tracker
     mask_output()
+    log_to_stderr()
     setup = TrackerSetup(**json.loads(_read_line()))
     load_settings(setup.store_url, setup.tracking_uri)  # from here on their passwords are masked
     finishing = threading.Event()
@@ -157,7 +160,7 @@ def main() -> int:
         tracker.follow(finishing)
         return 0 if tracker.finish() else 1
     except TunerError as error:
-        print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+        log.error("%s", error)
         return 1
 
 

@@ -6,6 +6,7 @@ the end of its process stops it.
 
 import importlib
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -17,12 +18,13 @@ from tuner.settings import Settings, child_environment, load_settings
 from tuner.storage import look_into
 from tuner.storage.deliveries import outlines
 from tuner.storage.studies import list_studies, load_study
-from tuner.system.logs import mask_output, unmasked, without_secrets
+from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.process import PROBLEM
 from tuner.tracking.sync import summarize_differences
 
+log = logging.getLogger("tuner.tracking.probe")
 _ANSWER_S = 10.0
 _IMPORT_S = 60.0
 _CHECK = "check"
@@ -81,18 +83,19 @@ def _run_probe(settings: Settings, within_s: float, *words: str) -> list[str]:
 
 def main(within_s: float, networks: Path | None) -> int:
     mask_output()
+    log_to_stderr()
     settings = load_settings()
     try:
         with tracking_errors():
             importlib.import_module("mlflow")
             signal.setitimer(signal.ITIMER_REAL, within_s)
             open_client(settings.tracking_uri).search_experiments(max_results=1)
-            print("it answers", flush=True)
+            write_line(sys.stdout, "it answers")
         if networks is not None:
             signal.setitimer(signal.ITIMER_REAL, within_s)
             _check_all(settings, networks, within_s)
     except TunerError as error:
-        print(f"{PROBLEM}{error}", file=sys.stderr)
+        log.error("%s", error)
         return 1
     return 0
 
@@ -116,7 +119,7 @@ def _check_all(settings: Settings, networks: Path, within_s: float) -> None:
             )
         what = without_secrets(summarize_differences(result.differences) or "") or None
         check = StudyCheck(name, ended, result.lacking, what, result.is_whole)
-        print(json.dumps(asdict(check)), file=unmasked(sys.stdout), flush=True)
+        write_line(sys.stdout, json.dumps(asdict(check)))
     store.close()
 
 

@@ -23,11 +23,12 @@ from tuner.storage.deliveries import count_delivered, read_delivery
 from tuner.storage.read_only import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
+from tuner.system import logs
 from tuner.system.locations import sqlite_file
 from tuner.system.names import command
 from tuner.system.temporary_folders import OwnFolder
 
-PROBLEM = "tuner: "
+PROBLEM = logs.STDERR_PREFIX
 RESULT = "tuner found: "
 FINISH = b"finish"
 # How long a tracker may continue once the user is in a hurry.
