@@ -271,11 +271,11 @@ def test_a_study_is_defined_with_all_defaults() -> None:
 
 def test_a_default_without_use_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Label smoothing by default would refuse every study of a number."""
-    from tuner.study.fitting import fitted
+    from tuner.study.fitting import fit_space
 
     with changed(replace(KNOWN["label_smoothing"], default=0.1)):
-        space = fitted(make_space("mlp", {}), "regression", (4,))
+        space = fit_space(make_space("mlp", {}), "regression", (4,))
         assert space.resolve({})["label_smoothing"] == 0.0
         named = make_space("mlp", {"label_smoothing": 0.1})
         with pytest.raises(SpecError, match="label_smoothing cannot apply"):
-            fitted(named, "regression", (4,))
+            fit_space(named, "regression", (4,))

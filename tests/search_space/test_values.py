@@ -14,7 +14,7 @@ from tuner.errors import SpaceError
 from tuner.manage.creation import Wanted, data_spec, define
 from tuner.reports.comparison_tables import in_words as compared
 from tuner.search_space import make_space, parse_space
-from tuner.search_space.nodes import bare
+from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import equal_values
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
@@ -148,7 +148,11 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
     assert [short(value) for value in params.values()] == ["true", "false true", '"true"']
     assert compared({"a": True, "b": [False, True]}) == "a true, b false true"
     assert str(Choice(name="tpe", options={"group": True})) == "tpe group=true"
-    assert [bare(True), bare("yes"), bare("true")] == ["true", "yes", '"true"']
+    assert [format_in_sentence(True), format_in_sentence("yes"), format_in_sentence("true")] == [
+        "true",
+        "yes",
+        '"true"',
+    ]
     print_csv([{"number": 1, "params": params}], ["number"], ["a", "b"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[1] == ["1", "true", "false true"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
-from tuner.search_space.checks import COLUMN_KINDS
+from tuner.search_space.loading import COLUMN_KINDS
 from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     FIRST_READING,

@@ -82,15 +82,15 @@ def parameters(
     from itertools import groupby
 
     from tuner.cli.output import print_json, show_rows
-    from tuner.search_space.reference import entries, markdown
+    from tuner.search_space.reference import reference_entries, reference_markdown
 
     if as_markdown and not as_json:
-        print(markdown())
+        print(reference_markdown())
         return
     if as_json:
-        print_json([entry._asdict() for entry in entries()])
+        print_json([entry._asdict() for entry in reference_entries()])
         return
-    for group, found in groupby(entries(), key=lambda entry: entry.group):
+    for group, found in groupby(reference_entries(), key=lambda entry: entry.group):
         rows = [entry._asdict() for entry in found]
         show_rows([{k: v for k, v in row.items() if k != "group"} for row in rows], False, group)
 

@@ -33,7 +33,7 @@ from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.corrections import correct_study
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
-from tuner.study.fitting import fitted, objective
+from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import direction_of
 from tuner.study.spec import (
@@ -127,8 +127,8 @@ def define(
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    space = fitted(space, dataset.task, dataset.input_shape)
-    metric = objective(space, dataset.task, wanted.metric, wanted.held_out)
+    space = fit_space(space, dataset.task, dataset.input_shape)
+    metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
     validation = len(dataset.validation) if wanted.held_out == "test" else 0
     spec = StudySpec(
         space=space,

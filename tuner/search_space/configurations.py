@@ -18,12 +18,19 @@ from tuner.search_space.checks import (
     check_conditions,
     check_count,
     check_repeat,
-    in_order,
-    settled,
-    unknown_parameter,
-    unreachable,
+    settle_value,
+    sort_by_dependency,
+    unknown_parameter_text,
+    unreachable_parent,
 )
-from tuner.search_space.nodes import Node, Requirement, bare, hold, in_words, make_nodes
+from tuner.search_space.nodes import (
+    Node,
+    Requirement,
+    conditions_hold,
+    format_conditions,
+    format_in_sentence,
+    make_nodes,
+)
 from tuner.search_space.parameter_types import Params, format_value
 from tuner.search_space.parameters import catalogue
 from tuner.search_space.ranges import (
@@ -82,7 +89,7 @@ def make_order(
         check_conditions(node, nodes)
         check_repeat(node, nodes, network)
     check_count(nodes.values())
-    order = tuple(in_order(nodes))
+    order = tuple(sort_by_dependency(nodes))
     flat = {
         name: (node, layer if node.repeat else 0)
         for node in order
@@ -115,12 +122,14 @@ class _Progress:
     def holds(self, requirement: Requirement) -> bool | None:
         """Whether it holds; None when that depends on what is open."""
         decided = {p: values for p, values in requirement.items() if p not in self.open}
-        if not hold(decided, self.known):
+        if not conditions_hold(decided, self.known):
             return False
         return True if len(decided) == len(requirement) else None
 
 
-def flatten(sampling_order: SamplingOrder, configuration: Mapping[str, object]) -> Point:
+def flatten_configuration(
+    sampling_order: SamplingOrder, configuration: Mapping[str, object]
+) -> Point:
     """Optuna's flat parameters: {"depth": 2, "width": [64, 32]} is {"depth": 2, "width_1": 64,
     "width_2": 32}; `width: 64` means every layer, `width_2: 32` one. Constants and defaults may
     be named with the value they have. Raises InvalidError, its first key the name in question."""
@@ -146,7 +155,9 @@ def _by_parameter(
                 raise InvalidError("is given both as a whole and by layer", node.name)
             layers[layer] = _checked(value, node.name, check_scalar)
         else:
-            raise InvalidError(unknown_parameter(name, sampling_order.nodes, "this space"), name)
+            raise InvalidError(
+                unknown_parameter_text(name, sampling_order.nodes, "this space"), name
+            )
     return given
 
 
@@ -193,7 +204,7 @@ def _active(node: Node, progress: _Progress) -> bool | None:
 
 def _condition(node: Node) -> str:
     parts = [
-        in_words({**node.needs, **node.when}),
+        format_conditions({**node.needs, **node.when}),
         f"{node.repeat} is there" if node.repeat else "",
     ]
     return " and ".join(part for part in parts if part)
@@ -263,7 +274,7 @@ def without_conflicts(
     kept = dict(configuration)
     while True:
         try:
-            flatten(sampling_order, kept)
+            flatten_configuration(sampling_order, kept)
         except InvalidError as wrong:
             kept = {
                 name: value
@@ -288,17 +299,19 @@ _LONGEST = 80
 def space_differences(was: "Space", now: "Space") -> list[str]:
     """An entry for the network, for each parameter and for the baselines that are not the same;
     the order of parameters means nothing."""
-    found = [] if was.network == now.network else [changed("network", was.network, now.network)]
+    found = (
+        [] if was.network == now.network else [format_change("network", was.network, now.network)]
+    )
     names = [*was.parameters, *(name for name in now.parameters if name not in was.parameters)]
     found += [
-        changed(name, _said(was, name), _said(now, name))
+        format_change(name, _said(was, name), _said(now, name))
         for name in names
         if _exact(was, name) != _exact(now, name)
     ]
     return found + _baselines(was, now)
 
 
-def changed(name: str, was: str, now: str) -> str:
+def format_change(name: str, was: str, now: str) -> str:
     """ "seed was 0, is 1"; long words are cut, and left out where that makes them the same."""
     was, now = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (was, now))
     return f"{name} has changed" if was == now else f"{name} was {was}, is {now}"
@@ -318,15 +331,17 @@ def _said(space: "Space", name: str) -> str:
     said = space.parameters.get(name)
     if said is None:
         default = space.defaults.get(name)
-        return "not in the space" if default is None else f"{bare(default)} by default"
+        return (
+            "not in the space" if default is None else f"{format_in_sentence(default)} by default"
+        )
     if not isinstance(said, IntRange | FloatRange | Choices):
-        return bare(said)
+        return format_in_sentence(said)
     if isinstance(said, Choices):
         words = f"[{said.describe()}]"
     else:
         words = f"{said.type} {said.describe().replace(' … ', '–').replace(',', '')}"
     words += f" one a layer ({said.repeat})" if said.repeat else ""
-    return words + (f" when {in_words(said.when)}" if said.when else "")
+    return words + (f" when {format_conditions(said.when)}" if said.when else "")
 
 
 def _baselines(was: "Space", now: "Space") -> list[str]:
@@ -346,7 +361,7 @@ def _json(value: object) -> str:
 Parameters = dict[str, Range | Scalar]
 
 
-def overridden(
+def override_parameters(
     network: str,
     parameters: Parameters,
     values: Mapping[str, object],
@@ -377,14 +392,14 @@ def _fixed(network: str, name: str, parameters: Parameters, value: object) -> Sc
             return float(check_number(value))
         if isinstance(said, Choices) and (reason := said.refusal(value)):
             raise InvalidError(reason)
-        return settled(network, parameters, name, check_scalar(value))
+        return settle_value(network, parameters, name, check_scalar(value))
     except InvalidError as wrong:
         raise wrong.under(name) from None
 
 
 def _reduced(node: Node, nodes: Mapping[str, Node]) -> Range | Scalar | None:
     """What is left of a parameter that was not set: None when it can never be active."""
-    if unreachable(node, nodes) or (node.repeat and node.repeat not in nodes):
+    if unreachable_parent(node, nodes) or (node.repeat and node.repeat not in nodes):
         return None
     if node.range is None:
         return node.value

@@ -9,15 +9,16 @@ Configurations that show whether a network can be built all over a space: its sm
 largest corner, then every choice of each categorical parameter; and random ones.
 """
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tuner.search_space.configurations import SamplingOrder
+from tuner.search_space.configurations import SamplingOrder, flatten_configuration
 from tuner.search_space.nodes import Node
 from tuner.search_space.parameter_types import Params, equal_values
-from tuner.search_space.ranges import Choices, FloatRange, Range
+from tuner.search_space.ranges import Choices, FloatRange, InvalidError, Range
 from tuner.values import Scalar
 
 MOST_POINTS = 10_000  # that anyone can train
@@ -43,7 +44,7 @@ class _Option(NamedTuple):
     searched: bool
 
 
-def points(order: SamplingOrder) -> Iterator[Point]:
+def grid_points(order: SamplingOrder) -> Iterator[Point]:
     """The grid's points as flat parameters, the first parameter varying slowest. Only for a plan
     of which `size` says that it is finite."""
     slots = [
@@ -85,7 +86,7 @@ def _options(slot: _Slot, values: Mapping[str, Scalar]) -> Iterable[_Option]:
     return (_Option(value, searched=True) for value in node.range.values())
 
 
-def size(order: SamplingOrder) -> int | None:
+def count_points(order: SamplingOrder) -> int | None:
     """How many points the grid has, without making them. None where it is not finite (a float
     without a step that can be active) or too entangled to count within MOST_STEPS."""
     settled = frozenset((node.name, node.value) for node in order.order if _settled(node))
@@ -170,13 +171,13 @@ def _outcomes(
 Values = tuple[Scalar, ...]
 
 
-def possible(nodes: Mapping[str, Node]) -> dict[str, Values]:
+def possible_values(nodes: Mapping[str, Node]) -> dict[str, Values]:
     """By parameter: all choices, or both ends of a range; and the default where a trial can have
     that instead."""
     return _varying({name: _values(node, nodes) for name, node in nodes.items()})
 
 
-def among(points: Iterable[Params]) -> dict[str, Values]:
+def varying_values(points: Iterable[Params]) -> dict[str, Values]:
     """The same of trials that are known one by one: all values that they have."""
     found: dict[str, list[Scalar]] = {}
     for point in points:
@@ -329,3 +330,40 @@ class _Walk:
 
 def _ends(range_: Range) -> tuple[Scalar, ...]:
     return range_.choices if isinstance(range_, Choices) else (range_.low, range_.top)
+
+
+def list_baselines(
+    order: SamplingOrder, baselines: Iterable[Mapping[str, object]]
+) -> list[dict[str, Scalar]]:
+    """The baselines as flat parameters, each complete and none twice. Raises InvalidError."""
+    found: list[dict[str, Scalar]] = []
+    known: dict[str, int] = {}
+    for number, baseline in enumerate(baselines):
+        flat = flatten_configuration(order, baseline)
+        _check_complete(order, flat, number)
+        # As JSON: Python takes 1, 1.0 and true for equal.
+        same = known.setdefault(json.dumps(flat, sort_keys=True), number)
+        if same != number:
+            raise InvalidError(f"is the same as baselines[{same}]", "baselines", number)
+        found.append(flat)
+    return found
+
+
+def list_grid(order: SamplingOrder, size: int) -> list[dict[str, Scalar]]:
+    """The grid, which has so many points. Raises InvalidError for more than MOST_POINTS."""
+    if size > MOST_POINTS:
+        raise InvalidError(
+            f"the grid has {size:,} points, more than {MOST_POINTS:,}; fix parameters "
+            "with --set, or name configurations under baselines"
+        )
+    return list(grid_points(order))
+
+
+def _check_complete(order: SamplingOrder, flat: Mapping[str, Scalar], number: int) -> None:
+    def said(name: str, _range: Range) -> Scalar:
+        if name not in flat:
+            text = f"leaves {name} open, and nothing is searched here: give it a value"
+            raise InvalidError(text, "baselines", number)
+        return flat[name]
+
+    order.resolve(said)

@@ -14,10 +14,9 @@ from typing import Any, ClassVar, NamedTuple
 import yaml
 
 from tuner.errors import SpaceError
-from tuner.search_space.checks import EXTRAS_SCHEMA, check_columns, check_data, check_references
-from tuner.search_space.nodes import in_one_line
+from tuner.search_space.checks import format_mistake
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
-from tuner.search_space.ranges import InvalidError
+from tuner.search_space.ranges import InvalidError, check_number, check_scalar
 from tuner.search_space.space import Space, check_space
 from tuner.values import Scalar, parse_scalar
 
@@ -117,6 +116,92 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
 
 
+# What a user may say that a column of a table is; `ColumnKind` in spec.py.
+COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
+
+_SCALAR = {"type": ["boolean", "integer", "number", "string"]}
+
+# By the file's key, its JSON Schema.
+EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
+    "data": {
+        "title": "Data",
+        "description": "The data that are meant: a source, or a mapping with one.",
+        "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
+    },
+    "columns": {
+        "title": "Columns",
+        "description": "What columns of the data's table are, by name, where tuner takes them for "
+        "something else.",
+        "type": "object",
+        "additionalProperties": {"type": "string", "enum": [*COLUMN_KINDS]},
+    },
+    "references": {
+        "title": "References",
+        "description": "A known result for each baseline (accuracy in percent), null for none.",
+        "type": "array",
+        "items": {"type": ["number", "null"]},
+    },
+}
+
+
+def check_data(value: object) -> dict[str, Scalar]:
+    """`mnist` as {"source": "mnist"}; a mapping as it is. Which keys there are is the data's
+    affair. Raises InvalidError."""
+    if isinstance(value, str):
+        value = {"source": value}
+    if not isinstance(value, dict):
+        raise InvalidError("must be a source, or a mapping such as {source: mnist}", "data")
+    if "columns" in value:
+        raise InvalidError("belongs beside data, as a section of its own", "data", "columns")
+    return {key: _setting(key, said) for key, said in value.items()}
+
+
+def _setting(key: str, value: object) -> Scalar:
+    try:
+        return check_scalar(value)
+    except InvalidError as wrong:
+        raise wrong.under("data", key) from None
+
+
+def check_columns(value: object) -> dict[str, str]:
+    """Kinds of columns by name. Raises InvalidError."""
+    if not isinstance(value, dict):
+        raise InvalidError("must be a mapping such as {zip: category}", "columns")
+    for name, kind in value.items():
+        if reason := column_kind_problem(kind):
+            raise InvalidError(reason, "columns", str(name))
+    return {str(name): kind for name, kind in value.items()}
+
+
+def column_kind_problem(kind: object) -> str:
+    """Why a column cannot be of this kind, or ""."""
+    if kind in COLUMN_KINDS:
+        return ""
+    kinds = ", ".join(sort_by_similarity(str(kind), COLUMN_KINDS))
+    return f"must be one of {kinds}; got {format_value(kind)}"
+
+
+def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
+    """A number or None for each baseline; an empty list says nothing. Raises InvalidError."""
+    if not isinstance(value, list | tuple):
+        raise InvalidError("must be a list", "references")
+    if value and len(value) != baselines:
+        raise InvalidError(
+            f"must have one entry for each of {baselines} baselines, got {len(value)}",
+            "references",
+        )
+    return tuple(_reference(said, number) for number, said in enumerate(value))
+
+
+def _reference(value: object, number: int) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(check_number(value))
+    except InvalidError as wrong:
+        raise wrong.under("references", number) from None
+
+
 class SpaceFile(NamedTuple):
     """What a file says. `data`: keys of a DataSpec, unchecked; empty where it names no data.
     `references`: a known result a baseline, None where there is none; empty without any.
@@ -176,7 +261,7 @@ def parse_file(text: str, source: str) -> SpaceFile:
     except SpaceError as error:
         raise SpaceError(f"{source}: {error}") from error
     except InvalidError as wrong:
-        raise SpaceError(f"{source}: {in_one_line(wrong)}") from wrong
+        raise SpaceError(f"{source}: {format_mistake(wrong)}") from wrong
     return SpaceFile(space, data, references, source, columns)
 
 

@@ -341,6 +341,12 @@ def training_parameters(*roles: Role) -> dict[str, Parameter]:
     return {name: parameter for name, parameter in TRAINING.items() if parameter.role in roles}
 
 
+def training_only_names() -> frozenset[str]:
+    """Numbers, schedule and length of the training: what a user's own network is not given. A
+    number that it built in as a constant would stay for the next trial of the same structure."""
+    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP))
+
+
 def defaults(network: str) -> dict[str, Scalar]:
     """The present default of each parameter known for `network`."""
     return {name: parameter.default for name, parameter in catalogue(network).items()}

@@ -15,7 +15,7 @@ from tuner.values import Scalar
 _OF_LOSS = ("loss", "huber_delta", "label_smoothing", "l1", "l2")
 
 
-def fitted(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
+def fit_space(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
     """The space without what these data have no use for. Raises SpecError for a loss of another
     task, convolutions over tables, and a parameter without use that can have no other value."""
     if space.network == "cnn" and len(input_shape) not in (2, 3):
@@ -45,23 +45,25 @@ def _without_use(task: Task, input_shape: tuple[int, ...]) -> Iterator[tuple[str
         yield "label_smoothing", 0.0, "the target is a number"
 
 
-def incomparable(metric: str, space: Space) -> str | None:
+def incomparable_parameter(metric: str, space: Space) -> str | None:
     """The searched parameter, if any, that gives this metric another meaning in each trial."""
     if not metric.endswith("_loss"):
         return None
     return next((name for name in space.varying() if name in _OF_LOSS), None)
 
 
-def objective(space: Space, task: Task, wanted: str | None, held_out: HeldOut = "val") -> str:
+def choose_objective(
+    space: Space, task: Task, wanted: str | None, held_out: HeldOut = "val"
+) -> str:
     """The metric of a study: the wanted one, or the task's first that compares its trials rightly.
     Raises SpecError for one that does not."""
     metrics = metrics_of(task, held_out)
     if wanted is None:
-        return next(metric for metric in metrics if not incomparable(metric, space))
+        return next(metric for metric in metrics if not incomparable_parameter(metric, space))
     check_metric(wanted, task, held_out)
-    cause = incomparable(wanted, space)
+    cause = incomparable_parameter(wanted, space)
     if cause:
-        others = ", ".join(m for m in metrics if not incomparable(m, space))
+        others = ", ".join(m for m in metrics if not incomparable_parameter(m, space))
         raise SpecError(
             f"{wanted} has another meaning in each trial, since {cause} is searched; take {others}"
         )

@@ -18,10 +18,10 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.search_space import Space
-from tuner.search_space.checks import check_defaults
-from tuner.search_space.configurations import changed, space_differences
-from tuner.search_space.enumeration import MOST_POINTS, among
-from tuner.search_space.nodes import bare, explained, in_one_line
+from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
+from tuner.search_space.configurations import format_change, space_differences
+from tuner.search_space.enumeration import MOST_POINTS, varying_values
+from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
 from tuner.search_space.parameters import former_defaults
 from tuner.search_space.ranges import InvalidError, Value
@@ -85,7 +85,9 @@ class Choice(BaseModel):
 
     def __str__(self) -> str:
         options = sorted(self.options.items())
-        return " ".join([self.name, *(f"{name}={bare(value)}" for name, value in options)])
+        return " ".join(
+            [self.name, *(f"{name}={format_in_sentence(value)}" for name, value in options)]
+        )
 
 
 class CodeFile(BaseModel):
@@ -201,7 +203,7 @@ class StudySpec(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            message = in_one_line(explained(error))
+            message = format_mistake(explain_validation_error(error))
             raise SpecError(f"not a study of this version of tuner: {message}") from error
 
     @property
@@ -231,7 +233,7 @@ class StudySpec(BaseModel):
         """What each parameter that varies may be in a trial. Listed configurations are known one by
         one: only what they have counts, however wide the space around them is."""
         if self.sampler.name == "listed":
-            return among(self.space.resolve(flat) for flat in self.space.configurations())
+            return varying_values(self.space.resolve(flat) for flat in self.space.configurations())
         return self.space.choices()
 
     def first_trials(self) -> list[dict[str, Scalar]]:
@@ -284,7 +286,7 @@ class StudySpec(BaseModel):
         """What this definition says otherwise than `was` does, an entry each in a user's words:
         "seed was 0, is 1". Empty when both define the same study."""
         facts = [
-            changed(name, _in_words(old), _in_words(new))
+            format_change(name, _in_words(old), _in_words(new))
             for name, fact in _FACTS.items()
             if (old := fact(was)) != (new := fact(self))
         ]
@@ -320,10 +322,10 @@ class StudySpec(BaseModel):
         """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
         if self.fingerprint == was.fingerprint:
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
-                return [changed("rows trained on", str(was.train_rows), str(self.train_rows))]
+                return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
         if _place(self) != _place(was):
-            return [changed("data", was.data.source, self.data.source)]
+            return [format_change("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):
             return []  # other contents are what was asked for
         if self.data.reading != was.data.reading:
@@ -335,7 +337,7 @@ class StudySpec(BaseModel):
         split = (was.data.seed, self.data.seed)
         if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
             return []
-        return [changed("seed of the split", *map(str, split))]
+        return [format_change("seed of the split", *map(str, split))]
 
     def _changed_code(self, was: "StudySpec") -> list[str]:
         """A file that only one of them has is another network or source, and named already."""
@@ -388,7 +390,7 @@ def _in_words(fact: object) -> str:
 def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [
-        changed(
+        format_change(
             f"column {format_value(name)}",
             old.get(name, "by its cells"),
             new.get(name, "by its cells"),
