@@ -12,8 +12,18 @@ from toy_training import PARAMETERS, ToySession
 from tuner.errors import StorageError
 from tuner.runner.placement import Affinity
 from tuner.search_space import make_space
-from tuner.study.messages import Ended, Message, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.workers import EntryPoint, Lost, Reply, Saved
+from tuner.study.messages import (
+    Ended,
+    Lost,
+    Message,
+    Reply,
+    Report,
+    Resumed,
+    Saved,
+    TrialRequest,
+    WorkerSetup,
+)
+from tuner.workers import EntryPoint
 
 BOTH = [0, 1]
 
@@ -115,8 +125,8 @@ class InStep:
             yield event
             reply = self._replies.pop(worker)
             if reply.save_to is not None:
-                session.save(reply.save_to)
-                yield Saved(reply.save_to, 0, "")
+                assert self._setup.artifacts is not None
+                yield Saved(self._setup.artifacts.put(reply.save_to, session.save))
             if reply.stop:
                 return
 
@@ -138,7 +148,7 @@ class InStep:
 @pytest.fixture
 def in_step(monkeypatch: pytest.MonkeyPatch) -> type[InStep]:
     InStep.lost, InStep.recycled, InStep.given = {}, {}, []
-    monkeypatch.setattr("tuner.runner.LocalWorkers", InStep)
+    monkeypatch.setattr("tuner.workers.local.LocalWorkers", InStep)
     return InStep
 
 

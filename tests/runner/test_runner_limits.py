@@ -102,7 +102,7 @@ def test_a_timeout_puts_back_what_would_run_for_ever(bench: Bench) -> None:
 def test_the_start_of_a_recycled_worker_is_no_trials_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.workers.local._MOST_JOBS", 1)
+    monkeypatch.setattr("tuner.workers.local._MAX_TRIALS_A_LANE", 1)
     bench.create()
     bench.run(2, entry=SLOW, trial_timeout_s=2.5)
     assert [trial.end for trial in bench.trials] == ["complete"] * 2

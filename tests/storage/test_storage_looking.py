@@ -206,7 +206,7 @@ def test_nothing_is_made(content: bytes | None, tmp_path: Path) -> None:
 def test_who_looks_cannot_write(storage_url: str) -> None:
     store = look_into(storage_url)
     assert store is not None
-    with pytest.raises(StorageError, match="opened for looking"), store.writing():
+    with pytest.raises(StorageError, match="opened for reading only"), store.writing():
         pass
     with pytest.raises(StorageError, match=r"read-?only"), store.reading() as connection:
         connection.execute(sa.delete(studies))

@@ -11,12 +11,12 @@ from postgres_server import PASSWORD, Postgres
 from toy_study import toy_spec
 
 from tuner.errors import StorageUnavailable
-from tuner.storage import leases, look_into, open_store, slots, upgrade_database, upgrades
+from tuner.storage import leases, look_into, open_store, schema, slots, upgrade_database
 from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.deliveries import count_delivered, read_delivery
+from tuner.storage.schema import HEAD, VERSION_TABLE, optuna_revisions
 from tuner.storage.studies import create_study, list_studies, load_study
 from tuner.storage.trials import find_best, list_trials, trial_curve
-from tuner.storage.upgrades import HEAD, VERSION_TABLE, optuna_revisions
 
 MADE_BY_0002 = Path(__file__).with_name("made_by_0002.sql")
 
@@ -136,15 +136,15 @@ def test_four_at_once_make_one_backup(old_url: str) -> None:
 def test_a_failed_upgrade_changes_nothing(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = path_of(old_url)
     before = tables_of(path)
-    ours = upgrades.migrate_ours
+    ours = schema.migrate_ours
 
     def fails(connection: sa.Connection) -> None:
         ours(connection)
         raise ValueError("no\nluck")
 
-    monkeypatch.setattr(upgrades, "migrate_ours", fails)
+    monkeypatch.setattr(schema, "migrate_ours", fails)
     backup = path.with_name("old.db.0002-backup")
-    words = rf"could not be upgraded \(no\); it is as it was before, and {backup} is a copy"
+    words = rf"could not be upgraded \(no\); it is unchanged, and {backup} is a copy"
     with pytest.raises(StorageUnavailable, match=words) as caught:
         open_store(old_url)
     assert "\n" not in str(caught.value)
@@ -158,8 +158,8 @@ def test_without_a_backup_no_upgrade(old_url: str, monkeypatch: pytest.MonkeyPat
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tuner.storage.upgrades._put_in_place", full)
-    with pytest.raises(StorageUnavailable, match=r"cannot be backed up first: .*No space left"):
+    monkeypatch.setattr("tuner.storage.read_only._put_in_place", full)
+    with pytest.raises(StorageUnavailable, match=r"could not be backed up first: .*No space left"):
         open_store(old_url)
     path = path_of(old_url)
     assert revision_of(path) == "0002"
@@ -225,7 +225,7 @@ def test_a_server_is_upgraded_on_demand_alone(postgres: Postgres) -> None:
 def test_optunas_revisions_are_those_that_it_says() -> None:
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory.from_config(upgrades._alembic_config(upgrades._optuna_folder()))
+    script = ScriptDirectory.from_config(schema._alembic_config(schema._optuna_folder()))
     known = {each.revision for each in script.walk_revisions()}
     assert optuna_revisions() == (script.get_current_head(), known)
 

@@ -16,7 +16,7 @@ from tracking_helpers import Search, make_settings, make_spec
 from tuner.doctor.search_checks import search_checks
 from tuner.errors import TrackingError
 from tuner.storage import deliveries, leases, open_store
-from tuner.storage.diagnostics import glance
+from tuner.storage.diagnostics import open_read_only
 from tuner.storage.studies import create_study, delete_study
 from tuner.tracking import remove_study, start_tracker
 from tuner.tracking.check import Difference
@@ -456,7 +456,7 @@ def test_a_model_deleted_by_hand_is_logged_again(person: Make, uri: str) -> None
 
 def doctor(person: Person) -> list[Any]:
     leases.renew_lease(person.store, person.lease, 0)  # the search is over
-    store = glance(person.store.url.render_as_string())
+    store = open_read_only(person.store.url.render_as_string())
     try:
         return list(search_checks(store, make_settings(person, person.uri))["deliveries"]())
     finally:

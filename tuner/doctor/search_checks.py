@@ -45,7 +45,7 @@ def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
 
 def _slot(store: ReadOnlyStore) -> Iterator[Finding]:
     where = residence(store)
-    if where.found != DatabaseIdentity.UNSURE:
+    if where.identity != DatabaseIdentity.UNSURE:
         yield fine("place", "the studies' ids are this database's own")
         return
     found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"

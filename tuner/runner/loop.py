@@ -5,6 +5,7 @@ is done about a trial is decided in policy.py, and written by trial_writer.py.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +23,21 @@ from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
 from tuner.study.ends import Fate, StopReason, TrialEnd
 from tuner.study.engines import Engine
-from tuner.study.messages import Ended, Failed, Goal, Message, Report, Resumed, TrialRequest
-from tuner.workers import Checkpointed, Lost, Saved, Workers
+from tuner.study.messages import (
+    Checkpointed,
+    Ended,
+    Failed,
+    Goal,
+    Lost,
+    Message,
+    Report,
+    Resumed,
+    Saved,
+    TrialRequest,
+)
+from tuner.workers import Workers
 
+logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
 # What workers say of a trial that goes on, or ends by itself.
@@ -177,6 +190,8 @@ class Loop:
         running.started_at = time.monotonic()
         self._affinity.gave(worker, key)
         self._workers.submit(worker, request)
+        attempt = running.slot.attempt
+        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
         self._status.workers[worker] = WorkerStatus(trial=running.number, epochs=running.epochs)
 
     # What workers say
@@ -209,7 +224,7 @@ class Loop:
             case Ended():
                 return self._decide_after_training(running, message)
             case Saved():
-                return policy.after_saving(trial, self._files.saved(message))
+                return policy.after_saving(trial, message.artifact)
             case Failed():
                 return self._decide_after_failure(running, message)
             case Lost():
@@ -228,11 +243,11 @@ class Loop:
         )
 
     def _decide_after_training(self, running: RunningTrial, ended: Ended) -> Decision:
-        path = None
+        name = None
         if policy.has_score(ended) and (self._keep_all or self._is_best(running, ended.score)):
             running.ended = ended
-            path = self._files.network(running.number, running.slot.attempt)
-        return policy.after_training(ended, save_to=path)
+            name = self._files.network(running.number, running.slot.attempt)
+        return policy.after_training(ended, save_to=name)
 
     def _decide_after_failure(self, running: RunningTrial, failure: Failed) -> Decision:
         decision = policy.after_failure(failure, running.so_far)
@@ -292,6 +307,7 @@ class Loop:
         running = self._running.pop(worker)
         self._status.workers[worker] = WorkerStatus()
         self._status.ended[end] = self._status.ended.get(end, 0) + 1
+        logger.info("trial %d ended: %s, score %s", running.number, end, value)
         self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _let_go(self, worker: int) -> None:

@@ -7,7 +7,6 @@ while SQL is written.
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from tuner.study.artifacts import Artifact
 from tuner.study.ends import MOST_LOSSES, Fate, StopReason, TrialEnd
@@ -78,9 +77,9 @@ def has_score(ended: Ended) -> bool:
     return math.isfinite(ended.score)
 
 
-def after_training(ended: Ended, *, save_to: Path | None) -> Decision:
-    """Training has ended by itself. `save_to`: where its network is to be saved, if it is; then
-    the trial ends when that is done."""
+def after_training(ended: Ended, *, save_to: str | None) -> Decision:
+    """Training has ended by itself. `save_to`: the name under which its network is to be
+    saved, if it is: then the trial ends when that is done."""
     if not has_score(ended):
         end = TrialEnd.DIVERGED
         ending = Ending(end, Fate.INFEASIBLE, training=ended, shown_value=ended.score)

@@ -1,9 +1,9 @@
 """When a search stops: its limits, and what SIGINT, SIGTERM and a closed terminal do to it."""
 
+import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from tuner.errors import UsageError
 from tuner.storage import fold_all
 from tuner.study.ends import StopReason
 
+logger = logging.getLogger(__name__)
 _MOST = 1_000_000
 _MOST_LANES = 64
 # So many trials in a row that fail stop the search.
@@ -171,11 +172,10 @@ class Interrupts:
 
 
 def _cut_off() -> None:
-    print(
-        f"tuner: no orderly end within {_PATIENCE_S:.0f} s; what was running goes on when the "
-        "command is repeated",
-        file=sys.stderr,
-        flush=True,
-    )
+    text = "no orderly end within %.0f s; what was running goes on when the command is repeated"
+    # In a thread: the main one may be stuck in a log's write, and hold its lock.
+    log = threading.Thread(target=logger.warning, args=(text, _PATIENCE_S), daemon=True)
+    log.start()
+    log.join(1.0)
     fold_all()
     os._exit(130)

@@ -3,7 +3,6 @@
 A study's data may have moved: their fingerprint decides, not their place.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -17,60 +16,48 @@ from tuner.data import Dataset, Source, find_source, load_dataset, parse_source,
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.settings import Settings
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import lock_folder, sweep, sweep_temporary
 from tuner.system.user_modules import read_modules
-from tuner.workers import Saved
 
 # Shorter than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): a trial whose epochs
 # take longer has a checkpoint of its last one.
 CHECKPOINT_EVERY_S = 4.0
-# Also what a killed writer left half written.
-_CHECKPOINTS = ("*.ckpt", "*.part")
 
 
-def workers_log(root: Path, uuid: str) -> Path:
-    """The log of a study's workers. `root`: the project's folder of networks."""
-    return root / uuid / "workers.log"
+def search_log(root: Path, uuid: str) -> Path:
+    """Where a study's searches log, and their workers print. `root`: the project's folder of
+    networks."""
+    return root / uuid / "search.log"
 
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """Where a study's trials keep networks and checkpoints. `root`: the project's folder of
-    networks; `uuid`: the study's. Each attempt has names of its own: one that was frozen, and taken
+    """The names of the networks and checkpoints of a study's trials. `artifacts`: the project's
+    store; `uuid`: the study's. Each attempt has names of its own: one that was frozen, and taken
     over, overwrites nothing when it wakes."""
 
-    root: Path
+    artifacts: Artifacts
     uuid: str
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
-    def folder_of(self, number: int) -> Path:
-        """The folder of the trial with that number."""
-        return (self.root / self.uuid / f"trial-{number}").absolute()
+    def trial_prefix(self, number: int) -> str:
+        """What the names of a trial's files begin with."""
+        return f"{self.uuid}/trial-{number}"
 
-    def network(self, number: int, attempt: int) -> Path:
-        return self.folder_of(number) / f"attempt-{attempt}.keras"
-
-    def saved(self, message: Saved) -> Artifact:
-        """What SQL stores of a network that a worker has saved."""
-        path = message.path.relative_to(self.root.absolute()).as_posix()
-        return Artifact(path, message.size, message.sha256)
+    def network(self, number: int, attempt: int) -> str:
+        return f"{self.trial_prefix(number)}/attempt-{attempt}.keras"
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
         """For an attempt that begins."""
-        return Checkpoints(self.folder_of(number), attempt, known_epochs, self.checkpoint_every_s)
+        artifacts = self.artifacts.below(self.trial_prefix(number))
+        return Checkpoints(artifacts, attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended."""
-        folder = self.folder_of(number)
-        # A file that cannot be removed costs disk space, nothing else.
-        with contextlib.suppress(OSError):
-            for file in [file for form in _CHECKPOINTS for file in folder.glob(form)]:
-                file.unlink(missing_ok=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        self.artifacts.sweep(self.trial_prefix(number), CHECKPOINT_PATTERNS)
 
 
 _PREFIX = "tuner-data-"

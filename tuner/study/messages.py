@@ -4,21 +4,22 @@ The loop submits a TrialRequest. After each Report, and after Ended, the worker 
 so a pruned trial never trains on.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
+from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine
 
-# A trial's hyperparameters by name, all of them resolved.
-Params = dict[str, Any]
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
 
 # A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
 KEPT_PROGRAMS = 8
+# A trial's hyperparameters by name, all of them resolved.
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,7 @@ class Report:
     `step` counts reports as the pruner does. `epoch` is the one that it belongs to, from 1; `whole`
     says whether that epoch is over. `metrics` holds train values (running means over the epoch so
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
-    has spent so far, by kind of work. `engine`: what trains it
-    (study/engines.py).
+    has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
     """
 
     step: int
@@ -86,11 +86,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a trial keeps what its next attempt needs. `folder`: the trial's own. `attempt`: from
-    1. `known_epochs`: whole epochs of earlier attempts whose reports are in SQL; a checkpoint of a
-    later epoch is not used. `every_s`: at least this many seconds from one to the next."""
+    """Where a trial keeps what its next attempt needs. `artifacts`: the trial's own part of the
+    store. `attempt`: from 1. `known_epochs`: whole epochs of earlier attempts whose reports are in
+    SQL; a checkpoint of a later epoch is not used. `every_s`: at least this many seconds from one
+    to the next."""
 
-    folder: Path
+    artifacts: Artifacts
     attempt: int
     known_epochs: int = 0
     every_s: float = 10.0
@@ -101,9 +102,10 @@ class TrialRequest:
     """All that defines one trial's training besides the data: equal requests give equal weights,
     whatever their `checkpoints` are.
 
-    `intervals`: reports within the first epoch. `held_out`: which split the trial is scored on.
-    "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
-    the last epoch, and nothing is selected: that epoch's value is the score.
+    `first_epoch_reports`: how many reports the first epoch has; the others have one. `held_out`:
+    which split the trial is scored on. "val": it is read for each report, and the best epoch is
+    kept. "test": it is read once, after the last epoch, and nothing is selected: that epoch's value
+    is the score.
 
     `host_metrics`: names of metrics, without the split's prefix, that are computed from
     predictions (study/metrics.py) and added to each report on that split.
@@ -118,7 +120,7 @@ class TrialRequest:
     params: Params
     seed: int
     goal: Goal
-    intervals: int = 1
+    first_epoch_reports: int = 1
     held_out: HeldOut = "val"
     host_metrics: tuple[str, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -152,14 +154,16 @@ class NetworkCode(NamedTuple):
 @dataclass(frozen=True)
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
-    memory that they may take; larger data are streamed. `code`: the user's own network. `gpu`: the
-    index of the one to use, None for the CPU with one thread. `memory_bytes`: with more resident
-    memory than this the worker ends itself, and all that it trains. `lanes`: how many trials the
-    process trains at once. `threads`: CPU threads beside a GPU."""
+    memory that they may take; larger data are streamed. `code`: the user's own network.
+    `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
+    one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
+    that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
+    beside a GPU."""
 
     data: Path
-    budget_bytes: float
+    budget_bytes: float = math.inf
     code: NetworkCode | None = None
+    artifacts: Artifacts | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
     lanes: int = 1
@@ -172,21 +176,19 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to a Report or Ended. `save_to`: after Ended, where to save the network.
+    """The loop's answer to a Report or Ended. `save_to`: after Ended, the network's new name.
     `checkpoint`: with a stop after a whole epoch, whether to write a checkpoint first."""
 
     stop: bool = False
-    save_to: Path | None = None
+    save_to: str | None = None
     checkpoint: bool = False
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network is at `path`, whole. `size` in bytes, `sha256` in hex."""
+    """The trial's best network is stored."""
 
-    path: Path
-    size: int
-    sha256: str
+    artifact: Artifact
 
 
 @dataclass(frozen=True)
@@ -232,73 +234,3 @@ class Lost:
 
 
 Message = Resumed | Report | Ended | Saved | Checkpointed | Failed | Lost
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """Where training begins. `name`: "package.module:function", a function that takes a WorkerSetup
-    and returns a Session. `preload`: the slow modules it needs, imported once for all workers."""
-
-    name: str
-    preload: tuple[str, ...] = ()
-
-
-class Session(Protocol):
-    """One worker's training."""
-
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]: ...
-
-    def save(self, path: Path) -> None:
-        """Write the network of the trial that has just ended to `path`, whole or not at all."""
-        ...
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, if it keeps any. Called when its last event
-        was an Interval that ended an epoch."""
-        ...
-
-    def failure(self, error: Exception) -> Failed: ...
-
-    def beside(self) -> "Session":
-        """Another session of this process, which trains at the same time from a thread of its own.
-        Asked for where the setup's population is more than one."""
-        ...
-
-
-class Workers(Protocol):
-    """A number of workers, numbered from 0, each of which trains one trial at a time. `population`:
-    so many in a row share a process, and are lost with it."""
-
-    count: int
-    lanes: int
-
-    def start(self) -> None: ...
-
-    def recycle(self) -> list[int]:
-        """Replace the processes that have grown too large and train nothing now; their workers."""
-        ...
-
-    def takes(self, worker: int) -> bool:
-        """Whether a free worker may be given a trial now. It may not while its process opens, or
-        while those beside it keep one that should be replaced."""
-        ...
-
-    def submit(self, worker: int, request: TrialRequest) -> None:
-        """Have a free worker that takes one train a trial."""
-        ...
-
-    def reply(self, worker: int, reply: Reply) -> None: ...
-
-    def restart(self, worker: int) -> None:
-        """End what the worker is doing, at once; a fresh one takes its number. Those that share its
-        process are Lost."""
-        ...
-
-    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        """Messages that have arrived, after waiting for at least one up to the timeout. Raises
-        WorkerError when workers cannot be started."""
-        ...
-
-    def close(self) -> None:
-        """End all workers at once; what they were training is lost to them, not to the study."""
-        ...

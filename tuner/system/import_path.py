@@ -1,7 +1,7 @@
 """The order of Python's import path: libraries first, the user's own files last.
 
-It imports nothing that Python has not loaded when it starts: before the order is put right, a
-pathlib.py of the user's would be taken for Python's own.
+This module imports only what Python itself has loaded at its start: until the order is right, a
+pathlib.py in the user's folder would be imported in place of Python's.
 """
 
 import os

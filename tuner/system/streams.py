@@ -1,4 +1,4 @@
-"""Standard streams that can be written to, whatever the command was started with."""
+"""Standard streams that can be written to, however the command was started."""
 
 import contextlib
 import os
@@ -7,9 +7,9 @@ from typing import TextIO
 
 
 def sound_streams() -> None:
-    """Give closed standard streams nowhere to write to, and show what an encoding lacks as an
-    escape. A closed number would be given to the next file that is opened, and what native code
-    writes to stderr would go into that."""
+    """Open closed standard streams on /dev/null, and escape characters that an encoding lacks. A
+    closed descriptor would be reused for the next file that is opened, and native code that writes
+    to stderr would write into that file."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -24,13 +24,13 @@ def sound_streams() -> None:
 
 
 def discard_stdout() -> None:
-    """Lose what could not be written, so that nothing is tried again as the process ends."""
+    """Drop what could not be written: Python would try again as the process ends, and fail."""
     _discard(sys.stdout)
 
 
 def discard_unwritable_stderr() -> None:
-    """The same for stderr as the process ends, where it cannot be written to: Python would end
-    with an exit code of its own."""
+    """The same for stderr where it cannot be written to: Python would end with another exit
+    code."""
     stream = getattr(sys.stderr, "unmasked", sys.stderr)
     try:
         stream.flush()
@@ -46,9 +46,9 @@ def _discard(stream: TextIO) -> None:
 
 
 def why_unwritable() -> str | None:
-    """Why nothing can be written to stdout, after a write has failed; None where it can."""
+    """After a failed write: why nothing can be written to stdout; None if it can."""
     try:
-        sys.stdout.write("\n")  # a write that failed has left nothing that could be flushed
+        sys.stdout.write("\n")  # a failed write leaves nothing to flush
         sys.stdout.flush()
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)

@@ -4,23 +4,24 @@ TensorFlow."""
 import hashlib
 import io
 import json
-import os
-import sys
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from tuner.errors import ArtifactError
 from tuner.settings import tuner_version
+from tuner.study.artifacts import Artifact
 from tuner.study.messages import Checkpoints, TrialRequest
 
 # The number changes with the file's form and with Progress: other files are then ignored.
 _MAGIC = b"tuner checkpoint 2\n"
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,7 +64,7 @@ def identity(request: TrialRequest, network: str, fingerprint: str, surroundings
             "direction": request.goal.direction,
             "target": None,
         },
-        "intervals": request.intervals,
+        "intervals": request.first_epoch_reports,
         "held_out": request.held_out,
         "choices": request.choices,
         "engine": _KERAS_IN_IDENTITY if request.engine == "keras" else request.engine,
@@ -88,10 +89,17 @@ class CheckpointFiles:
         """The newest checkpoint of an earlier attempt that is undamaged, of the same identity, and
         not beyond the epochs that SQL has."""
         for attempt in self._earlier_attempts():
-            checkpoint = read_checkpoint(self._path(attempt), self._identity)
+            checkpoint = self._read(attempt)
             if checkpoint and checkpoint.progress.epoch <= self._where.known_epochs:
                 return checkpoint
         return None
+
+    def _read(self, attempt: int) -> Checkpoint | None:
+        try:
+            path = self._where.artifacts.get(Artifact(_name(attempt)))
+        except ArtifactError:
+            return None
+        return read_checkpoint(path, self._identity)
 
     def due(self) -> bool:
         """Whether the last checkpoint, or the start, is long enough ago."""
@@ -99,48 +107,42 @@ class CheckpointFiles:
 
     def write_latest(self, checkpoint: Checkpoint) -> None:
         """Write this attempt's checkpoint in place of its former one and of earlier attempts'.
-        If that fails, training goes on without; the first failure prints a line on stderr."""
-        path = self._path(self._where.attempt)
-        try:
+        Where that fails, training goes on without one: the first failure is logged."""
+        artifacts, name = self._where.artifacts, _name(self._where.attempt)
+
+        def write_content(path: Path) -> None:
             write_checkpoint(path, self._identity, checkpoint)
+
+        try:
+            # The file has a checksum of its own.
+            artifacts.put(name, write_content, checksum=False)
             for attempt in self._earlier_attempts():
-                self._path(attempt).unlink(missing_ok=True)
-                _partial_path(self._path(attempt)).unlink(missing_ok=True)
+                artifacts.delete(_name(attempt))
+                artifacts.delete(f"attempt-{attempt}.part")  # left by an earlier version
         except OSError as error:
-            self._warn_once(path, error)
+            self._warn_once(name, error)
         # Counted from the end, so that a slow disk does not take all of the time.
         self._written_at = self._clock()
 
-    def _warn_once(self, path: Path, error: OSError) -> None:
-        line = f"tuner: no checkpoint {path} ({error.strerror or error}); training goes on"
-        # The log may lie on the same full disk.
-        with suppress(OSError):
-            if not self._has_warned:
-                print(line, file=sys.stderr, flush=True)
+    def _warn_once(self, name: str, error: OSError) -> None:
+        if not self._has_warned:
+            path = f"{self._where.artifacts}/{name}"
+            reason = error.strerror or error
+            log.warning("no checkpoint %s (%s); training goes on without one", path, reason)
         self._has_warned = True
 
     def _earlier_attempts(self) -> range:
         return range(self._where.attempt - 1, 0, -1)
 
-    def _path(self, attempt: int) -> Path:
-        return self._where.folder / f"attempt-{attempt}.ckpt"
+
+def _name(attempt: int) -> str:
+    return f"attempt-{attempt}.ckpt"
 
 
 def write_checkpoint(path: Path, identity: str, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint to `path`, through a temporary file and safe against power loss. An
-    OSError leaves the file that was there."""
-    partial = _partial_path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            _write_content(file, identity, checkpoint)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    """Write the checkpoint to a new file. Raises OSError."""
+    with path.open("wb") as file:
+        _write_content(file, identity, checkpoint)
 
 
 def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
@@ -196,16 +198,3 @@ class _HashedFile:
     def write(self, content: bytes) -> None:
         self._file.write(content)
         self.digest.update(content)
-
-
-def _partial_path(path: Path) -> Path:
-    return path.with_suffix(".part")
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without it a power loss may undo the rename.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

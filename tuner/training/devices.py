@@ -1,6 +1,7 @@
 """The devices that TensorFlow can train on: `python -m tuner.training.devices` prints JSON."""
 
 import json
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +22,7 @@ def main() -> None:
         "cuda": tf.test.is_built_with_cuda(),
         "works": _computes(tf, "/CPU:0"),
     }
-    print(json.dumps(facts))
+    sys.stdout.write(f"{json.dumps(facts)}\n")
 
 
 def _computes(tf: Any, device: str) -> bool:

@@ -24,8 +24,8 @@ from tuner.networks.custom import (
     GivenParams,
     HiddenParameter,
     MissingParameter,
+    model_problems,
     precision_problem,
-    problems,
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
@@ -198,7 +198,7 @@ class _Check:
         self._read |= given.read
         if given.asked:
             raise self._refusal(why_hidden(min(given.asked)))
-        if problem := next(problems(model), None):
+        if problem := next(model_problems(model), None):
             raise self._refusal(problem)
 
     def _another_structure(self, error: BaseException) -> str | None:

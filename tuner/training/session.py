@@ -3,7 +3,7 @@
 Importing this module imports TensorFlow but runs no operation, so that a fork server may do it.
 """
 
-import sys
+import logging
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +22,8 @@ from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended
 
+log = logging.getLogger(__name__)
+
 
 class TrainingSession:
     """A worker's trainer on its data."""
@@ -39,7 +41,7 @@ class TrainingSession:
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
-        """Write the trial's best network as a .keras file, through a temporary file."""
+        """Write the trial's best network to `path`, a new .keras file."""
         if self._request is None or self.trainer.program is None:
             raise RuntimeError("no trial has ended yet")
         model = export_network(
@@ -48,10 +50,7 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial.keras")
-        model.save(partial)
-        partial.replace(path)
+        model.save(path)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
@@ -179,5 +178,5 @@ def _find_gpu(index: int) -> Any:
     gpus = tf.config.list_physical_devices("GPU")
     if index < len(gpus):
         return gpus[index]
-    print(f"TensorFlow sees no GPU {index}: this worker trains on the processor", file=sys.stderr)
+    log.warning("TensorFlow sees no GPU %d: this worker trains on the processor", index)
     return None

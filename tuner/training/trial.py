@@ -241,8 +241,8 @@ class _TrialRun:
         return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
-        """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
-        parts = min(self._request.intervals, self._steps) if epoch == 1 else 1
+        """The first epoch reports several times, so that hopeless trials can end inside it."""
+        parts = min(self._request.first_epoch_reports, self._steps) if epoch == 1 else 1
         order = epoch_order(self._request.seed, epoch, self._rows)
         self._is_between_epochs = False
         rates = learning_rates(
@@ -263,7 +263,7 @@ class _TrialRun:
                 metrics |= self._evaluate()
             if whole and _all_finite(metrics):
                 self._finish_epoch(epoch, metrics.get(self._goal.metric))
-            step = part if epoch == 1 and not whole else epoch * self._request.intervals
+            step = part if epoch == 1 and not whole else epoch * self._request.first_epoch_reports
             seconds, engine = dict(self._progress.seconds), self._program.engine
             yield Report(step, epoch, whole, metrics, seconds, engine)
 

@@ -15,6 +15,7 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_request
 
 from tuner.data import save_dataset
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Checkpoints, Ended, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.training.engines.lanes import Lane, widest_widths
 from tuner.training.session import LaneSession, open_session
@@ -171,7 +172,7 @@ def test_a_pruned_trial_is_not_waited_for(four: list[LaneSession], alone: dict[i
 def test_a_lane_goes_on_from_a_checkpoint(
     four: list[LaneSession], alone: dict[int, Told], tmp_path: Path
 ) -> None:
-    kept = Checkpoints(tmp_path / "trial", attempt=1, every_s=0.0)
+    kept = Checkpoints(FolderArtifacts(tmp_path / "trial"), attempt=1, every_s=0.0)
     events = four[2].run(replace(REQUESTS[4], checkpoints=kept))
     for event in events:
         if isinstance(event, Report) and event.epoch == 3:
@@ -212,14 +213,16 @@ def test_a_lane_goes_on_behind_the_epoch_at_which_it_was_stopped(
     four: list[LaneSession], together: dict[int, Told], tmp_path: Path
 ) -> None:
     number, epoch = 1, 2
-    first = replace(REQUESTS[number], checkpoints=Checkpoints(tmp_path, 1))
+    first = replace(REQUESTS[number], checkpoints=Checkpoints(FolderArtifacts(tmp_path), 1))
     events = four[0].run(first)
     for event in events:
         if isinstance(event, Report) and event.whole and event.epoch == epoch:
             break
     four[0].checkpoint()
     events.close()  # type: ignore[attr-defined]
-    second = replace(first, checkpoints=Checkpoints(tmp_path, 2, known_epochs=epoch))
+    second = replace(
+        first, checkpoints=Checkpoints(FolderArtifacts(tmp_path), 2, known_epochs=epoch)
+    )
     rest, whole = told(four[1], second), together[number]
     agree(rest, ([i for i in whole[0] if i.epoch > epoch], *whole[1:]))
     assert [i.epoch for i in rest[0]] == [3, 4]
