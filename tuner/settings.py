@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 
 from tuner.system import logs
-from tuner.system.import_path import is_current_folder, ordered_path
 from tuner.system.locations import database_folder, mlflow_url
+from tuner.system.start_up import is_current_folder, ordered_path
 
 
 @cache

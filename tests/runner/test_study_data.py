@@ -19,7 +19,7 @@ from toy_study import toy_spec
 
 from tuner.data import dataset as dataset_module
 from tuner.data import load_dataset, save_dataset
-from tuner.data import memory_maps as scratch_module
+from tuner.data import rows as scratch_module
 from tuner.errors import CodeError, DatasetError, SpecError
 from tuner.manage.creation import check_code, trust_own_code
 from tuner.runner import trained_on

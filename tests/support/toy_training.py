@@ -107,7 +107,7 @@ class ToySession:
 
     def checkpoint(self) -> None:
         if self._keeping is not None:
-            self._keeping.keep(Checkpoint(self._at))
+            self._keeping.write_latest(Checkpoint(self._at))
 
     def save(self, path: Path) -> None:
         assert self._request is not None

@@ -191,12 +191,12 @@ def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None
     if delivered is None:
         return
     sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.owed:
+    if delivered.problem and not delivered.missing:
         complain(f"MLflow differs from SQL ({delivered.problem}); to put this right: {sync}")
-    elif delivered.owed:
+    elif delivered.missing:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all; "
+            f"MLflow still lacks {delivered.missing} trials{why}; SQL has them all; "
             f"when MLflow is back: {sync}"
         )
 
@@ -387,13 +387,18 @@ def repaired(study: str, done: "Repaired") -> str:
 def print_synced(done: list["Synced"], as_json: bool) -> int:
     """What `sync` sent. The exit code."""
     if as_json:
-        print_json([vars(one) for one in done])
+        print_json(
+            [
+                {"study": d.study, "sent": d.sent, "owed": d.missing, "problem": d.problem}
+                for d in done
+            ]
+        )
     for one in done:
         if not as_json:
-            say(f"study {one.study}: {one.sent} trials sent, {one.owed} owed")
+            say(f"study {one.study}: {one.sent} trials sent, {one.missing} owed")
         if one.problem:
             complain(f"study {one.study}: {one.problem}")
-    return 1 if any(one.owed or one.problem for one in done) else 0
+    return 1 if any(one.missing or one.problem for one in done) else 0
 
 
 def print_checked(found: list["Checked"], as_json: bool) -> int:

@@ -172,12 +172,14 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.output import show_facts
     from tuner.cli.result_commands import complain_of_damage, study_facts
     from tuner.storage.trials import summarize
-    from tuner.tracking.process import experiment_name
+    from tuner.tracking.process import current_experiment_name
 
     store, row = look_at_study(context, study)
     summary = summarize(store, row)
     facts = study_facts(row, summary)
-    facts["mlflow_experiment"] = experiment_name(settings_of(context).tracking_uri, row, store)
+    facts["mlflow_experiment"] = current_experiment_name(
+        settings_of(context).tracking_uri, row, store
+    )
     show_facts(facts, as_json)
     complain_of_damage(summary.best)
 
@@ -318,7 +320,7 @@ def delete(
     confirm_deletion(store, row, yes)
     with closed_to_searches(store, row, force, say):
         if not keep_runs:
-            from tuner.tracking.removal import remove_study
+            from tuner.tracking.sync import remove_study
 
             remove_study(settings.tracking_uri, row, store)
         left = unowned_networks(settings, store, row)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tuner.algorithms.pruners import check_pruner
 from tuner.algorithms.samplers import check_sampler, settled_sampler
-from tuner.data import Dataset, Source, find_source, in_brief, load_dataset, parse_source
+from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, summarize_columns
 from tuner.errors import (
     CodeError,
     DatasetError,
@@ -194,7 +194,7 @@ def create_study(
     left_out = tuple(name for name in space.varying() if name not in used)
     created = create_defined_study(spec, wanted, settings, open_store)
     trust_own_code(spec, settings)
-    columns, notes = in_brief(datasets[0].reports), datasets[0].notes
+    columns, notes = summarize_columns(datasets[0].reports), datasets[0].notes
     return created._replace(
         left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.data import Dataset, Split, inputs_in_words
+from tuner.data import Dataset, Split, describe_inputs
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
 from tuner.study.spec import StudySpec
@@ -61,7 +61,7 @@ def make_request(
         code=code,
         dataset=some_rows(dataset),
         train_rows=spec.train_rows,
-        described=inputs_in_words(dataset),
+        described=describe_inputs(dataset),
         configurations=_configurations(spec),
         more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MAX_RANDOM)),
         varying=spec.space.varying() or list(spec.space.parameters),

@@ -133,11 +133,11 @@ def _copy_logged(
     delivery = read_delivery(store, study, trial.trial_id)
     if trial.last is None or delivery is None or delivery.attempt != trial.last.attempt:
         return False
-    from tuner.tracking.client import open_existing, tracking_errors
-    from tuner.tracking.models import download_model
+    from tuner.tracking.client import open_existing_client, tracking_errors
+    from tuner.tracking.logged_models import download_model
 
     try:
-        client = open_existing(settings.tracking_uri)
+        client = open_existing_client(settings.tracking_uri)
         if client is None:
             return False
         with tracking_errors(), TemporaryDirectory(dir=target.parent) as folder:

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
-from tuner.data import inputs_in_words, save_dataset
+from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.trust import find_code, require_trusted
 from tuner.runner.loop import Loop, Outcome
@@ -170,7 +170,7 @@ class _Search:
         spec = self.study.spec
         dataset = trained_on(self.settings, spec, self.request.data)
         if (network := spec.space.network) not in NETWORKS:  # a user's own
-            self.stage(f"{network} is given {inputs_in_words(dataset)}")
+            self.stage(f"{network} is given {describe_inputs(dataset)}")
         save_dataset(dataset, folder)
 
     @contextmanager

@@ -61,7 +61,7 @@ class SqliteFile:
 
 def sqlite_file(store: ReadOnlyStore) -> SqliteFile:
     # Before the connection: closing the file ends the locks of this process on it.
-    mode = store.looker.journal_mode()
+    mode = store.file.journal_mode()
     with store.reading() as connection:
         rows = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars()
         return SqliteFile(mode, [str(row) for row in rows if row != "ok"])
@@ -119,7 +119,7 @@ def _writer(store: ReadOnlyStore) -> sa.Engine:
 def _wal_kept(store: ReadOnlyStore) -> Iterator[None]:
     """Leave in the `-wal` what a killed search left there. SQLite moves it into the file when the
     last connection closes: a reader beside it keeps the writer from being the last."""
-    if store.url.get_backend_name() != "sqlite" or not store.looker.has_wal():
+    if store.url.get_backend_name() != "sqlite" or not store.file.has_wal():
         yield
         return
     # Not a connection of the store's: all connections of a process share one memory, and if it is

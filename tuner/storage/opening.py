@@ -67,7 +67,7 @@ def open_store(url: str) -> Store:
             backup = _make_ready(store)
             if backup is not None:
                 log.warning("%s was upgraded; as it was before: %s", store.shown, backup)
-    store.close_at_the_end()
+    store.close_at_exit()
     return store
 
 
@@ -196,7 +196,7 @@ def _read_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
             command("db", "upgrade"),
         )
     try:
-        engine = connections.open_scratch_engine(store.looker.turn_to_copy())
+        engine = connections.open_scratch_engine(store.file.turn_to_copy())
         try:
             prepare_schema(engine)
         finally:

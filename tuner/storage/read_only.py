@@ -57,7 +57,7 @@ class _Connection(sqlite3.Connection):
     stamp: _Stamp | None = None
 
 
-class Looker:
+class ReadOnlyFile:
     """Opens connections that read the SQLite file at `path` and leave no trace. Each of them first
     checks which files are there: searches begin and end."""
 
@@ -188,12 +188,12 @@ def look_once(
     path: Path, query: str, values: tuple[object, ...] = (), wait_s: float = _LOOK_ONCE_S
 ) -> list[tuple[Any, ...]]:
     """The rows that a query selects in the SQLite file. Raises sqlite3.Error."""
-    with closing(Looker(path, wait_s)) as looker:
+    with closing(ReadOnlyFile(path, wait_s)) as file:
         for attempt in range(_TRIES):
-            with closing(looker.connect()) as connection:
+            with closing(file.connect()) as connection:
                 rows = connection.execute(query, values).fetchall()
                 try:
-                    looker.check(connection)
+                    file.check(connection)
                     break
                 except sqlite3.OperationalError:
                     if attempt == _TRIES - 1:
@@ -253,13 +253,13 @@ def _state(path: Path) -> list[object]:
     return [_stamp(path), head]
 
 
-def looking_engine(url: URL, looker: Looker) -> sa.Engine:
-    """An engine that opens a connection of the looker's for each transaction."""
-    engine = sa.create_engine(url, creator=looker.connect, poolclass=sa.NullPool)
+def read_only_engine(url: URL, file: ReadOnlyFile) -> sa.Engine:
+    """An engine that opens a connection of the file's for each transaction."""
+    engine = sa.create_engine(url, creator=file.connect, poolclass=sa.NullPool)
 
     def check(connection: sa.Connection) -> None:
         try:
-            looker.check(connection.connection.dbapi_connection)
+            file.check(connection.connection.dbapi_connection)
         except sqlite3.OperationalError as error:
             raise sa.exc.OperationalError("reading", None, error) from error
 
@@ -295,8 +295,8 @@ def back_up(url: URL, target: Path, force: bool = False) -> None:
         handle, name = tempfile.mkstemp(prefix=".tuner-backup-", dir=target.parent)
         os.close(handle)
         unfinished = Path(name)
-        with closing(Looker(Path(str(url.database)), _COPY_WAIT_S)) as looker:
-            looker.copy_to(unfinished)
+        with closing(ReadOnlyFile(Path(str(url.database)), _COPY_WAIT_S)) as file:
+            file.copy_to(unfinished)
         _put_in_place(unfinished, target, force)
     except OSError as error:
         reason = error.strerror or error

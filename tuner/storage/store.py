@@ -16,9 +16,9 @@ from sqlalchemy.engine import URL
 from tuner.errors import LeaseLost, StorageError
 from tuner.storage import connections
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.read_only import Looker, file_uri, looking_engine
+from tuner.storage.read_only import ReadOnlyFile, file_uri, read_only_engine
 
-_LOOKING_S = 10.0
+_READ_WAIT_S = 10.0
 _FOLDING_S = 1.0
 # The stores of this process that have connections, by their id().
 _open: dict[int, "Store"] = {}
@@ -37,7 +37,7 @@ class Store:
 
     @cached_property
     def reader(self) -> sa.Engine:
-        self.close_at_the_end()
+        self.close_at_exit()
         return connections.open_engine(self.url, writes=False)
 
     @cached_property
@@ -45,7 +45,7 @@ class Store:
         """Optuna's storage (a RobustStorage) on the writing engine."""
         from tuner.storage.optuna_storage import open_optuna_storage
 
-        self.close_at_the_end()
+        self.close_at_exit()
         return open_optuna_storage(self.url, self.retry_policy)
 
     @cached_property
@@ -115,7 +115,7 @@ class Store:
         with connections.storage_errors(engine):
             return self.retry_policy.run(attempt)
 
-    def close_at_the_end(self) -> None:
+    def close_at_exit(self) -> None:
         """Have `close_all` close this store, also if this process opened no connection: processes
         that it started, and killed, may have opened some."""
         _open[id(self)] = self
@@ -143,15 +143,15 @@ class ReadOnlyStore(Store):
     statement_s: float | None = None
 
     @cached_property
-    def looker(self) -> Looker:
+    def file(self) -> ReadOnlyFile:
         """Opens connections to a SQLite file."""
-        return Looker(Path(str(self.url.database)), _LOOKING_S)
+        return ReadOnlyFile(Path(str(self.url.database)), _READ_WAIT_S)
 
     @cached_property
     def reader(self) -> sa.Engine:
-        self.close_at_the_end()
+        self.close_at_exit()
         if self.url.get_backend_name() == "sqlite":
-            return looking_engine(self.url, self.looker)
+            return read_only_engine(self.url, self.file)
         options = connections.reading_options(self.url)
         options["connect_args"]["options"] += " -c default_transaction_read_only=on"
         if self.statement_s is not None:
@@ -166,8 +166,8 @@ class ReadOnlyStore(Store):
     def close(self) -> None:
         if (reader := self.__dict__.pop("reader", None)) is not None:
             reader.dispose()
-        if (looker := self.__dict__.pop("looker", None)) is not None:
-            looker.close()
+        if (file := self.__dict__.pop("file", None)) is not None:
+            file.close()
         _open.pop(id(self), None)
 
 
