@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from at_once import at_once, run_toy, search
 from toy_study import Bench
 
+from tuner.runner import trial_writer
 from tuner.runner.trial_writer import TrialBook
 from tuner.search_space import Space
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
-from tuner.storage.schema import slot_rows as slot_rows
+from tuner.storage.optuna_storage import RobustStorage
+from tuner.storage.schema import slot_rows
 from tuner.storage.studies import StudyRow
 from tuner.study.messages import Ended, Report
 
@@ -58,15 +60,15 @@ class DiedError(Exception):
 @pytest.mark.parametrize(
     ("module", "moment"),
     [
-        (optuna.Study, "add_trial"),
+        (RobustStorage, "create_trial"),
         (slots, "bind"),
         (slots, "bound_trial"),
         (slots, "begin_attempt"),
         (Space, "sample"),
-        (attempt_rows, "record_interval"),
+        (attempt_rows, "record_report"),
         (optuna.Trial, "report"),
         (optuna.Trial, "set_user_attr"),
-        (optuna.Study, "tell"),
+        (trial_writer, "tell_trial"),
         (slots, "finish"),
         (attempt_rows, "close_attempt"),
     ],
@@ -87,7 +89,7 @@ def test_a_loop_may_die_between_any_two_writes(
     assert bench.states == ["COMPLETE"] * 2
     assert bench.slots == {"done": 2}
     # One that had begun has lost an attempt, and no more.
-    before = ("add_trial", "bind", "bound_trial", "begin_attempt")
+    before = ("create_trial", "bind", "bound_trial", "begin_attempt")
     attempts = sum(len(trial.attempts) for trial in bench.trials)
     assert attempts == (2 if moment in before else 3)
 
