@@ -104,7 +104,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bench = Bench(folder, store)
     for name in (SPOILED, GOOD):
         bench.create({"x": ANY_X, "kind": any_of("a", "b")}, name=name)
-        assert bench.run(4).board.done == 4
+        assert bench.run(4).status.done == 4
     store.close()
     with contextlib.closing(sqlite3.connect(folder / "tuner.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

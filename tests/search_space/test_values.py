@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tuner.algorithms.options import parse_configuration, parse_options
 from tuner.cli.output import print_csv, short
 from tuner.errors import SpaceError
-from tuner.manage.creation import Wanted, data_spec, define
+from tuner.manage.creation import Wanted, data_spec, define_study
 from tuner.reports.comparison_tables import in_words as compared
 from tuner.search_space import make_space, parse_space
 from tuner.search_space.nodes import format_in_sentence
@@ -160,6 +160,6 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
 def test_a_sampler_s_switch_takes_them_too() -> None:
     options = parse_options(["group=no", "multivariate=yes", "n_startup_trials=3"])
     wanted = Wanted(data=data_spec(source="iris"), sampler=Choice(name="tpe", options=options))
-    spec = define(make_space("mlp", {"depth": 1}), wanted, load_settings())
+    spec = define_study(make_space("mlp", {"depth": 1}), wanted, load_settings())
     expected = {"group": False, "multivariate": True, "n_startup_trials": 3}
     assert spec.sampler.options == expected

@@ -9,7 +9,7 @@ from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
 from tuner.search_space.parameters import ALL_LOSSES, LOSSES, TRAINING
 from tuner.study.fitting import choose_objective, fit_space, incomparable_parameter
-from tuner.study.spec import METRICS, Task
+from tuner.study.metrics import Task, metrics_of
 from tuner.values import Scalar
 
 EXERCISES = {
@@ -157,7 +157,7 @@ def test_a_loss_of_another_meaning_in_each_trial_is_no_objective(name: str) -> N
     task: Task = "classes" if name == "label_smoothing" else "regression"
     one = space(**searched(name))
     assert incomparable_parameter("val_loss", one) == name
-    others = [metric for metric in METRICS[task] if metric != "val_loss"]
+    others = [metric for metric in metrics_of(task) if metric != "val_loss"]
     assert choose_objective(one, task, None) == others[0]
     assert [choose_objective(one, task, metric) for metric in others] == others
     with pytest.raises(SpecError) as refusal:
@@ -176,7 +176,7 @@ def test_a_constant_leaves_the_loss_comparable() -> None:
 
 def test_the_first_metric_of_a_task_is_its_default() -> None:
     for task in TASKS:
-        assert choose_objective(space(), task, None) == METRICS[task][0]
+        assert choose_objective(space(), task, None) == metrics_of(task)[0]
     with pytest.raises(SpecError, match="unknown metric 'val_mae' for classes"):
         choose_objective(space(), "classes", "val_mae")
 

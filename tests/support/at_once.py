@@ -12,9 +12,11 @@ from typing import Any
 import optuna
 from toy_study import Bench
 
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner.policy import completed, put_back
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import leases, open_store, slots
 from tuner.storage.studies import load_study
+from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended
 
 _PRELOAD = ["pytest", "psycopg", "sqlalchemy.dialects.sqlite", "tuner.runner", "toy_study"]
@@ -30,10 +32,10 @@ def at_once(function: Callable[..., Any], *args: Any, count: int = 4) -> list[An
     ]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    returned = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    return found
+    return returned
 
 
 def _run(
@@ -54,7 +56,7 @@ def open_and_close(url: str) -> str:
 
 
 def claim_all(url: str, total: int) -> dict[str, Any]:
-    """Make sure of the places, add two more, then claim those up to `total`."""
+    """Ensure `total` slots, add two more, then claim those up to `total`."""
     store = open_store(url)
     study = load_study(store)
     slots.ensure_slots(store, study, total)
@@ -72,32 +74,32 @@ def run_toy(folder: str, url: str, total: int) -> int:
     store = open_store(url)
     outcome = Bench(Path(folder), store).run(total)
     store.close()
-    return outcome.board.done_here
+    return outcome.status.done_here
 
 
 def search(url: str, total: int) -> list[tuple[int, int, str]]:
-    """What a loop writes, without training: trials begin, and are put back or completed by
-    chance. (trial, attempt, what became of it), until the study's places are done."""
+    """What a loop writes, without training: trials begin, and are put back or completed at
+    random, until the study's slots are done. Returns (trial, attempt, what was done with it)."""
     store = open_store(url)
     row = load_study(store)
     lease = leases.open_lease(store, row)
     study = optuna.load_study(study_name=row.name, storage=store.optuna)
-    book = TrialBook(store, study, row.spec, lease)
+    writer = TrialWriter(store, study, row.spec, lease)
     chance = random.Random(lease.number)
     did: list[tuple[int, int, str]] = []
     deadline = time.monotonic() + 30
     while set(slots.slot_counts(store, row)) != {"done"}:
         assert time.monotonic() < deadline, did
         if chance.random() < 0.2:
-            book.repair()
-        running = book.begin(0, total)
+            writer.repair()
+        running = writer.begin(0, total)
         if running is None:
             time.sleep(0.01)
         elif chance.random() < 0.5:
-            book.put_back(running, "interrupted")
+            writer.end(running, put_back(TrialEnd.INTERRUPTED))
             did.append((running.number, running.slot.attempt, "put back"))
         else:
-            book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+            writer.end(running, completed(Ended("complete", 0.5, 1, 1, 7)))
             did.append((running.number, running.slot.attempt, "complete"))
     store.close()
     return did

@@ -1,8 +1,7 @@
-"""What a loop writes of a trial, without a loop."""
+"""What a loop writes for a trial, without a loop."""
 
 from dataclasses import replace
 
-import optuna
 from optuna.trial import TrialState, create_trial
 
 from tuner.storage import Store, slots, transaction_hooks
@@ -18,27 +17,28 @@ def claimed(store: Store, lease: Lease, limit: int = 99) -> TrialSlot:
 
 
 def bound(store: Store, lease: Lease, slot: TrialSlot) -> TrialSlot:
-    """A claimed place with a trial, a new one if it has none."""
+    """A claimed slot with a trial, a new one if it has none."""
     if slot.trial_id is not None:
         return slot
-    name = store.optuna.get_study_name_from_id(lease.study_id)
-    study = optuna.load_study(study_name=name, storage=store.optuna)
-    with store.optuna.carrying(transaction_hooks.binding(lease, slot)):
-        study.add_trial(create_trial(state=TrialState.WAITING))
+    store.optuna.create_trial(
+        lease.study_id,
+        create_trial(state=TrialState.WAITING),
+        hook=transaction_hooks.bind_slot(lease, slot),
+    )
     return replace(slot, trial_id=slots.bound_trial(store, slot))
 
 
 def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> TrialSlot:
-    """The place's trial runs: its next attempt."""
+    """The slot's trial runs: its next attempt begins."""
     slot = bound(store, lease, slot)
     attempt = replace(slot, attempt=slot.attempt + 1)
-    with store.optuna.carrying(transaction_hooks.beginning(store, lease, attempt, worker)):
-        assert store.optuna.set_trial_state_values(slot.trial_id, TrialState.RUNNING)
+    hook = transaction_hooks.begin_attempt(store, lease, attempt, worker)
+    assert store.optuna.set_trial_state(slot.trial_id, TrialState.RUNNING, hook=hook)
     return attempt
 
 
 def begun(store: Store, lease: Lease, worker: int = 0) -> TrialSlot:
-    """A place, claimed now, whose trial runs."""
+    """A slot, claimed now, whose trial runs."""
     return begin(store, lease, claimed(store, lease), worker)
 
 
@@ -62,9 +62,9 @@ def tell(
     state: TrialState,
     value: float | None = None,
 ) -> None:
-    """Change the state of the place's trial, and close its attempt."""
-    then = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
-    rider = transaction_hooks.ending(store, lease, slot, end, then.get(state, slots.finish))
+    """Change the state of the slot's trial, and close its attempt."""
+    changes = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
+    change = changes.get(state, slots.finish)
+    hook = transaction_hooks.end_attempt(store, lease, slot, end, change)
     values = None if value is None else [value]
-    with store.optuna.carrying(rider):
-        store.optuna.set_trial_state_values(slot.trial_id, state, values)
+    store.optuna.set_trial_state(slot.trial_id, state, values, hook=hook)

@@ -9,12 +9,15 @@ from optuna.samplers import RandomSampler
 
 from tuner.search_space import load_space, make_space, shipped_spaces
 from tuner.search_space.parameters import TRAINING, defaults
+from tuner.study.engines import KERAS, KERAS_XLA, TIERED
 from tuner.study.messages import Goal, TrialRequest
 from tuner.training.program_key import (
     ProgramKey,
+    engine_with_reason,
     program_key,
     program_key_of,
     slower_engine_reason,
+    slower_space_reason,
     structure_key,
 )
 
@@ -101,6 +104,22 @@ def test_trials_that_only_the_keras_engine_trains_are_explained() -> None:
     assert unknown == "parameter novelty is in no shared program"
 
 
+def test_a_trials_engine_is_shown_with_the_reason() -> None:
+    params = make_params("cnn")
+    reason = "because network cnn has no shared program"
+    assert engine_with_reason(KERAS, "cnn", params) == f"keras, {reason}"
+    assert engine_with_reason(KERAS_XLA, "cnn", params) == f"keras, xla, {reason}"
+    assert engine_with_reason(TIERED, "mlp", make_params()) == "tiered"
+    assert engine_with_reason(KERAS, "mlp", make_params()) == "keras"  # it was asked for
+
+
+def test_a_space_of_which_no_trial_has_a_shared_program_is_explained() -> None:
+    assert slower_space_reason(load_space("mlp")) is None
+    assert slower_space_reason(load_space("cnn")) == "network cnn has no shared program"
+    own = make_space("nets.py:build", {"units": 4})
+    assert slower_space_reason(own) == "the network is not one of tuner's own"
+
+
 @pytest.fixture
 def newer_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an optimizer and a number that only the Keras engine has."""
@@ -137,6 +156,7 @@ def test_a_space_notes_the_values_that_train_more_slowly() -> None:
     assert notes["optimizer"] == "slower: only the keras engine trains lion"
     assert notes["noise"] == "slower: only the keras engine trains 0.1"
     assert notes["l1"] == ""
+    assert slower_space_reason(space) == "noise 0.1 has no shared program"
 
 
 BASE = make_params(depth=2, dropout=0.2, momentum=0.5) | {

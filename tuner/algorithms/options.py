@@ -60,9 +60,9 @@ def check_options(
     those it does, the nearest first, and for a value that does not fit."""
     for option, value in given.items():
         if option not in options:
-            known = ", ".join(sort_by_similarity(option, options)) or "none"
+            names = ", ".join(sort_by_similarity(option, options)) or "none"
             raise SpecError(
-                f"{what} {name} has no option {format_value(option)}; it takes: {known}"
+                f"{what} {name} has no option {format_value(option)}; it takes: {names}"
             )
         reason = options[option].refusal(value)
         if reason:
@@ -75,9 +75,9 @@ def unknown(what: str, name: str, names: Iterable[str]) -> SpecError:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's notes on what it calls experimental."""
-    from optuna.exceptions import ExperimentalWarning  # here, since parsing needs no Optuna
+def without_experimental_warnings() -> Iterator[None]:
+    """Inside, Optuna does not warn of what it calls experimental."""
+    from optuna.exceptions import ExperimentalWarning  # here: parsing options needs no Optuna
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
+from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -139,11 +140,15 @@ def root(
         typer.Option(help="MLflow's store or server.", metavar="URI"),
     ] = None,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show errors in full.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show on stderr what tuner does.  (default: off)")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     context.with_resource(ending_in_order())
+    log_to_stderr(verbose=verbose)
     remember_options(storage, tracking_uri)
     context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)
 

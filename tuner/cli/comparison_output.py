@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tuner.cli.output import complain, console, print_json, say, show_rows
 from tuner.cli.result_commands import EXITS, REASONS, complain_of_delivery, failure_told
 from tuner.storage.studies import StudyRow
+from tuner.study.ends import StopReason
 
 if TYPE_CHECKING:
     from tuner.reports.comparison_tables import ComparisonTable
@@ -34,10 +35,10 @@ def print_comparison(
         if not as_json:
             back = f"; {outcome.put_back} running put back" if outcome.put_back else ""
             say(f"stopped: {REASONS[reason]}{back}; the same command goes on")
-        if reason == "errors":
+        if reason is StopReason.ERRORS:
             complain(failure_told(study, outcome))
     complain_of_delivery(study, delivered)
-    return EXITS.get(reason or "", 0)
+    return EXITS.get(reason, 0)
 
 
 def _say_all(study: StudyRow, table: "ComparisonTable", files: Sequence[Path]) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import typer
 
 from tuner.errors import CodeError
-from tuner.manage.trust import Code, UntrustedCode, agree, require_trusted, trust
+from tuner.manage.trust import Code, UntrustedCode, agree_to_code, require_trusted, trust_code
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
 from tuner.study.spec import StudySpec
@@ -27,7 +27,7 @@ def confirm_code(
     study's, as it is written in a command. Raises CodeError where nobody can be asked, or the
     answer is no."""
     if hashes:
-        agree(spec, settings, hashes)
+        agree_to_code(spec, settings, hashes)
     try:
         require_trusted(spec, settings)
     except UntrustedCode as error:
@@ -39,7 +39,7 @@ def confirming(
 ) -> T:
     """What `work` gives; where it needs code that is not trusted yet, after asking."""
     if hashes:
-        agree(row.spec, settings, hashes)
+        agree_to_code(row.spec, settings, hashes)
     try:
         return work()
     except UntrustedCode:
@@ -62,7 +62,7 @@ def _ask(settings: Settings, error: UntrustedCode, name: str) -> None:
     what = "this file" if len(error.codes) == 1 else f"these {len(error.codes)} files"
     if not typer.confirm(f"run {what} from the database on this machine?", err=True):
         raise CodeError("the study's code was not trusted, and nothing was run") from error
-    trust(settings, [code.sha256 for code in error.codes])
+    trust_code(settings, [code.sha256 for code in error.codes])
 
 
 def _agreeing(codes: Sequence[Code]) -> str:

@@ -65,9 +65,9 @@ def optimize(
         ),
     ] = None,
     engine: Annotated[
-        Literal["auto", "exact"],
+        Literal["auto", "keras"],
         typer.Option(
-            help="exact: compile a program for each trial's own network, which is slower, to check "
+            help="keras: compile a program for each trial's own network, which is slower, to check "
             "what the shared ones give."
         ),
     ] = "auto",

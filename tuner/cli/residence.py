@@ -19,13 +19,13 @@ def settle(store: Store, settings: Settings) -> None:
     """Where a database is opened for work: remember where it lives. Of one that was used elsewhere
     find out whether it was moved or copied, by asking where somebody can be asked."""
     where = residence(store)
-    if where.found == DatabaseIdentity.HERE:
+    if where.identity == DatabaseIdentity.HERE:
         return
-    if where.found == DatabaseIdentity.UNSURE:
+    if where.identity == DatabaseIdentity.UNSURE:
         _ask(store, settings, where)
         return
     record(store, where)
-    if where.found == DatabaseIdentity.MOVED:
+    if where.identity == DatabaseIdentity.MOVED:
         complain(f"the database was moved here from {where.elsewhere}")
 
 
@@ -62,7 +62,7 @@ def may_track(store: Store) -> bool:
     """Whether the ids in the database are its own, so that MLflow's runs of them may be written;
     where that is not known, a line says so."""
     where = residence(store)
-    if where.found != DatabaseIdentity.UNSURE:
+    if where.identity != DatabaseIdentity.UNSURE:
         return True
     complain(
         f"{_used_elsewhere(where)}: moved or copied? Until that is known, MLflow is left alone; "
@@ -74,7 +74,7 @@ def may_track(store: Store) -> bool:
 def check_settled(store: Store, refused: str) -> None:
     """Raises StudyError where the ids may be those of an original that goes on elsewhere."""
     where = residence(store)
-    if where.found == DatabaseIdentity.UNSURE:
+    if where.identity == DatabaseIdentity.UNSURE:
         raise StudyError(
             f"{refused} is refused: {where.place} may be a copy of the database at "
             f"{where.elsewhere}, and would change what belongs to that one; {_which_it_is()}"

@@ -34,6 +34,7 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.study.ends import StopReason
 from tuner.system.names import command, in_command, printable
 from tuner.values import clipped, word
 
@@ -44,13 +45,13 @@ if TYPE_CHECKING:
 _DAMAGE_CHARACTERS = 120
 # Of a table of reports; those of one that nobody has spoiled have half as many.
 _MOST_COLUMNS = 14
-EXITS = {"interrupted": 130, "errors": 1}
+EXITS: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
 REASONS = {
-    "timeout": "the time is up",
-    "target": "the target is reached",
-    "patience": "the last trials brought nothing better",
-    "interrupted": "interrupted",
-    "errors": "three trials in a row failed",
+    StopReason.TIMEOUT: "the time is up",
+    StopReason.TARGET: "the target is reached",
+    StopReason.PATIENCE: "the last trials brought nothing better",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.ERRORS: "three trials in a row failed",
 }
 
 
@@ -74,11 +75,11 @@ def print_outcome(
         _next_steps(study, outcome, best is not None)
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
-    if outcome.reason == "errors":
+    if outcome.reason is StopReason.ERRORS:
         complain(failure_told(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
-    return EXITS.get(outcome.reason or "", 0)
+    return EXITS.get(outcome.reason, 0)
 
 
 def failure_told(study: StudyRow, outcome: "Outcome") -> str:
@@ -190,12 +191,12 @@ def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None
     if delivered is None:
         return
     sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.owed:
+    if delivered.problem and not delivered.missing:
         complain(f"MLflow differs from SQL ({delivered.problem}); to put this right: {sync}")
-    elif delivered.owed:
+    elif delivered.missing:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"MLflow still lacks {delivered.owed} trials{why}; SQL has them all; "
+            f"MLflow still lacks {delivered.missing} trials{why}; SQL has them all; "
             f"when MLflow is back: {sync}"
         )
 
@@ -386,13 +387,18 @@ def repaired(study: str, done: "Repaired") -> str:
 def print_synced(done: list["Synced"], as_json: bool) -> int:
     """What `sync` sent. The exit code."""
     if as_json:
-        print_json([vars(one) for one in done])
+        print_json(
+            [
+                {"study": d.study, "sent": d.sent, "owed": d.missing, "problem": d.problem}
+                for d in done
+            ]
+        )
     for one in done:
         if not as_json:
-            say(f"study {one.study}: {one.sent} trials sent, {one.owed} owed")
+            say(f"study {one.study}: {one.sent} trials sent, {one.missing} owed")
         if one.problem:
             complain(f"study {one.study}: {one.problem}")
-    return 1 if any(one.owed or one.problem for one in done) else 0
+    return 1 if any(one.missing or one.problem for one in done) else 0
 
 
 def print_checked(found: list["Checked"], as_json: bool) -> int:

@@ -87,8 +87,7 @@ def create(
     from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
     from tuner.cli.database_access import open_for_work
     from tuner.cli.output import complain, say
-    from tuner.manage.creation import Wanted, file_data
-    from tuner.manage.creation import create as create_study
+    from tuner.manage.creation import Wanted, create_study, file_data
     from tuner.search_space import load_file
     from tuner.study.spec import Choice
     from tuner.system.names import command, in_command
@@ -173,12 +172,14 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.output import show_facts
     from tuner.cli.result_commands import complain_of_damage, study_facts
     from tuner.storage.trials import summarize
-    from tuner.tracking.process import experiment_name
+    from tuner.tracking.process import current_experiment_name
 
     store, row = look_at_study(context, study)
     summary = summarize(store, row)
     facts = study_facts(row, summary)
-    facts["mlflow_experiment"] = experiment_name(settings_of(context).tracking_uri, row, store)
+    facts["mlflow_experiment"] = current_experiment_name(
+        settings_of(context).tracking_uri, row, store
+    )
     show_facts(facts, as_json)
     complain_of_damage(summary.best)
 
@@ -311,19 +312,19 @@ def delete(
     from tuner.cli.output import say
     from tuner.cli.residence import check_settled
     from tuner.cli.result_commands import confirm_deletion
-    from tuner.manage.creation import kept_from_searches, networks_left, remove
+    from tuner.manage.deletion import closed_to_searches, delete_study, unowned_networks
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "study delete")
     confirm_deletion(store, row, yes)
-    with kept_from_searches(store, row, force, say):
+    with closed_to_searches(store, row, force, say):
         if not keep_runs:
-            from tuner.tracking.removal import remove_study
+            from tuner.tracking.sync import remove_study
 
             remove_study(settings.tracking_uri, row, store)
-        left = networks_left(settings, store, row)
-        remove(settings, store, row, keep_networks, force)
+        left = unowned_networks(settings, store, row)
+        delete_study(settings, store, row, keep_networks, force)
     say(f"deleted study {row.name}")
     if left and not keep_networks:
         say(f"left, since an earlier version saved it without an id: {left[0].parents[1]}")

@@ -17,7 +17,7 @@ from tuner.storage.store import ReadOnlyStore
 from tuner.system.locations import sqlite_file
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command
-from tuner.tracking.probe import Looked, look, probe
+from tuner.tracking.probe import StudyCheck, check_studies, probe_server
 
 
 def search_checks(store: ReadOnlyStore, settings: Settings) -> dict[str, Look]:
@@ -45,7 +45,7 @@ def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
 
 def _slot(store: ReadOnlyStore) -> Iterator[Finding]:
     where = residence(store)
-    if where.found != DatabaseIdentity.UNSURE:
+    if where.identity != DatabaseIdentity.UNSURE:
         yield fine("place", "the studies' ids are this database's own")
         return
     found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"
@@ -109,7 +109,7 @@ def _deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
         yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}{some}")
 
 
-def _looked_at(store: ReadOnlyStore, settings: Settings) -> list[Looked]:
+def _looked_at(store: ReadOnlyStore, settings: Settings) -> list[StudyCheck]:
     """What MLflow shows; where it cannot be asked, what SQL remembers."""
     counts = diagnostics.all_delivered(store)
     file = store_file(settings.tracking_uri)
@@ -117,9 +117,9 @@ def _looked_at(store: ReadOnlyStore, settings: Settings) -> list[Looked]:
     shown = {}
     if has_store and any(sent for sent, _ in counts.values()):
         with contextlib.suppress(TrackingError):  # the check of MLflow itself says so
-            shown = {one.study: one for one in look(settings)}
+            shown = {one.study: one for one in check_studies(settings)}
     remembered = {
-        study: Looked(study, sent + owed, owed if has_store else sent + owed, None, True)
+        study: StudyCheck(study, sent + owed, owed if has_store else sent + owed, None, True)
         for study, (sent, owed) in counts.items()
     }
     return [shown.get(study, one) for study, one in remembered.items()]
@@ -136,7 +136,7 @@ def mlflow(settings: Settings) -> Iterator[Finding]:
         yield fine("mlflow", f"no store yet: the first search makes {database}")
         return
     try:
-        probe(settings)
+        probe_server(settings)
     except TrackingError as error:
         advice = f"searches work without it; to deliver later: {command('sync', '--all')}"
         found = str(error) if shown in str(error) else f"{shown}: {error}"

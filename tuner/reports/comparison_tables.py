@@ -21,7 +21,8 @@ from rich.text import Text
 
 from tuner.search_space.parameter_types import Params
 from tuner.storage.trials import TrialRow
-from tuner.study.spec import StudySpec, direction_of
+from tuner.study.metrics import direction_of, metric_of
+from tuner.study.spec import StudySpec
 from tuner.values import Scalar, word
 
 _POINTS = 0.5  # of accuracy, below a reference that counts as reached
@@ -53,7 +54,7 @@ class ComparisonTable:
 
     @property
     def percent(self) -> bool:
-        return self.metric.endswith("accuracy")
+        return metric_of(self.metric).unit == "share"
 
     @property
     def label(self) -> str:

@@ -16,11 +16,11 @@ from tuner.manage.creation import (
     check_code,
     check_names,
     check_network,
-    create_as,
+    create_defined_study,
     default_name,
-    define,
+    define_study,
     file_data,
-    trust_own,
+    trust_own_code,
 )
 from tuner.reports.comparison_tables import (
     ComparisonTable,
@@ -48,7 +48,8 @@ from tuner.settings import Settings
 from tuner.storage import Store, slots
 from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
-from tuner.study.spec import Choice, DataSpec, StudySpec, on_split
+from tuner.study.metrics import on_split
+from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.system.names import make_name
 from tuner.workers import EntryPoint
 
@@ -169,13 +170,13 @@ def prepare(
             for line in check_network(settings, spec, dataset, tell):
                 tell(line)
 
-    spec = define(
+    spec = define_study(
         subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study, check
     )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
-    study = create_as(spec, wanted, settings, open_store).study
-    trust_own(spec, settings)
+    study = create_defined_study(spec, wanted, settings, open_store).study
+    trust_own_code(spec, settings)
     return study
 
 

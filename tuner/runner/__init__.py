@@ -1,62 +1,19 @@
-"""Run a study's trials: the workers, the tracker and the loop, put together."""
+"""Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
-import functools
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-
-import optuna
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
-
-from tuner.algorithms.pruners import PRUNERS, make_pruner
-from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
-from tuner.data import inputs_in_words, save_dataset
-from tuner.errors import LeaseLost, StudyError
-from tuner.manage.trust import find_code, require_trusted
-from tuner.runner.loop import Loop, Outcome
-from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, look_around
-from tuner.runner.stopping import Interrupts, Limits, Stopping
-from tuner.runner.study_files import (
-    CHECKPOINT_EVERY_S,
-    TrialFiles,
-    check_data,
-    check_fingerprint,
-    repair,
-    scratch_folder,
-    trained_on,
-    workers_log,
+from tuner.runner.loop import Outcome
+from tuner.runner.progress import RunStatus, Silent, Watcher
+from tuner.runner.search import (
+    KERAS,
+    Request,
+    open_writer,
+    optimize,
+    slots_wanted,
+    user_network,
 )
-from tuner.runner.trial_writer import Repaired, TrialBook
-from tuner.search_space.parameters import NETWORKS
-from tuner.settings import Settings, quiet_tensorflow
-from tuner.storage import Store, leases, slots
-from tuner.storage.corrections import has_definition
-from tuner.storage.damage import is_identity
-from tuner.storage.frozen_trials import Outlining
-from tuner.storage.leases import LEASE_S, Lease
-from tuner.storage.optuna_cache import OrderedCache
-from tuner.storage.studies import StudyRow
-from tuner.study.messages import Engine, NetworkCode, WorkerSetup
-from tuner.study.spec import Direction, StudySpec
-from tuner.system.machine import (
-    data_budget_bytes,
-    default_workers,
-    driver_gpus,
-    gpus,
-    threads_a_worker,
-)
-from tuner.system.names import command
-from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
-from tuner.workers import EntryPoint, LocalWorkers, warm
-
-KERAS = EntryPoint(
-    "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
-)
-_DELIVERY_S = 120.0
-_PATIENCE_S = 600.0
+from tuner.runner.stopping import Limits
+from tuner.runner.study_files import check_data, check_fingerprint, trained_on
+from tuner.runner.trial_writer import Repaired, repair
+from tuner.tracking.process import Delivered
 
 __all__ = [
     "KERAS",
@@ -70,225 +27,10 @@ __all__ = [
     "Watcher",
     "check_data",
     "check_fingerprint",
-    "open_book",
+    "open_writer",
     "optimize",
-    "places_wanted",
     "repair",
+    "slots_wanted",
     "trained_on",
     "user_network",
 ]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
-    what the data may take in each worker before they are streamed; None shares half the memory.
-    `engine`: "exact" trains each trial by a program of its own structure.
-    `population`: how many trials each worker process trains at once.
-    `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
-    `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
-
-    limits: Limits
-    workers: int | None = None
-    tracking: bool = True
-    log_models: str = "best"
-    data_memory_bytes: float | None = None
-    trial_memory_bytes: float | None = None
-    checkpoint_every_s: float = CHECKPOINT_EVERY_S
-    lease_s: float = LEASE_S
-    engine: Engine = "auto"
-    lanes: int = 1
-    data: str | None = None
-
-
-def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
-    """The study's total of places: `trials` in all, or `more` than it has. A grid ends with its
-    points. Raises StudyError when neither is given."""
-    is_grid = study.spec.sampler.name == "grid"
-    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
-    if more is not None:
-        return slots.add_slots(store, study, more, most)
-    if trials is None:
-        raise StudyError("say how many trials: --trials 100 in all, or --more 20")
-    slots.ensure_slots(store, study, min(trials, most))
-    return min(trials, most)
-
-
-def optimize(
-    settings: Settings,
-    store: Store,
-    study: StudyRow,
-    request: Request,
-    watcher: Watcher | None = None,
-    stage: Callable[[str], None] = lambda text: None,
-    entry: EntryPoint = KERAS,
-) -> tuple[Outcome, Delivered | None]:
-    """Train until the study's places are done or a limit is met. SIGINT and SIGTERM end it, with
-    its trials put back.
-
-    Raises DatasetError when the data are no longer those the study was created with.
-    """
-    stopping = Stopping(request.limits)
-    # A night's search outlasts a database that is restarted; a signal ends the waiting.
-    store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
-    interrupts = Interrupts(stopping)
-    with interrupts.caught(), scratch_folder(settings) as folder:
-        quiet_tensorflow()
-        outcome = _nothing_left(store, study, stopping)
-        if outcome is not None:
-            with interrupts.gently(), _tracker(settings, study, request, None) as tracker:
-                return outcome, _deliver(tracker, stopping, stage)
-        stage("starting the workers and reading the data")
-        data = folder / "data"
-        with _workers(settings, study, request, data, entry, stage) as workers:
-            dataset = trained_on(settings, study.spec, request.data)
-            if (network := study.spec.space.network) not in NETWORKS:  # a user's own
-                stage(f"{network} is given {inputs_in_words(dataset)}")
-            save_dataset(dataset, data)
-            workers.start()
-            with interrupts.gently(), _tracker(settings, study, request, data) as tracker:
-                with store.asking_optuna():
-                    loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
-                    outcome = loop.run()
-                if outcome.reason == "deleted":
-                    raise LeaseLost
-                return outcome, _deliver(tracker, stopping, stage)
-
-
-def _nothing_left(store: Store, study: StudyRow, stopping: Stopping) -> Outcome | None:
-    """How a search ends whose places are all done; None where there is something to do. What dead
-    loops left beyond them is put right all the same; no worker is started, nor the data read, nor
-    the trials."""
-    total = stopping.limits.trials
-    if not all_done(store, study, total):
-        return None
-    repair(store, study)
-    status = RunStatus(total)
-    look_around(store, study, study.spec, status, stopping)
-    return Outcome(stopping.reason, status, put_back=0)
-
-
-@contextmanager
-def _workers(
-    settings: Settings,
-    study: StudyRow,
-    request: Request,
-    data: Path,
-    entry: EntryPoint,
-    stage: Callable[[str], None],
-) -> Iterator[LocalWorkers]:
-    """Workers whose fork server is warming up; they are ended at the end."""
-    if not is_identity(study.uuid):  # it names the study's folder
-        raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = workers_log(settings.checkpoints, study.uuid)
-    warm(entry, log)
-    usable = gpus()  # where there are any, this takes as long as the server's imports
-    if len(usable) < driver_gpus():
-        stage(
-            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            f"for more: {command('doctor')}"
-        )
-    count = request.workers or default_workers(len(usable))
-    setup = WorkerSetup(
-        data=data,
-        budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
-        code=user_network(settings, study.spec),
-        memory_bytes=request.trial_memory_bytes,
-        lanes=request.lanes,
-        threads=threads_a_worker(count),
-    )
-    workers = LocalWorkers(count, entry, setup, usable, log)
-    try:
-        yield workers
-    finally:
-        workers.close()
-
-
-@contextmanager
-def _tracker(
-    settings: Settings, study: StudyRow, request: Request, data: Path | None
-) -> Iterator[TrackerProcess | None]:
-    if not request.tracking:
-        yield None
-        return
-    tracker = start_tracker(settings, study, request.log_models, data)
-    try:
-        yield tracker
-    finally:
-        tracker.kill()
-
-
-def _loop(
-    settings: Settings,
-    store: Store,
-    study: StudyRow,
-    request: Request,
-    workers: LocalWorkers,
-    stopping: Stopping,
-    watcher: Watcher | None,
-    stage: Callable[[str], None],
-) -> Loop:
-    lease = leases.open_lease(store, study, request.lease_s)
-    if not has_definition(store, study):  # it can be corrected until a lease holds
-        leases.renew_lease(store, lease, 0.0)
-        raise StudyError(f"the code of study {study.name!r} was corrected just now: run this again")
-    return Loop(
-        book=open_book(store, study, lease),
-        workers=workers,
-        stopping=stopping,
-        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
-        keep_all_models=request.log_models == "all",
-        engine=request.engine,
-        watcher=watcher or Silent(),
-        stage=stage,
-    )
-
-
-def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
-    """A loop's book, with the study's sampler and pruner."""
-    spec = study.spec
-    sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
-    if sampler.bounded:
-        store.optuna.outlining = Outlining(
-            whole=functools.partial(_read_whole, spec.direction), with_reports=pruner.reports
-        )
-    optuna_study = optuna.load_study(
-        study_name=study.name,
-        storage=OrderedCache(store.optuna),
-        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
-        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
-    )
-    return TrialBook(store, optuna_study, spec, lease)
-
-
-def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
-    seen = InView(StudyDirection[direction.upper()]).choose(trials)
-    return None if seen is None else [trial._trial_id for trial in seen]
-
-
-def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
-    """The study's own network, from the copy the study keeps. Raises CodeError where its code may
-    not run on this machine."""
-    require_trusted(spec, settings)
-    path = spec.network_path
-    if path is None:
-        return None
-    modules = tuple((name, code.text) for name, code in sorted(spec.modules_of(path).items()))
-    file = find_code(path, settings) or Path(path).absolute()
-    return NetworkCode(
-        path=path,
-        function=spec.space.network.rpartition(":")[2],
-        text=spec.code[path].text,
-        modules=modules if spec.keeps_modules else None,
-        file=str(file),
-    )
-
-
-def _deliver(
-    tracker: TrackerProcess | None, stopping: Stopping, stage: Callable[[str], None]
-) -> Delivered | None:
-    if tracker is None:
-        return None
-    stage("sending what is left to MLflow")
-    return tracker.finish(_DELIVERY_S, hurry=lambda: stopping.asked)

@@ -1,7 +1,7 @@
-"""What must hold between the parameters of a space, and between it and the catalogue. Every
-function raises `InvalidError`, with keys that begin at the parameter's name.
+"""What must hold between the parameters of a space, and between it and the catalogue.
 
-What a search-space file says beside the space: its data, their columns, and known results.
+Every check raises `InvalidError`, with keys that begin at the parameter's name. Mistakes, from
+here or from pydantic, are worded as one line each.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tuner.search_space.nodes import Node, format_conditions
-from tuner.search_space.parameter_types import Parameter, format_value, sort_by_similarity
+from tuner.search_space.parameter_types import Parameter, Role, format_value, sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, catalogue
 from tuner.search_space.ranges import (
     RANGES,
@@ -25,21 +25,32 @@ from tuner.search_space.ranges import (
 from tuner.values import Scalar, as_switch
 
 FILE_KEYS = ("network", "parameters", "baselines", "data", "columns", "references")
+MOST_PARAMETERS = 1000
+LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
+MOST_NAMED = 10
+
+# Pydantic's kinds of mistakes, in our words.
+_TEXTS = {
+    "missing": "is missing",
+    "dict_type": "must be a mapping of names to values",
+    "model_type": "must be a mapping of names to values",
+    "tuple_type": "must be a list",
+    "string_type": "must be a string",
+}
 
 
 def explain_validation_error(error: ValidationError) -> InvalidError:
     """The first of pydantic's mistakes, counting the others."""
     details = error.errors(include_url=False)
-    first = _wrong(details[0])
+    first = _as_invalid_error(details[0])
     first.more += len(details) - 1
     return first
 
 
 def format_mistake(wrong: InvalidError) -> str:
     """ "parameters.learning_rate.low must be > 0, got 0 (and 2 more)" """
-    place = format_keys(wrong.keys)
     more = f" (and {wrong.more} more)" if wrong.more else ""
-    return f"{place} {wrong.text}{more}".strip()
+    return f"{format_keys(wrong.keys)} {wrong.text}{more}".strip()
 
 
 def format_keys(keys: tuple[str | int, ...]) -> str:
@@ -49,13 +60,12 @@ def format_keys(keys: tuple[str | int, ...]) -> str:
         if isinstance(key, int):
             text += f"[{key}]"
         else:
-            text += ("." if text else "") + (
-                key if key.isidentifier() and len(key) <= 60 else format_value(key)
-            )
+            is_plain = key.isidentifier() and len(key) <= 60
+            text += ("." if text else "") + (key if is_plain else format_value(key))
     return text
 
 
-def _wrong(details: ErrorDetails) -> InvalidError:
+def _as_invalid_error(details: ErrorDetails) -> InvalidError:
     keys = details["loc"]
     tag = ""
     if keys[0:1] == ("parameters",) and len(keys) > 2:
@@ -64,77 +74,66 @@ def _wrong(details: ErrorDetails) -> InvalidError:
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, InvalidError):
         return cause.under(*keys)
-    return InvalidError(_text(details, tag), *keys)
+    return InvalidError(_describe(details, tag), *keys)
 
 
-def _text(details: ErrorDetails, tag: str) -> str:
+def _describe(details: ErrorDetails, tag: str) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
         valid = RANGES[tag].model_fields if tag in RANGES else FILE_KEYS
-        keys = sort_by_similarity(str(details["loc"][-1]), valid)
-        return f"is no known key; known: {', '.join(keys)}"
+        ordered = sort_by_similarity(str(details["loc"][-1]), valid)
+        return f"is no known key; known: {', '.join(ordered)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = details["input"].get("type") if isinstance(details["input"], dict) else None
         ordered = sort_by_similarity(given, RANGES) if isinstance(given, str) else list(RANGES)
         got = "" if given is None else f", got {format_value(given)}"
         return f"needs a type, one of {', '.join(ordered)}{got}"
-    return TEXTS.get(kind) or details["msg"].replace("Input should", "should")
+    return _TEXTS.get(kind) or details["msg"].replace("Input should", "should")
 
 
-TEXTS = {
-    "missing": "is missing",
-    "dict_type": "must be a mapping of names to values",
-    "model_type": "must be a mapping of names to values",
-    "tuple_type": "must be a list",
-    "string_type": "must be a string",
-}
-
-
-MOST_PARAMETERS = 1000
-LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
-MOST_NAMED = 10
-COUNTED = ("epochs", "patience")  # what reads their largest value needs a number or an int range
-
-
-def fit_to_catalogue(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
-    """`said` in the catalogue's own types, once all its values are legal for `network`."""
+def fit_to_catalogue(network: str, name: str, declared: Range | Scalar) -> Range | Scalar:
+    """What a space declares of a parameter, in the catalogue's own types, if all its values are
+    legal for `network`."""
     if not name.isidentifier() or len(name) > LONGEST_NAME:
         raise InvalidError(
             "must be a name of letters, digits and _, not starting with a digit", name
         )
-    known = catalogue(network).get(name)
-    if known is None:
+    parameter = catalogue(network).get(name)
+    if parameter is None:
         if network in NETWORKS:
             raise InvalidError(unknown_parameter_text(name, catalogue(network), network), name)
-        return said
-    if isinstance(said, Choices):
-        return _fit_choices(known, said)
-    if isinstance(said, IntRange | FloatRange):
-        return _fit_range(known, said)
-    _refuse(known.refusal(said), name)
-    return known.cast(said)
+        return declared
+    if isinstance(declared, Choices):
+        return _fit_choices(parameter, declared)
+    if isinstance(declared, IntRange | FloatRange):
+        return _fit_range(parameter, declared)
+    _refuse(parameter.refusal(declared), name)
+    return parameter.cast(declared)
 
 
-def settle_conditions(network: str, parameters: Mapping[str, object], said: Range) -> Range:
+def settle_conditions(network: str, parameters: Mapping[str, object], declared: Range) -> Range:
     """The range with the values of its `when` as their parameters have them."""
     when = {
         parent: tuple(settle_value(network, parameters, parent, value) for value in values)
-        for parent, values in said.when.items()
+        for parent, values in declared.when.items()
     }
-    return said if when == said.when else said.model_copy(update={"when": when})
+    return declared if when == declared.when else declared.model_copy(update={"when": when})
 
 
 def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """A study's stored defaults, in the catalogue's own types; those of other networks have no say.
-    A newer tuner may have stored one that this version cannot honour."""
-    known = catalogue(network)
-    others = {name for kind in NETWORKS.values() for name in kind.parameters}
+    """A study's stored defaults for `network`, in the catalogue's own types. Those of other
+    networks are left out. Refuses one that this version does not know: a newer tuner has stored
+    it."""
+    parameters = catalogue(network)
+    elsewhere = {name for kind in NETWORKS.values() for name in kind.parameters}
     for name, value in stored.items():
-        if name in known:
-            _refuse(known[name].refusal(value), name)
-        elif name not in others:
+        if name in parameters:
+            _refuse(parameters[name].refusal(value), name)
+        elif name not in elsewhere:
             raise InvalidError("is a parameter that this version does not know", name)
-    return {name: known[name].cast(value) for name, value in stored.items() if name in known}
+    return {
+        name: parameters[name].cast(value) for name, value in stored.items() if name in parameters
+    }
 
 
 def unknown_parameter_text(name: str, valid: Iterable[str], where: str) -> str:
@@ -143,40 +142,41 @@ def unknown_parameter_text(name: str, valid: Iterable[str], where: str) -> str:
     return f"is no parameter of {where}; did you mean {ordered[0]}? Known: {others}"
 
 
-def _fit_choices(known: Parameter, said: Choices) -> Choices:
-    if known.name in COUNTED:
-        raise InvalidError("must be a number or a range of type: int", known.name)
-    for choice in said.choices:
-        _refuse(known.refusal(choice), known.name, "choices")
-    choices = tuple(known.cast(choice) for choice in said.choices)
+def _fit_choices(parameter: Parameter, declared: Choices) -> Choices:
+    if parameter.role is Role.LOOP:  # its largest value is needed
+        raise InvalidError("must be a number or a range of type: int", parameter.name)
+    for choice in declared.choices:
+        _refuse(parameter.refusal(choice), parameter.name, "choices")
+    choices = tuple(parameter.cast(choice) for choice in declared.choices)
     try:
         check_distinct(choices)  # yes and true are one
     except InvalidError as wrong:
-        raise wrong.under(known.name) from None
-    return said.model_copy(update={"choices": choices})
+        raise wrong.under(parameter.name) from None
+    return declared.model_copy(update={"choices": choices})
 
 
 def settle_value(
     network: str, parameters: Mapping[str, object], name: str, value: Scalar
 ) -> Scalar:
     """What a value of the named parameter means: for a switch yes is true, elsewhere a text."""
-    said, known = parameters.get(name), catalogue(network).get(name)
-    if known is not None and known.kind == "bool":
+    declared, parameter = parameters.get(name), catalogue(network).get(name)
+    if parameter is not None and parameter.kind == "bool":
         meant = as_switch(value)
-    elif isinstance(said, Choices):
-        meant = value if said.refusal(value) else said.canonical(value)
+    elif isinstance(declared, Choices):
+        meant = value if declared.refusal(value) else declared.canonical(value)
     else:
-        meant = as_switch(value) if isinstance(said, bool) else value
+        meant = as_switch(value) if isinstance(declared, bool) else value
     return meant if isinstance(meant, bool) else value
 
 
-def _fit_range(known: Parameter, said: IntRange | FloatRange) -> Range:
-    if known.kind != said.type:
-        kind = known.kind if known.kind in ("int", "float") else "categorical"
-        raise InvalidError(f"must be {kind} for {known.name}, got {said.type}", known.name, "type")
-    _refuse(known.refusal(said.low), known.name, "low")
-    _refuse(known.refusal(said.top), known.name, "high")
-    return said
+def _fit_range(parameter: Parameter, declared: IntRange | FloatRange) -> Range:
+    name = parameter.name
+    if parameter.kind != declared.type:
+        kind = parameter.kind if parameter.kind in ("int", "float") else "categorical"
+        raise InvalidError(f"must be {kind} for {name}, got {declared.type}", name, "type")
+    _refuse(parameter.refusal(declared.low), name, "low")
+    _refuse(parameter.refusal(declared.top), name, "high")
+    return declared
 
 
 def _refuse(reason: str | None, *keys: str) -> None:
@@ -218,8 +218,8 @@ def _check_needs(node: Node, nodes: Mapping[str, Node]) -> None:
 def unreachable_parent(node: Node, nodes: Mapping[str, Node]) -> str | None:
     """The parent, if any, that can never have what the catalogue says this parameter needs."""
     for parent, values in node.needs.items():
-        asked = node.when.get(parent, values)
-        if not any(value in asked and nodes[parent].takes(value) for value in values):
+        wanted = node.when.get(parent, values)
+        if not any(value in wanted and nodes[parent].takes(value) for value in values):
             return parent
     return None
 
@@ -232,14 +232,14 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
         text = unknown_parameter_text(node.repeat, nodes, "this space")
         raise InvalidError(f"names {format_value(node.repeat)}, which {text}", node.name, "repeat")
     _check_layers(node, nodes[node.repeat])
-    known = catalogue(network).get(node.name)
-    if known and not known.layers:
+    parameter = catalogue(network).get(node.name)
+    if parameter and not parameter.layers:
         raise InvalidError(
             f"does not fit: there is one {node.name} for all layers", node.name, "repeat"
         )
-    if known and node.repeat != known.layers:
+    if parameter and node.repeat != parameter.layers:
         raise InvalidError(
-            f"must be {known.layers}, got {format_value(node.repeat)}", node.name, "repeat"
+            f"must be {parameter.layers}, got {format_value(node.repeat)}", node.name, "repeat"
         )
 
 

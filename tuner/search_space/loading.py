@@ -1,10 +1,9 @@
-"""A search-space file's text made into plain Python values.
+"""Reads search-space files: YAML text, shipped spaces by name, and what a file says beside the
+space (its data, their columns, known results).
 
-YAML without its traps: 1e-4 is a number, `no` and `on` are strings, and what can run code, hide
-or explode (tags, anchors, aliases, a key twice, deep nesting, huge files) is refused. Every
-mistake is one SpaceError line with the file and the line number.
-
-Search spaces by name or path.
+YAML without its traps: 1e-4 is a number, `no` and `on` are strings. Tags, anchors, aliases, a key
+twice, deep nesting and huge files are refused. Every mistake is one SpaceError line with the file
+and, for malformed YAML, the line number.
 """
 
 import os
@@ -95,7 +94,7 @@ def read_yaml(text: str, source: str) -> object:
 
 
 def read_text(path: Path) -> str:
-    """The file's text. Raises SpaceError for what is no readable UTF-8 file of at most 200 kB."""
+    """The file's text. Raises SpaceError if it is no readable UTF-8 file of at most 200 kB."""
     try:
         if path.exists() and not path.is_file():
             raise SpaceError(f"{path}: is not a file")
@@ -116,7 +115,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
 
 
-# What a user may say that a column of a table is; `ColumnKind` in spec.py.
+# The kinds of columns that a user can declare (`ColumnKind` in spec.py).
 COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
 
 _SCALAR = {"type": ["boolean", "integer", "number", "string"]}
@@ -125,13 +124,13 @@ _SCALAR = {"type": ["boolean", "integer", "number", "string"]}
 EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
     "data": {
         "title": "Data",
-        "description": "The data that are meant: a source, or a mapping with one.",
+        "description": "The data: a source, or a mapping with one.",
         "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
     },
     "columns": {
         "title": "Columns",
-        "description": "What columns of the data's table are, by name, where tuner takes them for "
-        "something else.",
+        "description": "Kinds of columns by name, for columns that tuner would take for something "
+        "else.",
         "type": "object",
         "additionalProperties": {"type": "string", "enum": [*COLUMN_KINDS]},
     },
@@ -145,18 +144,18 @@ EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
 
 
 def check_data(value: object) -> dict[str, Scalar]:
-    """`mnist` as {"source": "mnist"}; a mapping as it is. Which keys there are is the data's
-    affair. Raises InvalidError."""
+    """`mnist` becomes {"source": "mnist"}; a mapping stays as it is. Its keys are checked when the
+    data are specified. Raises InvalidError."""
     if isinstance(value, str):
         value = {"source": value}
     if not isinstance(value, dict):
         raise InvalidError("must be a source, or a mapping such as {source: mnist}", "data")
     if "columns" in value:
         raise InvalidError("belongs beside data, as a section of its own", "data", "columns")
-    return {key: _setting(key, said) for key, said in value.items()}
+    return {key: _check_setting(key, setting) for key, setting in value.items()}
 
 
-def _setting(key: str, value: object) -> Scalar:
+def _check_setting(key: str, value: object) -> Scalar:
     try:
         return check_scalar(value)
     except InvalidError as wrong:
@@ -182,7 +181,7 @@ def column_kind_problem(kind: object) -> str:
 
 
 def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
-    """A number or None for each baseline; an empty list says nothing. Raises InvalidError."""
+    """A number or None for each baseline; an empty list has no references. Raises InvalidError."""
     if not isinstance(value, list | tuple):
         raise InvalidError("must be a list", "references")
     if value and len(value) != baselines:
@@ -190,10 +189,10 @@ def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
             f"must have one entry for each of {baselines} baselines, got {len(value)}",
             "references",
         )
-    return tuple(_reference(said, number) for number, said in enumerate(value))
+    return tuple(_check_reference(item, number) for number, item in enumerate(value))
 
 
-def _reference(value: object, number: int) -> float | None:
+def _check_reference(value: object, number: int) -> float | None:
     if value is None:
         return None
     try:
@@ -203,9 +202,11 @@ def _reference(value: object, number: int) -> float | None:
 
 
 class SpaceFile(NamedTuple):
-    """What a file says. `data`: keys of a DataSpec, unchecked; empty where it names no data.
-    `references`: a known result a baseline, None where there is none; empty without any.
-    `columns`: kinds of the data's columns, by name. `source`: the name that errors give the file.
+    """The content of a file.
+
+    `data`: keys of a DataSpec, unchecked; empty if the file names no data. `references`: the known
+    result of each baseline, None for none; empty without any. `source`: the name that errors give
+    the file. `columns`: kinds of the data's columns, by name.
     """
 
     space: Space
@@ -216,7 +217,7 @@ class SpaceFile(NamedTuple):
 
 
 def load_space(name_or_path: str) -> Space:
-    """The space of a file alone: see `load_file`."""
+    """Only the space of a file: see `load_file`."""
     return load_file(name_or_path).space
 
 
@@ -227,9 +228,9 @@ def load_file(name_or_path: str) -> SpaceFile:
         return parse_file(read_text(Path(name_or_path)), name_or_path)
     shipped = shipped_spaces()
     if name_or_path not in shipped:
-        known = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
+        names = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
         raise SpaceError(
-            f"unknown search space {format_value(name_or_path)}; shipped: {known}. "
+            f"unknown search space {format_value(name_or_path)}; shipped: {names}. "
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]
@@ -247,7 +248,7 @@ def parse_space(text: str, source: str) -> Space:
 
 
 def parse_file(text: str, source: str) -> SpaceFile:
-    """All of a file from YAML text. Raises SpaceError."""
+    """A file's content from YAML text. Raises SpaceError."""
     content = read_yaml(text, source)
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
@@ -256,8 +257,7 @@ def parse_file(text: str, source: str) -> SpaceFile:
         space = check_space(own)
         data = check_data(content["data"]) if "data" in content else {}
         columns = check_columns(content["columns"]) if "columns" in content else {}
-        said = content.get("references", ())
-        references = check_references(said, len(space.baselines))
+        references = check_references(content.get("references", ()), len(space.baselines))
     except SpaceError as error:
         raise SpaceError(f"{source}: {error}") from error
     except InvalidError as wrong:

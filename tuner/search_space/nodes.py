@@ -1,11 +1,9 @@
-"""A parameter of a space with everything that decides when it is there and what it may be: the
-file's words, the catalogue's condition and the default beside them.
+"""A parameter of a space, with everything that decides when it exists and what it may be: what the
+file declares, the catalogue's condition, and the default.
 
-Conditions are read from the resolved parameters. While its `when` fails, a parameter has its
-default, and further conditions see that default. It is absent where it has no default, and where
-the catalogue's own condition fails: no momentum without sgd.
-
-Mistakes in a search space, from wherever they were found, as one line each.
+Conditions are checked against the resolved parameters. While its `when` does not hold, a parameter
+has its default, and further conditions see that default. It is absent if it has no default, or if
+the catalogue's own condition does not hold: no momentum without sgd.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,9 +27,12 @@ Status = Literal["searched", "fixed", "absent"]
 
 @dataclass(frozen=True)
 class Node:
-    """`range`: None for what is not searched. `value`: the constant, or the default,
-    or None where there is neither. `needs`: the catalogue's condition. `most`: the most layers
-    of a repeated parameter. `constant`: the space says so itself, as opposed to a default."""
+    """One parameter of a space.
+
+    `range`: None if it is not searched. `value`: the constant, or the default, or None if there is
+    neither. `needs`: the catalogue's condition. `most`: the most layers of a repeated parameter.
+    `constant`: the space itself fixes the value, as opposed to a default.
+    """
 
     name: str
     range: Range | None
@@ -73,7 +74,7 @@ class Node:
         return [f"{self.name}_{layer}" for layer in range(1, count + 1)]
 
     def is_value(self, value: object) -> bool:
-        """Whether that is the constant or default; a switch takes its own words."""
+        """Whether `value` is the constant or default; a switch also takes yes, no, on and off."""
         return equal_values(as_switch(value) if isinstance(self.value, bool) else value, self.value)
 
     def takes(self, value: object) -> bool:
@@ -87,7 +88,7 @@ class Node:
 
 
 def conditions_hold(requirement: Requirement, params: Mapping[str, object]) -> bool:
-    """Whether every parent is there with one of the values asked for."""
+    """Whether every parent exists and has one of the values that it must have."""
     return all(
         parent in params and any(equal_values(params[parent], value) for value in values)
         for parent, values in requirement.items()
@@ -103,7 +104,7 @@ def format_conditions(requirement: Requirement) -> str:
 
 
 def format_in_sentence(value: Scalar) -> str:
-    """A value as a sentence has it: plain words without quotes."""
+    """A value as it stands in a sentence: plain words without quotes."""
     text = word(value)
     return text if len(text) <= LONGEST_WORD else format_value(value)
 
@@ -114,22 +115,24 @@ def make_nodes(
     defaults: Mapping[str, Scalar] | None,
 ) -> dict[str, Node]:
     """A node for each declared parameter, then for each other one of the catalogue; unchecked.
-    `defaults`: those that a study has stored; None: the catalogue's present ones."""
+    `defaults`: those that a study has stored; None for the catalogue's present ones."""
     settled = settled_defaults(network, defaults)
-    needs = {name: known.when for name, known in catalogue(network).items()}
+    needs = {name: parameter.when for name, parameter in catalogue(network).items()}
     nodes = {
-        name: _node(name, said, settled.get(name), needs.get(name, {}))
-        for name, said in parameters.items()
+        name: _make_node(name, declared, settled.get(name), needs.get(name, {}))
+        for name, declared in parameters.items()
     }
     for name, default in settled.items():
         nodes.setdefault(name, Node(name, None, default, needs[name]))
     return {name: _with_layers(node, nodes) for name, node in nodes.items()}
 
 
-def _node(name: str, said: Range | Scalar, default: Scalar | None, needs: Requirement) -> Node:
-    if isinstance(said, IntRange | FloatRange | Choices):
-        return Node(name, said, default, needs)
-    return Node(name, None, said, needs, constant=True)
+def _make_node(
+    name: str, declared: Range | Scalar, default: Scalar | None, needs: Requirement
+) -> Node:
+    if isinstance(declared, IntRange | FloatRange | Choices):
+        return Node(name, declared, default, needs)
+    return Node(name, None, declared, needs, constant=True)
 
 
 def _with_layers(node: Node, nodes: Mapping[str, Node]) -> Node:

@@ -348,18 +348,18 @@ def training_only_names() -> frozenset[str]:
 
 
 def defaults(network: str) -> dict[str, Scalar]:
-    """The present default of each parameter known for `network`."""
+    """The present default of each parameter of `network`."""
     return {name: parameter.default for name, parameter in catalogue(network).items()}
 
 
 def former_defaults(network: str) -> dict[str, Scalar]:
-    """The same for a study of which no defaults are stored."""
+    """The defaults of a study that was made before studies stored their own."""
     return {name: DEFAULTS_BEFORE[name] for name in catalogue(network) if name in DEFAULTS_BEFORE}
 
 
 def settled_defaults(network: str, stored: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
-    """The default of each parameter in a study with these `stored` ones; None: the present ones.
-    A parameter that is newer than the study has no effect there."""
+    """The default of each parameter in a study with these `stored` ones; None for the present ones.
+    A parameter that is newer than the study has no effect."""
     if stored is None:
         return defaults(network)
     return {

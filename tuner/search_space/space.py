@@ -1,4 +1,4 @@
-"""The search space: what a file says, checked as a whole, and what a study asks of it."""
+"""The search space: what a file declares, checked as a whole, and what a study asks of it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,15 +63,15 @@ OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
 
 Configuration = dict[str, Scalar | list[Scalar]]
 
-# The key of the validation context under which a study passes its stored defaults.
+# The key of the validation context that holds a study's stored defaults.
 _DEFAULTS = "defaults"
 
 
 def _check_network(value: object) -> object:
     if isinstance(value, str) and value not in NETWORKS and not OWN_NETWORK.fullmatch(value):
-        known = ", ".join(sort_by_similarity(value, NETWORKS))
+        networks = ", ".join(sort_by_similarity(value, NETWORKS))
         raise InvalidError(
-            f"must be one of {known}, or file.py:function; got {format_value(value)}"
+            f"must be one of {networks}, or file.py:function; got {format_value(value)}"
         )
     return value
 
@@ -89,11 +89,11 @@ class Row(NamedTuple):
 class Space(BaseModel):
     """A checked search space. Equal spaces have equal JSON, which a study stores.
 
-    Build one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
+    Make one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
     constructor raises pydantic's ValidationError.
 
-    A study's own space keeps the defaults that were in force when the study was made (`keeping`);
-    any other one has the catalogue's present ones. They are stored beside it, in the StudySpec.
+    A study's own space has the defaults of the time when the study was made (`keeping`), which the
+    StudySpec stores beside it. Any other space has the catalogue's present ones.
     """
 
     model_config = ConfigDict(
@@ -119,7 +119,7 @@ class Space(BaseModel):
     def _fit(
         cls, parameters: dict[str, Range | Scalar], info: ValidationInfo
     ) -> dict[str, Range | Scalar]:
-        """Each parameter against the catalogue, in whose types its values are kept."""
+        """Check each parameter against the catalogue; cast its values to the catalogue's types."""
         network = info.data.get("network")
         fitted, mistakes = {}, []
         for name, declared in parameters.items() if network else ():
@@ -176,7 +176,7 @@ class Space(BaseModel):
     @classmethod
     def keeping(cls, content: object, defaults: Mapping[str, Scalar]) -> Self:
         """A space, or its JSON's content, with these defaults in place of the catalogue's present
-        ones; a parameter that is not among them has no effect. Raises pydantic's
+        ones. A parameter that is not among them has no effect. Raises pydantic's
         ValidationError."""
         if isinstance(content, cls):
             if content.defaults == defaults:
@@ -214,8 +214,8 @@ class Space(BaseModel):
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
-        enqueued. `width: [64, 32]` is a value a layer, `width: 64` the same for every layer,
-        `width_2: 32` one layer's. What is left out is left to the sampler. Raises SpaceError."""
+        enqueued. `width: [64, 32]` has a value for each layer, `width: 64` one for all layers,
+        `width_2: 32` one for layer 2. The sampler chooses what is left out. Raises SpaceError."""
         try:
             return flatten_configuration(self._order, configuration)
         except InvalidError as wrong:
@@ -270,7 +270,7 @@ class Space(BaseModel):
         return enumeration.grid_points(self._order)
 
     def grid_size(self) -> int | None:
-        """How many points `grid` has; None when it is not finite, or too entangled to count."""
+        """How many points `grid` has; None if it is not finite, or too entangled to count."""
         return self._grid_size
 
     @cached_property
@@ -278,8 +278,9 @@ class Space(BaseModel):
         return enumeration.count_points(self._order)
 
     def configurations(self) -> list[dict[str, Scalar]]:
-        """What the space names one by one: its baselines or, where it has none, the points of its
-        grid, as flat parameters. Raises SpaceError where a baseline leaves something open."""
+        """The configurations that the space names one by one, as flat parameters: its baselines
+        or, if it has none, the points of its grid. Raises SpaceError if a baseline is not
+        complete."""
         try:
             if self.baselines:
                 return list_baselines(self._order, self.baselines)
@@ -290,12 +291,12 @@ class Space(BaseModel):
         raise SpaceError(f"{self.why_no_grid()}; name configurations under baselines")
 
     def corners(self) -> Iterator[Params]:
-        """The parameters of trials at the space's ends: the smallest and the largest corner, then
-        every choice of each categorical parameter."""
+        """The params of trials at the space's ends: the smallest and the largest corner, then every
+        choice of each categorical parameter."""
         return corner_configurations(self._order)
 
     def random(self, count: int) -> Iterator[Params]:
-        """The parameters of so many random trials, always the same ones."""
+        """The params of `count` random trials, always the same ones."""
         return random_configurations(self._order, count)
 
     def why_no_grid(self) -> str:
@@ -316,7 +317,7 @@ class Space(BaseModel):
         return [node.name for node in self._order.nodes.values() if node.range]
 
     def is_conditional(self) -> bool:
-        """Whether some trials have parameters that others lack."""
+        """Whether some trials have parameters that others do not have."""
         layers = {node.repeat for node in self._order.order}
         return any(
             node.range and (node.when or node.needs or node.name in layers)
@@ -334,8 +335,8 @@ class Space(BaseModel):
         return number
 
     def choices(self) -> dict[str, tuple[Scalar, ...]]:
-        """What each parameter that varies may be in a trial: all choices, or the ends of its range,
-        and the default where a condition can put that in its place."""
+        """What each parameter that varies can be in a trial: all choices, or the ends of its range,
+        and the default if a condition can put that in its place."""
         return possible_values(self._order.nodes)
 
     def takes(self, name: str, value: Scalar) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.search_space import Space
 from tuner.search_space.parameter_types import Parameter, Role
 from tuner.search_space.parameters import (
     NETWORKS,
@@ -18,6 +19,7 @@ from tuner.search_space.parameters import (
     training_only_names,
     training_parameters,
 )
+from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.study.messages import TrialRequest
 from tuner.values import Scalar, word
 
@@ -80,6 +82,24 @@ def slower_engine_reason(network: str, params: Mapping[str, Any]) -> str | None:
             value_text = ", ".join(map(word, value if isinstance(value, list) else [value]))
             return f"{name} {value_text} has no shared program"
     return None
+
+
+def slower_space_reason(space: Space) -> str | None:
+    """The same for all trials of a space. Of single values that it searches, the rows of
+    `space show` have notes."""
+    constants = {
+        name: declared
+        for name, declared in space.parameters.items()
+        if isinstance(declared, bool | int | float | str)
+    }
+    return slower_engine_reason(space.network, constants)
+
+
+def engine_with_reason(engine: str, network: str, params: Mapping[str, Any]) -> str:
+    """The name of the engine that trained a trial and, if it is Keras' for want of a shared
+    program, why: "keras, because network cnn has no shared program"."""
+    reason = slower_engine_reason(network, params) if engine in (KERAS, KERAS_XLA) else None
+    return f"{engine}, because {reason}" if reason else engine
 
 
 def program_key_of(request: TrialRequest) -> ProgramKey | None:

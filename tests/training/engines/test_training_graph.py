@@ -21,7 +21,8 @@ from tuner.networks import export_network
 from tuner.search_space import Space, load_space
 from tuner.search_space.parameters import ACTIVATIONS, OPTIMIZERS
 from tuner.study.messages import TrialRequest
-from tuner.training.engines.tiered import TieredProgram, padded_widths
+from tuner.training.engines.lanes import padded_widths
+from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
 from tuner.training.program_key import program_key_of
 from tuner.training.trial import Trainer, epoch_order
@@ -114,8 +115,8 @@ def by_exact(
     dataset: Dataset, request: TrialRequest
 ) -> tuple[list[dict[str, float]], list[np.ndarray]]:
     trainer = Trainer(dataset)
-    intervals, ended = train(trainer, replace(request, engine="exact"))
-    assert ended.engine in ("graph", "xla")
+    intervals, ended = train(trainer, replace(request, engine="keras"))
+    assert ended.engine in ("keras", "keras, xla")
     return [interval.metrics for interval in intervals], weights(trainer)
 
 
@@ -134,7 +135,7 @@ def compare_graph(
     expected: list[np.ndarray],
 ) -> None:
     intervals, ended = train(trainer, request)
-    assert ended.engine == "shared graph"
+    assert ended.engine == "graph"
     agree(weights(trainer), expected)
     for interval, theirs in zip(intervals, metrics, strict=True):
         assert interval.metrics == pytest.approx(theirs, rel=1e-4, abs=1e-6)
@@ -231,7 +232,7 @@ def test_xla_goes_on_where_the_graph_was() -> None:
     intervals, ended = train(trainer, request)
     found = weights(trainer)
     metrics, expected = by_exact(data("classes"), request)
-    assert ended.engine == "shared graph, then xla"
+    assert ended.engine == "tiered"
     assert ended.parameter_count == 6 * 9 + 9 + 9 * 6 + 6 + 6 * 3 + 3
     agree(found, expected)
     for interval, theirs in zip(intervals, metrics, strict=True):

@@ -1,7 +1,7 @@
 """A plain graph that trains every trial of one program key on resident data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.training.engines.feeds import ResidentData, chunk_rows
+from tuner.study import engines
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
 from tuner.training.engines.graph_network import (
     GraphInputs,
     GraphNetwork,
@@ -44,10 +52,10 @@ class GraphProgram:
     comes in with each call, as `GraphInputs`.
     """
 
-    engine = "shared graph"
+    engine = engines.GRAPH
 
     def __init__(self, key: ProgramKey, dataset: Dataset, data: ResidentData) -> None:
-        self._key, self._data = key, data
+        self._key, self._dataset, self._data = key, dataset, data
         self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
         self.network = GraphNetwork(key, self._width, dataset.outputs)
         self._variants = optimizer_variants(key.optimizers, "momentum" in key.included)
@@ -65,10 +73,10 @@ class GraphProgram:
         self._params: Params = {}
         self._seed = self.steps_done = 0
         self._inputs: GraphInputs | None = None
-        self._loop, self._score = self._functions()
+        self._loop, self._score, self._predict = self._functions()
 
-    def _functions(self) -> tuple[Any, Any]:
-        """Training and evaluation. With signatures: without them each new length of an argument
+    def _functions(self) -> tuple[Any, Any, Any]:
+        """Training, evaluation and prediction. Without signatures each new length of an argument
         would be traced anew."""
         depth, number = self._key.depth, tf.TensorSpec([], tf.int32)
         inputs = _input_specs(depth)
@@ -79,7 +87,9 @@ class GraphProgram:
         ]
         signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
         train = tf.function(self._train_steps, signature, autograph=False)
-        return train, tf.function(self._score_chunks, [inputs, number], autograph=False)
+        x, y = (tf.TensorSpec([None, *v.shape[1:]], v.dtype) for v in self._data.evaluation)
+        score = tf.function(self._score_rows, [inputs, x, y], autograph=False)
+        return train, score, tf.function(self._predict_rows, [inputs, x], autograph=False)
 
     @property
     def parameter_count(self) -> int:
@@ -169,9 +179,15 @@ class GraphProgram:
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""
-        rows = len(self._data.validation[1])
-        widest = max(self._width, *dense_widths(self._params), 0)
-        return np.asarray(self._score(self._inputs, tf.constant(chunk_rows(rows, widest))).numpy())
+        return evaluate_chunks(self._chunks(), lambda c: self._score(self._inputs, c.x, c.y))
+
+    def predictions(self) -> Floats:
+        """As a Feed does (feeds.py)."""
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(self._inputs, x))
+        return as_predictions(outputs, self._dataset)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=max(self._width, *dense_widths(self._params), 0))
 
     def _train_steps(
         self, inputs: GraphInputs, order: Any, schedule: Any, masks: Any, start: Any, stop: Any,
@@ -279,19 +295,16 @@ class GraphProgram:
         else:
             tf.switch_case(inputs.optimizer, branches)
 
-    def _score_chunks(self, inputs: GraphInputs, size: tf.Tensor) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
+    def _score_rows(
+        self, inputs: GraphInputs, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        raw, _ = self.network.outputs(self._values.scaled(x), inputs)
+        rows = self._values.row_values(raw, y, inputs.numbers)
+        return tf.stack([tf.reduce_sum(values) for values in rows]), self._penalty(inputs)
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            raw, _ = self.network.outputs(self._values.scaled(x[chunk]), inputs)
-            values = self._values.row_values(raw, y[chunk], inputs.numbers)
-            return first + size, sums + tf.stack([tf.reduce_sum(value) for value in values])
-
-        zeros = tf.zeros([len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        return sums + tf.one_hot(0, len(self.objective.names)) * self._penalty(inputs) * rows
+    def _predict_rows(self, inputs: GraphInputs, x: tf.Tensor) -> tf.Tensor:
+        raw, _ = self.network.outputs(self._values.scaled(x), inputs)
+        return self._values.activated(raw)
 
 
 def _input_specs(depth: int) -> GraphInputs:

@@ -5,7 +5,7 @@ as XLA needs it: padding units stay zero, since nothing flows into them or out o
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,14 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.training.engines.feeds import ResidentData, chunk_rows
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
 from tuner.training.engines.graph_network import dropout_rates, has_bias, is_trained
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
@@ -148,7 +155,7 @@ class LaneProgram:
         data: ResidentData,
         lanes: int = 1,
     ) -> None:
-        self._key, self._data, self.lanes = key, data, lanes
+        self._key, self._dataset, self._data, self.lanes = key, dataset, data, lanes
         self._rows = len(data.train[1])
         self._size = min(batch_size, self._rows)
         self._steps = math.ceil(self._rows / self._size)
@@ -163,7 +170,12 @@ class LaneProgram:
         self.compiled = False  # whether it has run
         self._widest = max(width, *widths, 0)
         self._run = tf.function(self._train_steps, autograph=False, jit_compile=True)
-        self._score = tf.function(self._score_chunks, autograph=False)
+        self._score = tf.function(self._score_rows, autograph=False, reduce_retracing=True)
+        self._predict = tf.function(self._predict_rows, autograph=False, reduce_retracing=True)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
 
     def train(
         self,
@@ -211,7 +223,17 @@ class LaneProgram:
 
     def evaluate(self) -> np.ndarray:
         """Sums of loss and metrics over the evaluation rows, float32 (lanes, 1 + metrics)."""
-        return np.asarray(self._score(self.store.layers, self._inputs()))
+        layers, inputs = _tensors(self.store.layers), self._inputs()
+        return evaluate_chunks(self._chunks(), lambda c: self._score(layers, inputs, c.x, c.y))
+
+    def predictions(self) -> list[Floats]:
+        """Of each lane, as a Feed gives them (feeds.py)."""
+        layers, inputs = _tensors(self.store.layers), self._inputs()
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(layers, inputs, x))
+        return [as_predictions(of_lane, self._dataset) for of_lane in outputs]
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=self._widest * self.lanes)
 
     def _inputs(self) -> LaneInputs:
         # Lanes that never had a trial compute with the numbers of one that has.
@@ -305,25 +327,24 @@ class LaneProgram:
             of_layer["bias"] *= inputs.has_bias[:, number, tf.newaxis]
         return complete
 
-    def _score_chunks(self, layers: Any, inputs: LaneInputs) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
-        size = chunk_rows(rows, self._widest * self.lanes)
+    def _score_rows(
+        self, layers: Any, inputs: LaneInputs, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        raw, labels = self._raw(layers, inputs, x), tf.tile(y[tf.newaxis], [self.lanes, 1])
+        values = self._values.lane_row_values(raw, labels, inputs.numbers)
+        sums = tf.stack([tf.reduce_sum(value, 1) for value in values], axis=1)
+        return sums, self._penalty(layers, inputs)
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            scaled = self._values.scaled(x[tf.newaxis, chunk])
-            raw, _ = lane_outputs(self._key, layers, scaled, inputs)
-            labels = tf.tile(y[tf.newaxis, chunk], [self.lanes, 1])
-            values = self._values.lane_row_values(raw, labels, inputs.numbers)
-            of_chunk = tf.stack([tf.reduce_sum(value, 1) for value in values], axis=1)
-            return first + size, sums + of_chunk
+    def _predict_rows(self, layers: Any, inputs: LaneInputs, x: tf.Tensor) -> tf.Tensor:
+        return self._values.activated(self._raw(layers, inputs, x))
 
-        zeros = tf.zeros([self.lanes, len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        of_loss = tf.one_hot(0, len(self.objective.names))[tf.newaxis, :]
-        penalty = tf.reshape(self._penalty(layers, inputs), [-1, 1])
-        return sums + of_loss * penalty * float(rows)
+    def _raw(self, layers: Any, inputs: LaneInputs, x: tf.Tensor) -> tf.Tensor:
+        """What comes before the task's activation, (lanes, rows, outputs)."""
+        return lane_outputs(self._key, layers, self._values.scaled(x[tf.newaxis]), inputs)[0]
+
+
+def _tensors(layers: list[dict[str, np.ndarray]]) -> list[Arrays]:
+    return list(tf.nest.map_structure(tf.convert_to_tensor, layers))
 
 
 def _trained(layer: Arrays) -> Arrays:

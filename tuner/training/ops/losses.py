@@ -171,11 +171,14 @@ class SharedObjective:
         flat = tf.reshape(scaled, tf.concat([ahead, [self._width]], 0))
         return tf.ensure_shape(flat, [*x.shape[: x.shape.rank - self._rank], self._width])
 
+    def activated(self, raw: tf.Tensor) -> tf.Tensor:
+        """The network's outputs, of what comes before the task's activation (…, outputs)."""
+        return TASKS[self._task].activation(raw)
+
     def row_values(self, raw: tf.Tensor, y: tf.Tensor, numbers: Numbers) -> list[tf.Tensor]:
         """Of each row its loss and metrics; `raw`: (rows, outputs), before the task's activation;
         y: (rows,)."""
-        outputs = TASKS[self._task].activation(raw)
-        return self.objective(numbers).row_values(self._target(y), outputs)
+        return self.objective(numbers).row_values(self._target(y), self.activated(raw))
 
     def lane_row_values(self, raw: tf.Tensor, y: tf.Tensor, numbers: Numbers) -> list[tf.Tensor]:
         """The same for trials side by side: raw (lanes, rows, outputs), y (lanes, rows), numbers
