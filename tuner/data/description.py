@@ -4,7 +4,7 @@ What each column was taken for, which columns cannot be learnt from, and which g
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -173,7 +173,9 @@ def report_columns(
         )
         for column in columns
     ]
-    reports += [ColumnReport(name, "drop", 0, None, None) for name in table.dropped]
+    reports += [
+        ColumnReport(name, "drop", features=0, gaps=None, different=None) for name in table.dropped
+    ]
     return (*reports, *([target] if target else []))
 
 
@@ -182,11 +184,14 @@ def report_target(y: Any, target: Target) -> ColumnReport | None:
     name = getattr(y, "name", None)
     if name is None:
         return None
-    values = np.concatenate(list(target.values.values()))
+    report = ColumnReport(
+        str(name), "target", features=0, gaps=0, different=len(target.labels),
+        examples=target.labels[:3],
+    )  # fmt: skip
     if target.labels:
-        return ColumnReport(str(name), "target", 0, 0, len(target.labels), target.labels[:3])
-    cells = Cells(values)
-    return ColumnReport(str(name), "target", 0, 0, _different(cells), **_shown_values(cells))
+        return report
+    cells = Cells(np.concatenate(list(target.values.values())))
+    return replace(report, different=_different(cells), **_shown_values(cells))
 
 
 def _different(cells: Cells) -> int | None:
