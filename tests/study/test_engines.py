@@ -10,6 +10,7 @@ from tuner.study.engines import (
     TIERED,
     engine_name,
     engine_to_ask_for,
+    is_same_engine,
     recorded_engine,
 )
 
@@ -36,3 +37,19 @@ def test_what_is_recorded_is_read_again(name: str) -> None:
 def test_what_earlier_versions_recorded_is_read(recorded: str, name: str, asked: str) -> None:
     assert engine_name(recorded) == name
     assert engine_to_ask_for(engine_name(recorded)) == asked
+
+
+@pytest.mark.parametrize(
+    ("shown", "name", "same"),
+    [
+        ("tiered", "tiered", True),
+        ("shared graph, then xla", "tiered", True),
+        ("graph", "graph", True),
+        ("graph", "keras", True),
+        ("graph", "tiered", False),
+        ("keras", "graph", False),
+    ],
+)
+def test_a_word_shown_before_is_known(shown: str, name: str, same: bool) -> None:
+    """MLflow keeps what was sent: an upgrade must not make its runs look wrong."""
+    assert is_same_engine(shown, name) == same

@@ -38,7 +38,7 @@ class NetworkSource(StrEnum):
 
 
 @dataclass(frozen=True)
-class Network:
+class WrittenNetwork:
     """A network that was written. `remarks`: lines for the user, about a file that was not used or
     a score that differs."""
 
@@ -53,7 +53,7 @@ def save_network(
     trial: TrialRow,
     target: Path,
     data: str | None = None,
-) -> Network:
+) -> WrittenNetwork:
     """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
     `data`: where the data lie now, if elsewhere than when the study was created.
 
@@ -74,7 +74,7 @@ def save_network(
             partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
-    return Network(source, remarks)
+    return WrittenNetwork(source, remarks)
 
 
 def _input_remarks(network: Path) -> list[str]:

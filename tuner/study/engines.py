@@ -38,6 +38,12 @@ def engine_name(recorded: str) -> str:
     return _EARLIER_NAMES.get(recorded, recorded)
 
 
+def is_same_engine(shown: str, name: str) -> bool:
+    """Whether a word that this or an earlier version has shown, as MLflow keeps it without a mark,
+    may be the engine's. Of an earlier "graph" it is not known which was meant."""
+    return shown == name or _EARLIER_NAMES.get(shown) == name
+
+
 def engine_to_ask_for(name: str | None) -> Engine:
     """What a request asks for so that the named engine trains its trial again."""
     return "keras" if name in (KERAS, KERAS_XLA) else "auto"

@@ -16,6 +16,7 @@ from tuner.storage.deliveries import TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import input_of
+from tuner.study.engines import is_same_engine
 from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG, TRIAL_TAG, UUID_TAG
@@ -275,6 +276,8 @@ def _unlike(
     for name, value in wanted.items():
         if name not in shown:
             yield f"{kind} {name} is missing", "send"
+        elif kind == "tag" and name == "engine" and is_same_engine(shown[name], value):
+            continue  # sent by an earlier version, which had other words
         elif shown[name] != value:
             yield f"{kind} {name} is another", "replace" if kind == "param" else "send"
 

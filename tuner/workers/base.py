@@ -149,4 +149,5 @@ class BackEnd(Protocol):
 
 
 def back_end(name: str = "local") -> BackEnd:
+    """The back end of that name in `BACK_ENDS`."""
     return cast(BackEnd, importlib.import_module(BACK_ENDS[name]))
