@@ -214,7 +214,7 @@ LIMITED = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_training_checkpoint import attempt_files, checkpoint_at
+from test_checkpoints import attempt_files, checkpoint_at
 
 folder = Path(sys.argv[1])
 attempt_files(folder, 1).write_latest(checkpoint_at(1))
