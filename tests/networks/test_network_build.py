@@ -1,6 +1,7 @@
-"""Shipped networks: how they are built, how their weights start, which may share a program."""
+"""Shipped networks: how they are built, how their weights start, what adds one."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,14 +10,18 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import keras
 import numpy as np
-from tensorflow_helpers import make_request
+from tensorflow_helpers import make_dataset, make_request, train
 
-from tuner.networks import build_network, initialise
+from tuner.errors import SpecError
+from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.layers import CompiledLayers, KerasLayers
-from tuner.search_space.parameters import ACTIVATIONS, NETWORKS
+from tuner.networks.layers import CompiledLayers, KerasLayers, output_layer
+from tuner.search_space import make_space
+from tuner.search_space.parameters import ACTIVATIONS, NETWORKS, NetworkKind
+from tuner.study.fitting import fit_space
 from tuner.training.ops.scalars import Scalars
 from tuner.training.program_key import structure_key
+from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
 
@@ -132,3 +137,41 @@ def test_the_training_form_has_the_weights_of_the_exported_form() -> None:
     ]
     names = [[(w.name, tuple(w.shape)) for w in form.weights] for form in forms]
     assert names[0] == names[1]
+
+
+def build_linear(
+    params: dict[str, Any], input_shape: tuple[int, ...], outputs: int, task: str, parts: Any
+) -> Any:
+    """A network of one parameter, as a module of networks/ would have it."""
+    inputs = keras.Input(input_shape)
+    dropped = parts.dropout(params["keep_out"])
+    hidden = inputs if dropped is None else dropped(inputs)
+    return keras.Model(inputs, output_layer(task, outputs)(hidden))
+
+
+def test_an_entry_of_the_catalogue_and_a_builder_make_a_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rate = replace(NETWORKS["mlp"].parameters["input_dropout"], name="keep_out")
+    kind = NetworkKind(
+        parameters={"keep_out": rate},
+        builder=f"{__name__}:build_linear",
+        estimate_weights=lambda params, inputs: inputs,
+        dropout_places=("keep_out",),
+        row_axes=(1,),
+        row_noun="rows of a table",
+    )
+    monkeypatch.setitem(NETWORKS, "linear_model", kind)
+    space = make_space("linear_model", {"keep_out": 0.5})
+    with pytest.raises(SpecError, match="network linear_model needs rows of a table"):
+        fit_space(space, "classes", (8, 8))
+    params = space.resolve({})
+    model = build_network("linear_model", params, (6,), 3, "classes", CompiledLayers(Scalars()))
+    assert model.output_shape == (None, 3)
+    assert dropout_rates("linear_model", params) == [0.5]
+    trainer = Trainer(make_dataset())
+    intervals, ended = train(
+        trainer, replace(make_request(), network="linear_model", params=params)
+    )
+    assert ended.engine.startswith("keras")
+    assert len(intervals) == ended.epochs

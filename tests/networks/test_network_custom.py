@@ -221,7 +221,7 @@ def test_a_module_that_is_not_kept_is_refused(
             return importlib.import_module(f"own_{params['name']}")
     """
     own = CustomNetwork("nets.py", "build", dedent(text), ())
-    with pytest.raises(ModuleNotFoundError, match=r"nets\.py needs 'own_sizes' of its folder"):
+    with pytest.raises(ModuleNotFoundError, match=r"nets\.py needs 'own_sizes' from its folder"):
         own.build({"name": "sizes"}, (6,), 3)
     with pytest.raises(ModuleNotFoundError, match="No module named 'own_nothing'"):
         own.build({"name": "nothing"}, (6,), 3)

@@ -216,7 +216,7 @@ def test_dropout_layers_come_in_the_order_of_their_rates(
     parts.reset(1, rates)
     found = [layer for layer in model.layers if layer.name.startswith("dropout_")]
     # Which bits a dropout draws does not depend on which others there are.
-    assert [layer.index for layer in found] == [n for n, rate in enumerate(every) if rate > 0]
+    assert [layer.place for layer in found] == [n for n, rate in enumerate(every) if rate > 0]
     assert [float(layer.rate) for layer in found] == pytest.approx(rates)
     shapes = [layer.output.shape for layer in found]
     assert shapes == [layer.output.shape for layer in layers(plain, LAYERS.Dropout)]

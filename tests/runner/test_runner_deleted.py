@@ -15,7 +15,7 @@ from tuner.manage.deletion import closed_to_searches
 from tuner.runner import open_writer
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import read_attempts
-from tuner.storage.schema import attempts, intervals, metadata, studies
+from tuner.storage.schema import attempts, metadata, reports, studies
 from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
 from tuner.study.messages import Report
@@ -43,7 +43,7 @@ def searching(bench: Bench) -> Iterator[Loop]:
 
 def _recorded(store: Store) -> int:
     with store.reading() as connection:
-        query = sa.select(sa.func.count()).select_from(intervals)
+        query = sa.select(sa.func.count()).select_from(reports)
         return int(connection.execute(query).scalar_one())
 
 
@@ -67,7 +67,7 @@ def test_its_search_ends_and_the_next_study_stays_clean(
     assert read_attempts(bench.store, second) == {}
     assert bench.states == ["WAITING"]
     with bench.store.reading() as connection:
-        for table in (attempts, intervals, slot_rows):
+        for table in (attempts, reports, slot_rows):
             assert connection.execute(sa.select(table)).all() == []
 
 

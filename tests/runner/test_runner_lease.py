@@ -86,7 +86,7 @@ def test_nothing_is_renewed_once_it_has_stopped(bench: Bench) -> None:
         leases.renew_lease(store, lease, lasts_s=0.0)
         time.sleep(0.3)
         assert left_s(store)[0] <= 0
-    leases.renew_unless(store, lease, ended=lambda: True)
+    leases.renew_unless(store, lease, has_ended=lambda: True)
     assert left_s(store)[0] <= 0
 
 

@@ -110,10 +110,10 @@ def test_workers_are_given_all_rows_but_the_test_s(bench: Bench) -> None:
     spec = load_study(bench.store).spec
     whole, given = load_dataset(spec.data, bench.settings), trained_on(bench.settings, spec)
     assert len(given.train) == len(whole.train) + len(whole.validation)
-    np.testing.assert_array_equal(given.validation.x, whole.test.x)
+    np.testing.assert_array_equal(given.evaluation.x, whole.test.x)
     search = trained_on(bench.settings, bench.create(name="search").spec)
     np.testing.assert_array_equal(search.train.x, whole.train.x)
-    np.testing.assert_array_equal(search.validation.x, whole.validation.x)
+    np.testing.assert_array_equal(search.evaluation.x, whole.validation.x)
 
 
 def run_by_hand(bench: Bench, study: StudyRow, total: int, failing: Container[int]) -> None:

@@ -11,9 +11,10 @@ from lost_answers import LostAnswers
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import TrialState, create_trial
+from trial_writes import begun
 
 from tuner.errors import SlotLost
-from tuner.storage import Store
+from tuner.storage import Store, leases, slots, transaction_hooks
 from tuner.storage.optuna_storage import RobustStorage, tell_trial
 from tuner.storage.schema import deliveries
 from tuner.storage.studies import StudyRow
@@ -92,6 +93,31 @@ def test_an_earlier_attempts_trial_is_returned_again(store: Store, study: StudyR
         raise AlreadyCreated(earlier)
 
     assert new_trial(store, study, TransactionHook(write)) == earlier
+    assert len(store.optuna.get_all_trials(study.study_id)) == 1
+
+
+def test_a_trial_is_queued_once_though_a_reply_is_lost(store: Store, study: StudyRow) -> None:
+    lease = leases.open_lease(store, study)
+    slots.ensure_slots(store, lease, 1)
+    slot = begun(store, lease)
+    assert slot.trial_id is not None
+    hook = transaction_hooks.check_slot(lease, slot.trial_id)
+    with LostAnswers(1).of(store):
+        queued = new_trial(store, study, hook)
+    ids = [trial._trial_id for trial in store.optuna.get_all_trials(study.study_id)]
+    assert ids == [slot.trial_id, queued]
+
+
+def test_a_trial_is_queued_only_by_the_loop_that_holds_the_slot(
+    store: Store, study: StudyRow
+) -> None:
+    lease = leases.open_lease(store, study)
+    slots.ensure_slots(store, lease, 1)
+    slot = begun(store, lease)
+    assert slot.trial_id is not None
+    other = leases.open_lease(store, study)
+    with pytest.raises(SlotLost):
+        new_trial(store, study, transaction_hooks.check_slot(other, slot.trial_id))
     assert len(store.optuna.get_all_trials(study.study_id)) == 1
 
 

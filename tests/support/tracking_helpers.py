@@ -80,13 +80,13 @@ class Search:
         return Running(slot, trial)
 
     def train(self, running: Running, epochs: int, first: int = 1) -> None:
-        """Whole epochs from `first` on; the first of all in two intervals."""
+        """Whole epochs from `first` on; the first of all in two reports."""
         if first == 1:
-            self.interval(running, step=1, epoch=1, whole=False)
+            self.report(running, step=1, epoch=1, whole=False)
         for epoch in range(first, first + epochs):
-            self.interval(running, step=2 * epoch, epoch=epoch, whole=True)
+            self.report(running, step=2 * epoch, epoch=epoch, whole=True)
 
-    def interval(self, running: Running, step: int, epoch: int, whole: bool) -> None:
+    def report(self, running: Running, step: int, epoch: int, whole: bool) -> None:
         value = 1.0 - 1.0 / (step + running.number + 1)
         metrics = {
             "loss": 1 - value,
@@ -94,8 +94,8 @@ class Search:
             "val_loss": 1.1 - value,
             "val_accuracy": value,
         }
-        interval = Report(step, epoch, whole, metrics)
-        attempt_rows.record_report(self.store, self.lease, running.slot, interval)
+        report = Report(step, epoch, whole, metrics)
+        attempt_rows.record_report(self.store, self.lease, running.slot, report)
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")

@@ -34,7 +34,7 @@ def search(tmp_path: Path, request: pytest.FixtureRequest, made_tables: Path) ->
 
 
 @pytest.fixture
-def mirror(search: Search, client: Client) -> StudyDelivery:
+def delivery(search: Search, client: Client) -> StudyDelivery:
     return StudyDelivery(search.store, client, search.study)
 
 

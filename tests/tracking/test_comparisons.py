@@ -1,4 +1,4 @@
-"""What MLflow is told of a study that holds the test split out."""
+"""What MLflow shows of a study that is evaluated on the test split."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ def test_the_study_says_so() -> None:
     assert "held_out" not in study_params(toy_spec())
 
 
-def test_the_data_are_told_as_they_were_used() -> None:
+def test_the_splits_are_logged_as_they_were_used() -> None:
     dataset = load_dataset(DataSpec(source="iris"), load_settings())
     spec = toy_spec(baselines=[{"x": 0.5}], **HELD_OUT)
     profile = json.loads(dataset_input(spec, dataset.for_test()).dataset.profile)

@@ -1,4 +1,4 @@
-"""What MLflow cannot hold is shortened by us, and told to be the same by the check."""
+"""Values that MLflow cannot store are shortened, and the check accepts them so."""
 
 from typing import Any
 

@@ -414,7 +414,7 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
     shutil.rmtree(folder) if gone == "." else (folder / gone).unlink()
     assert [one.what for one in ann.differences()] == ["its model's files are missing"]
     if gone != ".":
-        _assert_told_of_lost_files(ann, uri)
+        _assert_doctor_reports_lost_files(ann, uri)
     ann.sync()
     assert ann.model_ids() == [model_id]
     assert (folder / "data" / "model.keras").is_file()
@@ -422,10 +422,10 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
         assert [one.state for one in doctor(ann)] == ["ok"]
 
 
-def _assert_told_of_lost_files(ann: Person, uri: str) -> None:
+def _assert_doctor_reports_lost_files(ann: Person, uri: str) -> None:
     """By the doctor and by the end of a search, which are processes that take seconds."""
-    (told,) = [one for one in doctor(ann) if one.state == "warn"]
-    assert told.found.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
+    (finding,) = [each for each in doctor(ann) if each.state == "warn"]
+    assert finding.found.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
     delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
     assert (delivered.sent, delivered.missing) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"

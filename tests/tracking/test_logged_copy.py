@@ -109,19 +109,20 @@ def test_an_older_attempt_in_mlflow_is_not_used(
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "expected"),
     [
         ("sqlite:///{folder}/none/mlflow.db", None),  # never made: nothing is made by asking
         ("http://127.0.0.1:9", "no copy from MLflow: MLflow at http://127.0.0.1:9 does not answer"),
     ],
 )
 def test_an_mlflow_that_cannot_be_asked(
-    search: Search, delivered: bytes, tmp_path: Path, uri: str, told: str | None
+    search: Search, delivered: bytes, tmp_path: Path, uri: str, expected: str | None
 ) -> None:
     done = save(search, uri.format(folder=tmp_path), tmp_path / "best.keras")
     assert done.source == NetworkSource.TRAINED
     assert not (tmp_path / "none").exists()
-    assert [remark[: len(told or "")] for remark in done.remarks] == ([told] if told else [])
+    remarks = [remark[: len(expected or "")] for remark in done.remarks]
+    assert remarks == ([expected] if expected else [])
 
 
 def test_a_run_that_mlflow_does_not_have(

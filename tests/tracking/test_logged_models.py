@@ -112,12 +112,12 @@ def test_a_break_within_a_model_is_mended(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    mirror = StudyDelivery(search.store, client, search.study, networks=tmp_path)
+    delivery = StudyDelivery(search.store, client, search.study, networks=tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(client, "log_model_artifacts", full)
         with pytest.raises(TrackingError, match="No space left"):
-            mirror.deliver()
-    assert mirror.deliver() == 1
+            delivery.deliver()
+    assert delivery.deliver() == 1
     (logged,) = models(client, runs()["trial 0"])
     assert str(logged.status) == "READY"
     assert runs()["trial 0"].info.status == "FINISHED"

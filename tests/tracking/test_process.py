@@ -50,7 +50,7 @@ def test_a_tracker_delivers_all_and_ends(
     assert set(runs()) == {search.study.name, "trial 0", "trial 1", "trial 2"}
 
 
-def test_a_dead_server_is_told_in_one_line(search: Search, tmp_path: Path) -> None:
+def test_a_dead_server_is_reported_in_one_line(search: Search, tmp_path: Path) -> None:
     search.complete(search.start(), 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -152,7 +152,7 @@ def test_run_link(uri: str, run_id: str | None, link: str) -> None:
     assert run_link(uri, run_id) == link
 
 
-def test_mlflow_forgets_nothing_that_is_owed(search: Search, client: Client) -> None:
+def test_mlflow_loses_nothing_that_is_to_be_delivered(search: Search, client: Client) -> None:
     assert deliveries.count_delivered(search.store, search.study) == (0, 0)
     search.complete(search.start(), 0.5)
     search.start()

@@ -29,12 +29,12 @@ def in_sql(search: Search, trial_id: int, attempt: int, name: str) -> list[tuple
 
 
 def test_a_completed_trial(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     trial = search.start()
     search.train(trial, epochs=4)
     search.complete(trial, score=0.93)
-    assert mirror.deliver() == 1
+    assert delivery.deliver() == 1
 
     run, study_run = runs()["trial 0"], runs()[search.study.name]
     assert run.info.status == "FINISHED"
@@ -63,11 +63,11 @@ def test_a_completed_trial(
 
 
 def test_params_are_those_that_were_trained_with(
-    search: Search, mirror: StudyDelivery, runs: Runs
+    search: Search, delivery: StudyDelivery, runs: Runs
 ) -> None:
     trial = search.start()
     search.complete(trial, score=0.5)
-    mirror.deliver()
+    delivery.deliver()
     params = runs()["trial 0"].data.params
     flat = trial.trial.params
     assert params["width"] == f"{flat['width_1']}, {flat['width_2']}"
@@ -78,12 +78,12 @@ def test_params_are_those_that_were_trained_with(
     assert float(params["learning_rate"]) == pytest.approx(flat["learning_rate"], rel=1e-5)
 
 
-def test_pruned_and_failed_trials(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
+def test_pruned_and_failed_trials(search: Search, delivery: StudyDelivery, runs: Runs) -> None:
     pruned, failed = search.start(), search.start()
     search.train(pruned, epochs=2)
     search.prune(pruned, score=0.4)
     search.fail(failed, detail="Traceback\n" + "x" * 20_000 + "\nZeroDivisionError: no")
-    mirror.deliver()
+    delivery.deliver()
     shown = runs()
     assert shown["trial 0"].info.status == "FINISHED"
     assert shown["trial 0"].data.tags["state"] == "PRUNED"
@@ -94,22 +94,22 @@ def test_pruned_and_failed_trials(search: Search, mirror: StudyDelivery, runs: R
     assert len(shown["trial 1"].data.tags["traceback"]) <= 8000
 
 
-def test_values_that_are_no_numbers(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
+def test_values_that_are_no_numbers(search: Search, delivery: StudyDelivery, runs: Runs) -> None:
     trial = search.start()
-    search.interval(trial, step=2, epoch=1, whole=True)
-    interval = attempt_rows.Report(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
-    attempt_rows.record_report(search.store, search.lease, trial.slot, interval)
+    search.report(trial, step=2, epoch=1, whole=True)
+    report = attempt_rows.Report(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
+    attempt_rows.record_report(search.store, search.lease, trial.slot, report)
     search.prune(trial, score=0.1)
-    mirror.deliver()
+    delivery.deliver()
     assert math.isnan(runs()["trial 0"].data.metrics["loss"])
 
 
 def test_the_study_has_a_run_of_its_own(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     for score in (0.5, 0.8, 0.7):
         search.complete(search.start(), score)
-    mirror.deliver(last=True)
+    delivery.deliver(last=True)
     run = runs()[search.study.name]
     assert run.info.status == "FINISHED"
     assert run.data.tags["tuner.study"] == search.study.name
@@ -131,9 +131,9 @@ def test_the_study_has_a_run_of_its_own(
     assert run.info.end_time == round(ends[-1] * 1000)
 
 
-def test_the_data_are_the_runs_input(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
+def test_the_data_are_the_runs_input(search: Search, delivery: StudyDelivery, runs: Runs) -> None:
     search.complete(search.start(), 0.5)
-    mirror.deliver()
+    delivery.deliver()
     for run in runs().values():
         (data,) = run.inputs.dataset_inputs
         assert data.dataset.name == "digits"
@@ -158,7 +158,7 @@ def everything(client: Client, runs: Runs) -> dict[str, Any]:
 
 @pytest.mark.parametrize("memory", ["kept", "forgotten"])
 def test_delivering_again_doubles_nothing(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client, memory: str
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client, memory: str
 ) -> None:
     done, pruned, running = search.start(), search.start(), search.start()
     search.train(done, epochs=3)
@@ -166,7 +166,7 @@ def test_delivering_again_doubles_nothing(
     search.train(pruned, epochs=1)
     search.prune(pruned, score=0.2)
     search.train(running, epochs=2)
-    assert mirror.deliver(last=True) == 2
+    assert delivery.deliver(last=True) == 2
     before = everything(client, runs)
     assert set(before) == {search.study.name, "trial 0", "trial 1", "trial 2"}
     if memory == "forgotten":
@@ -178,69 +178,69 @@ def test_delivering_again_doubles_nothing(
 
 
 def test_a_running_trials_curve_grows(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     trial = search.start()
-    search.interval(trial, step=1, epoch=1, whole=False)
-    mirror.deliver(live=False)
+    search.report(trial, step=1, epoch=1, whole=False)
+    delivery.deliver(live=False)
     assert client.get_experiment_by_name(search.study.experiment) is None
-    mirror.deliver()
+    delivery.deliver()
     assert runs()["trial 0"].info.status == "RUNNING"
     assert runs()["trial 0"].data.metrics == {}
-    search.interval(trial, step=2, epoch=1, whole=True)
-    mirror.deliver()
+    search.report(trial, step=2, epoch=1, whole=True)
+    delivery.deliver()
     search.train(trial, epochs=2, first=2)
-    mirror.deliver(live=False)
+    delivery.deliver(live=False)
     assert len(history(client, runs()["trial 0"], "val_loss")) == 1
-    mirror.deliver()
+    delivery.deliver()
     search.complete(trial, score=0.9)
-    mirror.deliver(live=False)
+    delivery.deliver(live=False)
     run = runs()["trial 0"]
     assert history(client, run, "val_loss") == in_sql(search, trial.trial._trial_id, 1, "val_loss")
     assert run.info.status == "FINISHED"
 
 
 def test_only_the_last_attempt_is_drawn(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     first = search.start()
     search.train(first, epochs=3)
-    mirror.deliver()
+    delivery.deliver()
     search.put_back(first)
-    mirror.deliver(last=True)
+    delivery.deliver(last=True)
     assert runs()["trial 0"].info.status == "SCHEDULED"
     again = search.start()
     assert (again.number, again.slot.attempt) == (0, 2)
     search.train(again, epochs=2)
     search.complete(again, score=0.9)
-    mirror.deliver()
+    delivery.deliver()
     points = history(client, runs()["trial 0"], "val_accuracy")
     assert points == in_sql(search, again.trial._trial_id, 2, "val_accuracy")
     assert runs()["trial 0"].data.tags["attempt"] == "2"
 
 
 def test_a_run_deleted_by_hand_stops_nothing(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     trial, other = search.start(), search.start()
     search.train(trial, epochs=1)
-    mirror.deliver()
+    delivery.deliver()
     client.delete_run(runs()["trial 0"].info.run_id)
     search.train(trial, epochs=1, first=2)
     search.complete(trial, score=0.9)
     search.complete(other, score=0.8)
     with pytest.raises(TrackingError, match="MLflow: "):
-        mirror.deliver()
+        delivery.deliver()
     assert runs()["trial 1"].info.status == "FINISHED"
-    assert mirror.deliver() == 1
+    assert delivery.deliver() == 1
     assert len(history(client, runs()["trial 0"], "loss")) == 2
 
 
 def test_an_emptied_mlflow_is_filled_again(
-    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+    search: Search, delivery: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     search.complete(search.start(), 0.9)
-    mirror.deliver(last=True)
+    delivery.deliver(last=True)
     for run in runs().values():
         client.delete_run(run.info.run_id)
     assert runs() == {}
@@ -248,13 +248,15 @@ def test_an_emptied_mlflow_is_filled_again(
     assert set(runs()) == {search.study.name, "trial 0"}
 
 
-def test_a_study_goes_on_after_it_rested(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
+def test_a_study_goes_on_after_it_rested(
+    search: Search, delivery: StudyDelivery, runs: Runs
+) -> None:
     search.complete(search.start(), 0.5)
-    mirror.deliver(last=True)
+    delivery.deliver(last=True)
     search.complete(search.start(), 0.6)
-    mirror.deliver()
+    delivery.deliver()
     assert runs()[search.study.name].data.metrics["best_score"] == 0.6
-    mirror.deliver(last=True)
+    delivery.deliver(last=True)
     assert runs()[search.study.name].info.status == "FINISHED"
 
 

@@ -136,9 +136,9 @@ def test_a_study_that_never_ran(search: Search, tracking_uri: str) -> None:
 
 def test_without_its_turn_a_tracker_makes_no_run(search: Search, client: Client) -> None:
     search.complete(search.start(), score=0.5)
-    mirror = StudyDelivery(search.store, client, search.study, still_mine=lambda: False)
+    delivery = StudyDelivery(search.store, client, search.study, still_mine=lambda: False)
     with pytest.raises(TrackingError, match="another loop's tracker"):
-        mirror.deliver()
+        delivery.deliver()
 
 
 def test_a_retried_trial_names_its_first(searched: Search, tracking_uri: str, runs: Runs) -> None:

@@ -9,11 +9,9 @@ from optuna.samplers import RandomSampler
 
 from tuner.search_space import load_space, make_space, shipped_spaces
 from tuner.search_space.parameters import TRAINING, defaults
-from tuner.study.engines import KERAS, KERAS_XLA, TIERED
 from tuner.study.messages import Goal, TrialRequest
 from tuner.training.program_key import (
     ProgramKey,
-    engine_with_reason,
     program_key,
     program_key_of,
     slower_engine_reason,
@@ -102,15 +100,6 @@ def test_trials_that_only_the_keras_engine_trains_are_explained() -> None:
     assert slower_engine_reason("nets.py:build", {}) == "the network is not one of tuner's own"
     unknown = slower_engine_reason("mlp", params | {"novelty": 1})
     assert unknown == "parameter novelty is in no shared program"
-
-
-def test_a_trials_engine_is_shown_with_the_reason() -> None:
-    params = make_params("cnn")
-    reason = "because network cnn has no shared program"
-    assert engine_with_reason(KERAS, "cnn", params) == f"keras, {reason}"
-    assert engine_with_reason(KERAS_XLA, "cnn", params) == f"keras, xla, {reason}"
-    assert engine_with_reason(TIERED, "mlp", make_params()) == "tiered"
-    assert engine_with_reason(KERAS, "mlp", make_params()) == "keras"  # it was asked for
 
 
 def test_a_space_of_which_no_trial_has_a_shared_program_is_explained() -> None:

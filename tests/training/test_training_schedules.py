@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.search_space.parameters import SCHEDULES
+from tuner.training import schedules
 from tuner.training.schedules import learning_rates
 
 pytestmark = pytest.mark.tensorflow
@@ -193,3 +194,7 @@ def test_no_rate_jumps_or_vanishes(
     assert (jumps[first + 1 < risen] <= slope + 1e-6).all()
     assert (jumps[first >= risen] <= largest + 1e-6).all()
     assert (jumps <= slope * (warmup > 0) + largest + 1e-6).all()
+
+
+def test_every_schedule_of_the_catalogue_has_its_function() -> None:
+    assert tuple(schedules.SCHEDULES) == SCHEDULES

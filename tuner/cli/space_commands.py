@@ -47,12 +47,15 @@ def show(
     """
     from tuner.cli.output import print_json, say, show_rows
     from tuner.search_space import load_file
+    from tuner.training.program_key import slower_space_reason
 
     file = load_file(space)
     loaded = file.space
+    reason = slower_space_reason(loaded)
     points = loaded.grid_size()
     if as_json:
         facts = {"network": loaded.network, "data": file.data, "grid_points": points}
+        facts["slower_engine_reason"] = reason
         print_json(
             facts
             | {
@@ -63,6 +66,8 @@ def show(
         return
     data = ", ".join(f"{name} {value}" for name, value in file.data.items())
     title = f"network: {loaded.network}" + (f";  data: {data}" if data else "")
+    if reason is not None:
+        title += f";  engine: keras, because {reason}"
     show_rows([row._asdict() for row in loaded.rows()], as_json, title)
     known = "not finite: a float without step" if points is None else f"{points:,}"
     say(f"grid points: {known};  baselines tried first: {len(loaded.baselines)}")

@@ -75,8 +75,8 @@ def transposed_hint(shape: tuple[int, ...], rows: int) -> str:
 def smallest_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
     """The dtype for all of these parts.
 
-    A matrix stays uint8 where it is that (or bool), and is float32 otherwise. Images of whole
-    numbers take the smallest of uint8, int8, uint16, int16 that holds them; float16 stays.
+    A matrix of uint8 or bool becomes uint8, any other matrix float32. Images of whole numbers take
+    the smallest of uint8, int8, uint16 and int16 that holds them; float16 stays.
     """
     dtypes = {array.dtype for array in arrays}
     if dtypes <= {np.dtype(np.bool_), np.dtype(np.uint8)}:
@@ -94,20 +94,20 @@ def smallest_dtype(arrays: Sequence[AnyRows]) -> np.dtype[np.generic]:
 
 
 def has_missing(x: AnyRows, features: tuple[str, ...] | None, what: str) -> bool:
-    """Whether any value is NaN. DatasetError, naming row and column, for an infinite value or one
-    beyond float32."""
+    """Whether any value is NaN. Raises DatasetError, naming row and column, for a value that is
+    infinite or beyond float32."""
     if x.dtype.kind != "f":
         return False
     start, missing = 0, False
     for block in row_blocks(x):
         bad = np.abs(block.astype(np.float64, copy=False)) > np.finfo(np.float32).max
         if bad.any():
-            row, *place = (int(i) for i in np.argwhere(bad)[0])
-            where = f"at {tuple(place)} of row {start + row + 1}"
+            row, *position = (int(i) for i in np.argwhere(bad)[0])
+            where = f"at {tuple(position)} of row {start + row + 1}"
             if x.ndim == 2:
-                name = features[place[0]] if features else str(place[0] + 1)
+                name = features[position[0]] if features else str(position[0] + 1)
                 where = f"in column {name} (row {start + row + 1})"
-            value = float(block[(row, *place)])
+            value = float(block[(row, *position)])
             how = "an infinite value" if np.isinf(value) else f"{value:g}, which is beyond float32,"
             raise DatasetError(f"{what} holds {how} {where}; remove the row or mend it")
         missing = missing or bool(np.isnan(block).any())
@@ -118,10 +118,10 @@ def has_missing(x: AnyRows, features: tuple[str, ...] | None, what: str) -> bool
 def check_parts(
     parts: Mapping[str, Any], features: tuple[str, ...] | None, source: str
 ) -> tuple[dict[str, AnyRows], bool]:
-    """All parts' features as rows of numbers, alike in the shape of a row, and whether they miss
-    values (NaN), as matrices may.
+    """The features of all parts as rows of numbers of one shape, and whether values are missing
+    (NaN), which only matrices may have.
 
-    Raises DatasetError for unlike shapes, infinite values, and NaN in images.
+    Raises DatasetError for different shapes, infinite values, and NaN in images.
     """
     arrays = {part: check_features(x, f"{source}: x ({part})") for part, x in parts.items()}
     shape, gaps = arrays["train"].shape[1:], False
@@ -209,11 +209,11 @@ def _has_flat_lines(
     return len(flat) > 0 and (_is_short(x.shape[:0:-1]) or _are_varied(x, flat, 1))
 
 
-def _are_varied(x: AnyRows, places: npt.NDArray[np.intp], axis: int) -> bool:
+def _are_varied(x: AnyRows, positions: npt.NDArray[np.intp], axis: int) -> bool:
     """Whether the values at these positions of an axis vary: those of a border are nearly all
     equal."""
     some = np.moveaxis(x[sampled_rows(len(x), x.shape)], axis, -1)
-    some = some.reshape(-1, some.shape[-1])[:, places]
+    some = some.reshape(-1, some.shape[-1])[:, positions]
     low, high = np.quantile(some.astype(np.float64), [0.25, 0.75], axis=0)
     return bool(np.all(high - low > _VARIED * (some.max(axis=0) - some.min(axis=0))))
 

@@ -34,8 +34,8 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """One column. `values` (n,): numbers with NaN for a gap; seconds since 1970 for dates; for
-    texts the index into `texts`, the different ones, with -1 for a gap."""
+    """One column. `values` (n,): numbers, or dates as seconds since 1970, NaN for a gap; of texts
+    the index into `texts`, each different text once, -1 for a gap."""
 
     values: Values
     form: Form = "numbers"
@@ -56,20 +56,20 @@ class Cells:
         return np.bincount(self.values[self.values >= 0], minlength=len(self.texts))
 
     def first_row(self, numbers: Values) -> int:
-        """The row, counted from 1, that is the first to hold one of these texts."""
+        """The first row, counted from 1, that holds one of these texts."""
         wanted = np.zeros(len(self.texts) + 1, np.bool_)  # the last is for gaps
         wanted[numbers] = True
         return int(np.argmax(wanted[self.values])) + 1
 
 
 def read_cells(series: "pd.Series[Any]") -> Cells:
-    """A column as what it holds. Raises DatasetError, without the source, for what cannot be
-    learnt from: complex numbers, bytes, lists and other objects."""
+    """A column by what it holds. Raises DatasetError, without the source, for complex numbers,
+    bytes, lists and other objects, which cannot be learnt from."""
     try:
         return _read_cells(series)
     except DatasetError:
         raise
-    except Exception as error:  # odd objects make pandas raise nearly anything
+    except Exception as error:  # unusual objects make pandas raise nearly anything
         reason = first_line(error)
         raise DatasetError(f"column {str(series.name)!r} cannot be read ({reason})") from error
 
@@ -140,7 +140,7 @@ def _plain(series: "pd.Series[Any]") -> Values:
 
 
 def _seconds(series: "pd.Series[Any]") -> Values:
-    """Dates as seconds since 1970, in UTC where they name a zone."""
+    """Dates as seconds since 1970; those with a time zone in UTC."""
     import pandas as pd
 
     if isinstance(series.dtype, pd.PeriodDtype):
@@ -178,7 +178,7 @@ def _texts_of(codes: Values, uniques: Sequence[str]) -> Cells:
 
 
 def is_coded_text(dtype: Any) -> bool:
-    """Whether a column is Arrow's texts, each different one held once: files are read as these."""
+    """Whether a column holds Arrow's dictionary of texts: columns of files do."""
     import pandas as pd
     import pyarrow as pa
 
@@ -215,7 +215,7 @@ def convert_to_texts(cells: Cells) -> Cells:
         texts = [str(each).removesuffix(".000000") for each in micros]
     else:
         texts = [text_of(value) for value in different.tolist()]
-    codes = np.where(missing[codes], -1, codes)  # NaN comes last, so that the others keep theirs
+    codes = np.where(missing[codes], -1, codes)  # NaN comes last, so the codes of others stay
     return Cells(codes, "texts", tuple(texts[: len(texts) - int(missing.sum())]))
 
 

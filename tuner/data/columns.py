@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReadTable:
-    """`columns` of the train part in the table's order, without those left out (`dropped`); `parts`
-    has the cells of each part by column. `problems`: one a column that cannot be learnt from."""
+    """`columns`: those of the train part in the table's order, without those left out (`dropped`).
+    `parts`: the cells of each part by column. `problems`: one for each unusable column."""
 
     columns: tuple[ReadColumn, ...] = ()
     parts: Mapping[str, Mapping[str, Cells]] = field(default_factory=dict)
@@ -64,8 +64,8 @@ class ReadTable:
 def read_columns(
     frames: Mapping[str, "pd.DataFrame"], kinds: Mapping[str, "ColumnKind"]
 ) -> ReadTable:
-    """All columns of all parts. `kinds`: those that the user has named. Nothing is raised: what
-    is wrong is among the problems."""
+    """All columns of all parts. `kinds`: those that the user has named. Nothing is raised: errors
+    are among the problems."""
     train = frames["train"]
     names = list(train.columns)
     problems = check_kinds(kinds, names)
@@ -106,7 +106,7 @@ def _read_part(
 def check_kinds(
     kinds: Mapping[str, "ColumnKind"], names: Sequence[str], target: str = ""
 ) -> list[str]:
-    """What is wrong with the kinds that a user has named for the columns of a table."""
+    """The errors in the kinds that the user has named for columns of a table."""
     problems = []
     for name, kind in kinds.items():
         if name not in names:
@@ -128,8 +128,8 @@ def check_kinds(
 
 
 def read_column(series: "pd.Series[Any]", kind: "ColumnKind | None" = None) -> ReadColumn:
-    """One column as what it holds or as what the user says it is. Raises DatasetError or Unclear,
-    with the cause, where it cannot be that."""
+    """One column, by what it holds or as the kind that the user gives. Raises DatasetError or
+    UnclearColumn, with the cause, if it cannot be that."""
     name, cells = str(series.name), read_cells(series)
     if cells.form == "texts" and not cells.texts:  # nothing but gaps
         cells = Cells(np.full(len(cells), np.nan))
@@ -163,7 +163,7 @@ def _is_categorical(series: "pd.Series[Any]") -> bool:
 _TIMES_S = (946_684_800, 2_051_222_400)
 _DAYS = (19_000_101, 20_991_231)
 
-# Smaller numbers, as seconds all before March 1973, are rather years or an office program's days.
+# Smaller numbers (as seconds, before March 1973) are probably years, or days of a spreadsheet.
 _FEWEST_S = 1e8
 
 
@@ -188,7 +188,7 @@ def _date_hint(name: str, cells: Cells) -> str:
 
 
 def _read_as_given(name: str, cells: Cells, kind: "ColumnKind") -> ReadColumn:
-    """The column as the user wants it. Raises Unclear where its cells are nothing of the kind."""
+    """The column as the kind that the user gives. Raises UnclearColumn if it cannot be that."""
     if kind == "number":
         return _given_number(name, cells)
     if kind == "date":
@@ -266,8 +266,8 @@ def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
 
 
 def read_cells_as(series: "pd.Series[Any]", kind: "ColumnKind", format_: CellFormat) -> Cells:
-    """A column of other rows, read as the one of that kind and format was. Raises DatasetError or
-    Unclear where it holds anything else."""
+    """A column of later rows, read with the kind and format that were learnt. Raises DatasetError
+    or UnclearColumn if it holds anything else."""
     name, cells = str(series.name), read_cells(series)
     if kind in ("category", "text"):
         return convert_to_texts(cells)
@@ -291,7 +291,7 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
         values = cells.values.astype(np.float64)
         if not of_numbers and not cells.gaps().all():
             raise DatasetError(f"column {name!r} must hold dates, it holds numbers")
-        # What holds gaps alone may be read in any way.
+        # A column of gaps alone can be read in any way.
         return Cells(
             numbers_to_seconds(values, (format_.order or "") if of_numbers else "seconds"), "dates"
         )

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 TIME = "time"
 ORDERS = ("ymd", "", "dmy", "mdy")  # of dates, see DatesRead
 _LONGEST = 60
-# Dates have few shapes, though more for names of months.
+# Dates have few shapes; names of months make more.
 _MOST_SHAPES = 1000
 _DIGITS = str.maketrans("012345678", "9" * 9)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -40,10 +40,11 @@ _SHAPE = re.compile(
 
 
 class DatesRead(NamedTuple):
-    """`seconds` (k,) since 1970, UTC where a zone is written, NaN for what is no date. `order`:
-    "ymd", "dmy" or "mdy" for dates of digits, "" for those that name the month, TIME for times.
-    `also`: another order in which as many can be read, and mean other days. `zones`: whether some
-    name a zone, and whether some do not. `short_years`: whether years have two digits."""
+    """`seconds` (k,) since 1970, in UTC if a zone is written, NaN for texts that are no dates.
+    `order`: "ymd", "dmy" or "mdy" for dates of digits, "" for dates that name the month, TIME for
+    times of the day. `also`: another order that fits as many texts but gives other days. `zones`:
+    holds True if dates name a zone, and False if dates do not. `short_years`: whether years have
+    two digits."""
 
     seconds: Floats
     order: str = ""
@@ -53,7 +54,7 @@ class DatesRead(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """How one shape is read: by order, its format for strptime."""
+    """How one shape is read. `formats`: for strptime, by order."""
 
     formats: dict[str, str]
     has_zone: bool
@@ -67,8 +68,8 @@ def read_dates(
     order: str | None = None,
     shapes: Shapes | None = None,
 ) -> DatesRead:
-    """The texts as dates of one order, the given one or else that in which most cells are dates.
-    `shapes`: of the texts, where they were found before."""
+    """The texts as dates of one order: the given one, or the one in which most cells are dates.
+    `shapes`: those of the texts, if known already."""
     shapes = shapes or find_shapes(texts)
     nothing = np.full(len(texts), np.nan)
     if len(shapes.first) > _MOST_SHAPES:
@@ -147,7 +148,7 @@ def _form(shape: str) -> _Form | None:
 
 
 def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
-    """By order the format of the date's part; {TIME: ""} where there is none."""
+    """The formats of the date by order; {TIME: ""} if there is no date."""
     if match["ymd"]:
         return {"ymd": "%Y{0}%m{0}%d".format(match["sep"])}
     if match["month"]:
@@ -172,7 +173,7 @@ def _date_formats(match: re.Match[str]) -> dict[str, str] | None:
 
 
 def _time_format(match: re.Match[str]) -> tuple[str, str]:
-    """The format of the time's part, and what the text lacks to fit it."""
+    """The format of the time, and the ending to append to the text so that it fits."""
     if not match["clock"]:
         return "", ""
     text = (match["lead"] or "") + ("%I:%M" if match["half"] else "%H:%M")
@@ -190,14 +191,14 @@ def _time_format(match: re.Match[str]) -> tuple[str, str]:
     return text + "%z", "00" if len(bare) == 3 else ""
 
 
-# Units in which numbers count the time since 1970, each for numbers that stay before the year 5138.
+# Units of time since 1970. A unit is used if its numbers stay before the year 5138.
 UNITS = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 DIGITS = "digits"  # numbers such as 20251231
 _FURTHEST_S = 1e11
 
 
 def number_order(values: Floats) -> str:
-    """How numbers without gaps mean dates: DIGITS, or the unit in which they count."""
+    """How numbers without gaps stand for dates: DIGITS, or the unit in which they count."""
     have_digits = len(values) and np.all((values >= 1e7) & (values < 1e8) & (values % 1 == 0))
     if have_digits and not np.isnan(_from_digits(values)).any():
         return DIGITS

@@ -4,7 +4,7 @@ What each column was taken for, which columns cannot be learnt from, and which g
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def leak_notes(
         same, how = _linear(x, y), "is the target, but for a factor and an offset"
     else:
         x, words = _with_codes(x, words, columns or ())
-        same, how = _one_to_one(x, y), "has one value for each class, and tells it"
+        same, how = _one_to_one(x, y), "has one value for each class, and gives it away"
     return [f"column {words[i]} {how}: leave it out" for i in np.flatnonzero(same)]
 
 
@@ -148,7 +148,7 @@ def describe_inputs(dataset: Dataset) -> str:
     return f"inputs of shape {dataset.input_shape}, float32, {words}"
 
 
-# Different numbers are counted up to so many rows: sorting more takes longer than reading them.
+# Different numbers are counted up to this many rows: sorting more takes longer than reading.
 _FIRST_ROWS = 100
 _MOST_ROWS = 200_000
 _MOST_NAMED = 4
@@ -160,7 +160,7 @@ _PLURALS = {"category": "categories"}
 def report_columns(
     table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
 ) -> tuple[ColumnReport, ...]:
-    """A report on each column, those that were left out and the target at the end."""
+    """A report on each column. Columns that were left out and the target come last."""
     times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
@@ -173,20 +173,25 @@ def report_columns(
         )
         for column in columns
     ]
-    reports += [ColumnReport(name, "drop", 0, None, None) for name in table.dropped]
+    reports += [
+        ColumnReport(name, "drop", features=0, gaps=None, different=None) for name in table.dropped
+    ]
     return (*reports, *([target] if target else []))
 
 
 def report_target(y: Any, target: Target) -> ColumnReport | None:
-    """The target's own row, where it has a name."""
+    """The report on the target, if it has a name."""
     name = getattr(y, "name", None)
     if name is None:
         return None
-    values = np.concatenate(list(target.values.values()))
+    report = ColumnReport(
+        str(name), "target", features=0, gaps=0, different=len(target.labels),
+        examples=target.labels[:3],
+    )  # fmt: skip
     if target.labels:
-        return ColumnReport(str(name), "target", 0, 0, len(target.labels), target.labels[:3])
-    cells = Cells(values)
-    return ColumnReport(str(name), "target", 0, 0, _different(cells), **_shown_values(cells))
+        return report
+    cells = Cells(np.concatenate(list(target.values.values())))
+    return replace(report, different=_different(cells), **_shown_values(cells))
 
 
 def _different(cells: Cells) -> int | None:
@@ -225,7 +230,7 @@ def _date(seconds: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    """Of the day, without its date."""
+    """A time of the day, without a date."""
     return str(np.datetime64(int(np.floor(seconds)), "s")).partition("T")[2]
 
 
@@ -252,7 +257,7 @@ def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
 
 
 def _varies_at_once(train: Table, column: Column) -> bool:
-    """Whether the first rows differ already, so that the others need not be looked at."""
+    """Whether the first rows differ already, so that the others need no check."""
     cells = train.cells[column.name]
     first = Cells(cells.values[train.rows(0, _FIRST_ROWS)], cells.form, cells.texts)
     values = first.values[~first.gaps()]
@@ -260,7 +265,7 @@ def _varies_at_once(train: Table, column: Column) -> bool:
 
 
 def summarize_columns(reports: Iterable[ColumnReport]) -> str:
-    """The kinds with counts in one line: "7 numbers, 3 categories (town 12, …), 1 date (when)"."""
+    """The kinds of columns in one line: "7 numbers, 3 categories (town 12, …), 1 date (when)"."""
     by_kind: dict[str, list[ColumnReport]] = {}
     for report in reports:
         by_kind.setdefault(report.kind, []).append(report)

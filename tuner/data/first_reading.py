@@ -1,6 +1,6 @@
-"""How columns were understood before kinds of columns were known (`reading` 1 of a DataSpec).
+"""How tables were read before columns had kinds (`reading` 1 of a DataSpec).
 
-Studies of that time read their data in this way for ever: nothing here may change.
+Studies made at that time will always read their data in this way: nothing here may change.
 """
 
 import warnings
@@ -28,7 +28,7 @@ _CATEGORIES = {"string", "boolean", "categorical", "mixed-integer"}
 def read_columns_first(
     frames: Mapping[str, "pd.DataFrame"], train: "pd.DataFrame", source: str
 ) -> ReadTable:
-    """All columns of all parts. `train`: the rows that are trained on: the kinds follow from them.
+    """All columns of all parts. `train`: the training rows, which decide the kinds of columns.
 
     Raises DatasetError for columns of dates, bytes or other objects, and for too many categories.
     """

@@ -79,6 +79,10 @@ def load_dataset(
     return loaded[0]
 
 
+# The features of each part: DataFrames or rows of numbers.
+_Features = dict[str, Any]
+
+
 class _Encoded(NamedTuple):
     """The matrices of all parts. `original`: the training rows before they were encoded."""
 
@@ -184,7 +188,7 @@ def _target_as_trained(
     return {part: (values - shift).astype(np.float32) for part, values in y.items()}, shift
 
 
-def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
+def _checked(raw: Raw) -> tuple[_Features, bool]:
     """The features of every part: all DataFrames, or all rows of numbers of one shape; and whether
     the rows of numbers miss values."""
     x = {part: pair.x for part, pair in raw.parts.items()}
@@ -208,7 +212,7 @@ def _are_integers(parts: Iterable[Any]) -> bool:
     )
 
 
-def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
+def _check_lengths(x: _Features, target: Target, source: str) -> None:
     for part, values in target.values.items():
         if len(x[part]) != len(values):
             raise DatasetError(
@@ -226,7 +230,7 @@ def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
 
 
 def _split(
-    x: dict[str, Any], target: Target, spec: "DataSpec", source: str
+    x: _Features, target: Target, spec: "DataSpec", source: str
 ) -> tuple[dict[str, Indices], dict[str, TargetValues]]:
     """The row numbers of each part that is split off from train, and y of all three parts. The test
     split comes first."""
@@ -240,11 +244,11 @@ def _split(
     return rows, y | {part: all_y[chosen] for part, chosen in rows.items()}
 
 
-def _choose_rows(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRows:
+def _choose_rows(x: _Features, rows: dict[str, Indices], part: str) -> ChosenRows:
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
-def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | None:
+def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     """The columns of DataFrames; None for arrays, and for studies of the first reading."""
     if not hasattr(x["train"], "iloc"):
         if spec.columns:
@@ -280,7 +284,7 @@ def _check_order(raw: Raw) -> None:
             )
 
 
-def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> ReadTable:
+def _read_first(x: _Features, rows: dict[str, Indices], source: str) -> ReadTable:
     from tuner.data.first_reading import read_columns_first
 
     frame = x["train"]
@@ -327,10 +331,18 @@ def _encode_table(
     reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
     shift = _shift_of(columns)
     float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
-    return _Encoded(matrices, parts["train"], columns, tuple(lines), reports, shift, float64)
+    return _Encoded(
+        matrices,
+        parts["train"],
+        columns=columns,
+        notes=tuple(lines),
+        reports=reports,
+        shift=shift,
+        float64=float64,
+    )
 
 
-def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
+def _encode_gaps(x: _Features, rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
     """Fill the gaps of matrices by the medians of the training rows."""
     parts = {part: _choose_rows(x, rows, part) for part in PARTS}
     names = raw.features or tuple(str(i + 1) for i in range(x["train"].shape[1]))
@@ -344,11 +356,13 @@ def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: b
         line for part, rows in parts.items() for line in gap_notes(rows, columns, part)
     )
     float64 = _takes_float64(parts["train"], shift)
-    return _Encoded(matrices, parts["train"], columns, gap_lines, shift=shift, float64=float64)
+    return _Encoded(
+        matrices, parts["train"], columns=columns, notes=gap_lines, shift=shift, float64=float64
+    )
 
 
 def _encode_arrays(
-    x: dict[str, Any], rows: dict[str, Indices], spec: "DataSpec", exact: bool
+    x: _Features, rows: dict[str, Indices], spec: "DataSpec", exact: bool
 ) -> _Encoded:
     """Convert matrices without gaps, images and series to their smallest dtype."""
     parts = {part: _choose_rows(x, rows, part) for part in PARTS}

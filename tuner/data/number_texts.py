@@ -16,8 +16,8 @@ _ZERO = "\ue0f0"  # replaces a 0 before all other digits, which may make a numbe
 
 
 class Shapes(NamedTuple):
-    """`array`: the texts (k,) for Arrow; `codes` (k,): the number of each text's shape; `first`:
-    the first text of each shape."""
+    """`array`: the texts (k,) in Arrow; `codes` (k,): the number of each text's shape; `first`: the
+    first text of each shape."""
 
     array: Any
     codes: npt.NDArray[np.int64]
@@ -50,7 +50,7 @@ def _to_arrow(texts: Sequence[str]) -> Any:
 
     try:
         return pa.array(texts, pa.large_string())
-    except (pa.ArrowInvalid, UnicodeError):  # of each half of a character is made one "?"
+    except (pa.ArrowInvalid, UnicodeError):  # half a surrogate pair becomes "?"
         clean = [text.encode("utf-8", "replace").decode() for text in texts]
         return pa.array(clean, pa.large_string())
 
@@ -58,7 +58,7 @@ def _to_arrow(texts: Sequence[str]) -> Any:
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-# What files write where a number or a date is missing, in small letters.
+# Texts that stand for a missing number or date, in small letters.
 MARKS = frozenset(
     (
         "", "?", "??", "-", "--", "---", "–", "—", ".", "..", "...", "*", "na", "n/a", "n.a.",
@@ -69,9 +69,9 @@ MARKS = frozenset(
     )
 )  # fmt: skip
 
-_LONGEST = 40  # no number takes more characters
-_MOST_TIED = 1000  # texts that are equally common, of which the first are named
-_MOST_UNITS = 5  # with more different endings they are no units
+_LONGEST = 40  # characters; no number is longer
+_MOST_TIED = 1000  # of more equally common texts, only the first are considered
+_MOST_UNITS = 5  # more different endings than these are no units
 _NUMBER = re.compile(
     r"(?P<sign>[+\-]?) ?"
     r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
@@ -80,7 +80,7 @@ _NUMBER = re.compile(
     r"(?P<power>[eE][+\-]?[0-9]{1,3})?"
     r" ?(?P<suffix>[^\s\d.,:;+\-()\[\]{}=<>_'][^\s\d.,:;()\[\]{}=<>_]{0,11}(?: [^\W\d_]{1,12})?)?"
 )
-_MINUS = "−"  # as it is printed, not typed
+_MINUS = "−"  # the typographic minus sign
 _SAME = str.maketrans({_MINUS: "-", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "’": "'"})
 _PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
 _CODE = re.compile(r"0\d+")
@@ -88,14 +88,14 @@ _CODE = re.compile(r"0\d+")
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the numbers of a column are written: its decimal mark, what parts thousands, its unit."""
+    """How the numbers of a column are written: decimal mark, thousands separator, unit."""
 
     decimal: str = "."
     thousands: str = ""
     unit: str = ""
 
     def pattern(self) -> re.Pattern[str]:
-        """What the digits look like, without sign, power and unit."""
+        """Matches the digits, without sign, power and unit."""
         point = re.escape(self.decimal)
         whole = r"\d+"
         if self.thousands:
@@ -103,7 +103,7 @@ class NumberFormat:
         return re.compile(rf"(?:{whole})(?:{point}\d*)?|{point}\d+")
 
 
-# The first that fits all numbers of a column is taken.
+# The first format that fits all numbers of a column is used.
 _WRITINGS = (
     NumberFormat(".", ""),
     NumberFormat(".", ","),
@@ -115,8 +115,7 @@ _PATTERNS = [writing.pattern() for writing in _WRITINGS]
 
 
 class Part(NamedTuple):
-    """A number as it is written, taken apart. Its body and power are the text's characters from
-    `start` to `stop`."""
+    """The parts of a number's text. Body and power are its characters from `start` to `stop`."""
 
     sign: str
     body: str
@@ -127,8 +126,7 @@ class Part(NamedTuple):
 
 
 def are_marks(array: Any) -> Mask:
-    """Which texts, as an Arrow array, stand for a missing value where numbers or dates are
-    expected."""
+    """Which texts of an Arrow array stand for a missing number or date."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -138,11 +136,11 @@ def are_marks(array: Any) -> Mask:
 
 
 def split_number(text: str) -> Part | None:
-    """The parts of a text that is a number in some writing, or None."""
+    """The parts of a text that is a number in any format; None for other texts."""
     if len(text) > _LONGEST:
         return None
     text = text if text.isascii() else text.translate(_SAME)
-    in_brackets = text[:1] == "(" and text[-1:] == ")"  # as accountants write what is negative
+    in_brackets = text[:1] == "(" and text[-1:] == ")"  # a negative number in accounting
     match = _NUMBER.fullmatch(text[1:-1] if in_brackets else text)
     if match is None or sum((bool(match["sign"]), bool(match["inner"]), in_brackets)) > 1:
         return None
@@ -157,7 +155,7 @@ def split_number(text: str) -> Part | None:
 
 
 def list_units(parts: Sequence[Part | None]) -> set[str]:
-    """All units; of a bare zero none, since it is the same in each."""
+    """All different units. A bare zero is left out: it is zero in any unit."""
     return {part.unit for part in parts if part is not None and not _is_bare_zero(part)}
 
 
@@ -170,13 +168,13 @@ def have_too_many_units(parts: Sequence[Part | None]) -> bool:
 
 
 def is_code(part: Part) -> bool:
-    """007: digits that a number would not begin with."""
+    """Whether the digits begin like a code and not like a number: 007."""
     return bool(_CODE.fullmatch(part.body)) and not part.power and not part.unit
 
 
 def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
-    """The one way in which all are written, with what should be known of the choice; or None, with
-    the reason. A comma before three digits parts thousands where nothing else speaks against."""
+    """The one format that fits all numbers, and a remark on the choice; or None and the reason. A
+    comma before three digits separates thousands unless other numbers contradict that."""
     different = list_units(parts)
     if len(different) > 1:
         shown = ", ".join(unit or "none" for unit in sorted(different)[:5])
@@ -204,7 +202,7 @@ def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
 
 
 def _unlike(bodies: Sequence[str]) -> Iterator[str]:
-    """Two texts that no single writing fits, if there are such."""
+    """Two texts that no single format fits, if there are such."""
     first = min(bodies, key=lambda body: sum(bool(p.fullmatch(body)) for p in _PATTERNS))
     fitting = [pattern for pattern in _PATTERNS if pattern.fullmatch(first)]
     yield first
@@ -215,7 +213,7 @@ def _unlike(bodies: Sequence[str]) -> Iterator[str]:
 
 
 def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberFormat) -> Floats:
-    """The texts as numbers, NaN for what is none in this format. `parts`: of each shape."""
+    """The texts as numbers, NaN if not in this format. `parts`: those of each shape."""
     import pyarrow.compute as pc
 
     pattern = format_.pattern()
@@ -241,12 +239,12 @@ def to_numbers(shapes: Shapes, parts: Sequence[Part | None], format_: NumberForm
     return values
 
 
-# How the marks of thousands are written, for RE2.
+# Thousands separators as regular expressions of RE2.
 _THOUSANDS = {",": ",", ".": r"\.", " ": "[ \u00a0\u202f\u2009]", "'": "['’]"}
 
 
 def most_common(texts: Sequence[str], counts: npt.NDArray[np.int64], most: int = 3) -> list[str]:
-    """The texts that the most cells hold, for a message; of equally common ones in their order."""
+    """The texts that most cells hold, for a message; equally common ones in alphabetical order."""
     if len(counts) > most:
         least = np.partition(counts, -most)[-most]
         numbers = np.flatnonzero(counts >= least)

@@ -60,7 +60,7 @@ class Rows(ABC):
         """Rows start..stop-1, for 0 <= start <= stop <= n."""
 
     def take(self, rows: Indices) -> Features:
-        """The rows of these numbers, which ascend."""
+        """The rows of these ascending numbers."""
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         span, done = rows_per_block(self.shape), 0
         while done < len(rows):
@@ -99,12 +99,12 @@ AnyRows = Features | Rows
 
 
 def rows_per_block(shape: Shape) -> int:
-    """How many rows make a block of a few MB."""
+    """The number of rows in a block of a few MB."""
     return max(1, _BLOCK_VALUES // max(1, math.prod(shape[1:])))
 
 
 def row_blocks(x: AnyRows) -> Iterator[Features]:
-    """The rows in blocks of a few MB, so that what is computed of them stays small."""
+    """The rows in blocks of a few MB, so that intermediate results stay small."""
     rows = rows_per_block(x.shape)
     for start in range(0, len(x), rows):
         yield x[start : start + rows]
@@ -124,7 +124,7 @@ def load_if_small(arrays: dict[str, Rows]) -> dict[str, AnyRows]:
 
 class StoredRows(Rows):
     """An array in a file, from byte `offset` on; the caller may close the file. `by_columns`: in
-    Fortran order. DatasetError where the file is too short, or is written while it is read."""
+    Fortran order. Raises DatasetError if the file is too short, or changes while it is read."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class StoredRows(Rows):
 
 
 class ChosenRows(Rows):
-    """Some rows of others, by number, ascending; all of them for None."""
+    """Some of other rows, by ascending number; all of them if `numbers` is None."""
 
     def __init__(self, rows: AnyRows, numbers: Indices | None = None) -> None:
         count = len(rows) if numbers is None else len(numbers)
@@ -194,7 +194,7 @@ class ChosenRows(Rows):
 
 
 class ChangedRows(Rows):
-    """What a function makes of each block of other rows, in another dtype or shape of a row."""
+    """Other rows, each block changed by a function, which may change the dtype or a row's shape."""
 
     def __init__(
         self,
@@ -327,7 +327,7 @@ class Spool:
         self.length = 0
 
     def write(self, chunk: bytes) -> None:
-        """Raises DatasetError where the disk is full."""
+        """Raises DatasetError if the disk is full."""
         self.length += len(chunk)
         if self._file is None and is_small(self.length):
             self._memory += chunk
@@ -364,7 +364,7 @@ class Spool:
         source: str,
         by_columns: bool = False,
     ) -> StoredRows:
-        """The array that begins at byte `offset`, left on the disk."""
+        """The array from byte `offset` on, left on the disk."""
         return StoredRows(self._opened(), offset, shape, dtype, source, by_columns)
 
 

@@ -119,7 +119,7 @@ def _check_all_numbers(texts: TextColumn, others: Any, task: "Task | None") -> N
 
 
 def _text_numbers(cells: Cells, format_: NumberFormat) -> Any:
-    """Raises DatasetError where a text is no number of this format."""
+    """The texts as numbers. Raises DatasetError for a text that is no number of this format."""
     texts = TextColumn("the target", cells)
     values = texts.numbers(format_).values
     wrong = np.isnan(values) & ~cells.gaps()
@@ -137,8 +137,8 @@ def _text_numbers(cells: Cells, format_: NumberFormat) -> Any:
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import Task
 
-# Numbers are classes when they are few: at most so many different ones, and so many rows of each
-# on average. Whole numbers written as floats are more often counts, hence the lower limit.
+# Numbers are classes if at most this many differ, with this many rows of each on average. Whole
+# numbers written as floats are more often counts, hence the lower limit.
 MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
@@ -149,7 +149,7 @@ _Values = npt.NDArray[np.generic]
 @dataclass(frozen=True)
 class Target:
     """`values` by part: int32 indices into `labels`, or float64 for regression (no labels).
-    `notes`: how it was read."""
+    `notes`: decisions to report."""
 
     task: "Task"
     values: dict[str, TargetValues]
@@ -163,12 +163,12 @@ def encode_target(
     names: tuple[str, ...] | None,
     source: str,
 ) -> Target:
-    """Infer the task where none is wanted, and encode every part's target alike.
+    """Infer the task if none is given, and encode the target of every part in the same way.
 
-    Text, bools and categories are classes; numbers are where they are few (see above), floats only
-    when all are whole. Two classes are binary. Labels are sorted and indexed by rank; `names`
-    replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite values,
-    for a target with one value only, and where the wanted task does not fit.
+    Text, bools and categories are classes. Numbers are classes if few of them differ (see above),
+    floats only if all are whole. Two classes are binary. Labels are sorted and indexed by rank;
+    `names` replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite
+    values, for a target with one value only, and if the given task does not fit.
     """
     coded = _coded_classes(targets, wanted, f"{source}: the target")
     if coded is not None:
@@ -204,7 +204,7 @@ def infer_task(values: _Values, distinct: _Values) -> "Task":
     else:
         limit = len(values)
     few = len(distinct) <= limit and len(values) >= MIN_ROWS_A_CLASS * len(distinct)
-    # Text can be nothing but classes: where each has too few rows, the split will say so.
+    # Text can only be classes. If a class has too few rows, the split reports it.
     if not few and kind not in "Ub":
         return "regression"
     return "binary" if len(distinct) == 2 else "classes"
@@ -262,8 +262,9 @@ def _clean(y: Any, what: str) -> _Values:
 
 
 def _coded_classes(targets: dict[str, Any], wanted: "Task | None", what: str) -> Target | None:
-    """The classes of a column of a file, whose texts are numbered already: what the way by an array
-    of texts gives, in a tenth of its time. None for anything else, and for what that refuses."""
+    """The classes of a column of a file, whose texts are numbered already. The result is that of an
+    array of texts, in a tenth of the time. None for other targets, and for errors, which the way by
+    an array reports."""
     y = targets["train"]
     if len(targets) > 1 or wanted == "regression" or not is_coded_text(getattr(y, "dtype", None)):
         return None
@@ -281,7 +282,7 @@ def _coded_classes(targets: dict[str, Any], wanted: "Task | None", what: str) ->
 
 
 def _remedy(values: _Values) -> str:
-    """The end of a message on a target of this shape."""
+    """The end of a message about a target of this shape: what to do."""
     if 1 in values.shape[:1] or values.size == len(values):
         return "; give y.ravel()"
     if values.ndim != 2:

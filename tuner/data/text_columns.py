@@ -45,8 +45,8 @@ _Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class CellFormat:
-    """How the texts of a column are written: numbers (see NumberFormat), or dates by `order`, see
-    `read_dates`. None for a column that is no longer text when it is read."""
+    """How the texts of a column are written: numbers by `number`, or dates by `order` (see
+    `read_dates`). Both None for a column that the file gives as numbers or dates."""
 
     number: NumberFormat | None = None
     order: str | None = None
@@ -57,8 +57,8 @@ AS_TYPED = CellFormat()
 
 @dataclass(frozen=True, eq=False)
 class ReadColumn:
-    """A column of the whole table: its kind, and its cells as that kind needs them. `notes`: what
-    was decided about it, in words."""
+    """A column of the whole table: its kind, and its cells in the form of that kind. `notes`: the
+    decisions to report."""
 
     name: str
     kind: "ColumnKind"
@@ -68,7 +68,7 @@ class ReadColumn:
 
 
 class UnclearColumn(Exception):
-    """Why a column cannot be what it looks like."""
+    """A column cannot be what it looks like. The message says why."""
 
 
 def quote_option(name: str, kind: str) -> str:
@@ -110,7 +110,7 @@ class TextColumn:
         self.is_number = self.of_shapes(lambda part: True)
 
     def of_shapes(self, test: Callable[[Part], bool]) -> _Mask:
-        """Which texts are numbers for which this is true."""
+        """Which texts are numbers that pass the test."""
         results = [part is not None and test(part) for part in self.parts]
         return np.array(results, np.bool_)[self.shapes.codes]
 
@@ -125,7 +125,7 @@ class TextColumn:
         return self.count(which) / max(1, self.count(~self.is_mark))
 
     def examples(self, which: _Mask) -> str:
-        """The most common of these texts, and where the first of them is."""
+        """The most common of these texts, and the row of the first."""
         numbers = np.flatnonzero(which)
         texts = self.most_common(which)
         more = ", …" if len(numbers) > len(texts) else ""
@@ -160,7 +160,7 @@ def spread_to_rows(cells: Cells, values: npt.NDArray[np.float64], form: Any) -> 
 
 
 def infer_column(name: str, cells: Cells) -> ReadColumn:
-    """A column of texts by what most of them are."""
+    """The column as numbers, dates or categories, by what most of its texts are."""
     texts = TextColumn(name, cells)
     if texts.is_number.any() and not have_too_many_units(texts.parts):
         column = _inferred_number(texts)
@@ -299,7 +299,7 @@ def date_column(texts: TextColumn, read: DatesRead) -> ReadColumn:
 
 
 def category_column(name: str, cells: Cells, *notes: str) -> ReadColumn:
-    """Texts as categories. Raises Unclear for too many of them."""
+    """Texts as categories. Raises UnclearColumn for too many of them."""
     different, filled = len(cells.texts), int((cells.values >= 0).sum())
     about = f" ({notes[0].partition(': taken for')[0]})" if notes else ""
     if different > MAX_CATEGORIES:
@@ -318,7 +318,7 @@ def category_column(name: str, cells: Cells, *notes: str) -> ReadColumn:
 
 
 def capitals_note(texts: Sequence[str], what: str) -> str:
-    """Which texts differ in their capitals alone; "" for none."""
+    """A note on texts that differ only in their capitals; "" for none."""
     alike: dict[str, list[str]] = {}
     for text in texts:
         alike.setdefault(text.casefold(), []).append(text)

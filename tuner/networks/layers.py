@@ -89,7 +89,7 @@ def normalises_before(params: Params) -> bool:
 
 
 def add_activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
-    """Normalisation and activation, in the order asked for."""
+    """Add normalisation and activation, in the order of `norm_position`."""
     if normalises_before(params):
         return parts.activation(params)(_add_normalisations(hidden, params))
     return _add_normalisations(parts.activation(params)(hidden), params)
@@ -121,7 +121,7 @@ def dense_widths(params: Params) -> list[int]:
 def add_dense_layers(
     hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
 ) -> Any:
-    """`depth` hidden layers and the output layer; `first`: nothing with weights comes before."""
+    """Add hidden layers and the output layer. `first`: no layer with weights comes before."""
     depth = params["depth"]
     rates = repeat_value(params["dropout"], depth)
     for width, rate in zip(dense_widths(params), rates, strict=True):
@@ -132,15 +132,15 @@ def add_dense_layers(
     return output_layer(task, outputs, uses_bias(params, first))(hidden)
 
 
-# He et al. (2015) for what is zero on one side, Klambauer et al. (2017) for selu, Glorot and
-# Bengio (2010) for the rest.
-_MATCHED = {
+# He et al. (2015) for activations that are near zero on one side, Klambauer et al. (2017) for selu,
+# Glorot and Bengio (2010) for the others.
+_BY_ACTIVATION = {
     **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "swish"), "he_normal"),
     "selu": "lecun_normal",
 }
-_DEFAULT = "glorot_uniform"
+_DEFAULT_INITIALIZER = "glorot_uniform"
 
-_BY_NAME: dict[str, Callable[[int, float], Any]] = {
+_INITIALIZERS: dict[str, Callable[[int, float], Any]] = {
     "glorot_uniform": lambda seed, _: keras.initializers.GlorotUniform(seed),
     "glorot_normal": lambda seed, _: keras.initializers.GlorotNormal(seed),
     "he_uniform": lambda seed, _: keras.initializers.HeUniform(seed),
@@ -153,8 +153,9 @@ _BY_NAME: dict[str, Callable[[int, float], Any]] = {
 
 
 def initialise(model: Any, params: Params, seed: int) -> None:
-    """Draw a shipped network's weights anew: kernels and the weights of a constant input as
-    `params` say, each layer with a seed of its own; every other weight as its layer starts it."""
+    """Draw a shipped network's weights: kernels and the weights of a constant input by the
+    initializer of `params`, each layer with a seed of its own; all other weights by their layer's
+    default."""
     weighted = [layer for layer in model.layers if any(w.name == "kernel" for w in layer.weights)]
     for layer in model.layers:
         for weight in layer.weights:
@@ -173,25 +174,29 @@ def initialise(model: Any, params: Params, seed: int) -> None:
 def first_weights(
     shape: Any, params: Params, seed: int, number: int, output: bool, has_bias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (`shape`, units last) and bias (units,) of the weighted layer that is `number` from
-    the input on; zeros in place of a bias that it has not."""
-    draw = _drawing(params, output, _seed(seed, 2 * number))
-    beside = _drawing(params, output, _seed(seed, 2 * number + 1))
+    """Kernel (`shape`, units last) and bias (units,) of a weighted layer; `number` counts these
+    layers from the input on. The bias is zeros if the layer has none."""
+    draw = _make_initializer(params, output, _derive_seed(seed, 2 * number))
+    beside = _make_initializer(params, output, _derive_seed(seed, 2 * number + 1))
     constant_input = has_bias and params.get("bias") == "input"
     kernel, bias = _with_constant_input(shape, draw, beside, constant_input)
     return np.asarray(kernel), np.zeros(shape[-1], np.float32) if bias is None else bias
 
 
-def _drawing(params: Params, output: bool, seed: int) -> Any:
+def _make_initializer(params: Params, output: bool, seed: int) -> Any:
     name = params.get("initializer", "auto")
     if name == "auto":
-        name = _DEFAULT if output else _MATCHED.get(params["activation"], _DEFAULT)
-    return _BY_NAME[name](seed, params.get("init_sigma", 1.0))
+        name = (
+            _DEFAULT_INITIALIZER
+            if output
+            else _BY_ACTIVATION.get(params["activation"], _DEFAULT_INITIALIZER)
+        )
+    return _INITIALIZERS[name](seed, params.get("init_sigma", 1.0))
 
 
 def _with_constant_input(shape: Any, draw: Any, beside: Any, wanted: bool) -> tuple[Any, Any]:
-    """The kernel, and the weights of one more input that is always 1, as large as their
-    neighbours: drawn together, or, beside a window's, as one place of a second kernel."""
+    """The kernel and, if `wanted`, the weights of one more input that is always 1. They are drawn
+    together; those beside a convolution's window are one place of a second kernel."""
     *window, inputs, units = shape
     if not wanted:
         return draw(shape), None
@@ -202,5 +207,5 @@ def _with_constant_input(shape: Any, draw: Any, beside: Any, wanted: bool) -> tu
     return drawn[:-1], drawn[-1]
 
 
-def _seed(seed: int, index: int) -> int:
+def _derive_seed(seed: int, index: int) -> int:
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)

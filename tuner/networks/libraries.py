@@ -1,7 +1,7 @@
-"""Imports TensorFlow and Keras without what their networks never use: 3.9 instead of 5.6 s of CPU.
+"""Imports TensorFlow and Keras without scikit-learn and Matplotlib: 3.9 instead of 5.6 s of CPU.
 
-Keras imports scikit-learn for its wrappers and Matplotlib for its plots, where they are installed.
-Either can still be imported afterwards.
+Keras imports them, if they are installed, for wrappers and plots that are not used here. Either can
+still be imported afterwards.
 """
 
 import sys

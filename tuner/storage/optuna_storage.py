@@ -39,8 +39,13 @@ from sqlalchemy.orm import Session
 from tuner.storage import connections, frozen_trials
 from tuner.storage.connections import RetryPolicy
 from tuner.storage.identity import process_identity
-from tuner.storage.schema import MADE, optuna_study_attributes, optuna_trial_attributes
-from tuner.storage.transaction_hooks import AlreadyCreated, DeferredWrites, TransactionHook
+from tuner.storage.schema import MADE, optuna_study_attributes
+from tuner.storage.transaction_hooks import (
+    AlreadyCreated,
+    DeferredWrites,
+    TransactionHook,
+    mark_trial,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,7 +109,7 @@ class RobustStorage(RDBStorage):
     def _create_trial(
         self, study_id: int, template: FrozenTrial | None, hook: TransactionHook | None
     ) -> FrozenTrial:
-        write = hook.write if hook is not None else _mark_trial(uuid.uuid4().hex)
+        write = hook.write if hook is not None else mark_trial()
 
         def before_commit(session: Session) -> None:
             new = next(o for o in session.identity_map.values() if isinstance(o, TrialModel))
@@ -378,21 +383,6 @@ def _guarding(fence: Fence | None, row_id: int) -> Callable[[Session], None]:
             fence(session.connection(), row_id)
 
     return before_commit
-
-
-def _mark_trial(token: str) -> Callable[[sa.Connection, int], None]:
-    """Marks the new trial, unless an earlier try has created one with that mark."""
-    table = optuna_trial_attributes
-    value = json.dumps(token)
-
-    def write(connection: sa.Connection, trial_id: int) -> None:
-        query = sa.select(table.c.trial_id).where(table.c.key == MADE, table.c.value_json == value)
-        if (created := connection.execute(query).scalar()) is not None:
-            raise AlreadyCreated(created)
-        values = {"trial_id": trial_id, "key": MADE, "value_json": value}
-        connection.execute(sa.insert(table).values(**values))
-
-    return write
 
 
 def tell_trial(

@@ -4,6 +4,8 @@ A change of a trial's state and our record of it are committed together, or neit
 an argument of `create_trial`, `set_trial_state` and `tell_trial` (see `optuna_storage`).
 """
 
+import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from tuner.storage import attempt_rows, leases, slots
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
+from tuner.storage.schema import MADE, optuna_trial_attributes
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 
@@ -73,6 +76,22 @@ class DeferredWrites:
                 storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
 
 
+def mark_trial() -> Callable[[sa.Connection, int], None]:
+    """For `create_trial`: what marks the new trial. If an earlier attempt, whose COMMIT reply was
+    lost, has created a trial with that mark, it raises AlreadyCreated."""
+    table = optuna_trial_attributes
+    value = json.dumps(uuid.uuid4().hex)
+
+    def write(connection: sa.Connection, trial_id: int) -> None:
+        query = sa.select(table.c.trial_id).where(table.c.key == MADE, table.c.value_json == value)
+        if (created := connection.execute(query).scalar()) is not None:
+            raise AlreadyCreated(created)
+        values = {"trial_id": trial_id, "key": MADE, "value_json": value}
+        connection.execute(sa.insert(table).values(**values))
+
+    return write
+
+
 def bind_slot(lease: Lease, slot: TrialSlot) -> TransactionHook:
     """For `create_trial`: the new trial gets the slot."""
 
@@ -87,7 +106,13 @@ def bind_slot(lease: Lease, slot: TrialSlot) -> TransactionHook:
 def check_slot(lease: Lease, trial_id: int) -> TransactionHook:
     """For `create_trial`: another trial is queued only while this loop holds the slot of the trial
     `trial_id`."""
-    return TransactionHook(lambda connection, _: slots.hold(connection, lease, trial_id))
+    mark = mark_trial()
+
+    def write(connection: sa.Connection, new_trial_id: int) -> None:
+        slots.hold(connection, lease, trial_id)
+        mark(connection, new_trial_id)
+
+    return TransactionHook(write)
 
 
 def begin_attempt(store: Store, lease: Lease, slot: TrialSlot, worker: int) -> TransactionHook:

@@ -29,7 +29,7 @@ from tuner.networks.custom import (
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
-from tuner.study.messages import Goal, TrialRequest
+from tuner.study.messages import Goal, Params, TrialRequest
 from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
@@ -70,7 +70,7 @@ class _Recording(CustomNetwork):
     built: Callable[[Any, GivenParams], None] = lambda model, given: None
     models: list[Any] = field(default_factory=list)
 
-    def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
+    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
         assert isinstance(params, GivenParams)
         try:
             model = super().build(params, input_shape, outputs)
@@ -100,7 +100,7 @@ class _Check:
         self._read: set[str] = set()
         self._saved: set[frozenset[str]] = set()
         self._warnings: dict[str, None] = {}
-        self._params: dict[str, Any] | None = None
+        self._params: Params | None = None
 
     def run(self) -> Tried:
         self._tell("reads the file")
@@ -175,7 +175,7 @@ class _Check:
         except ValueError:  # the function has no signature
             return
 
-    def _try(self, params: dict[str, Any], first: bool) -> None:
+    def _try(self, params: Params, first: bool) -> None:
         self._network.models.clear()
         clock = time.monotonic()
         with self._step("builds", "build raises"):
@@ -276,7 +276,7 @@ class _Check:
                 f"{values.shape[-1]} classes; end it with activation={head!r}"
             )
 
-    def _check_step(self, program: KerasProgram, params: dict[str, Any], compiled: bool) -> None:
+    def _check_step(self, program: KerasProgram, params: Params, compiled: bool) -> None:
         split, size = self._dataset.train, int(params["batch_size"])
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
         step: Any = program.step
@@ -289,11 +289,11 @@ class _Check:
         if not np.isfinite(loss):
             raise self._refusal(f"its loss in the first step is {loss}")
 
-    def _uses_xla(self, params: dict[str, Any]) -> bool:
+    def _uses_xla(self, params: Params) -> bool:
         trial_request = TrialRequest(self._where, params, 0, Goal("", "maximize"))
         return worth_compiling(trial_request, self._dataset.input_shape, self._request.train_rows)
 
-    def _check_saving(self, program: KerasProgram, params: dict[str, Any]) -> None:
+    def _check_saving(self, program: KerasProgram, params: Params) -> None:
         file = self._request.folder / "network.keras"
 
         def unsaved(error: BaseException) -> str | None:

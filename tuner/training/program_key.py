@@ -19,7 +19,6 @@ from tuner.search_space.parameters import (
     training_only_names,
     training_parameters,
 )
-from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.study.messages import TrialRequest
 from tuner.values import Scalar, word
 
@@ -93,13 +92,6 @@ def slower_space_reason(space: Space) -> str | None:
         if isinstance(declared, bool | int | float | str)
     }
     return slower_engine_reason(space.network, constants)
-
-
-def engine_with_reason(engine: str, network: str, params: Mapping[str, Any]) -> str:
-    """The name of the engine that trained a trial and, if it is Keras' for want of a shared
-    program, why: "keras, because network cnn has no shared program"."""
-    reason = slower_engine_reason(network, params) if engine in (KERAS, KERAS_XLA) else None
-    return f"{engine}, because {reason}" if reason else engine
 
 
 def program_key_of(request: TrialRequest) -> ProgramKey | None:

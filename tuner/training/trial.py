@@ -141,8 +141,7 @@ class Trainer:
             compilation = Compilation(program.xla, traces_last_batch)
             return _FedProgram(program, self._feed(program, batch_size, compilation))
 
-        name = self._network.identity if self._network else request.network
-        structure = structure_key(name, request.params)
+        structure = structure_key(self._network_name(request), request.params)
         key = ("keras", self._number, structure, xla, traces_last_batch)
         fed = self._programs.get_or_make(key, make)
         return fed.program, fed.feed
@@ -152,6 +151,10 @@ class Trainer:
             return StreamingFeed(program, batch_size, xla=compilation.xla)
         return ResidentFeed(program, self._data, batch_size, compilation)
 
+    def _network_name(self, request: TrialRequest) -> str:
+        """A shipped network's name, or the identity of a user's own."""
+        return request.network if self._network is None else self._network.identity
+
     def _pays_xla(self, request: TrialRequest) -> bool:
         return worth_compiling(request, self.dataset.input_shape, self._row_count)
 
@@ -159,7 +162,7 @@ class Trainer:
         """The request's checkpoints, if it asks for any: those of other libraries do not fit."""
         if request.checkpoints is None:
             return None
-        network = request.network if self._network is None else self._network.identity
+        network = self._network_name(request)
         xla, streams = self._pays_xla(request), self._streams
         surroundings = f"{library_versions()} {xla=} {streams=} {self.company}"
         return CheckpointFiles(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset
+from tuner.study.messages import Params
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class TrialBuilds:
     dataset: Dataset
     train_rows: int
     described: str
-    configurations: list[dict[str, Any]]
-    more: list[dict[str, Any]]
+    configurations: list[Params]
+    more: list[Params]
     varying: list[str]
     own: list[str]
     until: float

@@ -4,7 +4,7 @@ import pytest
 
 from tuner.study.messages import Goal, TrialRequest
 from tuner.training.engines.cost import (
-    Compilation,
+    XlaCost,
     worth_compiling,
     worth_lanes,
     worth_tracing_last_batch,
@@ -43,13 +43,13 @@ def test_lanes_repay_by_the_epochs_after_the_first() -> None:
 
 
 def test_the_formula() -> None:
-    compilation = Compilation(compile_s=1.0, saved_per_step_s=1e-3, saved_share=0.5)
+    cost = XlaCost(compile_s=1.0, saved_per_step_s=1e-3, saved_share=0.5)
     # 3000 steps save 3 s, of which a third of the trials get to see all.
-    assert not compilation.repays(steps=300, rows=1, weights=0, epochs=10)
-    assert compilation.repays(steps=301, rows=1, weights=0, epochs=10)
+    assert not cost.repays(steps=300, rows=1, weights=0, epochs=10)
+    assert cost.repays(steps=301, rows=1, weights=0, epochs=10)
     # 6 operations for each of 1e6 weights and 1e4 rows take 1 s at 60 GFLOP/s; half is saved.
-    assert not compilation.repays(steps=0, rows=10_000, weights=10**6, epochs=6)
-    assert compilation.repays(steps=0, rows=10_001, weights=10**6, epochs=6)
+    assert not cost.repays(steps=0, rows=10_000, weights=10**6, epochs=6)
+    assert cost.repays(steps=0, rows=10_001, weights=10**6, epochs=6)
 
 
 def test_the_last_batch_is_traced_for_many_epochs() -> None:

@@ -44,8 +44,8 @@ def list_formats() -> str:
 
 
 def parse_source(text: str) -> Source:
-    """Take a source apart without looking for it. A known name goes before a folder of that
-    name."""
+    """Take the text apart, without looking for the data. A known name is preferred to a folder of
+    that name."""
     if text in NAMES:
         return Source(text, text, bundled.READER)
     file = _FILE.fullmatch(text)
@@ -63,13 +63,13 @@ def parse_source(text: str) -> Source:
 def _expanded(text: str) -> Path:
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # ~ and the name of nobody on this machine
+    except RuntimeError:  # ~name of an unknown user
         return Path(text)
 
 
 def find_source(text: str, settings: Settings) -> list[Source]:
-    """Where the data lie: a relative path is looked for in the current folder, then in that of a
-    SQLite database. Raises DatasetError, naming these folders, where it is in neither."""
+    """Where the data are: a relative path is looked for in the current folder, then in that of a
+    SQLite database. Raises DatasetError, naming these folders, if it is in neither."""
     source = parse_source(text)
     if source.path is None:
         return [source]
@@ -111,7 +111,7 @@ def _unknown(text: str, looked: str) -> DatasetError:
 
 
 def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
-    """Read what was found. Raises DatasetError where it cannot be read."""
+    """Read a source that was found. Raises DatasetError if it cannot be read."""
     if source.selector and not source.selects:
         raise DatasetError(
             f"{source.text}: nothing may follow the name of an .npz file or IDX folder"

@@ -1,5 +1,5 @@
-"""Columns of Arrow tables: whether a typed column still says what its cells say, texts as codes,
-numbers in European notation."""
+"""Columns of Arrow tables: typed columns that lose something of their cells, texts as codes, and
+numbers with decimal commas."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-# Beyond it, float64 does not hold every whole number.
+# Beyond this limit, float64 does not hold every whole number.
 EXACT_LIMIT = 2**53
 _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
-_ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
+_ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # Arrow reads 0x10 as a number; here it is none
 COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
 _CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
 DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
@@ -18,7 +18,7 @@ _TOTALS = {"total", "totals", "grand total", "sum", "sum total", "gesamt", "summ
 
 
 def to_pandas(names: list[str], columns: list[Any]) -> "pd.DataFrame":
-    """Takes the columns out of their list, so that no more than one of them is held twice."""
+    """Empties the list `columns`, so that no more than one column is in memory twice."""
     import pandas as pd
     import pyarrow as pa
 
@@ -47,7 +47,7 @@ def find_free_name(wanted: str, names: Sequence[str]) -> str:
 
 
 def exceeds(column: Any, limit: int) -> bool:
-    """Whether numbers lie beyond -limit and limit, or a float is none (NaN, which is no gap)."""
+    """Whether numbers lie beyond -limit and limit, or a float is NaN (gaps are null, not NaN)."""
     for chunk in column.chunks:
         values = (chunk.drop_null() if chunk.null_count else chunk).to_numpy()
         # NaN makes both comparisons false.
@@ -57,7 +57,7 @@ def exceeds(column: Any, limit: int) -> bool:
 
 
 def choose_true_form(typed: Any, original: Any) -> Any:
-    """The column of numbers, or of text where numbers would not say what the cells say."""
+    """The column as numbers; as text if numbers would lose something of the cells."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -84,7 +84,7 @@ def _matches(column: Any, pattern: str) -> Any:
 
 
 def coded_text_type() -> Any:
-    """Of text: each different one is held once, and its number for each row."""
+    """A dictionary of texts: each different text is held once, and its number for each row."""
     import pyarrow as pa
 
     return pa.dictionary(pa.int32(), pa.string())
@@ -97,7 +97,7 @@ def is_text_column(column: Any) -> bool:
 
 
 def different_texts(text: Any) -> list[Any]:
-    """Arrays of the different texts, or of all."""
+    """Arrays of the different texts, or of all texts if they have no dictionary."""
     import pyarrow as pa
 
     is_coded = pa.types.is_dictionary(text.type)
@@ -105,7 +105,7 @@ def different_texts(text: Any) -> list[Any]:
 
 
 def encode_texts(column: Any) -> Any:
-    """Text as the numbers of different texts, these without the blanks around them."""
+    """Texts as a dictionary, without the blanks around them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -146,7 +146,7 @@ def parse_dot_thousands(column: Any) -> Any | None:
 
 
 def total_row_notes(table: Any) -> tuple[str, ...]:
-    """What to say of a last row that sums up the others."""
+    """A line on a last row that sums up the others."""
     if not len(table):
         return ()
     last = [table[name][len(table) - 1].as_py() for name in table.column_names]

@@ -47,34 +47,34 @@ def _read_sklearn(name: str) -> Raw:
 
 
 def _read_mnist(name: str, settings: Settings) -> dict[str, Pair]:
-    places = _places(name, settings)
-    for place in places:
-        if holds_idx(place):
-            return read_idx_folder(place, settings)
-        archive = place.with_name(f"{place.name}.npz")
+    folders = _folders(name, settings)
+    for folder in folders:
+        if holds_idx(folder):
+            return read_idx_folder(folder, settings)
+        archive = folder.with_name(f"{folder.name}.npz")
         if archive.is_file():
             return read_npz(archive, settings)[0]
     try:
         return _download(name)
     except Exception as error:
         # Keras raises a bare Exception, and its import may fail as well: all mean "no download".
-        looked = ", ".join(map(str, places))
+        looked = ", ".join(map(str, folders))
         package = " (Debian: apt-get install dataset-fashion-mnist)"
         raise DatasetError(
             f"{name}: not found as IDX files or .npz at {looked}"
             f"{package if name == 'fashion_mnist' else ''}, and its download by Keras failed "
-            f"({first_line(error)}); put its four IDX files into {places[0]}, or set "
+            f"({first_line(error)}); put its four IDX files into {folders[0]}, or set "
             "TUNER_DATA_HOME to the folder that has them"
         ) from error
 
 
-def _places(name: str, settings: Settings) -> list[Path]:
-    """Folders of IDX files, each of which may also be an `.npz` beside where it would be."""
+def _folders(name: str, settings: Settings) -> list[Path]:
+    """Where folders of IDX files may be. Each may also be an archive: FOLDER.npz."""
     dashed = name.replace("_", "-")  # as Debian and Keras write it
-    places = [settings.data_home / name]
+    folders = [settings.data_home / name]
     if name == "fashion_mnist":
-        places.append(SYSTEM_DATA / dashed)
-    return [*places, settings.keras_home / "datasets" / dashed]
+        folders.append(SYSTEM_DATA / dashed)
+    return [*folders, settings.keras_home / "datasets" / dashed]
 
 
 def _download(name: str) -> dict[str, Pair]:
@@ -83,7 +83,7 @@ def _download(name: str) -> dict[str, Pair]:
         from keras import datasets
 
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)  # Keras waits without end on a silent network
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)  # Keras would wait for ever on a silent network
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its progress must not mix with --json
             train, test = getattr(datasets, name).load_data()

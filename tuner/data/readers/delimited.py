@@ -55,8 +55,8 @@ def read_delimited(path: Path) -> TableFile:
     Each column is int64, float64 (NaN for an empty cell), bool, or text as in the file but for the
     blanks around it, with gaps for empty cells alone. Words such as NA are text.
 
-    Raises DatasetError, with the line and what to do, for what is no such file, rows of unlike
-    length, quotes that do not close, and columns of one name.
+    Raises DatasetError, with the line and what to do, for other files, rows of different lengths,
+    quotes that do not close, and two columns of one name.
     """
     import pyarrow as pa
 
@@ -72,7 +72,7 @@ def read_delimited(path: Path) -> TableFile:
         names, columns = table.column_names, table.columns
         del table
         frame = to_pandas(names, columns)
-        pa.default_memory_pool().release_unused()  # a third of what the process would keep
+        pa.default_memory_pool().release_unused()  # a third of the process' memory
     western = file.encoding in WESTERN
     encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
     hint = _NO_HEADER if dialect.looks_like_data else ""
@@ -221,8 +221,8 @@ class _DelimitedTable:
             raise DatasetError(f"{self._source}: {error}") from error
 
     def _cleaned(self) -> Iterator[bytes]:
-        """The rows below the header, written anew without blanks before cells, comments and blank
-        lines. Raises DatasetError for rows of unlike length."""
+        """The rows below the header, rewritten without blanks before cells, comments and blank
+        lines. Raises DatasetError for rows of different lengths."""
         width = len(self._dialect.names)
         first, others, self._comments = None, 0, 0
         text = io.StringIO()
@@ -254,8 +254,8 @@ class _DelimitedTable:
         )
 
     def _check_quotes(self, table: Any) -> None:
-        """A quote that is never closed takes the lines below it into its cell. Raises DatasetError
-        for one."""
+        """Raises DatasetError for a quote that is never closed: its cell would hold all lines below
+        it."""
         import pyarrow.compute as pc
 
         texts = [table[label] for label in self._labels if is_text_column(table[label])]
@@ -266,7 +266,7 @@ class _DelimitedTable:
                 pass
 
     def _may_change(self, column: Any) -> bool:
-        """Whether a typed column may differ from its cells."""
+        """Whether a typed column may have lost something of its cells."""
         import pyarrow as pa
 
         kind = column.type
@@ -283,9 +283,9 @@ class _DelimitedTable:
         return exceeds(column, EXACT_LIMIT)
 
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
-        """Columns of text that are numbers with decimal commas, as numbers. A comma before three
-        digits may be a thousands mark, unless semicolons separate the cells and no other column has
-        decimal points."""
+        """The table with columns of decimal commas as numbers. A comma before three digits may
+        separate thousands, unless semicolons separate the cells and no other column has decimal
+        points."""
         with_commas = []
         is_certain = self._dialect.separator == ";" and not self._has_decimal_points(table)
         for label in self._labels:
@@ -351,7 +351,7 @@ class _DelimitedTable:
         return table.filter(pc.invert(empty)), (f"{rows} left out (first: row {first})",)
 
     def _named(self, table: Any) -> tuple[Any, tuple[str, ...]]:
-        """With the names of the columns, without those that say nothing."""
+        """The table with the names of its columns, without empty and index columns, and notes."""
         names, drop, notes = list(self._dialect.names), set(), []
         for number, name in enumerate(names):
             column = table[str(number)]

@@ -24,9 +24,9 @@ _EXCEL_HINT = re.compile(r"\"?sep=(?P<separator>[,;\t|])\"?[,;\t|]*", re.IGNOREC
 
 @dataclass(frozen=True)
 class Dialect:
-    """`names`: one a column, without the blanks around it, "" for none. `skip`: lines up to the
-    header and with it. `sample`: the first rows below it. `looks_like_data`: whether the header
-    does."""
+    """`names`: one for each column, without the blanks around it, "" for none. `skip`: the number
+    of lines up to and including the header. `sample`: the first rows below it. `looks_like_data`:
+    whether the header may be a row of data."""
 
     separator: str
     names: tuple[str, ...]
@@ -37,8 +37,7 @@ class Dialect:
 
 
 class Record(NamedTuple):
-    """A row of cells. `first`, `last`: its lines, from 1 on; `last` is another where a cell holds
-    line breaks."""
+    """A row of cells. `first`, `last`: its lines, from 1; two if a cell holds line breaks."""
 
     first: int
     last: int
@@ -58,7 +57,7 @@ class Record(NamedTuple):
 
 
 def read_records(lines: Iterator[str], separator: str, strict: bool = False) -> Iterator[Record]:
-    """Raises DatasetError, without the name of the file, where quotes are wrong (`strict`)."""
+    """Raises DatasetError, without the name of the file, for wrong quotes (if `strict`)."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=strict)
     before = 0
     try:
@@ -73,8 +72,8 @@ def read_records(lines: Iterator[str], separator: str, strict: bool = False) -> 
 
 
 def find_dialect(text: str, whole: bool, source: str) -> Dialect:
-    """`text`: the whole file, or only its first lines. Raises DatasetError, naming `source`, where
-    the header is missing or names columns alike."""
+    """`text`: the whole file, or only its first lines. Raises DatasetError, naming `source`, if the
+    header is missing or names two columns alike."""
     if not text or text.isspace():
         raise DatasetError(f"{source}: is empty")
     first_line, _, rest = text[:_HINT_CHARACTERS].partition("\n")
@@ -112,7 +111,7 @@ def _first_records(text: str, separator: str, whole: bool) -> list[Record]:
                 return first_records
     except DatasetError:  # a cell that is too long: the rest is not examined
         return first_records
-    # The last row of a part may go on.
+    # The last row of an incomplete text may continue.
     return first_records if whole or len(first_records) < 2 else first_records[:-1]
 
 
@@ -133,7 +132,7 @@ def _regularity(rows: Sequence[Record]) -> tuple[float, int]:
 def _find_header(
     rows: Sequence[Record], width: int
 ) -> tuple[Record, tuple[list[str], ...], tuple[str, ...]]:
-    """The header, the rows below it, and a note on what stands above."""
+    """The header, the rows below it, and notes on the lines above."""
     number = next((i for i, row in enumerate(rows) if not _is_above(rows, i, width)), 0)
     above = [row for row in rows[:number] if not row.is_blank]
     notes: tuple[str, ...] = ()
@@ -203,14 +202,14 @@ def _check_names(names: Sequence[str], like_data: bool, source: str) -> None:
 
 
 def _is_range(names: Sequence[str]) -> bool:
-    """Whether the names count up by one, as pandas names the columns of an array."""
+    """Whether the names count up by one, as pandas does for the columns of an array."""
     if not all(name.isdecimal() for name in names):
         return False
     return [int(name) for name in names] == [int(names[0]) + i for i in range(len(names))]
 
 
 def _looks_like_data(names: Sequence[str], sample: Sequence[Sequence[str]]) -> bool:
-    """Whether each column of numbers has a number for its name, and they do not count up."""
+    """Whether the name of each column of numbers is a number, and these do not count up."""
     numeric = [
         name
         for number, name in enumerate(names)

@@ -50,7 +50,7 @@ _FILE = re.compile(
 
 def read_idx(path: Path, settings: Settings) -> AnyRows:
     """The array of one IDX file, plain or gzipped, in its own shape and native byte order. A large
-    one stays in the file or, where that is gzipped, in a scratch copy.
+    one stays in the file or, if that is gzipped, in a scratch copy.
 
     Raises DatasetError when the file is corrupt, cut short, or longer than its header says.
     """
@@ -78,7 +78,7 @@ def _zipped(path: Path, file: BinaryIO, settings: Settings) -> AnyRows:
             head = content.read(_MOST_HEADER)
             shape, dtype, start = _header(path, head)
             spool.write(head)
-            # No more than is asked for is kept, however much a corrupt file becomes.
+            # Only as much as the header asks for, however long a corrupt file becomes.
             left = start + math.prod(shape) * dtype.itemsize - len(head)
             while left > 0 and (chunk := content.read(min(left, _CHUNK_BYTES))):
                 spool.write(chunk)
@@ -107,7 +107,7 @@ def _check_length(
 
 
 def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
-    """Shape, dtype and where the values start."""
+    """Shape, dtype and the position of the first value."""
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         raise DatasetError(f"{path}: is no IDX file (wrong magic number)")
     dimensions = content[3]
@@ -119,7 +119,7 @@ def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.ge
 
 
 def holds_idx(folder: Path) -> bool:
-    """Whether the folder holds anything named as a training part of IDX files."""
+    """Whether the folder has a file named as a training part of IDX files."""
     return folder.is_dir() and any(part == "train" for part, _ in _find_files(folder))
 
 
@@ -149,7 +149,7 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
 
 
 def _find_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """(part, role) -> file; of one file both plain and gzipped, the plain one."""
+    """(part, role) -> file. If a file exists plain and gzipped, the plain one."""
     files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz
         match = _FILE.fullmatch(path.name)

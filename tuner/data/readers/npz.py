@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 2**20
 
-# What comes before a member's name in the archive, and where in it the lengths of name and extras.
+# The length of the header before a member's name, and where it has the lengths of name and extras.
 _LOCAL_HEADER, _LENGTHS_AT = 30, 26
 
 
@@ -39,7 +39,7 @@ Parts = tuple[dict[str, Pair], tuple[str, ...]]  # pairs by part, and notes on h
 def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Parts:
     """The parts of an archive of x and y, or x_train, y_train, x_val, y_val, x_test and y_test.
     Large features stay in the file or, where they are compressed, in a scratch copy.
-    `first_reading`: as `parts_from_mapping` takes it.
+    `first_reading`: see `parts_from_mapping`.
 
     Raises DatasetError when the archive is corrupt, lacks arrays or holds Python objects, which
     are never unpickled: an archive is data, not code.
@@ -91,7 +91,7 @@ def _objects(source: str, name: str) -> DatasetError:
 def _large(
     path: Path, zipped: zipfile.ZipFile, info: zipfile.ZipInfo, settings: Settings
 ) -> StoredRows:
-    """A member's rows where they lie. The whole of it is read once, for its checksum."""
+    """The rows of a member, left in the file. The member is read once, for its checksum."""
     name = info.filename.removesuffix(".npy")
     with zipped.open(info) as member:
         shape, by_columns, dtype = _header(member)
@@ -122,7 +122,7 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
-    """Where in the archive a member's bytes begin: its own header may be longer than the index
+    """The position of a member's bytes in the archive: its header may be longer than the index
     says."""
     lengths = os.pread(file.fileno(), 4, info.header_offset + _LENGTHS_AT)
     return info.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
@@ -139,7 +139,7 @@ FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
 _NAMES = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
 _FORMS = "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test)"
 
-# How people write the parts otherwise, from the second reading of data on (spec.READING).
+# Other names of the parts, since the second reading of data (READING in spec.py).
 _SPELLINGS = {"train": "train|training", "val": "val|valid|validation|dev", "test": "test|testing"}
 _ROLE = "(?P<role>[xy])"
 
@@ -153,7 +153,7 @@ _ROLE_WORDS = {
     "labels", "target", "targets",
 }  # fmt: skip
 
-# Words of arrays that go with a part, but are neither its features nor its target.
+# Words of arrays that belong to a part, but are neither its features nor its target.
 _BESIDE_WORDS = {
     "file", "files", "group", "groups", "id", "ids", "idx", "index", "indices", "mask", "mean",
     "name", "names", "path", "paths", "shape", "std", "weight", "weights",
@@ -176,11 +176,11 @@ def array_name(name: str, first_reading: bool = False) -> str | None:
 def parts_from_mapping(
     source: str, values: Mapping[str, Any], first_reading: bool = False
 ) -> Parts:
-    """Parts from arrays named as in KEYS or WHOLE, in any case, or nearly so, which is noted.
-    Other names are noted, too.
+    """Parts from arrays with names of KEYS or WHOLE, in any case. Similar names are accepted with a
+    note; other names are noted.
 
     Raises DatasetError for features without a target, for several arrays of one meaning, and for a
-    name that looks like a part but is none. `first_reading`: other names are not looked at.
+    name that looks like a part but is none. `first_reading`: other names are ignored.
     """
     names = _by_meaning(source, values, first_reading)
     pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS

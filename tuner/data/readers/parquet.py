@@ -38,7 +38,7 @@ def tidy_frame(frame: "pd.DataFrame", path: Path) -> TableFile:
 
 
 def refuse_same_names(names: list[str], path: Path) -> None:
-    """Raises DatasetError where two columns have one name."""
+    """Raises DatasetError if two columns have one name."""
     twice = [repr(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DatasetError(

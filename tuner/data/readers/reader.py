@@ -1,4 +1,4 @@
-"""What a reader of data is, and how readers of tables hand over a table.
+"""What a reader of data is, and how a reader of tables is made.
 
 A reader is one file of this folder that makes one `Reader`; the table `READERS` (`__init__.py`)
 has it on a line of its own. A format of tables needs nothing but a function that gives a
@@ -27,9 +27,9 @@ class Reader:
     """One format of data.
 
     `example`: how to name such data, for messages. `read`: reads a source that was found; raises
-    DatasetError. `endings`: how names of its files end, in small letters; a format without any is
-    that of folders (`is_folder`) or of known names. `selects`: what the word after the file's name
-    names; "" where no word may follow. `runs_code`: whether reading runs code of the user.
+    DatasetError. `endings`: how names of its files end, in small letters; none for folders
+    (`is_folder`) and known names. `selects`: what the word after the file's colon names; "" if no
+    word may follow. `runs_code`: whether reading runs code of the user.
     """
 
     example: str
@@ -98,7 +98,7 @@ def _split_target(
 ) -> Pair:
     """A DataFrame of every column but the target, and the target's Series.
 
-    Raises DatasetError where the target is not named, or is the only column.
+    Raises DatasetError if the target is not named, or is the only column.
     """
     target = _target_name(path, selector, kinds, table)
     if table.frame.shape[1] < 2:

@@ -22,11 +22,11 @@ from tuner.errors import DatasetError
 _BLOCK_BYTES = 2**18
 _HEAD_BYTES = 2**18
 
-# A header of very many columns is longer than that.
+# The header of very many columns may be longer than _HEAD_BYTES.
 _LONGEST_HEAD_BYTES = 2**26
 _HEAD_LINES = 4
 
-# Windows-1252, and Latin-1 for what has characters that it lacks.
+# Windows-1252, and Latin-1 for bytes that Windows-1252 does not define.
 WESTERN = ("cp1252", "latin-1")
 _GZIP = b"\x1f\x8b"
 
@@ -39,7 +39,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
-# How files begin that are no text, and what to do with them.
+# The first bytes of files that are no text, and what to do with these files.
 _OTHERS = {
     b"\xd0\xcf\x11\xe0": "an Excel file (.xls); save it as CSV",
     b"PAR1": "a Parquet file; let its name end in .parquet",
@@ -59,7 +59,7 @@ _PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 @dataclass(frozen=True)
 class TextFile:
-    """`encoding` is Python's name of it. `head`: the first bytes, unpacked."""
+    """`encoding`: Python's name of it. `head`: the first bytes, unpacked; the file if `whole`."""
 
     path: Path
     head: bytes
@@ -87,8 +87,8 @@ class TextFile:
                 yield block
 
     def blocks(self) -> Iterator[bytes]:
-        """The text as UTF-8, without a byte order mark. Raises DatasetError where the bytes are not
-        of the encoding."""
+        """The text as UTF-8, without a byte order mark. Raises DatasetError for bytes that the
+        encoding does not allow."""
         decoder = codecs.getincrementaldecoder(self.encoding)("strict")
         first = True
         try:
@@ -114,7 +114,7 @@ class TextFile:
 
 
 class BlockStream(io.RawIOBase):
-    """A file to read of blocks of bytes as they come."""
+    """A readable file made of blocks of bytes."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class BlockStream(io.RawIOBase):
 
 
 def open_text(path: Path) -> TextFile:
-    """Look at the beginning of a file. Raises DatasetError for what is empty or no text."""
+    """Examine the beginning of a file. Raises DatasetError if it is empty or no text."""
     with path.open("rb") as raw:
         gzipped = raw.read(len(_GZIP)) == _GZIP
     with _opened(path, gzipped) as stream:
@@ -157,7 +157,7 @@ def _opened(path: Path, gzipped: bool) -> IO[bytes]:
 
 
 def _head(stream: IO[bytes]) -> tuple[bytes, bool]:
-    """The first lines, and whether these are all."""
+    """The first lines, and whether they are the whole file."""
     head = b""
     while len(head) < _LONGEST_HEAD_BYTES:
         more = stream.read(_HEAD_BYTES)
@@ -212,8 +212,8 @@ class Utf8Check:
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
 
     def takes(self, block: bytes, final: bool = False) -> bool:
-        """False for another encoding. Raises DatasetError where characters beyond ASCII came before
-        in UTF-8: such a file is partly in each."""
+        """False for another encoding. Raises DatasetError if characters beyond ASCII came before in
+        UTF-8: then the file mixes two encodings."""
         between = not self._decoder.getstate()[0]
         if not (between and block.isascii()):
             try:
@@ -248,7 +248,7 @@ def western_encoding(content: bytes) -> str:
     return WESTERN[0]
 
 
-# What stands before a cell, but ';' and '|', is not above the comma: tab, line ends, blank, quote.
+# The character before a cell is at most a comma (tab, line end, blank, quote), or ';' or '|'.
 _BEFORE_CELL = ord(",")
 _ZERO = ord("0")
 
@@ -259,8 +259,8 @@ _UTF8_LETTER = re.compile(rb"[\xc3-\xc5][\x80-\xbf]")
 
 @dataclass(frozen=True)
 class Scan:
-    """`zeros`: whether a cell may begin with a zero before another digit. `quotes`: how many there
-    are. `loose_quotes`: whether blanks stand between a separator and a quote."""
+    """`zeros`: whether a cell may begin with a zero before another digit. `quotes`: the number of
+    quotes. `loose_quotes`: whether blanks stand between a separator and a quote."""
 
     zeros: bool = False
     quotes: int = 0
@@ -268,13 +268,12 @@ class Scan:
 
 
 def scan_text(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
-    """What is in the file, and the file in the encoding that it turned out to have. Raises
-    DatasetError for NUL bytes, for UTF-8 that ends in the middle, and for lines in UTF-8 beside
-    others that are not."""
+    """Read the whole file: its true encoding, and a `Scan`. Raises DatasetError for NUL bytes, for
+    an incomplete character at the end, and for a mixture of encodings."""
     seen, before, encoding, taken = Scan(), b"\n", file.encoding, 0
     check = Utf8Check(file.path, file.gzipped) if encoding == "utf-8" else None
     loose = re.compile(rb"[%b\n\r][ ]+\"" % re.escape(separator).encode())
-    # Of one byte a character: what is looked for is ASCII, and lies there as it is.
+    # In these encodings ASCII characters are single bytes, so raw bytes can be searched.
     is_raw = encoding in ("utf-8", *WESTERN)
     for block in file.raw_blocks() if is_raw else file.blocks():
         refuse_nul(block, str(file.path))
@@ -298,8 +297,8 @@ def scan_text(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
 
 
 def _refuse_utf8_lines(file: TextFile, block: bytes, taken: int) -> None:
-    """Raises DatasetError for a line of UTF-8 in a file that is not: its letters would be wrong.
-    Lines that do not lie in the block as a whole are not looked at. `taken`: bytes before it."""
+    """Raises DatasetError for a line of UTF-8 in a file of another encoding: its letters would be
+    wrong. Only lines that are completely in the block are checked. `taken`: the bytes before it."""
     for match in _UTF8_LETTER.finditer(block):
         start, stop = block.rfind(b"\n", 0, match.start()) + 1, block.find(b"\n", match.end())
         if stop < 0 or (start == 0 and taken):
@@ -324,5 +323,5 @@ def _has_zeros(text: bytes, separator: str) -> bool:
     if ord(separator) > _BEFORE_CELL:
         at_cell |= codes[:-2] == ord(separator)
     at_cell &= codes[1:-1] == _ZERO
-    at_cell &= codes[2:] >= _ZERO  # letters too: the columns in question are looked at again
+    at_cell &= codes[2:] >= _ZERO  # letters too: the columns are checked again later
     return bool(at_cell.any())

@@ -23,12 +23,12 @@ _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys
 
 
 def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> Parts:
-    """Call the function and take apart what it returns.
+    """Call the function and split what it returns into parts.
 
     It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
     a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
-    other form, and with file and line for what the user's code raises. `first_reading`: as
-    `parts_from_mapping` takes it.
+    other form, and, with file and line, for errors of the user's code. `first_reading`: see
+    `parts_from_mapping`.
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
@@ -47,14 +47,14 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
             f"{source}: must return {_FORMS}; it returned a {type(returned).__name__}{size}"
         )
     first, second = returned
-    # Only tuples are pairs: a list of two rows is an x of two rows.
+    # Only tuples are pairs: a list of two is an x of two rows.
     if all(isinstance(each, tuple) and len(each) == 2 for each in (first, second)):
         return {"train": Pair(*first), "test": Pair(*second)}, ()
     return {"train": Pair(first, second)}, ()
 
 
 def _function(path: Path, name: str, text: bytes, surroundings: Surroundings) -> Callable[[], Any]:
-    # Compiled from the text just read, not imported: an import may take stale bytecode.
+    # Compiled from the text just read: an import could use stale bytecode.
     module = ModuleType(f"tuner_user_data_{path.stem}")
     surroundings.run(text, module)
     function = getattr(module, name, None)

@@ -29,7 +29,7 @@ _ASSUMED_SIZE: Params = {"width": 128, "depth": 2}
 
 
 @dataclass(frozen=True)
-class Compilation:
+class XlaCost:
     """What XLA costs and saves: seconds to compile, seconds saved a step, and the saved share of
     the arithmetic's time."""
 
@@ -45,8 +45,8 @@ class Compilation:
 
 
 # Measured at 60 GFLOP/s a thread.
-_KERAS_XLA = Compilation(compile_s=0.5, saved_per_step_s=1e-4, saved_share=0.5)
-_LANES = Compilation(compile_s=2.0, saved_per_step_s=2e-4, saved_share=0.15)
+_KERAS_XLA = XlaCost(compile_s=0.5, saved_per_step_s=1e-4, saved_share=0.5)
+_LANES = XlaCost(compile_s=2.0, saved_per_step_s=2e-4, saved_share=0.15)
 
 
 def worth_compiling(request: TrialRequest, input_shape: Sequence[int], rows: int) -> bool:

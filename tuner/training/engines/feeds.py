@@ -173,7 +173,7 @@ class ResidentFeed:
         return as_predictions(outputs, self._program.dataset)
 
     def _chunks(self) -> Iterator[Chunk]:
-        # Equal ones, since a user's own network may be written for rows of a known number.
+        # Equal ones are traced once, and sums are rounded as earlier versions rounded them.
         return self._data.chunks(row_values=self._program.row_values, equal=True)
 
     def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:

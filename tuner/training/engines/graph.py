@@ -11,6 +11,7 @@ import tensorflow as tf
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
 from tuner.study import engines
+from tuner.study.messages import Params
 from tuner.training.engines.feeds import (
     Chunk,
     Floats,
@@ -41,8 +42,6 @@ from tuner.training.ops.optimizers import (
 )
 from tuner.training.ops.regularizers import GRAPH, Regularizers, StepContext
 from tuner.training.program_key import NUMBERS, ProgramKey
-
-Params = dict[str, Any]
 
 
 class GraphProgram:

@@ -13,13 +13,13 @@ import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
 from tuner.search_space.parameters import NETWORKS
+from tuner.study.messages import Params
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import branch_activation
 from tuner.training.ops.dropout import apply_mask
 from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.program_key import SHARED_NETWORK, ProgramKey
 
-Params = dict[str, Any]
 # The arrays of a dense layer by name, variables or values.
 Layer = Mapping[str, Any]
 

@@ -6,6 +6,7 @@ structure share the compilation.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import keras
@@ -99,7 +100,7 @@ class KerasProgram:
         convolves = any("Conv" in type(layer).__name__ for layer in self.model._flatten_layers())
         return convolves and not tf.config.get_visible_devices("GPU")
 
-    @property
+    @cached_property  # asking all layers takes as long as evaluating a small network
     def row_values(self) -> int:
         """How many values a row takes where the network is widest, its inputs included."""
         shapes = [

@@ -1,10 +1,10 @@
 """The weights and optimizer slots of trials side by side, padded to common widths."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
+from tuner.study.messages import Params
 from tuner.training.engines.graph_network import (
     array_names,
     first_arrays,
@@ -15,7 +15,6 @@ from tuner.training.engines.graph_network import (
 from tuner.training.ops.optimizers import optimizer_variant, optimizer_variants, shared_update
 from tuner.training.program_key import ProgramKey
 
-Params = dict[str, Any]
 # name -> float32 (lanes, …) of one layer; the names are those of graph_network.array_names.
 Arrays = dict[str, np.ndarray]
 
