@@ -51,7 +51,7 @@ def best(bench: Bench) -> TrialRow:
     return found
 
 
-def save(bench: Bench, target: Path) -> models.Network:
+def save(bench: Bench, target: Path) -> models.WrittenNetwork:
     return save_network(bench.settings, bench.store, load_study(bench.store), best(bench), target)
 
 

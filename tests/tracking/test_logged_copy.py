@@ -40,7 +40,9 @@ def delivered(
     return content
 
 
-def save(search: Search, uri: str, target: Path, trial: TrialRow | None = None) -> models.Network:
+def save(
+    search: Search, uri: str, target: Path, trial: TrialRow | None = None
+) -> models.WrittenNetwork:
     found = trial or find_trial(search.store, search.study, 0)
     # As a loop writes it: relative to the project.
     here = [replace(attempt, model_path="0/1.keras") for attempt in found.attempts]
