@@ -244,7 +244,7 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
     {
         "neither": ([], "either a file, or --study NAME"),
         "both": (["./mine.yaml", "--study", "x"], "either a file, or --study NAME"),
-        "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial goes with --study"),
+        "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial needs --study"),
         "values of a study": (
             ["--study", "x", "--scaling", "none"],
             "no --column, --scaling or --set",

@@ -83,7 +83,7 @@ def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) 
         sys.stdout = before
     (line,) = capsys.readouterr().err.splitlines()
     assert "Broken pipe" in line
-    assert "the search goes on" in line
+    assert "the search continues" in line
 
 
 def test_messages_that_cannot_be_written_change_no_exit_code(project: Path) -> None:
@@ -139,7 +139,9 @@ def test_a_search_goes_on_where_a_terminal_closes(
                 shown.trial_ended(STATUS, 3, end, 0.5, is_best=True)
             shown.stage("two")
     if isinstance(errors, io.StringIO):
-        assert errors.getvalue().count("the search goes on") == len(errors.getvalue().splitlines())
+        assert errors.getvalue().count("the search continues") == len(
+            errors.getvalue().splitlines()
+        )
         assert len(errors.getvalue().splitlines()) <= 1
 
 

@@ -18,7 +18,7 @@ from toy_study import ANY_X, Bench, toy_spec
 
 import tuner as package
 from tuner.cli.commands import app
-from tuner.cli.result_commands import print_outcome, queued
+from tuner.cli.result_output import print_outcome, print_queued
 from tuner.runner import Delivered, Outcome, RunStatus
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
@@ -123,7 +123,7 @@ def test_after_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         print_outcome(
             bench.store, study, Outcome(None, RunStatus(3, done=1), 0), Delivered(1, 0, "x"), False
         )
-        print(queued("toy", 1, 1))
+        print_queued("toy", 1, 1)
     finally:
         remember_options(None, None)
         bench.store.close()

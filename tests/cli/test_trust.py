@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stored_spec import change_spec
 
-from tuner.cli.consent import _agreeing
+from tuner.cli.consent import _accepting_command
 from tuner.errors import CodeError, SpecError
 from tuner.manage.trust import UntrustedCode, agree, require_trusted, trust
 from tuner.runner import trained_on
@@ -114,7 +114,7 @@ def test_what_is_of_use_for_saving_alone_is_refused_without(
 def test_the_suggested_command_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--storage", "postgresql://me:one/two@host/db?password=Zq1", "optimize"]
     monkeypatch.setattr("sys.argv", ["tuner", *words])
-    shown = _agreeing([])
+    shown = _accepting_command([])
     assert "two" not in shown
     assert "Zq1" not in shown
     assert shown.startswith("tuner --storage 'postgresql://***@host/db")

@@ -57,7 +57,7 @@ class Limits:
                 raise UsageError(f"{option} must be between 1 and {_MOST}, got {count}")
         if not 1 <= lanes <= _MOST_LANES:
             most = _MOST_LANES
-            raise UsageError(f"--population must be between 1 and {most}, got {lanes}")
+            raise UsageError(f"--lanes must be between 1 and {most}, got {lanes}")
         if target is not None and not math.isfinite(target):
             raise UsageError(f"--target must be a finite number, got {target}")
 
