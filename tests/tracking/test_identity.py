@@ -425,7 +425,7 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
 def _assert_told_of_lost_files(ann: Person, uri: str) -> None:
     """By the doctor and by the end of a search, which are processes that take seconds."""
     (told,) = [one for one in doctor(ann) if one.state == "warn"]
-    assert told.found.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
+    assert told.message.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
     delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
     assert (delivered.sent, delivered.owed) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"
@@ -468,10 +468,12 @@ def test_the_doctor_sees_what_sync_sees(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5, 0.8)
     ann.sync()
-    assert [one.found for one in doctor(ann)] == ["MLflow has 2 ended trials"]
+    assert [one.message for one in doctor(ann)] == ["MLflow has 2 ended trials"]
     delete_a_trial(open_client(uri), ann)
     warned = [one for one in doctor(ann) if one.state == "warn"]
-    assert [one.found.partition(":")[2][:28] for one in warned] == [" MLflow lacks 1 ended trial "]
+    assert [one.message.partition(":")[2][:28] for one in warned] == [
+        " MLflow lacks 1 ended trial "
+    ]
 
 
 @ON_A_SERVER

@@ -18,6 +18,7 @@ from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling
 
 if TYPE_CHECKING:
     from tuner.reports.comparisons import Subject
+    from tuner.storage.studies import StudyRow
 
 
 @dataclass(frozen=True)
@@ -143,17 +144,41 @@ def compare(
 
 def _compare(context: typer.Context, options: CompareOptions) -> int:
     """Train what is missing, write the table and print it. Returns the exit code."""
-    from tuner.cli.consent import confirm_code
     from tuner.cli.database_access import may_track, open_database
     from tuner.cli.live_display import Display
-    from tuner.cli.output import complain
     from tuner.cli.result_output import print_comparison
+    from tuner.reports import comparisons
+
+    subject, study = _prepare(context, options)
+    store = open_database(context)
+    tracking = not options.no_tracking and may_track(store)
+    with Display(study.spec.metric, options.as_json) as display:
+        display.stage(f"study {study.name}: scored on the test split after each last epoch")
+        ran = comparisons.train(
+            settings_of(context),
+            store,
+            study,
+            options.seeds,
+            workers=options.workers,
+            tracking=tracking,
+            watcher=display,
+            stage=display.stage,
+            data=subject.data.source,
+        )
+    table = comparisons.results(store, study, subject)
+    files = comparisons.save(study, table, options.to or Path("comparisons") / study.file_name)
+    return print_comparison(study, table, files, ran, options.as_json)
+
+
+def _prepare(context: typer.Context, options: CompareOptions) -> "tuple[Subject, StudyRow]":
+    """What is compared, and the comparison's study, whose code may run. Raises UsageError."""
+    from tuner.cli.consent import confirm_code
+    from tuner.cli.database_access import open_database
+    from tuner.cli.output import complain
     from tuner.manage.creation import check_code
     from tuner.reports import comparisons
-    from tuner.runner import Limits
 
     settings = settings_of(context)
-    Limits.check(1, None, options.workers, None, None)
     subject = _subject(context, options)
     study = comparisons.prepare(
         subject,
@@ -164,27 +189,9 @@ def _compare(context: typer.Context, options: CompareOptions) -> int:
         seed=options.seed,
         tell=complain,
     )
-    source = subject.data.source
     confirm_code(settings, study.spec, study.name, [])
-    check_code(study.spec, settings, source)
-    store = open_database(context)
-    tracking = not options.no_tracking and may_track(store)
-    with Display(study.spec.metric, options.as_json) as display:
-        display.stage(f"study {study.name}: scored on the test split after each last epoch")
-        ran = comparisons.train(
-            settings,
-            store,
-            study,
-            options.seeds,
-            workers=options.workers,
-            tracking=tracking,
-            watcher=display,
-            stage=display.stage,
-            data=source,
-        )
-    table = comparisons.results(store, study, subject)
-    files = comparisons.save(study, table, options.to or Path("comparisons") / study.file_name)
-    return print_comparison(study, table, files, ran, options.as_json)
+    check_code(study.spec, settings, subject.data.source)
+    return subject, study
 
 
 def _subject(context: typer.Context, options: CompareOptions) -> "Subject":
@@ -194,7 +201,9 @@ def _subject(context: typer.Context, options: CompareOptions) -> "Subject":
     from tuner.cli.database_access import open_study
     from tuner.errors import UsageError
     from tuner.reports.comparisons import of_file, of_trial
+    from tuner.runner import Limits
 
+    Limits.check(1, None, options.workers, None, None)
     if (options.file is None) == (options.study is None):
         raise UsageError("say what to compare: either a file, or --study NAME")
     if options.file is not None:

@@ -44,10 +44,19 @@ def doctor(
             printer.print_finding(finding)
     states = Counter(finding.state for finding in findings)
     if as_json:
-        print_json({"ok": not states["fail"], "checks": [vars(finding) for finding in findings]})
+        print_json({"ok": not states["fail"], "checks": [_as_json(each) for each in findings]})
     else:
         say(f"\n{_summary(states['fail'], states['warn'])}")
     raise typer.Exit(1 if states["fail"] else 0)
+
+
+def _as_json(finding: "Finding") -> dict[str, str | None]:
+    return {
+        "check": finding.check,
+        "state": finding.state,
+        "found": finding.message,
+        "advice": finding.advice,
+    }
 
 
 class _Printer:
@@ -73,7 +82,7 @@ class _Printer:
             return
         mark, style = _MARKS[finding.state]
         name = f"{finding.check:<{_NAME_WIDTH}}"
-        text = self._wrap(finding.found)
+        text = self._wrap(finding.message)
         self._print(Text.assemble((f"{mark:<4}", style), "  ", (name, "bold"), "  ", text))
         if finding.advice:
             self._print(Text(" " * _INDENT + self._wrap(f"→ {finding.advice}"), "cyan"))

@@ -194,6 +194,7 @@ def train(
     store: Store,
     study: StudyRow,
     seeds: int,
+    *,
     workers: int | None = None,
     tracking: bool = True,
     watcher: Watcher | None = None,
@@ -207,7 +208,7 @@ def train(
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers, tracking, data=data)
+    request = Request(Limits(total), workers=workers, tracking=tracking, data=data)
     return optimize(settings, store, study, request, watcher, stage, entry)
 
 
