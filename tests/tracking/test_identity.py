@@ -13,7 +13,7 @@ from mlflow_server import MlflowServer
 from test_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
 
-from tuner.doctor.search_checks import search_checks
+from tuner.doctor.search_checks import checks_of_searches
 from tuner.errors import TrackingError
 from tuner.storage import deliveries, leases, open_store
 from tuner.storage.diagnostics import glance
@@ -458,7 +458,7 @@ def doctor(person: Person) -> list[Any]:
     leases.renew_lease(person.store, person.lease, 0)  # the search is over
     store = glance(person.store.url.render_as_string())
     try:
-        return list(search_checks(store, make_settings(person, person.uri))["deliveries"]())
+        return list(checks_of_searches(store, make_settings(person, person.uri))["deliveries"]())
     finally:
         store.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tuner.data import scratch_wanted
 from tuner.doctor.database_checks import (
     OpenedDatabase,
-    database_checks,
+    checks_of_database,
     database_folder,
     open_database,
 )
@@ -22,7 +22,7 @@ from tuner.doctor.environment_checks import (
     check_tensorflow,
 )
 from tuner.doctor.findings import Check, Finding, Stage, failed_check, run_checks
-from tuner.doctor.search_checks import check_mlflow, mlflow_file, search_checks
+from tuner.doctor.search_checks import check_mlflow, checks_of_searches, mlflow_file
 from tuner.settings import Settings
 
 __all__ = ["Finding", "examine"]
@@ -71,8 +71,8 @@ def _examine_database(settings: Settings, stage: Stage) -> Iterator[Finding]:
     except Exception as error:  # As in run_checks.
         opened = OpenedDatabase(failed_check("database", error))
     yield opened.finding
-    yield from run_checks(database_checks(opened), stage)
+    yield from run_checks(checks_of_database(opened), stage)
     if opened.store is not None:
         if opened.schemas is not None and opened.schemas.ready:
-            yield from run_checks(search_checks(opened.store, settings), stage)
+            yield from run_checks(checks_of_searches(opened.store, settings), stage)
         opened.store.close()

@@ -83,7 +83,7 @@ def _missing_database(url: str) -> Finding:
     return fine("database", none)
 
 
-def database_checks(opened: OpenedDatabase) -> dict[str, Check]:
+def checks_of_database(opened: OpenedDatabase) -> dict[str, Check]:
     """The checks of a database that could be opened."""
     store, schemas = opened.store, opened.schemas
     if store is None:

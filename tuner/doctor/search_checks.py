@@ -17,7 +17,7 @@ from tuner.system.names import command, in_command
 from tuner.tracking.probe import Looked, look, probe
 
 
-def search_checks(store: ReadOnlyStore, settings: Settings) -> dict[str, Check]:
+def checks_of_searches(store: ReadOnlyStore, settings: Settings) -> dict[str, Check]:
     """The checks of a database with tables of this version."""
     return {
         "leases": lambda: _check_leases(store),
