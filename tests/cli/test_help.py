@@ -74,4 +74,5 @@ def test_help_fits_80_columns(tuner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
     lines = tuner("optimize", "--help").out.splitlines()
     assert max(map(len, lines)) <= 80
+    assert any("Together they train exactly" in line for line in lines)  # It flows.
     assert "[default: (no limit)]" in " ".join(" ".join(lines).replace("│", " ").split())

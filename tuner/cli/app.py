@@ -1,5 +1,6 @@
 """The root command, and what all commands share: options, and the values they take."""
 
+import inspect
 import re
 import signal
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
@@ -69,9 +70,26 @@ class _RootGroup(TyperGroup):
             raise UncaughtError(error) from error
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
+class _Command(TyperCommand):
+    """A command whose help flows to the width of the terminal. Typer would keep the line breaks of
+    its docstring."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+
+
+class CommandGroup(typer.Typer):
     """A group of commands."""
-    return typer.Typer(
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=_Command, **options)
+
+
+def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> CommandGroup:
+    """A group of commands with tuner's settings."""
+    return CommandGroup(
         cls=cls,
         help=help_text,
         no_args_is_help=True,
