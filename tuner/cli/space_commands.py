@@ -67,7 +67,7 @@ def show(
 @app.command("parameters")
 def parameters(
     as_markdown: Annotated[
-        bool, flag("--markdown", text="Print Markdown, as in the README.")
+        bool, flag("--markdown", text="Print Markdown, as in docs/parameters.md.")
     ] = False,
     as_json: Json = False,
 ) -> None:
