@@ -17,8 +17,9 @@ import sqlalchemy as sa
 
 from benchmarks.commands import Result, main
 from tuner.manage.creation import Wanted, create
-from tuner.runner import open_book
-from tuner.runner.trial_writer import Running, TrialBook
+from tuner.runner import open_writer
+from tuner.runner.policy import completed
+from tuner.runner.trial_writer import RunningTrial, TrialWriter
 from tuner.settings import load_settings
 from tuner.storage import Store, leases, open_store, slots
 from tuner.storage.studies import StudyRow, load_study
@@ -74,12 +75,12 @@ def _measured(command: list[str]) -> list[float]:
 
 def fill(store: Store, study: StudyRow, trials: int) -> None:
     """Run a trial without training it, and copy its rows: with other scores, widths and rates."""
-    book = open_book(store, study, leases.open_lease(store, study))
+    writer = open_writer(store, study, leases.open_lease(store, study))
     slots.ensure_slots(store, study, 1)
-    running = book.begin(0, 1)
+    running = writer.begin(0, 1)
     assert running is not None
-    _end(book, running)
-    book.close()
+    _end(writer, running)
+    writer.close()
     with store.writing() as connection:
         # Beyond the first trials, which wait in the queue.
         last = connection.execute(sa.text("SELECT max(trial_id), max(number) FROM trials")).one()
@@ -117,26 +118,26 @@ def _copying(connection: sa.Connection, table: str) -> str:
     )
 
 
-def _end(book: TrialBook, running: Running) -> None:
+def _end(writer: TrialWriter, running: RunningTrial) -> None:
     for epoch in range(1, running.epochs + 1):
-        book.interval(running, Report(epoch, epoch, True, {book.spec.metric: 0.5}))
-    book.complete(running, Ended("complete", 0.5, 1, running.epochs, 7))
+        writer.record_report(running, Report(epoch, epoch, True, {writer.spec.metric: 0.5}))
+    writer.end(running, completed(Ended("complete", 0.5, 1, running.epochs, 7)))
 
 
 def asking(url: str) -> Result:
     """Of this process: what trials cost beside their training."""
     store = open_store(url)
     study = load_study(store)
-    book = open_book(store, study, leases.open_lease(store, study))
+    writer = open_writer(store, study, leases.open_lease(store, study))
     total = slots.add_slots(store, study, _ASKED)
     costs = []
     for _ in range(_ASKED):
         began = time.perf_counter(), time.process_time()
-        running = book.begin(0, total)
+        running = writer.begin(0, total)
         assert running is not None
-        _end(book, running)
+        _end(writer, running)
         costs.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-    book.close()
+    writer.close()
     store.close()
     further = [round(statistics.median(cost[n] for cost in costs[1:]), 3) for n in (0, 1)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

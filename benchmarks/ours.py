@@ -21,7 +21,7 @@ from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow, list_trials
-from tuner.study.messages import Engine
+from tuner.study.engines import Engine
 from tuner.study.spec import Choice
 
 

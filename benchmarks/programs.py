@@ -36,7 +36,7 @@ def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = 
     params |= {"dropout": dropout, "batch_norm": False, "batch_size": 32, "optimizer": optimizer}
     params |= {"learning_rate": 0.01, "momentum": 0.0, "epochs": 27, "patience": 5}
     dataset = _all_images()
-    request = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
+    request = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="keras")
     program, feed = Trainer(dataset).prepare(request)
     program.start(params, 0)
     seconds = []
@@ -64,7 +64,7 @@ def program_epoch(configuration: dict[str, Any]) -> Result:
     _one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = {"epochs": 27, "patience": 5, "momentum": 0.0} | configuration
-    exact = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="exact")
+    exact = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="keras")
     trainer, rows = Trainer(dataset), len(dataset.train.y)
     shared = replace(exact, engine="auto", choices=_space_choices())
     # A trial of one epoch stays in the graph.
@@ -118,7 +118,7 @@ def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) ->
     of one by itself: the least of 3 each after a first step that compiles."""
     from tuner.study.messages import Goal, TrialRequest
     from tuner.training.engines.feeds import ResidentData
-    from tuner.training.engines.lanes import room
+    from tuner.training.engines.lanes import widest_widths
     from tuner.training.engines.xla import LaneProgram
     from tuner.training.program_key import program_key_of
     from tuner.training.trial import epoch_order
@@ -133,7 +133,7 @@ def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) ->
     rates = np.full(-(-rows // size), params["learning_rate"], np.float32)
     seconds: dict[str, float] = {}
     for name, count in (("alone", 1), ("together", lanes)):
-        program = LaneProgram(design, room(request), size, dataset, data, count)
+        program = LaneProgram(design, widest_widths(request), size, dataset, data, count)
         for lane in range(count):
             program.store.start(lane, params, lane)
         taken = []

@@ -158,7 +158,7 @@ def store(request: pytest.FixtureRequest) -> Store:
             for table in reversed(tables.sorted_tables):
                 if table.name != "version_info":
                     connection.execute(sa.delete(table))
-    # A test that opened a loop's book may have left it open.
+    # A test that opened a loop's writer may have left it open.
     store.optuna.fence = store.optuna.study_fence = store.optuna.outlining = None
     return store
 

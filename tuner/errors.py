@@ -12,7 +12,7 @@ TunerError                      one line on stderr, exit code 1
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed in the middle of the work
 ├── LeaseLost                   the study is gone, or this loop's lease: nothing more is written
-├── TakenOver                   another loop has the trial now; handled in the loop
+├── SlotLost                   another loop has the trial now; handled in the loop
 ├── ArtifactError               a saved network that is missing, or is another file
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
@@ -76,7 +76,7 @@ class LeaseLost(TunerError):
         super().__init__(what)
 
 
-class TakenOver(TunerError):
+class SlotLost(TunerError):
     """Another loop has taken the trial over: this one may no longer write it."""
 
     def __init__(self, trial_id: int | None) -> None:

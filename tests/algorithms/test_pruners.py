@@ -7,10 +7,10 @@ from typing import Any
 import optuna
 import pytest
 
-from tuner.algorithms.pruners import PRUNERS, KnownBrackets, check_pruner, make_pruner, reads_raw
+from tuner.algorithms.pruners import PRUNERS, KnownBrackets, check_pruner, make_pruner, rungs
 from tuner.errors import SpecError
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 NEEDED: dict[str, dict[str, Scalar]] = {"threshold": {"lower": 0.5}}
 OWN = {"patient": {"wrapped"}}  # options that are no argument of Optuna's constructor
@@ -115,7 +115,8 @@ def test_single_step_studies_can_be_pruned(name: str) -> None:
 
 
 def test_only_patient_and_threshold_read_raw_values() -> None:
-    assert [name for name in PRUNERS if reads_raw(Choice(name=name))] == ["threshold", "patient"]
+    raw = [name for name, kind in PRUNERS.items() if kind.reads_raw]
+    assert raw == ["threshold", "patient"]
 
 
 def test_brackets_hold_the_trials_that_optuna_puts_there() -> None:
@@ -134,3 +135,18 @@ def test_brackets_hold_the_trials_that_optuna_puts_there() -> None:
         ]
         assert brackets[0] == brackets[1]
         assert sum(map(len, brackets[0])) == len(study.trials)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("hyperband", {}, [1, 3, 9, 27]),
+        ("asha", {"min_resource": 2, "reduction_factor": 4}, [2, 8, 32]),
+        ("median", {}, [5, 10, 15, 20, 25, 30, 35, 40]),
+        ("none", {}, []),
+    ],
+)
+def test_where_trials_are_compared(
+    name: str, options: dict[str, Scalar], expected: list[int]
+) -> None:
+    assert rungs(Choice(name=name, options=options), 40, 5) == expected

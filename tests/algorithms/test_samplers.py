@@ -11,8 +11,8 @@ import tuner.algorithms.samplers
 from tuner.algorithms.samplers import SAMPLERS, check_sampler, make_sampler, seed_of_loop
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, parse_space
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 SPACE = load_space("mlp")
 INSTALLED = [n for n, kind in SAMPLERS.items() if not kind.package or find_spec(kind.package)]

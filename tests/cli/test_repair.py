@@ -8,7 +8,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from trial_writes import begun
 
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner.policy import pruned
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import Store, leases, open_store, slots
 from tuner.storage.studies import StudyRow, load_study
 from tuner.study.messages import Report
@@ -44,21 +45,21 @@ def test_repair_opens_slots_and_fails_stray_trials(tuner, store: Store) -> None:
 
 def test_show_names_the_engine_of_a_pruned_trial(tuner, store: Store) -> None:
     study = load_study(store)
-    book = open_book(store, study)
+    writer = open_writer(store, study)
     slots.ensure_slots(store, study, 1)
-    running = book.begin(0, 1)
+    running = writer.begin(0, 1)
     assert running is not None
-    interval = Report(1, 1, True, {study.spec.metric: 0.5}, engine="shared graph")
-    book.interval(running, interval)
-    book.prune(running)
+    interval = Report(1, 1, True, {study.spec.metric: 0.5}, engine="graph")
+    writer.record_report(running, interval)
+    writer.end(running, pruned(running.pruning.best))
     shown = json.loads(tuner("trial", "show", "0", "--json").out)
-    assert (shown["state"], shown["engine"]) == ("pruned", "shared graph")
-    assert "shared graph" in tuner("trial", "show", "0").out
+    assert (shown["state"], shown["engine"]) == ("pruned", "graph")
+    assert "graph" in tuner("trial", "show", "0").out
 
 
-def open_book(store: Store, study: StudyRow) -> TrialBook:
+def open_writer(store: Store, study: StudyRow) -> TrialWriter:
     found = optuna.load_study(study_name=study.name, storage=store.optuna)
-    return TrialBook(store, found, study.spec, leases.open_lease(store, study))
+    return TrialWriter(store, found, study.spec, leases.open_lease(store, study))
 
 
 def test_retry_queues_the_same_configuration_again(tuner, store: Store) -> None:

@@ -116,7 +116,7 @@ def test_a_search_that_cannot_reach_mlflow(
     assert "forkserver" in seen
     assert "tuner.tracking" in seen
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"out.log", "workers.log"} <= {path.name for path in written}
+    assert {"out.log", "search.log"} <= {path.name for path in written}
     texts = [path.read_bytes().decode(errors="replace") for path in written]
     for secret in (SECRET, "p{a}", "%40s%25"):
         assert secret not in seen

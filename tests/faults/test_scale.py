@@ -21,7 +21,8 @@ from optuna.trial import create_trial
 from toy_study import Bench
 
 from tuner.algorithms.samplers import make_sampler
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner.policy import completed
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import leases, open_store, slots
 from tuner.storage.schema import attempts
 from tuner.storage.schema import slot_rows as slot_rows
@@ -93,16 +94,16 @@ def _time_asking(bench: Bench, study: StudyRow, size: int, measured: Measured) -
     spec = study.spec
     sampler = make_sampler(spec.sampler, spec.space, spec.seed, lease.number)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna, sampler=sampler)
-    book = TrialBook(store, optuna_study, spec, lease)
+    writer = TrialWriter(store, optuna_study, spec, lease)
     total = slots.add_slots(store, study, 12)
     seconds = []
     for _ in range(12):
         clock = time.perf_counter()
-        running = book.begin(0, total)
+        running = writer.begin(0, total)
         assert running is not None
         for epoch in (1, 2, 3):
-            book.interval(running, Report(epoch, epoch, True, {"val_accuracy": 0.5}))
-        book.complete(running, Ended("complete", 0.5, 1, 3, 7))
+            writer.record_report(running, Report(epoch, epoch, True, {"val_accuracy": 0.5}))
+        writer.end(running, completed(Ended("complete", 0.5, 1, 3, 7)))
         seconds.append(time.perf_counter() - clock)
     measured(
         f"claim, ask, 3 reports and tell at {size} trials (TPE, 8 parameters)",

@@ -152,11 +152,11 @@ def row(params: dict[str, Any], **last: Any) -> TrialRow:
 @pytest.mark.parametrize(
     ("recorded", "asked"),
     [
-        ("shared graph", "auto"),
-        ("shared graph, then xla", "auto"),
-        ("population", "auto"),
-        ("graph", "exact"),
-        ("xla", "exact"),
+        ("graph", "auto"),
+        ("tiered", "auto"),
+        ("lanes", "auto"),
+        ("keras", "keras"),
+        ("keras, xla", "keras"),
         (None, "auto"),
     ],
 )
@@ -182,9 +182,11 @@ def test_a_search_s_requests_are_those_of_training_again(
 ) -> None:
     """Of every trial, whatever it varies; the checkpoints have no say in a plan."""
     given = []
-    of = SearchRequests.of
+    request_for = SearchRequests.request_for
     monkeypatch.setattr(
-        SearchRequests, "of", lambda self, running: given.append(of(self, running)) or given[-1]
+        SearchRequests,
+        "request_for",
+        lambda self, running: given.append(request_for(self, running)) or given[-1],
     )
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
     bench.create({"x": ANY_X, "act": any_of("learn", "flat")}, seed=3)

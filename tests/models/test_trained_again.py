@@ -78,7 +78,7 @@ def bench(usual: Path, tmp_path: Path) -> Bench:
 
 def test_the_usual_network_is_the_same(bench: Bench) -> None:
     for trial in bench.trials:
-        assert trial.last is not None and trial.last.engine == "shared graph"
+        assert trial.last is not None and trial.last.engine == "graph"
         assert_repeated(bench, trial.number)
 
 
@@ -86,9 +86,9 @@ def test_the_usual_network_is_the_same(bench: Bench) -> None:
     ("asked", "trials", "more", "engine"),
     [
         # Worth compiling by its epochs, of which the target leaves few.
-        ({}, 1, {"epochs": 120, "batch_size": 4, "target": 0.9}, "shared graph, then xla"),
-        ({"engine": "exact"}, 1, {}, "graph"),
-        ({"lanes": 2}, 2, {}, "population"),
+        ({}, 1, {"epochs": 120, "batch_size": 4, "target": 0.9}, "tiered"),
+        ({"engine": "keras"}, 1, {}, "keras"),
+        ({"lanes": 2}, 2, {}, "lanes"),
     ],
 )
 def test_the_network_is_the_same(

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from tensorflow_helpers import make_request
 
-from tuner.networks import build_network, initialise, structure
+from tuner.networks import build_network, initialise, structure_key
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.layers import CompiledLayers, KerasLayers
 from tuner.search_space.parameters import ACTIVATIONS, NETWORKS
@@ -146,8 +146,8 @@ CNN_BASE = make_request(network="cnn", block_dropout=0.3).params | BASE
     ids=str,
 )
 def test_params_that_share_a_program(change: dict[str, Any]) -> None:
-    assert structure("mlp", BASE | change) == structure("mlp", BASE)
-    assert structure("cnn", CNN_BASE | change) == structure("cnn", CNN_BASE)
+    assert structure_key("mlp", BASE | change) == structure_key("mlp", BASE)
+    assert structure_key("cnn", CNN_BASE | change) == structure_key("cnn", CNN_BASE)
 
 
 OWN_PROGRAM: list[dict[str, Any]] = [
@@ -178,8 +178,8 @@ OWN_PROGRAM: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", OWN_PROGRAM, ids=str)
 def test_params_that_need_a_program_of_their_own(change: dict[str, Any]) -> None:
-    assert structure("mlp", BASE | change) != structure("mlp", BASE)
-    assert structure("cnn", CNN_BASE | change) != structure("cnn", CNN_BASE)
+    assert structure_key("mlp", BASE | change) != structure_key("mlp", BASE)
+    assert structure_key("cnn", CNN_BASE | change) != structure_key("cnn", CNN_BASE)
 
 
 @pytest.mark.parametrize(
@@ -197,25 +197,25 @@ def test_params_that_need_a_program_of_their_own(change: dict[str, Any]) -> None
     ids=str,
 )
 def test_convolutions_that_need_a_program_of_their_own(change: dict[str, Any]) -> None:
-    assert structure("cnn", CNN_BASE | change) != structure("cnn", CNN_BASE)
+    assert structure_key("cnn", CNN_BASE | change) != structure_key("cnn", CNN_BASE)
 
 
 def test_convolutions_that_share_a_program() -> None:
-    assert structure("cnn", CNN_BASE | {"block_dropout": 0.7}) == structure("cnn", CNN_BASE)
-    assert structure("cnn", CNN_BASE) != structure("mlp", CNN_BASE)
+    assert structure_key("cnn", CNN_BASE | {"block_dropout": 0.7}) == structure_key("cnn", CNN_BASE)
+    assert structure_key("cnn", CNN_BASE) != structure_key("mlp", CNN_BASE)
 
 
 def test_what_a_users_network_may_read_is_part_of_its_structure() -> None:
     own = CustomNetwork("nets.py", "build", "def build(params, input_shape, outputs): ...")
     params = {"units": 4, "dropout": 0.1, "learning_rate": 0.1, "optimizer": "adam"}
-    assert structure(own, params | {"learning_rate": 0.2}) == structure(own, params)
-    assert structure(own, params | {"units": 5}) != structure(own, params)
-    assert structure(own, params | {"dropout": 0.2}) != structure(own, params)
+    assert structure_key(own, params | {"learning_rate": 0.2}) == structure_key(own, params)
+    assert structure_key(own, params | {"units": 5}) != structure_key(own, params)
+    assert structure_key(own, params | {"dropout": 0.2}) != structure_key(own, params)
     edited = CustomNetwork("nets.py", "build", own.text + "\n")
-    assert structure(edited, params) != structure(own, params)
+    assert structure_key(edited, params) != structure_key(own, params)
 
 
-@pytest.mark.parametrize("name", sorted({*NETWORKS["mlp"], *NETWORKS["cnn"]}))
+@pytest.mark.parametrize("name", sorted({*NETWORKS["mlp"].parameters, *NETWORKS["cnn"].parameters}))
 def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: str) -> None:
     """Those of the shipped networks are no words of the training's."""
     text = (
@@ -228,7 +228,7 @@ def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: 
     own = CustomNetwork("nets.py", "build", text)
     built = build_network(own, {name: 7}, (6,), 3, "classes", KerasLayers())
     assert built.layers[0].units == 7
-    assert structure(own, {name: 7}) != structure(own, {name: 8})
+    assert structure_key(own, {name: 7}) != structure_key(own, {name: 8})
 
 
 def test_the_training_form_has_the_weights_of_the_exported_form() -> None:

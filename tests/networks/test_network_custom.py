@@ -243,7 +243,9 @@ def test_errors_of_the_file_keep_its_name_and_line() -> None:
 
 def test_penalties_train_as_in_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     # With XLA, whose short last batch takes the plain graph: so both are compared.
-    monkeypatch.setattr("tuner.training.trial.worth_compiling", lambda request, dataset: True)
+    monkeypatch.setattr(
+        "tuner.training.trial.worth_compiling", lambda request, input_shape, rows: True
+    )
     dataset, own = make_dataset(), network(PENALISED)
     request = own_network(make_request(units=6, momentum=0.8))
     trainer = Trainer(dataset, network=own)

@@ -16,6 +16,7 @@ from tuner.data import load_dataset
 from tuner.networks import export_network
 from tuner.settings import load_settings
 from tuner.study.artifacts import input_of
+from tuner.study.engines import Engine
 from tuner.study.spec import DataSpec
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer
@@ -35,7 +36,7 @@ pytestmark = pytest.mark.tensorflow
 def test_predictions_on_raw_inputs(
     task: str, images: bool, params: dict[str, Any], tmp_path: Path
 ) -> None:
-    dataset, request = make_dataset(task, images=images), make_request(engine="exact", **params)
+    dataset, request = make_dataset(task, images=images), make_request(engine="keras", **params)
     trainer = Trainer(dataset)
     intervals, ended = train(trainer, request)
     assert isinstance(trainer.program, KerasProgram)
@@ -60,8 +61,8 @@ def test_predictions_on_raw_inputs(
         assert type(layer).__module__.startswith("keras."), layer
 
 
-@pytest.mark.parametrize("engine", ["exact", "shared"])
-def test_large_numbers_that_differ_by_little(engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["keras", "auto"])
+def test_large_numbers_that_differ_by_little(engine: Engine, tmp_path: Path) -> None:
     draws, rows = np.random.default_rng(0), 150
     seconds, metres = 1.7e9 + draws.random(rows) * 60, -4.5e6 + draws.normal(size=rows)
     x = np.column_stack([seconds, metres, draws.normal(size=rows)])
@@ -105,7 +106,7 @@ def test_what_float32_holds_is_taken_as_float32(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
     dataset = load_dataset(DataSpec(source=str(tmp_path / "d.npz")), load_settings({}))
     assert dataset.shift is not None and not dataset.float64_inputs
-    request = make_request(engine="exact", epochs=3)
+    request = make_request(engine="keras", epochs=3)
     trainer = Trainer(dataset)
     train(trainer, request)
     assert isinstance(trainer.program, KerasProgram)
@@ -115,8 +116,8 @@ def test_what_float32_holds_is_taken_as_float32(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["exact", "shared"])
-def test_series_are_scaled_by_channel(engine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["keras", "auto"])
+def test_series_are_scaled_by_channel(engine: Engine, tmp_path: Path) -> None:
     draws, rows = np.random.default_rng(0), 90
     y = np.arange(rows) % 2
     x = draws.normal(size=(rows, 8, 3)) * [5, 300, 0.1] + [1.7e9, 101_325, 0.5]

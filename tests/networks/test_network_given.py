@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuner.networks.custom import GivenParams, HiddenParameter, MissingParameter
-from tuner.networks.registry import _HIDDEN
+from tuner.networks.registry import training_only_names
 
 pytestmark = pytest.mark.tensorflow
 
@@ -17,7 +17,7 @@ VALUES = {"units": 4, "act": "relu"}
 
 
 def given() -> GivenParams:
-    return GivenParams(VALUES, _HIDDEN)
+    return GivenParams(VALUES, training_only_names())
 
 
 def match_units(params: Any) -> Any:
@@ -59,7 +59,7 @@ def test_every_way_to_read_is_seen_and_gives_what_a_dict_gives(read: Any, names:
     assert params.read == names
 
 
-@pytest.mark.parametrize("name", sorted(_HIDDEN))
+@pytest.mark.parametrize("name", sorted(training_only_names()))
 def test_a_hidden_name_says_why(name: str) -> None:
     for again in (given(), given().copy(), copy.deepcopy(given())):
         with pytest.raises(

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 from tensorflow_helpers import make_request
 
-from tuner.networks import NETWORKS, build_network, dropout_rates
+from tuner.networks import build_network, dropout_rates
 from tuner.networks.layers import CompiledLayers, KerasLayers
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.ops.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
@@ -205,7 +206,7 @@ def test_dropout_layers_come_in_the_order_of_their_rates(
     network: str, params: dict[str, Any]
 ) -> None:
     complete = make_request(network=network, **params).params
-    rates, every = dropout_rates(network, complete), NETWORKS[network].rates(complete)
+    rates, every = dropout_rates(network, complete), NETWORKS[network].dropout_rates(complete)
     assert rates == [rate for rate in every if rate > 0]
     args = ((8, 8), 3, "classes")
     plain = build_network(network, complete, *args, KerasLayers())

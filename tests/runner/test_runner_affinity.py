@@ -12,8 +12,18 @@ from toy_training import PARAMETERS, ToySession
 from tuner.errors import StorageError
 from tuner.runner.placement import Affinity
 from tuner.search_space import make_space
-from tuner.study.messages import Ended, Message, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.workers import EntryPoint, Lost, Reply, Saved
+from tuner.study.messages import (
+    Ended,
+    Lost,
+    Message,
+    Reply,
+    Report,
+    Resumed,
+    Saved,
+    TrialRequest,
+    WorkerSetup,
+)
+from tuner.workers import EntryPoint
 
 BOTH = [0, 1]
 
@@ -62,7 +72,7 @@ def test_a_new_process_holds_what_it_was_given_alone() -> None:
 
 
 def test_a_worker_keeps_the_latest_programs() -> None:
-    affinity = Affinity(2, kept=2)
+    affinity = Affinity(2, most_programs=2)
     for key in ("a", "b", "a", "c"):
         affinity.gave(0, key)
     assert [affinity.choose(BOTH, key) for key in ("a", "b", "c")] == [0, 1, 0]
@@ -115,8 +125,8 @@ class InStep:
             yield event
             reply = self._replies.pop(worker)
             if reply.save_to is not None:
-                session.save(reply.save_to)
-                yield Saved(reply.save_to, 0, "")
+                assert self._setup.artifacts is not None
+                yield Saved(self._setup.artifacts.put(reply.save_to, session.save))
             if reply.stop:
                 return
 
@@ -138,7 +148,7 @@ class InStep:
 @pytest.fixture
 def in_step(monkeypatch: pytest.MonkeyPatch) -> type[InStep]:
     InStep.lost, InStep.recycled, InStep.given = {}, {}, []
-    monkeypatch.setattr("tuner.runner.LocalWorkers", InStep)
+    monkeypatch.setattr("tuner.workers.local.LocalWorkers", InStep)
     return InStep
 
 
@@ -163,8 +173,8 @@ def test_trials_go_where_their_program_is(bench: Bench, in_step: type[InStep]) -
 
 @SQLITE
 def test_exact_trials_go_to_the_first_that_is_free(bench: Bench, in_step: type[InStep]) -> None:
-    assert search(bench, 1, 2, 2, 1, engine="exact") == [[0], [1], [0], [1]]
-    assert {request.engine for _, request in in_step.given} == {"exact"}
+    assert search(bench, 1, 2, 2, 1, engine="keras") == [[0], [1], [0], [1]]
+    assert {request.engine for _, request in in_step.given} == {"keras"}
 
 
 @SQLITE

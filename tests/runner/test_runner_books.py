@@ -8,10 +8,13 @@ import sqlalchemy as sa
 from at_once import at_once, run_toy, search
 from toy_study import Bench
 
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner import trial_writer
+from tuner.runner.policy import completed
+from tuner.runner.trial_writer import TrialWriter
 from tuner.search_space import Space
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
-from tuner.storage.schema import slot_rows as slot_rows
+from tuner.storage.optuna_storage import RobustStorage
+from tuner.storage.schema import slot_rows
 from tuner.storage.studies import StudyRow
 from tuner.study.messages import Ended, Report
 
@@ -43,11 +46,11 @@ def test_two_loops_do_the_total_between_them(bench: Bench) -> None:
     assert len({trial.params["x"] for trial in bench.trials}) == 12
 
 
-def open_book(bench: Bench, study: StudyRow) -> TrialBook:
+def open_writer(bench: Bench, study: StudyRow) -> TrialWriter:
     store = open_store(bench.url)  # as each loop has one of its own
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
     lease = leases.open_lease(store, study)
-    return TrialBook(store, optuna_study, study.spec, lease)
+    return TrialWriter(store, optuna_study, study.spec, lease)
 
 
 class DiedError(Exception):
@@ -58,15 +61,15 @@ class DiedError(Exception):
 @pytest.mark.parametrize(
     ("module", "moment"),
     [
-        (optuna.Study, "add_trial"),
+        (RobustStorage, "create_trial"),
         (slots, "bind"),
         (slots, "bound_trial"),
         (slots, "begin_attempt"),
         (Space, "sample"),
-        (attempt_rows, "record_interval"),
+        (attempt_rows, "record_report"),
         (optuna.Trial, "report"),
         (optuna.Trial, "set_user_attr"),
-        (optuna.Study, "tell"),
+        (trial_writer, "tell_trial"),
         (slots, "finish"),
         (attempt_rows, "close_attempt"),
     ],
@@ -76,7 +79,7 @@ def test_a_loop_may_die_between_any_two_writes(
 ) -> None:
     study = bench.create()
     slots.ensure_slots(bench.store, study, 2)
-    dead, heir = open_book(bench, study), open_book(bench, study)
+    dead, heir = open_writer(bench, study), open_writer(bench, study)
     with monkeypatch.context() as patch, pytest.raises(DiedError):
         patch.setattr(module, moment, _die)
         run_one(dead)
@@ -87,7 +90,7 @@ def test_a_loop_may_die_between_any_two_writes(
     assert bench.states == ["COMPLETE"] * 2
     assert bench.slots == {"done": 2}
     # One that had begun has lost an attempt, and no more.
-    before = ("add_trial", "bind", "bound_trial", "begin_attempt")
+    before = ("create_trial", "bind", "bound_trial", "begin_attempt")
     attempts = sum(len(trial.attempts) for trial in bench.trials)
     assert attempts == (2 if moment in before else 3)
 
@@ -96,11 +99,11 @@ def _die(*_args: object, **_options: object) -> None:
     raise DiedError
 
 
-def run_one(book: TrialBook) -> None:
-    running = book.begin(0, 2)
+def run_one(writer: TrialWriter) -> None:
+    running = writer.begin(0, 2)
     assert running is not None
-    book.interval(running, Report(1, 1, True, {"val_accuracy": 0.5}))
-    book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+    writer.record_report(running, Report(1, 1, True, {"val_accuracy": 0.5}))
+    writer.end(running, completed(Ended("complete", 0.5, 1, 1, 7)))
 
 
 @pytest.mark.parametrize("losses", [0, 3])
@@ -110,7 +113,7 @@ def test_a_slot_that_is_taken_over_during_repair_hinders_no_other(
     """Between taking places over and settling them, a loop may lose the first to another one."""
     study = bench.create()
     slots.ensure_slots(bench.store, study, 3)
-    dead, heir, other = (open_book(bench, study) for _ in range(3))
+    dead, heir, other = (open_writer(bench, study) for _ in range(3))
     begun = [dead.begin(0, 3) for _ in range(3)]
     leases.renew_lease(bench.store, dead.lease, lasts_s=0.0)
     monkeypatch.setattr(slots, "count_losses", lambda *_: losses)
@@ -129,5 +132,5 @@ def test_a_slot_that_is_taken_over_during_repair_hinders_no_other(
     assert heir.repair().settled == 2
     expected = "PRUNED" if losses else "WAITING"
     assert sorted(bench.states) == sorted(["RUNNING", expected, expected])
-    assert leases.held(bench.store, other.lease) == {1}
-    assert leases.held(bench.store, heir.lease) == set()
+    assert leases.held_slots(bench.store, other.lease) == {1}
+    assert leases.held_slots(bench.store, heir.lease) == set()

@@ -12,7 +12,7 @@ from trial_writes import begun, complete, fail, put_back
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
 from tuner.manage.creation import kept_from_searches
-from tuner.runner import open_book
+from tuner.runner import open_writer
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.schema import attempts, intervals, metadata, studies
@@ -167,9 +167,9 @@ def test_each_write_of_a_search_needs_its_lease(store: Store) -> None:
 def test_what_a_sampler_keeps_in_its_study_reaches_no_other(store: Store, sampler: str) -> None:
     first = create_study(store, "first", toy_spec(sampler=Choice(name=sampler)))
     slots.ensure_slots(store, first, 1)
-    book = open_book(store, first, leases.open_lease(store, first))
-    book.study.set_user_attr("mine", 1)  # while it has its lease, it may
-    assert book.study.user_attrs == {"mine": 1}
+    writer = open_writer(store, first, leases.open_lease(store, first))
+    writer.study.set_user_attr("mine", 1)  # while it has its lease, it may
+    assert writer.study.user_attrs == {"mine": 1}
     delete_study(store, first, even_while_searched=True)
     again = create_study(store, "again", toy_spec())
     if store.url.get_backend_name() == "sqlite":
@@ -178,9 +178,9 @@ def test_what_a_sampler_keeps_in_its_study_reaches_no_other(store: Store, sample
     space = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
     trial = optuna.trial.create_trial(params={}, state=optuna.trial.TrialState.WAITING)
     writes: list[Callable[[], object]] = [
-        lambda: book.study.set_user_attr("late", 1),
+        lambda: writer.study.set_user_attr("late", 1),
         lambda: store.optuna.set_study_system_attr(first.study_id, "late", 1),
-        lambda: book.study.sampler.sample_relative(book.study, trial, space),
+        lambda: writer.study.sampler.sample_relative(writer.study, trial, space),
     ]
     for write in writes[: None if sampler == "qmc" else -1]:
         with pytest.raises((LeaseLost, KeyError)):

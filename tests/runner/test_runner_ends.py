@@ -12,6 +12,7 @@ from toy_training import BROKEN, STILLBORN
 
 from tuner.errors import WorkerError
 from tuner.storage.studies import load_study
+from tuner.study.artifacts import open_artifacts
 from tuner.study.spec import Choice
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
@@ -220,7 +221,7 @@ def test_workers_that_cannot_start_cost_no_trial(bench: Bench) -> None:
     assert bench.slots == {"open": 2}
     assert bench.run(2).reason is None
     assert bench.states == ["COMPLETE"] * 2
-    log = bench.settings.checkpoints / load_study(bench.store).uuid / "workers.log"
+    log = bench.settings.checkpoints / load_study(bench.store).uuid / "search.log"
     assert "no such device" in log.read_text()
 
 
@@ -239,7 +240,7 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
     uuid = load_study(bench.store).uuid
     assert first.model_path == f"{uuid}/trial-0/attempt-1.keras"
     assert first.model is not None
-    assert first.model.verified(bench.settings.checkpoints).read_text() == "0.8"
+    assert open_artifacts(bench.settings).get(first.model).read_text() == "0.8"
     bench.run(2)
     second = bench.trials[1].last
     assert second is not None

@@ -72,7 +72,7 @@ class Clock(Silent):
     is_late = False
 
     def changed(self, status: RunStatus) -> None:
-        self.is_late |= status.slots[0].epoch >= 2
+        self.is_late |= status.workers[0].epoch >= 2
 
     def monotonic(self) -> float:
         return time.monotonic() + (1e6 if self.is_late else 0.0)
@@ -115,7 +115,7 @@ class Twice(Signals):
     sent_at = 0.0
 
     def changed(self, status: RunStatus) -> None:
-        if status.slots[0].epoch >= 2:
+        if status.workers[0].epoch >= 2:
             os.kill(os.getpid(), signal.SIGINT)
             threading.Timer(0.8, self.again).start()
 

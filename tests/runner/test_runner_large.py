@@ -19,8 +19,9 @@ from toy_training import BROKEN
 import tuner.algorithms.samplers
 from tuner.algorithms.pruners import make_pruner
 from tuner.algorithms.samplers import InView, make_sampler
-from tuner.runner import open_book
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner import open_writer
+from tuner.runner.policy import completed
+from tuner.runner.trial_writer import TrialWriter
 from tuner.search_space import load_space
 from tuner.storage import frozen_trials, leases, open_store, slots
 from tuner.storage.optuna_storage import RobustStorage
@@ -54,7 +55,7 @@ def _not_to_be_called(*_: Any, **__: Any) -> None:
 def test_with_nothing_to_do_what_a_dead_loop_left_is_put_right(bench: Bench) -> None:
     study = bench.create(baselines=[{"x": 0.5}, {"x": 0.25}])
     bench.run(1)
-    dead = book_of(bench, study)
+    dead = writer_of(bench, study)
     slots.ensure_slots(bench.store, study, 2)
     assert dead.begin(0, 2) is not None
     leases.renew_lease(bench.store, dead.lease, lasts_s=-1.0)
@@ -63,9 +64,9 @@ def test_with_nothing_to_do_what_a_dead_loop_left_is_put_right(bench: Bench) -> 
     assert bench.slots == {"done": 1, "open": 1}
 
 
-def book_of(bench: Bench, study: StudyRow) -> TrialBook:
+def writer_of(bench: Bench, study: StudyRow) -> TrialWriter:
     store = open_store(bench.url)
-    return open_book(store, study, leases.open_lease(store, study))
+    return open_writer(store, study, leases.open_lease(store, study))
 
 
 def proposals(sampler: optuna.samplers.BaseSampler, pruner: str, count: int) -> list[Any]:
@@ -167,7 +168,7 @@ def whole(trials: list[FrozenTrial]) -> list[int]:
 @pytest.mark.parametrize("pruner", ["hyperband", "median"])
 def test_a_large_study_is_read_in_outline_and_sampled(bench: Bench, pruner: str) -> None:
     study = bench.create(sampler=Choice(name="tpe"), pruner=Choice(name=pruner))
-    first = book_of(bench, study)
+    first = writer_of(bench, study)
     slots.ensure_slots(bench.store, study, 36)
     for n in range(30):
         _run(first, score=n % 7 / 10)
@@ -175,7 +176,7 @@ def test_a_large_study_is_read_in_outline_and_sampled(bench: Bench, pruner: str)
     scores = {n: n % 7 / 10 for n in range(30)}
     best = sorted(scores, key=lambda n: (-scores[n], n))[:4]
     with large_from(20, best=4, latest=6):
-        second = book_of(bench, study)
+        second = writer_of(bench, study)
         _run(second, score=0.9)
         read = second.study.get_trials(deepcopy=False)
         assert whole(read) == sorted({*best, *range(24, 31)})
@@ -200,21 +201,21 @@ def _rivalry(trial: FrozenTrial) -> tuple[Any, ...]:
 @pytest.mark.parametrize("sampler", ["qmc", "cmaes"])
 def test_samplers_that_need_all_trials_are_given_them(bench: Bench, sampler: str) -> None:
     study = bench.create(sampler=Choice(name=sampler))
-    first = book_of(bench, study)
+    first = writer_of(bench, study)
     slots.ensure_slots(bench.store, study, 13)
     for n in range(12):
         _run(first, score=n / 20)
     with large_from(5, best=2, latest=2):
-        second = book_of(bench, study)
+        second = writer_of(bench, study)
         _run(second, score=0.9)
         assert whole(second.study.get_trials(deepcopy=False)) == list(range(13))
 
 
-def _run(book: TrialBook, score: float) -> None:
-    running = book.begin(0, 99)
+def _run(writer: TrialWriter, score: float) -> None:
+    running = writer.begin(0, 99)
     assert running is not None
-    book.interval(running, Report(1, 1, True, {"val_accuracy": score}))
-    book.complete(running, Ended("complete", score, 1, 3, 7))
+    writer.record_report(running, Report(1, 1, True, {"val_accuracy": score}))
+    writer.end(running, completed(Ended("complete", score, 1, 3, 7)))
 
 
 @SQLITE
@@ -231,30 +232,30 @@ def test_an_early_stop_writes_the_remaining_epochs_at_once(
                 patch.setattr(RobustStorage, "one_transaction", lambda *_: contextlib.nullcontext())
             name = "again"  # Hyperband's brackets depend on it
             study = bench.create(parameters, name=name, pruner=Choice(name=pruner))
-            book = book_of(bench, study)
+            writer = writer_of(bench, study)
             slots.ensure_slots(bench.store, study, 9)
             for n in range(9):
-                writes.append(_stop_early(book, score=(n * 5 % 7) / 10))
-            told = book.study.get_trials()
+                writes.append(_stop_early(writer, score=(n * 5 % 7) / 10))
+            told = writer.study.get_trials()
             found.append([(t.intermediate_values, t.system_attrs, t.user_attrs) for t in told])
-            book.close()
+            writer.close()
             delete_study(bench.store, study)
     assert found[0] == found[1]
     assert set(writes[9:]) == {2}
     assert min(writes[:9]) > 2
 
 
-def _stop_early(book: TrialBook, score: float) -> int:
+def _stop_early(writer: TrialWriter, score: float) -> int:
     """How many transactions the trial's end took."""
-    running = book.begin(0, 99)
+    running = writer.begin(0, 99)
     assert running is not None
     for epoch in (1, 2, 3):
-        book.interval(running, Report(epoch, epoch, True, {"val_accuracy": score}))
-    fence, fenced = book.store.optuna.fence, []
-    book.store.optuna.fence = lambda connection, trial_id: (
+        writer.record_report(running, Report(epoch, epoch, True, {"val_accuracy": score}))
+    fence, fenced = writer.store.optuna.fence, []
+    writer.store.optuna.fence = lambda connection, trial_id: (
         fenced.append(trial_id),
         fence(connection, trial_id),
     )
-    book.complete(running, Ended("early_stopped", score, 1, 3, 7))
-    book.store.optuna.fence = fence
+    writer.end(running, completed(Ended("early_stopped", score, 1, 3, 7)))
+    writer.store.optuna.fence = fence
     return len(fenced)

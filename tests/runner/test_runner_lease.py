@@ -14,14 +14,16 @@ from optuna.samplers import RandomSampler
 from toy_study import Bench
 from trial_writes import begun
 
-from tuner.errors import LeaseLost, StudyError, TakenOver
-from tuner.runner.trial_writer import TrialBook
+from tuner.errors import LeaseLost, SlotLost, StudyError
+from tuner.runner.policy import put_back
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import Store, connections, leases, open_store, slots
 from tuner.storage.corrections import CorrectionRefused, correct_study
 from tuner.storage.leases import LEASE_S, Lease, LeaseKeeper
 from tuner.storage.schema import loops
 from tuner.storage.schema import slot_rows as rows
 from tuner.storage.studies import StudyRow
+from tuner.study.ends import TrialEnd
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 
@@ -114,8 +116,8 @@ def test_renewing_again_gives_no_right_to_what_was_taken_over(bench: Bench) -> N
     assert [p.number for p in slots.take_over_orphans(store, heir)] == [slot.number]
     with LeaseKeeper(store, replace(lease, lasts_s=0.1)):
         wait_until(lambda: max(left_s(store)[:1]) > 0)
-    with store.writing() as connection, pytest.raises(TakenOver):
-        slots.hold(lease, connection, slot.trial_id)
+    with store.writing() as connection, pytest.raises(SlotLost):
+        slots.hold(connection, lease, slot.trial_id)
 
 
 @SQLITE
@@ -137,26 +139,26 @@ def test_who_waits_longer_than_its_lease_finds_its_trial_taken_over(
     store = open_store(bench.url)
     lease = leases.open_lease(store, study, lasts_s=0.5)
     loaded = optuna.load_study(study_name=study.name, storage=store.optuna)
-    book = TrialBook(store, loaded, study.spec, lease)
-    running = book.begin(0, 1)
+    writer = TrialWriter(store, loaded, study.spec, lease)
+    running = writer.begin(0, 1)
     assert running is not None
     other = sqlite3.connect(str(store.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     refused: list[BaseException] = []
-    waiting = threading.Thread(target=_put_back, args=(book, running, refused))
+    waiting = threading.Thread(target=_put_back, args=(writer, running, refused))
     waiting.start()
     time.sleep(1.5)
     other.execute(f"UPDATE {rows.name} SET loop_id = 'another loop'")
     other.execute("COMMIT")
     waiting.join(20)
-    assert [type(error) for error in refused] == [TakenOver]
+    assert [type(error) for error in refused] == [SlotLost]
     assert bench.states == ["RUNNING"]
     store.close()
 
 
-def _put_back(book: TrialBook, running: Any, refused: list[BaseException]) -> None:
+def _put_back(writer: TrialWriter, running: Any, refused: list[BaseException]) -> None:
     try:
-        book.put_back(running, "interrupted")
+        writer.end(running, put_back(TrialEnd.INTERRUPTED))
     except BaseException as error:
         refused.append(error)
 

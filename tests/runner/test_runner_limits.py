@@ -33,7 +33,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 
 def is_idle(status: RunStatus) -> bool:
-    return status.done_here == 1 and all(slot.trial is None for slot in status.slots)
+    return status.done_here == 1 and all(worker.trial is None for worker in status.workers)
 
 
 def expire_leases(bench: Bench) -> None:
@@ -102,7 +102,7 @@ def test_a_timeout_puts_back_what_would_run_for_ever(bench: Bench) -> None:
 def test_the_start_of_a_recycled_worker_is_no_trials_time(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.workers.local._MOST_JOBS", 1)
+    monkeypatch.setattr("tuner.workers.local._MAX_TRIALS_A_LANE", 1)
     bench.create()
     bench.run(2, entry=SLOW, trial_timeout_s=2.5)
     assert [trial.end for trial in bench.trials] == ["complete"] * 2
@@ -227,7 +227,7 @@ def test_a_database_that_vanishes_ends_the_loop_in_one_line(
 
     class Vandal(Silent):
         def changed(self, status: RunStatus) -> None:
-            if status.slots[0].epoch == 3:
+            if status.workers[0].epoch == 3:
                 postgres.drop(name)
 
     with pytest.raises(StorageError, match=f'"{name}" does not exist') as caught:
@@ -241,7 +241,7 @@ def test_a_database_that_vanishes_ends_the_loop_in_one_line(
 
 def test_a_signal_is_obeyed_after_patience_ran_out() -> None:
     stopping = Stopping(Limits(9, patience_trials=1))
-    stopping.finished(gained=False, reached=False)
+    stopping.trial_done(is_best=False, reaches_target=False)
     assert (stopping.no_more, stopping.at_once) == (True, False)
     stopping.asked = True
     assert stopping.at_once
@@ -250,6 +250,6 @@ def test_a_signal_is_obeyed_after_patience_ran_out() -> None:
 
 def test_time_limits_hold_after_patience_ran_out() -> None:
     stopping = Stopping(Limits(9, timeout_s=0.0, patience_trials=1))
-    stopping.finished(gained=False, reached=False)
+    stopping.trial_done(is_best=False, reaches_target=False)
     assert stopping.at_once
     assert stopping.reason == "timeout"

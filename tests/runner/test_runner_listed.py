@@ -11,11 +11,13 @@ from test_runner_trials import SQLITE
 from toy_study import Bench, any_of
 
 from tuner.data import load_dataset
-from tuner.errors import TakenOver
-from tuner.runner import open_book, trained_on
+from tuner.errors import SlotLost
+from tuner.runner import open_writer, trained_on
+from tuner.runner.policy import completed, failed
 from tuner.storage import leases, slots
 from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.trials import TrialRow
+from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended
 from tuner.study.spec import Choice
 
@@ -117,12 +119,12 @@ def test_workers_are_given_all_rows_but_the_test_s(bench: Bench) -> None:
 def run_by_hand(bench: Bench, study: StudyRow, total: int, failing: Container[int]) -> None:
     """All places of a study, one trial at a time; those of the `failing` numbers fail."""
     slots.ensure_slots(bench.store, study, total)
-    book = open_book(bench.store, study, leases.open_lease(bench.store, study))
-    while (running := book.begin(0, total)) is not None:
+    writer = open_writer(bench.store, study, leases.open_lease(bench.store, study))
+    while (running := writer.begin(0, total)) is not None:
         if running.number in failing:
-            book.fail(running, "user_error", "ValueError")
+            writer.end(running, failed(TrialEnd.USER_ERROR, "ValueError"))
         else:
-            book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+            writer.end(running, completed(Ended("complete", 0.5, 1, 1, 7)))
 
 
 @pytest.mark.parametrize("failing", [{0}, {1}, {0, 1, 2, 4}, {8}])
@@ -148,14 +150,14 @@ def test_a_failed_point_of_a_grid_is_tried_again(bench: Bench, failing: set[int]
 def test_a_point_that_was_taken_over_is_not_queued_again(bench: Bench) -> None:
     study = bench.create({"x": any_of(0.2, 0.4)}, sampler=Choice(name="grid"))
     slots.ensure_slots(bench.store, study, 2)
-    held_up = open_book(bench.store, study, leases.open_lease(bench.store, study, lasts_s=-1.0))
+    held_up = open_writer(bench.store, study, leases.open_lease(bench.store, study, lasts_s=-1.0))
     running = held_up.begin(0, 2)
     assert running is not None
     fence = bench.store.optuna.fence
-    other = open_book(bench.store, study, leases.open_lease(bench.store, study))
+    other = open_writer(bench.store, study, leases.open_lease(bench.store, study))
     other.repair()
     assert other.begin(0, 2) is not None
     bench.store.optuna.fence = fence  # the two are processes of their own elsewhere
-    with pytest.raises(TakenOver):
-        held_up.fail(running, "user_error", "ValueError")
+    with pytest.raises(SlotLost):
+        held_up.end(running, failed(TrialEnd.USER_ERROR, "ValueError"))
     assert len(bench.trials) == 2

@@ -7,10 +7,12 @@ import pytest
 from lost_answers import LostAnswers
 from toy_study import Bench
 
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner.policy import completed, put_back
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
 from tuner.storage.studies import StudyRow, create_study, list_studies, load_study
 from tuner.storage.trials import enqueue
+from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Report
 
 
@@ -19,18 +21,18 @@ def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
     total = slots.add_slots(store, study, 1)
     lease = leases.open_lease(store, study)
     optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    book = TrialBook(store, optuna_study, study.spec, lease)
-    first = book.begin(0, total, frozenset())
+    writer = TrialWriter(store, optuna_study, study.spec, lease)
+    first = writer.begin(0, total, frozenset())
     assert first is not None
-    book.move(first, 1)
-    book.interval(first, Report(1, 1, True, {"val_accuracy": 0.25}))
-    book.put_back(first, "interrupted")
-    second = book.begin(0, total, frozenset())
+    writer.move(first, 1)
+    writer.record_report(first, Report(1, 1, True, {"val_accuracy": 0.25}))
+    writer.end(first, put_back(TrialEnd.INTERRUPTED))
+    second = writer.begin(0, total, frozenset())
     assert second is not None
-    book.resumed(second, 1)
-    book.interval(second, Report(2, 2, True, {"val_accuracy": 0.5}))
-    book.complete(second, Ended("complete", 0.5, 2, 2, 7))
-    book.close()
+    writer.record_resumption(second, 1)
+    writer.record_report(second, Report(2, 2, True, {"val_accuracy": 0.5}))
+    writer.end(second, completed(Ended("complete", 0.5, 2, 2, 7)))
+    writer.close()
 
 
 def written(bench: Bench) -> list[Any]:

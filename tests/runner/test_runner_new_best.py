@@ -6,7 +6,7 @@ import pytest
 from toy_study import Bench, any_of
 
 from tuner.runner import RunStatus, Silent, loop
-from tuner.runner.progress import look_around
+from tuner.runner.progress import refresh_status
 from tuner.study.spec import Choice
 
 
@@ -20,7 +20,7 @@ class Listener(Silent):
         self._at_first = at_first
 
     def changed(self, status: RunStatus) -> None:
-        if self._at_first is not None and any(slot.epoch for slot in status.slots):
+        if self._at_first is not None and any(worker.epoch for worker in status.workers):
             at_first, self._at_first = self._at_first, None
             at_first()
 
@@ -63,8 +63,8 @@ def test_a_pruned_trial_of_a_restart_is_no_best(bench: Bench) -> None:
 def test_a_second_loop_s_best_counts_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other loop, a process of its own, ends a better trial while ours trains, and before ours
     looks around again."""
-    looks = iter([look_around])
-    monkeypatch.setattr(loop, "look_around", lambda *words: next(looks, lambda *_: None)(*words))
+    looks = iter([refresh_status])
+    monkeypatch.setattr(loop, "refresh_status", lambda *words: next(looks, lambda *_: None)(*words))
     falling(bench, 0.6, 0.9, 0.7, 0.95)
 
     def second_loop() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tuner.search_space.parameters import NETWORKS, TRAINING, catalogue, nearest, same, shown
+from tuner.search_space.parameter_types import equal_values, format_value, sort_by_similarity
+from tuner.search_space.parameters import NETWORKS, TRAINING, catalogue
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -48,13 +49,13 @@ def test_values_are_cast_to_the_parameters_type() -> None:
 
 
 def test_truth_values_are_no_numbers() -> None:
-    assert same(1, 1.0)
-    assert not same(1, True)
+    assert equal_values(1, 1.0)
+    assert not equal_values(1, True)
 
 
 def test_nearest_first() -> None:
-    assert nearest("dropuot", ["depth", "dropout", "width"])[0] == "dropout"
+    assert sort_by_similarity("dropuot", ["depth", "dropout", "width"])[0] == "dropout"
 
 
 def test_long_values_are_cut() -> None:
-    assert len(shown("x" * 1000)) == 60
+    assert len(format_value("x" * 1000)) == 60

@@ -10,7 +10,9 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "parameters.md"
 
 def test_the_reference_has_every_parameter_once() -> None:
     names = [entry.name for entry in entries()]
-    assert sorted(names) == sorted({*NETWORKS["mlp"], *NETWORKS["cnn"], *TRAINING})
+    assert sorted(names) == sorted(
+        {*NETWORKS["mlp"].parameters, *NETWORKS["cnn"].parameters, *TRAINING}
+    )
     assert all(entry.meaning and entry.values and entry.default for entry in entries())
 
 

@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import FixedTrial
 
 from tuner.search_space import make_space
-from tuner.search_space.parameters import NETWORKS, Parameter, catalogue
+from tuner.search_space.parameter_types import Parameter
+from tuner.search_space.parameters import NETWORKS, catalogue
 
 CASES = [(network, name) for network in NETWORKS for name in catalogue(network)]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tuner.errors import SpaceError
 from tuner.search_space import Space, make_space, parse_space
 from tuner.search_space.configurations import space_differences
-from tuner.search_space.parameters import same
+from tuner.search_space.parameter_types import equal_values
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -291,10 +291,10 @@ def test_choices_hold_whatever_is_sampled_and_no_constant(space: Space | None, s
             if ordered:
                 assert min(choices[name]) <= value <= max(choices[name])
             else:
-                assert any(same(value, choice) for choice in choices[name])
+                assert any(equal_values(value, choice) for choice in choices[name])
     # What is in no choices is the same in all trials that have it.
     fixed = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed + 1)).ask()
     for name, value in space.sample(fixed).items():
         if name in params and name not in choices:
             values = [*elements(value), *elements(params[name])]
-            assert all(same(value, other) for value, other in pairwise(values))
+            assert all(equal_values(value, other) for value, other in pairwise(values))

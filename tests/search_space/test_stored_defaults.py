@@ -15,18 +15,11 @@ from pydantic import ValidationError
 from tuner.errors import SpecError
 from tuner.manage.creation import Wanted, define
 from tuner.search_space import Space, load_space, make_space, shipped_spaces
-from tuner.search_space.parameters import (
-    DEFAULTS_BEFORE,
-    NETWORKS,
-    TRAINING,
-    Parameter,
-    Role,
-    Scalar,
-    catalogue,
-    same,
-)
+from tuner.search_space.parameter_types import Parameter, Role, equal_values
+from tuner.search_space.parameters import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec, StudySpec
+from tuner.values import Scalar
 
 KNOWN = {name: known for network in NETWORKS for name, known in catalogue(network).items()}
 # A searched parameter has its default while its condition fails, and `depth` counts the layers.
@@ -68,7 +61,11 @@ def changed(*others: Parameter) -> Iterator[None]:
     """The catalogue of a later version, with these in place of its own, or beside them."""
     patch = pytest.MonkeyPatch()
     for other in others:
-        tables = [table for table in (TRAINING, *NETWORKS.values()) if other.name in table]
+        tables = [
+            table
+            for table in (TRAINING, *(kind.parameters for kind in NETWORKS.values()))
+            if other.name in table
+        ]
         for table in tables or [TRAINING]:
             patch.setitem(table, other.name, other)
     try:
@@ -133,7 +130,7 @@ def _values(known: Parameter) -> st.SearchStrategy[Scalar]:
         values = st.integers(int(known.low or 0), int(min(known.high or 64, 64)))
     else:
         values = st.floats(0.001, 0.9)
-    return values.filter(lambda value: not same(value, known.default))
+    return values.filter(lambda value: not equal_values(value, known.default))
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -159,7 +156,7 @@ def test_a_changed_default_changes_no_study(name: str, old: bool, others: list[P
 
 def another_value(known: Parameter) -> Scalar:
     candidates = known.choices or (3, 4) if known.kind != "float" else (0.25, 0.75)
-    return next(value for value in candidates if not same(value, known.default))
+    return next(value for value in candidates if not equal_values(value, known.default))
 
 
 @pytest.mark.parametrize("parameter", sorted(KNOWN))
@@ -172,9 +169,9 @@ def test_every_default_is_the_study_s_own(parameter: str) -> None:
         text = stored(spec(make_space(network, {})), old=False)
         old_text = stored(spec(make_space(network, {})), old=True)
     with changed(free):
-        assert same(make_space(network, {}).resolve({})[parameter], other)
+        assert equal_values(make_space(network, {}).resolve({})[parameter], other)
         for one in map(StudySpec.from_json, (text, old_text)):
-            assert same(one.space.resolve({})[parameter], known.default)
+            assert equal_values(one.space.resolve({})[parameter], known.default)
 
 
 def test_the_table_of_before_is_complete() -> None:
@@ -182,7 +179,7 @@ def test_the_table_of_before_is_complete() -> None:
     assert len(DEFAULTS_BEFORE) == 46
     for name, value in DEFAULTS_BEFORE.items():
         assert name in KNOWN, f"{name}: older studies have it"
-        assert same(KNOWN[name].cast(value), value)
+        assert equal_values(KNOWN[name].cast(value), value)
 
 
 def test_newer_parameters_say_what_is_off() -> None:
@@ -213,8 +210,8 @@ def test_a_newer_parameter_is_off(old: bool, newer: Parameter, value: Scalar) ->
     text = stored(spec(SPACES["conditional"]), old)
     with changed(newer):
         one = StudySpec.from_json(text)
-        assert same(one.space.sample(Draws(1))[newer.name], value)
-        assert same(spec(SPACES["conditional"]).space.defaults[newer.name], newer.default)
+        assert equal_values(one.space.sample(Draws(1))[newer.name], value)
+        assert equal_values(spec(SPACES["conditional"]).space.defaults[newer.name], newer.default)
         assert spec(make_space("mlp", CONDITIONAL)).differences(one) == []
 
 

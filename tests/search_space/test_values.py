@@ -15,7 +15,7 @@ from tuner.manage.creation import Wanted, data_spec, define
 from tuner.reports.comparison_tables import params_in_words as compared
 from tuner.search_space import make_space, parse_space
 from tuner.search_space.nodes import bare
-from tuner.search_space.parameters import same
+from tuner.search_space.parameter_types import equal_values
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
 from tuner.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
@@ -40,11 +40,11 @@ def is_kept(value: object) -> bool:
 @given(values.filter(is_kept))
 def test_a_word_is_read_as_the_value_it_shows(value: Any) -> None:
     read = parse_options([f"name={word(value)}"], "--set")["name"]
-    assert same(read, value)
+    assert equal_values(read, value)
     assert type(read) is type(value)
     # A file reads it likewise.
     text = f"network: n.py:f\nparameters: {{p: {{type: categorical, choices: [{word(value)}]}}}}"
-    assert same(parse_space(text, "s.yaml").parameters["p"].choices[0], value)  # type: ignore[union-attr]
+    assert equal_values(parse_space(text, "s.yaml").parameters["p"].choices[0], value)  # type: ignore[union-attr]
 
 
 @settings(max_examples=200, deadline=None)
@@ -59,9 +59,9 @@ def test_choices_are_read_as_they_are_shown(choices: list[Any]) -> None:
     assert isinstance(given_back, list)
     assert len(given_back) == len(choices)
     for back, choice in zip(given_back, choices, strict=True):
-        assert same(back, choice)
-        assert same(space.flatten({"p": back})["p"], choice)
-        assert same(space.override({"p": back}).parameters["p"], choice)
+        assert equal_values(back, choice)
+        assert equal_values(space.flatten({"p": back})["p"], choice)
+        assert equal_values(space.override({"p": back}).parameters["p"], choice)
 
 
 @settings(max_examples=100, deadline=None)

@@ -19,7 +19,7 @@ from optuna.distributions import (
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tuner.errors import StorageError, TakenOver
+from tuner.errors import SlotLost, StorageError
 from tuner.storage import Store, frozen_trials
 from tuner.storage.studies import StudyRow
 
@@ -191,7 +191,7 @@ def test_what_is_held_back_is_seen_by_the_pruner(store: Store, study: StudyRow) 
 
 
 def refuse(_connection: sa.Connection, trial_id: int) -> None:
-    raise TakenOver(trial_id)
+    raise SlotLost(trial_id)
 
 
 def fail(_connection: sa.Connection, _trial_id: int) -> None:
@@ -200,7 +200,7 @@ def fail(_connection: sa.Connection, _trial_id: int) -> None:
 
 @pytest.mark.parametrize(
     ("fence", "inside", "error"),
-    [(refuse, None, TakenOver), (fail, ValueError("in the middle"), ValueError)],
+    [(refuse, None, SlotLost), (fail, ValueError("in the middle"), ValueError)],
 )
 def test_all_of_it_is_refused_or_none_written(
     store: Store,

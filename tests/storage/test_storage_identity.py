@@ -23,7 +23,7 @@ from tuner.storage.identity import DatabaseIdentity
 from tuner.storage.process_identity import machine_id
 from tuner.storage.schema import attempts, database
 from tuner.storage.studies import create_study, load_study
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import FolderArtifacts, measure
 from tuner.study.messages import Report
 
 
@@ -41,7 +41,7 @@ def used(folder: Path) -> Path:
     file = networks(folder) / study.uuid / "trial-0" / "attempt-1.keras"
     file.parent.mkdir(parents=True)
     file.write_text("weights")
-    saved = Artifact.of(networks(folder), file)
+    saved = measure(file.relative_to(networks(folder)).as_posix(), file)
     with store.writing() as connection:
         connection.execute(sa.update(attempts).values(model_path=saved.path))
     deliveries.mark(store, study, 1, Delivery("a-run", 1, 1, "COMPLETE"))
@@ -161,7 +161,7 @@ def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> No
     (attempt,) = read_attempts(store, copy)[1]
     assert attempt.model is not None
     assert attempt.model.path.startswith(copy.uuid)
-    mine = attempt.model.located(networks(folder))
+    mine = networks(folder) / attempt.model.path
     assert mine.read_text() == "weights"
     assert len(read_reports(store, copy, 1, 1)) == 1
     assert deliveries.read_delivery(store, copy, 1) is None
@@ -174,7 +174,7 @@ def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> No
     assert deliveries.read_delivery(left, original, 1) is not None
     (attempt,) = read_attempts(left, original)[1]
     assert attempt.model is not None
-    assert attempt.model.verified(networks(source)).read_text() == "weights"
+    assert FolderArtifacts(networks(source)).get(attempt.model).read_text() == "weights"
     left.close()
 
 
@@ -225,7 +225,7 @@ def test_any_history_ends_with_one_owner_of_each_id(
         study = load_study(store)
         (attempt,) = read_attempts(store, study)[1]
         assert attempt.model is not None
-        assert attempt.model.located(networks(folder)).read_text() == "weights"
+        assert (networks(folder) / attempt.model.path).read_text() == "weights"
         uuids.add(study.uuid)
         store.close()
     assert len(uuids) == len(folders)
@@ -297,7 +297,7 @@ def test_networks_that_both_share_are_the_originals_too(tmp_path: Path) -> None:
     original = open_store(f"sqlite:///{source}/tuner.db")
     (attempt,) = read_attempts(original, load_study(original))[1]
     assert attempt.model is not None
-    assert attempt.model.verified(networks(source)).read_text() == "weights"
+    assert FolderArtifacts(networks(source)).get(attempt.model).read_text() == "weights"
     original.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from trial_writes import begin, begun, claimed, fail, put_back, tell
 
-from tuner.errors import TakenOver
+from tuner.errors import SlotLost
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
@@ -78,7 +78,7 @@ def test_an_attempt_is_open_until_its_end_is_recorded(
 def test_an_attempt_moves_to_another_worker(store: Store, lease: Lease, slot: TrialSlot) -> None:
     attempt_rows.move(store, lease, slot, 1)
     assert [attempt.worker for attempt in attempts(store, slot)] == [1]
-    with pytest.raises(TakenOver):
+    with pytest.raises(SlotLost):
         attempt_rows.move(store, leases.open_lease(store, lease), slot, 2)
     assert [attempt.worker for attempt in attempts(store, slot)] == [1]
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 from toy_study import toy_spec
 from trial_writes import begin, begun, bound, claimed, complete, fail, put_back
 
-from tuner.errors import TakenOver
+from tuner.errors import SlotLost
 from tuner.storage import Store, leases, slots
 from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.leases import Lease
@@ -200,9 +200,9 @@ def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease
     second = leases.open_lease(store, lease)
     (orphan,) = slots.take_over_orphans(store, second)
     leases.renew_lease(store, lease)  # it wakes
-    assert leases.held(store, lease) == set()
+    assert leases.held_slots(store, lease) == set()
     for write in (complete, fail, lambda *held: put_back(*held, "interrupted")):
-        with pytest.raises(TakenOver):
+        with pytest.raises(SlotLost):
             write(store, lease, slot)
     trial = store.optuna.get_trial(slot.trial_id)
     assert (trial.state.name, trial.value) == ("RUNNING", None)
@@ -214,7 +214,7 @@ def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease
 def test_the_fence_guards_every_write_to_a_trial(store: Store, lease: Lease) -> None:
     slots.ensure_slots(store, lease, 1)
     slot = begun(store, lease)
-    store.optuna.fence = lambda connection, trial_id: slots.hold(lease, connection, trial_id)
+    store.optuna.fence = lambda connection, trial_id: slots.hold(connection, lease, trial_id)
     study = optuna.load_study(study_name="toy", storage=store.optuna)
     trial = optuna.Trial(study, slot.trial_id)
     trial.report(0.25, 1)
@@ -228,7 +228,7 @@ def test_the_fence_guards_every_write_to_a_trial(store: Store, lease: Lease) -> 
         lambda: study.tell(trial, 0.5),
     ]
     for write in writes:
-        with pytest.raises(TakenOver):
+        with pytest.raises(SlotLost):
             write()
     store.optuna.fence = None
     untouched = store.optuna.get_trial(slot.trial_id)

@@ -7,9 +7,10 @@ from optuna.trial import FixedTrial
 
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES, TRAINING, Scalar
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES, TRAINING
 from tuner.study.fitting import fitted, incomparable, objective
-from tuner.study.spec import METRICS, Task
+from tuner.study.metrics import Task, metrics_of
+from tuner.values import Scalar
 
 EXERCISES = {
     "augment_flip": "test_what_the_data_have_no_use_for_is_left_out",
@@ -156,7 +157,7 @@ def test_a_loss_of_another_meaning_in_each_trial_is_no_objective(name: str) -> N
     task: Task = "classes" if name == "label_smoothing" else "regression"
     one = space(**searched(name))
     assert incomparable("val_loss", one) == name
-    others = [metric for metric in METRICS[task] if metric != "val_loss"]
+    others = [metric for metric in metrics_of(task) if metric != "val_loss"]
     assert objective(one, task, None) == others[0]
     assert [objective(one, task, metric) for metric in others] == others
     with pytest.raises(SpecError) as refusal:
@@ -175,7 +176,7 @@ def test_a_constant_leaves_the_loss_comparable() -> None:
 
 def test_the_first_metric_of_a_task_is_its_default() -> None:
     for task in TASKS:
-        assert objective(space(), task, None) == METRICS[task][0]
+        assert objective(space(), task, None) == metrics_of(task)[0]
     with pytest.raises(SpecError, match="unknown metric 'val_mae' for classes"):
         objective(space(), "classes", "val_mae")
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
 from tuner.search_space.checks import COLUMN_KINDS
+from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     FIRST_READING,
     READING,
@@ -18,7 +19,6 @@ from tuner.study.spec import (
     ColumnKind,
     DataSpec,
     StudySpec,
-    direction_of,
 )
 
 
@@ -61,7 +61,7 @@ def test_the_first_epoch_has_a_report_for_each_ten_thousand_rows(rows: int, inte
     ("changes", "message"),
     [
         ({"metric": "val_mae", "direction": "minimize"}, "unknown metric 'val_mae' for classes"),
-        ({"metric": "val_acuracy"}, "there are: val_accuracy, val_loss"),
+        ({"metric": "val_acuracy"}, "there are: val_accuracy, val_f1, val_loss"),
         ({"direction": "minimize"}, "better when it is larger: the direction must be maximize"),
         ({"metric": "val_loss"}, "better when it is smaller: the direction must be minimize"),
         ({"task": "regression"}, "the data's task is classes, the study's is regression"),

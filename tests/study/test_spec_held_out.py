@@ -7,7 +7,8 @@ import pytest
 from toy_study import toy_spec
 
 from tuner.errors import SpecError
-from tuner.study.spec import DIRECTIONS, METRICS, Choice, StudySpec, Task, metrics_of
+from tuner.study.metrics import TASKS, Task, direction_of, metrics_of
+from tuner.study.spec import Choice, StudySpec
 
 COMPARISON: dict[str, Any] = {
     "held_out": "test",
@@ -33,11 +34,11 @@ def test_stored_studies_that_do_not_say_are_searches() -> None:
     assert toy_spec().held_out == "val"
 
 
-@pytest.mark.parametrize("task", METRICS)
+@pytest.mark.parametrize("task", TASKS)
 def test_its_metrics_are_those_of_the_test_split(task: Task) -> None:
     for val, test in zip(metrics_of(task), metrics_of(task, "test"), strict=True):
         assert test == val.replace("val_", "test_")
-        assert DIRECTIONS[test] == DIRECTIONS[val]
+        assert direction_of(test) == direction_of(val)
 
 
 @pytest.mark.parametrize(

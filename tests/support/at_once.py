@@ -12,9 +12,11 @@ from typing import Any
 import optuna
 from toy_study import Bench
 
-from tuner.runner.trial_writer import TrialBook
+from tuner.runner.policy import completed, put_back
+from tuner.runner.trial_writer import TrialWriter
 from tuner.storage import leases, open_store, slots
 from tuner.storage.studies import load_study
+from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended
 
 _PRELOAD = ["pytest", "psycopg", "sqlalchemy.dialects.sqlite", "tuner.runner", "toy_study"]
@@ -72,7 +74,7 @@ def run_toy(folder: str, url: str, total: int) -> int:
     store = open_store(url)
     outcome = Bench(Path(folder), store).run(total)
     store.close()
-    return outcome.board.done_here
+    return outcome.status.done_here
 
 
 def search(url: str, total: int) -> list[tuple[int, int, str]]:
@@ -82,22 +84,22 @@ def search(url: str, total: int) -> list[tuple[int, int, str]]:
     row = load_study(store)
     lease = leases.open_lease(store, row)
     study = optuna.load_study(study_name=row.name, storage=store.optuna)
-    book = TrialBook(store, study, row.spec, lease)
+    writer = TrialWriter(store, study, row.spec, lease)
     chance = random.Random(lease.number)
     did: list[tuple[int, int, str]] = []
     deadline = time.monotonic() + 30
     while set(slots.slot_counts(store, row)) != {"done"}:
         assert time.monotonic() < deadline, did
         if chance.random() < 0.2:
-            book.repair()
-        running = book.begin(0, total)
+            writer.repair()
+        running = writer.begin(0, total)
         if running is None:
             time.sleep(0.01)
         elif chance.random() < 0.5:
-            book.put_back(running, "interrupted")
+            writer.end(running, put_back(TrialEnd.INTERRUPTED))
             did.append((running.number, running.slot.attempt, "put back"))
         else:
-            book.complete(running, Ended("complete", 0.5, 1, 1, 7))
+            writer.end(running, completed(Ended("complete", 0.5, 1, 1, 7)))
             did.append((running.number, running.slot.attempt, "complete"))
     store.close()
     return did

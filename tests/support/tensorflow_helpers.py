@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tuner.data import Dataset, Scaling, Split, open_dataset, save_dataset
 from tuner.data.scaling import IDENTITY, fit_scaling
-from tuner.study.messages import Ended, Engine, Goal, Report, TrialRequest
+from tuner.study.engines import Engine
+from tuner.study.messages import Ended, Goal, Report, TrialRequest
 from tuner.training.trial import Trainer
 
 # As a worker has it: bit-equal repetitions are promised for one thread. All modules that train are

@@ -85,7 +85,7 @@ class Signals(Silent):
         self, number: signal.Signals, when: Callable[[RunStatus], bool] | None = None
     ) -> None:
         self._number = number
-        self._when = when or (lambda status: all(slot.epoch >= 2 for slot in status.slots))
+        self._when = when or (lambda status: all(worker.epoch >= 2 for worker in status.workers))
 
     def changed(self, status: RunStatus) -> None:
         if self._when(status):

@@ -20,7 +20,7 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
+from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.workers import EntryPoint
 
 NETWORK = "toy.py:build"
@@ -39,7 +39,7 @@ class ToySession:
         self._dataset: Dataset = open_dataset(setup.data)
         self._request: TrialRequest | None = None
         self._at = Progress()
-        self._keeping: Keeper | None = None
+        self._keeping: CheckpointFiles | None = None
 
     def beside(self) -> "ToySession":
         return ToySession(self._setup)
@@ -77,14 +77,14 @@ class ToySession:
                 yield _ended("early_stopped", at)
                 return
             if keeper is not None and epoch < params["epochs"] and keeper.due():
-                keeper.keep(Checkpoint(at))
+                keeper.write_latest(Checkpoint(at))
         yield _ended("complete", at)
 
-    def _keeper(self, request: TrialRequest) -> Keeper | None:
+    def _keeper(self, request: TrialRequest) -> CheckpointFiles | None:
         if request.checkpoints is None:
             return None
         known = identity(request, request.network, self._dataset.fingerprint, "toy")
-        return Keeper(request.checkpoints, known)
+        return CheckpointFiles(request.checkpoints, known)
 
     def _act(self, act: str, seed: int, crashes: int) -> None:
         if act == "raise":

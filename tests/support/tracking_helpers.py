@@ -14,7 +14,7 @@ from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
 from tuner.storage.slots import TrialSlot
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import measure
 from tuner.study.messages import Ended, Report
 from tuner.study.spec import Choice, DataSpec, StudySpec
 
@@ -99,7 +99,7 @@ class Search:
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
-        saved = Artifact.measured(model.name, model) if model else None
+        saved = measure(model.name, model) if model else None
         end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import optuna
 from optuna.trial import TrialState, create_trial
 
 from tuner.storage import Store, slots, transaction_hooks
@@ -21,10 +20,11 @@ def bound(store: Store, lease: Lease, slot: TrialSlot) -> TrialSlot:
     """A claimed place with a trial, a new one if it has none."""
     if slot.trial_id is not None:
         return slot
-    name = store.optuna.get_study_name_from_id(lease.study_id)
-    study = optuna.load_study(study_name=name, storage=store.optuna)
-    with store.optuna.carrying(transaction_hooks.binding(lease, slot)):
-        study.add_trial(create_trial(state=TrialState.WAITING))
+    store.optuna.create_trial(
+        lease.study_id,
+        create_trial(state=TrialState.WAITING),
+        hook=transaction_hooks.bind_slot(lease, slot),
+    )
     return replace(slot, trial_id=slots.bound_trial(store, slot))
 
 
@@ -32,8 +32,8 @@ def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> Trial
     """The place's trial runs: its next attempt."""
     slot = bound(store, lease, slot)
     attempt = replace(slot, attempt=slot.attempt + 1)
-    with store.optuna.carrying(transaction_hooks.beginning(store, lease, attempt, worker)):
-        assert store.optuna.set_trial_state_values(slot.trial_id, TrialState.RUNNING)
+    hook = transaction_hooks.begin_attempt(store, lease, attempt, worker)
+    assert store.optuna.set_trial_state(slot.trial_id, TrialState.RUNNING, hook=hook)
     return attempt
 
 
@@ -63,8 +63,8 @@ def tell(
     value: float | None = None,
 ) -> None:
     """Change the state of the place's trial, and close its attempt."""
-    then = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
-    rider = transaction_hooks.ending(store, lease, slot, end, then.get(state, slots.finish))
+    changes = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
+    change = changes.get(state, slots.finish)
+    hook = transaction_hooks.end_attempt(store, lease, slot, end, change)
     values = None if value is None else [value]
-    with store.optuna.carrying(rider):
-        store.optuna.set_trial_state_values(slot.trial_id, state, values)
+    store.optuna.set_trial_state(slot.trial_id, state, values, hook=hook)

@@ -13,7 +13,7 @@ from tuner.search_space import Space, SpaceFile, load_file, shipped_spaces
 from tuner.settings import load_settings
 from tuner.study.fitting import fitted, objective
 from tuner.study.messages import Goal, TrialRequest
-from tuner.study.spec import direction_of
+from tuner.study.metrics import direction_of
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow

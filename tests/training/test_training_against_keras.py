@@ -15,7 +15,8 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_request, on_disk, train, weights
 
 from tuner.data import Dataset
-from tuner.study.messages import Engine, TrialRequest
+from tuner.study.engines import Engine
+from tuner.study.messages import TrialRequest
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer, epoch_order
 
@@ -122,7 +123,7 @@ def scaled(dataset: Dataset, part: str) -> tuple[np.ndarray, np.ndarray]:
     return dataset.scaling.apply(split.x), y
 
 
-def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "exact") -> None:
+def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "keras") -> None:
     request = replace(data_and_request(case)[1], engine=asked)
     intervals, ended = train(trainer, request)
     expected = keras_epoch(case)

@@ -13,7 +13,7 @@ from tensorflow_helpers import make_request, train, weights
 
 from tuner.data import Dataset, Scaling, Split
 from tuner.data.scaling import IDENTITY
-from tuner.training.ops.optimizers import ScalarSGD, build_optimizer
+from tuner.training.ops.optimizers import NumberedSGD, build_optimizer
 from tuner.training.ops.scalars import Scalars
 from tuner.training.trial import Trainer
 
@@ -61,7 +61,7 @@ def test_momentum_as_an_input_makes_the_steps_of_keras() -> None:
     scalars = Scalars()
     scalars.set(params)
     ours, theirs = build_optimizer(params, scalars), keras.optimizers.SGD(0.03, momentum=0.85)
-    assert isinstance(ours, ScalarSGD)
+    assert isinstance(ours, NumberedSGD)
     ours.build(variables := [keras.Variable(w) for w in start])
     theirs.build(references := [keras.Variable(w) for w in start])
     ours.learning_rate.assign(0.03)

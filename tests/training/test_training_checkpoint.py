@@ -20,6 +20,7 @@ from toy_training import ToySession
 
 from tuner.data import load_dataset, save_dataset
 from tuner.settings import load_settings
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import (
     Checkpoints,
     Ended,
@@ -30,7 +31,14 @@ from tuner.study.messages import (
     WorkerSetup,
 )
 from tuner.study.spec import DataSpec
-from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity, read, write
+from tuner.training.checkpoints import (
+    Checkpoint,
+    CheckpointFiles,
+    Progress,
+    identity,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 REQUEST = TrialRequest(
     "mlp", {"width": [8, 4], "rate": 0.1}, 7, Goal("val_loss", "minimize", 0.2), 3
@@ -56,12 +64,15 @@ def checkpoint_at(epoch: int, values: int = 100) -> Checkpoint:
     return Checkpoint(Progress(epoch, 0.5, 1), {"model": weights, "none": []})
 
 
-def keeper(folder: Path, attempt: int, known_epochs: int = 99, name: str = SAME) -> Keeper:
-    return Keeper(Checkpoints(folder, attempt, known_epochs, every_s=0.0), name)
+def attempt_files(
+    folder: Path, attempt: int, known_epochs: int = 99, name: str = SAME
+) -> CheckpointFiles:
+    checkpoints = Checkpoints(FolderArtifacts(folder), attempt, known_epochs, every_s=0.0)
+    return CheckpointFiles(checkpoints, name)
 
 
 def epoch_found(folder: Path, attempt: int, known_epochs: int = 99) -> int | None:
-    found = keeper(folder, attempt, known_epochs).latest()
+    found = attempt_files(folder, attempt, known_epochs).latest()
     return None if found is None else found.progress.epoch
 
 
@@ -73,8 +84,8 @@ def test_what_was_written_comes_back(
     groups: dict[str, list[np.ndarray]],
 ) -> None:
     path = tmp_path_factory.mktemp("trial") / "attempt-1.ckpt"
-    write(path, SAME, Checkpoint(progress, groups))
-    found = read(path, SAME)
+    write_checkpoint(path, SAME, Checkpoint(progress, groups))
+    found = read_checkpoint(path, SAME)
     assert found is not None
     assert found.progress == progress
     assert list(found.arrays) == list(groups)
@@ -89,8 +100,10 @@ def test_what_was_written_comes_back(
 
 def test_a_dtype_that_numpy_lacks_comes_back(tmp_path: Path) -> None:
     array = np.array([1.5, -2.0, math.inf], ml_dtypes.bfloat16)
-    write(tmp_path / "one.ckpt", SAME, Checkpoint(Progress(1), {"model": [array, array[0]]}))
-    found = read(tmp_path / "one.ckpt", SAME)
+    write_checkpoint(
+        tmp_path / "one.ckpt", SAME, Checkpoint(Progress(1), {"model": [array, array[0]]})
+    )
+    found = read_checkpoint(tmp_path / "one.ckpt", SAME)
     assert found is not None
     whole, first = found.arrays["model"]
     assert whole.dtype == first.dtype == array.dtype
@@ -99,19 +112,19 @@ def test_a_dtype_that_numpy_lacks_comes_back(tmp_path: Path) -> None:
 
 def test_the_newest_of_the_attempts_before_is_found(tmp_path: Path) -> None:
     for attempt, epoch in ((1, 4), (2, 6), (3, 9)):
-        write(tmp_path / f"attempt-{attempt}.ckpt", SAME, checkpoint_at(epoch))
+        write_checkpoint(tmp_path / f"attempt-{attempt}.ckpt", SAME, checkpoint_at(epoch))
     assert [epoch_found(tmp_path, attempt) for attempt in (1, 2, 3, 5)] == [None, 4, 6, 9]
     assert epoch_found(tmp_path, 5, known_epochs=8) == 6
     assert epoch_found(tmp_path, 5, known_epochs=6) == 6
     assert epoch_found(tmp_path, 5, known_epochs=3) is None
-    assert keeper(tmp_path, 5, name="1" * 64).latest() is None
+    assert attempt_files(tmp_path, 5, name="1" * 64).latest() is None
     assert epoch_found(tmp_path / "nowhere", 2) is None
 
 
 def test_any_damage_is_passed_over_for_an_older_file(tmp_path: Path) -> None:
     older, newer = tmp_path / "attempt-1.ckpt", tmp_path / "attempt-2.ckpt"
-    write(older, SAME, checkpoint_at(4))
-    write(newer, SAME, checkpoint_at(6, values=10))
+    write_checkpoint(older, SAME, checkpoint_at(4))
+    write_checkpoint(newer, SAME, checkpoint_at(6, values=10))
     whole = newer.read_bytes()
     for size in range(len(whole)):
         newer.write_bytes(whole[:size])
@@ -132,16 +145,16 @@ def test_any_damage_is_passed_over_for_an_older_file(tmp_path: Path) -> None:
 def test_objects_are_not_written(tmp_path: Path) -> None:
     odd = Checkpoint(Progress(1), {"model": [np.array([{}], object)]})
     with pytest.raises(ValueError, match="allow_pickle"):
-        write(tmp_path / "odd.ckpt", SAME, odd)
+        attempt_files(tmp_path, 1).write_latest(odd)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_of_older_attempts_go_once_a_newer_one_is_there(tmp_path: Path) -> None:
     for name in ("attempt-1.ckpt", "attempt-2.ckpt", "attempt-2.part", "attempt-4.ckpt"):
         (tmp_path / name).write_bytes(b"anything")
-    keeper(tmp_path, 3).keep(checkpoint_at(5))
+    attempt_files(tmp_path, 3).write_latest(checkpoint_at(5))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["attempt-3.ckpt", "attempt-4.ckpt"]
-    keeper(tmp_path, 3).keep(checkpoint_at(6))
+    attempt_files(tmp_path, 3).write_latest(checkpoint_at(6))
     (tmp_path / "attempt-4.ckpt").unlink()
     assert epoch_found(tmp_path, 4) == 6
 
@@ -156,12 +169,12 @@ class Clock:
 
 def test_ten_seconds_lie_between_two(tmp_path: Path) -> None:
     clock = Clock()
-    keeper = Keeper(Checkpoints(tmp_path, 1), SAME, clock)
+    files = CheckpointFiles(Checkpoints(FolderArtifacts(tmp_path), 1), SAME, clock)
     kept = []
     for second in range(1, 36):
         clock.now = 1000.0 + second
-        if keeper.due():
-            keeper.keep(checkpoint_at(second))
+        if files.due():
+            files.write_latest(checkpoint_at(second))
             kept.append(second)
     assert kept == [10, 20, 30]
 
@@ -174,41 +187,40 @@ def no_space(*_: Any, **__: Any) -> None:
 def test_a_failed_write_leaves_what_was_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
     failing: str,
 ) -> None:
-    keeper(tmp_path, 1).keep(checkpoint_at(2))
-    second = keeper(tmp_path, 2)
+    attempt_files(tmp_path, 1).write_latest(checkpoint_at(2))
+    second = attempt_files(tmp_path, 2)
     with monkeypatch.context() as patch:
         patch.setattr(failing, no_space)
-        second.keep(checkpoint_at(3))
-        second.keep(checkpoint_at(4))
+        second.write_latest(checkpoint_at(3))
+        second.write_latest(checkpoint_at(4))
     assert [path.name for path in tmp_path.iterdir()] == ["attempt-1.ckpt"]
-    said = capsys.readouterr().err
     path = tmp_path / "attempt-2.ckpt"
-    assert said == f"tuner: no checkpoint {path} (No space left on device); training goes on\n"
-    second.keep(checkpoint_at(5))
+    assert caplog.messages == [
+        f"no checkpoint {path} (No space left on device); training goes on without one"
+    ]
+    second.write_latest(checkpoint_at(5))
     assert epoch_found(tmp_path, 3) == 5
 
 
-def test_no_folder_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_can_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    keeper(tmp_path / "file" / "trial", 1).keep(checkpoint_at(1))
-    monkeypatch.setattr("builtins.print", no_space)  # a log on the same full disk
-    keeper(tmp_path / "file" / "trial", 1).keep(checkpoint_at(1))
+    attempt_files(tmp_path / "file" / "trial", 1).write_latest(checkpoint_at(1))
 
 
 LIMITED = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_training_checkpoint import checkpoint_at, keeper
+from test_training_checkpoint import attempt_files, checkpoint_at
 
 folder = Path(sys.argv[1])
-keeper(folder, 1).keep(checkpoint_at(1))
+attempt_files(folder, 1).write_latest(checkpoint_at(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 for epoch in (2, 3):
-    keeper(folder, 2).keep(checkpoint_at(epoch, values=10**6))
+    attempt_files(folder, 2).write_latest(checkpoint_at(epoch, values=10**6))
 print("went on", "tensorflow" in sys.modules)
 """
 
@@ -234,7 +246,7 @@ def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
     for same in (
         replace(REQUEST, params=dict(reversed(REQUEST.params.items()))),
         replace(REQUEST, goal=replace(goal, target=None)),
-        replace(REQUEST, checkpoints=Checkpoints(tmp_path, 2)),
+        replace(REQUEST, checkpoints=Checkpoints(FolderArtifacts(tmp_path), 2)),
     ):
         assert identity(same, "mlp", SAME, "numpy 2") == known
     others = [
@@ -261,7 +273,7 @@ def test_another_version_of_tuner_begins_again(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_checkpoints_are_no_part_of_a_request(tmp_path: Path) -> None:
-    assert replace(REQUEST, checkpoints=Checkpoints(tmp_path, 2)) == REQUEST
+    assert replace(REQUEST, checkpoints=Checkpoints(FolderArtifacts(tmp_path), 2)) == REQUEST
 
 
 @pytest.fixture
@@ -278,8 +290,44 @@ def test_a_toy_trial_goes_on(toy: ToySession, tmp_path: Path, act: str) -> None:
     request = TrialRequest("toy.py:build", params, 1, Goal("val_accuracy", "maximize"))
     *intervals, ended = toy.run(request)
     assert isinstance(ended, Ended)
-    events = toy.run(replace(request, checkpoints=Checkpoints(tmp_path / "trial", 1, 0, 0.0)))
+    events = toy.run(
+        replace(request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "trial"), 1, 0, 0.0))
+    )
     for _ in range(3):
         assert isinstance(next(events), Report)
-    again = toy.run(replace(request, checkpoints=Checkpoints(tmp_path / "trial", 2, 3, 0.0)))
+    again = toy.run(
+        replace(request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "trial"), 2, 3, 0.0))
+    )
     assert list(again) == [Resumed(2), *intervals[2:], ended]
+
+
+EARLIER_REQUESTS = {
+    "1fa361746c0b43e705ee13885f21608b52e19394a3c724d7f48ea7aab4399f3f": REQUEST,
+    "02fef91a9fb2986f6fe1c8f9c72d74c2d939952e877cb3f4082cdf0add8684b6": replace(
+        REQUEST, choices={"width": (8, 64), "activation": ("relu", "tanh")}
+    ),
+    # The Keras engine was called "exact".
+    "6f8e70d1412e432514c711dcc6baa27223bee6772348dd834f75148515437034": replace(
+        REQUEST, engine="keras"
+    ),
+    "8a2336ab8ef555f0d856c9ccded9d17633a429d98bd669ffb58408a50793fc1d": replace(
+        REQUEST, held_out="test", goal=Goal("test_accuracy", "maximize")
+    ),
+}
+
+
+@pytest.mark.parametrize("earlier", EARLIER_REQUESTS)
+def test_the_identity_is_that_of_earlier_versions(
+    earlier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These were computed before engines were renamed and fields were added."""
+    monkeypatch.setattr("tuner.training.checkpoints.tuner_version", lambda: "1.2.3")
+    surroundings = "tensorflow 2.21, CPU xla=False streams=False alone"
+    assert identity(EARLIER_REQUESTS[earlier], "mlp", "f" * 64, surroundings) == earlier
+    without_target = replace(
+        EARLIER_REQUESTS[earlier],
+        goal=replace(EARLIER_REQUESTS[earlier].goal, target=None),
+        checkpoints=Checkpoints(FolderArtifacts(Path("folder")), 2),
+        host_metrics=("f1",),
+    )
+    assert identity(without_target, "mlp", "f" * 64, surroundings) == earlier

@@ -90,7 +90,7 @@ def test_an_epoch_is_that_of_keras(case: str) -> None:
     )
     trainer = Trainer(dataset)
     compare(trainer, request, expected)
-    assert trainer.prepare(request)[0].engine == "graph"
+    assert trainer.prepare(request)[0].engine == "keras"
     model = export_network("cnn", request.params, dataset, weights(trainer))
     scaled = dataset.scaling.apply(dataset.validation.x)
     theirs = network(scaled).numpy()
@@ -137,7 +137,7 @@ NESTED = dedent("""
 
 
 @pytest.mark.parametrize(
-    ("function", "engine"), [("nested", "graph"), ("wrapped", "graph"), ("dense", "xla")]
+    ("function", "engine"), [("nested", "keras"), ("wrapped", "keras"), ("dense", "keras, xla")]
 )
 @pytest.mark.usefixtures("xla")
 def test_the_engine_of_a_users_network_follows_its_convolutions(function: str, engine: str) -> None:
@@ -148,10 +148,10 @@ def test_the_engine_of_a_users_network_follows_its_convolutions(function: str, e
 @pytest.mark.usefixtures("xla")
 def test_the_engine_of_shipped_networks() -> None:
     trainer = Trainer(make_dataset(images=True))
-    assert trainer.prepare(make_request(network="cnn"))[0].engine == "graph"
-    assert trainer.prepare(make_request(network="cnn", blocks=0))[0].engine == "xla"
-    assert trainer.prepare(make_request(engine="exact"))[0].engine == "xla"
-    assert trainer.prepare(make_request())[0].engine == "shared graph"
+    assert trainer.prepare(make_request(network="cnn"))[0].engine == "keras"
+    assert trainer.prepare(make_request(network="cnn", blocks=0))[0].engine == "keras, xla"
+    assert trainer.prepare(make_request(engine="keras"))[0].engine == "keras, xla"
+    assert trainer.prepare(make_request())[0].engine == "graph"
 
 
 def test_streamed_images_train_as_resident_ones(tmp_path: Any) -> None:

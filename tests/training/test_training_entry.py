@@ -43,12 +43,12 @@ def setup(dataset: Dataset, tmp_path: Path) -> WorkerSetup:
 
 
 def test_a_gpu_that_is_gone_leaves_the_processor(
-    setup: WorkerSetup, capfd: pytest.CaptureFixture[str]
+    setup: WorkerSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = open_session(replace(setup, gpu=99, threads=4))
     *_, ended = session.run(make_request(epochs=1))
     assert isinstance(ended, Ended)
-    assert "sees no GPU 99: this worker trains on the processor" in capfd.readouterr().err
+    assert "sees no GPU 99: this worker trains on the processor" in caplog.text
 
 
 def test_a_session_trains_and_saves_the_best_network(
@@ -106,7 +106,7 @@ def test_a_users_own_network_in_a_session(
 
 def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:
     small = WorkerSetup(setup.data, budget_bytes=dataset.nbytes - 1)
-    for engine, resident in (("exact", ResidentFeed), ("auto", TieredProgram)):
+    for engine, resident in (("keras", ResidentFeed), ("auto", TieredProgram)):
         request = make_request(engine=engine)  # type: ignore[arg-type]
         feeds = [TrainingSession(s).trainer.prepare(request)[1] for s in (setup, small)]
         assert [type(feed) for feed in feeds] == [resident, StreamingFeed]

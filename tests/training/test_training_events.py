@@ -13,7 +13,7 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_request, outcome, train, weights
 
 from tuner.study.messages import Goal, Report
-from tuner.training.trial import Trainer, worth_compiling
+from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
 
@@ -32,7 +32,7 @@ def test_the_first_epoch_reports_k_times_and_later_ones_once() -> None:
     assert set(ended.seconds) == {"prepare", "first_call", "train", "evaluate"}
 
 
-@pytest.mark.parametrize("engine", ["auto", "exact"])
+@pytest.mark.parametrize("engine", ["auto", "keras"])
 def test_what_makes_a_program_is_told_from_the_training_behind_it(engine: Any) -> None:
     trainer, trial_request = Trainer(make_dataset()), make_request(epochs=1, engine=engine)
     (interval,), first = train(trainer, trial_request)
@@ -57,13 +57,13 @@ def test_an_epoch_of_fewer_steps_than_intervals_reports_at_each_step() -> None:
     assert [(i.step, i.epoch) for i in intervals] == [(1, 1), (5, 1), (10, 2)]
 
 
-@pytest.mark.parametrize("compiler", ["graph", "xla"])
+@pytest.mark.parametrize("compiler", ["keras", "keras, xla"])
 def test_fewer_rows_than_a_batch(compiler: str, request: pytest.FixtureRequest) -> None:
-    if compiler == "xla":
+    if compiler == "keras, xla":
         request.getfixturevalue("xla")
     trainer = Trainer(make_dataset(rows=20))
     trial_request = make_request(intervals=3, epochs=2, batch_size=64)
-    intervals, ended = train(trainer, replace(trial_request, engine="exact"))
+    intervals, ended = train(trainer, replace(trial_request, engine="keras"))
     assert [i.step for i in intervals] == [3, 6]
     assert (ended.end, ended.engine) == ("complete", compiler)
     shared, _ = train(trainer, trial_request)
@@ -140,14 +140,6 @@ def test_divergence_after_a_good_epoch_restores_it() -> None:
     assert ended.best_epoch == 1
     assert ended.score == intervals[0].metrics["val_loss"]
     assert all(np.isfinite(w).all() for w in weights(trainer))
-
-
-def test_compiling_is_worth_it_for_long_trials_only() -> None:
-    small, large = make_dataset(), make_dataset(rows=4000)
-    assert not worth_compiling(make_request(), small)
-    assert worth_compiling(make_request(epochs=100, batch_size=1), large)
-    assert worth_compiling(make_request(epochs=100, width=[4096], depth=1), large)
-    assert not worth_compiling(make_request(depth=0, width=[], dropout=[]), small)
 
 
 def test_the_test_split_is_read_after_the_last_epoch_alone_and_selects_nothing() -> None:

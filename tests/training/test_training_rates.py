@@ -81,7 +81,7 @@ def test_each_step_has_its_own_rate_compiled_by_xla() -> None:
     ("goal", "min_delta"), [(LOWEST_LOSS, 0.01), (Goal("val_accuracy", "maximize"), 0.05)]
 )
 def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
-    request = make_request(goal=goal, engine="exact", **PLATEAU | {"plateau_min_delta": min_delta})
+    request = make_request(goal=goal, engine="keras", **PLATEAU | {"plateau_min_delta": min_delta})
     trainer = Trainer(make_dataset())
     theirs = Plateau(1.5, request.params, goal.direction)
     expected, seen = 1.5, set()
@@ -97,7 +97,7 @@ def test_plateau_in_a_trial(goal: Goal, min_delta: float) -> None:
 
 def test_plateau_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     dataset = make_dataset()
-    request = make_request(engine="exact", **PLATEAU | {"plateau_min_delta": 0.01})
+    request = make_request(engine="keras", **PLATEAU | {"plateau_min_delta": 0.01})
     whole, used = _curve(Trainer(dataset), request)
     for epoch in (4, 9):
         assert used[epoch] < used[0]  # it has been lowered before the interruption

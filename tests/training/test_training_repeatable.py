@@ -61,7 +61,7 @@ def test_streamed_training_equals_resident_training(tmp_path: Path) -> None:
 
 
 def test_every_step_draws_masks_of_its_own() -> None:
-    for engine in ("auto", "exact"):
+    for engine in ("auto", "keras"):
         draws_anew(make_request(dropout=0.5, learning_rate=1e-30, engine=engine))  # type: ignore[arg-type]
 
 
@@ -80,7 +80,7 @@ def draws_anew(request: TrialRequest) -> None:
 def test_scalars_are_inputs_of_one_program() -> None:
     dataset = make_dataset()
     base: dict[str, Any] = {
-        "depth": 2, "dropout": [0.2, 0.4], "momentum": 0.5, "learning_rate": 0.1, "engine": "exact",
+        "depth": 2, "dropout": [0.2, 0.4], "momentum": 0.5, "learning_rate": 0.1, "engine": "keras",
     }  # fmt: skip
     trials = [
         base,
@@ -113,7 +113,7 @@ EVERYTHING: dict[str, Any] = {
     "weight_decay": 0.1, "clip_norm": 0.5, "label_smoothing": 0.1, "l1": 0.001, "l2": 0.001,
     "max_norm": 1.5, "dropout": [0.2, 0.4], "input_dropout": 0.1, "augment_shift": 1,
     "augment_flip": True, "initializer": "normal", "init_sigma": 0.3, "cosine_floor": 0.1,
-    "engine": "exact",
+    "engine": "keras",
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
     for optimizer in OPTIMIZERS:
         base: dict[str, Any] = {
             "loss": "huber", "huber_delta": 0.5, "optimizer": optimizer, "learning_rate": 0.02,
-            "engine": "exact",
+            "engine": "keras",
         }  # fmt: skip
         trainer = Trainer(dataset := make_dataset("regression"))
         first = outcome(trainer, make_request(**base))
@@ -157,7 +157,7 @@ def test_only_recent_programs_are_kept() -> None:
     trainer = Trainer(make_dataset())
 
     def program(width: int) -> Program:
-        return trainer.prepare(make_request(width=width, engine="exact"))[0]
+        return trainer.prepare(make_request(width=width, engine="keras"))[0]
 
     programs = [program(width) for width in range(1, 11)]
     assert program(10) is programs[-1]

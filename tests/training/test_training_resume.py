@@ -14,6 +14,7 @@ from tensorflow_helpers import make_dataset, make_request, on_disk, own_network,
 
 from tuner.data import Dataset
 from tuner.networks.custom import CustomNetwork
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Checkpoints, Ended, Report, Resumed, TrialRequest
 from tuner.training.trial import Trainer
 
@@ -79,7 +80,7 @@ def interrupt(
 ) -> Report:
     """Stop training after the given epoch's checkpoint, as late as in the epoch after it. That
     epoch's last interval. One that is asked for between the epochs is the same."""
-    kept = Checkpoints(folder, attempt, known_epochs=epoch, every_s=0.0)
+    kept = Checkpoints(FolderArtifacts(folder), attempt, known_epochs=epoch, every_s=0.0)
     events = trainer.run(replace(trial_request, checkpoints=kept))
     last = next(e for e in events if isinstance(e, Report) and e.whole and e.epoch == epoch)
     trainer.checkpoint()
@@ -93,7 +94,7 @@ def interrupt(
 def second_attempt(
     trial_request: TrialRequest, folder: Path, known_epochs: int = 999
 ) -> TrialRequest:
-    return replace(trial_request, checkpoints=Checkpoints(folder, 2, known_epochs))
+    return replace(trial_request, checkpoints=Checkpoints(FolderArtifacts(folder), 2, known_epochs))
 
 
 def compare(
@@ -120,29 +121,29 @@ def compare(
 @pytest.mark.parametrize("optimizer", PARAMS)
 def test_each_optimizer_goes_on(tmp_path: Path, optimizer: str) -> None:
     trial_request = make_request(
-        seed=2**40 + 7, intervals=2, epochs=4, engine="exact", **PARAMS[optimizer]
+        seed=2**40 + 7, intervals=2, epochs=4, engine="keras", **PARAMS[optimizer]
     )
     whole = compare(tmp_path, trial_request, make_dataset(), (1, 2, 3))
-    assert (whole.ended.end, whole.ended.engine) == ("complete", "graph")
+    assert (whole.ended.end, whole.ended.engine) == ("complete", "keras")
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 @pytest.mark.usefixtures("xla")
 def test_compiled_by_xla(tmp_path: Path, optimizer: str) -> None:
-    trial_request = make_request(intervals=2, epochs=3, engine="exact", **PARAMS[optimizer])
-    assert compare(tmp_path, trial_request, make_dataset(), (1, 2)).ended.engine == "xla"
+    trial_request = make_request(intervals=2, epochs=3, engine="keras", **PARAMS[optimizer])
+    assert compare(tmp_path, trial_request, make_dataset(), (1, 2)).ended.engine == "keras, xla"
 
 
 def test_it_goes_on_in_the_shared_graph(tmp_path: Path) -> None:
     trial_request = make_request(seed=2**40 + 7, intervals=2, epochs=3, **PARAMS["adam"])
-    assert compare(tmp_path, trial_request, make_dataset(), (1, 2)).ended.engine == "shared graph"
+    assert compare(tmp_path, trial_request, make_dataset(), (1, 2)).ended.engine == "graph"
 
 
 @pytest.mark.usefixtures("xla")
 def test_from_the_shared_graph_into_xla(tmp_path: Path) -> None:
     trial_request = make_request(intervals=2, epochs=3, **PARAMS["momentum"])
     found = compare(tmp_path, trial_request, make_dataset(), (1, 2))
-    assert found.ended.engine == "shared graph, then xla"
+    assert found.ended.engine == "tiered"
 
 
 def test_random_layers_of_a_users_own_network(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_a_third_attempt_goes_on_from_the_second_and_seconds_add_up(tmp_path: Pa
     interrupt(trainer, trial_request, 1, tmp_path)
     before = interrupt(trainer, trial_request, 3, tmp_path, attempt=2)
     assert [path.name for path in tmp_path.iterdir()] == ["attempt-2.ckpt"]
-    third = replace(trial_request, checkpoints=Checkpoints(tmp_path, 3, 3))
+    third = replace(trial_request, checkpoints=Checkpoints(FolderArtifacts(tmp_path), 3, 3))
     resumed, interval, *_ = trainer.run(third)
     assert resumed == Resumed(3)
     assert isinstance(interval, Report)
@@ -202,7 +203,9 @@ def test_a_third_attempt_goes_on_from_the_second_and_seconds_add_up(tmp_path: Pa
 
 def test_a_checkpoint_is_written_once_its_interval_was_taken(tmp_path: Path) -> None:
     trainer, trial_request = Trainer(make_dataset()), make_request(epochs=3, intervals=2)
-    kept = replace(trial_request, checkpoints=Checkpoints(tmp_path / "trial", 1, every_s=0.0))
+    kept = replace(
+        trial_request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "trial"), 1, every_s=0.0)
+    )
     times = []
     for event in trainer.run(kept):
         found = tmp_path / "trial" / "attempt-1.ckpt"
@@ -210,7 +213,7 @@ def test_a_checkpoint_is_written_once_its_interval_was_taken(tmp_path: Path) -> 
     written = [time for _, time in times]
     assert written[:2] == [False, False]  # both intervals of the first epoch
     assert 0 < written[2] < written[3] == written[4]  # none behind the last epoch
-    slow = replace(trial_request, checkpoints=Checkpoints(tmp_path / "slow", 1))
+    slow = replace(trial_request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "slow"), 1))
     assert course(trainer, slow) == course(trainer, trial_request)
     assert not (tmp_path / "slow").exists()
     for event in trainer.run(slow):  # nor is one written in the middle of an epoch

@@ -8,14 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from conformance import REQUEST
 from toy_training import TOY
 
-from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
-from tuner.workers import LocalWorkers, Lost, Reply, local
+from tuner.study.messages import Ended, Lost, Reply, Report, TrialRequest, WorkerSetup
+from tuner.workers import local
+from tuner.workers.local import LocalWorkers
 
-REQUEST = TrialRequest(
-    "toy", {"x": 0.8, "epochs": 3, "patience": 5}, 1, Goal("val_accuracy", "maximize")
-)
 THREE = [0, 1, 2]
 
 
@@ -106,7 +105,7 @@ def test_who_is_beside_a_restarted_worker_is_told_so(workers: LocalWorkers) -> N
 def test_a_process_is_recycled_once_all_its_trials_have_ended(
     workers: LocalWorkers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_MOST_JOBS", 1)
+    monkeypatch.setattr(local, "_MAX_TRIALS_A_LANE", 1)
     before = pids(workers)
     for worker in THREE:
         workers.submit(worker, REQUEST if worker else hang())

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_local_workers import REQUEST, conversation
+from conformance import REQUEST, run_trial
 from toy_training import TOY
 
 from tuner.errors import WorkerError
 from tuner.settings import libraries_first
 from tuner.study.messages import Ended, WorkerSetup
 from tuner.system.import_path import ordered_path
-from tuner.workers import EntryPoint, LocalWorkers
+from tuner.workers import EntryPoint
+from tuner.workers.local import LocalWorkers
 
 LIBRARIES = ("numpy", "pandas", "psutil", "keras", "tensorflow", "mlflow", "optuna", "sqlalchemy")
 
@@ -61,7 +62,7 @@ def test_workers_import_libraries(
     workers = LocalWorkers(1, TOY, setup, log=project / "log" / "workers.log")
     workers.start()
     try:
-        assert isinstance(conversation(workers, REQUEST)[-1], Ended)
+        assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
     finally:
         workers.close()
     assert ran(project) == ""
@@ -113,10 +114,10 @@ def test_a_fork_server_that_is_killed_is_started_again(setup: WorkerSetup) -> No
     workers = LocalWorkers(1, TOY, setup)
     workers.start()
     try:
-        assert isinstance(conversation(workers, REQUEST)[-1], Ended)
+        assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
         server = psutil.Process(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
         server.kill()
         workers.restart(0)
-        assert isinstance(conversation(workers, REQUEST)[-1], Ended)
+        assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
     finally:
         workers.close()

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from tuner.errors import SpecError
 from tuner.search_space.checks import wrong_kind
-from tuner.search_space.parameters import Scalar, nearest, shown
+from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.search_space.ranges import InvalidError, check_scalar
-from tuner.values import as_switch, parse_word, split_list
+from tuner.values import Scalar, as_switch, parse_word, split_list
 
 
 class Option(NamedTuple):
@@ -28,14 +28,14 @@ class Option(NamedTuple):
     def refusal(self, value: Scalar) -> str | None:
         """Why the option cannot have this value, worded to follow its name, or None."""
         if not self._fits(value):
-            return f"must be {_NOUNS[self.type]}, got {shown(value)}"
+            return f"must be {_NOUNS[self.type]}, got {format_value(value)}"
         if self.choices and value not in self.choices:
-            ordered = nearest(str(value), self.choices)
-            return f"must be one of {', '.join(ordered)}; got {shown(value)}"
+            ordered = sort_by_similarity(str(value), self.choices)
+            return f"must be one of {', '.join(ordered)}; got {format_value(value)}"
         if self.low is not None and float(value) < self.low:
-            return f"must be >= {self.low:g}, got {shown(value)}"
+            return f"must be >= {self.low:g}, got {format_value(value)}"
         if self.high is not None and float(value) > self.high:
-            return f"must be <= {self.high:g}, got {shown(value)}"
+            return f"must be <= {self.high:g}, got {format_value(value)}"
         return None
 
     def _fits(self, value: Scalar) -> bool:
@@ -60,21 +60,24 @@ def check_options(
     those it does, the nearest first, and for a value that does not fit."""
     for option, value in given.items():
         if option not in options:
-            known = ", ".join(nearest(option, options)) or "none"
-            raise SpecError(f"{what} {name} has no option {shown(option)}; it takes: {known}")
+            names = ", ".join(sort_by_similarity(option, options)) or "none"
+            raise SpecError(
+                f"{what} {name} has no option {format_value(option)}; it takes: {names}"
+            )
         reason = options[option].refusal(value)
         if reason:
             raise SpecError(f"{what} {name}: {option} {reason}")
 
 
 def unknown(what: str, name: str, names: Iterable[str]) -> SpecError:
-    return SpecError(f"unknown {what} {shown(name)}; there are: {', '.join(nearest(name, names))}")
+    ordered = ", ".join(sort_by_similarity(name, names))
+    return SpecError(f"unknown {what} {format_value(name)}; there are: {ordered}")
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's notes on what it calls experimental."""
-    from optuna.exceptions import ExperimentalWarning  # here, since parsing needs no Optuna
+def without_experimental_warnings() -> Iterator[None]:
+    """Inside, Optuna does not warn of what it calls experimental."""
+    from optuna.exceptions import ExperimentalWarning  # here: parsing options needs no Optuna
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -88,7 +91,7 @@ def parse_value(text: str) -> Scalar:
     try:
         return text if value is None else check_scalar(value)
     except InvalidError as error:
-        raise SpecError(f"{shown(text)} {error.text}") from error
+        raise SpecError(f"{format_value(text)} {error.text}") from error
 
 
 def parse_options(words: Iterable[str], flag: str = "--sampler-option") -> dict[str, Scalar]:
@@ -111,7 +114,7 @@ def parse_columns(words: Iterable[str], flag: str = "--column") -> dict[str, str
         name, equals, kind = word.rpartition("=")
         name, kind = name.strip(), kind.strip().lower()
         if not equals or not name:
-            problems.append(f"{flag} takes NAME=KIND, got {shown(word)}")
+            problems.append(f"{flag} takes NAME=KIND, got {format_value(word)}")
         elif reason := wrong_kind(kind):
             problems.append(f"{flag} {word}: the kind {reason}")
         elif kinds.setdefault(name, kind) != kind:
@@ -135,7 +138,7 @@ def _split(words: Iterable[str], flag: str) -> dict[str, str]:
         name, equals, text = word.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise SpecError(f"{flag} takes NAME=VALUE, got {shown(word)}")
+            raise SpecError(f"{flag} takes NAME=VALUE, got {format_value(word)}")
         if name in values:
             raise SpecError(f"{flag} gives {name} twice")
         values[name] = text.strip()

@@ -1,6 +1,6 @@
-"""Optuna's pruners by name. Steps count a study's report intervals, from 1 to `max_step`.
+"""Optuna's pruners by name. Steps count the reports of a trial, from 1 to `max_step`.
 
-To add one: a line in PRUNERS, with the options that its constructor takes.
+To add one: an entry in PRUNERS, with the options that its constructor takes.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -20,32 +20,66 @@ from optuna.pruners import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.algorithms.options import COUNT, NUMBER, POSITIVE, Option, check_options, quiet, unknown
+from tuner.algorithms.options import (
+    COUNT,
+    NUMBER,
+    POSITIVE,
+    Option,
+    check_options,
+    unknown,
+    without_experimental_warnings,
+)
 from tuner.errors import SpecError
-from tuner.search_space.parameters import Scalar
-from tuner.study.spec import Choice, Direction
+from tuner.study.messages import Direction
+from tuner.study.spec import Choice
+from tuner.values import Scalar
 
 _FACTOR = Option(int, low=2)
 _WAITING: dict[str, Option] = {"n_warmup_steps": COUNT, "interval_steps": POSITIVE}
 _COMPARING = {"n_startup_trials": COUNT, **_WAITING, "n_min_trials": POSITIVE}
 
 
+Settings = Mapping[str, Any]
+
+
+def _as_given(settings: Settings, max_step: int, direction: Direction) -> Settings:
+    return settings
+
+
+def _each_epoch(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
+    return list(range(reports_an_epoch, max_step + 1, reports_an_epoch))
+
+
 @dataclass(frozen=True)
 class PrunerKind:
-    """`options`: what the user may set. `settings`: our own choices, under the user's. `raw`:
-    judges a trial by its latest value, where the others judge its best so far. `reports`: compares
-    a trial with what others have reported; Hyperband and ASHA keep what they need by themselves."""
+    """All that is known of a pruner.
+
+    `build`: Optuna's class. `options`: what the user may set; `more_options`: what else, given
+    the options that were set. `settings`: our own choices, which the user's override. `complete`:
+    makes the arguments of `build` of both, given the study's largest step and its direction; raises
+    SpecError for settings that do not fit.
+
+    `reads_raw`: judges a trial by its latest value, where the others judge its best so far: with
+    the best alone nothing ever falls below a threshold again, and no patience runs out.
+    `compares_reports`: compares a trial with what others have reported. `keeps_rungs`: keeps by
+    itself what it compares. `rungs`: the steps at which it compares trials, given its settings, the
+    study's largest step and the steps of an epoch.
+    """
 
     build: Callable[..., BasePruner]
     options: Mapping[str, Option] = field(default_factory=dict)
     settings: Mapping[str, Scalar] = field(default_factory=dict)
-    raw: bool = False
-    reports: bool = False
+    more_options: Callable[[Mapping[str, Scalar]], Mapping[str, Option]] = lambda given: {}
+    complete: Callable[[Settings, int, Direction], Settings] = _as_given
+    reads_raw: bool = False
+    compares_reports: bool = False
+    keeps_rungs: bool = False
+    rungs: Callable[[Settings, int, int], list[int]] = _each_epoch
 
 
 class KnownBrackets(HyperbandPruner):
-    """Optuna's Hyperband, for one study: it asks for every trial's bracket whenever it judges one,
-    which takes 0.1 s with 50 000 trials."""
+    """Optuna's Hyperband for one study, which remembers each trial's bracket. Optuna's own computes
+    all of them whenever it judges a trial, which takes 0.1 s with 50 000 trials."""
 
     _brackets: dict[int, int] | None = None
 
@@ -88,11 +122,68 @@ class _BracketView:
         return getattr(self._study, name)
 
 
+def _halving_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> list[int]:
+    rungs, step = [], int(settings["min_resource"])
+    while step <= max_step:
+        rungs.append(step)
+        step *= int(settings["reduction_factor"])
+    return rungs
+
+
+def _complete_asha(settings: Settings, max_step: int, direction: Direction) -> Settings:
+    return _check_resource("asha", settings, max_step)
+
+
+def _complete_hyperband(settings: Settings, max_step: int, direction: Direction) -> Settings:
+    return {**_check_resource("hyperband", settings, max_step), "max_resource": max_step}
+
+
+def _check_resource(name: str, settings: Settings, max_step: int) -> Settings:
+    if settings["min_resource"] > max_step:
+        raise SpecError(
+            f"pruner {name}: min_resource must be at most the {max_step} steps of a whole trial, "
+            f"got {settings['min_resource']}"
+        )
+    return settings
+
+
+def _complete_threshold(settings: Settings, max_step: int, direction: Direction) -> Settings:
+    needed = "lower" if direction == "maximize" else "upper"
+    if needed not in settings:
+        raise SpecError(
+            f"pruner threshold needs the option {needed}: the objective is to {direction}, so "
+            f"a trial {'below' if needed == 'lower' else 'above'} it is pruned"
+        )
+    return settings
+
+
+def _options_of_wrapped(given: Mapping[str, Scalar]) -> Mapping[str, Option]:
+    wrapped = given.get("wrapped", PRUNERS["patient"].settings["wrapped"])
+    others = [name for name in PRUNERS if name != "patient"]
+    if wrapped not in others:
+        raise unknown("pruner to wrap", str(wrapped), others)
+    return PRUNERS[str(wrapped)].options
+
+
+def _complete_patient(settings: Settings, max_step: int, direction: Direction) -> Settings:
+    """Optuna's patience around another pruner, to which the options go that are not its own."""
+    own = PRUNERS["patient"].options
+    name = str(settings["wrapped"])
+    inner = Choice(name=name, options={k: v for k, v in settings.items() if k not in own})
+    # Around nothing, Optuna prunes as soon as the patience has run out.
+    pruner = None if name == "none" else make_pruner(inner, max_step, direction)
+    patience = {k: v for k, v in settings.items() if k in own and k != "wrapped"}
+    return {"wrapped_pruner": pruner, **patience}
+
+
 PRUNERS: dict[str, PrunerKind] = {
     "hyperband": PrunerKind(
         KnownBrackets,
         {"min_resource": POSITIVE, "reduction_factor": _FACTOR, "bootstrap_count": COUNT},
         {"min_resource": 1, "reduction_factor": 3},
+        complete=_complete_hyperband,
+        keeps_rungs=True,
+        rungs=_halving_rungs,
     ),
     "asha": PrunerKind(
         SuccessiveHalvingPruner,
@@ -103,47 +194,49 @@ PRUNERS: dict[str, PrunerKind] = {
             "bootstrap_count": COUNT,
         },
         {"min_resource": 1, "reduction_factor": 3},
+        complete=_complete_asha,
+        keeps_rungs=True,
+        rungs=_halving_rungs,
     ),
-    "median": PrunerKind(MedianPruner, _COMPARING, reports=True),
+    "median": PrunerKind(MedianPruner, _COMPARING, compares_reports=True),
     "percentile": PrunerKind(
         PercentilePruner,
         {"percentile": Option(float, low=0, high=100), **_COMPARING},
         {"percentile": 25.0},
-        reports=True,
+        compares_reports=True,
     ),
     "threshold": PrunerKind(
-        ThresholdPruner, {"lower": NUMBER, "upper": NUMBER, **_WAITING}, raw=True
+        ThresholdPruner,
+        {"lower": NUMBER, "upper": NUMBER, **_WAITING},
+        complete=_complete_threshold,
+        reads_raw=True,
     ),
     "patient": PrunerKind(
         PatientPruner,
         {"wrapped": Option(str), "patience": COUNT, "min_delta": Option(float, low=0)},
         {"wrapped": "median", "patience": 3},
-        raw=True,
-        reports=True,
+        more_options=_options_of_wrapped,
+        complete=_complete_patient,
+        reads_raw=True,
+        compares_reports=True,
     ),
-    "none": PrunerKind(NopPruner),
+    "none": PrunerKind(NopPruner, rungs=lambda settings, max_step, reports_an_epoch: []),
 }
 
 
 def make_pruner(choice: Choice, max_step: int, direction: Direction) -> BasePruner:
     """The pruner of a study whose trials report at most `max_step` steps. Raises SpecError."""
-    if choice.name not in PRUNERS:
+    kind = PRUNERS.get(choice.name)
+    if kind is None:
         raise unknown("pruner", choice.name, PRUNERS)
-    if choice.name == "patient":
-        return _patient(choice, max_step, direction)
-    kind = PRUNERS[choice.name]
-    check_options("pruner", choice.name, choice.options, kind.options)
-    settings: dict[str, Any] = {**kind.settings, **choice.options}
-    if settings.get("min_resource", 1) > max_step:
-        raise SpecError(
-            f"pruner {choice.name}: min_resource must be at most the {max_step} steps of a whole "
-            f"trial, got {settings['min_resource']}"
-        )
-    if choice.name == "hyperband":
-        settings["max_resource"] = max_step
-    if choice.name == "threshold":
-        _check_threshold(settings, direction)
-    return _build(choice.name, settings)
+    options = {**kind.options, **kind.more_options(choice.options)}
+    check_options("pruner", choice.name, choice.options, options)
+    settings = kind.complete({**kind.settings, **choice.options}, max_step, direction)
+    with without_experimental_warnings():
+        try:
+            return kind.build(**settings)
+        except (ValueError, TypeError) as error:
+            raise SpecError(f"pruner {choice.name}: {error}") from error
 
 
 def check_pruner(choice: Choice, max_step: int, direction: Direction) -> None:
@@ -151,43 +244,7 @@ def check_pruner(choice: Choice, max_step: int, direction: Direction) -> None:
     make_pruner(choice, max_step, direction)
 
 
-def reads_raw(choice: Choice) -> bool:
-    """Whether the pruner is to be given each step's own value instead of the best so far: with
-    the best alone nothing ever falls below a threshold again, and no patience runs out."""
-    return choice.name in PRUNERS and PRUNERS[choice.name].raw
-
-
-def _patient(choice: Choice, max_step: int, direction: Direction) -> BasePruner:
-    """Optuna's patience around another pruner, to which the options it does not know go."""
-    kind = PRUNERS["patient"]
-    settings: dict[str, Any] = {**kind.settings, **choice.options}
-    wrapped = settings.pop("wrapped")
-    inner_names = [name for name in PRUNERS if name != "patient"]
-    if wrapped not in inner_names:
-        raise unknown("pruner to wrap", str(wrapped), inner_names)
-    inner_kind = PRUNERS[wrapped]
-    check_options("pruner", "patient", choice.options, {**kind.options, **inner_kind.options})
-    inner = Choice(
-        name=wrapped,
-        options={name: settings.pop(name) for name in inner_kind.options if name in settings},
-    )
-    # Around nothing, Optuna prunes as soon as the patience has run out.
-    pruner = None if wrapped == "none" else make_pruner(inner, max_step, direction)
-    return _build("patient", {"wrapped_pruner": pruner, **settings})
-
-
-def _check_threshold(settings: Mapping[str, Any], direction: Direction) -> None:
-    needed = "lower" if direction == "maximize" else "upper"
-    if needed not in settings:
-        raise SpecError(
-            f"pruner threshold needs the option {needed}: the objective is to {direction}, so "
-            f"a trial {'below' if needed == 'lower' else 'above'} it is pruned"
-        )
-
-
-def _build(name: str, settings: Mapping[str, Any]) -> BasePruner:
-    with quiet():
-        try:
-            return PRUNERS[name].build(**settings)
-        except (ValueError, TypeError) as error:
-            raise SpecError(f"pruner {name}: {error}") from error
+def rungs(choice: Choice, max_step: int, reports_an_epoch: int) -> list[int]:
+    """The steps, up to `max_step`, at which a study's pruner compares trials."""
+    kind = PRUNERS[choice.name]
+    return kind.rungs({**kind.settings, **choice.options}, max_step, reports_an_epoch)

@@ -24,14 +24,22 @@ from optuna.samplers import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.algorithms.options import COUNT, FLAG, POSITIVE, Option, check_options, quiet, unknown
+from tuner.algorithms.options import (
+    COUNT,
+    FLAG,
+    POSITIVE,
+    Option,
+    check_options,
+    unknown,
+    without_experimental_warnings,
+)
 from tuner.errors import SpaceError, SpecError
 from tuner.search_space import Space
-from tuner.search_space.parameters import Scalar
 from tuner.study.spec import Choice
+from tuner.values import Scalar
 
-# A larger study's sampler is shown its best and its latest finished trials. TPE's good trials are
-# the best 25 at most, so those stay the same; the others show where it has searched of late.
+# With more finished trials than LARGE a sampler sees the best and the latest of them. TPE's good
+# trials are the best 25 at most, so those stay the same; the others show where it searched lately.
 LARGE = 5000
 BEST_SEEN = 250
 LATEST_SEEN = 1500
@@ -40,10 +48,13 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """`options`: what the user may set. `settings`: our own choices, under the user's.
-    `package`: what must be installed beside Optuna. `shared_seed`: see `make_sampler`. `lists`:
-    it is given the space's configurations. `bounded`: of a large study it needs no more than
-    `InView` chooses."""
+    """All that is known of a sampler.
+
+    `build`: its class. `options`: what the user may set. `settings`: our own choices, which the
+    user's override. `package`: what must be installed beside Optuna. `shared_seed`: see
+    `make_sampler`. `lists`: it is given the space's configurations. `repeats_failed`: the params of
+    a trial that failed are queued again, since no other trial would get them. `bounded`: of a large
+    study it needs only the trials that `InView` chooses."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -51,12 +62,13 @@ class SamplerKind:
     package: str | None = None
     shared_seed: bool = False
     lists: bool = False
+    repeats_failed: bool = False
     bounded: bool = False
 
 
 class ListedSampler(BaseSampler):
-    """Configurations (flat parameters) in turn, again and again. The loop deals them by place
-    (`TrialBook`); this one answers for a trial that was given none, by its number."""
+    """Configurations (flat parameters) in turn, over and over. The loop gives each trial the one of
+    its slot (`TrialWriter`); where it gave none, the trial's number decides."""
 
     def __init__(self, configurations: Sequence[Mapping[str, Scalar]], seed: int | None) -> None:
         self._configurations = configurations
@@ -82,8 +94,8 @@ class ListedSampler(BaseSampler):
 
 
 class BoundedTPESampler(TPESampler):
-    """Optuna's TPE. Of a study with more than LARGE finished trials it sees what `InView` chooses,
-    so that a proposal takes no longer as the study grows."""
+    """Optuna's TPE. With more than LARGE finished trials it sees those that `InView` chooses, so
+    that a proposal takes no longer as the study grows."""
 
     _in_view: "InView | None" = None
     _view: "_View | None" = None
@@ -135,8 +147,8 @@ class _View:
 
 
 class InView:
-    """Chooses what TPE sees of a large study: of its finished trials the best and the latest. Asked
-    again, it looks only at what has finished since."""
+    """Chooses the trials that TPE sees of a large study: the best and the latest finished ones. A
+    further call looks only at what has finished since the last."""
 
     def __init__(self, direction: StudyDirection) -> None:
         self._sign = -1 if direction == StudyDirection.MAXIMIZE else 1
@@ -144,17 +156,18 @@ class InView:
         self._best: list[tuple[float, int]] = []
 
     def choose(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial] | None:
-        """Some of a study's trials, which are in their order. None where TPE sees them all: not
-        more than LARGE have finished, or too few of them are complete."""
-        known = self._finished
-        new = [t for t in trials if t._number not in known and t.state in _FINISHED]
-        known.update(trial._number for trial in new)
+        """Those of a study's trials that TPE sees, in their order. None where it sees them all: at
+        most LARGE have finished, or too few are complete."""
+        finished = self._finished
+        new = [t for t in trials if t._number not in finished and t.state in _FINISHED]
+        finished.update(trial._number for trial in new)
         self._best = heapq.nsmallest(BEST_SEEN, self._best + self._scores(new))
-        if len(known) <= LARGE or len(self._best) < BEST_SEEN:
+        if len(finished) <= LARGE or len(self._best) < BEST_SEEN:
             return None
-        latest = itertools.islice((t for t in reversed(trials) if t._number in known), LATEST_SEEN)
+        newest_first = (t for t in reversed(trials) if t._number in finished)
+        latest = itertools.islice(newest_first, LATEST_SEEN)
         seen = {number for _, number in self._best} | {trial._number for trial in latest}
-        return [t for t in trials if t._number in seen or t._number not in known]
+        return [t for t in trials if t._number in seen or t._number not in finished]
 
     def _scores(self, trials: list[FrozenTrial]) -> list[tuple[float, int]]:
         return [
@@ -181,8 +194,8 @@ SAMPLERS: dict[str, SamplerKind] = {
         bounded=True,
     ),
     "random": SamplerKind(RandomSampler, bounded=True),
-    # The loop enqueues the points of `Space.grid`; this only stands in as the study's sampler.
-    "grid": SamplerKind(RandomSampler, bounded=True),
+    # The loop queues the points of `Space.grid`: the random sampler only fills the place.
+    "grid": SamplerKind(RandomSampler, repeats_failed=True, bounded=True),
     "listed": SamplerKind(ListedSampler, lists=True, bounded=True),
     "qmc": SamplerKind(
         QMCSampler,
@@ -213,9 +226,9 @@ SAMPLERS: dict[str, SamplerKind] = {
 
 
 def make_sampler(choice: Choice, space: Space, seed: int | None, loop: int | str) -> BaseSampler:
-    """The sampler of one loop's start, seeded from the study's seed and `loop`, so that a
-    restarted loop does not propose its first points again. The loops of a QMC study share the
-    study's seed, because together they walk one sequence. Raises SpecError."""
+    """The sampler of one loop, seeded by the study's seed and `loop`: a restarted loop does not
+    propose its first points again. The loops of a QMC study share the study's seed, because
+    together they walk one sequence. Raises SpecError."""
     check_sampler(choice, space)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are meant for programmers
     own_seed = seed if SAMPLERS[choice.name].shared_seed else seed_of_loop(seed, loop)
@@ -268,7 +281,7 @@ def _build(choice: Choice, space: Space, seed: int | None) -> BaseSampler:
         settings["configurations"] = _configurations(choice, space)
     if settings.get("multivariate") is False and "group" not in choice.options:
         settings["group"] = False  # TPE refuses a group of independent parameters
-    with quiet():
+    with without_experimental_warnings():
         try:
             return kind.build(seed=seed, **settings)
         except (ValueError, TypeError) as error:

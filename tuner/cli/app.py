@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
+from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
@@ -172,12 +173,14 @@ def root(
     traceback: Annotated[
         bool, flag("--traceback", text="Print the Python traceback of an error too.")
     ] = False,
+    verbose: Annotated[bool, flag("--verbose", text="Print on stderr what tuner does.")] = False,
     version: Annotated[
         bool,
         flag("--version", text="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     context.with_resource(closing_databases())
+    log_to_stderr(verbose=verbose)
     remember_options(storage, tracking_uri)
     context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)
 

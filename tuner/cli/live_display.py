@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tuner.cli.output import complain, console, format_duration, one_line
 from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.study.ends import TrialEnd
 from tuner.system.streams import discard_stdout
 
 # Outside a terminal a long search prints a line this often, and for each new best.
@@ -91,14 +92,14 @@ class Display:
             self._draw(Picture(status, self._metric))
 
     def trial_ended(
-        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
     ) -> None:
         if self._quiet:
             return
         line = self._line(status, trial, end, value, is_best)
         if self._live is not None:
             # The display shows the others. New bests and failures stay on the screen.
-            if is_best or end not in ("complete", "early_stopped", "pruned"):
+            if is_best or not end.is_usual or end is TrialEnd.TARGET:
                 with self._output_errors_caught():
                     self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
         elif (
@@ -110,7 +111,7 @@ class Display:
             self._print(line)
 
     def _line(
-        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
     ) -> str:
         number = f"{value:.4f}" if value is not None else "–"
         star = "  new best" if is_best else ""
@@ -134,20 +135,20 @@ class Picture:
         done, left = ("━", "─") if options.encoding.startswith("utf") else ("=", "-")
         self._strokes = done, left
         yield from _flow(self._summary(width), width)
-        slots = self._status.slots
+        workers = self._status.workers
         most = max(_FEWEST_WORKERS, options.size.height - _OTHER_LINES)
-        if len(slots) > most:
-            slots = slots[: most - 1]
-        yield from _align([self._worker(*each) for each in enumerate(slots)], width)
-        if len(slots) < len(self._status.slots):
-            yield Text(f"and {len(self._status.slots) - len(slots)} more workers", style="dim")
+        if len(workers) > most:
+            workers = workers[: most - 1]
+        yield from _align([self._worker(*each) for each in enumerate(workers)], width)
+        hidden = len(self._status.workers) - len(workers)
+        if hidden:
+            yield Text(f"and {hidden} more workers", style="dim")
 
     def _summary(self, width: int) -> list[Text]:
         status = self._status
         best = "–" if status.best is None else f"{status.best:.4f} (trial {status.best_trial})"
-        pruned = status.ended.get("pruned", 0)
-        usual = ("complete", "early_stopped", "target", "pruned")
-        other = sum(count for end, count in status.ended.items() if end not in usual)
+        pruned = status.ended.get(TrialEnd.PRUNED, 0)
+        other = sum(count for end, count in status.ended.items() if not end.is_usual)
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
@@ -157,16 +158,16 @@ class Picture:
             Text(f"{elapsed} elapsed, {left} left"),
         ]
 
-    def _worker(self, number: int, slot: WorkerStatus) -> list[Text]:
+    def _worker(self, number: int, worker: WorkerStatus) -> list[Text]:
         name = Text(f"worker {number}")
-        if slot.trial is None:
+        if worker.trial is None:
             return [name, Text("idle", style="dim"), Text(), Text(), Text()]
         return [
             name,
-            Text(f"trial {slot.trial}"),
-            self._bar(slot.epoch, slot.epochs, 16),
-            Text(f"epoch {slot.epoch}/{slot.epochs}"),
-            Text("" if slot.value is None else f"{self._metric} {slot.value:.4f}"),
+            Text(f"trial {worker.trial}"),
+            self._bar(worker.epoch, worker.epochs, 16),
+            Text(f"epoch {worker.epoch}/{worker.epochs}"),
+            Text("" if worker.value is None else f"{self._metric} {worker.value:.4f}"),
         ]
 
     def _bar(self, part: int, whole: int, width: int) -> Text:

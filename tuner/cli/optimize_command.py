@@ -20,10 +20,10 @@ from tuner.cli.app import (
 
 if TYPE_CHECKING:
     from tuner.runner import Request
-    from tuner.study.messages import Engine
+    from tuner.study.engines import Engine
 
 # The names that --engine takes. "exact" is the old name of keras.
-_ENGINES: "dict[str, Engine]" = {"auto": "auto", "keras": "exact", "exact": "exact"}
+_ENGINES: "dict[str, Engine]" = {"auto": "auto", "keras": "keras", "exact": "keras"}
 
 
 @dataclass(frozen=True)

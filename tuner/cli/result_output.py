@@ -40,6 +40,7 @@ from tuner.storage.trials import (
     summarize,
     table_row,
 )
+from tuner.study.ends import StopReason
 from tuner.system.names import command, in_command, printable
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ if TYPE_CHECKING:
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
 _MOST_COLUMNS = 14
-EXIT_CODES = {"interrupted": 130, "errors": 1}
+EXIT_CODES: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
 STOP_REASONS = {
-    "timeout": "the time limit is reached",
-    "target": "the target is reached",
-    "patience": "the last trials brought no better score",
-    "interrupted": "interrupted",
-    "errors": "three trials in a row failed",
+    StopReason.TIMEOUT: "the time limit is reached",
+    StopReason.TARGET: "the target is reached",
+    StopReason.PATIENCE: "the last trials brought no better score",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.ERRORS: "three trials in a row failed",
 }
 
 
@@ -79,11 +80,11 @@ def print_outcome(
         _print_next_steps(study, outcome, has_best=best is not None)
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
-    if outcome.reason == "errors":
+    if outcome.reason is StopReason.ERRORS:
         complain(_describe_failure(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
-    return EXIT_CODES.get(outcome.reason or "", 0)
+    return EXIT_CODES.get(outcome.reason, 0)
 
 
 def _describe_failure(study: StudyRow, outcome: "Outcome") -> str:
@@ -114,9 +115,10 @@ def _print_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
 
 
 def _describe_stop(outcome: "Outcome") -> str:
+    assert outcome.reason is not None  # It stopped before its end.
     count = outcome.put_back
     interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
-    return f"stopped: {STOP_REASONS[outcome.reason or '']}{interrupted}"
+    return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
 
 
 def print_best(study: StudyRow, best: TrialRow) -> None:
@@ -198,10 +200,10 @@ def print_comparison(
     if outcome is not None and reason is not None:
         if not as_json:
             say(f"{_describe_stop(outcome)}; the same command continues")
-        if reason == "errors":
+        if reason is StopReason.ERRORS:
             complain(_describe_failure(study, outcome))
     complain_of_delivery(study, delivered)
-    return EXIT_CODES.get(reason or "", 0)
+    return EXIT_CODES.get(reason, 0)
 
 
 def _print_comparison_table(

@@ -38,7 +38,7 @@ from tuner.data.number_texts import (
 )
 from tuner.data.raw import listed
 from tuner.errors import DatasetError
-from tuner.search_space.parameters import nearest
+from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.values import clipped
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def check_kinds(
     problems = []
     for name, kind in kinds.items():
         if name not in names:
-            close = listed(nearest(name, names)[:5])
+            close = listed(sort_by_similarity(name, names)[:5])
             problems.append(f"--column {_quoted(name, kind)}: no such column; there are: {close}")
         elif kind == "target" and name != target:
             problems.append(

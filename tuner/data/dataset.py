@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import Task
 
 PARTS = ("train", "validation", "test")
+EvaluationName = Literal["val", "test"]
 
 _INDEX = "dataset.json"
 
@@ -42,6 +43,9 @@ class Split:
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Three splits with what is needed to train on them and to read the results.
+
+    Training evaluates a network on `evaluation`: the validation split in a search ("val"), the test
+    split in a comparison ("test"), whose validation split has no rows (`for_test`).
 
     `scaling` is applied to a batch of x, `target_scaling` to y (the identity but for regression).
     `labels[i]` is the word for class i, of two the second is the positive one; empty for
@@ -70,10 +74,18 @@ class Dataset:
     shift: npt.NDArray[np.float64] | None = None
     target_shift: float = 0.0
     float64_inputs: bool = False
+    evaluation_name: EvaluationName = "val"
 
     @property
     def splits(self) -> dict[str, Split]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        """The splits that have rows, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: splits[part] for part in _parts_with_rows(self.evaluation_name)}
+
+    @property
+    def evaluation(self) -> Split:
+        """The rows on which networks are evaluated while they train."""
+        return self.validation if self.evaluation_name == "val" else self.test
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -89,13 +101,22 @@ class Dataset:
         return sum(split.x.nbytes + split.y.nbytes for split in self.splits.values())
 
     def for_test(self) -> "Dataset":
-        """What a comparison trains on: all rows but the test's, and the test split in the place of
-        the validation split. The scaling stays as it was fitted on the training rows."""
+        """The dataset of a comparison: trained on the training and validation rows, evaluated on
+        the test split. The scaling stays as it was fitted on the training rows."""
         train = Split(
             joined([self.train.x, self.validation.x]),
             np.concatenate([self.train.y, self.validation.y]),
         )
-        return replace(self, train=train, validation=self.test)
+        return replace(self, train=train, validation=_empty(train), evaluation_name="test")
+
+
+def _parts_with_rows(evaluation_name: EvaluationName) -> tuple[str, ...]:
+    return PARTS if evaluation_name == "val" else ("train", "test")
+
+
+def _empty(split: Split) -> Split:
+    """A split of the same shapes and dtypes without rows."""
+    return Split(np.empty((0, *split.x.shape[1:]), split.x.dtype), split.y[:0])
 
 
 def fingerprint(
@@ -169,6 +190,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "shift": None if dataset.shift is None else dataset.shift.tolist(),
         "target_shift": dataset.target_shift,
         "float64_inputs": dataset.float64_inputs,
+        "evaluation": dataset.evaluation_name,
     }
 
 
@@ -180,7 +202,9 @@ def open_dataset(folder: Path) -> Dataset:
     with reading(str(folder / _INDEX)):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     with reading(str(folder)):
-        splits = {part: _open_split(folder, part) for part in PARTS}
+        evaluation_name = index.get("evaluation", "val")
+        splits = {part: _open_split(folder, part) for part in _parts_with_rows(evaluation_name)}
+    splits.setdefault("validation", _empty(splits["train"]))
     columns = index["columns"]
     return Dataset(
         name=index["name"],
@@ -200,6 +224,7 @@ def open_dataset(folder: Path) -> Dataset:
         shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
         target_shift=index["target_shift"],
         float64_inputs=index["float64_inputs"],
+        evaluation_name=evaluation_name,
     )
 
 

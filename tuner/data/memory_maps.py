@@ -164,7 +164,7 @@ def _writable(place: Path) -> Path:
             raise DatasetError(no_room(place)) from error
         temporary = Path(tempfile.gettempdir())
         _log.warning(
-            "tuner: %s cannot be written (%s); large data are copied to %s, which may be memory",
+            "%s cannot be written (%s); large data are copied to %s, which may be memory",
             place, error.strerror or error, temporary,
         )  # fmt: skip
         return temporary

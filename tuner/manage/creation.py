@@ -1,7 +1,6 @@
 """Creating and deleting studies: a request becomes a StudySpec, data and code looked at once."""
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,24 +25,24 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.trust import code_of, find_code, require_trusted, trust
 from tuner.search_space import Space, SpaceFile, load_space
-from tuner.search_space.parameters import nearest
+from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.settings import Settings
 from tuner.storage import Store, exists, leases
 from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.corrections import correct_study
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow, create_study, delete_study, free_name, load_study
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifact, open_artifacts
 from tuner.study.fitting import fitted, objective
+from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     READING,
     Choice,
     CodeFile,
     DataSpec,
-    Direction,
-    HeldOut,
     StudySpec,
     beside,
-    direction_of,
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules
@@ -103,7 +102,7 @@ def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
 def _check_keys(data: Mapping[str, object]) -> None:
     for key in data:
         if key not in _DATA_KEYS:
-            known = ", ".join(nearest(key, _DATA_KEYS))
+            known = ", ".join(sort_by_similarity(key, _DATA_KEYS))
             raise SpecError(f"{key} is no known key; known: {known}")
 
 
@@ -381,23 +380,20 @@ def remove(
     delete_study(store, study, even_while_searched=force)
     if not is_identity(study.uuid):  # a damaged one, such as "../..", names a folder of others
         return
-    folder = settings.checkpoints / study.uuid
-    if keep_networks:
-        for leftover in [*folder.glob("trial-*/*.ckpt"), *folder.glob("trial-*/*.part")]:
-            leftover.unlink(missing_ok=True)
-        return
-    shutil.rmtree(folder, ignore_errors=True)
+    artifacts = open_artifacts(settings)
+    patterns = [f"trial-*/{pattern}" for pattern in CHECKPOINT_PATTERNS] if keep_networks else []
+    artifacts.sweep(study.uuid, patterns)
 
 
 def networks_left(settings: Settings, store: Store, study: StudyRow) -> list[Path]:
     """The networks that an earlier version saved under the study's name. They carry no id, and may
     be another database's: deleting the study leaves them."""
+    artifacts = open_artifacts(settings)
     files: list[Path] = []
     for artifact in saved_networks(store, study):
         with contextlib.suppress(ArtifactError):
-            file = artifact.located(settings.checkpoints)
-            if not artifact.path.startswith(f"{study.uuid}/") and file.is_file():
-                files.append(file)
+            if not artifact.path.startswith(f"{study.uuid}/"):
+                files.append(artifacts.get(Artifact(artifact.path)))
     return files
 
 

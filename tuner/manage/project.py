@@ -1,15 +1,14 @@
 """A project as a whole: its database, and the files that belong to it, moved or copied."""
 
-import os
-import shutil
+import contextlib
 import uuid
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tuner.errors import ArtifactError, StorageError, StudyError
 from tuner.settings import Settings
 from tuner.storage import Store, identity
 from tuner.storage.identity import DatabaseIdentity, Residence, SavedNetwork
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import Artifacts, open_artifacts
 
 
 def declare_moved(store: Store) -> Residence:
@@ -34,13 +33,14 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
         raise StudyError(
             f"the database at {residence.place} has ids of its own: it was used here before"
         )
+    artifacts = open_artifacts(settings)
     new_uuids = {old: uuid.uuid4().hex for old in identity.uuids(store)}
     try:
-        new_paths = _share_files(settings.checkpoints, identity.networks(store), new_uuids)
+        new_paths = _share_files(artifacts, identity.networks(store), new_uuids)
         identity.become_a_copy(store, residence, uuid.uuid4().hex, new_uuids, new_paths)
     except BaseException as error:
         for new in new_uuids.values():
-            shutil.rmtree(settings.checkpoints / new, ignore_errors=True)
+            artifacts.sweep(new)
         if isinstance(error, OSError):
             problem = f"{error.filename or settings.checkpoints}: {error.strerror or error}"
             raise StorageError(f"the copy's networks cannot be written: {problem}") from error
@@ -49,33 +49,21 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
 
 
 def _share_files(
-    root: Path, networks: list[SavedNetwork], new_uuids: dict[str, str]
+    artifacts: Artifacts, networks: list[SavedNetwork], new_uuids: dict[str, str]
 ) -> dict[SavedNetwork, str]:
     """Where the copy has each network whose file is here. Raises OSError."""
     for old, new in new_uuids.items():
-        for file in (root / old).glob("trial-*/*.ckpt"):
-            _share(file, root / new / file.relative_to(root / old))
+        for name in artifacts.names(f"{old}/trial-*/*.ckpt"):
+            artifacts.copy(name, name.replace(old, new, 1))
     new_paths: dict[SavedNetwork, str] = {}
     for network in networks:
         if network.study_uuid not in new_uuids:
             continue  # a damaged row, of no study
         parts = PurePosixPath(network.path).parts[1:]
         path = PurePosixPath(new_uuids[network.study_uuid], *parts).as_posix()
-        try:
-            source, target = Artifact(network.path).located(root), Artifact(path).located(root)
-        except ArtifactError:
-            continue  # of another folder, as earlier versions kept them
-        if source.is_file():
-            _share(source, target)
-            new_paths[network] = path
+        # Earlier versions kept networks in other folders too: such a name is an ArtifactError.
+        with contextlib.suppress(ArtifactError):
+            if artifacts.exists(network.path):
+                artifacts.copy(network.path, path)
+                new_paths[network] = path
     return new_paths
-
-
-def _share(source: Path, target: Path) -> None:
-    """Files here are replaced, never written into: two names of one file do not disturb each
-    other."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without links
-        shutil.copyfile(source, target)

@@ -20,7 +20,8 @@ from tuner.storage.damage import is_identity
 from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
-from tuner.study.artifacts import Artifact, input_of
+from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
+from tuner.study.ends import TrialEnd
 from tuner.system.logs import output_to
 
 if TYPE_CHECKING:
@@ -109,9 +110,10 @@ def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list
     if saved is None:
         return False
     try:
-        if not saved.located(settings.checkpoints).exists():
+        artifacts = open_artifacts(settings)
+        if not artifacts.exists(saved.path):
             return False  # on another machine, or deleted: no news of what is here
-        shutil.copyfile(saved.verified(settings.checkpoints), target)
+        shutil.copyfile(artifacts.get(saved), target)
     except ArtifactError as error:
         remarks.append(f"{error}; it is not used")
         return False
@@ -155,8 +157,8 @@ def _copy_logged(
 def _is_same(attempt: AttemptRow, copy: Path) -> bool:
     """Whether it is the file that the attempt saved, as far as SQL has recorded that."""
     try:
-        Artifact(copy.name, attempt.model_bytes, attempt.model_sha256).verified(copy.parent)
-    except ArtifactError:
+        check_file(copy, Artifact(copy.name, attempt.model_bytes, attempt.model_sha256))
+    except (ArtifactError, OSError):
         return False
     return True
 
@@ -185,11 +187,11 @@ def _train_again(
 def _log(settings: Settings, study: StudyRow, folder: Path) -> Path:
     """Where training in this process may write: with what the study's workers wrote, if they ran
     here, else in a folder that is removed."""
-    from tuner.runner.study_files import workers_log
+    from tuner.runner.study_files import search_log
 
     if not is_identity(study.uuid):  # it names the study's folder
         return folder / "training.log"
-    log = workers_log(settings.checkpoints, study.uuid)
+    log = search_log(settings.checkpoints, study.uuid)
     return log if log.parent.is_dir() else folder / "training.log"
 
 
@@ -197,7 +199,7 @@ def _open_session(
     settings: Settings, study: StudyRow, trial: TrialRow, data: Path
 ) -> "TrainingSession":
     from tuner.runner import user_network
-    from tuner.runner.requests import LANES
+    from tuner.study.engines import LANES
     from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
     from tuner.training.session import open_session
@@ -225,7 +227,7 @@ def _run(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -
         message = session.failure(error).message
         raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
     assert isinstance(ended, Ended)
-    if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
+    if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
         raise StudyError(
             f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
             f"and had {trial.value!r} in the search; no network is written"

@@ -1,21 +1,13 @@
 """params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
 
 from tuner.networks.layers import first_weights, initialise
-from tuner.networks.registry import (
-    NETWORKS,
-    build_network,
-    dropout_rates,
-    export_network,
-    structure,
-)
+from tuner.networks.registry import build_network, dropout_rates, export_network, structure_key
 
 __all__ = [
-    "NETWORKS",
     "build_network",
     "dropout_rates",
     "export_network",
     "first_weights",
     "initialise",
-    "libraries",
-    "structure",
+    "structure_key",
 ]

@@ -6,14 +6,14 @@ import keras
 
 from tuner.networks.layers import (
     LayerFactory,
-    activated,
-    dense_layers,
-    dropped,
-    grown,
-    normalised_before,
-    per_layer,
+    add_activation,
+    add_dense_layers,
+    add_dropout,
+    growing_sizes,
+    normalises_before,
     uses_bias,
 )
+from tuner.search_space.parameter_types import repeat_value
 
 
 def build_cnn(
@@ -29,32 +29,23 @@ def build_cnn(
     """
     inputs = keras.Input(input_shape)
     image = keras.layers.Reshape((*input_shape, 1))(inputs) if len(input_shape) == 2 else inputs
-    hidden = dropped(image, params.get("input_dropout", 0.0), parts)
+    hidden = add_dropout(image, params.get("input_dropout", 0.0), parts)
     blocks = params["blocks"]
-    filters = grown(per_layer(params["filters"], blocks), params["filter_growth"])
-    rates = per_layer(params["block_dropout"], blocks)
+    filters = growing_sizes(repeat_value(params["filters"], blocks), params["filter_growth"])
+    rates = repeat_value(params["block_dropout"], blocks)
     for block, (count, rate) in enumerate(zip(filters, rates, strict=True)):
         for number in range(params["convolutions"]):
             first = block == number == 0
-            hidden = activated(_convolved(hidden, params, count, first), params, parts)
-        hidden = dropped(_pooled(hidden, params["pool"]), rate, parts)
+            hidden = add_activation(_convolved(hidden, params, count, first), params, parts)
+        hidden = add_dropout(_pooled(hidden, params["pool"]), rate, parts)
     hidden = keras.layers.Flatten()(hidden)
-    return keras.Model(inputs, dense_layers(hidden, params, outputs, task, parts, blocks == 0))
-
-
-def cnn_rates(params: dict[str, Any]) -> list[float]:
-    """The dropout rates in the order of the network, zeros included."""
-    return [
-        params.get("input_dropout", 0.0),
-        *per_layer(params["block_dropout"], params["blocks"]),
-        *per_layer(params["dropout"], params["depth"]),
-    ]
+    return keras.Model(inputs, add_dense_layers(hidden, params, outputs, task, parts, blocks == 0))
 
 
 def _convolved(hidden: Any, params: dict[str, Any], filters: int, first: bool) -> Any:
     kernel = params["kernel"]
     fits = min(hidden.shape[1:3]) >= kernel
-    bias = uses_bias(params, first, normalised_before(params))
+    bias = uses_bias(params, first, normalises_before(params))
     padding = params["padding"] if fits else "same"
     return keras.layers.Conv2D(filters, kernel, padding=padding, use_bias=bias)(hidden)
 

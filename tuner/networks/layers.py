@@ -1,12 +1,5 @@
-"""How weights start. Keras' initializers by name, seeded weight by weight.
-
-The layers that differ between training and the exported network.
-
-Output layers, one a task: softmax over k classes, a sigmoid, or a linear unit.
-
-What dense and convolutional networks have in common: a weighted layer is followed by
-normalisation and activation, dense layers by dropout too.
-"""
+"""Parts of the shipped networks: dropout and activation in the forms that training and export need,
+dense layers with their normalisations, the output layer, and how weights start."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,22 +7,26 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from tuner.training.ops.activations import FUNCTIONS
+from tuner.search_space.parameter_types import repeat_value
+from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
+from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.scalars import Scalars
+
+Params = dict[str, Any]
 
 
 class LayerFactory(Protocol):
-    """Makes layers whose numbers are a trial's own: dropout, in the order of the network (None
-    where the rate is 0), and leaky_relu with its slope."""
+    """Makes what differs between training and the exported network: dropout, in the order of the
+    network (None where the rate is 0), and activations, which may read a number."""
 
     def dropout(self, rate: float) -> Any | None: ...
 
-    def leaky_relu(self, slope: float) -> Any: ...
+    def activation(self, params: Params) -> Callable[[Any], Any]: ...
 
 
 class CompiledLayers:
-    """Layers for compiled training. Their numbers are set anew for each trial of the structure."""
+    """Layers of a program of the Keras engine. Each trial of the structure sets their numbers."""
 
     def __init__(self, scalars: Scalars) -> None:
         self.clock = DropoutClock()
@@ -45,8 +42,8 @@ class CompiledLayers:
         self._dropouts.append(FastDropout(place, self.clock, name=f"dropout_{place}"))
         return self._dropouts[-1]
 
-    def leaky_relu(self, slope: float) -> "ScalarLeakyReLU":
-        return ScalarLeakyReLU(self._scalars)
+    def activation(self, params: Params) -> Callable[[Any], Any]:
+        return ACTIVATIONS[params["activation"]].compiled_form(self._scalars)
 
     def reset(self, seed: int, rates: list[float]) -> None:
         """Start a trial: its dropout seed, and one rate for each dropout layer in order."""
@@ -55,28 +52,14 @@ class CompiledLayers:
             layer.rate.assign(rate)
 
 
-class ScalarLeakyReLU(keras.layers.Layer):
-    """Leaky ReLU (Maas et al., 2013) with the slope as an input of the program."""
-
-    def __init__(self, scalars: Scalars) -> None:
-        super().__init__()
-        self._scalars = scalars
-
-    def call(self, inputs: Any) -> Any:
-        return keras.ops.where(inputs > 0, inputs, inputs * self._scalars["leaky_slope"])
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
-
-
 class KerasLayers:
-    """Keras' own layers, for networks that leave the house."""
+    """Keras' own layers with constant numbers, for networks that are exported."""
 
     def dropout(self, rate: float) -> Any | None:
         return keras.layers.Dropout(rate) if rate > 0 else None
 
-    def leaky_relu(self, slope: float) -> Any:
-        return keras.layers.LeakyReLU(negative_slope=slope)
+    def activation(self, params: Params) -> Callable[[Any], Any]:
+        return ACTIVATIONS[params["activation"]].exported_form(params)
 
 
 HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
@@ -88,77 +71,63 @@ def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
     return keras.layers.Dense(outputs, activation=activation, use_bias=bias, name="output")
 
 
-Params = dict[str, Any]
-
-
-def per_layer(value: Any, layers: int) -> list[Any]:
-    """One value a layer, from a scalar or a list of that length."""
-    return list(value) if isinstance(value, list) else [value] * layers
-
-
-def grown(sizes: list[int], factor: float) -> list[int]:
-    """The sizes of layers, each further one multiplied by `factor` once more; at least 1."""
+def growing_sizes(sizes: list[int], factor: float) -> list[int]:
+    """The sizes of layers, the n-th multiplied by factor**n (from 0) and rounded; at least 1."""
     return [max(1, round(size * factor**index)) for index, size in enumerate(sizes)]
 
 
 def uses_bias(params: Params, first: bool, normalised: bool = False) -> bool:
-    """Whether a weighted layer has a bias; the shift of a normalisation right behind takes its
-    place."""
+    """Whether a weighted layer has a bias. It has none where a normalisation follows directly,
+    whose shift takes its place. `first`: no layer with weights comes before."""
     wanted = params.get("bias", "all")
     return not normalised and (wanted == "all" or (wanted == "input" and first))
 
 
-def normalised_before(params: Params) -> bool:
+def normalises_before(params: Params) -> bool:
     """Whether a normalisation stands between a layer's weights and its activation."""
     return _normalises(params) and params.get("norm_position", "before") == "before"
 
 
-def activated(hidden: Any, params: Params, parts: LayerFactory) -> Any:
+def add_activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
     """Normalisation and activation, in the order asked for."""
-    if normalised_before(params):
-        return _activation(_normalised(hidden, params), params, parts)
-    return _normalised(_activation(hidden, params, parts), params)
+    if normalises_before(params):
+        return parts.activation(params)(_add_normalisations(hidden, params))
+    return _add_normalisations(parts.activation(params)(hidden), params)
 
 
 def _normalises(params: Params) -> bool:
-    return bool(params.get("batch_norm") or params.get("layer_norm"))
+    return any(params.get(name) for name in NORMALIZATIONS)
 
 
-def _normalised(hidden: Any, params: Params) -> Any:
-    if params.get("batch_norm"):
-        hidden = keras.layers.BatchNormalization()(hidden)
-    if params.get("layer_norm"):
-        hidden = keras.layers.LayerNormalization()(hidden)
+def _add_normalisations(hidden: Any, params: Params) -> Any:
+    for name, normalization in NORMALIZATIONS.items():
+        if params.get(name):
+            hidden = normalization.keras()(hidden)
     return hidden
 
 
-def _activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
-    if params["activation"] == "leaky_relu":
-        return parts.leaky_relu(params["leaky_slope"])(hidden)
-    return FUNCTIONS[params["activation"]](hidden)
-
-
-def dropped(hidden: Any, rate: float, parts: LayerFactory) -> Any:
-    # Asked for at a rate of 0 too: a dropout's place among all of them says which bits it draws.
+def add_dropout(hidden: Any, rate: float, parts: LayerFactory) -> Any:
+    # The factory is asked at a rate of 0 too: a dropout's number among all places decides which
+    # random bits it draws.
     layer = parts.dropout(rate)
     return hidden if layer is None else layer(hidden)
 
 
 def dense_widths(params: Params) -> list[int]:
     """Units of each hidden layer."""
-    return grown(per_layer(params["width"], params["depth"]), params.get("taper", 1.0))
+    return growing_sizes(repeat_value(params["width"], params["depth"]), params.get("taper", 1.0))
 
 
-def dense_layers(
+def add_dense_layers(
     hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
 ) -> Any:
     """`depth` hidden layers and the output layer; `first`: nothing with weights comes before."""
     depth = params["depth"]
-    rates = per_layer(params["dropout"], depth)
+    rates = repeat_value(params["dropout"], depth)
     for width, rate in zip(dense_widths(params), rates, strict=True):
-        bias = uses_bias(params, first, normalised_before(params))
+        bias = uses_bias(params, first, normalises_before(params))
         hidden = keras.layers.Dense(width, use_bias=bias)(hidden)
-        hidden = dropped(activated(hidden, params, parts), rate, parts)
+        hidden = add_dropout(add_activation(hidden, params, parts), rate, parts)
         first = False
     return output_layer(task, outputs, uses_bias(params, first))(hidden)
 
@@ -183,7 +152,7 @@ _BY_NAME: dict[str, Callable[[int, float], Any]] = {
 }
 
 
-def initialise(model: Any, params: dict[str, Any], seed: int) -> None:
+def initialise(model: Any, params: Params, seed: int) -> None:
     """Draw a shipped network's weights anew: kernels and the weights of a constant input as
     `params` say, each layer with a seed of its own; every other weight as its layer starts it."""
     weighted = [layer for layer in model.layers if any(w.name == "kernel" for w in layer.weights)]
@@ -202,7 +171,7 @@ def initialise(model: Any, params: dict[str, Any], seed: int) -> None:
 
 
 def first_weights(
-    shape: Any, params: dict[str, Any], seed: int, number: int, output: bool, has_bias: bool
+    shape: Any, params: Params, seed: int, number: int, output: bool, has_bias: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel (`shape`, units last) and bias (units,) of the weighted layer that is `number` from
     the input on; zeros in place of a bias that it has not."""
@@ -213,7 +182,7 @@ def first_weights(
     return np.asarray(kernel), np.zeros(shape[-1], np.float32) if bias is None else bias
 
 
-def _drawing(params: dict[str, Any], output: bool, seed: int) -> Any:
+def _drawing(params: Params, output: bool, seed: int) -> Any:
     name = params.get("initializer", "auto")
     if name == "auto":
         name = _DEFAULT if output else _MATCHED.get(params["activation"], _DEFAULT)

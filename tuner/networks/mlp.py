@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tuner.networks.layers import LayerFactory, dense_layers, dropped, per_layer
+from tuner.networks.layers import LayerFactory, add_dense_layers, add_dropout
 
 
 def build_mlp(
@@ -20,10 +20,5 @@ def build_mlp(
     """
     inputs = keras.Input(input_shape)
     hidden = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
-    hidden = dropped(hidden, params.get("input_dropout", 0.0), parts)
-    return keras.Model(inputs, dense_layers(hidden, params, outputs, task, parts, first=True))
-
-
-def mlp_rates(params: dict[str, Any]) -> list[float]:
-    """The dropout rates in the order of the network, zeros included."""
-    return [params.get("input_dropout", 0.0), *per_layer(params["dropout"], params["depth"])]
+    hidden = add_dropout(hidden, params.get("input_dropout", 0.0), parts)
+    return keras.Model(inputs, add_dense_layers(hidden, params, outputs, task, parts, first=True))

@@ -1,44 +1,32 @@
-"""One door to all networks: build, tell structures apart, export."""
+"""Builds any network from its params: a shipped one by name, or a user's own. Tells which params
+share a compiled Keras program, and exports trained networks."""
 
 import json
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from tuner.networks.cnn import build_cnn, cnn_rates
 from tuner.networks.custom import CustomNetwork, GivenParams
 from tuner.networks.layers import KerasLayers, LayerFactory
-from tuner.networks.mlp import build_mlp, mlp_rates
-from tuner.training.ops.scalars import OF_NETWORK, OF_TRAINING
+from tuner.search_space.parameter_types import Role
+from tuner.search_space.parameters import NETWORKS, parameters_with, training_parameters
 
 
-class Shipped(NamedTuple):
-    """A network by name. `rates`: of all its dropouts in order, those of zero included."""
+class NetworkBuilder(Protocol):
+    """What `NetworkKind.builder` names. `params`: all of the trial's. The model takes rows of
+    `input_shape` and ends in the task's activation; `parts` makes its dropouts and activations."""
 
-    build: Callable[..., keras.Model]
-    rates: Callable[[dict[str, Any]], list[float]]
-
-
-NETWORKS: dict[str, Shipped] = {
-    "mlp": Shipped(build_mlp, mlp_rates),
-    "cnn": Shipped(build_cnn, cnn_rates),
-}
-
-# What a trial may bring to a program that is compiled already, since no step knows of it. (What the
-# steps read from variables: scalars.py.) First the training's own, then what only the shipped
-# networks know: in a user's network the same words may mean anything.
-_OUTSIDE = {
-    "epochs", "patience", "learning_rate", "schedule", "warmup_epochs", "plateau_factor",
-    "plateau_patience", "plateau_min_delta", "cosine_floor", "decay", "cycle_rise",
-}  # fmt: skip
-_OF_LAYERS = {
-    "dropout", "input_dropout", "block_dropout", "initializer", "init_sigma", *OF_NETWORK,
-}  # fmt: skip
-
-# What a user's own network is not given.
-_HIDDEN = frozenset(_OUTSIDE.union(OF_TRAINING))
+    def __call__(
+        self,
+        params: dict[str, Any],
+        input_shape: tuple[int, ...],
+        outputs: int,
+        task: str,
+        parts: LayerFactory,
+    ) -> keras.Model: ...
 
 
 def build_network(
@@ -51,35 +39,53 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
-        given = GivenParams(_shown(params), _HIDDEN)
+        hidden = training_only_names()
+        given = GivenParams(_without(params, hidden), hidden)
         return network.build(given, input_shape, outputs)
-    return NETWORKS[network].build(params, input_shape, outputs, task, parts)
+    return _load_builder(network)(params, input_shape, outputs, task, parts)
 
 
-def _shown(params: dict[str, Any]) -> dict[str, Any]:
-    """What a user's own network is shown: no number of the training alone, since what it built in
-    as a constant would stay for the next trial of the same structure."""
-    return {name: value for name, value in params.items() if name not in _HIDDEN}
+def _load_builder(network: str) -> NetworkBuilder:
+    module, _, function = NETWORKS[network].builder.partition(":")
+    builder: NetworkBuilder = getattr(import_module(module), function)
+    return builder
 
 
-def structure(network: str | CustomNetwork, params: dict[str, Any]) -> str:
-    """A key equal for exactly those params that can share one compiled program."""
-    shared = _shown(params)
+def training_only_names() -> frozenset[str]:
+    """What a user's own network is not given: numbers, schedule and length of the training. What
+    it built in as a constant would stay for the next trial of the same structure."""
+    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP))
+
+
+def _without(params: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if name not in names}
+
+
+def structure_key(network: str | CustomNetwork, params: dict[str, Any]) -> str:
+    """A text equal for exactly those params that can share one program of the Keras engine.
+
+    Numbers that the step reads, rates, and how weights are drawn do not affect compilation; whether
+    a number or rate is above zero does. In a user's own network only the training's parameters mean
+    what the catalogue says.
+    """
+    structure = _without(params, training_only_names())
     if isinstance(network, CustomNetwork):
         name = network.identity
     else:
-        shared = {k: v for k, v in shared.items() if k not in _OF_LAYERS}
-        shared["dropout_layers"] = [rate > 0 for rate in NETWORKS[network].rates(params)]
+        inputs = parameters_with(network, Role.SCALAR, Role.DROPOUT, Role.INIT)
+        structure = _without(structure, frozenset(inputs))
+        rates = NETWORKS[network].dropout_rates(params)
+        structure["dropout_layers"] = [rate > 0 for rate in rates]
         name = network
-    present = [scalar for scalar in OF_TRAINING if params.get(scalar, 0) > 0]
-    return json.dumps([name, shared, present], sort_keys=True)
+    present = [number for number in training_parameters(Role.SCALAR) if params.get(number, 0) > 0]
+    return json.dumps([name, structure, present], sort_keys=True)
 
 
 def dropout_rates(network: str | CustomNetwork, params: dict[str, Any]) -> list[float]:
-    """One rate for each dropout layer the network has, in order."""
+    """One rate for each dropout layer that the network has, in order."""
     if isinstance(network, CustomNetwork):
         return []
-    return [float(rate) for rate in NETWORKS[network].rates(params) if rate > 0]
+    return [float(rate) for rate in NETWORKS[network].dropout_rates(params) if rate > 0]
 
 
 def export_network(
@@ -99,28 +105,32 @@ def export_network(
     trained.set_weights(weights)
     shift = dataset.shift
     inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
-    exact = inputs if shift is None else _added(-shift, "input_offset")(inputs)
+    shifted = inputs if shift is None else _add_values(-shift, "input_offset")(inputs)
     scaling = dataset.scaling
-    outputs = trained(
-        keras.layers.Rescaling(_plain(scaling.scale), _plain(scaling.offset), name="scaling")(exact)
-    )
+    scaled = keras.layers.Rescaling(
+        _as_lists(scaling.scale), _as_lists(scaling.offset), name="scaling"
+    )(shifted)
+    outputs = trained(scaled)
     if dataset.task == "regression":
-        # Scaling maps y to y * scale + offset; the model must give y back.
-        target = dataset.target_scaling
-        outputs = keras.layers.Rescaling(
-            1.0 / float(target.scale), -float(target.offset) / float(target.scale), name="units"
-        )(outputs)
-        if dataset.target_shift:
-            outputs = _added(np.asarray(dataset.target_shift), "target_offset")(outputs)
+        outputs = _in_target_units(outputs, dataset)
     return keras.Model(inputs, outputs)
 
 
-def _added(values: np.ndarray, name: str) -> keras.Layer:
-    """Adds float64 values of shape () or (last axis,), in float64."""
-    # An array of one axis: what is a plain number would go through float32.
+def _in_target_units(outputs: Any, dataset: Any) -> Any:
+    """Scaling maps y to y * scale + offset; the model must give y back."""
+    scale, offset = float(dataset.target_scaling.scale), float(dataset.target_scaling.offset)
+    outputs = keras.layers.Rescaling(1.0 / scale, -offset / scale, name="units")(outputs)
+    if dataset.target_shift:
+        outputs = _add_values(np.asarray(dataset.target_shift), "target_offset")(outputs)
+    return outputs
+
+
+def _add_values(values: np.ndarray, name: str) -> keras.Layer:
+    """A layer that adds float64 values of shape () or (last axis,), in float64."""
+    # An array of one axis: a plain number would go through float32.
     return keras.layers.Rescaling(1.0, np.atleast_1d(values), dtype="float64", name=name)
 
 
-def _plain(values: np.ndarray) -> Any:
+def _as_lists(values: np.ndarray) -> Any:
     """A float, or nested lists: what a saved model's configuration can hold."""
     return np.asarray(values).tolist()

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tuner.algorithms.options import unknown
 from tuner.errors import UsageError
-from tuner.search_space.parameters import ACTIVATIONS
+from tuner.search_space.parameters import ACTIVATIONS, defaults
 from tuner.settings import quiet_tensorflow
 from tuner.system.logs import stderr_muted
 
@@ -42,9 +42,10 @@ def activation_curves(names: Sequence[str], leaky_slope: float) -> list[Activati
     quiet_tensorflow()
     with stderr_muted():
         # TensorFlow takes seconds to import. Mistakes are reported before that.
-        from tuner.training.ops.activations import curve
+        from tuner.training.ops.activations import activation_curve
 
-        curves = [(name, *curve(name, x, leaky_slope)) for name in names or ACTIVATIONS]
+        numbers = {**defaults("mlp"), "leaky_slope": leaky_slope}
+        curves = [(name, *activation_curve(name, x, numbers)) for name in names or ACTIVATIONS]
     return [
         ActivationCurve(name, x.tolist(), y.tolist(), slope.tolist()) for name, y, slope in curves
     ]

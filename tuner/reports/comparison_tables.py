@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tuner.search_space.parameters import Params, Scalar
+from tuner.search_space.parameter_types import Params
 from tuner.storage.trials import TrialRow
-from tuner.study.spec import StudySpec, direction_of
-from tuner.values import word
+from tuner.study.metrics import direction_of, metric_of
+from tuner.study.spec import StudySpec
+from tuner.values import Scalar, word
 
 # A reference counts as reached by an accuracy at most this many percentage points below it, or by
 # an error at most this many times as large.
@@ -48,7 +49,7 @@ class ComparisonTable:
 
     @property
     def percent(self) -> bool:
-        return self.metric.endswith("accuracy")
+        return metric_of(self.metric).unit == "share"
 
     @property
     def label(self) -> str:

@@ -48,7 +48,8 @@ from tuner.settings import Settings
 from tuner.storage import Store, slots
 from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
-from tuner.study.spec import Choice, DataSpec, StudySpec, on_split
+from tuner.study.metrics import on_split
+from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.system.names import make_name
 from tuner.workers import EntryPoint
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.reports.comparison_tables import ComparisonRow, ComparisonTable
-from tuner.search_space.parameters import Scalar
-from tuner.study.spec import direction_of
+from tuner.study.metrics import direction_of
+from tuner.values import Scalar
 
 # Colours of matplotlib's viridis, which both forms use.
 _COLOURS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))

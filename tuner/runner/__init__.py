@@ -1,6 +1,8 @@
 """Run a study's trials: the workers, the tracker and the loop, put together."""
 
 import functools
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,21 +19,20 @@ from tuner.data import inputs_in_words, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.trust import find_code, require_trusted
 from tuner.runner.loop import Loop, Outcome
-from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, look_around
+from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
 from tuner.runner.study_files import (
     CHECKPOINT_EVERY_S,
     TrialFiles,
     check_data,
     check_fingerprint,
-    repair,
     scratch_folder,
+    search_log,
     trained_on,
-    workers_log,
 )
-from tuner.runner.trial_writer import Repaired, TrialBook
+from tuner.runner.trial_writer import Repaired, TrialWriter, repair
 from tuner.search_space.parameters import NETWORKS
-from tuner.settings import Settings, quiet_tensorflow
+from tuner.settings import Settings, quiet_tensorflow, tuner_version
 from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
@@ -39,19 +40,17 @@ from tuner.storage.frozen_trials import Outlining
 from tuner.storage.leases import LEASE_S, Lease
 from tuner.storage.optuna_cache import OrderedCache
 from tuner.storage.studies import StudyRow
-from tuner.study.messages import Engine, NetworkCode, WorkerSetup
-from tuner.study.spec import Direction, StudySpec
-from tuner.system.machine import (
-    data_budget_bytes,
-    default_workers,
-    driver_gpus,
-    gpus,
-    threads_a_worker,
-)
-from tuner.system.names import command
+from tuner.study.artifacts import open_artifacts
+from tuner.study.ends import StopReason
+from tuner.study.engines import Engine
+from tuner.study.messages import Direction, NetworkCode, WorkerSetup
+from tuner.study.spec import StudySpec
+from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
-from tuner.workers import EntryPoint, LocalWorkers, warm
+from tuner.training.program_key import program_key
+from tuner.workers import EntryPoint, Workers, back_end
 
+logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
     "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
 )
@@ -70,10 +69,10 @@ __all__ = [
     "Watcher",
     "check_data",
     "check_fingerprint",
-    "open_book",
+    "open_writer",
     "optimize",
-    "places_wanted",
     "repair",
+    "slots_wanted",
     "trained_on",
     "user_network",
 ]
@@ -81,13 +80,16 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Request:
-    """What `tuner optimize` was asked for. `log_models`: best, all or none. `data_memory_bytes`:
-    what the data may take in each worker before they are streamed; None shares half the memory.
-    `engine`: "exact" trains each trial by a program of its own structure.
-    `population`: how many trials each worker process trains at once.
-    `trial_memory_bytes`: the resident memory of a process past which what it trains is ended.
-    `checkpoint_every_s`: a running trial's, at least; `lease_s`: how long the loop may be silent
-    before others take its trials over. `data`: where the study's data lie now, if elsewhere."""
+    """What `tuner optimize` was asked for.
+
+    `log_models`: best, all or none. `data_memory_bytes`: the memory that the data may take in each
+    worker; larger data are streamed; None shares half the machine's memory. `trial_memory_bytes`:
+    with more resident memory than this a worker process ends, and the trials it trains.
+    `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
+    `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
+    TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
+    study's data lie now, if elsewhere. `back_end`: where the workers are
+    (tuner.workers.BACK_ENDS)."""
 
     limits: Limits
     workers: int | None = None
@@ -100,10 +102,11 @@ class Request:
     engine: Engine = "auto"
     lanes: int = 1
     data: str | None = None
+    back_end: str = "local"
 
 
 def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
-    """The study's total of places: `trials` in all, or `more` than it has. A grid ends with its
+    """The study's total of slots: `trials`, or `more` than it has. A grid has no more than its
     points. Raises StudyError when neither is given."""
     is_grid = study.spec.sampler.name == "grid"
     most = len(study.spec.first_trials()) if is_grid else sys.maxsize
@@ -124,14 +127,14 @@ def optimize(
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
 ) -> tuple[Outcome, Delivered | None]:
-    """Train until the study's places are done or a limit is met. SIGINT and SIGTERM end it, with
-    its trials put back.
+    """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
+    its running trials are put back.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
     stopping = Stopping(request.limits)
     # A night's search outlasts a database that is restarted; a signal ends the waiting.
-    store.patience.set(_PATIENCE_S, hurried=lambda: stopping.asked)
+    store.retry_policy.set(_PATIENCE_S, is_hurried=lambda: stopping.asked)
     interrupts = Interrupts(stopping)
     with interrupts.caught(), scratch_folder(settings) as folder:
         quiet_tensorflow()
@@ -151,21 +154,27 @@ def optimize(
                 with store.asking_optuna():
                     loop = _loop(settings, store, study, request, workers, stopping, watcher, stage)
                     outcome = loop.run()
-                if outcome.reason == "deleted":
+                logger.info(
+                    "the search ends (%s): %d trials ended, %d put back",
+                    outcome.reason or "all trials are done",
+                    outcome.status.done_here,
+                    outcome.put_back,
+                )
+                if outcome.reason is StopReason.DELETED:
                     raise LeaseLost
                 return outcome, _deliver(tracker, stopping, stage)
 
 
 def _nothing_left(store: Store, study: StudyRow, stopping: Stopping) -> Outcome | None:
-    """How a search ends whose places are all done; None where there is something to do. What dead
-    loops left beyond them is put right all the same; no worker is started, nor the data read, nor
-    the trials."""
+    """The outcome of a search whose slots are all done; None where there is something to do. What
+    dead loops left is put right all the same. No worker is started, and neither the data nor the
+    trials are read."""
     total = stopping.limits.trials
     if not all_done(store, study, total):
         return None
     repair(store, study)
     status = RunStatus(total)
-    look_around(store, study, study.spec, status, stopping)
+    refresh_status(store, study, study.spec, status, stopping)
     return Outcome(stopping.reason, status, put_back=0)
 
 
@@ -177,32 +186,40 @@ def _workers(
     data: Path,
     entry: EntryPoint,
     stage: Callable[[str], None],
-) -> Iterator[LocalWorkers]:
-    """Workers whose fork server is warming up; they are ended at the end."""
+) -> Iterator[Workers]:
+    """Workers whose fork server is warming up. They end with the context."""
     if not is_identity(study.uuid):  # it names the study's folder
         raise StudyError(f"study {study.name!r} is damaged: its id in the database is none")
-    log = workers_log(settings.checkpoints, study.uuid)
-    warm(entry, log)
-    usable = gpus()  # where there are any, this takes as long as the server's imports
-    if len(usable) < driver_gpus():
-        stage(
-            f"TensorFlow can use {len(usable)} of the driver's {driver_gpus()} GPUs: "
-            f"for more: {command('doctor')}"
-        )
-    count = request.workers or default_workers(len(usable))
+    log = search_log(settings.checkpoints, study.uuid)
+    kind = back_end(request.back_end)
+    kind.warm(entry, log)
     setup = WorkerSetup(
         data=data,
-        budget_bytes=request.data_memory_bytes or data_budget_bytes(count),
         code=user_network(settings, study.spec),
+        artifacts=open_artifacts(settings),
         memory_bytes=request.trial_memory_bytes,
         lanes=request.lanes,
-        threads=threads_a_worker(count),
     )
-    workers = LocalWorkers(count, entry, setup, usable, log)
-    try:
-        yield workers
-    finally:
-        workers.close()
+    workers = kind.open_workers(
+        entry,
+        setup,
+        processes=request.workers,
+        data_bytes=request.data_memory_bytes,
+        log=log,
+        tell=stage,
+    )
+    with log_to_file(log):
+        logger.info(
+            "process %d searches study %r on %d workers, by tuner %s",
+            os.getpid(),
+            study.name,
+            workers.count,
+            tuner_version(),
+        )
+        try:
+            yield workers
+        finally:
+            workers.close()
 
 
 @contextmanager
@@ -224,7 +241,7 @@ def _loop(
     store: Store,
     study: StudyRow,
     request: Request,
-    workers: LocalWorkers,
+    workers: Workers,
     stopping: Stopping,
     watcher: Watcher | None,
     stage: Callable[[str], None],
@@ -234,24 +251,26 @@ def _loop(
         leases.renew_lease(store, lease, 0.0)
         raise StudyError(f"the code of study {study.name!r} was corrected just now: run this again")
     return Loop(
-        book=open_book(store, study, lease),
+        writer=open_writer(store, study, lease),
         workers=workers,
         stopping=stopping,
-        files=TrialFiles(settings.checkpoints, study.uuid, request.checkpoint_every_s),
+        files=TrialFiles(open_artifacts(settings), study.uuid, request.checkpoint_every_s),
         keep_all_models=request.log_models == "all",
+        program_key=program_key,
         engine=request.engine,
         watcher=watcher or Silent(),
         stage=stage,
     )
 
 
-def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
-    """A loop's book, with the study's sampler and pruner."""
+def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
+    """A loop's writer of trials, with the study's sampler and pruner."""
     spec = study.spec
     sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
     if sampler.bounded:
         store.optuna.outlining = Outlining(
-            whole=functools.partial(_read_whole, spec.direction), with_reports=pruner.reports
+            whole=functools.partial(_read_whole, spec.direction),
+            with_reports=pruner.compares_reports,
         )
     optuna_study = optuna.load_study(
         study_name=study.name,
@@ -259,7 +278,7 @@ def open_book(store: Store, study: StudyRow, lease: Lease) -> TrialBook:
         sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
         pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
     )
-    return TrialBook(store, optuna_study, spec, lease)
+    return TrialWriter(store, optuna_study, spec, lease)
 
 
 def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
@@ -268,8 +287,8 @@ def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | 
 
 
 def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
-    """The study's own network, from the copy the study keeps. Raises CodeError where its code may
-    not run on this machine."""
+    """The user's own network, as the study stores it; None for a network of ours. Raises CodeError
+    where its code may not run on this machine."""
     require_trusted(spec, settings)
     path = spec.network_path
     if path is None:

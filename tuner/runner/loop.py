@@ -1,46 +1,62 @@
-"""The loop: claim -> ask -> dispatch -> report / prune -> tell. One thread, never blocked.
+"""The loop: claim a slot, sample, submit, record reports, end trials. One thread, never blocked.
 
-It knows neither TensorFlow nor MLflow. It owns all writes of its trials and renews its lease.
+It knows neither TensorFlow nor MLflow. It owns all writes of its trials and renews its lease. What
+is done about a trial is decided in policy.py, and written by trial_writer.py.
 """
 
 import contextlib
-import math
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuner.errors import LeaseLost, StorageError, TakenOver
+from tuner.errors import LeaseLost, SlotLost, StorageError
+from tuner.runner import policy
 from tuner.runner.placement import Affinity
-from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, look_around
+from tuner.runner.policy import GO_ON, Decision, Ending
+from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status
 from tuner.runner.requests import SearchRequests
 from tuner.runner.stopping import Stopping
 from tuner.runner.study_files import TrialFiles
-from tuner.runner.trial_writer import Running, TrialBook
+from tuner.runner.trial_writer import RunningTrial, TrialWriter
 from tuner.storage import leases, slots
 from tuner.storage.leases import LeaseKeeper
-from tuner.storage.slots import MOST_ATTEMPTS, SHARED_LOSS
-from tuner.study.artifacts import Artifact
-from tuner.study.messages import Ended, Engine, Failed, Goal, Message, Report, Resumed
-from tuner.training.program_key import program_key
-from tuner.workers import Checkpointed, Lost, Reply, Saved, Workers
+from tuner.study.ends import Fate, StopReason, TrialEnd
+from tuner.study.engines import Engine
+from tuner.study.messages import (
+    Checkpointed,
+    Ended,
+    Failed,
+    Goal,
+    Lost,
+    Message,
+    Report,
+    Resumed,
+    Saved,
+    TrialRequest,
+)
+from tuner.workers import Workers
 
+logger = logging.getLogger(__name__)
+
+logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
-_MOST_FAILURES = 3
-# So long a loop that stops waits for the epochs that run, to go on behind them later. Longer ones
-# cost no more: a trial has a checkpoint of each (files.CHECKPOINT_EVERY_S). Less than the patience
-# of interrupts.py, and than the ten seconds that service managers give.
+_REFRESH_S = 2.0
+# What workers say of a trial that goes on, or ends by itself.
+TrialMessage = Resumed | Report | Ended | Saved | Failed | Lost
+# How long a loop that stops waits for the running epochs to end, so that the trials go on after
+# them later. A longer epoch costs no more than itself: each trial has a checkpoint of its last one
+# (study_files.CHECKPOINT_EVERY_S). Shorter than stopping.py waits for a search that was asked to
+# stop, and than the ten seconds that service managers give.
 CHECKPOINT_WAIT_S = 5.0
-_UNSAVED = "ended while it was saving its network ({})"
-GO_ON, STOP = Reply(), Reply(stop=True)
-STOP_BEHIND = Reply(stop=True, checkpoint=True)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a loop ended. `reason` is None when all places are done; `failure` the last error, of the
-    trial `failed_trial`."""
+    """How a loop ended. `reason`: None when all slots are done. `put_back`: how many trials go on
+    later. `failure`: the last error, of the trial `failed_trial`."""
 
-    reason: str | None
+    reason: StopReason | None
     status: RunStatus
     put_back: int
     failure: str | None = None
@@ -48,93 +64,103 @@ class Outcome:
 
 
 class Loop:
-    """Runs a study's trials on workers until its limits are met."""
+    """Runs a study's trials on workers until its limits are met. `program_key`: a word that is
+    equal for requests that one program can train, empty where each has its own."""
 
     def __init__(
         self,
-        book: TrialBook,
+        writer: TrialWriter,
         workers: Workers,
         stopping: Stopping,
         files: TrialFiles,
         keep_all_models: bool,
         watcher: Watcher,
+        program_key: Callable[[TrialRequest], str],
         engine: Engine = "auto",
         stage: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._book, self._workers, self._stopping = book, workers, stopping
+        self._writer, self._workers, self._stopping = writer, workers, stopping
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
-        spec = book.spec
+        spec = writer.spec
         self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
-        self._requests = SearchRequests(book, files, self._goal, engine)
-        self._keeper = LeaseKeeper(book.store, book.lease)
+        self._requests = SearchRequests(writer, files, self._goal, engine)
+        self._program_key = program_key
+        self._keeper = LeaseKeeper(writer.store, writer.lease)
         self._affinity = Affinity(workers.count, workers.lanes)
-        self._running: dict[int, Running] = {}
+        self._running: dict[int, RunningTrial] = {}
         self._status = RunStatus(
-            total=stopping.limits.trials, slots=[WorkerStatus() for _ in range(workers.count)]
+            total=stopping.limits.trials, workers=[WorkerStatus() for _ in range(workers.count)]
         )
         self._stage = stage
-        self._stops, self._put_back_count = False, 0
-        self._failures = 0
+        self._awaits_checkpoints, self._put_back_count = False, 0
         self._failure: str | None = None
         self._failed_trial: int | None = None
-        self._renew_at = self._look_at = 0.0
+        self._renew_at = self._refresh_at = 0.0
 
     def run(self) -> Outcome:
-        """Work until nothing is left or a limit ends it; nothing of ours is RUNNING afterwards."""
+        """Work until nothing is left or a limit ends it. No trial of this loop is RUNNING
+        afterwards."""
         with self._keeper:
-            self._look_around()
+            self._refresh_status()
             try:
                 self._work()
                 self._await_checkpoints()
             finally:
                 self._put_all_back()
-        self._look_around()
-        count, status = self._put_back_count, self._status
-        return Outcome(self._stopping.reason, status, count, self._failure, self._failed_trial)
+        self._refresh_status()
+        return Outcome(
+            reason=self._stopping.reason,
+            status=self._status,
+            put_back=self._put_back_count,
+            failure=self._failure,
+            failed_trial=self._failed_trial,
+        )
 
     def _work(self) -> None:
         while not self._stopping.at_once:
             self._keeper.hear()
             self._housekeeping()
             self._fill_workers()
-            if not self._running and self._finished():
+            if not self._running and self._is_finished():
                 break
             for worker, message in self._workers.wait(_WAIT_S):
                 self._handle(worker, message)
             self._end_overdue()
             self._watcher.changed(self._status)
 
-    def _finished(self) -> bool:
-        """Nothing runs here: over, unless another loop may yet put a trial back."""
+    def _is_finished(self) -> bool:
+        """Whether the search is over, where no trial runs here. Otherwise another loop may yet put
+        a trial back."""
         if self._stopping.no_more:
             return True
-        return all_done(self._book.store, self._book.lease, self._status.total)
+        return all_done(self._writer.store, self._writer.lease, self._status.total)
+
+    # Giving trials to workers
 
     def _fill_workers(self) -> None:
         while not self._stopping.no_more:
             free = self._free_workers()
             if not free:
                 return
-            # Free ones in processes that train nothing.
-            empty = [worker for worker in free if not self._beside(worker)]
-            known = frozenset(running.slot.number for running in self._running.values())
+            in_idle_process = [worker for worker in free if not self._beside(worker)]
+            running_slots = frozenset(running.slot.number for running in self._running.values())
             try:
-                running = self._book.begin(
-                    free[0], self._status.total, known, may_be_alone=bool(empty)
+                running = self._writer.begin(
+                    free[0], self._status.total, running_slots, may_be_alone=bool(in_idle_process)
                 )
                 if running is None:
                     return
                 # From here on it is put back, whatever goes wrong.
                 self._running[free[0]] = running
                 self._keeper.hear()
-                wanted = empty if running.slot.alone and empty else free
-                self._submit(running, free[0], wanted)
-            except TakenOver:  # this loop was held up for longer than its lease
+                is_alone = running.slot.alone and bool(in_idle_process)
+                self._submit(running, free[0], in_idle_process if is_alone else free)
+            except SlotLost:  # this loop was held up for longer than its lease
                 self._running.pop(free[0], None)
                 return
 
     def _free_workers(self) -> list[int]:
-        """Those that a trial can be given to now. None beside a trial that has to be alone."""
+        """Those that can be given a trial now. None beside a trial that must be alone."""
         for worker in self._workers.recycle():
             self._affinity.forget(worker)
         idle = [n for n in range(self._workers.count) if n not in self._running]
@@ -154,19 +180,23 @@ class Loop:
             if other != worker and other // self._workers.lanes == process
         ]
 
-    def _submit(self, running: Running, begun_for: int, free: list[int]) -> None:
-        """Give the trial to one of the free workers, best to one that has its program. The program
-        is known only after sampling: by then the trial has begun, for any of them."""
-        request = self._requests.of(running)
-        key = program_key(request)
+    def _submit(self, running: RunningTrial, begun_for: int, free: list[int]) -> None:
+        """Give the trial to one of the free workers, best to one that has its program. The key is
+        known only after sampling, so the trial may be moved to another worker than it began for."""
+        request = self._requests.request_for(running)
+        key = self._program_key(request)
         worker = self._affinity.choose(free, key)
         if worker != begun_for:
-            self._book.move(running, worker)
+            self._writer.move(running, worker)
             self._running[worker] = self._running.pop(begun_for)
-        running.began = time.monotonic()
+        running.started_at = time.monotonic()
         self._affinity.gave(worker, key)
         self._workers.submit(worker, request)
-        self._status.slots[worker] = WorkerStatus(trial=running.number, epochs=running.epochs)
+        attempt = running.slot.attempt
+        logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
+        self._status.workers[worker] = WorkerStatus(trial=running.number, epochs=running.epochs)
+
+    # What workers say
 
     def _handle(self, worker: int, message: Message) -> None:
         if isinstance(message, Lost):
@@ -174,191 +204,157 @@ class Loop:
         running = self._running.get(worker)
         if running is None:
             return  # a worker that was lost while idle has been replaced already
+        if isinstance(message, Checkpointed):
+            self._put_back(running)
+            del self._running[worker]
+            self._status.workers[worker] = WorkerStatus()
+            return
         try:
-            self._answer(worker, running, message)
-        except TakenOver:
+            self._carry_out(worker, running, self._decide(worker, running, message))
+        except SlotLost:
             self._let_go(worker)
 
-    def _answer(self, worker: int, running: Running, message: Message) -> None:
+    def _decide(self, worker: int, running: RunningTrial, message: TrialMessage) -> Decision:
+        """What is done about a message, after its facts are in SQL."""
+        trial = running.so_far
         match message:
             case Resumed():
-                self._book.resumed(running, message.epoch)
-                self._workers.reply(worker, GO_ON)
+                self._writer.record_resumption(running, message.epoch)
+                return Decision(GO_ON)
             case Report():
-                self._on_report(worker, running, message)
+                return self._decide_after_report(worker, running, message)
             case Ended():
-                self._on_ended(worker, running, message)
+                return self._decide_after_training(running, message)
             case Saved():
-                assert running.ended is not None
-                self._complete(worker, running, running.ended, self._files.saved(message))
-            case Checkpointed():
-                self._put_back(running, self._stopping.reason or "error")
-                del self._running[worker]
-                self._status.slots[worker] = WorkerStatus()
+                return policy.after_saving(trial, message.artifact)
             case Failed():
-                self._on_failed(worker, running, message)
+                return self._decide_after_failure(running, message)
             case Lost():
-                self._on_lost(worker, running, message)
+                losses = self._writer.count_losses(running)
+                return policy.after_loss(message, trial, earlier_losses=losses)
 
-    def _on_report(self, worker: int, running: Running, interval: Report) -> None:
-        prune = self._book.interval(running, interval)
-        behind = self._stops and _can_stop_behind(running, interval)
-        self._workers.reply(worker, STOP if prune else STOP_BEHIND if behind else GO_ON)
-        worker_status = self._status.slots[worker]
-        worker_status.epoch, worker_status.value = interval.epoch, running.verdicts.best
-        if prune:
-            self._book.prune(running)
-            self._ended(worker, "pruned", running.verdicts.best, gained=False)
+    def _decide_after_report(self, worker: int, running: RunningTrial, report: Report) -> Decision:
+        is_pruned = self._writer.record_report(running, report)
+        status = self._status.workers[worker]
+        status.epoch, status.value = report.epoch, running.pruning.best
+        return policy.after_report(
+            report,
+            running.so_far,
+            is_pruned=is_pruned,
+            search_is_stopping=self._awaits_checkpoints,
+        )
 
-    def _on_ended(self, worker: int, running: Running, ended: Ended) -> None:
-        if ended.end == "diverged" or ended.score is None or not math.isfinite(ended.score):
-            self._workers.reply(worker, STOP)
-            self._book.infeasible(running, "diverged", ended)
-            self._ended(worker, "diverged", ended.score, gained=False)
-        elif self._keep_all or self._gains(running, ended.score):
+    def _decide_after_training(self, running: RunningTrial, ended: Ended) -> Decision:
+        name = None
+        if policy.has_score(ended) and (self._keep_all or self._is_best(running, ended.score)):
             running.ended = ended
-            path = self._files.network(running.number, running.slot.attempt)
-            self._workers.reply(worker, Reply(stop=True, save_to=path))
-        else:
-            self._workers.reply(worker, STOP)
-            self._complete(worker, running, ended)
+            name = self._files.network(running.number, running.slot.attempt)
+        return policy.after_training(ended, save_to=name)
 
-    def _gains(self, running: Running, score: float) -> bool:
-        """Whether the score is better than all others of a study that looks for the best. The board
-        may not know yet what another loop has found since it last looked: SQL is asked, but only
-        where the board says yes."""
-        spec, status = self._book.spec, self._status
-        if not spec.selects or not self._goal.better(score, status.best):
+    def _decide_after_failure(self, running: RunningTrial, failure: Failed) -> Decision:
+        decision = policy.after_failure(failure, running.so_far)
+        if decision.ending is not None and decision.ending.fate is Fate.FAILED:
+            self._failure = f"trial {running.number}: {failure.message}"
+            self._failed_trial = running.number
+        return decision
+
+    def _is_best(self, running: RunningTrial, score: float | None) -> bool:
+        """Whether the score is better than all others of a study that looks for the best. Other
+        loops may have ended trials since the status was refreshed: SQL is asked, but only where the
+        status says yes."""
+        spec, status = self._writer.spec, self._status
+        if score is None or not spec.selects or not self._goal.better(score, status.best):
             return False
-        store, lease = self._book.store, self._book.lease
+        store, lease = self._writer.store, self._writer.lease
         others = slots.best_score(store, lease, spec.direction, but_not=running.trial_id)
         if others is not None and self._goal.better(others[0], status.best):
             status.best, status.best_trial = others
         return self._goal.better(score, status.best)
 
-    def _complete(
-        self,
-        worker: int,
-        running: Running,
-        ended: Ended,
-        model: Artifact | None = None,
-        detail: str | None = None,
+    # How trials end
+
+    def _carry_out(self, worker: int, running: RunningTrial, decision: Decision) -> None:
+        if decision.reply is not None:
+            self._workers.reply(worker, decision.reply)
+        if decision.ending is not None:
+            self._end_trial(worker, running, decision.ending)
+
+    def _end_trial(self, worker: int, running: RunningTrial, ending: Ending) -> None:
+        self._writer.end(running, ending)
+        is_best = False
+        if ending.fate.takes_slot:
+            is_best = self._count_done(running, ending)
+        elif ending.fate is Fate.FAILED:
+            self._stopping.trial_failed()
+        if ending.fate is not Fate.PUT_BACK:
+            self._files.forget(running.number)
+        self._leave(worker, ending.end, ending.shown_value, is_best)
+
+    def _count_done(self, running: RunningTrial, ending: Ending) -> bool:
+        """A trial has taken its slot; whether it is the new best one."""
+        value, status = ending.shown_value, self._status
+        is_best = ending.fate is Fate.COMPLETE and self._is_best(running, value)
+        if is_best:
+            status.best, status.best_trial = value, running.number
+        status.done += 1
+        status.done_here += 1
+        reaches_target = ending.fate is Fate.COMPLETE and self._goal.reached(value)
+        self._stopping.trial_done(is_best, reaches_target)
+        return is_best
+
+    def _leave(
+        self, worker: int, end: TrialEnd, value: float | None = None, is_best: bool = False
     ) -> None:
-        self._book.complete(running, ended, model, detail)
-        assert ended.score is not None
-        gained = self._gains(running, ended.score)
-        if gained:
-            self._status.best, self._status.best_trial = ended.score, running.number
-        self._ended(worker, ended.end, ended.score, gained)
-
-    def _on_failed(self, worker: int, running: Running, failed: Failed) -> None:
-        if running.ended is not None:
-            # It was only saving its network: the score is no less true.
-            self._complete(worker, running, running.ended, detail=failed.detail)
-            return
-        if failed.kind == "out_of_memory":
-            self._book.infeasible(running, failed.kind, detail=failed.detail)
-            self._ended(worker, failed.kind, None, gained=False)
-            return
-        self._book.fail(running, failed.kind, failed.detail)
-        self._failures += 1
-        self._failure = f"trial {running.number}: {failed.message}"
-        self._failed_trial = running.number
-        if self._failures >= _MOST_FAILURES:
-            self._stopping.errors()
-        self._files.forget(running.number)
-        self._leave(worker, failed.kind, None)
-
-    def _on_lost(self, worker: int, running: Running, lost: Lost) -> None:
-        how = lost.how
-        if running.ended is not None:
-            self._complete(worker, running, running.ended, detail=f"{how} while saving the network")
-        elif lost.restarted:
-            self._start_again(worker, running, "interrupted", how)
-        elif lost.beside:
-            # Any of them may be the cause: it counts against none. Alone it will show.
-            self._start_again(worker, running, SHARED_LOSS, how)
-        elif lost.out_of_memory:
-            self._book.infeasible(running, "out_of_memory", detail=how)
-            self._ended(worker, "out_of_memory", None, gained=False)
-        elif (losses := self._book.losses(running) + 1) < MOST_ATTEMPTS:
-            self._start_again(worker, running, "worker_lost", how)
-        else:
-            detail = f"lost {losses} times; at last {how}"
-            self._book.infeasible(running, "worker_lost", detail=detail)
-            self._ended(worker, "worker_lost", None, gained=False)
-
-    def _end_overdue(self) -> None:
-        """End trials past the time limit for one, whatever their workers are doing."""
-        limit = self._stopping.limits.trial_timeout_s
-        if limit is None:
-            return
-        clock = time.monotonic()
-        overdue = [w for w, running in self._running.items() if clock - running.began > limit]
-        in_company = {worker for worker in overdue if self._beside(worker)}
-        # One of each process that is to end: the others beside it are told as lost.
-        for worker in {worker // self._workers.lanes: worker for worker in overdue}.values():
-            self._restart(worker)
-        for worker in overdue:
-            running = self._running[worker]
-            try:
-                self._end_by_time(worker, running, limit, worker in in_company)
-            except TakenOver:
-                self._leave(worker, "taken_over", None)
-
-    def _end_by_time(self, worker: int, running: Running, limit_s: float, in_company: bool) -> None:
-        detail = f"still training after {limit_s:g} s, the limit for one trial"
-        if running.ended is not None:
-            detail = _UNSAVED.format("time_limit")
-            self._complete(worker, running, running.ended, detail=detail)
-        elif in_company:
-            # One lane computes at a time: it may have waited for the others. Alone it will show.
-            self._start_again(worker, running, SHARED_LOSS, f"{detail}, beside others")
-        else:
-            self._book.infeasible(running, "time_limit", detail=detail)
-            self._ended(worker, "time_limit", running.verdicts.best, gained=False)
-
-    def _start_again(self, worker: int, running: Running, end: str, detail: str) -> None:
-        """The attempt ends so; the trial's next one goes on, here or elsewhere."""
-        self._book.put_back(running, end, detail=detail)
-        self._leave(worker, end, None)
+        """The worker is free again."""
+        running = self._running.pop(worker)
+        self._status.workers[worker] = WorkerStatus()
+        self._status.ended[end] = self._status.ended.get(end, 0) + 1
+        logger.info("trial %d ended: %s, score %s", running.number, end, value)
+        self._watcher.trial_ended(self._status, running.number, end, value, is_best)
 
     def _let_go(self, worker: int) -> None:
-        """Another loop has the trial now: nothing of it is ours to write."""
+        """Another loop has the trial now: this one must write nothing of it."""
         self._restart(worker)
-        self._leave(worker, "taken_over", None)
+        self._leave(worker, TrialEnd.TAKEN_OVER)
 
     def _restart(self, worker: int) -> None:
         self._workers.restart(worker)
         self._affinity.forget(worker)
 
-    def _ended(self, worker: int, end: str, value: float | None, gained: bool) -> None:
-        """A trial has taken its place for good."""
-        self._failures = 0
-        self._files.forget(self._running[worker].number)
-        self._status.done += 1
-        self._status.done_here += 1
-        reached = end in ("complete", "early_stopped", "target") and self._goal.reached(value)
-        self._stopping.finished(gained, reached)
-        self._leave(worker, end, value, is_best=gained)
+    def _end_overdue(self) -> None:
+        """End trials past the time limit for one, whatever their workers are doing."""
+        limit_s = self._stopping.limits.trial_timeout_s
+        if limit_s is None:
+            return
+        latest = time.monotonic() - limit_s
+        overdue = [w for w, running in self._running.items() if running.started_at < latest]
+        in_company = {worker for worker in overdue if self._beside(worker)}
+        # One worker of each process that has to end: those beside it are reported as lost.
+        for worker in {worker // self._workers.lanes: worker for worker in overdue}.values():
+            self._restart(worker)
+        for worker in overdue:
+            running = self._running[worker]
+            ending = policy.after_time_limit(
+                running.so_far, limit_s, shares_process=worker in in_company
+            )
+            try:
+                self._end_trial(worker, running, ending)
+            except SlotLost:
+                self._leave(worker, TrialEnd.TAKEN_OVER)
 
-    def _leave(self, worker: int, end: str, value: float | None, is_best: bool = False) -> None:
-        running = self._running.pop(worker)
-        self._status.slots[worker] = WorkerStatus()
-        self._status.ended[end] = self._status.ended.get(end, 0) + 1
-        self._watcher.trial_ended(self._status, running.number, end, value, is_best)
+    # How the search ends
 
     def _await_checkpoints(self) -> None:
-        """The trials that run when the loop is to stop go on to the end of their epoch, and write a
-        checkpoint: so their next attempts lose nothing. Those that take too long are put back as
-        they are."""
-        if not self._running or self._stopping.reason not in ("interrupted", "timeout"):
+        """Running trials go on to the end of their epoch and write a checkpoint, so that their next
+        attempts lose nothing. Those that take too long are put back as they are."""
+        reason = self._stopping.reason
+        if not self._running or reason is None or not reason.awaits_checkpoints:
             return
         self._stage(
             f"waiting for the running epochs to end, at most {CHECKPOINT_WAIT_S:.0f} s "
             "(Ctrl-C again stops now)"
         )
-        self._stops = True
+        self._awaits_checkpoints = True
         until = time.monotonic() + CHECKPOINT_WAIT_S
         while self._running and not self._stopping.hurried:
             if (left := until - time.monotonic()) <= 0:
@@ -368,57 +364,49 @@ class Loop:
                 self._handle(worker, message)
 
     def _put_all_back(self) -> None:
-        # Workers go first: none may send what would be written after its trial was given away.
+        # Workers end first: none may send what would be written after its trial was given away.
         self._workers.close()
-        end = self._stopping.reason or "error"
         with contextlib.ExitStack() as last_things:  # each is done, whatever becomes of the others
             last_things.callback(self._end_lease)
             for running in self._running.values():
-                last_things.callback(self._put_back, running, end)
+                last_things.callback(self._put_back, running)
         self._running.clear()
 
-    def _put_back(self, running: Running, end: str) -> None:
+    def _put_back(self, running: RunningTrial) -> None:
+        ending = policy.after_stop(running.so_far, self._stopping.reason)
         # Of a study that was deleted nothing is left to be put back.
-        with contextlib.suppress(TakenOver, LeaseLost):
-            if running.ended is None:
-                self._book.put_back(running, end)
-                self._put_back_count += 1
-            else:  # it was only saving its network: what it has trained is not lost
-                self._book.complete(running, running.ended, detail=_UNSAVED.format(end))
+        with contextlib.suppress(SlotLost, LeaseLost):
+            self._writer.end(running, ending)
+            self._put_back_count += ending.fate is Fate.PUT_BACK
 
     def _end_lease(self) -> None:
         self._keeper.stop()
         with contextlib.suppress(StorageError, LeaseLost):
             # A lease that cannot be ended here expires by itself.
-            self._book.close()
+            self._writer.close()
+
+    # What is done beside trials
 
     def _housekeeping(self) -> None:
         """Renew the lease, take over what dead loops left, count what other loops did."""
         clock = time.monotonic()
         self._status.elapsed_s = clock - self._stopping.started
         if clock >= self._renew_at:
-            self._renew_at = clock + self._book.lease.lasts_s / 4
-            if leases.renew_lease(self._book.store, self._book.lease):
-                self._stopping.deleted()
+            self._renew_at = clock + self._writer.lease.lasts_s / 4
+            if leases.renew_lease(self._writer.store, self._writer.lease):
+                self._stopping.stop(StopReason.DELETED)
             self._release_lost_slots()
-            self._book.repair()
-        if clock >= self._look_at:
-            self._look_at = clock + 2.0
-            self._look_around()
+            self._writer.repair()
+        if clock >= self._refresh_at:
+            self._refresh_at = clock + _REFRESH_S
+            self._refresh_status()
 
     def _release_lost_slots(self) -> None:
-        held = leases.held(self._book.store, self._book.lease)
+        held = leases.held_slots(self._writer.store, self._writer.lease)
         for worker, running in list(self._running.items()):
             if running.slot.number not in held:
                 self._let_go(worker)
 
-    def _look_around(self) -> None:
-        book = self._book
-        look_around(book.store, book.lease, book.spec, self._status, self._stopping)
-
-
-def _can_stop_behind(running: Running, interval: Report) -> bool:
-    """Whether the trial can go on behind this interval later. One that ends now, or has diverged,
-    is not kept from saying so."""
-    ends = interval.epoch == running.epochs
-    return interval.whole and not ends and all(map(math.isfinite, interval.metrics.values()))
+    def _refresh_status(self) -> None:
+        writer = self._writer
+        refresh_status(writer.store, writer.lease, writer.spec, self._status, self._stopping)

@@ -1,7 +1,4 @@
-"""What a running search shows: plain numbers, drawn by whoever watches.
-
-How far a study is, by what SQL says.
-"""
+"""How far a search is: plain numbers for whoever shows them."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -9,13 +6,14 @@ from typing import Protocol
 from tuner.runner.stopping import Stopping
 from tuner.storage import Store, slots
 from tuner.storage.schema import StudyKey
+from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
 
 
 @dataclass
 class WorkerStatus:
-    """What one worker is at. `value` is its trial's running best."""
+    """What one worker does. `trial`: None while it is idle. `value`: its trial's running best."""
 
     trial: int | None = None
     epoch: int = 0
@@ -25,15 +23,15 @@ class WorkerStatus:
 
 @dataclass
 class RunStatus:
-    """Counts are of the places up to this command's total; `ended` counts this loop's trials by
-    how they ended."""
+    """`total`, `done`: the study's slots up to this command's total. `ended`: this loop's trials by
+    how they ended; `done_here`: those of them that took their slot."""
 
     total: int
     done: int = 0
     best: float | None = None
     best_trial: int | None = None
-    ended: dict[str, int] = field(default_factory=dict)
-    slots: list[WorkerStatus] = field(default_factory=list)
+    ended: dict[TrialEnd, int] = field(default_factory=dict)
+    workers: list[WorkerStatus] = field(default_factory=list)
     done_here: int = 0
     elapsed_s: float = 0.0
 
@@ -46,12 +44,12 @@ class RunStatus:
 
 
 class Watcher(Protocol):
-    """Hears of a search as it goes on; must not block."""
+    """Is told of a search's progress. Its methods must not block."""
 
     def changed(self, status: RunStatus) -> None: ...
 
     def trial_ended(
-        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
     ) -> None:
         """`is_best`: its score is better than that of every other trial of the study."""
         ...
@@ -64,24 +62,24 @@ class Silent:
         return
 
     def trial_ended(
-        self, status: RunStatus, trial: int, end: str, value: float | None, is_best: bool
+        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
     ) -> None:
         return
 
 
-def look_around(
+def refresh_status(
     store: Store, study: StudyKey, spec: StudySpec, status: RunStatus, stopping: Stopping
 ) -> None:
-    """Bring the board up to date, with what other loops and earlier commands did."""
+    """Bring the status up to date with SQL: with what other loops and earlier commands did."""
     goal = Goal(spec.metric, spec.direction, stopping.limits.target)
     status.done = slots.slot_counts(store, study, status.total).get("done", 0)
     best = slots.best_score(store, study, spec.direction) if spec.selects else None
     if best is not None and goal.better(best[0], status.best):
         status.best, status.best_trial = best
     if goal.reached(status.best):
-        stopping.target()
+        stopping.stop(StopReason.TARGET)
 
 
 def all_done(store: Store, study: StudyKey, total: int) -> bool:
-    """Whether all places up to that number are done: nothing is left, here or in another loop."""
+    """Whether all slots up to that number are done, so that no loop has anything left to do."""
     return set(slots.slot_counts(store, study, total)) <= {"done"}

@@ -1,21 +1,19 @@
-"""What a worker is given of a trial: made here for searching, comparing and training again."""
+"""What a worker is asked to train: made here for searching, comparing and training again."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tuner.runner.study_files import TrialFiles
-from tuner.runner.trial_writer import Running, TrialBook, trial_seed
+from tuner.runner.trial_writer import RunningTrial, TrialWriter, trial_seed
 from tuner.storage import attempt_rows
-from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.trials import TrialRow
-from tuner.study.messages import Checkpoints, Engine, Goal, TrialRequest
+from tuner.study.ends import TrialEnd
+from tuner.study.engines import Engine, engine_to_ask_for
+from tuner.study.messages import Checkpoints, Goal, TrialRequest
+from tuner.study.metrics import host_metrics
 from tuner.study.spec import StudySpec
 
 Choices = Mapping[str, tuple[Any, ...]]
-
-# What attempts record of a program of the trial's own structure (training/exact.py).
-_EXACT = ("graph", "xla")
-LANES = "population"
 
 
 def make_request(
@@ -27,8 +25,8 @@ def make_request(
     target: float | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrialRequest:
-    """The plan of a study's trial: the only place where one is made. `choices`: what
-    `spec.choices()` gives, which takes long in a study of many configurations."""
+    """The request of a study's trial: the only place where one is made. `choices`: from
+    `spec.choices()`, which takes long in a study of many configurations."""
     return TrialRequest(
         network=spec.space.network,
         params=dict(params),
@@ -36,6 +34,7 @@ def make_request(
         goal=Goal(spec.metric, spec.direction, target),
         intervals=spec.intervals,
         held_out=spec.held_out,
+        host_metrics=host_metrics(spec.metric),
         choices=dict(choices),
         engine=engine,
         checkpoints=checkpoints,
@@ -43,39 +42,35 @@ def make_request(
 
 
 class SearchRequests:
-    """Makes the plans of one study's trials in a search."""
+    """Makes the requests of one study's trials in a search."""
 
-    def __init__(self, book: TrialBook, files: TrialFiles, goal: Goal, engine: Engine) -> None:
-        self._book, self._files, self._goal, self._engine = book, files, goal, engine
-        self._choices = book.spec.choices()
+    def __init__(self, writer: TrialWriter, files: TrialFiles, goal: Goal, engine: Engine) -> None:
+        self._writer, self._files, self._goal, self._engine = writer, files, goal, engine
+        self._choices = writer.spec.choices()
 
-    def of(self, running: Running) -> TrialRequest:
-        """The plan of a trial that has begun, with what its earlier attempts left."""
-        number, attempt = running.number, running.slot.attempt
-        book, trial_id = self._book, running.trial_id
-        known = attempt_rows.known_epochs(book.store, book.lease, trial_id) if attempt > 1 else 0
+    def request_for(self, running: RunningTrial) -> TrialRequest:
+        """The request of a trial that has begun. It can go on from what its earlier attempts
+        left."""
+        attempt, known_epochs = running.slot.attempt, 0
+        if attempt > 1:
+            store, lease = self._writer.store, self._writer.lease
+            known_epochs = attempt_rows.known_epochs(store, lease, running.trial_id)
         return make_request(
-            self._book.spec,
-            number,
+            self._writer.spec,
+            running.number,
             running.params,
             self._choices,
             self._engine,
             self._goal.target,
-            self._files.checkpoints(number, attempt, known),
+            self._files.checkpoints(running.number, attempt, known_epochs),
         )
 
 
 def request_again(spec: StudySpec, trial: TrialRow) -> TrialRequest:
-    """The plan that repeats a finished trial: by the kind of program that its last attempt has
-    recorded, up to the epoch at which a target ended it."""
+    """The request that repeats a finished trial: by the engine that its last attempt has recorded,
+    up to the epoch at which a target ended it."""
     last = trial.last
     # The first value that met the target was the best one: as a target it ends the same epoch.
-    target = last.score if last is not None and last.end == "target" else None
-    return make_request(
-        spec, trial.number, trial.params, spec.choices(), engine_again(last), target
-    )
-
-
-def engine_again(attempt: AttemptRow | None) -> Engine:
-    """The engine to ask for, to train by the kind of program that trained the attempt."""
-    return "exact" if attempt is not None and attempt.engine in _EXACT else "auto"
+    target = last.score if last is not None and last.end == TrialEnd.TARGET else None
+    engine = engine_to_ask_for(None if last is None else last.engine)
+    return make_request(spec, trial.number, trial.params, spec.choices(), engine, target)

@@ -1,12 +1,9 @@
-"""When a search stops.
+"""When a search stops: its limits, and what SIGINT, SIGTERM and a closed terminal do to it."""
 
-What SIGINT, SIGTERM and a closed terminal do to a search.
-"""
-
+import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,17 +13,20 @@ from types import FrameType
 
 from tuner.errors import UsageError
 from tuner.storage import fold_all
+from tuner.study.ends import StopReason
 
+logger = logging.getLogger(__name__)
 _MOST = 1_000_000
 _MOST_LANES = 64
-_AT_ONCE = ("interrupted", "timeout", "target", "errors", "deleted")
+# So many trials in a row that fail stop the search.
+MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`trials` is the study's total of places. The others end this loop early: `timeout_s` and
-    `target` put running trials back; after `patience_trials` finished trials in a row that bring
-    no better score, no new one is begun. `trial_timeout_s` ends a single attempt of a trial."""
+    """`trials`: the study's total of slots. Others end this loop early: `timeout_s` and `target`
+    put running trials back; after `patience_trials` trials in a row without a better score no new
+    one is begun. `trial_timeout_s` ends one attempt of a trial."""
 
     trials: int
     timeout_s: float | None = None
@@ -43,7 +43,7 @@ class Limits:
         target: float | None,
         lanes: int = 1,
     ) -> None:
-        """Raise UsageError for numbers that mean nothing."""
+        """Raises UsageError for numbers out of range."""
         if (trials is None) == (more is None):
             raise UsageError("say how many trials: either --trials 100 in all, or --more 20")
         counts = {
@@ -64,63 +64,71 @@ class Limits:
 
 @dataclass
 class Stopping:
-    """Whether to begin more trials, and whether to leave at once. `asked` is set by a signal,
+    """Whether to begin more trials, and whether to end those that run. `asked` is set by a signal,
     `hurried` by a second one: then nothing is waited for."""
 
     limits: Limits
     started: float = field(default_factory=time.monotonic)
     asked: bool = False
     hurried: bool = False
-    reason: str | None = None
-    without_gain: int = 0
+    reason: StopReason | None = None
+    trials_without_gain: int = 0
+    failures_in_a_row: int = 0
 
     @property
     def at_once(self) -> bool:
         """Whether running trials are to be put back now."""
-        if self.reason not in _AT_ONCE:
+        if not self._ends_trials:
             timeout = self.limits.timeout_s
             if self.asked:
-                self.reason = "interrupted"
+                self.reason = StopReason.INTERRUPTED
             elif timeout is not None and time.monotonic() - self.started >= timeout:
-                self.reason = "timeout"
-        return self.reason in _AT_ONCE
+                self.reason = StopReason.TIMEOUT
+        return self._ends_trials
 
     @property
     def no_more(self) -> bool:
         """Whether no new trial is to be begun."""
         return self.at_once or self.reason is not None
 
-    def finished(self, gained: bool, reached: bool) -> None:
-        """A trial has ended; `gained` if it is the new best, `reached` if it meets the target."""
-        self.without_gain = 0 if gained else self.without_gain + 1
+    @property
+    def _ends_trials(self) -> bool:
+        return self.reason is not None and self.reason.ends_trials
+
+    def trial_done(self, is_best: bool, reaches_target: bool) -> None:
+        """A trial has taken its slot. `is_best`: it is the new best one."""
+        self.failures_in_a_row = 0
+        self.trials_without_gain = 0 if is_best else self.trials_without_gain + 1
         patience = self.limits.patience_trials
-        if reached:
-            self.target()
-        elif patience is not None and self.without_gain >= patience:
-            self.reason = self.reason or "patience"
+        if reaches_target:
+            self.stop(StopReason.TARGET)
+        elif patience is not None and self.trials_without_gain >= patience:
+            self.stop(StopReason.PATIENCE)
 
-    def target(self) -> None:
-        if self.reason not in _AT_ONCE:
-            self.reason = "target"
+    def trial_failed(self) -> None:
+        """The code of a trial raised."""
+        self.failures_in_a_row += 1
+        if self.failures_in_a_row >= MOST_FAILURES:
+            self.stop(StopReason.ERRORS)
 
-    def errors(self) -> None:
-        self.reason = "errors"
-
-    def deleted(self) -> None:
-        """Someone is about to delete the study: nothing else matters any more."""
-        self.reason = "deleted"
+    def stop(self, reason: StopReason) -> None:
+        """Stop for a reason, unless there is a more pressing one."""
+        is_pressing = reason in (StopReason.ERRORS, StopReason.DELETED)
+        if is_pressing or self.reason is None or (reason.ends_trials and not self._ends_trials):
+            self.reason = reason
 
 
 _PATIENCE_S = 8.0
-# What starts a command may pass on a signal that the terminal has sent to both: that is one.
+# Two signals within this time are one: the terminal sends it to a command and to its parent, which
+# may pass it on.
 _SAME_S = 0.5
 
 
 class Interrupts:
-    """The first signal asks the search to stop, or, while nothing runs that would have to be put
-    back, ends it by KeyboardInterrupt. A second one asks to wait for no checkpoint; further ones
-    change nothing. A search that has not come to its end some seconds later, be it for a dead
-    database, is cut off: what it leaves behind the next one puts in order."""
+    """The first signal asks the search to stop. While no trial runs, it ends the search by a
+    KeyboardInterrupt. A second signal asks to wait for no checkpoint; further ones change nothing.
+    A search that has not ended some seconds later, for instance because its database is dead, is
+    cut off. The next one puts in order what it leaves behind."""
 
     def __init__(self, stopping: Stopping) -> None:
         self._stopping = stopping
@@ -131,29 +139,29 @@ class Interrupts:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Inside, the signals are ours."""
-        wanted = [signal.SIGINT, signal.SIGTERM]
-        # nohup ignores this one, and so do we then.
+        """Inside, signals are handled here."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        # Under nohup it is ignored, and stays so.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            wanted.append(signal.SIGHUP)
-        before = [signal.signal(number, self._hear) for number in wanted]
+            numbers.append(signal.SIGHUP)
+        before = [signal.signal(number, self._on_signal) for number in numbers]
         try:
             yield
         finally:
             self._cut.cancel()
-            for number, handler in zip(wanted, before, strict=True):
+            for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
     @contextmanager
     def gently(self) -> Iterator[None]:
-        """Inside, a signal only asks."""
+        """Inside, a signal only asks the search to stop."""
         self._gently = True
         try:
             yield
         finally:
             self._gently = False
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._stopping.asked:
             self._stopping.hurried |= time.monotonic() - self._asked_at > _SAME_S
             return
@@ -164,11 +172,10 @@ class Interrupts:
 
 
 def _cut_off() -> None:
-    print(
-        f"tuner: no orderly end within {_PATIENCE_S:.0f} s; what was running goes on when the "
-        "command is repeated",
-        file=sys.stderr,
-        flush=True,
-    )
+    text = "no orderly end within %.0f s; what was running goes on when the command is repeated"
+    # In a thread: the main one may be stuck in a log's write, and hold its lock.
+    log = threading.Thread(target=logger.warning, args=(text, _PATIENCE_S), daemon=True)
+    log.start()
+    log.join(1.0)
     fold_all()
     os._exit(130)

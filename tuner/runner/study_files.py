@@ -1,14 +1,8 @@
-"""The data of a study, found again: the fingerprint decides, not where they lie.
+"""The files of a search: the study's data, what its trials write, and a scratch folder.
 
-Where a study's trials keep their files: networks, and checkpoints while they train.
-
-The folder in which a search keeps its data for its workers: beside the project, since the
-temporary folder is often memory. A killed search cannot remove its own: the next one does.
-
-Putting a study right that dead loops have left, without running it.
+A study's data may have moved: their fingerprint decides, not their place.
 """
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -18,68 +12,52 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import optuna
-
 from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, scratch_place
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
-from tuner.runner.trial_writer import Repaired, TrialBook
 from tuner.settings import Settings
-from tuner.storage import Store, leases
-from tuner.storage.leases import LeaseKeeper
-from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Artifact
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import lock_folder, sweep, sweep_temporary
 from tuner.system.user_modules import read_modules
-from tuner.workers import Saved
 
-# Less than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): what takes longer than
-# that has a checkpoint of its last epoch.
+# Shorter than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): a trial whose epochs
+# take longer has a checkpoint of its last one.
 CHECKPOINT_EVERY_S = 4.0
-# What a killed writer leaves half written, too.
-_CHECKPOINTS = ("*.ckpt", "*.part")
 
 
-def workers_log(root: Path, uuid: str) -> Path:
-    """What the workers of a study print. `root`: the project's folder of networks."""
-    return root / uuid / "workers.log"
+def search_log(root: Path, uuid: str) -> Path:
+    """Where a study's searches log, and their workers print. `root`: the project's folder of
+    networks."""
+    return root / uuid / "search.log"
 
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """`root`: the project's folder of networks; `uuid`: the study's. Each attempt has names of its
-    own, so that one that was taken over while it was frozen overwrites nothing when it wakes."""
+    """The names of the networks and checkpoints of a study's trials. `artifacts`: the project's
+    store; `uuid`: the study's. Each attempt has names of its own: one that was frozen, and taken
+    over, overwrites nothing when it wakes."""
 
-    root: Path
+    artifacts: Artifacts
     uuid: str
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
 
-    def of(self, number: int) -> Path:
-        return (self.root / self.uuid / f"trial-{number}").absolute()
+    def trial_prefix(self, number: int) -> str:
+        """What the names of a trial's files begin with."""
+        return f"{self.uuid}/trial-{number}"
 
-    def network(self, number: int, attempt: int) -> Path:
-        return self.of(number) / f"attempt-{attempt}.keras"
-
-    def saved(self, message: Saved) -> Artifact:
-        """What SQL keeps of a network that a worker has saved."""
-        path = message.path.relative_to(self.root.absolute()).as_posix()
-        return Artifact(path, message.size, message.sha256)
+    def network(self, number: int, attempt: int) -> str:
+        return f"{self.trial_prefix(number)}/attempt-{attempt}.keras"
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
-        """Of an attempt that begins."""
-        return Checkpoints(self.of(number), attempt, known_epochs, self.checkpoint_every_s)
+        """For an attempt that begins."""
+        artifacts = self.artifacts.below(self.trial_prefix(number))
+        return Checkpoints(artifacts, attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended."""
-        folder = self.of(number)
-        # A file that cannot be removed costs some disk space, and nothing else.
-        with contextlib.suppress(OSError):
-            for file in [file for form in _CHECKPOINTS for file in folder.glob(form)]:
-                file.unlink(missing_ok=True)
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        self.artifacts.sweep(self.trial_prefix(number), CHECKPOINT_PATTERNS)
 
 
 _PREFIX = "tuner-data-"
@@ -88,10 +66,11 @@ _OWNER = "owner"
 
 @contextmanager
 def scratch_folder(settings: Settings) -> Iterator[Path]:
-    """A new folder, removed at the end; those of searches that have died are removed now. Raises
-    DatasetError where none can be made."""
+    """A new folder, in which a search keeps the data for its workers; removed at the end. It lies
+    beside the project, since the temporary folder is often in memory. Folders that killed searches
+    left are removed now. Raises DatasetError where none can be made."""
     place = scratch_place(settings)
-    for each in {place, Path(tempfile.gettempdir())}:  # there they are when `place` fails
+    for each in {place, Path(tempfile.gettempdir())}:  # the latter where `place` failed
         sweep(each, _PREFIX, _OWNER)
     sweep_temporary()
     folder, owner = _make(place)
@@ -117,9 +96,9 @@ def _make(place: Path) -> tuple[Path, int]:
 
 
 def trained_on(settings: Settings, spec: StudySpec, data: str | None = None) -> Dataset:
-    """The data as the study's trials see them. `data`: where they lie now, if that is not where the
-    study was told. Raises DatasetError when they are no longer those the study was created with,
-    CodeError where their code was tampered with."""
+    """The data as the study's trials see them. `data`: where they lie now, if not where they were
+    when the study was created. Raises DatasetError when they are no longer the same data, CodeError
+    where their code was tampered with."""
     data_code(spec)
     dataset = load_dataset(
         spec.data, settings, check_data(settings, spec, data), wanted=spec.fingerprint
@@ -128,27 +107,27 @@ def trained_on(settings: Settings, spec: StudySpec, data: str | None = None) -> 
     return dataset.for_test() if spec.held_out == "test" else dataset
 
 
-def check_fingerprint(wanted: str, found: str, source: str) -> None:
+def check_fingerprint(expected: str, actual: str, source: str) -> None:
     """Raises DatasetError for data that are not the study's."""
-    if found != wanted:
+    if actual != expected:
         raise DatasetError(
-            f"{source} has changed since the study was created (fingerprint {found[:12]}, was "
-            f"{wanted[:12]}), or is other data; scores would not be comparable: create a new "
+            f"{source} has changed since the study was created (fingerprint {actual[:12]}, was "
+            f"{expected[:12]}), or is other data; scores would not be comparable: create a new "
             "study, or say where the study's data lie now: --data PATH"
         )
 
 
 def check_data(settings: Settings, spec: StudySpec, data: str | None = None) -> list[Source]:
-    """Where the study's data may lie. Nothing is read but a user's own code, which must be that of
-    the study. Raises DatasetError where there is nothing, SpecError for other code."""
+    """Where the study's data may lie. Only a user's own code is read, which must be that of the
+    study. Raises DatasetError where there is nothing, SpecError for other code."""
     try:
-        found = find_source(data or spec.data.source, settings)
+        sources = find_source(data or spec.data.source, settings)
     except DatasetError as error:
         raise DatasetError(f"{error}; say where the data lie now: --data PATH") from error
-    # A path alone is enough: which column, or which function, the study knows.
+    # A path alone is enough: the study knows which column, or which function.
     selector = parse_source(spec.data.source).selector
-    found = [_selecting(source, selector) for source in found]
-    return found if spec.data_path is None else _unchanged(found, spec, spec.data_path)
+    sources = [_selecting(source, selector) for source in sources]
+    return sources if spec.data_path is None else _unchanged(sources, spec, spec.data_path)
 
 
 def _selecting(source: Source, selector: str) -> Source:
@@ -158,14 +137,14 @@ def _selecting(source: Source, selector: str) -> Source:
     return replace(source, text=text, selector=selector)
 
 
-def _unchanged(found: Sequence[Source], spec: StudySpec, path: str) -> list[Source]:
+def _unchanged(sources: Sequence[Source], spec: StudySpec, path: str) -> list[Source]:
     """Those whose file, and the modules that it imports from its folder, are the study's."""
-    changed = {source: _changed(source.code, spec, path) for source in found if source.code}
+    changed = {source: _changed(source.code, spec, path) for source in sources if source.code}
     same = [source for source, files in changed.items() if not files]
     if changed and not same:
         first = next(iter(changed.values()))[0]
         raise SpecError(f"{first} {HAS_CHANGED}")
-    return same or list(found)
+    return same or list(sources)
 
 
 def _changed(file: Path, spec: StudySpec, path: str) -> list[Path]:
@@ -185,16 +164,3 @@ def _changed(file: Path, spec: StudySpec, path: str) -> list[Path]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def repair(store: Store, study: StudyRow) -> Repaired:
-    """What each start of `tuner optimize` does first. Loops whose lease holds are left alone."""
-    lease = leases.open_lease(store, study, begins_trials=False)
-    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
-    book = TrialBook(store, optuna_study, study.spec, lease)
-    try:
-        # There may be thousands: the lease is to last until the last one.
-        with store.asking_optuna(), LeaseKeeper(store, lease):
-            return book.repair()
-    finally:
-        book.close()

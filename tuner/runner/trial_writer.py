@@ -1,11 +1,10 @@
-"""One trial of a loop, from its place to its end. All writes of a trial are here.
+"""One trial of a loop, from its slot to its end. All writes of a trial are here.
 
-Every change of a trial's state carries our rows in its transaction: RUNNING comes with the attempt,
-an end with the attempt's record and the place. So there is no moment to die in that would leave one
-without the other; and a loop whose trial was taken over is refused both (TakenOver).
+Every change of a trial's state is one transaction with our rows: RUNNING with the attempt, an end
+with the attempt's record and the slot. A loop that dies leaves no half of it. A loop whose trial
+was taken over may write neither (SlotLost).
 """
 
-import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,30 +16,33 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from tuner.algorithms.samplers import SAMPLERS
-from tuner.errors import LeaseLost, TakenOver
-from tuner.runner.pruning import Verdicts
+from tuner.errors import LeaseLost, SlotLost
+from tuner.runner.policy import Ending, TrialSoFar
+from tuner.runner.pruning import TrialPruning
 from tuner.storage import attempt_rows, leases, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
-from tuner.storage.leases import Lease
-from tuner.storage.optuna_storage import is_missing
-from tuner.storage.slots import MOST_ATTEMPTS, TrialSlot
+from tuner.storage.leases import Lease, LeaseKeeper
+from tuner.storage.optuna_storage import is_missing, tell_trial
+from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
-from tuner.storage.transaction_hooks import Then
-from tuner.study.artifacts import Artifact
+from tuner.storage.studies import StudyRow
+from tuner.storage.transaction_hooks import SlotChange
+from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
 from tuner.study.messages import Ended, Report
 from tuner.study.spec import StudySpec
 
 
 @dataclass
-class Running:
-    """A trial that a worker is training. `began`: the loop's clock, in seconds."""
+class RunningTrial:
+    """A trial that a worker is training. `started_at`: by the loop's clock, in seconds. `ended`:
+    how its training ended, while its network is being saved."""
 
     slot: TrialSlot
     trial: optuna.Trial
     params: dict[str, Any]
-    verdicts: Verdicts
-    began: float = 0.0
-    last: Report | None = None
+    pruning: TrialPruning
+    started_at: float = 0.0
+    last_report: Report | None = None
     ended: Ended | None = None
 
     @property
@@ -55,34 +57,35 @@ class Running:
     def epochs(self) -> int:
         return int(self.params["epochs"])
 
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """A seed of 31 bits for each trial of a study."""
-    digest = hashlib.sha256(f"{study_seed}/{number}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
+    @property
+    def so_far(self) -> TrialSoFar:
+        return TrialSoFar(self.epochs, self.pruning.best, self.ended)
 
 
-class TrialBook:
-    """Begins and ends trials in SQL for one loop."""
+class TrialWriter:
+    """Begins and ends trials in SQL for one loop. `study`: with its sampler and pruner."""
 
     def __init__(self, store: Store, study: optuna.Study, spec: StudySpec, lease: Lease) -> None:
         self.store, self.study, self.spec, self.lease = store, study, spec, lease
-        store.optuna.fence = self._fence = functools.partial(slots.hold, lease)
-        store.optuna.study_fence = functools.partial(leases.hold_study, lease)
-        is_listed = SAMPLERS[spec.sampler.name].lists
-        self._configurations = spec.space.configurations() if is_listed else []
+        store.optuna.fence = lambda connection, trial_id: slots.hold(connection, lease, trial_id)
+        store.optuna.study_fence = lambda connection, study_id: leases.check_study(
+            connection, lease, study_id
+        )
+        self._sampler = SAMPLERS[spec.sampler.name]
+        self._configurations = spec.space.configurations() if self._sampler.lists else []
 
     def begin(
         self,
         worker: int,
         limit: int,
-        known: frozenset[int] | None = None,
+        running_slots: frozenset[int] | None = None,
         may_be_alone: bool = True,
-    ) -> Running | None:
-        """Claim a place and start its trial; None when there is none to start now. `known`: the
-        numbers of the places whose trials this loop is running. `may_be_alone`: whether there is a
-        process for a trial that has to be alone in one. Raises TakenOver."""
-        slot = slots.claim(self.store, self.lease, limit, known, may_be_alone)
+    ) -> RunningTrial | None:
+        """Claim a slot numbered at most `limit` and start its trial; None when there is none to
+        start now. `running_slots`: the numbers of the slots whose trials this loop is running.
+        `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
+        Raises SlotLost."""
+        slot = slots.claim(self.store, self.lease, limit, running_slots, may_be_alone)
         if slot is None:
             return None
         if slot.trial_id is None:
@@ -92,162 +95,139 @@ class TrialBook:
             self._settle(slot)
             return None
         params: dict[str, Any] = dict(self.spec.space.sample(trial))
-        judged = self._judged(trial) if slot.attempt else 0
-        verdicts = Verdicts(self.spec, trial, int(params["epochs"]), judged)
-        return Running(replace(slot, attempt=slot.attempt + 1), trial, params, verdicts)
+        reported = self._last_reported_step(trial) if slot.attempt else 0
+        pruning = TrialPruning(self.spec, trial, int(params["epochs"]), reported)
+        return RunningTrial(replace(slot, attempt=slot.attempt + 1), trial, params, pruning)
 
-    def move(self, running: Running, worker: int) -> None:
-        """Another worker than it began with trains the trial. Raises TakenOver."""
+    def move(self, running: RunningTrial, worker: int) -> None:
+        """Another worker trains the trial than it was begun for. Raises SlotLost."""
         attempt_rows.move(self.store, self.lease, running.slot, worker)
 
-    def _judged(self, trial: optuna.Trial) -> int:
+    def _last_reported_step(self, trial: optuna.Trial) -> int:
         return self.store.optuna.get_trial(trial._trial_id).last_step or 0
 
     def _with_new_trial(self, slot: TrialSlot) -> TrialSlot:
-        # Not `Study.ask`: it pops any waiting trial, also one that was put back and has a place of
+        # Not `Study.ask`: it takes any waiting trial, also one that was put back and has a slot of
         # its own, which another loop may be about to start.
-        with self.store.optuna.carrying(transaction_hooks.binding(self.lease, slot)):
-            self.study.add_trial(
-                create_trial(state=TrialState.WAITING, system_attrs=self._dealt(slot))
-            )
+        self.store.optuna.create_trial(
+            self.lease.study_id,
+            create_trial(state=TrialState.WAITING, system_attrs=self._fixed_params(slot)),
+            hook=transaction_hooks.bind_slot(self.lease, slot),
+        )
         return replace(slot, trial_id=slots.bound_trial(self.store, slot))
 
-    def _dealt(self, slot: TrialSlot) -> dict[str, Any]:
-        """The attributes by which Optuna gives a new trial the configuration of its place. By the
-        place, not by the trial's number: a failed trial has a number too, and leaves its place to
-        another one."""
+    def _fixed_params(self, slot: TrialSlot) -> dict[str, Any]:
+        """The attributes by which Optuna gives a new trial the configuration of its slot. The
+        slot's number decides, not the trial's: a failed trial has a number too, and leaves its slot
+        to another one."""
         if not self._configurations:
             return {}
         number = (slot.number - 1) % len(self._configurations)
         return {"fixed_params": dict(self._configurations[number])}
 
     def _start(self, slot: TrialSlot, worker: int) -> optuna.Trial | None:
-        """A trial that was put back goes on under its number, with its params. None when it does
-        not wait."""
+        """A trial that was put back keeps its number and params. None when it does not wait."""
         assert slot.trial_id is not None
         attempt = replace(slot, attempt=slot.attempt + 1)
-        rider = transaction_hooks.beginning(self.store, self.lease, attempt, worker)
+        hook = transaction_hooks.begin_attempt(self.store, self.lease, attempt, worker)
         try:
-            with self.store.optuna.carrying(rider):
-                if not self.store.optuna.set_trial_state_values(slot.trial_id, TrialState.RUNNING):
-                    return None
+            if not self.store.optuna.set_trial_state(slot.trial_id, TrialState.RUNNING, hook=hook):
+                return None
         except UpdateFinishedTrialError:
             return None
-        # As `ask` does, or Optuna's caches would know neither a trial queued by another process
-        # nor what began since the last `tell`.
+        # As `ask` does. Otherwise Optuna's caches would know neither a trial that another process
+        # queued nor one that began since the last `tell`.
         self.study._thread_local.cached_all_trials = None
         self.study.get_trials(deepcopy=False)
         return optuna.Trial(self.study, slot.trial_id)
 
-    def interval(self, running: Running, interval: Report) -> bool:
-        """Record an interval; whether the trial should be pruned. Raises TakenOver."""
-        with _still_ours(running.trial_id):
-            attempt_rows.record_report(self.store, self.lease, running.slot, interval)
-            running.last = interval
-            return running.verdicts.should_prune(interval)
+    def record_report(self, running: RunningTrial, report: Report) -> bool:
+        """Store a report; whether the trial should be pruned. Raises SlotLost."""
+        with _owning(running.trial_id):
+            attempt_rows.record_report(self.store, self.lease, running.slot, report)
+            running.last_report = report
+            return running.pruning.should_prune(report)
 
-    def resumed(self, running: Running, epoch: int) -> None:
-        """The trial goes on behind so many epochs of an earlier attempt. Raises TakenOver."""
+    def record_resumption(self, running: RunningTrial, epoch: int) -> None:
+        """The trial goes on after this many epochs of an earlier attempt. Raises SlotLost."""
         slot = running.slot
         attempt_rows.resume(self.store, self.lease, slot, epoch)
-        for row in attempt_rows.read_reports(
-            self.store, self.lease, running.trial_id, slot.attempt
-        ):
-            if self.spec.metric in row.metrics:
-                running.verdicts.recall(row.metrics[self.spec.metric], row.whole)
+        reports = attempt_rows.read_reports(self.store, self.lease, running.trial_id, slot.attempt)
+        for report in reports:
+            if self.spec.metric in report.metrics:
+                running.pruning.remember(report.metrics[self.spec.metric], report.whole)
 
-    def complete(
-        self,
-        running: Running,
-        ended: Ended,
-        model: Artifact | None = None,
-        detail: str | None = None,
-    ) -> None:
-        """The trial ran to its end, or stopped early: its score is told. Raises TakenOver."""
-        end = AttemptEnd.of(ended.end, ended, detail, model)
-        self._tell(running, end, slots.finish, TrialState.COMPLETE, ended)
-
-    def prune(self, running: Running) -> None:
-        """The pruner ended the trial; its last report, the running best, stays as its value.
-        Raises TakenOver."""
-        end = AttemptEnd.unfinished("pruned", running.verdicts.best, running.last)
-        self._tell(running, end, slots.finish, TrialState.PRUNED)
-
-    def infeasible(
-        self, running: Running, end: str, ended: Ended | None = None, detail: str | None = None
-    ) -> None:
-        """The configuration cannot work. PRUNED with a violated constraint is the one form that
-        samplers learn from; they ignore failed trials. Raises TakenOver."""
-        with _still_ours(running.trial_id):
-            running.trial.set_constraint("feasible", 1.0)
-        best = running.verdicts.best
-        how = (
-            AttemptEnd.of(end, ended, detail)
-            if ended
-            else AttemptEnd.unfinished(end, best, running.last, detail)
-        )
-        self._tell(running, how, slots.finish, TrialState.PRUNED, ended)
-
-    def fail(self, running: Running, end: str, detail: str) -> None:
-        """An error of code, not of the configuration: its place is free for another trial, which in
-        a grid has the same point. Raises TakenOver."""
-        if self.spec.sampler.name == "grid":
-            self._queue_again(running)
-        self._tell(running, AttemptEnd.of(end, detail=detail), slots.free, TrialState.FAIL)
-
-    def _queue_again(self, running: Running) -> None:
-        """Queue the trial's configuration as a new trial. Before its place is free: another loop
-        that finds the place free and nothing queued would draw a point at random."""
-        point = self.store.optuna.get_trial(running.trial_id).params
-        queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
-            with self.store.optuna.carrying(
-                transaction_hooks.queueing(self.lease, running.trial_id)
-            ):
-                self.study.enqueue_trial(point, user_attrs={"retry_of": running.number})
-
-    def put_back(self, running: Running, end: str, detail: str | None = None) -> None:
-        """Leave the trial for a next attempt, here or elsewhere. Raises TakenOver."""
-        how = AttemptEnd.unfinished(end, None, running.last, detail)
-        rider = transaction_hooks.ending(self.store, self.lease, running.slot, how, slots.put_back)
-        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
-            self.store.optuna.set_trial_state_values(running.trial_id, TrialState.WAITING)
-
-    def _tell(
-        self,
-        running: Running,
-        end: AttemptEnd,
-        then: Then,
-        state: TrialState,
-        ended: Ended | None = None,
-    ) -> None:
-        trial_id = running.trial_id
-        with _still_ours(trial_id), self.store.optuna.one_transaction(trial_id):
-            if ended and state == TrialState.COMPLETE and ended.end == "early_stopped":
-                running.verdicts.fill(ended)
-            self._describe(running, end.values["end"], ended)
-        if self.store.optuna.get_trial(running.trial_id).state != TrialState.RUNNING:
-            raise TakenOver(running.trial_id)
-        value = ended.score if ended and state == TrialState.COMPLETE else None
-        rider = transaction_hooks.ending(self.store, self.lease, running.slot, end, then)
-        with _still_ours(running.trial_id), self.store.optuna.carrying(rider):
-            self.study.tell(running.trial, value, state=state)
-
-    def losses(self, running: Running) -> int:
+    def count_losses(self, running: RunningTrial) -> int:
         """How many attempts of the trial were lost before this one."""
         return slots.count_losses(self.store, self.lease, running.trial_id)
 
-    def _describe(self, running: Running, end: str, ended: Ended | None = None) -> None:
+    def end(self, running: RunningTrial, ending: Ending) -> None:
+        """End the attempt, and the trial where it does not go on. Raises SlotLost."""
+        match ending.fate:
+            case Fate.PUT_BACK:
+                self._put_back(running, ending)
+            case Fate.FAILED:
+                if self._sampler.repeats_failed:
+                    self._queue_again(running)
+                self._tell(running, ending, slots.free)
+            case Fate.INFEASIBLE:
+                with _owning(running.trial_id):
+                    running.trial.set_constraint("feasible", 1.0)
+                self._tell(running, ending, slots.finish)
+            case Fate.COMPLETE | Fate.PRUNED:
+                self._tell(running, ending, slots.finish)
+
+    def _queue_again(self, running: RunningTrial) -> None:
+        """Queue the trial's configuration as a new trial. Before its slot is free: another loop
+        that finds the slot free and nothing queued would take a point at random."""
+        point = self.store.optuna.get_trial(running.trial_id).params
+        queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
+            self.store.optuna.create_trial(
+                self.lease.study_id,
+                create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs={"fixed_params": point},
+                    user_attrs={"retry_of": running.number},
+                ),
+                hook=transaction_hooks.check_slot(self.lease, running.trial_id),
+            )
+
+    def _put_back(self, running: RunningTrial, ending: Ending) -> None:
+        hook = transaction_hooks.end_attempt(
+            self.store, self.lease, running.slot, _attempt_end(running, ending), slots.put_back
+        )
+        with _owning(running.trial_id):
+            self.store.optuna.set_trial_state(running.trial_id, TrialState.WAITING, hook=hook)
+
+    def _tell(self, running: RunningTrial, ending: Ending, change: SlotChange) -> None:
+        """End the trial for Optuna. A pruned one keeps its last report, the running best, as its
+        value."""
+        trial_id, ended = running.trial_id, ending.training
+        with _owning(trial_id), self.store.optuna.one_transaction(trial_id):
+            if ended is not None and ending.end is TrialEnd.EARLY_STOPPED:
+                running.pruning.fill_rungs(ended)
+            self._describe(running, ending)
+        if self.store.optuna.get_trial(trial_id).state != TrialState.RUNNING:
+            raise SlotLost(trial_id)
+        value = ended.score if ended and ending.fate is Fate.COMPLETE else None
+        state = TrialState[ending.fate.optuna_state]
+        hook = transaction_hooks.end_attempt(
+            self.store, self.lease, running.slot, _attempt_end(running, ending), change
+        )
+        with _owning(trial_id):
+            tell_trial(self.study, trial_id, state, value, hook=hook)
+
+    def _describe(self, running: RunningTrial, ending: Ending) -> None:
         """What Optuna's dashboard shows of a trial's end."""
-        running.trial.set_user_attr("end", end)
-        if ended is not None:
-            running.trial.set_user_attr("best_epoch", ended.best_epoch)
-            running.trial.set_user_attr("parameter_count", ended.parameter_count)
+        running.trial.set_user_attr("end", str(ending.end))
+        if ending.training is not None:
+            running.trial.set_user_attr("best_epoch", ending.training.best_epoch)
+            running.trial.set_user_attr("parameter_count", ending.training.parameter_count)
 
     def repair(self) -> "Repaired":
-        """Take over what dead loops left: their trials are put back, or told infeasible when they
-        have lost too many attempts. A RUNNING trial that no place knows is none of ours, and
-        failed."""
+        """Take over what dead loops left: their trials are put back, or made infeasible when they
+        were lost too often. RUNNING trials without a slot, which no loop began, fail."""
         orphans = slots.take_over_orphans(self.store, self.lease)
         settled = sum(self._settle_if_ours(slot) for slot in orphans)
         failed = self._fail_unbound()
@@ -260,17 +240,17 @@ class TrialBook:
         leases.renew_lease(self.store, self.lease, lasts_s=0.0)
 
     def _settle_if_ours(self, slot: TrialSlot) -> bool:
-        """Whether the place was given up. This loop may have been held up since it took the place
-        over, for longer than its lease: then another one sees to it."""
+        """Whether the slot was given up. Since this loop took the slot over it may have been held
+        up for longer than its lease: then another loop has it."""
         try:
-            with _still_ours(slot.trial_id):
+            with _owning(slot.trial_id):
                 self._settle(slot)
-        except TakenOver:
+        except SlotLost:
             return False
         return True
 
     def _settle(self, slot: TrialSlot) -> None:
-        """Give a place up that this loop holds and does not run, as its trial's state has it."""
+        """Give up a slot that this loop holds and does not run. Its trial's state says how."""
         if slot.trial_id is None:
             self.store.write(lambda c: slots.free(c, self.lease, slot))
             return
@@ -282,52 +262,79 @@ class TrialBook:
         elif state == TrialState.RUNNING and self._is_lost_for_good(slot.trial_id):
             self._give_up(slot, slot.trial_id)
         else:
-            rider = transaction_hooks.settling(self.store, self.lease, slot, slots.put_back)
-            with self.store.optuna.carrying(rider):
-                self.store.optuna.set_trial_state_values(slot.trial_id, TrialState.WAITING)
+            hook = transaction_hooks.release_slot(self.store, self.lease, slot, slots.put_back)
+            self.store.optuna.set_trial_state(slot.trial_id, TrialState.WAITING, hook=hook)
 
     def _is_lost_for_good(self, trial_id: int) -> bool:
-        return slots.count_losses(self.store, self.lease, trial_id) >= MOST_ATTEMPTS
+        return slots.count_losses(self.store, self.lease, trial_id) >= MOST_LOSSES
 
     def _give_up(self, slot: TrialSlot, trial_id: int) -> None:
         trial = optuna.Trial(self.study, trial_id)
-        trial.set_user_attr("end", "lost")
+        trial.set_user_attr("end", str(TrialEnd.LOST))
         trial.set_constraint("feasible", 1.0)
-        with self.store.optuna.carrying(
-            transaction_hooks.settling(self.store, self.lease, slot, slots.finish)
-        ):
-            self.study.tell(trial, state=TrialState.PRUNED)
+        hook = transaction_hooks.release_slot(self.store, self.lease, slot, slots.finish)
+        tell_trial(self.study, trial_id, TrialState.PRUNED, hook=hook)
 
     def _fail_unbound(self) -> int:
         unbound = slots.unbound_trials(self.store, self.lease)
-        # No place could show that they are ours to write: the study itself must.
-        self.store.optuna.fence = lambda connection, _trial_id: leases.check(connection, self.lease)
-        try:
-            for number in unbound:
-                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        finally:
-            self.store.optuna.fence = self._fence
+        for trial_id in unbound:
+            # No slot could show that they are ours to write: the lease must.
+            tell_trial(
+                self.study,
+                trial_id,
+                TrialState.FAIL,
+                fence=lambda connection, _trial_id: leases.check(connection, self.lease),
+                skip_if_finished=True,
+            )
         return len(unbound)
+
+
+def _attempt_end(running: RunningTrial, ending: Ending) -> AttemptEnd:
+    """The record of an attempt: from what training said at its end, or else from the last report.
+    What raised has neither."""
+    if ending.training is not None or ending.fate is Fate.FAILED:
+        return AttemptEnd.of(ending.end, ending.training, ending.detail, ending.model)
+    score = None if ending.fate is Fate.PUT_BACK else running.pruning.best
+    return AttemptEnd.unfinished(ending.end, score, running.last_report, ending.detail)
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """`settled`: places of dead loops that were opened or finished; `failed`: RUNNING trials
-    without a place; `closed`: attempts without an end that nobody was running."""
+    """`settled`: slots of dead loops that were opened or finished; `failed`: RUNNING trials
+    without a slot; `closed`: attempts without an end that nobody was running."""
 
     settled: int
     failed: int
     closed: int
 
 
+def repair(store: Store, study: StudyRow) -> Repaired:
+    """What each start of `tuner optimize` does first. Loops whose lease holds are left alone."""
+    lease = leases.open_lease(store, study, begins_trials=False)
+    optuna_study = optuna.load_study(study_name=study.name, storage=store.optuna)
+    writer = TrialWriter(store, optuna_study, study.spec, lease)
+    try:
+        # There may be thousands of trials: the lease has to last until the last one.
+        with store.asking_optuna(), LeaseKeeper(store, lease):
+            return writer.repair()
+    finally:
+        writer.close()
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """A seed of 31 bits for each trial of a study."""
+    digest = hashlib.sha256(f"{study_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
 @contextmanager
-def _still_ours(trial_id: int | None) -> Iterator[None]:
-    """Optuna refuses to change a trial that someone else has told: for us it was taken over. One
-    that it does not know any more was deleted, and its study with it."""
+def _owning(trial_id: int | None) -> Iterator[None]:
+    """Optuna refuses to change a trial that has ended: another loop has taken it over. It does not
+    know a trial that was deleted with its study."""
     try:
         yield
     except UpdateFinishedTrialError as error:
-        raise TakenOver(trial_id) from error
+        raise SlotLost(trial_id) from error
     except KeyError as error:
         if is_missing(error):
             raise LeaseLost from error

@@ -13,8 +13,9 @@ from tuner.search_space.loading import (
     shipped_spaces,
     space_schema,
 )
-from tuner.search_space.parameters import Params, Scalar
+from tuner.search_space.parameter_types import Params
 from tuner.search_space.space import Row, Space, make_space
+from tuner.values import Scalar
 
 __all__ = [
     "Params",

@@ -9,7 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from tuner.search_space.nodes import Node, in_words
-from tuner.search_space.parameters import NETWORKS, Parameter, Scalar, catalogue, nearest, shown
+from tuner.search_space.parameter_types import Parameter, format_value, sort_by_similarity
+from tuner.search_space.parameters import NETWORKS, catalogue
 from tuner.search_space.ranges import (
     Choices,
     FloatRange,
@@ -20,7 +21,7 @@ from tuner.search_space.ranges import (
     check_number,
     check_scalar,
 )
-from tuner.values import as_switch
+from tuner.values import Scalar, as_switch
 
 # What a user may say that a column of a table is; `ColumnKind` in spec.py.
 COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
@@ -83,7 +84,8 @@ def wrong_kind(kind: object) -> str:
     """Why a column cannot be of this kind, or ""."""
     if kind in COLUMN_KINDS:
         return ""
-    return f"must be one of {', '.join(nearest(str(kind), COLUMN_KINDS))}; got {shown(kind)}"
+    kinds = ", ".join(sort_by_similarity(str(kind), COLUMN_KINDS))
+    return f"must be one of {kinds}; got {format_value(kind)}"
 
 
 def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
@@ -145,7 +147,7 @@ def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scal
     """A study's stored defaults, in the catalogue's own types; those of other networks have no say.
     A newer tuner may have stored one that this version cannot honour."""
     known = catalogue(network)
-    others = {name for parameters in NETWORKS.values() for name in parameters}
+    others = {name for kind in NETWORKS.values() for name in kind.parameters}
     for name, value in stored.items():
         if name in known:
             _refuse(known[name].refusal(value), name)
@@ -155,7 +157,7 @@ def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scal
 
 
 def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:
-    ordered = nearest(name, valid)
+    ordered = sort_by_similarity(name, valid)
     others = ", ".join(ordered[:MOST_NAMED]) + (", …" if len(ordered) > MOST_NAMED else "")
     return f"is no parameter of {where}; did you mean {ordered[0]}? Known: {others}"
 
@@ -205,7 +207,7 @@ def check_conditions(node: Node, nodes: Mapping[str, Node]) -> None:
         _check_parent(node, parent, nodes)
         for value in values:
             if not nodes[parent].takes(value):
-                text = f"is never {shown(value)}; it takes {nodes[parent].describe()}"
+                text = f"is never {format_value(value)}; it takes {nodes[parent].describe()}"
                 raise InvalidError(text, node.name, "when", parent)
         if not values:
             raise InvalidError("must name a value", node.name, "when", parent)
@@ -245,7 +247,7 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
         return
     if node.repeat not in nodes:
         text = unknown_parameter(node.repeat, nodes, "this space")
-        raise InvalidError(f"names {shown(node.repeat)}, which {text}", node.name, "repeat")
+        raise InvalidError(f"names {format_value(node.repeat)}, which {text}", node.name, "repeat")
     _check_layers(node, nodes[node.repeat])
     known = catalogue(network).get(node.name)
     if known and not known.layers:
@@ -253,7 +255,9 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
             f"does not fit: there is one {node.name} for all layers", node.name, "repeat"
         )
     if known and node.repeat != known.layers:
-        raise InvalidError(f"must be {known.layers}, got {shown(node.repeat)}", node.name, "repeat")
+        raise InvalidError(
+            f"must be {known.layers}, got {format_value(node.repeat)}", node.name, "repeat"
+        )
 
 
 def _check_layers(node: Node, layers: Node) -> None:

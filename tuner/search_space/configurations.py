@@ -24,7 +24,8 @@ from tuner.search_space.checks import (
     unreachable,
 )
 from tuner.search_space.nodes import Node, Requirement, bare, hold, in_words, make_nodes
-from tuner.search_space.parameters import Params, Scalar, catalogue, shown
+from tuner.search_space.parameter_types import Params, format_value
+from tuner.search_space.parameters import catalogue
 from tuner.search_space.ranges import (
     Choices,
     FloatRange,
@@ -35,6 +36,7 @@ from tuner.search_space.ranges import (
     check_scalar,
     check_whole,
 )
+from tuner.values import Scalar
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,11 @@ def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:
     if given is None or (needs and _is_value(node, given)):
         return
     if node.range or not needs:
-        raise InvalidError(f"only matters when {_condition(node)}, got {shown(given)}", node.name)
+        raise InvalidError(
+            f"only matters when {_condition(node)}, got {format_value(given)}", node.name
+        )
     how = "is fixed to" if node.constant else "is not searched by this space and stays at"
-    raise InvalidError(f"{how} {shown(node.value)}, got {shown(given)}", node.name)
+    raise InvalidError(f"{how} {format_value(node.value)}, got {format_value(given)}", node.name)
 
 
 def _take_layers(node: Node, range_: Range, given: Given | None, progress: _Progress) -> None:

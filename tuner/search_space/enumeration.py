@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from tuner.search_space.configurations import SamplingOrder
 from tuner.search_space.nodes import Node
-from tuner.search_space.parameters import Params, Scalar, same
+from tuner.search_space.parameter_types import Params, equal_values
 from tuner.search_space.ranges import Choices, FloatRange, Range
+from tuner.values import Scalar
 
 MOST_POINTS = 10_000  # that anyone can train
 MOST_STEPS = 100_000  # of counting, under a second; whoever needs more has no grid to train
@@ -217,7 +218,7 @@ def _may_miss(parent: Node, wanted: Iterable[Scalar], needed: Values | None) -> 
 
 
 def _among(value: Scalar | None, values: Iterable[Scalar]) -> bool:
-    return any(same(value, other) for other in values)
+    return any(equal_values(value, other) for other in values)
 
 
 def corner_configurations(order: SamplingOrder) -> Iterator[Params]:
@@ -282,7 +283,7 @@ class _Walk:
 
     def _have(self, node: Node, value: Scalar) -> None:
         missing = self._missing[node.name]
-        missing[:] = [other for other in missing if not same(other, value)]
+        missing[:] = [other for other in missing if not equal_values(other, value)]
 
     def _resolve(self, forced: dict[str, Scalar], end: int) -> Params:
         corner = not forced

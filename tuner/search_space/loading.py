@@ -16,10 +16,10 @@ import yaml
 from tuner.errors import SpaceError
 from tuner.search_space.checks import EXTRAS_SCHEMA, check_columns, check_data, check_references
 from tuner.search_space.nodes import in_one_line
-from tuner.search_space.parameters import Scalar, nearest, shown
+from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.search_space.ranges import InvalidError
 from tuner.search_space.space import Space, check_space
-from tuner.values import parse_scalar
+from tuner.values import Scalar, parse_scalar
 
 LARGEST_BYTES = 200_000  # PyYAML reads some 100 kB a second
 DEEPEST = 20
@@ -60,10 +60,10 @@ class _YamlLoader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                problem = f"a key must be a name, got {shown(key)}"
+                problem = f"a key must be a name, got {format_value(key)}"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
             if key in mapping:
-                problem = f"the key {shown(key)} appears twice"
+                problem = f"the key {format_value(key)} appears twice"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
             mapping[key] = self.construct_object(value_node, deep=True)
         return mapping
@@ -142,9 +142,9 @@ def load_file(name_or_path: str) -> SpaceFile:
         return parse_file(read_text(Path(name_or_path)), name_or_path)
     shipped = shipped_spaces()
     if name_or_path not in shipped:
-        known = ", ".join(nearest(name_or_path, shipped)) or "none"
+        known = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
         raise SpaceError(
-            f"unknown search space {shown(name_or_path)}; shipped: {known}. "
+            f"unknown search space {format_value(name_or_path)}; shipped: {known}. "
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]

@@ -15,7 +15,8 @@ from typing import Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tuner.search_space.parameters import Scalar, catalogue, nearest, same, settled_defaults, shown
+from tuner.search_space.parameter_types import equal_values, format_value, sort_by_similarity
+from tuner.search_space.parameters import catalogue, settled_defaults
 from tuner.search_space.ranges import (
     LONGEST_WORD,
     RANGES,
@@ -25,7 +26,7 @@ from tuner.search_space.ranges import (
     InvalidError,
     Range,
 )
-from tuner.values import as_switch, word
+from tuner.values import Scalar, as_switch, word
 
 FILE_KEYS = ("network", "parameters", "baselines", "data", "columns", "references")
 
@@ -53,7 +54,7 @@ def placed(keys: tuple[str | int, ...]) -> str:
             text += f"[{key}]"
         else:
             text += ("." if text else "") + (
-                key if key.isidentifier() and len(key) <= 60 else shown(key)
+                key if key.isidentifier() and len(key) <= 60 else format_value(key)
             )
     return text
 
@@ -74,11 +75,12 @@ def _text(details: ErrorDetails, tag: str) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
         valid = RANGES[tag].model_fields if tag in RANGES else FILE_KEYS
-        return f"is no known key; known: {', '.join(nearest(str(details['loc'][-1]), valid))}"
+        keys = sort_by_similarity(str(details["loc"][-1]), valid)
+        return f"is no known key; known: {', '.join(keys)}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = details["input"].get("type") if isinstance(details["input"], dict) else None
-        ordered = nearest(given, RANGES) if isinstance(given, str) else list(RANGES)
-        got = "" if given is None else f", got {shown(given)}"
+        ordered = sort_by_similarity(given, RANGES) if isinstance(given, str) else list(RANGES)
+        got = "" if given is None else f", got {format_value(given)}"
         return f"needs a type, one of {', '.join(ordered)}{got}"
     return TEXTS.get(kind) or details["msg"].replace("Input should", "should")
 
@@ -139,7 +141,7 @@ class Node:
 
     def is_value(self, value: object) -> bool:
         """Whether that is the constant or default; a switch takes its own words."""
-        return same(as_switch(value) if isinstance(self.value, bool) else value, self.value)
+        return equal_values(as_switch(value) if isinstance(self.value, bool) else value, self.value)
 
     def takes(self, value: object) -> bool:
         """Whether the parameter can ever have `value`."""
@@ -148,13 +150,13 @@ class Node:
         return self.range.refusal(value) is None or (bool(self.when) and self.is_value(value))
 
     def describe(self) -> str:
-        return self.range.describe() if self.range else f"always {shown(self.value)}"
+        return self.range.describe() if self.range else f"always {format_value(self.value)}"
 
 
 def hold(requirement: Requirement, params: Mapping[str, object]) -> bool:
     """Whether every parent is there with one of the values asked for."""
     return all(
-        parent in params and any(same(params[parent], value) for value in values)
+        parent in params and any(equal_values(params[parent], value) for value in values)
         for parent, values in requirement.items()
     )
 
@@ -170,7 +172,7 @@ def in_words(requirement: Requirement) -> str:
 def bare(value: Scalar) -> str:
     """A value as a sentence has it: plain words without quotes."""
     text = word(value)
-    return text if len(text) <= LONGEST_WORD else shown(value)
+    return text if len(text) <= LONGEST_WORD else format_value(value)
 
 
 def make_nodes(

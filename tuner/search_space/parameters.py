@@ -1,158 +1,19 @@
-"""The catalogue: every parameter that the shipped networks and the training take. Pure data; a
-search space is checked against it, and `tuner space parameters` prints it.
+"""The catalogue: every parameter that the shipped networks and the training take, and the kinds of
+shipped networks. Search spaces are checked against it; `tuner space parameters` prints it.
 
-To add a parameter: add it here, read it in the network or the training, and give it a range in
-search_spaces/. Say which value is `off`: studies made before have it.
-
-What a parameter is: its legal values, its default, and words for what is wrong with a value.
-
-catalogue.py has all of them.
+To add a parameter: add it here with its role, and read it where that role is handled (training/ops
+for a number or a switch of the training, networks for a layer). Say which value is `off`: studies
+made before the parameter existed have it. To add a network: add its kind here, and its builder in
+networks. No TensorFlow: the kinds name their builders as text.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from difflib import SequenceMatcher
-from enum import StrEnum
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from tuner.values import Scalar as Scalar
-from tuner.values import as_switch
-
-Params = dict[str, Scalar | list[Scalar]]
-Kind = Literal["int", "float", "categorical", "bool"]
-
-
-class Role(StrEnum):
-    """What a parameter is to the programs that train. Networks and engines derive from it what
-    each of them does with a parameter: there is no other list of names."""
-
-    STRUCTURE = "structure"  # which layers and operations there are: another program for each value
-    SIZE = "size"  # a shape: units, filters, samples per step
-    CHOICE = "choice"  # one of several forms of an operation, each with a name
-    SWITCH = "switch"  # an operation that a trial has or has not
-    SCALAR = "scalar"  # a number that the compiled step reads: no other program for another value
-    SCHEDULE = "schedule"  # settles the learning rate of each step, before the step
-    LOOP = "loop"  # how long a trial trains
-    INIT = "init"  # how weights are drawn before the first step
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter. `low` and `high` are inclusive unless marked open; None means no bound.
-    `role`: see Role.
-
-    `when`: the parameter exists only while the others have these values (momentum with sgd).
-    `layers`: the parameter that counts what this one may be given for one by one (`repeat: depth`);
-    then it is a list in `Params`. `note`: what `space show` adds to a value that is not searched.
-    `off`: the value with which training is as it was before the parameter existed; studies made by
-    an older tuner have it. None: false for a bool, 0 where that is the lower bound, else `default`.
-    """
-
-    name: str
-    kind: Kind
-    default: Scalar
-    role: Role = field(kw_only=True)
-    low: float | None = None
-    high: float | None = None
-    low_open: bool = False
-    high_open: bool = False
-    choices: tuple[Scalar, ...] = ()
-    when: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
-    layers: str | None = None
-    doc: str = ""
-    note: str = ""
-    off: Scalar | None = None
-
-    @property
-    def without_effect(self) -> Scalar:
-        """The value for a study that was made before the parameter existed."""
-        if self.off is not None:
-            return self.off
-        if self.kind == "bool":
-            return False
-        if self.kind in ("int", "float") and self.low == 0 and not self.low_open:
-            return self.cast(0)
-        return self.default
-
-    def refusal(self, value: object) -> str | None:
-        """Why `value` is not legal, worded to follow a name ("must be >= 1, got 0"), or None."""
-        if self.kind == "bool":
-            value = as_switch(value)
-        if self.kind in ("categorical", "bool"):
-            return None if _among(value, self.choices) else self._not_a_choice(value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return f"must be a {_noun(self.kind)}, got {shown(value)}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"must be finite, got {shown(value)}"
-        if self.kind == "int" and value != int(value):
-            return f"must be a whole number, got {shown(value)}"
-        return self._out_of_bounds(value)
-
-    def legal(self) -> str:
-        """Its legal values as documentation has them: "whole number, 1 … 64"."""
-        if self.kind == "bool":
-            return "true, false"
-        if self.kind == "categorical":
-            return ", ".join(map(str, self.choices))
-        bounds = (
-            [f"{'>' if self.low_open else '>='} {self.low:.9g}"] if self.low is not None else []
-        )
-        if self.high is not None:
-            bounds.append(f"{'<' if self.high_open else '<='} {self.high:.9g}")
-        return ", ".join([_noun(self.kind), *bounds])
-
-    def cast(self, value: Scalar) -> Scalar:
-        """A legal value in the parameter's own type: 0 becomes 0.0 for a float parameter, yes
-        becomes true for a switch."""
-        if self.kind == "bool":
-            return bool(as_switch(value))
-        if self.kind == "float":
-            return float(value)
-        return int(value) if self.kind == "int" else value
-
-    def _out_of_bounds(self, value: float) -> str | None:
-        if self.low is not None and (value < self.low or (self.low_open and value == self.low)):
-            return f"must be {'>' if self.low_open else '>='} {self.low:g}, got {shown(value)}"
-        if self.high is not None and (value > self.high or (self.high_open and value == self.high)):
-            return f"must be {'<' if self.high_open else '<='} {self.high:g}, got {shown(value)}"
-        return None
-
-    def _not_a_choice(self, value: object) -> str:
-        if self.kind == "bool":
-            return f"must be true or false, got {shown(value)}"
-        words = [str(choice) for choice in self.choices]
-        ordered = nearest(value, words) if isinstance(value, str) else words
-        return f"must be one of {', '.join(ordered)}; got {shown(value)}"
-
-
-def same(one: object, other: object) -> bool:
-    """Equal, and both or neither a truth value: Python takes True for 1, a user does not."""
-    return isinstance(one, bool) == isinstance(other, bool) and one == other
-
-
-def nearest(word: str, words: Iterable[str]) -> list[str]:
-    """`words` with the most similar to `word` first; equally similar ones keep their order."""
-    return sorted(words, key=lambda known: -SequenceMatcher(None, word[:80], known).ratio())
-
-
-def shown(value: object) -> str:
-    """A value as it appears in a message: YAML's words for truth values, long text cut."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int) and value.bit_length() > 128:
-        return "a huge number"  # printing it may take ages, or be refused by Python
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _among(value: object, choices: tuple[Scalar, ...]) -> bool:
-    return any(same(value, choice) for choice in choices)
-
-
-def _noun(kind: str) -> str:
-    return "whole number" if kind == "int" else "number"
-
+from tuner.search_space.parameter_types import Parameter, Role, repeat_value
+from tuner.values import Scalar
 
 ACTIVATIONS = (
     "relu", "leaky_relu", "elu", "selu", "gelu", "swish", "softplus", "sigmoid", "tanh", "arctan",
@@ -178,368 +39,262 @@ def _table(*parameters: Parameter) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in parameters}
 
 
-def _share(name: str, default: float = 0.0, **more: Any) -> Parameter:
-    """A float in [0, 1)."""
+def _whole(name: str, default: int, role: Role, bounds: tuple[int, int], **more: Any) -> Parameter:
+    """A whole number from the first to the second bound."""
+    return Parameter(name, "int", default, role=role, low=bounds[0], high=bounds[1], **more)
+
+
+def _real(name: str, default: float, role: Role, bounds: str, **more: Any) -> Parameter:
+    """A number, with its bounds as mathematics writes them: "(0, 1]" is > 0 and <= 1."""
+    low, high = (float(bound) for bound in bounds[1:-1].split(","))
     return Parameter(
-        name, "float", default, role=Role.SCALAR, low=0.0, high=1.0, high_open=True, **more
-    )
+        name, "float", default, role=role, low=low, low_open=bounds[0] == "(",
+        high=high if math.isfinite(high) else None,
+        high_open=bounds[-1] == ")" and math.isfinite(high), **more,
+    )  # fmt: skip
 
 
-def _amount(name: str, doc: str) -> Parameter:
-    """A float from 0, which means none."""
-    return Parameter(name, "float", 0.0, role=Role.SCALAR, low=0.0, doc=doc)
+def _rate(name: str, doc: str, **more: Any) -> Parameter:
+    return _real(name, 0.0, Role.DROPOUT, "[0, 1)", doc=doc, **more)
 
 
-def _needs(parent: str, *values: Scalar) -> dict[str, tuple[Scalar, ...]]:
+def _amount(name: str, doc: str, **more: Any) -> Parameter:
+    """A number that the training reads; 0, its default, means that there is none."""
+    return _real(name, 0.0, Role.SCALAR, "[0, inf)", doc=doc, **more)
+
+
+def _choice(
+    name: str, default: str, role: Role, choices: tuple[str, ...], **more: Any
+) -> Parameter:
+    return Parameter(name, "categorical", default, role=role, choices=choices, **more)
+
+
+def _switch(name: str, doc: str, **more: Any) -> Parameter:
+    """An operation that a trial has or does not have."""
+    return Parameter(name, "bool", False, role=Role.SWITCH, choices=(True, False), doc=doc, **more)
+
+
+def _only(parent: str, *values: Scalar) -> dict[str, tuple[Scalar, ...]]:
     return {parent: values}
 
 
 _LENGTH = _table(
-    Parameter(
-        "epochs", "int", 27, role=Role.LOOP, low=1, high=100_000, doc="most epochs a trial trains"
-    ),
-    Parameter(
-        "patience",
-        "int",
-        5,
-        role=Role.LOOP,
-        low=1,
-        high=100_000,
+    _whole("epochs", 27, Role.LOOP, (1, 100_000), doc="most epochs that a trial trains"),
+    _whole(
+        "patience", 5, Role.LOOP, (1, 100_000),
         doc="epochs without a better objective before a trial stops early",
     ),
-    Parameter(
-        "batch_size", "int", 32, role=Role.SIZE, low=1, high=1_048_576, doc="rows a training step"
-    ),
-)
+    _whole("batch_size", 32, Role.SIZE, (1, 1_048_576), doc="samples per step"),
+)  # fmt: skip
 
 _LOSS = _table(
-    Parameter(
-        "loss",
-        "categorical",
-        "auto",
-        role=Role.STRUCTURE,
-        choices=("auto", *ALL_LOSSES),
-        doc="what is minimised; mse of classes is that of their one-hot form",
+    _choice(
+        "loss", "auto", Role.STRUCTURE, ("auto", *ALL_LOSSES), changes_loss=True,
+        doc="what is minimised; for classes, mse compares with the one-hot form",
         note="auto: cross_entropy for classes and binary, mse for regression",
     ),
-    Parameter(
-        "huber_delta",
-        "float",
-        1.0,
-        role=Role.SCALAR,
-        low=0.0,
-        low_open=True,
-        when=_needs("loss", "huber"),
-        doc="error, in standard deviations of the target, from which huber grows linearly",
+    _real(
+        "huber_delta", 1.0, Role.SCALAR, "(0, inf)", when=_only("loss", "huber"), changes_loss=True,
+        doc="error, in standard deviations of the target, above which huber grows linearly",
     ),
-    _share(
-        "label_smoothing",
-        when=_needs("loss", "auto", "cross_entropy", "mse"),
+    _real(
+        "label_smoothing", 0.0, Role.SCALAR, "[0, 1)", changes_loss=True, needs="classes",
+        when=_only("loss", "auto", "cross_entropy", "mse"),
         doc="share of the target that is spread evenly over all classes",
     ),
-)
+)  # fmt: skip
 
+# An optimizer that only the Keras engine implements is also named in `keras_only`.
 _OPTIMIZER = _table(
-    Parameter(
-        "optimizer",
-        "categorical",
-        "adam",
-        role=Role.CHOICE,
-        choices=OPTIMIZERS,
-        doc="Keras optimizer",
+    _choice("optimizer", "adam", Role.CHOICE, OPTIMIZERS, keras_only=(), doc="Keras optimizer"),
+    _real(
+        "learning_rate", 1e-3, Role.SCHEDULE, "(0, inf)",
+        doc="learning rate; the peak learning rate where a schedule changes it",
     ),
-    Parameter(
-        "learning_rate",
-        "float",
-        1e-3,
-        role=Role.SCHEDULE,
-        low=0.0,
-        low_open=True,
-        doc="of the optimizer; where a schedule changes it, its largest",
+    _real(
+        "momentum", 0.0, Role.SCALAR, "[0, 1)", when=_only("optimizer", "sgd"),
+        doc="momentum of sgd",
     ),
-    _share("momentum", when=_needs("optimizer", "sgd"), doc="of sgd"),
-    Parameter(
-        "nesterov",
-        "bool",
-        False,
-        role=Role.SWITCH,
-        choices=(True, False),
-        when=_needs("optimizer", "sgd"),
-        doc="Nesterov's form of momentum",
-    ),
+    _switch("nesterov", "Nesterov momentum", when=_only("optimizer", "sgd")),
     _amount(
         "weight_decay",
-        "share of each kernel taken away a step, times the learning rate (decoupled); adamw is "
-        "adam with this",
+        "decoupled weight decay: each step takes this share of each kernel, times the learning "
+        "rate; adamw is adam with it",
     ),
     _amount("clip_norm", "largest norm of all gradients together; 0: not clipped"),
-)
+)  # fmt: skip
 
 _SCHEDULE = _table(
-    Parameter(
-        "schedule",
-        "categorical",
-        "constant",
-        role=Role.SCHEDULE,
-        choices=SCHEDULES,
-        doc="of the learning rate over the steps of a trial",
+    _choice(
+        "schedule", "constant", Role.SCHEDULE, SCHEDULES,
+        doc="how the learning rate changes over the steps of a trial",
     ),
-    Parameter(
-        "warmup_epochs",
-        "float",
-        0.0,
-        role=Role.SCHEDULE,
-        low=0.0,
-        doc="epochs of a linear rise to the learning rate, behind which the schedule begins; with "
-        "one_cycle it takes the place of the rise",
+    _real(
+        "warmup_epochs", 0.0, Role.SCHEDULE, "[0, inf)",
+        doc="epochs of a linear rise to the learning rate, before the schedule begins; with "
+        "one_cycle, the length of its rise",
     ),
-    Parameter(
-        "plateau_factor",
-        "float",
-        0.5,
-        role=Role.SCHEDULE,
-        low=0.0,
-        high=1.0,
-        low_open=True,
-        high_open=True,
-        when=_needs("schedule", "plateau"),
-        doc="what the rate is multiplied by when the objective no longer gets better",
+    _real(
+        "plateau_factor", 0.5, Role.SCHEDULE, "(0, 1)", when=_only("schedule", "plateau"),
+        doc="what the rate is multiplied by when the objective no longer improves",
     ),
-    Parameter(
-        "plateau_patience",
-        "int",
-        2,
-        role=Role.SCHEDULE,
-        low=1,
-        high=100_000,
-        when=_needs("schedule", "plateau"),
+    _whole(
+        "plateau_patience", 2, Role.SCHEDULE, (1, 100_000), when=_only("schedule", "plateau"),
         doc="epochs without a better objective before that",
     ),
-    Parameter(
-        "plateau_min_delta",
-        "float",
-        1e-4,
-        role=Role.SCHEDULE,
-        low=0.0,
-        when=_needs("schedule", "plateau"),
+    _real(
+        "plateau_min_delta", 1e-4, Role.SCHEDULE, "[0, inf)", when=_only("schedule", "plateau"),
         doc="by how much an objective must be better to count",
     ),
-    Parameter(
-        "cosine_floor",
-        "float",
-        0.0,
-        role=Role.SCHEDULE,
-        low=0.0,
-        high=1.0,
-        when=_needs("schedule", "cosine"),
+    _real(
+        "cosine_floor", 0.0, Role.SCHEDULE, "[0, 1]", when=_only("schedule", "cosine"),
         doc="share of the learning rate that is left at the end",
     ),
-    Parameter(
-        "decay",
-        "float",
-        0.9,
-        role=Role.SCHEDULE,
-        low=0.0,
-        high=1.0,
-        low_open=True,
-        when=_needs("schedule", "exponential"),
-        doc="what the rate is multiplied by each epoch",
+    _real(
+        "decay", 0.9, Role.SCHEDULE, "(0, 1]", when=_only("schedule", "exponential"),
+        doc="what the rate is multiplied by after each epoch",
     ),
-    Parameter(
-        "cycle_rise",
-        "float",
-        0.3,
-        role=Role.SCHEDULE,
-        low=0.0,
-        high=1.0,
-        low_open=True,
-        high_open=True,
-        when=_needs("schedule", "one_cycle"),
+    _real(
+        "cycle_rise", 0.3, Role.SCHEDULE, "(0, 1)", when=_only("schedule", "one_cycle"),
         doc="share of the steps in which the rate rises",
     ),
-)
+)  # fmt: skip
 
 _REGULARISATION = _table(
-    _amount("l1", "penalty on the sum of all kernels' absolute values"),
-    _amount("l2", "penalty on the sum of all kernels' squares"),
+    _amount("l1", "penalty on the sum of all kernels' absolute values", changes_loss=True),
+    _amount("l2", "penalty on the sum of all kernels' squares", changes_loss=True),
     _amount("max_norm", "largest norm of a unit's incoming weights; 0: not bounded"),
-    Parameter(
-        "augment_shift",
-        "int",
-        0,
-        role=Role.SCALAR,
-        low=0,
-        high=64,
-        doc="images: shifted by up to so many pixels each way, anew each time; zeros come in",
+    _whole(
+        "augment_shift", 0, Role.SCALAR, (0, 64), needs="images",
+        doc="images: each is shifted by up to this many pixels each way, anew each time, and "
+        "filled with zeros",
     ),
-    Parameter(
-        "augment_flip",
-        "bool",
-        False,
-        role=Role.SWITCH,
-        choices=(True, False),
-        doc="images: left and right exchanged in half of the cases",
+    _switch(
+        "augment_flip", "images: each is mirrored left to right with probability one half",
+        needs="images",
     ),
-)
+)  # fmt: skip
 
 TRAINING: dict[str, Parameter] = _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION
 
 _LAYERS = _table(
-    Parameter("depth", "int", 2, role=Role.STRUCTURE, low=0, high=64, doc="hidden layers"),
-    Parameter(
-        "width",
-        "int",
-        128,
-        role=Role.SIZE,
-        low=1,
-        high=65_536,
-        layers="depth",
-        doc="units of a layer",
+    _whole("depth", 2, Role.STRUCTURE, (0, 64), doc="number of hidden layers"),
+    _whole("width", 128, Role.SIZE, (1, 65_536), layers="depth", doc="units of a hidden layer"),
+    _real(
+        "taper", 1.0, Role.SIZE, "(0, 4]",
+        doc="each further hidden layer has this many times the width of the one before",
     ),
-    Parameter(
-        "taper",
-        "float",
-        1.0,
-        role=Role.SIZE,
-        low=0.0,
-        high=4.0,
-        low_open=True,
-        doc="each further hidden layer has so many times the width of the one before",
+    _choice("activation", "relu", Role.CHOICE, ACTIVATIONS, doc="activation of hidden layers"),
+    _real(
+        "leaky_slope", 0.2, Role.SCALAR, "[0, 1)", when=_only("activation", "leaky_relu"),
+        doc="slope of leaky_relu below zero",
     ),
-    Parameter(
-        "activation",
-        "categorical",
-        "relu",
-        role=Role.CHOICE,
-        choices=ACTIVATIONS,
-        doc="of hidden layers",
-    ),
-    _share(
-        "leaky_slope", 0.2, when=_needs("activation", "leaky_relu"), doc="of leaky_relu below zero"
-    ),
-    Parameter(
-        "initializer",
-        "categorical",
-        "auto",
-        role=Role.INIT,
-        choices=INITIALIZERS,
-        doc="of the kernels",
+    _choice(
+        "initializer", "auto", Role.INIT, INITIALIZERS, doc="how kernels are drawn",
         note="auto: he_normal for relu, leaky_relu, elu, gelu, swish; lecun_normal for selu; "
         "glorot_uniform for the others and the output layer",
     ),
-    Parameter(
-        "init_sigma",
-        "float",
-        0.05,
-        role=Role.INIT,
-        low=0.0,
-        low_open=True,
-        when=_needs("initializer", "normal"),
-        doc="standard deviation of normal",
+    _real(
+        "init_sigma", 0.05, Role.INIT, "(0, inf)", when=_only("initializer", "normal"),
+        doc="standard deviation of the initializer normal",
     ),
-    Parameter(
-        "bias",
-        "categorical",
-        "all",
-        role=Role.STRUCTURE,
-        choices=("all", "input", "none"),
-        doc="which layers have one; input: one constant input beside the others, its weights drawn "
-        "as theirs",
+    _choice(
+        "bias", "all", Role.STRUCTURE, ("all", "input", "none"),
+        doc="which layers have biases; input: one constant input beside the others, with weights "
+        "drawn like theirs",
     ),
-    _share("dropout", layers="depth", doc="share of a hidden layer's outputs dropped in training"),
-    _share("input_dropout", doc="share of the inputs dropped in training"),
-    Parameter(
-        "batch_norm",
-        "bool",
-        False,
-        role=Role.SWITCH,
-        choices=(True, False),
-        doc="batch normalisation in every hidden layer",
-    ),
-    Parameter(
-        "layer_norm",
-        "bool",
-        False,
-        role=Role.SWITCH,
-        choices=(True, False),
-        doc="layer normalisation in every hidden layer",
-    ),
-    Parameter(
-        "norm_position",
-        "categorical",
-        "before",
-        role=Role.STRUCTURE,
-        choices=("before", "after"),
+    _rate("dropout", "share of a hidden layer's outputs dropped in training", layers="depth"),
+    _rate("input_dropout", "share of the inputs dropped in training"),
+    _switch("batch_norm", "batch normalisation in every hidden layer"),
+    _switch("layer_norm", "layer normalisation in every hidden layer"),
+    _choice(
+        "norm_position", "before", Role.STRUCTURE, ("before", "after"),
         doc="normalisation before or after the activation",
     ),
-)
+)  # fmt: skip
 
 _BLOCKS = _table(
-    Parameter(
-        "blocks",
-        "int",
-        2,
-        role=Role.STRUCTURE,
-        low=0,
-        high=8,
-        doc="of convolutions, each ended by max pooling",
+    _whole(
+        "blocks", 2, Role.STRUCTURE, (0, 8),
+        doc="number of blocks of convolutions, each ended by max pooling",
     ),
-    Parameter("convolutions", "int", 1, role=Role.STRUCTURE, low=1, high=8, doc="in each block"),
-    Parameter(
-        "filters",
-        "int",
-        32,
-        role=Role.SIZE,
-        low=1,
-        high=4096,
-        layers="blocks",
-        doc="of a block's convolutions",
+    _whole("convolutions", 1, Role.STRUCTURE, (1, 8), doc="number of convolutions in each block"),
+    _whole(
+        "filters", 32, Role.SIZE, (1, 4096), layers="blocks",
+        doc="filters of a block's convolutions",
     ),
-    Parameter(
-        "filter_growth",
-        "float",
-        2.0,
-        role=Role.SIZE,
-        low=0.0,
-        high=8.0,
-        low_open=True,
-        doc="each further block has so many times the filters of the one before",
+    _real(
+        "filter_growth", 2.0, Role.SIZE, "(0, 8]",
+        doc="each further block has this many times the filters of the one before",
     ),
-    Parameter(
-        "kernel",
-        "int",
-        3,
-        role=Role.STRUCTURE,
-        low=1,
-        high=31,
-        doc="side of a convolution's window, in pixels",
+    _whole(
+        "kernel", 3, Role.STRUCTURE, (1, 31), doc="side of a convolution's window, in pixels"
     ),
-    Parameter(
-        "padding",
-        "categorical",
-        "same",
-        role=Role.STRUCTURE,
-        choices=("same", "valid"),
-        doc="of convolutions; a map smaller than the window is padded in any case",
+    _choice(
+        "padding", "same", Role.STRUCTURE, ("same", "valid"),
+        doc="padding of convolutions; a map smaller than the window is padded in any case",
     ),
-    Parameter(
-        "pool",
-        "int",
-        2,
-        role=Role.STRUCTURE,
-        low=1,
-        high=16,
-        doc="side of a pooling window; 1: no pooling",
-    ),
-    _share("block_dropout", layers="blocks", doc="share of a block's outputs dropped in training"),
-)
+    _whole("pool", 2, Role.STRUCTURE, (1, 16), doc="side of a pooling window; 1: no pooling"),
+    _rate("block_dropout", "share of a block's outputs dropped in training", layers="blocks"),
+)  # fmt: skip
 
-MLP = _LAYERS
-CNN = _BLOCKS | _LAYERS
 
-NETWORKS: dict[str, dict[str, Parameter]] = {"mlp": MLP, "cnn": CNN}
+@dataclass(frozen=True)
+class NetworkKind:
+    """What is known of a shipped network without TensorFlow.
 
-# As the reference lists them.
+    `parameters`: those of its own, beside the training's.
+    `builder`: "package.module:function", which returns the keras.Model (networks/registry.py).
+    `estimate_weights`: roughly how many weights it has, from (params, values in a row of data).
+    `dropout_places`: the parameters of its dropouts, in the order of the network.
+    `has_shared_program`: whether the graph and XLA engines can train it, and not only Keras.
+    `row_axes`: the numbers of axes that a row of data may have, () for any; `row_noun`: such data.
+    """
+
+    parameters: dict[str, Parameter]
+    builder: str
+    estimate_weights: Callable[[Mapping[str, Any], int], int]
+    dropout_places: tuple[str, ...]
+    has_shared_program: bool = False
+    row_axes: tuple[int, ...] = ()
+    row_noun: str = "data"
+
+    def accepts(self, input_shape: tuple[int, ...]) -> bool:
+        """Whether it can be built for rows of this shape."""
+        return not self.row_axes or len(input_shape) in self.row_axes
+
+    def dropout_rates(self, params: Mapping[str, Any]) -> list[float]:
+        """The rate at each place where it may have a dropout, zeros included."""
+        return [
+            rate for name in self.dropout_places for rate in self.parameters[name].per_layer(params)
+        ]
+
+
+def _estimate_dense_weights(params: Mapping[str, Any], inputs: int) -> int:
+    """As if each hidden layer had the width of the widest."""
+    widest = max(repeat_value(params["width"], 1), default=0)
+    return int(widest * (inputs + widest * params["depth"]))
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    "mlp": NetworkKind(
+        parameters=_LAYERS,
+        builder="tuner.networks.mlp:build_mlp",
+        estimate_weights=_estimate_dense_weights,
+        dropout_places=("input_dropout", "dropout"),
+        has_shared_program=True,
+    ),
+    "cnn": NetworkKind(
+        parameters=_BLOCKS | _LAYERS,
+        builder="tuner.networks.cnn:build_cnn",
+        estimate_weights=_estimate_dense_weights,
+        dropout_places=("input_dropout", "block_dropout", "dropout"),
+        row_axes=(2, 3),
+        row_noun="images",
+    ),
+}
+
+# The groups of the reference, in its order.
 GROUPS: dict[str, dict[str, Parameter]] = {
     "dense layers (mlp, cnn)": _LAYERS,
     "convolutions (cnn)": _BLOCKS,
@@ -568,9 +323,22 @@ DEFAULTS_BEFORE: dict[str, Scalar] = {
 
 
 def catalogue(network: str) -> dict[str, Parameter]:
-    """The parameters known for `network`: its own and the training's. A network that is not
-    shipped (`file.py:build`) has the training's alone; any other name is its own affair."""
-    return {**NETWORKS.get(network, {}), **TRAINING}
+    """The parameters of `network`: its own and the training's. Of a user's own network
+    (`file.py:build`) only the training's are in the catalogue."""
+    kind = NETWORKS.get(network)
+    return {**(kind.parameters if kind else {}), **TRAINING}
+
+
+def parameters_with(network: str, *roles: Role) -> dict[str, Parameter]:
+    """The parameters of `network` that have one of these roles."""
+    return {
+        name: parameter for name, parameter in catalogue(network).items() if parameter.role in roles
+    }
+
+
+def training_parameters(*roles: Role) -> dict[str, Parameter]:
+    """The parameters of the training, whatever the network, that have one of these roles."""
+    return {name: parameter for name, parameter in TRAINING.items() if parameter.role in roles}
 
 
 def defaults(network: str) -> dict[str, Scalar]:

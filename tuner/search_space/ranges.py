@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from tuner.search_space.parameters import Scalar, same, shown
-from tuner.values import as_switch, word
+from tuner.search_space.parameter_types import equal_values, format_value
+from tuner.values import Scalar, as_switch, word
 
 
 class Suggests(Protocol):
@@ -62,7 +62,7 @@ def check_scalar(value: object) -> Scalar:
     """`value` if it is a number, a string or a truth value that SQL and JSON can keep."""
     if isinstance(value, str):
         if "\0" in value or not _encodable(value):
-            raise InvalidError(f"must be plain text, got {shown(value)}")
+            raise InvalidError(f"must be plain text, got {format_value(value)}")
         return value
     if not isinstance(value, bool | int | float):
         raise InvalidError(f"must be a number, a string or true/false, got {_named(value)}")
@@ -75,7 +75,7 @@ def check_number(value: object) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidError(f"must be finite, got {value}")
     if isinstance(value, int) and abs(value) > WHOLE_LIMIT:
-        raise InvalidError(f"must lie within ±2^53, got {shown(value)}")
+        raise InvalidError(f"must lie within ±2^53, got {format_value(value)}")
     return value
 
 
@@ -83,7 +83,7 @@ def check_whole(value: object) -> int:
     """An int; a float without a fraction (1e3) is one too."""
     number = check_number(value)
     if number != int(number):
-        raise InvalidError(f"must be a whole number, got {shown(value)}")
+        raise InvalidError(f"must be a whole number, got {format_value(value)}")
     check_number(int(number))
     return int(number)
 
@@ -108,7 +108,7 @@ def _named(value: object) -> str:
         return "nothing"
     if isinstance(value, dict):
         return "a mapping"
-    return "a list" if isinstance(value, list | tuple) else shown(value)
+    return "a list" if isinstance(value, list | tuple) else format_value(value)
 
 
 Value = Annotated[Scalar, BeforeValidator(check_scalar)]
@@ -134,7 +134,7 @@ FINEST_STEP = 1e-7  # of the largest bound; Optuna finds a step's multiples to 1
 
 def _check_list(value: object) -> object:
     if not isinstance(value, list | tuple):
-        raise InvalidError(f"must be a list such as [1, 2], got {shown(value)}")
+        raise InvalidError(f"must be a list such as [1, 2], got {format_value(value)}")
     return value
 
 
@@ -185,7 +185,7 @@ class IntRange(_Range):
         except InvalidError as wrong:
             return wrong.text
         if not self.low <= number <= self.top or (number - self.low) % self.step:
-            return f"must be one of {self.describe()}; got {shown(value)}"
+            return f"must be one of {self.describe()}; got {format_value(value)}"
         return None
 
     def canonical(self, value: Scalar) -> Scalar:
@@ -270,7 +270,7 @@ class FloatRange(_Range):
             return wrong.text
         if self.low <= number <= self.top and self._on_step(number):
             return None
-        return f"must be one of {self.describe()}; got {shown(value)}"
+        return f"must be one of {self.describe()}; got {format_value(value)}"
 
     def _on_step(self, number: float) -> bool:
         if self.step is None:
@@ -326,7 +326,7 @@ class Choices(_Range):
         """Why `value` is not one of the choices, worded to follow a name, or None."""
         if self._choice(value) is not None:
             return None
-        return f"must be one of {self.describe()}; got {shown(value)}"
+        return f"must be one of {self.describe()}; got {format_value(value)}"
 
     def canonical(self, value: Scalar) -> Scalar:
         """The choice that equals an accepted value, or that it means: yes is true where true is a
@@ -340,7 +340,7 @@ class Choices(_Range):
             choice
             for meant in (value, as_switch(value))
             for choice in self.choices
-            if same(meant, choice)
+            if equal_values(meant, choice)
         )
         return next(found, None)
 
@@ -362,7 +362,9 @@ def check_distinct(choices: Iterable[Scalar]) -> None:
     seen: set[Scalar] = set()
     for choice in choices:
         if choice in seen:  # 1, 1.0 and true are one key: Optuna cannot tell them apart either
-            raise InvalidError(f"must differ from each other, got {shown(choice)} twice", "choices")
+            raise InvalidError(
+                f"must differ from each other, got {format_value(choice)} twice", "choices"
+            )
         seen.add(choice)
 
 
@@ -391,9 +393,11 @@ Declaration = Annotated[
 
 def _check_bounds(low: float, high: float, log: bool) -> None:
     if low > high:
-        raise InvalidError(f"must be <= high ({shown(high)}), got {shown(low)}", "low")
+        raise InvalidError(
+            f"must be <= high ({format_value(high)}), got {format_value(low)}", "low"
+        )
     if log and low <= 0:
-        raise InvalidError(f"must be > 0 when log is true, got {shown(low)}", "low")
+        raise InvalidError(f"must be > 0 when log is true, got {format_value(low)}", "low")
 
 
 def _described(low: float, high: float, log: bool, step: float | None) -> str:

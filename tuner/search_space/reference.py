@@ -10,8 +10,10 @@ from typing import NamedTuple
 from tuner.search_space import enumeration
 from tuner.search_space.configurations import SamplingOrder, flatten
 from tuner.search_space.nodes import bare, in_words
-from tuner.search_space.parameters import GROUPS, Parameter, Scalar
+from tuner.search_space.parameter_types import Parameter
+from tuner.search_space.parameters import GROUPS
 from tuner.search_space.ranges import InvalidError, Range
+from tuner.values import Scalar
 
 
 class Entry(NamedTuple):
@@ -38,7 +40,7 @@ def _entry(group: str, parameter: Parameter) -> Entry:
     meaning = "; ".join(filter(None, (parameter.doc, parameter.note)))
     if parameter.layers:
         meaning += f" (one each with repeat: {parameter.layers})"
-    values, when = parameter.legal(), in_words(parameter.when)
+    values, when = parameter.legal_values(), in_words(parameter.when)
     return Entry(group, parameter.name, values, bare(parameter.default), when, meaning)
 
 

@@ -30,15 +30,8 @@ from tuner.search_space.configurations import (
 )
 from tuner.search_space.enumeration import corner_configurations, possible, random_configurations
 from tuner.search_space.nodes import Node, bare, explained, in_one_line, in_words, largest
-from tuner.search_space.parameters import (
-    NETWORKS,
-    Params,
-    Scalar,
-    catalogue,
-    nearest,
-    settled_defaults,
-    shown,
-)
+from tuner.search_space.parameter_types import Params, format_value, sort_by_similarity
+from tuner.search_space.parameters import NETWORKS, catalogue, settled_defaults
 from tuner.search_space.ranges import (
     Choices,
     Declaration,
@@ -49,7 +42,7 @@ from tuner.search_space.ranges import (
     Suggests,
 )
 from tuner.search_space.reference import every_point, listed
-from tuner.values import SWITCH_TEXTS
+from tuner.values import SWITCH_TEXTS, Scalar
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -64,8 +57,10 @@ _DEFAULTS = "defaults"
 
 def _check_network(value: object) -> object:
     if isinstance(value, str) and value not in NETWORKS and not OWN_NETWORK.fullmatch(value):
-        known = ", ".join(nearest(value, NETWORKS))
-        raise InvalidError(f"must be one of {known}, or file.py:function; got {shown(value)}")
+        known = ", ".join(sort_by_similarity(value, NETWORKS))
+        raise InvalidError(
+            f"must be one of {known}, or file.py:function; got {format_value(value)}"
+        )
     return value
 
 
@@ -198,7 +193,9 @@ class Space(BaseModel):
 
         def stored(name: str, range_: Range) -> Scalar:
             if name not in flat or range_.refusal(flat[name]):
-                raise SpaceError(f"{name} = {shown(flat.get(name))} is no value of this space")
+                raise SpaceError(
+                    f"{name} = {format_value(flat.get(name))} is no value of this space"
+                )
             return flat[name]
 
         return self._order.resolve(stored)
@@ -367,7 +364,7 @@ def _texts(node: Node) -> list[str]:
 def _row(node: Node, note: str) -> Row:
     if node.range is None:
         kind = "constant" if node.constant else "default"
-        shown_value = shown(node.value) if node.value is None else bare(node.value)
+        shown_value = format_value(node.value) if node.value is None else bare(node.value)
         notes = [note] if note else []
         return Row(
             node.name, kind, shown_value, in_words(node.needs), "; ".join(notes + _texts(node))

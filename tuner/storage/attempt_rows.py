@@ -14,6 +14,7 @@ from tuner.storage.schema import StudyKey, attempts, intervals
 from tuner.storage.slots import TrialSlot, hold
 from tuner.storage.store import now, reads, writes
 from tuner.study.artifacts import Artifact
+from tuner.study.engines import engine_name, recorded_engine
 from tuner.study.messages import Ended, Report
 
 
@@ -78,8 +79,8 @@ def record_report(
     connection: sa.Connection, lease: Lease, slot: TrialSlot, interval: Report
 ) -> None:
     """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none. Raises
-    TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    SlotLost."""
+    hold(connection, lease, slot.trial_id)
     row = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
     row["step"] = interval.step
     kept = sa.select(intervals.c.step).filter_by(**row)
@@ -93,8 +94,8 @@ def record_report(
 @writes
 def resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int) -> None:
     """The attempt goes on behind so many epochs: it is given the intervals that the attempts
-    before it have recorded of them, so that each attempt's curve is whole. Raises TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    before it have recorded of them, so that each attempt's curve is whole. Raises SlotLost."""
+    hold(connection, lease, slot.trial_id)
     _update_attempt(connection, slot, {"resumed_epoch": epoch})
     mine = sa.delete(intervals).where(
         intervals.c.study_uuid == slot.uuid,
@@ -115,8 +116,8 @@ def resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int)
 
 @writes
 def move(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Another worker trains the attempt than it was begun for. Raises TakenOver."""
-    hold(lease, connection, slot.trial_id)
+    """Another worker trains the attempt than it was begun for. Raises SlotLost."""
+    hold(connection, lease, slot.trial_id)
     _update_attempt(connection, slot, {"worker": worker})
 
 
@@ -146,13 +147,14 @@ class AttemptEnd:
         detail: str | None = None,
         model: Artifact | None = None,
     ) -> "AttemptEnd":
-        values: dict[str, Any] = {"end": end, "detail": detail}
+        values: dict[str, Any] = {"end": str(end), "detail": detail}
         if model:
             values |= {"model_path": model.path, "model_bytes": model.size}
             values["model_sha256"] = model.sha256
         if ended:
-            names = ("score", "best_epoch", "epochs", "parameter_count", "engine", "seconds")
+            names = ("score", "best_epoch", "epochs", "parameter_count", "seconds")
             values |= {name: getattr(ended, name) for name in names}
+            values["engine"] = recorded_engine(ended.engine)
         return cls(values)
 
     @classmethod
@@ -161,8 +163,9 @@ class AttemptEnd:
     ) -> "AttemptEnd":
         """Of a trial that was ended from outside, after the interval `last`."""
         epochs = last.epoch - (not last.whole) if last else 0
-        values = {"end": end, "score": score, "epochs": epochs, "detail": detail}
-        seconds, engine = (last.seconds, last.engine or None) if last else ({}, None)
+        values = {"end": str(end), "score": score, "epochs": epochs, "detail": detail}
+        seconds = last.seconds if last else {}
+        engine = recorded_engine(last.engine) if last and last.engine else None
         return cls(values | {"seconds": seconds, "engine": engine})
 
 
@@ -233,7 +236,7 @@ _ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
     "best_epoch": whole,
     "epochs": whole,
     "parameter_count": whole,
-    "engine": text,
+    "engine": lambda value: engine_name(text(value)),
     "model_path": text,
     "model_bytes": whole,
     "model_sha256": text,

@@ -1,14 +1,12 @@
-"""SQLAlchemy engines that hold: SQLite with one writer at a time, PostgreSQL with live connections.
+"""SQLAlchemy engines that hold, and how long failing database work is repeated.
 
-SQLite gets WAL, a patient busy timeout, and BEGIN IMMEDIATE on the writing engine: SQLite ignores
-FOR UPDATE, so two loops would claim one place. Readers have an engine of their own whose deferred
-transactions never wait for a writer.
+SQLite gets WAL, a long busy timeout, and BEGIN IMMEDIATE on the writing engine: SQLite ignores
+FOR UPDATE, so two loops would claim one slot. Readers have an engine of their own, whose deferred
+transactions never wait for a writer. PostgreSQL connections are checked before they are used.
 
-What is tried again when the database fails, and for how long.
-
-A lost connection, a server that restarts, a deadlock, a full disk pass; a missing database or a
-wrong password do not. A commit whose answer was lost may have happened: whoever repeats a write is
-told that it is a repetition, and looks first.
+A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats the
+work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have happened:
+the work is told that it is repeated, and looks first for what it has written already.
 """
 
 import functools
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import tenacity
 from sqlalchemy.engine import URL, make_url
 
 from tuner.errors import LocationError, StorageError, StorageUnavailable
@@ -47,69 +46,86 @@ _PASSING_REFUSALS = ("shutting down", "starting up", "recovery", "too many", "sl
 
 @dataclass
 class RetryPolicy:
-    """How long failing work is repeated: `seconds`, but no more than two once `hurried` says so,
-    for all work together."""
+    """How long failing work is repeated: for `seconds` after its first failure. From the moment
+    that `is_hurried` is first seen to be true (a signal asked the search to stop), all work
+    together has two seconds left. `clock` (in seconds) and `sleep` are injected by tests."""
 
     seconds: float = 20.0
-    hurried: Callable[[], bool] = lambda: False
+    is_hurried: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = lambda seconds: time.sleep(seconds)
     _hurried_at: float | None = None
 
-    def set(self, seconds: float, hurried: Callable[[], bool]) -> None:
-        self.seconds, self.hurried, self._hurried_at = seconds, hurried, None
+    def set(self, seconds: float, is_hurried: Callable[[], bool]) -> None:
+        self.seconds, self.is_hurried, self._hurried_at = seconds, is_hurried, None
 
-    def insist(self, work: Callable[[bool], T]) -> T:
-        """What `work` returns, repeated while it fails in a way that passes. Its argument says
-        whether it was tried before."""
-        pause, failed_at, again = _FIRST_PAUSE_S, 0.0, False
-        while True:
-            try:
-                return work(again)
-            except Exception as error:
-                if not passes(error):
-                    raise
-                failed_at = failed_at or time.monotonic()
-                if time.monotonic() >= self._until(failed_at):
-                    raise
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause, again = min(2 * pause, _LONGEST_PAUSE_S), True
+    def run(self, work: Callable[[bool], T]) -> T:
+        """The result of `work`, repeated while it fails for a reason that passes; its last error
+        when the time is over. The argument of `work` says whether it was tried before."""
+        failed_at: float | None = None
 
-    def _until(self, failed_at: float) -> float:
-        until = failed_at + self.seconds
-        if not self.hurried():
-            return until
-        self._hurried_at = self._hurried_at or time.monotonic()
-        return min(until, self._hurried_at + _HURRIED_S)
+        def is_over(_state: tenacity.RetryCallState) -> bool:
+            nonlocal failed_at
+            failed_at = self.clock() if failed_at is None else failed_at
+            return self.clock() >= self._deadline(failed_at)
+
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(passes),
+            stop=is_over,
+            wait=_pause,
+            sleep=self.sleep,
+            reraise=True,
+        ):
+            with attempt:
+                return work(attempt.retry_state.attempt_number > 1)
+        raise AssertionError("tenacity raises the last error")
+
+    def _deadline(self, failed_at: float) -> float:
+        deadline = failed_at + self.seconds
+        if not self.is_hurried():
+            return deadline
+        if self._hurried_at is None:
+            self._hurried_at = self.clock()
+        return min(deadline, self._hurried_at + _HURRIED_S)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Doubled after each failure, up to a limit. Its random part keeps several loops apart."""
+    longest: float = _FIRST_PAUSE_S * 2.0 ** min(state.attempt_number - 1, 20)
+    return min(longest, _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)
 
 
 def passes(error: BaseException) -> bool:
     """Whether the same work may succeed a little later."""
-    # Optuna raises an error of its own from SQLAlchemy's.
-    found = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__
-    if isinstance(found, sa.exc.PendingRollbackError):
-        return True  # the connection was lost before, where Optuna takes that for something else
-    if not isinstance(found, sa.exc.DBAPIError) or isinstance(found, sa.exc.IntegrityError):
+    if not isinstance(error, Exception):
         return False
-    if isinstance(found.orig, sqlite3.Error):
-        return (getattr(found.orig, "sqlite_errorcode", 0) & 0xFF) in _PASSING_CODES
-    state = getattr(found.orig, "sqlstate", None)
+    # Optuna raises an error of its own from SQLAlchemy's.
+    cause = error if isinstance(error, sa.exc.SQLAlchemyError) else error.__cause__
+    if isinstance(cause, sa.exc.PendingRollbackError):
+        return True  # the connection was lost before, where Optuna takes that for something else
+    if not isinstance(cause, sa.exc.DBAPIError) or isinstance(cause, sa.exc.IntegrityError):
+        return False
+    if isinstance(cause.orig, sqlite3.Error):
+        return (getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF) in _PASSING_CODES
+    state = getattr(cause.orig, "sqlstate", None)
     if state is not None:
         return state.startswith(_PASSING_STATES)
-    if found.connection_invalidated:
+    if cause.connection_invalidated:
         return True
-    return isinstance(found, sa.exc.OperationalError) and _may_connect_later(str(found.orig))
+    return isinstance(cause, sa.exc.OperationalError) and _may_connect_later(str(cause.orig))
 
 
-def _may_connect_later(complaint: str) -> bool:
-    return "FATAL" not in complaint or any(words in complaint for words in _PASSING_REFUSALS)
+def _may_connect_later(message: str) -> bool:
+    return "FATAL" not in message or any(words in message for words in _PASSING_REFUSALS)
 
 
-# How long SQLite waits for another writer before it says so: a quarter of a lease, so that whoever
-# waits longer asks again, by Patience, and finds out whether it may still write.
+# How long SQLite waits for another writer before it fails: a quarter of a lease, so that a loop
+# that waits longer asks again, by its RetryPolicy, and finds out whether it may still write.
 _BUSY_S = 15
 _SWITCHING_S = 120
 _POSTGRES_OPTIONS = {
-    # Optuna compares naive timestamps: every session must speak one time zone.
-    # A loop that was frozen within a transaction must not keep its locks from those that go on.
+    # Optuna compares naive timestamps: every session must use one time zone.
+    # A loop that was suspended within a transaction must not keep its locks from the others.
     "options": "-c timezone=UTC -c idle_in_transaction_session_timeout=60000",
     "connect_timeout": 10,
     "keepalives": 1,

@@ -85,7 +85,7 @@ def check_study(connection: sa.Connection, study_id: int) -> None:
 
 
 @contextmanager
-def damage() -> Iterator[None]:
+def name_damage() -> Iterator[None]:
     """Around reading trials: values that no search has written are told in one line. Raises
     StorageError."""
     try:

@@ -121,7 +121,7 @@ def check(connection: sa.Connection, lease: Lease) -> None:
         raise LeaseLost
 
 
-def hold_study(lease: Lease, connection: sa.Connection, study_id: int) -> None:
+def check_study(connection: sa.Connection, lease: Lease, study_id: int) -> None:
     """The same of a write to Optuna's study of that id, where it is the lease's: SQLite gives the
     id of a deleted study to a new one. Raises LeaseLost."""
     if study_id == lease.study_id:
@@ -208,7 +208,7 @@ def live_holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
 
 
 @reads
-def held(connection: sa.Connection, lease: Lease) -> set[int]:
+def held_slots(connection: sa.Connection, lease: Lease) -> set[int]:
     """The numbers of the places that are the loop's."""
     query = sa.select(slot_rows.c.number).where(
         slot_rows.c.study_id == lease.study_id,

@@ -72,7 +72,7 @@ def open_store(url: str) -> Store:
         if schemas is None or not schemas.ready:
             backup = _make_ready(store)
             if backup is not None:
-                log.warning("tuner: %s was upgraded; as it was before: %s", store.shown, backup)
+                log.warning("%s was upgraded; as it was before: %s", store.shown, backup)
     store.close_at_the_end()
     return store
 
@@ -122,12 +122,12 @@ def _look_at_schemas(store: Store, optunas_may_be_older: bool = False) -> Schema
 def _known_schemas(store: ReadOnlyStore, optunas_may_be_older: bool = False) -> Schemas:
     """Raises StorageUnavailable for tables that this version does not know, or Optuna not."""
 
-    def read(_again: bool) -> Schemas:
+    def read(_repeated: bool) -> Schemas:
         with store.reader.begin() as connection:
             return read_schemas(connection)
 
     # Not for long: a database that is down is said at once.
-    schemas = RetryPolicy(_OPENING_S).insist(read)
+    schemas = RetryPolicy(_OPENING_S).run(read)
     schemas.check_known(store.shown)
     if not optunas_may_be_older:
         schemas.check_optunas(store.shown)
@@ -171,7 +171,7 @@ def _make_ready(store: Store) -> Path | None:
             backups.append(back_up_before_upgrade(store.url, str(revision)))
 
     try:
-        RetryPolicy(_OPENING_S).insist(lambda _again: _prepare(store, before_upgrade))
+        RetryPolicy(_OPENING_S).run(lambda _repeated: _prepare(store, before_upgrade))
     except Exception as error:
         if not backups:
             raise
@@ -196,8 +196,7 @@ def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
 def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
     if real_path(store.url).stat().st_size > _LARGE_BYTES:
         log.warning(
-            "tuner: %s is of an older version, and large: it is copied to be looked at; to upgrade "
-            "it: %s",
+            "%s is of an older version, and large: it is copied to be looked at; to upgrade it: %s",
             store.shown,
             command("db", "upgrade"),
         )

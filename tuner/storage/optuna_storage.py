@@ -1,26 +1,29 @@
-"""Optuna's RDBStorage on engines that hold. A subclass: only its instances get Optuna's cache.
+"""Optuna's RDBStorage with retries, fences and transaction hooks.
 
-Three things are added. Whatever fails in a way that passes is tried again. A trial whose place
-another loop has taken over cannot be written. And rows of ours can ride in the transaction that
-changes a trial's state: both are committed, or neither.
+It subclasses RDBStorage, because Optuna caches trials only for instances of it. Three things are
+added. Work that fails for a reason that passes is tried again. A trial whose slot another loop
+holds cannot be written. And our rows can be written in the transaction that creates a trial or
+changes its state: both are committed, or neither.
 """
 
 import contextlib
 import functools
-import inspect
 import json
+import math
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy as sa
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import (
     DuplicatedStudyError,
     StorageInternalError,
     UpdateFinishedTrialError,
 )
+from optuna.pruners import _filter_study
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     NOT_FOUND_MSG,
@@ -30,149 +33,241 @@ from optuna.storages._rdb.models import (
     TrialUserAttributeModel,
 )
 from optuna.storages._rdb.storage import _create_scoped_session
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
 
 from tuner.storage import connections, frozen_trials
 from tuner.storage.connections import RetryPolicy
 from tuner.storage.process_identity import identity
 from tuner.storage.schema import MADE, optuna_study_attributes, optuna_trial_attributes
+from tuner.storage.transaction_hooks import AlreadyCreated, TransactionHook
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class TransactionHook:
-    """Our part of one of Optuna's transactions. `write` is given its connection and the trial's
-    id. `landed`: whether a try whose answer was lost was committed nevertheless."""
-
-    write: Callable[[sa.Connection, int], None]
-    landed: Callable[[], bool] = lambda: False
+# Is given the transaction's connection and the id of the trial or the study that is written;
+# raises where this loop may not write it.
+Fence = Callable[[sa.Connection, int], None]
 
 
 @dataclass
-class HeldBack:
-    """Writes of one trial that wait for their common transaction: how each is done, the report's
-    step or the attribute's key, and the value."""
+class DeferredWrites:
+    """Reports and attributes of one trial that are written later, in one transaction."""
 
     trial_id: int
-    writes: list[tuple[Callable[..., None], Any, Any]] = field(default_factory=list)
+    reports: dict[int, float] = field(default_factory=dict)
+    user_attributes: dict[str, Any] = field(default_factory=dict)
+    system_attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.reports or self.user_attributes or self.system_attributes)
 
     def add_to(self, trial: FrozenTrial) -> None:
-        for write, key, value in self.writes:
-            if write is _write_report:
-                trial.intermediate_values[key] = value
-            elif write is _write_user_attribute:
-                trial._user_attrs[key] = value
-            else:
-                trial._system_attrs[key] = value
+        trial.intermediate_values |= self.reports
+        trial._user_attrs |= self.user_attributes
+        trial._system_attrs |= self.system_attributes
 
-
-class AlreadyMade(Exception):
-    """An earlier try, whose answer was lost, has made the trial."""
-
-    def __init__(self, trial_id: int) -> None:
-        super().__init__(trial_id)
-        self.trial_id = trial_id
+    def write(self, storage: RDBStorage, session: Session) -> None:
+        for step, value in self.reports.items():
+            storage._set_trial_intermediate_value_without_commit(
+                session, self.trial_id, step, value
+            )
+        for model, attributes in (
+            (TrialUserAttributeModel, self.user_attributes),
+            (TrialSystemAttributeModel, self.system_attributes),
+        ):
+            for key, value in attributes.items():
+                storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
 
 
 class RobustStorage(RDBStorage):
-    """RDBStorage on hardened connections, whose password may hold any character. `fence`: raises
-    where a trial is no longer ours to write; it is given the connection and the trial's id.
-    `study_fence`: the same for what samplers write to a study, given the study's id. `outlining`:
-    how a whole study is read at once; without it, all of each trial."""
+    """RDBStorage on hardened connections, whose password may hold any character.
 
-    def __init__(self, url: URL, patience: RetryPolicy) -> None:
-        self.patience = patience
-        self.fence: Callable[[sa.Connection, int], None] | None = None
-        self.study_fence: Callable[[sa.Connection, int], None] | None = None
+    `fence` guards all writes to trials, `study_fence` what samplers write to a study; a loop sets
+    both for its lease. `outlining`: how a whole study is read at once; None reads all of each
+    trial."""
+
+    def __init__(self, url: URL, retry_policy: RetryPolicy) -> None:
+        self.retry_policy = retry_policy
+        self.fence: Fence | None = None
+        self.study_fence: Fence | None = None
         self.outlining: frozen_trials.Outlining | None = None
-        self._rider: TransactionHook | None = None
-        self._held_back: HeldBack | None = None
-        self._before_commit: Callable[[Any], None] | None = None
-        options = connections.engine_options(url)
-        text = url.render_as_string(hide_password=False)
-        # The schema is prepared and checked before, under a lock: see migrate.py.
+        self._deferred: DeferredWrites | None = None
+        # The schema was created and checked before, under a lock: see `opening.prepare_schema`.
         super().__init__(
-            text, engine_kwargs=options, skip_table_creation=True, skip_compatibility_check=True
+            url.render_as_string(hide_password=False),
+            engine_kwargs=connections.engine_options(url),
+            skip_table_creation=True,
+            skip_compatibility_check=True,
         )
         connections.harden(self.engine, writes=True)
-        # Connections opened while the base class started are not set up: let them go.
+        # The base class opened connections that are not hardened: drop them.
         self.engine.dispose()
-        sa.event.listen(self.scoped_session, "before_commit", self._commits)
 
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
-        # Optuna fills {SCHEMA_VERSION} in by str.format, which a brace in a password breaks.
+        # Optuna fills in {SCHEMA_VERSION} by str.format, which fails on a brace in a password.
         return template
 
-    @contextlib.contextmanager
-    def carrying(self, rider: TransactionHook) -> Iterator[None]:
-        """Inside, the trial that is made, or whose state is changed, carries the rider."""
-        self._rider = rider
-        try:
-            yield
-        finally:
-            self._rider = None
+    # Trials: creating them and changing their state
 
-    def _commits(self, session: Any) -> None:
-        if self._before_commit is not None:
-            self._before_commit(session)
-
-    def _within(self, before_commit: Callable[[Any], None], call: Callable[[], Any]) -> Any:
-        self._before_commit = before_commit
-        try:
-            return call()
-        finally:
-            self._before_commit = None
-
-    def _guard(self, trial_id: int, session: Any) -> None:
-        if self.fence is not None:
-            self.fence(session.connection(), trial_id)
-
-    def _guard_study(self, study_id: int, session: Any) -> None:
-        if self.study_fence is not None:
-            self.study_fence(session.connection(), study_id)
-
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
-        rider = self._rider
-
-        def before_commit(session: Any) -> None:
-            # Optuna also commits where it has refused to start a trial that does not wait.
-            if state != TrialState.RUNNING or session.dirty:
-                self._guard(trial_id, session)
-                if rider is not None:
-                    rider.write(session.connection(), trial_id)
-
-        def change(again: bool) -> bool:
-            if again and rider is not None and rider.landed():
-                return True
-            try:
-                told = super(RobustStorage, self).set_trial_state_values
-                return bool(self._within(before_commit, lambda: told(trial_id, state, values)))
-            except UpdateFinishedTrialError:
-                if again and rider is None and self.get_trial(trial_id).state == state:
-                    return True
-                raise
-
-        return self.patience.insist(change)
+    def create_trial(
+        self,
+        study_id: int,
+        template: FrozenTrial | None = None,
+        *,
+        hook: TransactionHook | None = None,
+    ) -> int:
+        """Create a trial, like `template` where that is given; its id. Optuna's cache learns of it
+        when it next reads the study's trials."""
+        return int(self._create_trial(study_id, template, hook)._trial_id)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        write = self._rider.write if self._rider is not None else _mark_trial(uuid.uuid4().hex)
+        return self._create_trial(study_id, template_trial, None)
 
-        def before_commit(session: Any) -> None:
-            made = next(o for o in session.identity_map.values() if isinstance(o, TrialModel))
-            write(session.connection(), int(made.trial_id))
+    def _create_trial(
+        self, study_id: int, template: FrozenTrial | None, hook: TransactionHook | None
+    ) -> FrozenTrial:
+        write = hook.write if hook is not None else _mark_trial(uuid.uuid4().hex)
 
-        make = super()._create_new_trial
-        call = functools.partial(make, study_id, template_trial)
+        def before_commit(session: Session) -> None:
+            new = next(o for o in session.identity_map.values() if isinstance(o, TrialModel))
+            write(session.connection(), int(new.trial_id))
+
+        create = functools.partial(super()._create_new_trial, study_id, template)
         try:
-            return self.patience.insist(lambda _again: self._within(before_commit, call))
-        except AlreadyMade as already:
+            return self.retry_policy.run(lambda _repeated: self._commit(before_commit, create))
+        except AlreadyCreated as already:
             return self.get_trial(already.trial_id)
+
+    def set_trial_state(
+        self,
+        trial_id: int,
+        state: TrialState,
+        values: Sequence[float] | None = None,
+        *,
+        hook: TransactionHook | None = None,
+        fence: Fence | None = None,
+    ) -> bool:
+        """Change a trial's state; False where a trial that does not wait is to become RUNNING.
+        `fence` is used in place of the storage's own. Raises UpdateFinishedTrialError."""
+        fence = fence or self.fence
+        change = functools.partial(super().set_trial_state_values, trial_id, state, values)
+
+        def before_commit(session: Session) -> None:
+            # Optuna also commits where it has refused to start a trial that does not wait.
+            if state != TrialState.RUNNING or session.dirty:
+                if fence is not None:
+                    fence(session.connection(), trial_id)
+                if hook is not None:
+                    hook.write(session.connection(), trial_id)
+
+        def attempt(repeated: bool) -> bool:
+            if repeated and hook is not None and hook.has_committed():
+                return True
+            try:
+                return bool(self._commit(before_commit, change))
+            except UpdateFinishedTrialError:
+                if repeated and hook is None and self.get_trial(trial_id).state == state:
+                    return True
+                raise
+
+        return self.retry_policy.run(attempt)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        return self.set_trial_state(trial_id, state, values)
+
+    # Trials: parameters, reports and attributes
+
+    @contextlib.contextmanager
+    def one_transaction(self, trial_id: int) -> Iterator[None]:
+        """Inside, reports and attributes of the trial are collected; they are written at the end,
+        in one transaction. After an error none of them is."""
+        deferred = self._deferred = DeferredWrites(trial_id)
+        try:
+            yield
+        finally:
+            self._deferred = None
+        if deferred:
+            self._write_trial(trial_id, self._write_deferred, deferred)
+
+    def _write_deferred(self, deferred: DeferredWrites) -> None:
+        with _create_scoped_session(self.scoped_session) as session:
+            deferred.write(self, session)
+
+    def _deferred_of(self, trial_id: int) -> DeferredWrites | None:
+        deferred = self._deferred
+        return deferred if deferred is not None and deferred.trial_id == trial_id else None
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None = None,
+    ) -> None:
+        self._write_trial(
+            trial_id,
+            super()._set_trial_param,
+            trial_id,
+            param_name,
+            param_value_internal,
+            distribution,
+            previous_distribution,
+        )
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        if (deferred := self._deferred_of(trial_id)) is not None:
+            deferred.reports[step] = intermediate_value
+            return
+        write = super().set_trial_intermediate_value
+        self._write_trial(trial_id, write, trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if (deferred := self._deferred_of(trial_id)) is not None:
+            deferred.user_attributes[key] = value
+            return
+        self._write_trial(trial_id, super().set_trial_user_attr, trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if (deferred := self._deferred_of(trial_id)) is not None:
+            deferred.system_attributes[key] = value
+            return
+        self._write_trial(trial_id, super().set_trial_system_attr, trial_id, key, value)
+
+    # Trials: reading them
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        trial = self._read(super().get_trial, trial_id)
+        if (deferred := self._deferred_of(trial_id)) is not None:
+            deferred.add_to(trial)  # the pruner builds on what it has written before
+        return trial
+
+    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
+        return self.get_trial(trial_id).system_attrs
+
+    def get_trial_user_attrs(self, trial_id: int) -> dict[str, Any]:
+        return self._read(super().get_trial_user_attrs, trial_id)
+
+    def get_trial_param(self, trial_id: int, param_name: str) -> float:
+        return self._read(super().get_trial_param, trial_id, param_name)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        find = super().get_trial_id_from_study_id_trial_number
+        return self._read(find, study_id, trial_number)
+
+    def _get_best_trial_id(self, study_id: int, direction: StudyDirection) -> int:
+        return self._read(super()._get_best_trial_id, study_id, direction)
 
     def _get_trials(
         self,
@@ -187,88 +282,174 @@ class RobustStorage(RDBStorage):
         )
         outlining = self.outlining if states is None and trial_id_greater_than < 0 else None
 
-        def read(_again: bool) -> list[FrozenTrial]:
+        def read() -> list[FrozenTrial]:
             with self.engine.begin() as connection:
                 frozen_trials.check_study(connection, study_id)
-                with frozen_trials.damage():
+                with frozen_trials.name_damage():
                     if outlining is not None:
                         return frozen_trials.read_outlined(connection, study_id, outlining)
                     return frozen_trials.read_whole(connection, chosen)
 
-        return self.patience.insist(read)
+        return self._read(read)
 
-    @contextlib.contextmanager
-    def one_transaction(self, trial_id: int) -> Iterator[None]:
-        """Inside, what is reported of the trial and its attributes are held back; they are written
-        at the end, in one transaction. After an error nothing is."""
-        held = self._held_back = HeldBack(trial_id)
-        try:
-            yield
-        finally:
-            self._held_back = None
-        if held.writes:
-            guard = functools.partial(self._guard, trial_id)
-            call = functools.partial(self._write_held, held)
-            self.patience.insist(lambda _again: self._within(guard, call))
-
-    def _write_held(self, held: HeldBack) -> None:
-        with _create_scoped_session(self.scoped_session) as session:
-            for write, name, value in held.writes:
-                write(self, session, held.trial_id, name, value)
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        read = super().get_trial
-        trial: FrozenTrial = self.patience.insist(lambda _again: read(trial_id))
-        held = self._held_back
-        if held is not None and held.trial_id == trial_id:
-            held.add_to(trial)  # the pruner builds on what it has written before
-        return trial
-
-    def get_trial_system_attrs(self, trial_id: int) -> dict[str, Any]:
-        return self.get_trial(trial_id).system_attrs
+    # Studies
 
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        made_by = json.dumps({"token": uuid.uuid4().hex, "process": identity()})
-        create = super().create_new_study
+        creator = json.dumps({"token": uuid.uuid4().hex, "process": identity()})
+        create = functools.partial(super().create_new_study, directions, study_name)
 
-        def before_commit(session: Any) -> None:
-            made = next((o for o in session.new if isinstance(o, StudyModel)), None)
-            if made is None:
+        def before_commit(session: Session) -> None:
+            new = next((o for o in session.new if isinstance(o, StudyModel)), None)
+            if new is None:
                 return  # Optuna reads the new study's id in a transaction of its own
             session.flush()
-            values = {"study_id": made.study_id, "key": MADE, "value_json": made_by}
+            values = {"study_id": new.study_id, "key": MADE, "value_json": creator}
             session.execute(sa.insert(optuna_study_attributes).values(**values))
 
-        def attempt(again: bool) -> int:
+        def attempt(repeated: bool) -> int:
             try:
-                return int(self._within(before_commit, lambda: create(directions, study_name)))
+                return int(self._commit(before_commit, create))
             except DuplicatedStudyError:
-                found = self._study_made_by(made_by) if again else None
-                if found is None:
+                study_id = self._study_created_by(creator) if repeated else None
+                if study_id is None:
                     raise
-                return found
+                return study_id
 
-        return self.patience.insist(attempt)
+        return self.retry_policy.run(attempt)
 
-    def delete_study(self, study_id: int) -> None:
-        remove = super().delete_study
-
-        def attempt(again: bool) -> None:
-            try:
-                remove(study_id)
-            except KeyError:
-                if not again:
-                    raise
-
-        self.patience.insist(attempt)
-
-    def _study_made_by(self, made_by: str) -> int | None:
+    def _study_created_by(self, creator: str) -> int | None:
         table = optuna_study_attributes
-        query = sa.select(table.c.study_id).where(table.c.value_json == made_by)
+        query = sa.select(table.c.study_id).where(table.c.value_json == creator)
         with self.engine.begin() as connection:
             return connection.execute(query).scalar()
+
+    def delete_study(self, study_id: int) -> None:
+        delete = functools.partial(super().delete_study, study_id)
+
+        def attempt(repeated: bool) -> None:
+            try:
+                delete()
+            except KeyError:
+                if not repeated:
+                    raise
+
+        self.retry_policy.run(attempt)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._write_study(study_id, super().set_study_user_attr, study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._write_study(study_id, super().set_study_system_attr, study_id, key, value)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._read(super().get_study_id_from_name, study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._read(super().get_study_name_from_id, study_id)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._read(super().get_study_directions, study_id)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._read(super().get_study_user_attrs, study_id)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._read(super().get_study_system_attrs, study_id)
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self._read(super().get_all_studies)
+
+    # How Optuna's methods are called
+
+    def _read(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of Optuna's method, tried again while the database fails."""
+        return self.retry_policy.run(lambda _repeated: method(*args, **kwargs))
+
+    def _write_trial(
+        self, trial_id: int, method: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """The same of a write to a trial, which the fence guards. Repeating it does no harm."""
+        call = functools.partial(method, *args, **kwargs)
+        guard = _guarding(self.fence, trial_id)
+        self.retry_policy.run(lambda _repeated: self._commit(guard, call))
+
+    def _write_study(
+        self, study_id: int, method: Callable[P, None], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """The same of a write to a study."""
+        call = functools.partial(method, *args, **kwargs)
+        guard = _guarding(self.study_fence, study_id)
+        self.retry_policy.run(lambda _repeated: self._commit(guard, call))
+
+    def _commit(self, before_commit: Callable[[Session], None], call: Callable[[], T]) -> T:
+        """The result of Optuna's method; `before_commit` is called in its transactions, before
+        each of them commits."""
+        # The session that Optuna uses in this thread.
+        session = self.scoped_session()
+        sa.event.listen(session, "before_commit", before_commit)
+        try:
+            return call()
+        finally:
+            sa.event.remove(session, "before_commit", before_commit)
+
+
+def _guarding(fence: Fence | None, row_id: int) -> Callable[[Session], None]:
+    def before_commit(session: Session) -> None:
+        if fence is not None:
+            fence(session.connection(), row_id)
+
+    return before_commit
+
+
+def _mark_trial(token: str) -> Callable[[sa.Connection, int], None]:
+    """Marks the new trial, unless an earlier try has created one with that mark."""
+    table = optuna_trial_attributes
+    value = json.dumps(token)
+
+    def write(connection: sa.Connection, trial_id: int) -> None:
+        query = sa.select(table.c.trial_id).where(table.c.key == MADE, table.c.value_json == value)
+        if (created := connection.execute(query).scalar()) is not None:
+            raise AlreadyCreated(created)
+        values = {"trial_id": trial_id, "key": MADE, "value_json": value}
+        connection.execute(sa.insert(table).values(**values))
+
+    return write
+
+
+def tell_trial(
+    study: Study,
+    trial_id: int,
+    state: TrialState,
+    value: float | None = None,
+    *,
+    hook: TransactionHook | None = None,
+    fence: Fence | None = None,
+    skip_if_finished: bool = False,
+) -> None:
+    """End a RUNNING trial of a study on a RobustStorage, as `Study.tell` does, with a hook or a
+    fence. COMPLETE needs a `value`; a PRUNED trial keeps its last report as its value. Raises
+    ValueError for a trial that does not run, and for a value that is NaN or missing."""
+    storage = study._storage
+    study._thread_local.cached_all_trials = None
+    trial = storage.get_trial(trial_id)
+    if skip_if_finished and trial.state.is_finished():
+        return
+    if trial.state != TrialState.RUNNING:
+        raise ValueError(f"trial {trial.number} is {trial.state.name}: only RUNNING ones can end")
+    if state == TrialState.COMPLETE and (value is None or math.isnan(value)):
+        raise ValueError(f"trial {trial.number} has no score: {value}")
+    if state == TrialState.PRUNED and trial.last_step is not None:
+        last_report = trial.intermediate_values[trial.last_step]
+        value = None if math.isnan(last_report) else last_report
+    values = None if value is None else [float(value)]
+    backend: Any = getattr(storage, "_backend", storage)  # behind Optuna's cache
+    try:
+        filtered = _filter_study(study, trial)
+        filtered.sampler.after_trial(filtered, trial, state, values)
+    finally:
+        backend.set_trial_state(trial_id, state, values, hook=hook, fence=fence)
 
 
 def is_missing(error: KeyError) -> bool:
@@ -276,113 +457,11 @@ def is_missing(error: KeyError) -> bool:
     return error.args == (NOT_FOUND_MSG,)
 
 
-def _mark_trial(token: str) -> Callable[[sa.Connection, int], None]:
-    """Marks the trial that is made, unless one has that mark already."""
-    table = optuna_trial_attributes
-    value = json.dumps(token)
-
-    def write(connection: sa.Connection, trial_id: int) -> None:
-        query = sa.select(table.c.trial_id).where(table.c.key == MADE, table.c.value_json == value)
-        if (found := connection.execute(query).scalar()) is not None:
-            raise AlreadyMade(found)
-        values = {"trial_id": trial_id, "key": MADE, "value_json": value}
-        connection.execute(sa.insert(table).values(**values))
-
-    return write
-
-
-def _repeated(name: str) -> Callable[..., Any]:
-    """Optuna's method, repeated while the database fails: reading, or a write that may be."""
-    method = getattr(RDBStorage, name)
-
-    @functools.wraps(method)
-    def run(self: RobustStorage, *args: Any, **kwargs: Any) -> Any:
-        return self.patience.insist(lambda _again: method(self, *args, **kwargs))
-
-    return run
-
-
-def _guarded(name: str) -> Callable[..., Any]:
-    """The same of a write to a trial, which the fence watches and which may be held back."""
-    method = getattr(RDBStorage, name)
-    arguments = inspect.signature(method)
-    in_session = _IN_SESSION.get(name)
-
-    @functools.wraps(method)
-    def run(self: RobustStorage, trial_id: int, *args: Any, **kwargs: Any) -> Any:
-        held = self._held_back
-        if held is not None and in_session is not None and held.trial_id == trial_id:
-            _, _, key, value = arguments.bind(self, trial_id, *args, **kwargs).args
-            held.writes.append((in_session, key, value))
-            return None
-        guard = functools.partial(self._guard, trial_id)
-        call = functools.partial(method, self, trial_id, *args, **kwargs)
-        return self.patience.insist(lambda _again: self._within(guard, call))
-
-    return run
-
-
-def _guarded_study(name: str) -> Callable[..., Any]:
-    """The same of a write to a study, which its own fence watches."""
-    method = getattr(RDBStorage, name)
-
-    @functools.wraps(method)
-    def run(self: RobustStorage, study_id: int, *args: Any, **kwargs: Any) -> Any:
-        guard = functools.partial(self._guard_study, study_id)
-        call = functools.partial(method, self, study_id, *args, **kwargs)
-        return self.patience.insist(lambda _again: self._within(guard, call))
-
-    return run
-
-
-def _write_report(storage: RDBStorage, session: Any, trial_id: int, step: int, value: Any) -> None:
-    storage._set_trial_intermediate_value_without_commit(session, trial_id, step, value)
-
-
-def _write_user_attribute(
-    storage: RDBStorage, session: Any, trial_id: int, key: str, value: Any
-) -> None:
-    model = TrialUserAttributeModel
-    storage._set_trial_attr_without_commit(session, model, trial_id, key, value)
-
-
-def _write_system_attribute(
-    storage: RDBStorage, session: Any, trial_id: int, key: str, value: Any
-) -> None:
-    model = TrialSystemAttributeModel
-    storage._set_trial_attr_without_commit(session, model, trial_id, key, value)
-
-
-_IN_SESSION: dict[str, Callable[..., None]] = {
-    "set_trial_intermediate_value": _write_report,
-    "set_trial_user_attr": _write_user_attribute,
-    "set_trial_system_attr": _write_system_attribute,
-}
-
-for _name in (
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_directions",
-    "get_study_user_attrs",
-    "get_study_system_attrs",
-    "get_trial_user_attrs",
-    "get_all_studies",
-    "get_trial_param",
-    "get_trial_id_from_study_id_trial_number",
-    "_get_best_trial_id",
-):
-    setattr(RobustStorage, _name, _repeated(_name))
-for _name in ("_set_trial_param", *_IN_SESSION):
-    setattr(RobustStorage, _name, _guarded(_name))
-for _name in ("set_study_user_attr", "set_study_system_attr"):
-    setattr(RobustStorage, _name, _guarded_study(_name))
-
-
-def open_optuna_storage(url: URL, patience: RetryPolicy) -> RobustStorage:
+def open_optuna_storage(url: URL, retry_policy: RetryPolicy) -> RobustStorage:
     """Optuna's storage on a prepared schema. Raises StorageUnavailable."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with connections.unavailable(url):
         try:
-            return patience.insist(lambda _again: RobustStorage(url, patience))
+            return retry_policy.run(lambda _repeated: RobustStorage(url, retry_policy))
         except StorageInternalError as error:
             raise error.__cause__ or error from error

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tuner.errors import LeaseLost, TakenOver
+from tuner.errors import LeaseLost, SlotLost
 from tuner.storage.leases import Lease, check, is_there, lapsed, one_at_a_time
 from tuner.storage.schema import (
     StudyKey,
@@ -26,15 +26,12 @@ from tuner.storage.schema import (
     studies,
 )
 from tuner.storage.store import Store, now, reads, writes
+from tuner.study.ends import TrialEnd
 
-MOST_ATTEMPTS = 3
-# Ends of attempts that count against a trial: it was not meant to end there.
-LOSSES = ("worker_lost", "lost")
-# The end of attempts that shared a process when it died or passed a limit: it counts against none
-# of them, since any may be the cause.
-SHARED_LOSS = "shared_loss"
-# After these a trial is alone in its process, so that it shows whether it is the cause.
-_ALONE_AFTER = ("worker_lost", SHARED_LOSS)
+# Ends of attempts, as stored: those that count against the trial, and those after which the next
+# attempt has a process to itself.
+LOSSES = tuple(end.value for end in TrialEnd if end.counts_as_loss)
+_ALONE_AFTER = tuple(end.value for end in TrialEnd if end.next_is_alone)
 
 
 @dataclass(frozen=True)
@@ -186,7 +183,7 @@ def is_slot_of(trials: sa.TableClause) -> sa.ColumnElement[bool]:
 
 def bind(connection: sa.Connection, lease: Lease, slot: TrialSlot, trial_id: int) -> int:
     """Give a claimed place its new trial. The trial it has, which is another one if a try whose
-    answer was lost has given it one. Raises TakenOver."""
+    answer was lost has given it one. Raises SlotLost."""
     row = _locked(connection, lease, slot)
     if row.trial_id is not None:
         return row.trial_id
@@ -202,8 +199,8 @@ def bound_trial(store: Store, slot: TrialSlot) -> int | None:
     return store.read(lambda connection: connection.execute(query).scalar())
 
 
-def hold(lease: Lease, connection: sa.Connection, trial_id: int | None) -> None:
-    """Make sure, until the transaction ends, that the trial's place is the loop's. Raises TakenOver
+def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
+    """Make sure, until the transaction ends, that the trial's place is the loop's. Raises SlotLost
     where it is another's or there is none, LeaseLost where the study or the lease is gone."""
     check(connection, lease)
     query = (
@@ -213,11 +210,11 @@ def hold(lease: Lease, connection: sa.Connection, trial_id: int | None) -> None:
     )
     row = connection.execute(query).first()
     if row is None or row.loop_id != lease.loop_id:
-        raise TakenOver(trial_id)
+        raise SlotLost(trial_id)
 
 
 def _locked(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[Any, Any]:
-    """The claimed place's trial and attempt, ours until the transaction ends. Raises TakenOver, and
+    """The claimed place's trial and attempt, ours until the transaction ends. Raises SlotLost, and
     LeaseLost."""
     check(connection, lease)
     query = (
@@ -228,12 +225,12 @@ def _locked(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[
     )
     row = connection.execute(query).first()
     if row is None:
-        raise TakenOver(slot.trial_id)
+        raise SlotLost(slot.trial_id)
     return row
 
 
 def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Open the attempt `place.attempt` of the place's trial. Raises TakenOver."""
+    """Open the attempt `place.attempt` of the place's trial. Raises SlotLost."""
     _locked(connection, lease, slot)
     connection.execute(_update(slot).values(attempt=slot.attempt))
     connection.execute(
@@ -262,17 +259,17 @@ def has_begun(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> bool:
 
 
 def finish(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """The place's trial is told: the place is taken for good. Raises TakenOver."""
+    """The place's trial is told: the place is taken for good. Raises SlotLost."""
     _give_up(connection, lease, slot, state="done")
 
 
 def put_back(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """Open the place for its trial's next attempt. Raises TakenOver."""
+    """Open the place for its trial's next attempt. Raises SlotLost."""
     _give_up(connection, lease, slot, state="open")
 
 
 def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """Open the place for another trial: this one failed by user code. Raises TakenOver."""
+    """Open the place for another trial: this one failed by user code. Raises SlotLost."""
     _give_up(connection, lease, slot, state="open", trial_id=None, attempt=0)
 
 
@@ -313,7 +310,7 @@ def _close_as_lost(connection: sa.Connection, slot: TrialSlot) -> None:
         sa.update(attempts)
         .where(attempts.c.study_uuid == slot.uuid, attempts.c.trial_id == slot.trial_id)
         .where(attempts.c.attempt == slot.attempt, attempts.c.ended_at.is_(None))
-        .values(end="lost", ended_at=now(connection.dialect.name))
+        .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
     )
 
 
@@ -335,7 +332,7 @@ def close_strays(connection: sa.Connection, study: StudyKey) -> int:
     closed = connection.execute(
         sa.update(attempts)
         .where(attempts.c.study_uuid == study.uuid, *strays())
-        .values(end="lost", ended_at=now(connection.dialect.name))
+        .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
     )
     return int(closed.rowcount)
 
@@ -354,9 +351,9 @@ def count_losses(connection: sa.Connection, study: StudyKey, trial_id: int) -> i
 
 @reads
 def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
-    """The numbers of trials that are RUNNING without a place."""
+    """The ids of trials that are RUNNING without a slot, by number."""
     query = (
-        sa.select(optuna_trials.c.number)
+        sa.select(optuna_trials.c.trial_id)
         .where(optuna_trials.c.study_id == study.study_id)
         .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING")
         .where(~sa.exists().where(is_slot_of(optuna_trials)))

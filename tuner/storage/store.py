@@ -31,10 +31,10 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Store:
     """Where studies live. Engines open on first use, so that `study list` pays for little.
-    `patience`: how long a failing database is tried again."""
+    `retry_policy`: how long failing work is repeated."""
 
     url: URL
-    patience: RetryPolicy = field(default_factory=RetryPolicy, compare=False)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy, compare=False)
 
     @cached_property
     def reader(self) -> sa.Engine:
@@ -47,7 +47,7 @@ class Store:
         from tuner.storage.optuna_storage import open_optuna_storage
 
         self.close_at_the_end()
-        return open_optuna_storage(self.url, self.patience)
+        return open_optuna_storage(self.url, self.retry_policy)
 
     @cached_property
     def writer(self) -> sa.Engine:
@@ -91,20 +91,20 @@ class Store:
     def read(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` finds in a read transaction, tried again while the database fails in a way
         that passes. Raises StorageError."""
-        return self._insist(self.reader, work)
+        return self._run(self.reader, work)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """The same in a write transaction. `work` may be repeated after a commit whose answer was
         lost: it must find what it has done already."""
-        return self._insist(self.writer, work)
+        return self._run(self.writer, work)
 
-    def _insist(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-        def once(_again: bool) -> T:
+    def _run(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
+        def once(_repeated: bool) -> T:
             with engine.begin() as connection:
                 return work(connection)
 
         with connections.storage_errors(engine):
-            return self.patience.insist(once)
+            return self.retry_policy.run(once)
 
     def close_at_the_end(self) -> None:
         """Have `close_all` close it, also where this process opened no connection: others that it

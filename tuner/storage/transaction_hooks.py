@@ -1,59 +1,85 @@
-"""What rides in Optuna's transactions: our rows that belong to a change of a trial's state."""
+"""Transaction hooks: our rows that are written inside Optuna's own transactions.
+
+A change of a trial's state and our record of it are committed together, or neither is. A hook is
+an argument of `create_trial`, `set_trial_state` and `tell_trial` (see `optuna_storage`).
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from tuner.storage import attempt_rows, leases, slots
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
-from tuner.storage.optuna_storage import AlreadyMade, TransactionHook
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 
-# What becomes of a place when its trial ends: `places.finish`, `places.free`, `places.put_back`.
-Then = Callable[[sa.Connection, Lease, TrialSlot], None]
+# What happens to a slot when its trial ends: `slots.finish`, `slots.free` or `slots.put_back`.
+SlotChange = Callable[[sa.Connection, Lease, TrialSlot], None]
 
 
-def binding(lease: Lease, slot: TrialSlot) -> TransactionHook:
-    """A new trial is made for the place."""
+@dataclass(frozen=True)
+class TransactionHook:
+    """What we write in one of Optuna's transactions. `write` gets the connection and the trial's
+    id; what it raises rolls the transaction back. `has_committed` says whether an earlier try was
+    committed although the reply to its COMMIT was lost."""
+
+    write: Callable[[sa.Connection, int], None]
+    has_committed: Callable[[], bool] = lambda: False
+
+
+class AlreadyCreated(Exception):
+    """Raised by a hook of `create_trial`: an earlier try, whose COMMIT reply was lost, has created
+    the trial."""
+
+    def __init__(self, trial_id: int) -> None:
+        super().__init__(trial_id)
+        self.trial_id = trial_id
+
+
+def bind_slot(lease: Lease, slot: TrialSlot) -> TransactionHook:
+    """For `create_trial`: the new trial gets the slot."""
 
     def write(connection: sa.Connection, trial_id: int) -> None:
         bound = slots.bind(connection, lease, slot, trial_id)
         if bound != trial_id:
-            raise AlreadyMade(bound)
+            raise AlreadyCreated(bound)
 
     return TransactionHook(write)
 
 
-def queueing(lease: Lease, trial_id: int) -> TransactionHook:
-    """Another trial is queued, as long as this one's place is the loop's."""
-    return TransactionHook(lambda connection, _: slots.hold(lease, connection, trial_id))
+def check_slot(lease: Lease, trial_id: int) -> TransactionHook:
+    """For `create_trial`: another trial is queued only while this loop holds the slot of the trial
+    `trial_id`."""
+    return TransactionHook(lambda connection, _: slots.hold(connection, lease, trial_id))
 
 
-def beginning(store: Store, lease: Lease, slot: TrialSlot, worker: int) -> TransactionHook:
-    """The place's trial runs: its attempt `place.attempt` begins."""
+def begin_attempt(store: Store, lease: Lease, slot: TrialSlot, worker: int) -> TransactionHook:
+    """The slot's trial becomes RUNNING: its attempt `slot.attempt` begins."""
     return TransactionHook(
         lambda connection, _: slots.begin_attempt(connection, lease, slot, worker),
         lambda: slots.has_begun(store, lease, slot),
     )
 
 
-def ending(
-    store: Store, lease: Lease, slot: TrialSlot, end: AttemptEnd, then: Then
+def end_attempt(
+    store: Store, lease: Lease, slot: TrialSlot, end: AttemptEnd, change: SlotChange
 ) -> TransactionHook:
-    """The place's trial ends, or is put back: its attempt is closed."""
+    """The slot's trial ends, or is put back: its attempt is closed."""
 
     def write(connection: sa.Connection, _trial_id: int) -> None:
-        then(connection, lease, slot)
+        change(connection, lease, slot)
         attempt_rows.close_attempt(connection, slot, end)
 
     return TransactionHook(write, lambda: attempt_rows.has_ended(store, lease, slot, end))
 
 
-def settling(store: Store, lease: Lease, slot: TrialSlot, then: Then) -> TransactionHook:
-    """The same for a place whose attempt, if it had one, is closed already."""
+def release_slot(
+    store: Store, lease: Lease, slot: TrialSlot, change: SlotChange
+) -> TransactionHook:
+    """The same for a slot whose attempt, if it had one, is closed already."""
     return TransactionHook(
-        lambda connection, _: then(connection, lease, slot),
-        lambda: slot.number not in leases.held(store, lease),
+        lambda connection, _: change(connection, lease, slot),
+        lambda: slot.number not in leases.held_slots(store, lease),
     )

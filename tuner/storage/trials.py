@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import SpaceError, StudyError
-from tuner.search_space.parameters import Params
+from tuner.search_space.parameter_types import Params
 from tuner.storage.attempt_rows import (
     ATTEMPT_COLUMNS,
     AttemptRow,

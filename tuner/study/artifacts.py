@@ -1,80 +1,219 @@
-"""Saved networks in a project: where they lie, and whether a file is still what was saved.
+"""Saved networks and checkpoints: where they are kept, and whether a file is still what was saved.
 
-SQL keeps a path relative to the project's folder of networks, so that a project that is moved or
-copied uses its own files, with the size and the checksum that the file had when it was saved.
-
-What a saved .keras file takes, read without TensorFlow.
+SQL keeps each network's name, with the size and the checksum that it had when it was saved. A name
+is relative to the project's store, so a project that is moved or copied uses its own files.
 """
 
 import hashlib
 import json
+import os
+import shutil
 import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tuner.errors import ArtifactError
+from tuner.settings import Settings
+
+# What `put` stores: bytes, a copy of a file, or what a function writes to the path it is given.
+Content = bytes | Path | Callable[[Path], object]
+# A trial's checkpoints, and what earlier versions left half written.
+CHECKPOINT_PATTERNS = ("*.ckpt", "*.part")
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file below a project's folder. `path`: relative to it, with slashes. `size` in bytes and
-    `sha256` in hex are None where an earlier version did not record them."""
+    """A stored file. `path`: its name in the store, relative, with slashes. `size` in bytes and
+    `sha256` in hex are None where they were not recorded, as by earlier versions."""
 
     path: str
     size: int | None = None
     sha256: str | None = None
 
-    @classmethod
-    def of(cls, root: Path, file: Path) -> "Artifact":
-        """A file below `root`, measured now. Raises OSError."""
-        return cls.measured(file.relative_to(root).as_posix(), file)
 
-    @classmethod
-    def measured(cls, path: str, file: Path) -> "Artifact":
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return cls(path, file.stat().st_size, digest)
+def measure(name: str, file: Path) -> Artifact:
+    """The file as it is now, under that name. Raises OSError."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return Artifact(name, file.stat().st_size, digest)
 
-    def located(self, root: Path) -> Path:
-        """Where the file is to be found; it is not looked at. Raises ArtifactError for a path that
-        leaves the folder, as one does that an earlier version kept of another folder."""
-        parts = PurePosixPath(self.path)
-        if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in self.path:
-            raise ArtifactError(f"{self.path!r} does not lie in this project")
-        file = root / parts
-        if not file.resolve().is_relative_to(root.resolve()):
-            raise ArtifactError(f"{self.path} leads out of this project")
-        return file
 
-    def verified(self, root: Path) -> Path:
-        """The file, found to be what was saved. Raises ArtifactError, one line, where it is missing
-        or another one."""
-        file = self.located(root)
+class Artifacts(Protocol):
+    """A store of files, by name ("STUDY/trial-3/attempt-1.keras"). It can be pickled: workers get
+    it with their setup.
+
+    Every method raises ArtifactError for a name that leads out of the store. To keep files
+    elsewhere, write another class like this one and have `open_artifacts` return it. `str` of a
+    store says where it is, for messages.
+    """
+
+    def below(self, prefix: str) -> "Artifacts":
+        """The part of the store whose names begin with `prefix/`; its own names leave that out."""
+        ...
+
+    def put(self, name: str, content: Content, *, checksum: bool = True) -> Artifact:
+        """Store the content, in place of what had the name. Other processes see the old content or
+        the new one, never a part; when it returns, the content survives a power cut. Raises
+        OSError, and what a function that writes the content raises; the old content is kept
+        then. `checksum`: whether to compute the SHA-256, which reads the whole content."""
+        ...
+
+    def get(self, artifact: Artifact) -> Path:
+        """A local file with the content, not to be written to. Raises ArtifactError, one line,
+        where it is missing or its size or checksum is another one."""
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def copy(self, name: str, to: str) -> None:
+        """Store the content under another name too. Raises OSError."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Nothing happens where there is no such file. Raises OSError."""
+        ...
+
+    def names(self, pattern: str) -> list[str]:
+        """The names that match a shell pattern, in order; its `*` stops at a slash."""
+        ...
+
+    def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
+        """Delete all below the prefix; with patterns, only what matches one of them there. What
+        cannot be deleted costs disk space and nothing else: no error is raised."""
+        ...
+
+
+@dataclass(frozen=True)
+class FolderArtifacts:
+    """Artifacts as files of a folder, which several machines may share."""
+
+    root: Path
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def below(self, prefix: str) -> "FolderArtifacts":
+        return FolderArtifacts(self._locate(prefix))
+
+    def put(self, name: str, content: Content, *, checksum: bool = True) -> Artifact:
+        file = self._locate(name)
+        # The same suffix: Keras decides by it what it writes.
+        partial = file.with_name(f".{file.stem}.partial{file.suffix}")
         try:
-            if self.size is not None and file.stat().st_size != self.size:
-                raise ArtifactError(f"{file} is not the file that was saved (another size)")
-            if not file.is_file():
-                raise ArtifactError(f"{file} is no file")
-            if self.sha256 is not None and self.measured(self.path, file).sha256 != self.sha256:
-                raise ArtifactError(f"{file} is not the file that was saved (another checksum)")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write(partial, content)
+            _sync(partial)
+            stored = Artifact(name, partial.stat().st_size)
+            if checksum:
+                stored = measure(name, partial)
+            partial.replace(file)
+            # Without it the rename may be lost in a power cut.
+            _sync(file.parent)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+        return stored
+
+    def get(self, artifact: Artifact) -> Path:
+        file = self._locate(artifact.path)
+        try:
+            check_file(file, artifact)
         except OSError as error:
             raise ArtifactError(f"{file}: {error.strerror or error}") from error
         return file
+
+    def exists(self, name: str) -> bool:
+        return self._locate(name).exists()
+
+    def copy(self, name: str, to: str) -> None:
+        source, target = self._locate(name), self._locate(to)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # Files here are replaced, never written to: two names of one file do not disturb
+            # each other.
+            os.link(source, target)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, target)
+
+    def delete(self, name: str) -> None:
+        self._locate(name).unlink(missing_ok=True)
+
+    def names(self, pattern: str) -> list[str]:
+        return sorted(file.relative_to(self.root).as_posix() for file in self.root.glob(pattern))
+
+    def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
+        folder = self._locate(prefix)
+        if not patterns:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        with suppress(OSError):
+            for file in [file for pattern in patterns for file in folder.glob(pattern)]:
+                file.unlink(missing_ok=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _locate(self, name: str) -> Path:
+        """Where the file is or will be; it is not looked at."""
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or not parts.parts or "\0" in name:
+            raise ArtifactError(f"{name!r} does not lie in this project")
+        file = self.root / parts
+        if not file.resolve().is_relative_to(self.root.resolve()):
+            raise ArtifactError(f"{name} leads out of this project")
+        return file
+
+
+def open_artifacts(settings: Settings) -> Artifacts:
+    """The project's store of networks and checkpoints."""
+    return FolderArtifacts(settings.checkpoints.absolute())
+
+
+def check_file(file: Path, saved: Artifact) -> None:
+    """Raises ArtifactError, one line, where the file is not what was saved; OSError where it cannot
+    be read."""
+    if saved.size is not None and file.stat().st_size != saved.size:
+        raise ArtifactError(f"{file} is not the file that was saved (another size)")
+    if not file.is_file():
+        raise ArtifactError(f"{file} is no file")
+    if saved.sha256 is not None and measure(saved.path, file).sha256 != saved.sha256:
+        raise ArtifactError(f"{file} is not the file that was saved (another checksum)")
+
+
+def _write(file: Path, content: Content) -> None:
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    elif isinstance(content, Path):
+        shutil.copyfile(content, file)
+    else:
+        content(file)
+
+
+def _sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _INPUT = "InputLayer"
 
 
 class Input(NamedTuple):
-    """`shape` of one row; `dtype`: float64 where float32 would lose too much of the values."""
+    """What a saved network takes. `shape` of one row; `dtype`: float64 where float32 would lose too
+    much of the values."""
 
     shape: tuple[int, ...]
     dtype: str
 
 
 def input_of(keras_file: Path) -> Input | None:
-    """None for what cannot be read."""
+    """What the network in a .keras file takes, read without TensorFlow; None where the file cannot
+    be read."""
     try:
         config = next(layer for layer in _layers(keras_file) if layer["class_name"] == _INPUT)
         shape = config["config"]["batch_shape"][1:]

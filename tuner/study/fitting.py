@@ -5,8 +5,11 @@ from collections.abc import Iterator
 
 from tuner.errors import SpecError
 from tuner.search_space import Space
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES, Scalar, shown
-from tuner.study.spec import HeldOut, Task, check_metric, metrics_of
+from tuner.search_space.parameter_types import format_value
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES
+from tuner.study.messages import HeldOut
+from tuner.study.metrics import Task, check_metric, metrics_of
+from tuner.values import Scalar
 
 # A loss of another meaning in each trial is no objective.
 _OF_LOSS = ("loss", "huber_delta", "label_smoothing", "l1", "l2")
@@ -27,7 +30,9 @@ def fitted(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
         if can_be_off and not searched:
             continue
         if not can_be_off and name in space.parameters:
-            raise SpecError(f"{name} cannot apply: {why}; leave it out, or let it be {shown(off)}")
+            raise SpecError(
+                f"{name} cannot apply: {why}; leave it out, or let it be {format_value(off)}"
+            )
         fixed[name] = off
     return space.override(fixed) if fixed else space
 

@@ -1,29 +1,33 @@
-"""What a loop and its workers say to each other.
+"""What a loop and its workers say to each other: plain data that crosses processes and machines.
 
-The loop submits a plan; the worker answers each Interval and the Ended it sends with waiting for
-a Reply, so a pruned trial never trains past its verdict. All of it is plain picklable data.
-
-What a trial says while it trains. Plain data: it crosses processes and machines.
+The loop submits a TrialRequest. After each Report, and after Ended, the worker waits for a Reply:
+so a pruned trial never trains on.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
-End = Literal["complete", "early_stopped", "target", "diverged"]
-Engine = Literal["auto", "exact"]
-Failure = Literal["user_error", "out_of_memory", "error"]
+from tuner.study.artifacts import Artifact, Artifacts
+from tuner.study.ends import TrialEnd
+from tuner.study.engines import Engine
+
+Direction = Literal["maximize", "minimize"]
+HeldOut = Literal["val", "test"]
+
+# A trial's hyperparameters by name, all of them resolved.
+Params = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report interval has ended.
+    """What a worker sends at each pruning opportunity.
 
-    `step` counts intervals as the pruner sees them; `epoch` is the epoch it belongs to, from 1;
-    `whole` says whether that epoch is over. `metrics` holds train values (running means over the
-    epoch so far, as Keras shows them) and `val_` values, in the units of the data. `seconds`:
-    what the trial has spent so far, by kind of work. `engine`: the kind of program that trains it.
+    `step` counts reports as the pruner does. `epoch` is the one that it belongs to, from 1; `whole`
+    says whether that epoch is over. `metrics` holds train values (running means over the epoch so
+    far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
+    has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
     """
 
     step: int
@@ -36,16 +40,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training goes on behind `epoch` whole epochs of an earlier attempt."""
+    """Training goes on after `epoch` whole epochs of an earlier attempt."""
 
     epoch: int
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Training is over. `score` is the best epoch's objective value, None where there is none."""
+    """Training is over. `end`: a TrialEnd, or its word. `score` is the best epoch's objective
+    value, None where there is none. `best_epoch` counts from 1; `epochs`: those begun."""
 
-    end: End
+    end: TrialEnd
     score: float | None
     best_epoch: int | None
     epochs: int
@@ -53,13 +58,16 @@ class Ended:
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "end", TrialEnd(self.end))
+
 
 @dataclass(frozen=True)
 class Goal:
-    """What early stopping and the score look at; training ends once `target` is reached."""
+    """What early stopping and the score look at. Training ends once `target` is reached."""
 
     metric: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     target: float | None = None
 
     def better(self, value: float, than: float | None) -> bool:
@@ -76,11 +84,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a trial keeps what its next attempt needs. `folder`: the trial's own. `attempt`: from
-    1. `known_epochs`: whole epochs of earlier attempts whose intervals are kept elsewhere: a
-    checkpoint beyond them is not used. `every_s`: seconds from one to the next at least."""
+    """Where a trial keeps what its next attempt needs. `artifacts`: the trial's own part of the
+    store. `attempt`: from 1. `known_epochs`: whole epochs of earlier attempts whose reports are in
+    SQL; a checkpoint of a later epoch is not used. `every_s`: at least this many seconds from one
+    to the next."""
 
-    folder: Path
+    artifacts: Artifacts
     attempt: int
     known_epochs: int = 0
     every_s: float = 10.0
@@ -88,25 +97,29 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """All that defines one trial's training besides the data: equal plans give equal weights.
-    `checkpoints` have no say in that.
+    """All that defines one trial's training besides the data: equal requests give equal weights,
+    whatever their `checkpoints` are.
 
-    `held_out`: what the split that is not trained on is to the trial. "val": it is read after each
-    interval, and the best epoch is kept. "test": it is read once, after the last epoch, and nothing
-    is selected: that epoch's value is the score.
+    `intervals`: reports within the first epoch. `held_out`: which split the trial is scored on.
+    "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
+    the last epoch, and nothing is selected: that epoch's value is the score.
 
-    `choices`: what the study's other trials may have, by parameter: all values of a categorical
-    one, the ends of a range. A program that is shared leaves room for them; what is not in it has
-    the value of `params` in all trials. `engine`: "exact" forces a program of the trial's own
-    structure.
+    `host_metrics`: names of metrics, without the split's prefix, that are computed from
+    predictions (study/metrics.py) and added to each report on that split.
+
+    `choices`: values that the study's other trials may have, by parameter: all values of a
+    categorical one, both ends of a range. A shared program leaves room for them. A parameter
+    without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
+    of the trial's own structure.
     """
 
     network: str
-    params: dict[str, Any]
+    params: Params
     seed: int
     goal: Goal
     intervals: int = 1
-    held_out: Literal["val", "test"] = "val"
+    held_out: HeldOut = "val"
+    host_metrics: tuple[str, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
@@ -114,11 +127,15 @@ class TrialRequest:
 
 @dataclass(frozen=True)
 class Failed:
-    """The training raised; `detail` is the traceback."""
+    """The training raised. `kind`: USER_ERROR, OUT_OF_MEMORY or ERROR, or its word. `message`: one
+    line; `detail`: the traceback."""
 
-    kind: Failure
+    kind: TrialEnd
     message: str
     detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", TrialEnd(self.kind))
 
 
 class NetworkCode(NamedTuple):
@@ -133,16 +150,17 @@ class NetworkCode(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`:
-    the memory they may take before they are streamed. `code`: the user's own network.
-    `gpu`: the index of the one to use; None trains on one CPU thread.
-    `memory_bytes`: the resident memory past which the worker ends itself, with all it trains.
-    `population`: how many trials the process trains at once. `threads`: of the CPU, beside a
-    GPU."""
+    """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
+    memory that they may take; larger data are streamed. `code`: the user's own network.
+    `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
+    one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
+    that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
+    beside a GPU."""
 
     data: Path
-    budget_bytes: float
+    budget_bytes: float = math.inf
     code: NetworkCode | None = None
+    artifacts: Artifacts | None = None
     gpu: int | None = None
     memory_bytes: float | None = None
     lanes: int = 1
@@ -155,31 +173,29 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to an event: go on or stop; after Ended, where to save the model; with a
-    stop after an epoch, whether to write a checkpoint first."""
+    """The loop's answer to a Report or Ended. `save_to`: after Ended, the network's new name.
+    `checkpoint`: with a stop after a whole epoch, whether to write a checkpoint first."""
 
     stop: bool = False
-    save_to: Path | None = None
+    save_to: str | None = None
     checkpoint: bool = False
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The best network lies at `path`, whole, with so many bytes and that SHA-256 in hex."""
+    """The trial's best network is stored."""
 
-    path: Path
-    size: int
-    sha256: str
+    artifact: Artifact
 
 
 @dataclass(frozen=True)
 class Checkpointed:
-    """The trial has stopped, and its checkpoint is written, where that was possible."""
+    """The trial has stopped. Its checkpoint is written, where that was possible."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A worker's first word: its session is open, or the problem it has with that."""
+    """A worker's first message. `problem`: why its session cannot be opened, None if it is open."""
 
     problem: str | None = None
 
@@ -187,9 +203,9 @@ class Opened:
 @dataclass(frozen=True)
 class Lost:
     """The worker process is gone; another takes its number. `beside`: how many other trials it was
-    training: any of them may be the cause. `restarted`: the loop itself ended the process, for
-    another of its trials. `last_words`: what its log got last while it trained; where workers share
-    a log it may be another one's."""
+    training; any of them may be the cause. `restarted`: the loop itself ended the process, because
+    of another of its trials. `last_words`: the end of its log; where workers share a log it may
+    come from another worker."""
 
     exit_code: int | None
     beside: int = 0
@@ -209,79 +225,9 @@ class Lost:
         else:
             what = f"ended with exit code {self.exit_code}"
         also = f" while it trained {self.beside + 1} trials" if self.beside else ""
-        tells = self.last_words and not self.out_of_memory
-        log = f"; the workers' log ends: {self.last_words}" if tells else ""
+        has_log = self.last_words and not self.out_of_memory
+        log = f"; the workers' log ends: {self.last_words}" if has_log else ""
         return f"its worker {what}{also}{log}"
 
 
 Message = Resumed | Report | Ended | Saved | Checkpointed | Failed | Lost
-
-
-@dataclass(frozen=True)
-class EntryPoint:
-    """Where training begins. `name`: "package.module:function", a function that takes a WorkerSetup
-    and returns a Session. `preload`: the slow modules it needs, imported once for all workers."""
-
-    name: str
-    preload: tuple[str, ...] = ()
-
-
-class Session(Protocol):
-    """One worker's training."""
-
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]: ...
-
-    def save(self, path: Path) -> None:
-        """Write the network of the trial that has just ended to `path`, whole or not at all."""
-        ...
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, if it keeps any. Called when its last event
-        was an Interval that ended an epoch."""
-        ...
-
-    def failure(self, error: Exception) -> Failed: ...
-
-    def beside(self) -> "Session":
-        """Another session of this process, which trains at the same time from a thread of its own.
-        Asked for where the setup's population is more than one."""
-        ...
-
-
-class Workers(Protocol):
-    """A number of workers, numbered from 0, each of which trains one trial at a time. `population`:
-    so many in a row share a process, and are lost with it."""
-
-    count: int
-    lanes: int
-
-    def start(self) -> None: ...
-
-    def recycle(self) -> list[int]:
-        """Replace the processes that have grown too large and train nothing now; their workers."""
-        ...
-
-    def takes(self, worker: int) -> bool:
-        """Whether a free worker may be given a trial now. It may not while its process opens, or
-        while those beside it keep one that should be replaced."""
-        ...
-
-    def submit(self, worker: int, request: TrialRequest) -> None:
-        """Have a free worker that takes one train a trial."""
-        ...
-
-    def reply(self, worker: int, reply: Reply) -> None: ...
-
-    def restart(self, worker: int) -> None:
-        """End what the worker is doing, at once; a fresh one takes its number. Those that share its
-        process are Lost."""
-        ...
-
-    def wait(self, timeout_s: float) -> list[tuple[int, Message]]:
-        """Messages that have arrived, after waiting for at least one up to the timeout. Raises
-        WorkerError when workers cannot be started."""
-        ...
-
-    def close(self) -> None:
-        """End all workers at once; what they were training is lost to them, not to the study."""
-        ...

@@ -22,14 +22,16 @@ from tuner.search_space.checks import check_defaults
 from tuner.search_space.configurations import changed, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, among
 from tuner.search_space.nodes import bare, explained, in_one_line
-from tuner.search_space.parameters import Scalar, former_defaults, nearest, shown
+from tuner.search_space.parameter_types import format_value
+from tuner.search_space.parameters import former_defaults
 from tuner.search_space.ranges import InvalidError, Value
+from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import Task as Task
+from tuner.study.metrics import check_metric, direction_of
 from tuner.system.user_modules import imported_modules
+from tuner.values import Scalar
 
-Task = Literal["classes", "binary", "regression"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
-Direction = Literal["maximize", "minimize"]
-HeldOut = Literal["val", "test"]
 ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
@@ -39,24 +41,6 @@ FIRST_READING = 1
 READING = 2
 ROWS_AN_INTERVAL = 10_000
 MOST_INTERVALS = 5
-
-# By task, the objectives that training reports; the first is the default. A study that holds the
-# test split out has them with test_ for val_.
-METRICS: dict[Task, tuple[str, ...]] = {
-    "classes": ("val_accuracy", "val_loss"),
-    "binary": ("val_accuracy", "val_loss"),
-    "regression": ("val_loss", "val_mae", "val_rmse"),
-}
-DIRECTIONS: dict[str, Direction] = {
-    "val_accuracy": "maximize",
-    "val_loss": "minimize",
-    "val_mae": "minimize",
-    "val_rmse": "minimize",
-    "test_accuracy": "maximize",
-    "test_loss": "minimize",
-    "test_mae": "minimize",
-    "test_rmse": "minimize",
-}
 
 
 class DataSpec(BaseModel):
@@ -405,7 +389,9 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [
         changed(
-            f"column {shown(name)}", old.get(name, "by its cells"), new.get(name, "by its cells")
+            f"column {format_value(name)}",
+            old.get(name, "by its cells"),
+            new.get(name, "by its cells"),
         )
         for name in names
     ]
@@ -433,28 +419,3 @@ def _expanded(source: str) -> Path:
 def _check_seed(seed: int) -> None:
     if not 0 <= seed < SEEDS:
         raise SpecError(f"the seed must be a whole number from 0 to {SEEDS - 1}, got {seed}")
-
-
-def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
-    """The objectives that a study of this task can have; the first is the default."""
-    return [on_split(metric, held_out) for metric in METRICS[task]]
-
-
-def on_split(metric: str, held_out: HeldOut) -> str:
-    """`val_loss` or `test_loss` as the one of that split."""
-    return f"{held_out}_{metric.partition('_')[2]}"
-
-
-def check_metric(metric: str, task: Task, held_out: HeldOut = "val") -> None:
-    """Raises SpecError for a metric that training of this task does not report."""
-    if metric not in metrics_of(task, held_out):
-        known = ", ".join(nearest(metric, metrics_of(task, held_out)))
-        raise SpecError(f"unknown metric {shown(metric)} for {task}; there are: {known}")
-
-
-def direction_of(metric: str) -> Direction:
-    """Whether more or less of it is better. Raises SpecError for an unknown metric."""
-    if metric not in DIRECTIONS:
-        known = ", ".join(nearest(metric, DIRECTIONS))
-        raise SpecError(f"unknown metric {shown(metric)}; there are: {known}")
-    return DIRECTIONS[metric]

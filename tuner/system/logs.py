@@ -1,19 +1,23 @@
-"""Passwords kept out of what is printed: messages, tracebacks, logs, JSON.
+"""What is logged and printed: where it goes, and that it holds no passwords.
 
-A secret is found by its value, once `remember` was told of it, and by its place in a URL or a
-connection string, so that one that nobody announced is masked too. One that reads as a word or a
-number ("trial", "2024") is masked only where a password stands: elsewhere it says nothing, and to
-replace it would spoil messages.
+**Passwords.** A secret is found by its value, once `remember` was told of it, and by its place in a
+URL or a connection string, so that one that nobody announced is masked too. One that reads as a
+word or a number ("trial", "2024") is masked only where a password stands: elsewhere it says
+nothing, and to replace it would spoil messages.
 
-Output of native code, and of a user's own, kept from the terminal.
+**Logging.** Library code logs by `logging.getLogger(__name__)` and never prints. A command shows
+warnings on stderr, with --verbose everything. A search also logs to the file search.log beside its
+study's networks. Its workers, and native code in them, print into the same file.
 
-TensorFlow's libraries write start-up notes to stderr before they read any setting, and a network of
-the user's may print. Both would cut through a live display, or stand amid JSON.
+**Output of native code.** TensorFlow's libraries write start-up notes to stderr before they read
+any setting, and a network of the user's may print. Both would cut through a live display, or stand
+amid JSON: see `output_to`.
 """
 
 import contextlib
 import functools
 import json
+import logging
 import os
 import re
 import sys
@@ -173,7 +177,99 @@ def mask_output() -> None:
         sys.stdout = MaskedStream(sys.stdout)
 
 
+_PREFIX = "tuner: "
+_FILE_FORMAT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
+# Such a line of the file does not say why a process has ended.
+_PROGRESS_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO) ")
+_MAX_LOG_BYTES = 16 * 2**20
 _TAIL_BYTES = 4096
+
+
+class _MaskingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to the stderr of the moment, which a live display or `output_to` may have replaced.
+    What cannot be written must not end what is going on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+
+
+class _LogFileHandler(logging.FileHandler):
+    """As above, into a file; of a full disk nothing is said."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        return
+
+
+def log_to_stderr(*, verbose: bool = False) -> None:
+    """Show this process' warnings on stderr, a line each that begins with "tuner: "; with `verbose`
+    everything that is logged."""
+    _set_stderr_handler(f"{_PREFIX}%(message)s", logging.DEBUG if verbose else logging.WARNING)
+
+
+def log_into_file_on_stderr() -> None:
+    """The same for a process whose stderr is a log file: everything from INFO on, with the time."""
+    _set_stderr_handler(_FILE_FORMAT, logging.INFO)
+
+
+def _set_stderr_handler(line_format: str, level: int) -> None:
+    logger = logging.getLogger("tuner")
+    for handler in logger.handlers[:]:
+        if isinstance(handler, _StderrHandler):
+            logger.removeHandler(handler)
+    handler = _StderrHandler(level)
+    handler.setFormatter(_MaskingFormatter(line_format))
+    logger.addHandler(handler)
+    logger.setLevel(min(level, logging.INFO))
+
+
+@contextmanager
+def log_to_file(file: Path) -> Iterator[None]:
+    """Inside, what is logged from INFO on goes to the end of the file too. Where that cannot be
+    written, nothing is said."""
+    logger = logging.getLogger("tuner")
+    level_before = logger.level
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shorten_log(file)
+        # Appended to: another search of the study may be writing here too.
+        handler = _LogFileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError:
+        yield
+        return
+    handler.setFormatter(_MaskingFormatter(_FILE_FORMAT))
+    handler.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.setLevel(min(level_before or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        logger.setLevel(level_before)
+        logger.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
+def shorten_log(log: Path, max_bytes: int = _MAX_LOG_BYTES) -> None:
+    """Of a log that has grown larger, keep the last quarter of that size. Others may be writing to
+    it: they append."""
+    with suppress(OSError):
+        if log.stat().st_size <= max_bytes:
+            return
+        descriptor = os.open(log, os.O_RDWR | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            tail = os.pread(descriptor, max_bytes // 4, size - max_bytes // 4)
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, tail.partition(b"\n")[2])
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
@@ -246,14 +342,18 @@ def _flush() -> None:
 
 
 def last_line(log: Path | None, start: int = 0) -> str:
-    """What was last written to a log, behind its byte `start`: of a process that has ended, mostly
-    why it did. Without passwords; empty where there is nothing."""
+    """The last line of a log, behind its byte `start`, that reports no progress: mostly why a
+    process has ended. Without passwords; empty where there is none."""
     try:
         if log is None or not log.is_file():
             return ""
         with log.open("rb") as file:
-            file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").strip().splitlines()
+            size = log.stat().st_size
+            # A smaller file was shortened since.
+            file.seek(max(start if start <= size else 0, size - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return without_secrets(lines[-1].strip()) if lines else ""
+    lines = [line.strip() for line in text.splitlines()]
+    words = [line for line in lines if line and not _PROGRESS_LINE.match(line)]
+    return without_secrets(words[-1]) if words else ""

@@ -57,10 +57,7 @@ def _schema(dataset: Dataset) -> dict[str, Any]:
 def _profile(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
     if dataset is None:
         return {"task": spec.task, "train_rows": spec.train_rows}
-    splits = dataset.splits
-    if spec.held_out == "test":
-        del splits["validation"]  # its rows were trained on, and the test split stands there
-    rows = {f"{part}_rows": len(split) for part, split in splits.items()}
+    rows = {f"{part}_rows": len(split) for part, split in dataset.splits.items()}
     return {"task": spec.task, **rows, "bytes": dataset.nbytes, "labels": list(dataset.labels)[:50]}
 
 

@@ -22,7 +22,7 @@ from tuner.data import Dataset
 from tuner.errors import ArtifactError
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Input
+from tuner.study.artifacts import FolderArtifacts, Input
 from tuner.study.spec import StudySpec
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
@@ -93,7 +93,7 @@ def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
     if attempt.model is None:
         return None
     try:
-        return attempt.model.verified(networks)
+        return FolderArtifacts(networks).get(attempt.model)
     except ArtifactError:
         return None
 

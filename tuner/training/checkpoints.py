@@ -1,31 +1,33 @@
-"""Checkpoints of running trials: one file an attempt, whole or passed over. Knows no TensorFlow."""
+"""Checkpoints of running trials: one file an attempt; damaged files are ignored. Knows no
+TensorFlow."""
 
 import hashlib
 import io
 import json
-import os
-import sys
+import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
+from tuner.errors import ArtifactError
 from tuner.settings import tuner_version
+from tuner.study.artifacts import Artifact
 from tuner.study.messages import Checkpoints, TrialRequest
 
-# The number changes with the file's form and with Progress: other files are then passed over.
+# The number changes with the file's form and with Progress: other files are then ignored.
 _MAGIC = b"tuner checkpoint 2\n"
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
+log = logging.getLogger(__name__)
 
 
 @dataclass
 class Progress:
-    """How far a trial has come: whole epochs, the best of them, the objective after each, seconds
-    by kind of work."""
+    """How far a trial has come: finished epochs, the best of them, the objective's value after
+    each, seconds by kind of work."""
 
     epoch: int = 0
     best: float | None = None
@@ -36,93 +38,115 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What training goes on from. `arrays`: groups of arrays of numbers, by name."""
+    """What training continues from. `arrays`: groups of arrays of numbers, by name."""
 
     progress: Progress
     arrays: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
 
+# The Keras engine as earlier versions called it in checkpoints, which must go on fitting.
+_KERAS_IN_IDENTITY = "exact"
+
+
 def identity(request: TrialRequest, network: str, fingerprint: str, surroundings: str) -> str:
-    """SHA-256 in hex of all that decides a curve: only checkpoints of the same one are gone on
-    from. `network`: its name, or the identity of a user's own; `fingerprint`: of the data;
-    `surroundings`: the versions and the kind of machinery that train. The version of tuner counts
-    too: another one may train otherwise. The target is left out, as it only says when to stop."""
-    deciding = replace(request, checkpoints=None, goal=replace(request.goal, target=None))
-    parts = [asdict(deciding), network, fingerprint, surroundings, tuner_version()]
+    """SHA-256 in hex of everything that decides a trial's curve: training continues only from
+    checkpoints of the same identity. `network`: its name, or the identity of a user's own;
+    `fingerprint`: of the data; `surroundings`: versions of libraries, device and way of training.
+    The version of tuner counts too, since another one may train otherwise.
+
+    Left out: the target, which only says when to stop, and host metrics, which change no weight."""
+    deciding: dict[str, Any] = {
+        "network": request.network,
+        "params": request.params,
+        "seed": request.seed,
+        "goal": {
+            "metric": request.goal.metric,
+            "direction": request.goal.direction,
+            "target": None,
+        },
+        "intervals": request.intervals,
+        "held_out": request.held_out,
+        "choices": request.choices,
+        "engine": _KERAS_IN_IDENTITY if request.engine == "keras" else request.engine,
+        "checkpoints": None,
+    }
+    parts = [deciding, network, fingerprint, surroundings, tuner_version()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-class Keeper:
-    """One attempt's way to checkpoints: it reads those of the attempts before, and writes its own
-    at most every `where.every_s` seconds of `clock`, counted from here."""
+class CheckpointFiles:
+    """The checkpoints of a trial as one attempt uses them: it reads those of earlier attempts, and
+    writes its own at most every `where.every_s` seconds of `clock`, counted from the start."""
 
     def __init__(
         self, where: Checkpoints, identity: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._where, self._identity, self._clock = where, identity, clock
-        self._last = clock()
-        self._complained = False
+        self._written_at = clock()
+        self._has_warned = False
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint of an earlier attempt that is whole, of the same identity, and not
-        beyond the known epochs."""
-        for attempt in self._earlier():
-            found = read(self._path(attempt), self._identity)
-            if found is not None and found.progress.epoch <= self._where.known_epochs:
-                return found
+        """The newest checkpoint of an earlier attempt that is undamaged, of the same identity, and
+        not beyond the epochs that SQL has."""
+        for attempt in self._earlier_attempts():
+            checkpoint = self._read(attempt)
+            if checkpoint and checkpoint.progress.epoch <= self._where.known_epochs:
+                return checkpoint
         return None
 
-    def due(self) -> bool:
-        """Whether the last one, or the start, is long enough ago."""
-        return self._clock() - self._last >= self._where.every_s
-
-    def keep(self, checkpoint: Checkpoint) -> None:
-        """Write this attempt's checkpoint in place of its former one and of earlier attempts'.
-        Where that fails, training goes on without: stderr has a line for the first time."""
-        path = self._path(self._where.attempt)
+    def _read(self, attempt: int) -> Checkpoint | None:
         try:
-            write(path, self._identity, checkpoint)
-            for attempt in self._earlier():
-                self._path(attempt).unlink(missing_ok=True)
-                _partial(self._path(attempt)).unlink(missing_ok=True)
+            path = self._where.artifacts.get(Artifact(_name(attempt)))
+        except ArtifactError:
+            return None
+        return read_checkpoint(path, self._identity)
+
+    def due(self) -> bool:
+        """Whether the last checkpoint, or the start, is long enough ago."""
+        return self._clock() - self._written_at >= self._where.every_s
+
+    def write_latest(self, checkpoint: Checkpoint) -> None:
+        """Write this attempt's checkpoint in place of its former one and of earlier attempts'.
+        Where that fails, training goes on without one: the first failure is logged."""
+        artifacts, name = self._where.artifacts, _name(self._where.attempt)
+
+        def write_content(path: Path) -> None:
+            write_checkpoint(path, self._identity, checkpoint)
+
+        try:
+            # The file has a checksum of its own.
+            artifacts.put(name, write_content, checksum=False)
+            for attempt in self._earlier_attempts():
+                artifacts.delete(_name(attempt))
+                artifacts.delete(f"attempt-{attempt}.part")  # left by an earlier version
         except OSError as error:
-            self._complain(path, error)
+            self._warn_once(name, error)
         # Counted from the end, so that a slow disk does not take all of the time.
-        self._last = self._clock()
+        self._written_at = self._clock()
 
-    def _complain(self, path: Path, error: OSError) -> None:
-        line = f"tuner: no checkpoint {path} ({error.strerror or error}); training goes on"
-        # The log may lie on the same full disk.
-        with suppress(OSError):
-            if not self._complained:
-                print(line, file=sys.stderr, flush=True)
-        self._complained = True
+    def _warn_once(self, name: str, error: OSError) -> None:
+        if not self._has_warned:
+            path = f"{self._where.artifacts}/{name}"
+            reason = error.strerror or error
+            log.warning("no checkpoint %s (%s); training goes on without one", path, reason)
+        self._has_warned = True
 
-    def _earlier(self) -> range:
+    def _earlier_attempts(self) -> range:
         return range(self._where.attempt - 1, 0, -1)
 
-    def _path(self, attempt: int) -> Path:
-        return self._where.folder / f"attempt-{attempt}.ckpt"
+
+def _name(attempt: int) -> str:
+    return f"attempt-{attempt}.ckpt"
 
 
-def write(path: Path, identity: str, checkpoint: Checkpoint) -> None:
-    """Put the checkpoint at `path`, on the disk and whole; OSError leaves what was there."""
-    partial = _partial(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            _write_content(file, identity, checkpoint)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+def write_checkpoint(path: Path, identity: str, checkpoint: Checkpoint) -> None:
+    """Write the checkpoint to a new file. Raises OSError."""
+    with path.open("wb") as file:
+        _write_content(file, identity, checkpoint)
 
 
-def read(path: Path, identity: str) -> Checkpoint | None:
-    """The checkpoint at `path`; None where there is no whole one of this identity."""
+def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
+    """The checkpoint at `path`; None if there is no undamaged one of this identity."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -136,20 +160,20 @@ def read(path: Path, identity: str) -> Checkpoint | None:
     if header["identity"] != identity:
         return None
     arrays = {
-        name: [_typed(np.load(file, allow_pickle=False), dtype) for dtype in dtypes]
+        name: [_with_dtype(np.load(file, allow_pickle=False), dtype) for dtype in dtypes]
         for name, dtypes in header["arrays"].items()
     }
     return Checkpoint(Progress(**header["progress"]), arrays)
 
 
-def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
-    # .npy knows NumPy's own dtypes; a bfloat16 comes back as two bytes of no type.
+def _with_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
+    # .npy stores only NumPy's own dtypes: a bfloat16 comes back as two bytes without a type.
     return array.view(np.dtype(dtype)) if array.dtype.kind == "V" else array
 
 
 def _write_content(file: IO[bytes], identity: str, checkpoint: Checkpoint) -> None:
-    """The magic, a line of JSON, the arrays as .npy one after the other, the checksum of it all."""
-    hashed = _Hashed(file)
+    """The magic, a line of JSON, the arrays as .npy one after the other, the checksum of all."""
+    hashed = _HashedFile(file)
     header = {
         "identity": identity,
         "progress": asdict(checkpoint.progress),
@@ -164,8 +188,8 @@ def _write_content(file: IO[bytes], identity: str, checkpoint: Checkpoint) -> No
     file.write(hashed.digest.digest())
 
 
-class _Hashed:
-    """A file with the SHA-256 of what is written to it, so that no copy in memory is needed."""
+class _HashedFile:
+    """A file that hashes what is written to it (SHA-256), without a copy in memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -174,16 +198,3 @@ class _Hashed:
     def write(self, content: bytes) -> None:
         self._file.write(content)
         self.digest.update(content)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_suffix(".part")
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without it the rename itself may be lost with the machine's power.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

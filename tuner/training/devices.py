@@ -1,6 +1,7 @@
-"""What TensorFlow finds to train on: `python -m tuner.training.devices` prints it as JSON."""
+"""The devices that TensorFlow can train on: `python -m tuner.training.devices` prints JSON."""
 
 import json
+import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -8,24 +9,24 @@ from typing import Any
 def main() -> None:
     from tuner.networks.libraries import tensorflow as tf
 
-    found = tf.config.list_physical_devices("GPU")
-    for gpu in found:
-        # Others may be at work there: it must not be taken whole.
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        # Other processes may use it: TensorFlow must not take all of its memory.
         tf.config.experimental.set_memory_growth(gpu, True)
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in found]
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name") for gpu in gpus]
     facts = {
         "tensorflow": tf.__version__,
         "keras": version("keras"),
         "gpus": [name or "GPU" for name in names],
-        "usable": [index for index in range(len(found)) if _computes(tf, f"/GPU:{index}")],
+        "usable": [index for index in range(len(gpus)) if _computes(tf, f"/GPU:{index}")],
         "cuda": tf.test.is_built_with_cuda(),
         "works": _computes(tf, "/CPU:0"),
     }
-    print(json.dumps(facts))
+    sys.stdout.write(f"{json.dumps(facts)}\n")
 
 
 def _computes(tf: Any, device: str) -> bool:
-    # A wrong build or a broken driver may import well, and fail at the first operation.
+    # With a wrong build or a broken driver the import may work and the first operation fail.
     try:
         with tf.device(device):
             return float(tf.reduce_sum(tf.ones((8, 8)) @ tf.ones((8, 8)))) == 512.0

@@ -1,5 +1,6 @@
-"""A user's own network tried before a study is made of it: built, run on a few rows, trained on one
-batch, saved and loaded. Whatever a search would fail on later is refused here, with its cause.
+"""Tries a user's own network before a study of it is created: builds it, runs it on a few rows,
+trains it on one batch, saves and loads it. What a search would fail on later is refused here, with
+its cause.
 """
 
 import inspect
@@ -9,16 +10,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tuner.data import Split
 from tuner.errors import NetworkError
-from tuner.networks import build_network, export_network, structure
+from tuner.networks import build_network, export_network, structure_key
 from tuner.networks.custom import (
     CustomNetwork,
     GivenParams,
@@ -30,22 +30,22 @@ from tuner.networks.custom import (
 )
 from tuner.networks.layers import KerasLayers
 from tuner.study.messages import Goal, TrialRequest
+from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
-from tuner.training.trial import worth_compiling
 from tuner.training.trial_builds import TrialBuilds, Tried
 from tuner.values import clipped
 
-# A row's probabilities add up to 1 but for rounding in float32, over thousands of classes too.
+# Probabilities of a row add up to 1 except for float32 rounding, also over thousands of classes.
 _SUM_TOLERANCE = 1e-3
 _SHOWN_VALUES = 6
 _QUICK_S = 0.5
-_IN_ANY_CASE = 2  # the smallest and the largest corner
+_LEAST_STRUCTURES = 2  # tried even if time is short: the smallest and the largest
 _MOST_TEXT = 240
-_MOST_CAUSE = 120  # of an error that is explained
+_MOST_CAUSE = 120  # characters of an error that a message also explains
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-# Lines of Keras' errors that say where, and not what.
-_FRAMES = (
+# Lines of Keras' errors that say where it failed, not why.
+_LOCATION_LINES = (
     "Exception encountered when calling",
     "Arguments received by",
     "Operation received",
@@ -56,15 +56,15 @@ _FRAMES = (
 def check_network(
     network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None] = lambda text: None
 ) -> Tried:
-    """Try the network with the configurations, as many as there is time for. `tell` is called
-    with what is done next. Raises NetworkError, in one line, for a network that does not fit."""
+    """Try the network with as many of the configurations as there is time for. `tell` is called
+    with each next step. Raises NetworkError, in one line, for a network that does not fit."""
     return _Check(network, request, tell).run()
 
 
 @dataclass(frozen=True)
 class _Recording(CustomNetwork):
-    """The user's network; `models` has those of one configuration. `built` is called with each, and
-    with the parameters that it was given."""
+    """The user's network; `models` has the models of one configuration. `built` is called with each
+    model and its parameters."""
 
     built: Callable[[Any, GivenParams], None] = lambda model, given: None
     models: list[Any] = field(default_factory=list)
@@ -85,8 +85,8 @@ class _Recording(CustomNetwork):
 
 
 class _Check:
-    """`_read`: what any build has read. `_saved`: the kinds of layers of networks that were saved
-    and loaded."""
+    """`_read`: the parameters that any build has read. `_saved`: the kinds of layers of networks
+    that were saved and loaded."""
 
     def __init__(
         self, network: CustomNetwork, request: TrialBuilds, tell: Callable[[str], None]
@@ -106,9 +106,9 @@ class _Check:
         self._check_signature()
         tried, structures = 0, set[str]()
         for params in self._request.configurations:
-            if len(structures) >= _IN_ANY_CASE and self._is_late():
+            if len(structures) >= _LEAST_STRUCTURES and self._is_late():
                 break
-            self._params, key = params, structure(self._network, params)
+            self._params, key = params, structure_key(self._network, params)
             if key not in structures:
                 self._try(params, first=not structures)
                 structures.add(key)
@@ -124,7 +124,7 @@ class _Check:
         return NetworkError(f"{self._where}{self._configuration()}: {text}")
 
     def _configuration(self) -> str:
-        """ " with units=8, head=float32": what the message is about."""
+        """ " with units=8, head=float32": the configuration that a message is about."""
         if self._params is None:
             return ""
         varying = [name for name in self._request.varying if name in self._params]
@@ -139,8 +139,8 @@ class _Check:
         failed: str,
         explain: Callable[[BaseException], str | None] = lambda _: None,
     ) -> Iterator[None]:
-        """Whatever the user's code raises inside becomes one line. `explain`: what else to say of
-        an error than what it says itself."""
+        """Turns whatever the user's code raises inside into one line. `explain` may give a better
+        text for an error than its own."""
         self._tell(f"{doing}{self._configuration()}")
         try:
             yield
@@ -154,7 +154,7 @@ class _Check:
             raise self._refusal(f"{failed}: {text}") from error
 
     def _place(self, error: BaseException) -> str:
-        """ " (net.py:7)": the last line of the user's own code that the error came through."""
+        """ " (net.py:7)": the last line of the user's own code in the traceback."""
         if isinstance(error, SyntaxError) and error.lineno:
             return f" ({error.filename}:{error.lineno})"
         frames = traceback.extract_tb(error.__traceback__)
@@ -167,11 +167,11 @@ class _Check:
         try:
             inspect.signature(function).bind({}, (), 1)
         except TypeError as error:
-            taken = inspect.signature(function)
+            signature = inspect.signature(function)
             raise self._refusal(
-                f"must take (params, input_shape, outputs), it takes {taken}"
+                f"must take (params, input_shape, outputs), it takes {signature}"
             ) from error
-        except ValueError:  # of a function that does not say what it takes
+        except ValueError:  # the function has no signature
             return
 
     def _try(self, params: dict[str, Any], first: bool) -> None:
@@ -193,7 +193,7 @@ class _Check:
             self._check_saving(program, params)
 
     def _built(self, model: Any, given: GivenParams) -> None:
-        """What a model is, before anything is computed."""
+        """Check a model before anything is computed."""
         self._read |= given.read
         if given.asked:
             raise self._refusal(why_hidden(min(given.asked)))
@@ -207,7 +207,7 @@ class _Check:
         return "another network at each call with the same params; leave no sizes to chance"
 
     def _check_fresh(self) -> None:
-        """Each call must give a network of its own: a trial would go on with another's weights."""
+        """Each call must return new layers, or a trial would start with another trial's weights."""
         models = self._network.models[:2]
         first, second = ({id(variable) for variable in model.variables} for model in models)
         if first & second:
@@ -250,7 +250,8 @@ class _Check:
         self._check_probabilities(_with_large_weights(model, inputs), constant=values)
 
     def _check_probabilities(self, values: np.ndarray, constant: np.ndarray | None = None) -> None:
-        """Each value in [0, 1], and for classes a row's sum 1. `constant`: of other weights."""
+        """Each value must be in [0, 1]; for classes a row must sum to 1. `constant`: the values of
+        other weights, which must differ."""
         binary = self._dataset.task == "binary"
         head = "sigmoid" if binary else "softmax"
         values = values[np.isfinite(values).all(axis=-1)]
@@ -279,8 +280,8 @@ class _Check:
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
         step: Any = program.step
         if compiled:
-            # Refuses what only eager execution can do, or what XLA cannot. Takes as long as many
-            # steps, and with large networks longer than anyone would wait.
+            # Refuses what works only eagerly, or not under XLA. Compiling takes as long as many
+            # steps; for a large network it would take too long.
             xla = self._uses_xla(params) and not program.slow_under_xla
             step = tf.function(step, jit_compile=xla, autograph=False)
         loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
@@ -288,9 +289,8 @@ class _Check:
             raise self._refusal(f"its loss in the first step is {loss}")
 
     def _uses_xla(self, params: dict[str, Any]) -> bool:
-        whole = Split(self._dataset.train.x, np.zeros(self._request.train_rows, np.int32))
         trial_request = TrialRequest(self._where, params, 0, Goal("", "maximize"))
-        return worth_compiling(trial_request, replace(self._dataset, train=whole))
+        return worth_compiling(trial_request, self._dataset.input_shape, self._request.train_rows)
 
     def _check_saving(self, program: KerasProgram, params: dict[str, Any]) -> None:
         file = self._request.folder / "network.keras"
@@ -316,10 +316,10 @@ class _Check:
             )
 
     def _check_read(self, whole: bool) -> None:
-        """`whole`: all configurations were tried."""
+        """`whole`: whether all configurations were tried."""
         unread = self._unread()
         if unread and not may_mention(self._network, unread):
-            whole = True  # no further configuration can make it read them
+            whole = True  # the code never names them, so no configuration can make it read them
         elif unread and whole:
             whole = self._read_more()
             unread = self._unread()
@@ -342,7 +342,7 @@ class _Check:
         return [name for name in self._request.own if name not in self._read]
 
     def _read_more(self) -> bool:
-        """Build further configurations until all is read; False where time ran out."""
+        """Build further configurations until all is read; False if time ran out."""
         shape = self._dataset.input_shape, self._dataset.outputs, self._dataset.task
         for params in self._request.more:
             if not self._unread():
@@ -357,17 +357,17 @@ class _Check:
         return True
 
     def _asked_instead(self) -> str:
-        given = set().union(*self._request.configurations)
-        lacking = sorted(self._read - given)
+        in_space = set().union(*self._request.configurations)
+        lacking = sorted(self._read - in_space)
         return f"; it asks for {', '.join(lacking)}, which the space lacks" if lacking else ""
 
 
 def error_line(error: BaseException, most: int = _MOST_TEXT) -> str:
-    """An error as part of a one-line message, without what Keras puts around it."""
+    """An error's text for a one-line message, without the lines that Keras adds."""
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     paragraphs = re.split(r"\n\s*\n", _ANSI.sub("", message))
     texts = [" ".join(paragraph.split()) for paragraph in paragraphs]
-    text = next((text for text in texts if text and not text.startswith(_FRAMES)), "")
+    text = next((text for text in texts if text and not text.startswith(_LOCATION_LINES)), "")
     text = clipped(text, most)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -380,7 +380,7 @@ def _installing(error: BaseException) -> str | None:
 
 
 def _needs_config(model: Any, error: BaseException) -> str | None:
-    """What to do about a network that Keras cannot save, or not load again."""
+    """What to do about a network that Keras cannot save, or cannot load again."""
     cause = error_line(error, _MOST_CAUSE)
     if "safe_mode" in str(error):
         return (
@@ -407,8 +407,8 @@ def _kinds(model: Any) -> frozenset[str]:
 
 
 def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
-    """The outputs with weights far from their start, whose values a head without an activation
-    does not keep in [0, 1]. The model is of no further use."""
+    """The outputs with weights far from their start: without an activation at its end a network
+    leaves [0, 1]. The model cannot be used afterwards."""
     draw = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = variable.numpy()
@@ -421,7 +421,7 @@ def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _without_modules_of(path: str) -> Iterator[None]:
-    """The user's own modules are not there where a saved network is loaded."""
+    """Hide the user's own modules: a saved network must load without them."""
     own = {name: sys.modules.pop(name) for name in modules_of(path)}
     try:
         yield

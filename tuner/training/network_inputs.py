@@ -1,8 +1,8 @@
-"""Which layers of a network take its inputs as they are: an Embedding of scaled numbers, and
-scaling over again. The layers are watched while rows run through them, so that it does not matter
-how the network is put together: a layer counts as first if it is given values of the inputs.
+"""What a user's own network does to its inputs, and which code belongs to it.
 
-What belongs to a user's own network: the modules of its folder, and the names that they use.
+Layers are watched while rows run through them, which finds an Embedding of scaled numbers and a
+second scaling, however the network is put together: a layer counts as first if it is given values
+of the inputs.
 """
 
 import ast
@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ _OURS = f"{Path(tuner.__file__).parent}/"
 
 
 def is_beside(file_name: str, path: str) -> bool:
-    """Whether a file is the user's network at `path`, or one of its folder."""
+    """Whether a file is the user's network at `path`, or lies in its folder."""
     return file_name == path or _is_in(file_name, _folders(path))
 
 
@@ -33,7 +34,7 @@ def _folders(path: str) -> set[str]:
 
 
 def _is_in(file_name: str, folders: set[str]) -> bool:
-    # By text alone: thousands of modules are imported.
+    # Compares text, without asking the disk: thousands of modules are imported.
     file = file_name if file_name.startswith("/") else str(Path(file_name).absolute())
     return (
         any(file.startswith(folder) for folder in folders)
@@ -55,16 +56,16 @@ def modules_of(path: str) -> list[str]:
 
 
 def may_mention(network: CustomNetwork, names: Iterable[str]) -> bool:
-    """Whether the code has a name as a text, or a part of one that it may put together: only then
-    can further configurations make it read the name."""
+    """Whether the code has one of the names as a string, or a part that it may build the name from.
+    Only then can a further configuration make it read the name."""
     pieces = set(_texts(network))
     return any(piece in name for name in names for piece in pieces)
 
 
 def _texts(network: CustomNetwork) -> Iterator[str]:
-    """The texts in the network's code, and in the modules of its folder."""
+    """The strings in the network's code, and in the modules of its folder."""
     modules = getattr(network, "modules", None) or ()
-    # As bytes, as Python reads them: a text may not begin with a byte order mark.
+    # As bytes, as Python reads files: ast.parse refuses a text with a byte order mark.
     codes = [text.encode() for text in (network.text, *(text for _, text in modules))]
     for name in modules_of(network.path):
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -78,14 +79,14 @@ def _texts(network: CustomNetwork) -> Iterator[str]:
                 yield node.arg
 
 
-# A factor of 1/255 or 1/127.5 is meant for pixels.
+# A factor of at most this, such as 1/255 or 1/127.5, is meant for pixels.
 _FOR_PIXELS = 1 / 64
 _NO_PIXELS = 2.0
 
 
 @dataclass
 class Watched:
-    """`problem`: why the network cannot learn from these inputs; `warning`: what is doubtful."""
+    """`problem`: why the network cannot learn from these inputs; `warning`: a likely mistake."""
 
     problem: str | None = None
     warning: str | None = None
@@ -93,37 +94,39 @@ class Watched:
 
 @contextmanager
 def watched_layers(inputs: np.ndarray, scaling: str) -> Iterator[Watched]:
-    """Watch eager calls of layers inside. `inputs`: the rows (n, …) as the network is given them,
+    """Watch layers that are called eagerly inside. `inputs`: rows (n, …) as the network gets them,
     scaled by the method `scaling`."""
     watched = Watched()
-    looks = _Looks(watched, inputs, scaling)
-    with ExitStack() as restored:
-        for owner, look in looks.table():
-            restored.callback(setattr, owner, "call", owner.call)
-            owner.call = _observed(owner.call, look)
+    checks = _LayerChecks(watched, inputs, scaling)
+    with ExitStack() as patches:
+        for layer_class, check in checks.by_class():
+            watched_call = _checked_first(layer_class.call, check)
+            patches.enter_context(patch.object(layer_class, "call", watched_call))
         yield watched
 
 
-Look = Callable[..., object]
+Check = Callable[..., object]
 
 
-def _observed(call: Callable[..., Any], look: Look) -> Callable[..., Any]:
-    def observed(layer: Any, *arguments: Any, **options: Any) -> Any:
-        look(layer, *arguments)
+def _checked_first(call: Callable[..., Any], check: Check) -> Callable[..., Any]:
+    def checked_call(layer: Any, *arguments: Any, **options: Any) -> Any:
+        check(layer, *arguments)
         return call(layer, *arguments, **options)
 
-    return observed
+    return checked_call
 
 
-class _Looks:
+class _LayerChecks:
+    """What is looked at when a layer is called, by its class."""
+
     def __init__(self, watched: Watched, inputs: np.ndarray, scaling: str) -> None:
         self._watched, self._inputs = watched, inputs
-        self._scaled = scaling != "none"
-        self._whole = bool((inputs == np.trunc(inputs)).all())
+        self._are_scaled = scaling != "none"
+        self._are_whole = bool((inputs == np.trunc(inputs)).all())
 
-    def table(self) -> list[tuple[Any, Look]]:
+    def by_class(self) -> list[tuple[Any, Check]]:
         layers = keras.layers
-        looks: list[tuple[Any, Look]] = [
+        checks: list[tuple[Any, Check]] = [
             (layers.Embedding, self._embedding),
             (layers.CategoryEncoding, self._whole_numbers),
             (layers.IntegerLookup, self._whole_numbers),
@@ -132,15 +135,14 @@ class _Looks:
             (layers.Normalization, self._scales_again),
             (layers.Discretization, self._scales_again),
         ]
-        # What `x / 255` is in a functional network: Keras' own operations, which have no public
-        # name.
+        # `x / 255` in a functional network is one of Keras' own operations without a public name.
         from keras.src.ops import numpy as operations
 
         divisions = [getattr(operations, name, None) for name in ("TrueDivide", "Divide")]
-        looks += [(division, self._division) for division in divisions if division is not None]
+        checks += [(division, self._division) for division in divisions if division is not None]
         if multiply := getattr(operations, "Multiply", None):
-            looks.append((multiply, self._multiplication))
-        return looks
+            checks.append((multiply, self._multiplication))
+        return checks
 
     def _embedding(self, layer: Any, inputs: Any, *_: Any) -> None:
         values = self._whole_numbers(layer, inputs)
@@ -153,15 +155,15 @@ class _Looks:
             )
 
     def _whole_numbers(self, layer: Any, inputs: Any, *_: Any) -> np.ndarray | None:
-        """The layer's inputs; None where they are none that can be seen."""
+        """Check that a layer gets whole numbers from 0; its inputs, None if they cannot be seen."""
         values = _values(inputs)
         if values is None:
             return None
         odd = values[(values != np.trunc(values)) | (values < 0)]
-        if not odd.size and not self._whole and self._are_inputs(values, cut_off=True):
+        if not odd.size and not self._are_whole and self._are_inputs(values, cut_off=True):
             odd = self._inputs[self._inputs != np.trunc(self._inputs)]
         if odd.size and not self._watched.problem:
-            remedy = "; --scaling none gives them raw" if self._scaled else ""
+            remedy = "; --scaling none gives them raw" if self._are_scaled else ""
             self._watched.problem = (
                 f"{_name(layer)} needs whole numbers from 0, and is given values such as "
                 f"{float(odd.flat[0]):.3g}{remedy}"
@@ -174,7 +176,7 @@ class _Looks:
 
     def _scales_again(self, layer: Any, inputs: Any, *_: Any, factor: float = 1.0) -> None:
         values = _values(inputs)
-        if not self._scaled or self._watched.warning or values is None or not values.size:
+        if not self._are_scaled or self._watched.warning or values is None or not values.size:
             return
         small = factor <= _FOR_PIXELS and float(np.abs(values).max()) <= _NO_PIXELS
         if small or self._are_inputs(values):
@@ -192,8 +194,8 @@ class _Looks:
             self._scales_again(operation, first, factor=_number(second))
 
     def _are_inputs(self, values: np.ndarray, cut_off: bool = False) -> bool:
-        """Whether a layer's rows, however arranged, hold values of the inputs' rows and no others.
-        Rows that are all alike are made by the network itself, such as positions."""
+        """Whether a layer's rows, in whatever shape, hold only values of the inputs' rows. If all
+        rows are equal, such as positions, the network made them itself."""
         inputs = np.trunc(self._inputs) if cut_off else self._inputs
         if values.ndim < 2 or len(values) != len(inputs) or not values.size:
             return False

@@ -1,112 +1,157 @@
-"""Which program a trial can be trained by: what its study fixes, and what it leaves open.
+"""Which shared program can train a trial: what is fixed in the program, and what it leaves open.
 
-Knows no TensorFlow: the loop asks it which worker already holds a trial's program.
+What becomes of each parameter follows from its role. TensorFlow is not imported here: a loop asks
+which worker already has a trial's program, and `space show` which engine would train.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.search_space.parameter_types import Parameter, Role
+from tuner.search_space.parameters import NETWORKS, catalogue, parameters_with
 from tuner.study.messages import TrialRequest
+from tuner.values import Scalar, word
 
-# Parameters that are written into a program, one after the other program where they vary.
-_WRITTEN_IN = ("depth", "bias", "loss", "norm_position")
-# Numbers that are inputs; where no trial of the study has more than 0, they cost nothing.
-_AMOUNTS = (
-    "dropout", "input_dropout", "label_smoothing", "l1", "l2", "max_norm", "clip_norm",
-    "weight_decay", "augment_shift",
-)  # fmt: skip
-_SWITCHES = ("batch_norm", "layer_norm", "augment_flip")
-# What else the programs are given, or what concerns none: weights, numbers, rates, lengths.
-_GIVEN = (
-    "width", "taper", "activation", "leaky_slope", "initializer", "init_sigma", "optimizer",
-    "learning_rate", "momentum", "nesterov", "huber_delta", "batch_size", "epochs", "patience",
-    "schedule", "warmup_epochs", "plateau_factor", "plateau_patience", "plateau_min_delta",
-    "cosine_floor", "decay", "cycle_rise",
-)  # fmt: skip
-# Those that a step reads, 0 in a trial that has them not.
-NUMBERS = (
-    "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
-    "max_norm", "augment_shift", "leaky_slope",
-)  # fmt: skip
-KNOWN = frozenset((*_WRITTEN_IN, *_AMOUNTS, *_SWITCHES, *_GIVEN))
+# What a shared program does with the parameters of each role.
+FIXED_ROLES = (Role.STRUCTURE,)  # one value in the program: another value is another program
+CHOICE_ROLES = (Role.CHOICE,)  # every form that a trial of the study may choose is in the program
+OPERATION_ROLES = (Role.SWITCH, Role.SCALAR, Role.DROPOUT)  # in it if a trial may have them
+INPUT_ROLES = (Role.SIZE,)  # sizes of arrays that it is given
+HOST_ROLES = (Role.SCHEDULE, Role.LOOP, Role.INIT)  # used outside of it, before or between steps
+
+# The network that the shared programs train, and the numbers that their steps read, 0 if unset.
+SHARED_NETWORK = "mlp"
+NUMBERS = tuple(parameters_with(SHARED_NETWORK, Role.SCALAR))
 
 
 @dataclass(frozen=True)
 class ProgramKey:
-    """A program's make-up. `written_in`: parameters that it has in it. `activations`,
-    `optimizers`: those it can choose from. `may`: what a trial may have beside these; `always`:
-    what all of them have."""
+    """Names a shared program: trials with equal keys can be trained by one program.
 
-    written_in: tuple[tuple[str, Any], ...]
-    activations: tuple[str, ...]
-    optimizers: tuple[str, ...]
-    may: frozenset[str]
+    `fixed`: parameters with the one value that they have in the program. `choices`: by parameter,
+    the forms that a trial can choose from. `included`: the operations in the program, named by
+    their parameters; of these, `always` are those that every trial has.
+    """
+
+    fixed: tuple[tuple[str, Any], ...]
+    choices: tuple[tuple[str, tuple[str, ...]], ...]
+    included: frozenset[str]
     always: frozenset[str]
 
-    @property
-    def lacks_biases(self) -> bool:
-        """Whether a trial may have layers without a bias."""
-        return self["bias"] is not None or bool(self.may & {"batch_norm", "layer_norm"})
+    def __getitem__(self, name: str) -> Any:
+        """The value of a fixed parameter, None if the trial does not have it."""
+        return dict(self.fixed).get(name)
 
     @property
     def depth(self) -> int:
-        return int(dict(self.written_in)["depth"])
+        return int(self["depth"])
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The arrays of a hidden layer; the output layer has the first two."""
-        batch = ("scale", "shift", "mean", "variance") if "batch_norm" in self.may else ()
-        layer = ("layer_scale", "layer_shift") if "layer_norm" in self.may else ()
-        return ("kernel", "bias", *batch, *layer)
+    def activations(self) -> tuple[str, ...]:
+        return dict(self.choices)["activation"]
 
     @property
-    def forms(self) -> tuple[str, ...]:
-        """The ways in which the optimizers can change a weight (updates.py)."""
-        forms: list[str] = []
-        for name in self.optimizers:
-            forms.append(name)
-            if name == "sgd" and "momentum" in self.may:
-                forms += ["momentum", "nesterov"]
-        return tuple(forms)
+    def optimizers(self) -> tuple[str, ...]:
+        return dict(self.choices)["optimizer"]
 
-    def __getitem__(self, name: str) -> Any:
-        return dict(self.written_in).get(name)
+
+def slower_engine_reason(network: str, params: Mapping[str, Any]) -> str | None:
+    """Why only the Keras engine can train a trial with these params, worded to follow "because";
+    None if a shared program can, which is faster."""
+    kind = NETWORKS.get(network)
+    if kind is None:
+        return "the network is not one of tuner's own"
+    if not kind.has_shared_program:
+        return f"network {network} has no shared program"
+    parameters = catalogue(network)
+    for name, value in params.items():
+        if name not in parameters:
+            return f"parameter {name} is in no shared program"
+        if parameters[name].needs_keras(value):
+            value_text = ", ".join(map(word, value if isinstance(value, list) else [value]))
+            return f"{name} {value_text} has no shared program"
+    return None
 
 
 def program_key_of(request: TrialRequest) -> ProgramKey | None:
-    """The make-up of the program that can train the plan beside its study's other trials; None
-    where only one of its own can."""
-    if request.engine == "exact" or request.network != "mlp" or not request.params.keys() <= KNOWN:
+    """The key of the program that can train this trial and the other trials of its study. None if
+    the trial needs a program of its own."""
+    if request.engine == "keras" or slower_engine_reason(request.network, request.params):
         return None
-    params, choices = request.params, request.choices
-    positive = {
-        name: [_positive(value) for value in (params.get(name, 0), *choices.get(name, ()))]
-        for name in (*_AMOUNTS, *_SWITCHES)
-    }
-    optimizers = _all("optimizer", params, choices)
-    # A trial of another optimizer has no momentum that could say what those of sgd may have.
-    told = "momentum" in choices or optimizers == ("sgd",)
-    positive["momentum"] = [not told or any(map(_positive, _all("momentum", params, choices)))]
+    values = _StudyValues(request)
+    included, always = set[str](), set[str]()
+    for parameter in _optional_operations(request.network):
+        has_it = [_is_positive(value) for value in values.of(parameter)]
+        if any(has_it) or not values.are_known(parameter):
+            included.add(parameter.name)
+        if all(has_it) and not values.form_parents(parameter):
+            always.add(parameter.name)
     return ProgramKey(
-        written_in=tuple((name, params[name]) for name in _WRITTEN_IN if name in params),
-        activations=_all("activation", params, choices),
-        optimizers=optimizers,
-        may=frozenset(name for name, found in positive.items() if any(found)),
-        always=frozenset(name for name, found in positive.items() if all(found)),
+        fixed=tuple(
+            (name, request.params[name])
+            for name in parameters_with(request.network, *FIXED_ROLES)
+            if name in request.params
+        ),
+        choices=tuple(
+            (name, values.forms_of(parameter))
+            for name, parameter in parameters_with(request.network, *CHOICE_ROLES).items()
+        ),
+        included=frozenset(included),
+        always=frozenset(always),
     )
 
 
 def program_key(request: TrialRequest) -> str:
-    """A word equal for plans that one program can train; empty where each has its own."""
-    design = program_key_of(request)
-    return "" if design is None else repr(design)
+    """A text equal for requests that one program can train; empty if each needs its own."""
+    key = program_key_of(request)
+    return "" if key is None else repr(key)
 
 
-def _all(name: str, params: Mapping[str, Any], choices: Mapping[str, Any]) -> tuple[str, ...]:
-    own = (params[name],) if name in params else ()
-    return tuple(sorted({*own, *choices.get(name, ())}))
+def _optional_operations(network: str) -> list[Parameter]:
+    """The parameters whose operations a shared program has only if a trial may use them."""
+    return [
+        parameter
+        for parameter in parameters_with(network, *OPERATION_ROLES).values()
+        if parameter.is_optional and parameter.keras_only is not True
+    ]
 
 
-def _positive(value: Any) -> bool:
-    return any(_positive(one) for one in value) if isinstance(value, list) else value > 0
+class _StudyValues:
+    """What the trials of a request's study may have."""
+
+    def __init__(self, request: TrialRequest) -> None:
+        self._params, self._choices = request.params, request.choices
+        self._parameters = catalogue(request.network)
+
+    def of(self, parameter: Parameter) -> list[Any]:
+        """The trial's own value, 0 if unset, and those of other trials."""
+        return [self._params.get(parameter.name, 0), *self._choices.get(parameter.name, ())]
+
+    def forms_of(self, parameter: Parameter) -> tuple[str, ...]:
+        """The forms that trials may choose, apart from those that only the Keras engine has."""
+        name = parameter.name
+        own = (self._params[name],) if name in self._params else ()
+        forms = {*own, *self._choices.get(name, ())}
+        return tuple(sorted(form for form in forms if not parameter.needs_keras(form)))
+
+    def form_parents(self, parameter: Parameter) -> dict[str, tuple[Scalar, ...]]:
+        """The forms with which the parameter exists, if it exists only with some: momentum, with
+        the optimizer sgd."""
+        return {
+            name: forms
+            for name, forms in parameter.when.items()
+            if self._parameters[name].role in CHOICE_ROLES
+        }
+
+    def are_known(self, parameter: Parameter) -> bool:
+        """Whether the request tells what other trials have. A trial of another optimizer does not
+        tell the momentum of those with sgd, unless it varies."""
+        return parameter.name in self._choices or all(
+            {*self.forms_of(self._parameters[name])} <= {*forms}
+            for name, forms in self.form_parents(parameter).items()
+        )
+
+
+def _is_positive(value: Any) -> bool:
+    return any(map(_is_positive, value)) if isinstance(value, list) else value > 0

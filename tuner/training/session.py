@@ -1,9 +1,9 @@
-"""The training entry point of workers: opens a session on prepared data.
+"""Where a worker's training begins: a session on prepared data.
 
 Importing this module imports TensorFlow but runs no operation, so that a fork server may do it.
 """
 
-import sys
+import logging
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +14,15 @@ from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.libraries import tensorflow as tf
-from tuner.study.messages import Ended, Failed, Failure, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.study.ends import TrialEnd
+from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
-from tuner.training.program_key import program_key_of
-from tuner.training.trial import Ready, Trainer
+from tuner.training.trial import PreparedProgram, Trainer
+
+Event = Resumed | Report | Ended
+
+log = logging.getLogger(__name__)
 
 
 class TrainingSession:
@@ -26,18 +30,18 @@ class TrainingSession:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._network = CustomNetwork(*setup.code) if setup.code else None
-        self.trainer = self._trainer(setup)
+        self.trainer = self._make_trainer(setup)
         self._request: TrialRequest | None = None
 
-    def _trainer(self, setup: WorkerSetup) -> Trainer:
+    def _make_trainer(self, setup: WorkerSetup) -> Trainer:
         return Trainer(open_dataset(setup.data), setup.budget_bytes, self._network)
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+    def run(self, request: TrialRequest) -> Iterator[Event]:
         self._request = request
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
-        """Write the trial's best network as a .keras file, through a temporary file."""
+        """Write the trial's best network to `path`, a new .keras file."""
         if self._request is None or self.trainer.program is None:
             raise RuntimeError("no trial has ended yet")
         model = export_network(
@@ -46,52 +50,56 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.partial.keras")
-        model.save(partial)
-        partial.replace(path)
+        model.save(path)
 
     def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, whose last event ended an epoch."""
+        """Write a checkpoint of the running trial, whose last event ended an epoch."""
         self.trainer.checkpoint()
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
-        own = self._network is not None or isinstance(error, NetworkError)
-        kind: Failure = "user_error" if own else "error"
+        is_users_code = self._network is not None or isinstance(error, NetworkError)
+        kind = TrialEnd.USER_ERROR if is_users_code else TrialEnd.ERROR
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
-            kind = "out_of_memory"
+            kind = TrialEnd.OUT_OF_MEMORY
         first_line = (str(error).strip().splitlines() or [""])[0]
         return Failed(kind, f"{type(error).__name__}: {first_line}", detail)
 
 
 class LaneTrainer(Trainer):
-    """Puts a trial into lane `number` of its group, where it can share a program; others are
-    trained as by a Trainer, whenever it is this one's turn."""
+    """Trains a trial in lane `number` of a group if its program can be shared, else as a Trainer
+    does, while it holds the turn."""
 
-    company = "a population"
+    company = "a population"  # checkpoints of earlier versions say so too
 
     def __init__(
         self,
         dataset: Dataset,
         budget_bytes: float,
         network: CustomNetwork | None,
-        conductor: LaneScheduler,
+        scheduler: LaneScheduler,
         number: int,
     ) -> None:
-        super().__init__(dataset, budget_bytes, network, conductor.data)
-        self._conductor, self._number = conductor, number
+        super().__init__(
+            dataset,
+            budget_bytes,
+            network,
+            data=scheduler.data,
+            programs=scheduler.programs,
+            number=number,
+        )
+        self._scheduler = scheduler
         self._lane: Lane | None = None
 
-    def prepare(self, request: TrialRequest) -> Ready:
-        design = program_key_of(request)
-        if design is None or self._data is None or self._network is not None:
+    def prepare(self, request: TrialRequest) -> PreparedProgram:
+        key = self._shared_key(request)
+        if key is None:
             return super().prepare(request)
-        self.program = self._lane = self._conductor.lane(request, design, self._number)
+        self.program = self._lane = self._scheduler.lane(request, key, self._number)
         return self._lane, self._lane
 
-    def leave(self) -> None:
-        """The trial has ended: the others wait no longer for it."""
+    def leave_lane(self) -> None:
+        """The trial has ended: the other lanes no longer wait for it."""
         if self._lane is not None:
             self._lane.leave()
             self._lane = None
@@ -99,61 +107,63 @@ class LaneTrainer(Trainer):
 
 class LaneSession(TrainingSession):
     """One of a process' sessions, each served by a thread of its own. `first`: the one opened
-    before, whose data and programs it shares. One of them computes at a time: TensorFlow's
-    and Keras' own state is not made for more, and there is one device."""
+    before, whose data and programs it shares. One of them computes at a time: the state of
+    TensorFlow and Keras is not made for more, and there is one device."""
 
     def __init__(self, setup: WorkerSetup, first: "LaneSession | None" = None) -> None:
         self._setup, self._first = setup, first or self
-        self._opened = 0
+        self._session_count = 0
         super().__init__(setup)
 
-    def _trainer(self, setup: WorkerSetup) -> LaneTrainer:
+    def _make_trainer(self, setup: WorkerSetup) -> LaneTrainer:
         first = self._first
         if first is self:
             dataset = open_dataset(setup.data)
             data = None if dataset.nbytes > setup.budget_bytes else ResidentData(dataset)
-            self.conductor = LaneScheduler(dataset, data, setup.lanes)
+            self.scheduler = LaneScheduler(dataset, data, setup.lanes)
         else:
-            dataset, self.conductor = first.trainer.dataset, first.conductor
-        first._opened += 1
-        number = first._opened - 1
-        self._lane = LaneTrainer(dataset, setup.budget_bytes, self._network, self.conductor, number)
-        return self._lane
+            dataset, self.scheduler = first.trainer.dataset, first.scheduler
+        number = first._session_count
+        first._session_count += 1
+        self._lane_trainer = LaneTrainer(
+            dataset, setup.budget_bytes, self._network, self.scheduler, number
+        )
+        return self._lane_trainer
 
     def beside(self) -> "LaneSession":
         return LaneSession(self._setup, self._first)
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+    def run(self, request: TrialRequest) -> Iterator[Event]:
         events = super().run(request)
         try:
-            while (event := self._next(events)) is not None:
+            while (event := self._next_event(events)) is not None:
                 yield event
         finally:
-            with self.conductor.turn:
-                self._lane.leave()
+            with self.scheduler.turn:
+                self._lane_trainer.leave_lane()
 
-    def _next(self, events: Iterator[Resumed | Report | Ended]) -> Resumed | Report | Ended | None:
-        with self.conductor.turn:
+    def _next_event(self, events: Iterator[Event]) -> Event | None:
+        with self.scheduler.turn:
             event = next(events, None)
             if isinstance(event, Ended):
-                # The others need not wait until it is known what becomes of its network.
-                self._lane.leave()
+                # The other lanes need not wait until the loop has decided about its network.
+                self._lane_trainer.leave_lane()
             return event
 
     def save(self, path: Path) -> None:
-        with self.conductor.turn:
+        with self.scheduler.turn:
             super().save(path)
 
     def checkpoint(self) -> None:
-        with self.conductor.turn:
+        with self.scheduler.turn:
             super().checkpoint()
 
 
 def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
-    # It warns of retracing, which is what new structures are here.
+    # TensorFlow warns of retracing, which is normal here for new structures.
     tf.get_logger().setLevel("ERROR")
-    gpu = None if setup.gpu is None else _gpu(setup.gpu)
+    gpu = None if setup.gpu is None else _find_gpu(setup.gpu)
     threads = 1 if gpu is None else setup.threads
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -163,10 +173,10 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     return TrainingSession(setup) if setup.lanes == 1 else LaneSession(setup)
 
 
-def _gpu(index: int) -> Any:
-    """The GPU, or None where TensorFlow can no longer see it: a search goes on without it."""
-    found = tf.config.list_physical_devices("GPU")
-    if index < len(found):
-        return found[index]
-    print(f"TensorFlow sees no GPU {index}: this worker trains on the processor", file=sys.stderr)
+def _find_gpu(index: int) -> Any:
+    """The GPU, or None if TensorFlow can no longer see it: a search goes on without it."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if index < len(gpus):
+        return gpus[index]
+    log.warning("TensorFlow sees no GPU %d: this worker trains on the processor", index)
     return None

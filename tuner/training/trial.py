@@ -9,13 +9,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.networks import NETWORKS, structure
+from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
-from tuner.study.messages import End, Ended, Goal, Report, Resumed, TrialRequest
-from tuner.training.checkpoints import Checkpoint, Keeper, Progress, identity
-from tuner.training.engines.cache import LRUCache
+from tuner.study.ends import TrialEnd
+from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
+from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
+from tuner.training.engines.cache import ProgramCache
+from tuner.training.engines.cost import worth_compiling, worth_lanes, worth_tracing_last_batch
 from tuner.training.engines.feeds import (
     Compilation,
     Feed,
@@ -24,39 +27,32 @@ from tuner.training.engines.feeds import (
     StreamingFeed,
 )
 from tuner.training.engines.graph import GraphProgram
-from tuner.training.engines.keras import KerasProgram, Program, machinery
-from tuner.training.engines.tiered import TieredProgram, padded_widths, worth_xla
+from tuner.training.engines.keras import KerasProgram, Program, library_versions
+from tuner.training.engines.lanes import padded_widths
+from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
-from tuner.training.ops.losses import readable
-from tuner.training.program_key import program_key_of
+from tuner.training.ops.losses import metrics_in_target_units
+from tuner.training.program_key import ProgramKey, program_key_of
 from tuner.training.schedules import learning_rates
 
-# XLA saves about 0.1 ms a step of overhead, and roughly half of the arithmetic's time (measured at
-# 60 GFLOP/s a thread), for about 0.5 s of compiling. Two thirds of a search's trials end early.
-_SAVED_PER_STEP_S = 1e-4
-_FLOPS_PER_S = 6e10
-_COMPILE_S = 0.5
-_SHARE_RUN = 1 / 3
-# Tracing the short last batch takes as long as running it eagerly some ten times.
-_EAGER_EPOCHS = 30
+# A program and what feeds it; they are one object where the program brings its own data.
+PreparedProgram = tuple[Program, Feed]
 
-# A program and what feeds it.
-Ready = tuple[Program, Feed]
-
-# The graph is made in the first, XLA's program in the second where it is.
-_EPOCHS_THAT_MAKE = 2
+# The graph is made in the first, XLA's program in the second if the trial changes to it.
+_EPOCHS_THAT_COMPILE = 2
 
 _KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
 
 class Trainer:
-    """Trains trials on one dataset, keeping the programs of recent structures.
+    """Trains trials on one dataset and keeps the programs of recent ones.
 
-    `budget_bytes` is the memory the data may take before they are streamed from disk instead;
-    `data`: those in memory, where another trainer has them. `company`: in what a trial is trained,
-    where that says how its sums are rounded.
+    `budget_bytes`: the memory the data may take before they are streamed from disk instead.
+    `network`: the user's own. `data`, `programs`: those of the process, where several trainers
+    share them; `number`: this trainer's among them.
     """
 
+    # Part of a checkpoint's identity: a trial's sums are rounded otherwise beside others.
     company = "alone"
 
     def __init__(
@@ -64,272 +60,299 @@ class Trainer:
         dataset: Dataset,
         budget_bytes: float = math.inf,
         network: CustomNetwork | None = None,
+        *,
         data: ResidentData | None = None,
+        programs: ProgramCache | None = None,
+        number: int = 0,
     ) -> None:
-        self.dataset = dataset
-        self._network = network
+        self.dataset, self._network, self._number = dataset, network, number
+        self._row_count = len(dataset.train.y)
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else data or ResidentData(dataset)
-        self._programs: LRUCache[Ready] = LRUCache(lambda ready: ready[0].nbytes)
-        self._populations: LRUCache[LaneProgram] = LRUCache(
-            lambda population: population.store.nbytes
-        )
+        self._programs = programs or ProgramCache()
         self.program: Program | None = None
-        self._running: _Run | None = None
+        self._run: _TrialRun | None = None
 
     def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
-        """Yield an Interval after each report interval and one Ended, unless closed before; and
-        Resumed before them all, if an earlier attempt left a checkpoint to go on from.
+        """Yield a Report at each pruning opportunity and one Ended, unless closed before; first of
+        all Resumed, if an earlier attempt left a checkpoint to continue from.
 
-        When it ends, `self.program` holds the best epoch's weights. Errors of a user's own network
+        At the end `self.program` holds the best epoch's weights. Errors of a user's own network
         pass through as they are.
         """
-        self._running = _Run(self, request)
-        return self._running.events()
+        self._run = _TrialRun(self, request)
+        return self._run.events()
 
     def checkpoint(self) -> None:
-        """Write a checkpoint of the trial that runs, whenever it wrote its last one. Nothing is
-        written in the middle of an epoch, or where its plan keeps none."""
-        if self._running is not None:
-            self._running.keep()
+        """Write a checkpoint of the running trial now, however old its last one is. Does nothing in
+        the middle of an epoch, or if the request asks for no checkpoints."""
+        if self._run is not None:
+            self._run.write_checkpoint()
 
-    def prepare(self, request: TrialRequest) -> Ready:
-        """The program of the plan's structure, from those at hand or newly built, ready to go."""
-        found = self._programs.get(*(self._shared(request) or self._exact(request)))
-        self.program = found[0]
-        if isinstance(self.program, TieredProgram):
-            self._aim(self.program, request)
-        return found
+    def prepare(self, request: TrialRequest) -> PreparedProgram:
+        """The program that trains the request, kept from earlier trials or newly built."""
+        key = self._shared_key(request)
+        if key is None:
+            program, feed = self._keras_program(request)
+        else:
+            program = feed = self._tiered_program(request, key)
+        self.program = program
+        return program, feed
 
-    def _aim(self, program: TieredProgram, request: TrialRequest) -> None:
-        rows, inputs = len(self.dataset.train.y), int(np.prod(self.dataset.input_shape))
-        worth = worth_xla(request, inputs, rows)
-        program.aim(request, rows, (lambda: self.population(request)) if worth else None)
-
-    def _shared(self, request: TrialRequest) -> tuple[str, Callable[[], Ready]] | None:
-        """The key and the making of a program that other trials can use, where there can be one."""
-        design, data = program_key_of(request), self._data
-        if design is None or data is None or self._network is not None:
+    def _shared_key(self, request: TrialRequest) -> ProgramKey | None:
+        """The key of the program that other trials share; None if there can be none."""
+        if self._data is None or self._network is not None:
             return None
+        return program_key_of(request)
 
-        def make() -> Ready:
-            program = TieredProgram(GraphProgram(design, self.dataset, data))
-            return program, program
+    def _tiered_program(self, request: TrialRequest, key: ProgramKey) -> TieredProgram:
+        data = self._data
+        assert data is not None
 
-        return repr(design), make
+        def make() -> TieredProgram:
+            return TieredProgram(GraphProgram(key, self.dataset, data))
 
-    def population(self, request: TrialRequest) -> LaneProgram:
-        """A population of one lane for the plan, from those at hand or newly made."""
-        design, widths = program_key_of(replace(request, choices={})), padded_widths(request.params)
-        batch_size, data = int(request.params["batch_size"]), self._data
-        assert design is not None and data is not None
-        return self._populations.get(
-            (design, widths, batch_size),
-            lambda: LaneProgram(design, widths, batch_size, self.dataset, data),
+        program = self._programs.get_or_make(("tiered", self._number, key), make)
+        pays = worth_lanes(request, self.dataset.input_shape, self._row_count)
+        program.prepare_for(
+            rows=self._row_count,
+            batch_size=int(request.params["batch_size"]),
+            make_lane=partial(self.lane_program, request) if pays else None,
+        )
+        return program
+
+    def lane_program(self, request: TrialRequest) -> LaneProgram:
+        """The program of one lane that trains the request, kept or newly made."""
+        # Without choices: it is compiled for what this trial has, which makes its steps faster.
+        key, data = program_key_of(replace(request, choices={})), self._data
+        widths, batch_size = padded_widths(request.params), int(request.params["batch_size"])
+        assert key is not None and data is not None
+        return self._programs.get_or_make(
+            ("lane", self._number, key, widths, batch_size),
+            lambda: LaneProgram(key, widths, batch_size, self.dataset, data),
         )
 
-    def _exact(self, request: TrialRequest) -> tuple[str, Callable[[], Ready]]:
+    def _keras_program(self, request: TrialRequest) -> PreparedProgram:
         network, batch_size = self._network or request.network, int(request.params["batch_size"])
-        worth, long = (
-            worth_compiling(request, self.dataset),
-            request.params["epochs"] > _EAGER_EPOCHS,
-        )
+        xla, traces_last_batch = self._pays_xla(request), worth_tracing_last_batch(request)
 
-        def make() -> Ready:
+        def make() -> "_FedProgram":
             program = KerasProgram(network, request.params, self.dataset)
-            compilation = Compilation(
-                xla=worth and not program.slow_under_xla, traces_last_batch=long
-            )
-            program.xla = compilation.xla
-            feed = self._feed(program, batch_size, compilation)
-            return program, feed
+            program.xla = xla and not program.slow_under_xla
+            compilation = Compilation(program.xla, traces_last_batch)
+            return _FedProgram(program, self._feed(program, batch_size, compilation))
 
-        return f"{structure(network, request.params)} {worth} {long}", make
-
-    def keeper(self, request: TrialRequest) -> Keeper | None:
-        """The plan's way to checkpoints, if it keeps any: those of other machinery do not fit."""
-        if request.checkpoints is None:
-            return None
-        network = request.network if self._network is None else self._network.identity
-        xla, streams = worth_compiling(request, self.dataset), self._streams
-        surroundings = f"{machinery()} {xla=} {streams=} {self.company}"
-        return Keeper(
-            request.checkpoints, identity(request, network, self.dataset.fingerprint, surroundings)
-        )
+        structure = structure_key(network, request.params)
+        key = ("keras", self._number, structure, xla, traces_last_batch)
+        fed = self._programs.get_or_make(key, make)
+        return fed.program, fed.feed
 
     def _feed(self, program: KerasProgram, batch_size: int, compilation: Compilation) -> Feed:
         if self._data is None:
-            return StreamingFeed(program, self.dataset, batch_size, compilation.xla)
+            return StreamingFeed(program, batch_size, xla=compilation.xla)
         return ResidentFeed(program, self._data, batch_size, compilation)
 
+    def _pays_xla(self, request: TrialRequest) -> bool:
+        return worth_compiling(request, self.dataset.input_shape, self._row_count)
 
-def worth_compiling(request: TrialRequest, dataset: Dataset) -> bool:
-    """Whether XLA's faster steps repay its compilation, judged by the plan alone, so that the same
-    plan always runs the same way."""
-    rows = len(dataset.train.y)
-    steps = request.params["epochs"] * math.ceil(rows / request.params["batch_size"])
-    arithmetic_s = 6 * _weights(request, dataset) * rows * request.params["epochs"] / _FLOPS_PER_S
-    return (steps * _SAVED_PER_STEP_S + arithmetic_s / 2) * _SHARE_RUN > _COMPILE_S
-
-
-def _weights(request: TrialRequest, dataset: Dataset) -> int:
-    """Roughly how many weights the network has; a user's own is taken for a middling one."""
-    params = request.params if request.network in NETWORKS else {"width": 128, "depth": 2}
-    width, depth = params["width"], params["depth"]
-    widest = max(width, default=0) if isinstance(width, list) else width
-    return int(widest * (np.prod(dataset.input_shape) + widest * depth))
+    def checkpoint_files(self, request: TrialRequest) -> CheckpointFiles | None:
+        """The request's checkpoints, if it asks for any: those of other libraries do not fit."""
+        if request.checkpoints is None:
+            return None
+        network = request.network if self._network is None else self._network.identity
+        xla, streams = self._pays_xla(request), self._streams
+        surroundings = f"{library_versions()} {xla=} {streams=} {self.company}"
+        return CheckpointFiles(
+            request.checkpoints, identity(request, network, self.dataset.fingerprint, surroundings)
+        )
 
 
-class _Run:
+class _FedProgram:
+    """A Keras program with its feed, as the cache keeps them."""
+
+    def __init__(self, program: KerasProgram, feed: Feed) -> None:
+        self.program, self.feed = program, feed
+
+    @property
+    def nbytes(self) -> int:
+        return self.program.nbytes
+
+
+class _TrialRun:
     """The state of one trial while it trains."""
 
     def __init__(self, trainer: Trainer, request: TrialRequest) -> None:
         self._trainer, self._request, self._goal = trainer, request, request.goal
+        self._batch_size, self._epochs = (int(request.params[n]) for n in ("batch_size", "epochs"))
         self._rows = len(trainer.dataset.train.y)
-        self._steps = math.ceil(self._rows / int(request.params["batch_size"]))
-        self._keeper = trainer.keeper(request)
-        self._at = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
+        self._steps = math.ceil(self._rows / self._batch_size)
+        self._checkpoint_files = trainer.checkpoint_files(request)
+        self._progress = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
         self._best_weights: list[np.ndarray] = []
         self._is_between_epochs = False
 
     def events(self) -> Iterator[Resumed | Report | Ended]:
         self._begin()
-        if self._at.epoch > 0:
-            yield Resumed(self._at.epoch)
-        end = self._end()  # not None where the target was lowered since the last attempt
+        if self._progress.epoch > 0:
+            yield Resumed(self._progress.epoch)
+        end = self._end()  # not None if the target was lowered since the last attempt
         while end is None:
-            epoch = self._at.epoch + 1
-            for interval in self._epoch(epoch):
-                yield interval
-                if not _finite(interval.metrics):
-                    yield self._ended("diverged", epoch)
+            epoch = self._progress.epoch + 1
+            for report in self._train_epoch(epoch):
+                yield report
+                if not _all_finite(report.metrics):
+                    yield self._ended(TrialEnd.DIVERGED, epoch)
                     return
             end = self._end()
-            if end is None and self._keeper is not None and self._keeper.due():
-                # Whoever listens has asked for more after this epoch's interval: it is kept there.
-                self.keep()
-        yield self._ended(end, self._at.epoch)
+            if end is None and self._checkpoint_files is not None and self._checkpoint_files.due():
+                # The caller asked for the next event, so it has stored this epoch's report.
+                self.write_checkpoint()
+        yield self._ended(end, self._progress.epoch)
 
     def _begin(self) -> None:
-        """Make everything ready for the first epoch, or for the one behind a checkpoint."""
+        """Make everything ready for the first epoch, or for the one after a checkpoint."""
         clock = time.perf_counter()
         self._program, self._feed = self._trainer.prepare(self._request)
         self._program.start(self._request.params, self._request.seed)
-        found = None if self._keeper is None else self._keeper.latest()
-        if found is not None:
-            self._at, self._best_weights = found.progress, found.arrays["best"]
-            self._program.restore(found.arrays)
-        self._at.seconds["prepare"] += time.perf_counter() - clock
+        checkpoint = None if self._checkpoint_files is None else self._checkpoint_files.latest()
+        if checkpoint is not None:
+            self._progress, self._best_weights = checkpoint.progress, checkpoint.arrays["best"]
+            self._program.restore(checkpoint.arrays)
+        self._progress.seconds["prepare"] += time.perf_counter() - clock
 
-    def keep(self) -> None:
-        if self._keeper is not None and self._is_between_epochs:
+    def write_checkpoint(self) -> None:
+        if self._checkpoint_files is not None and self._is_between_epochs:
             arrays = self._program.state() | {"best": self._best_weights}
-            self._keeper.keep(Checkpoint(self._at, arrays))
+            self._checkpoint_files.write_latest(Checkpoint(self._progress, arrays))
 
-    def _end(self) -> End | None:
-        """How training ends with the epoch it is at, if it does."""
-        epoch, params = self._at.epoch, self._request.params
-        if self._goal.reached(self._at.best):
-            return "target"
-        if epoch == int(params["epochs"]):
-            return "complete"
+    def _end(self) -> TrialEnd | None:
+        """How training ends with the current epoch, if it does."""
+        epoch, best_epoch = self._progress.epoch, self._progress.best_epoch or 0
+        if self._goal.reached(self._progress.best):
+            return TrialEnd.TARGET
+        if epoch == self._epochs:
+            return TrialEnd.COMPLETE
         if self._request.held_out == "test":
             return None
-        waited = epoch - (self._at.best_epoch or 0)
-        return "early_stopped" if waited >= int(params["patience"]) else None
+        stops = epoch - best_epoch >= int(self._request.params["patience"])
+        return TrialEnd.EARLY_STOPPED if stops else None
 
-    def _epoch(self, epoch: int) -> Iterator[Report]:
+    def _train_epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
         parts = min(self._request.intervals, self._steps) if epoch == 1 else 1
         order = epoch_order(self._request.seed, epoch, self._rows)
-        params, values = self._request.params, self._at.values
         self._is_between_epochs = False
-        rates = learning_rates(params, epoch, self._steps, values, self._goal.direction)
+        rates = learning_rates(
+            self._request.params,
+            epoch,
+            self._steps,
+            values=self._progress.values,
+            direction=self._goal.direction,
+        )
         bounds = [round(i * self._steps / parts) for i in range(parts + 1)]
         sums = np.zeros(len(self._program.objective.names), np.float64)
         for part in range(1, parts + 1):
-            sums += self._train(order, rates, bounds[part - 1], bounds[part])
-            rows = min(bounds[part] * int(self._request.params["batch_size"]), self._rows)
+            sums += self._train_steps(order, rates, bounds[part - 1], bounds[part])
+            rows = min(bounds[part] * self._batch_size, self._rows)
             whole = part == parts
-            metrics = self._trained(sums, rows)
-            if self._looks(epoch):
-                metrics |= self._held_out()
-            if whole and _finite(metrics):
-                self._finish(epoch, metrics.get(self._goal.metric))
+            metrics = self._means(sums, rows)
+            if self._evaluates(epoch):
+                metrics |= self._evaluate()
+            if whole and _all_finite(metrics):
+                self._finish_epoch(epoch, metrics.get(self._goal.metric))
             step = part if epoch == 1 and not whole else epoch * self._request.intervals
-            spent, engine = dict(self._at.seconds), self._program.engine
-            yield Report(step, epoch, whole, metrics, spent, engine)
+            seconds, engine = dict(self._progress.seconds), self._program.engine
+            yield Report(step, epoch, whole, metrics, seconds, engine)
 
-    def _train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """In an epoch that may have to make its program the first step is taken by itself, so that
-        the making is not booked together with all the training behind it."""
-        alone = start == 0 and self._at.epoch < _EPOCHS_THAT_MAKE and stop > 1
+    def _train_steps(
+        self, order: np.ndarray, rates: np.ndarray, start: int, stop: int
+    ) -> np.ndarray:
+        """In an epoch that may have to compile its program the first step is taken by itself, so
+        that the time of compiling is not counted together with all the training after it."""
+        first_alone = start == 0 and self._progress.epoch < _EPOCHS_THAT_COMPILE and stop > 1
         sums = np.zeros(len(self._program.objective.names), np.float64)
-        for first, upto in pairwise([start, 1, stop] if alone else [start, stop]):
+        for first, upto in pairwise([start, 1, stop] if first_alone else [start, stop]):
             sums += self._timed("train", partial(self._feed.train, order, rates, first, upto))
         return sums
 
-    def _timed(self, kind: str, work: Callable[[], np.ndarray]) -> np.ndarray:
-        """Do it, and book its seconds: a program's first call also traces and compiles."""
+    def _timed(
+        self, kind: str, work: Callable[[], npt.NDArray[Any]], counted_as: str | None = None
+    ) -> npt.NDArray[Any]:
+        """Do the work and count its seconds: a program's first call also traces and compiles."""
         clock = time.perf_counter()
-        sums = work()
-        booked = kind if kind in self._program.called else "first_call"
-        self._at.seconds[booked] += time.perf_counter() - clock
+        result = work()
+        is_first = kind not in self._program.called
+        counter = "first_call" if is_first else counted_as or kind
+        self._progress.seconds[counter] += time.perf_counter() - clock
         self._program.called.add(kind)
-        return sums
+        return result
 
-    def _looks(self, epoch: int) -> bool:
+    def _evaluates(self, epoch: int) -> bool:
         """Whether the split that is held out is read in this epoch."""
-        return self._request.held_out == "val" or epoch == int(self._request.params["epochs"])
+        return self._request.held_out == "val" or epoch == self._epochs
 
-    def _trained(self, sums: np.ndarray, rows: int) -> dict[str, float]:
-        return self._readable(sums, rows, "")
-
-    def _held_out(self) -> dict[str, float]:
+    def _evaluate(self) -> dict[str, float]:
+        """The metrics on the split that is held out, with its prefix."""
         sums = self._timed("evaluate", self._feed.evaluate)
-        rows = len(self._trainer.dataset.validation.y)
-        return self._readable(sums, rows, f"{self._request.held_out}_")
+        metrics = self._means(sums, len(self._trainer.dataset.evaluation.y))
+        if self._request.host_metrics and _all_finite(metrics):
+            metrics |= self._host_metrics()
+        return {f"{self._request.held_out}_{name}": value for name, value in metrics.items()}
 
-    def _readable(self, sums: np.ndarray, rows: int, prefix: str) -> dict[str, float]:
+    def _host_metrics(self) -> dict[str, float]:
+        """The metrics that are computed from predictions."""
+        from tuner.study.metrics import compute  # here, since few trials need it
+
+        dataset = self._trainer.dataset
+        y: npt.NDArray[Any] = dataset.evaluation.y
+        predictions = self._timed("predict", self._feed.predictions, counted_as="evaluate")
+        if dataset.target_shift:
+            shift = np.float64(dataset.target_shift)  # float32 would lose the differences
+            y, predictions = y + shift, predictions + shift
+        return compute(self._request.host_metrics, y, predictions, dataset.task)
+
+    def _means(self, sums: np.ndarray, rows: int) -> dict[str, float]:
+        """Loss and metrics of a row, in the units of the data."""
         names, dataset = self._program.objective.names, self._trainer.dataset
         means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
-        shown = readable(dataset.task, means, 1.0 / float(dataset.target_scaling.scale))
-        return {f"{prefix}{name}": value for name, value in shown.items()}
+        target_scale = 1.0 / float(dataset.target_scaling.scale)
+        return metrics_in_target_units(dataset.task, means, target_scale)
 
-    def _finish(self, epoch: int, value: float | None) -> None:
-        """A whole epoch is over; `value` is the objective's, if it was looked at."""
-        self._at.epoch = epoch
+    def _finish_epoch(self, epoch: int, value: float | None) -> None:
+        """A whole epoch is over; `value` is the objective's, None if it was not evaluated."""
+        progress = self._progress
+        progress.epoch = epoch
         self._is_between_epochs = True
         if value is None:
             return
-        self._at.values.append(value)
+        progress.values.append(value)
         if self._request.held_out == "test":
-            self._at.best, self._at.best_epoch = value, epoch
-        elif self._goal.better(value, self._at.best):
-            self._at.best, self._at.best_epoch = value, epoch
+            progress.best, progress.best_epoch = value, epoch
+        elif self._goal.better(value, progress.best):
+            progress.best, progress.best_epoch = value, epoch
             self._best_weights = self._program.weights()
 
-    def _ended(self, end: End, epochs: int) -> Ended:
+    def _ended(self, end: TrialEnd, epochs: int) -> Ended:
         if self._best_weights:
             self._program.set_weights(self._best_weights)
         return Ended(
             end=end,
-            score=self._at.best,
-            best_epoch=self._at.best_epoch,
+            score=self._progress.best,
+            best_epoch=self._progress.best_epoch,
             epochs=epochs,
             parameter_count=self._program.parameter_count,
-            seconds=dict(self._at.seconds),
+            seconds=dict(self._progress.seconds),
             engine=self._program.engine,
         )
 
 
-def epoch_order(seed: int, epoch: int, rows: int) -> np.ndarray:
+def epoch_order(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int32]:
     """The order of the training rows in an epoch (int32), a function of seed and epoch alone."""
     return np.random.default_rng([seed, epoch]).permutation(rows).astype(np.int32)
 
 
-def _finite(metrics: dict[str, Any]) -> bool:
+def _all_finite(metrics: dict[str, float]) -> bool:
     return all(math.isfinite(value) for value in metrics.values())
 
 
-__all__ = ["Goal", "Trainer", "TrialRequest", "epoch_order", "worth_compiling"]
+__all__ = ["Goal", "Trainer", "TrialRequest", "epoch_order"]

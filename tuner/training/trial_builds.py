@@ -1,4 +1,4 @@
-"""What the process that tries a user's own network is asked, and what it answers. Plain data."""
+"""Messages to and from the process that tries a user's own network. Plain data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,14 @@ from tuner.data import Dataset
 
 @dataclass(frozen=True)
 class TrialBuilds:
-    """What is to be tried.
+    """What to try.
 
     `code`: the network as `CustomNetwork` takes it. `dataset`: a few rows of each split, of a study
-    that trains on `train_rows`. `described`: what a network is given, for a person.
+    that trains on `train_rows`. `described`: the network's inputs in words.
     `configurations`: parameters of trials, tried in this order. `more`: further ones, built only
-    where a parameter was not read yet. `varying`: the parameters that a message names a
-    configuration by. `own`: the space's parameters that the training does not know. `until`: of
-    `time.monotonic()`, which all processes share: no further configuration is begun after it.
+    while a parameter has not been read yet. `varying`: the parameters by which a message names a
+    configuration. `own`: the space's parameters that the training does not know. `until`: a time
+    of `time.monotonic()`, which all processes share; no configuration begins after it.
     `folder`: for the saved network.
     """
 
@@ -34,7 +34,7 @@ class TrialBuilds:
 
 @dataclass(frozen=True)
 class Step:
-    """What is being done now."""
+    """The current step, in words."""
 
     text: str
 
@@ -48,7 +48,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Tried:
-    """All is well. `tried`: so many of the configurations. `warnings`: a line each."""
+    """The network fits. `tried`: how many configurations were tried. `warnings`: a line each."""
 
     tried: int
     warnings: tuple[str, ...] = ()

@@ -1,5 +1,5 @@
-"""The process that tries a user's own network: `python -m tuner.training.try_network FD`, a pipe's
-end, over which the request comes and the answers go."""
+"""The process that tries a user's own network: `python -m tuner.training.try_network FD`. FD is the
+end of a pipe that brings the request and takes the answers."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from tuner.networks.libraries import tensorflow as tf
 from tuner.training.network_check import check_network, error_line
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
-# Where the imports have taken long, so much is left for the network all the same.
+# The network gets at least this time, however long the imports took.
 _LEAST_S = 5.0
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     threading.Thread(target=_end_with_command, args=(connection,), daemon=True).start()
     tf.get_logger().setLevel("ERROR")
     connection.send(_answer(request, connection))
-    # What a user's code has left running must not keep the process.
+    # Threads that the user's code left running must not keep the process alive.
     os._exit(0)
 
 
@@ -35,7 +35,7 @@ def _answer(request: TrialBuilds, connection: Connection) -> Answer:
         return check_network(network, request, lambda text: connection.send(Step(text)))
     except NetworkError as error:
         return Refused(str(error))
-    except Exception as error:  # a fault of ours: the network may be right
+    except Exception as error:  # a fault of tuner: the network may be right
         return Tried(0, (f"the network could not be tried: {error_line(error)}",))
 
 

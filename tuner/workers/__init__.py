@@ -1,15 +1,5 @@
-"""Where trials run. The training entry point is named by string: nothing here imports it."""
+"""Where trials run. Nothing here imports TensorFlow: training is named by an entry point."""
 
-from tuner.study.messages import Checkpointed, EntryPoint, Lost, Reply, Saved, Workers
-from tuner.workers.local import LocalWorkers, warm
+from tuner.workers.base import BACK_ENDS, BackEnd, EntryPoint, Session, Workers, back_end
 
-__all__ = [
-    "Checkpointed",
-    "EntryPoint",
-    "LocalWorkers",
-    "Lost",
-    "Reply",
-    "Saved",
-    "Workers",
-    "warm",
-]
+__all__ = ["BACK_ENDS", "BackEnd", "EntryPoint", "Session", "Workers", "back_end"]

@@ -1,14 +1,20 @@
-"""Workers as processes of this machine, forked from one server that has TensorFlow imported."""
+"""Workers as processes of this machine, forked from one server that has TensorFlow imported.
+
+The back end "local": see `base.BackEnd`.
+"""
 
 import contextlib
 import errno
 import functools
+import logging
+import math
 import multiprocessing
 import os
 import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
@@ -22,7 +28,6 @@ from tuner.errors import WorkerError
 from tuner.settings import libraries_first
 from tuner.study.messages import (
     Checkpointed,
-    EntryPoint,
     Failed,
     Lost,
     Message,
@@ -32,42 +37,110 @@ from tuner.study.messages import (
     TrialRequest,
     WorkerSetup,
 )
-from tuner.system.logs import last_line, output_to
+from tuner.system.logs import last_line, output_to, shorten_log
+from tuner.system.machine import (
+    data_budget_bytes,
+    default_workers,
+    driver_gpus,
+    gpus,
+    threads_a_worker,
+)
+from tuner.system.names import command
 from tuner.system.temporary_folders import lock_folder, own_servers_folder
+from tuner.workers.base import EntryPoint
 from tuner.workers.worker import worker_main
 
-# Keras keeps memory from trial to trial: a worker past either bound is replaced between trials.
-_MOST_JOBS = 200
-# Half of it for weights and slots of kept programs (training/kept.py), half for what is compiled.
-_MOST_GROWTH = 2**30
-# So many in a row that end before their session is open, and it is no accident.
-_MOST_STILLBORN = 3
-# For so long a fork server that has died may be started again.
+logger = logging.getLogger(__name__)
+
+# Keras keeps memory from trial to trial: a process past either limit is replaced between trials.
+_MAX_TRIALS_A_LANE = 200
+# Half of it for weights and slots of cached programs, half for compiled code.
+_MAX_GROWTH_BYTES = 2**30
+# So many processes in a row that end before their session is open are no accident.
+_MAX_FAILED_STARTS = 3
+# A fork server that has died is started again for so long.
 _RELAUNCH_S = 10.0
-# A socket's path has up to 107 bytes, of which multiprocessing's own two names take 33.
-_MOST_TMPDIR_BYTES = 72
+# The path of a socket has up to 107 bytes; multiprocessing's own two names take 33 of them.
+_MAX_TEMPORARY_PATH_BYTES = 72
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def warm(entry: EntryPoint, log: Path | None = None) -> None:
+    """Start the fork server, which begins its imports. See `base.BackEnd.warm`."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
+    # What ends a search must not end the server in the middle of an import. The server inherits
+    # that the signals are blocked; ignoring them here would lose those that arrive now.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        with libraries_first(), output_to(log):
+            _shorten_socket_paths()
+            own_servers_folder()
+            forkserver.ensure_running()
+    except OSError as error:
+        raise WorkerError(_why_not_started(error)) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def open_workers(
+    entry: EntryPoint,
+    setup: WorkerSetup,
+    *,
+    processes: int | None = None,
+    data_bytes: float | None = None,
+    log: Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> "LocalWorkers":
+    """See `base.BackEnd.open_workers`. By default: a process for each GPU, else for each core."""
+    usable_gpus = gpus()  # where there are any, asking takes as long as the fork server's imports
+    if len(usable_gpus) < driver_gpus():
+        tell(
+            f"TensorFlow can use {len(usable_gpus)} of the driver's {driver_gpus()} GPUs; "
+            f"to see why: {command('doctor')}"
+        )
+    count = processes or default_workers(len(usable_gpus))
+    setup = replace(
+        setup,
+        budget_bytes=data_bytes or data_budget_bytes(count),
+        threads=threads_a_worker(count),
+    )
+    return LocalWorkers(count, entry, setup, usable_gpus, log)
 
 
 @dataclass
 class _Process:
-    """`connections`: one for each worker in it; `busy`: the workers whose trial has not ended;
-    `log_start`: the size of the log when the process was given its last trial."""
+    """`connections`: one for each of its workers. `busy`: the workers whose trial has not ended.
+    `trials`: how many it was given. `log_start`: the size of the log when it got the latest.
+    `first_rss`: its memory in bytes after its first trial, 0 before."""
 
     process: ForkServerProcess
     connections: list[Connection]
     lifeline: Connection
     opened: bool = False
-    jobs: int = 0
+    trials: int = 0
     log_start: int = 0
     first_rss: int = 0
     busy: set[int] = field(default_factory=set)
 
+    def rss(self) -> int:
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(self.process.pid).memory_info().rss)
+        return 0
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join(5)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        for connection in (*self.connections, self.lifeline):
+            connection.close()
+
 
 class LocalWorkers:
-    """`processes` with as many workers each as the setup's population says. What they and their
-    server print, their native code included, goes to the file `log`."""
+    """`processes` with `setup.lanes` workers each. What they and their fork server print, native
+    code included, goes to the file `log`."""
 
     def __init__(
         self,
@@ -79,15 +152,16 @@ class LocalWorkers:
     ) -> None:
         self.lanes = setup.lanes
         self.count = processes * self.lanes
-        self._log = log
+        self._log_file = log
         self._entry, self._setup, self._gpus = entry, setup, gpus
-        self._stillborn, self._has_worked = 0, False
+        self._failed_starts, self._has_worked = 0, False
         self._context = multiprocessing.get_context("forkserver")
         self._processes: list[_Process] = []
-        self._lost: dict[int, Lost] = {}  # what is still to be told of those beside a lost one
+        # Messages still to be returned by `wait`: the trials that shared a process that was ended.
+        self._lost: dict[int, Lost] = {}
 
     def start(self) -> None:
-        warm(self._entry, self._log)
+        warm(self._entry, self._log_file)
         for number in range(self.count // self.lanes):
             self._processes.append(self._spawn(number))
 
@@ -95,39 +169,41 @@ class LocalWorkers:
         pipes = [self._context.Pipe() for _ in range(self.lanes)]
         their_lifeline, our_lifeline = self._context.Pipe(duplex=False)
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
-        theirs = [their_end for _, their_end in pipes]
+        their_ends = [their_end for _, their_end in pipes]
         process = self._context.Process(
             target=worker_main,
-            args=(self._entry.name, replace(self._setup, gpu=gpu), theirs, their_lifeline),
+            args=(self._entry, replace(self._setup, gpu=gpu), their_ends, their_lifeline),
             name=f"tuner-worker-{number}",
             daemon=True,
         )
-        self._launch(process)
-        for end in (*theirs, their_lifeline):
+        self._start_process(process)
+        for end in (*their_ends, their_lifeline):
             end.close()
         return _Process(process, [our_end for our_end, _ in pipes], our_lifeline)
 
-    def _launch(self, process: ForkServerProcess) -> None:
-        """Have the fork server start a process. It may have died since it was last needed, for
-        want of memory perhaps: multiprocessing starts another one, once it notices."""
-        until = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
+    def _start_process(self, process: ForkServerProcess) -> None:
+        """Have the fork server start a process. The server may have died since it was last needed,
+        perhaps for lack of memory: multiprocessing starts another one, once it notices."""
+        deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), output_to(self._log):
+                with libraries_first(), output_to(self._log_file):
                     process.start()
                 return
             except (EOFError, OSError) as error:
-                if time.monotonic() >= until:
-                    raise WorkerError(self._why_none_starts(error)) from error
+                if time.monotonic() >= deadline:
+                    raise WorkerError(self._why_no_process(error)) from error
             time.sleep(0.1)
 
-    def _why_none_starts(self, error: Exception) -> str:
+    def _why_no_process(self, error: Exception) -> str:
         if not isinstance(error, EOFError | ConnectionError):
-            return _unstartable(error)
-        said = last_line(self._log)
-        why = f": {said}" if said else ""
-        see = f"; see {self._log}" if self._log else ""
-        return f"the process that starts the workers has ended{why}{see}"
+            return _why_not_started(error)
+        last_words = last_line(self._log_file)
+        reason = f": {last_words}" if last_words else ""
+        return f"the process that starts the workers has ended{reason}{self._see_log()}"
+
+    def _see_log(self) -> str:
+        return f"; see {self._log_file}" if self._log_file else ""
 
     def _of(self, worker: int) -> _Process:
         return self._processes[worker // self.lanes]
@@ -135,45 +211,48 @@ class LocalWorkers:
     def _connection(self, worker: int) -> Connection:
         return self._of(worker).connections[worker % self.lanes]
 
-    def restart(self, worker: int) -> None:
-        # A process cannot be ended in part.
-        self._replace(worker, restarted=True)
-
-    def recycle(self) -> list[int]:
-        # Before a trial is given one: what a process needs to open is no trial's time.
-        recycled: list[int] = []
-        for first in range(0, self.count, self.lanes):
-            process = self._of(first)
-            if process.opened and not process.busy and self._outgrown(process):
-                self._replace(first)
-                recycled += range(first, first + self.lanes)
-        return recycled
-
     def takes(self, worker: int) -> bool:
         process = self._of(worker)
-        return process.opened and not self._outgrown(process)
+        return process.opened and not self._is_outgrown(process)
 
     def submit(self, worker: int, request: TrialRequest) -> None:
         self._lost.pop(worker, None)  # of an earlier trial, which has ended all the same
         process = self._of(worker)
-        process.jobs += 1
+        process.trials += 1
         process.busy.add(worker)
-        process.log_start = _size(self._log)
+        if self._log_file is not None:
+            shorten_log(self._log_file)
+        process.log_start = _size(self._log_file)
         self._send(worker, request)
 
     def reply(self, worker: int, reply: Reply) -> None:
         if worker not in self._of(worker).busy:
-            return  # its process has been replaced since it spoke; the next wait will tell
+            return  # its process was replaced meanwhile; the next `wait` says so
         self._send(worker, reply)
         if reply.stop and reply.save_to is None and not reply.checkpoint:
             self._free(worker)
+
+    def restart(self, worker: int) -> None:
+        # A process cannot be ended in part.
+        logger.info("the process of worker %d is ended", worker)
+        self._replace(worker, restarted=True)
+
+    def recycle(self) -> list[int]:
+        recycled: list[int] = []
+        for first in range(0, self.count, self.lanes):
+            process = self._of(first)
+            if process.opened and not process.busy and self._is_outgrown(process):
+                logger.info("the process of worker %d has grown, and is replaced", first)
+                self._replace(first)
+                recycled += range(first, first + self.lanes)
+        return recycled
 
     def _free(self, worker: int) -> None:
         """The worker's trial has ended."""
         process = self._of(worker)
         process.busy.discard(worker)
-        # After a trial of any end: growth is counted from what the first one needed.
-        process.first_rss = process.first_rss or _rss(process)
+        # However the first trial ended: growth is counted from what that one needed.
+        process.first_rss = process.first_rss or process.rss()
 
     def _send(self, worker: int, message: TrialRequest | Reply) -> None:
         # A broken pipe shows as a lost worker at the next wait.
@@ -189,7 +268,7 @@ class LocalWorkers:
         for ready in wait(list(connections), timeout_s):
             worker = connections[cast(Connection, ready)]
             if ready is not self._connection(worker):
-                continue  # of a process that has been found lost just now
+                continue  # of a process that was found lost just now, and replaced
             message = self._receive(worker)
             if message is not None:
                 messages.append((worker, message))
@@ -204,41 +283,45 @@ class LocalWorkers:
         if isinstance(message, Opened):
             if message.problem is not None:
                 raise WorkerError(f"training cannot start: {message.problem}")
-            process.opened, self._has_worked, self._stillborn = True, True, 0
+            process.opened, self._has_worked, self._failed_starts = True, True, 0
             return None
         if isinstance(message, Saved | Failed | Checkpointed):
             self._free(worker)
         return message
 
     def _lose(self, worker: int) -> Lost:
+        """The worker's process has ended by itself."""
         process = self._of(worker)
         process.process.join(1.0)
         exit_code = process.process.exitcode
-        self._stillborn += not process.opened
-        if self._stillborn >= _MOST_STILLBORN:
-            see = f"; see {self._log}" if self._log else ""
-            raise WorkerError(f"workers end as they start, with exit code {exit_code}{see}")
-        beside = len(process.busy - {worker})
+        self._failed_starts += not process.opened
+        if self._failed_starts >= _MAX_FAILED_STARTS:
+            raise WorkerError(
+                f"workers end as they start, with exit code {exit_code}{self._see_log()}"
+            )
+        others = len(process.busy - {worker})
+        logger.info("the process of worker %d ended with exit code %s", worker, exit_code)
         self._replace(worker)
-        return Lost(exit_code, beside, last_words=last_line(self._log, process.log_start))
+        return Lost(exit_code, others, last_words=last_line(self._log_file, process.log_start))
 
-    def _outgrown(self, process: _Process) -> bool:
-        if process.jobs >= _MOST_JOBS * self.lanes:
+    def _is_outgrown(self, process: _Process) -> bool:
+        if process.trials >= _MAX_TRIALS_A_LANE * self.lanes:
             return True
         if not process.first_rss:
             return False
-        return _rss(process) - process.first_rss > self._most_growth(process.first_rss)
+        return process.rss() - process.first_rss > self._max_growth_bytes(process.first_rss)
 
-    def _most_growth(self, first_rss: int) -> float:
+    def _max_growth_bytes(self, first_rss: int) -> float:
         # What earlier trials have left behind must not count against the next one's limit.
         limit = self._setup.memory_bytes
-        return _MOST_GROWTH if limit is None else min(_MOST_GROWTH, (limit - first_rss) / 2)
+        return min(_MAX_GROWTH_BYTES, math.inf if limit is None else (limit - first_rss) / 2)
 
     def _replace(self, worker: int, restarted: bool = False) -> None:
-        """Another process in the place of the worker's; those beside it will be told as lost."""
+        """Start another process in place of the worker's; the next `wait` tells of the other trials
+        in it."""
         process = self._of(worker)
-        _end(process)
-        last_words = last_line(self._log, process.log_start)
+        process.end()
+        last_words = last_line(self._log_file, process.log_start)
         lost = Lost(process.process.exitcode, len(process.busy) - 1, restarted, last_words)
         self._lost |= dict.fromkeys(process.busy - {worker}, lost)
         number = worker // self.lanes
@@ -250,45 +333,28 @@ class LocalWorkers:
         deadline = time.monotonic() + 5
         for process in self._processes:
             process.process.join(max(0.0, deadline - time.monotonic()))
-            _hang_up(process)
+            process.hang_up()
         self._processes = []
 
 
-def warm(entry: EntryPoint, log: Path | None = None) -> None:
-    """Let the fork server begin its imports while the caller does something else."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
-    # What ends a search must not end the server in the middle of an import: it inherits that
-    # they are blocked. Blocked, not ignored, so that we lose none that comes now.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    try:
-        with libraries_first(), output_to(log):
-            _shorten_socket_paths()
-            own_servers_folder()
-            forkserver.ensure_running()
-    except OSError as error:
-        raise WorkerError(_unstartable(error)) from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _shorten_socket_paths() -> None:
-    """The fork server's socket lies in the temporary folder, but the path of a socket has up to
-    107 bytes: where TMPDIR is longer, multiprocessing is given another folder, as it makes its
-    own."""
+    """The fork server's socket lies in the temporary folder. Where that path is too long for one,
+    have multiprocessing use a folder elsewhere, made as it makes its own."""
     config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
-    if config.get("tempdir") or len(os.fsencode(tempfile.gettempdir())) <= _MOST_TMPDIR_BYTES:
+    length = len(os.fsencode(tempfile.gettempdir()))
+    if config.get("tempdir") or length <= _MAX_TEMPORARY_PATH_BYTES:
         return
     for base in _SHORT_FOLDERS:
         with contextlib.suppress(OSError):
             config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=base)
             remove = functools.partial(shutil.rmtree, ignore_errors=True)
-            # Its priority is that of multiprocessing's own folder: after all that may use it.
+            # The priority of multiprocessing's own folder: after all that may use it.
             util.Finalize(None, remove, args=(config["tempdir"],), exitpriority=-100)
             lock_folder(Path(config["tempdir"]))
             return
 
 
-def _unstartable(error: OSError | Exception) -> str:
+def _why_not_started(error: Exception) -> str:
     advice = ""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         advice = "; allow more of them: ulimit -n 1024"
@@ -300,20 +366,3 @@ def _size(log: Path | None) -> int:
         return log.stat().st_size if log is not None else 0
     except OSError:
         return 0
-
-
-def _rss(process: _Process) -> int:
-    with contextlib.suppress(psutil.Error):
-        return int(psutil.Process(process.process.pid).memory_info().rss)
-    return 0
-
-
-def _end(process: _Process) -> None:
-    process.process.kill()
-    process.process.join(5)
-    _hang_up(process)
-
-
-def _hang_up(process: _Process) -> None:
-    for connection in (*process.connections, process.lifeline):
-        connection.close()

@@ -1,7 +1,11 @@
-"""The main function of a local worker process: run plans, send events, obey replies."""
+"""What a worker does: it runs trials, sends events and obeys replies.
+
+`serve` needs a session and a connection, so other back ends can use it; `worker_main` is the main
+function of a local worker process.
+"""
 
 import contextlib
-import importlib
+import functools
 import os
 import signal
 import sys
@@ -9,75 +13,112 @@ import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from tuner.settings import load_settings
-from tuner.study.artifacts import Artifact
-from tuner.study.messages import (
-    OUT_OF_MEMORY,
-    Checkpointed,
-    Opened,
-    Reply,
-    Saved,
-    Session,
-    WorkerSetup,
-)
-from tuner.system.logs import mask_output
+from tuner.study.artifacts import Artifacts
+from tuner.study.messages import OUT_OF_MEMORY, Checkpointed, Opened, Reply, Saved, WorkerSetup
+from tuner.system.logs import log_into_file_on_stderr, mask_output
+from tuner.workers.base import EntryPoint, Session
 
 _LOOK_S = 0.05
 
 
-def worker_main(
-    entry: str, setup: WorkerSetup, connections: list[Connection], lifeline: Connection
+class Channel(Protocol):
+    """One end of a conversation, such as a Connection of `multiprocessing`. Both methods raise
+    EOFError or BrokenPipeError once the other end is closed."""
+
+    def send(self, message: Any, /) -> None: ...
+
+    def recv(self) -> Any: ...
+
+
+def serve(session: Session, channel: Channel, artifacts: Artifacts | None) -> None:
+    """Run the trials that come from the channel, until it is closed or gives None. `artifacts`:
+    where networks are saved."""
+    with contextlib.suppress(EOFError, BrokenPipeError):  # nobody is left to work for
+        while (request := channel.recv()) is not None:
+            _run_trial(session, request, channel, artifacts)
+
+
+def _run_trial(
+    session: Session, request: Any, channel: Channel, artifacts: Artifacts | None
 ) -> None:
-    """Serve plans from each of the connections, which are as many as the setup's population, until
-    the loop is gone. A limit of memory is the process', whatever number of trials it trains."""
+    try:
+        for event in session.run(request):
+            channel.send(event)
+            reply: Reply = channel.recv()
+            if reply.save_to is not None:
+                assert artifacts is not None, "the setup says nowhere to save a network"
+                # The checksum is computed here: the loop must not be held up by large files.
+                channel.send(Saved(artifacts.put(reply.save_to, session.save)))
+            if reply.checkpoint:
+                _write_checkpoint(session)
+                channel.send(Checkpointed())
+            if reply.stop:
+                break
+    except (EOFError, BrokenPipeError):
+        raise
+    except Exception as error:
+        channel.send(session.failure(error))
+
+
+def _write_checkpoint(session: Session) -> None:
+    try:
+        session.checkpoint()
+    except Exception:
+        # The trial goes on from an earlier one: it was interrupted through no fault of its own.
+        traceback.print_exc()
+
+
+def worker_main(
+    entry: EntryPoint, setup: WorkerSetup, connections: list[Connection], lifeline: Connection
+) -> None:
+    """Serve each of the connections, one a lane, until the loop is gone. The limit of memory is for
+    the whole process, however many trials it trains."""
     # These may reach the whole process group; what becomes of a trial is the loop's decision.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_loop, args=(lifeline,), daemon=True).start()
+    _start_thread(_end_with_loop, lifeline)
     load_settings()  # the environment's passwords are known from here on
-    mask_output()  # a network of the user's may print: into the log, as it goes on
+    mask_output()  # a network of the user's may print
+    log_into_file_on_stderr()
     with contextlib.suppress(AttributeError, ValueError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with contextlib.suppress(EOFError, BrokenPipeError):  # the loop has closed its end
+        sessions = _open_sessions(entry, setup, connections)
+        if setup.memory_bytes is not None and sessions:
+            _start_thread(_end_over_limit, setup.memory_bytes)
+        # The first one is served in the main thread.
+        for session, connection in list(zip(sessions, connections, strict=False))[1:]:
+            _start_thread(_serve_beside, session, connection, setup.artifacts)
+        for session in sessions[:1]:
+            serve(session, connections[0], setup.artifacts)
+
+
+def _start_thread(function: Any, *arguments: object) -> None:
+    threading.Thread(target=functools.partial(function, *arguments), daemon=True).start()
+
+
+def _serve_beside(session: Session, channel: Channel, artifacts: Artifacts | None) -> None:
     try:
-        sessions = _open(entry, setup, connections)
-        if sessions and setup.memory_bytes is not None:
-            limit = setup.memory_bytes
-            threading.Thread(target=_end_over_limit, args=(limit,), daemon=True).start()
-        for beside in list(zip(sessions, connections, strict=False))[1:]:
-            threading.Thread(target=_work_beside, args=beside, daemon=True).start()
-        if sessions:
-            _work(sessions[0], connections[0])
-    except (EOFError, BrokenPipeError):
-        return  # the loop closed its end: there is nobody to work for
-
-
-def _work(session: Session, connection: Connection) -> None:
-    while (request := connection.recv()) is not None:
-        _serve(session, request, connection)
-
-
-def _work_beside(session: Session, connection: Connection) -> None:
-    try:
-        _work(session, connection)
-    except (EOFError, BrokenPipeError):
-        return
+        serve(session, channel, artifacts)
     except BaseException:
         # A process that serves all of its connections but one would never be replaced.
         traceback.print_exc()
         os._exit(1)
 
 
-def _open(entry: str, setup: WorkerSetup, connections: list[Connection]) -> list[Session]:
-    module, _, name = entry.partition(":")
+def _open_sessions(
+    entry: EntryPoint, setup: WorkerSetup, connections: list[Connection]
+) -> list[Session]:
+    """A session for each connection; none where that fails, and the loop is told why."""
     try:
-        sessions: list[Session] = [getattr(importlib.import_module(module), name)(setup)]
+        sessions = [entry.load()(setup)]
         sessions += [sessions[0].beside() for _ in connections[1:]]
-        _check_limit(setup.memory_bytes)
+        _check_memory(setup.memory_bytes)
     except Exception as error:
         traceback.print_exc()
         first_line = (str(error).strip().splitlines() or [""])[0]
@@ -87,11 +128,11 @@ def _open(entry: str, setup: WorkerSetup, connections: list[Connection]) -> list
     return sessions
 
 
-def _check_limit(limit_bytes: float | None) -> None:
-    held = psutil.Process().memory_info().rss
-    if limit_bytes is not None and held > limit_bytes:
+def _check_memory(limit_bytes: float | None) -> None:
+    used_bytes = psutil.Process().memory_info().rss
+    if limit_bytes is not None and used_bytes > limit_bytes:
         raise MemoryError(
-            f"a worker holds {held / 2**20:.0f} MiB before it trains anything; "
+            f"a worker holds {used_bytes / 2**20:.0f} MiB before it trains anything; "
             f"the limit of {limit_bytes / 2**20:.0f} MiB for a trial must be above that"
         )
 
@@ -105,45 +146,9 @@ def _end_over_limit(limit_bytes: float) -> None:
 
 
 def _end_with_loop(lifeline: Connection) -> None:
-    # A worker's parent is the fork server, so the loop's death sends no signal: but it closes
-    # the other end of this pipe, however it died.
+    # A worker's parent is the fork server, so the loop's death sends no signal; but it closes the
+    # other end of this pipe, however the loop died.
     try:
         lifeline.recv_bytes()
     except (EOFError, OSError):
         os._exit(0)
-
-
-def _saved(path: Path) -> Saved:
-    # Here, since the loop must not be held up by reading large files.
-    artifact = Artifact.measured(path.name, path)
-    assert artifact.size is not None
-    assert artifact.sha256 is not None
-    return Saved(path, artifact.size, artifact.sha256)
-
-
-def _write_checkpoint(session: Session) -> None:
-    try:
-        session.checkpoint()
-    except Exception:
-        # The trial goes on from an earlier one: that it was interrupted is no fault of its own.
-        traceback.print_exc()
-
-
-def _serve(session: Session, request: Any, connection: Connection) -> None:
-    try:
-        events = session.run(request)
-        for event in events:
-            connection.send(event)
-            reply: Reply = connection.recv()
-            if reply.save_to is not None:
-                session.save(reply.save_to)
-                connection.send(_saved(reply.save_to))
-            if reply.checkpoint:
-                _write_checkpoint(session)
-                connection.send(Checkpointed())
-            if reply.stop:
-                break
-    except (EOFError, BrokenPipeError):
-        raise
-    except Exception as error:
-        connection.send(session.failure(error))

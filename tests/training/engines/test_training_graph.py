@@ -21,9 +21,11 @@ from tuner.networks import export_network
 from tuner.search_space import Space, load_space
 from tuner.search_space.parameters import ACTIVATIONS, OPTIMIZERS, catalogue
 from tuner.study.messages import TrialRequest
-from tuner.training.engines.tiered import TieredProgram, padded_widths
+from tuner.training.engines.lanes import padded_widths
+from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
-from tuner.training.program_key import KNOWN, program_key, program_key_of
+from tuner.training.ops.optimizers import optimizer_variants
+from tuner.training.program_key import program_key, program_key_of
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -114,8 +116,8 @@ def by_exact(
     dataset: Dataset, request: TrialRequest
 ) -> tuple[list[dict[str, float]], list[np.ndarray]]:
     trainer = Trainer(dataset)
-    intervals, ended = train(trainer, replace(request, engine="exact"))
-    assert ended.engine in ("graph", "xla")
+    intervals, ended = train(trainer, replace(request, engine="keras"))
+    assert ended.engine in ("keras", "keras, xla")
     return [interval.metrics for interval in intervals], weights(trainer)
 
 
@@ -134,7 +136,7 @@ def compare_graph(
     expected: list[np.ndarray],
 ) -> None:
     intervals, ended = train(trainer, request)
-    assert ended.engine == "shared graph"
+    assert ended.engine == "graph"
     agree(weights(trainer), expected)
     for interval, theirs in zip(intervals, metrics, strict=True):
         assert interval.metrics == pytest.approx(theirs, rel=1e-4, abs=1e-6)
@@ -186,7 +188,7 @@ def test_each_part(case: str) -> None:
 def padding_is_zero(found: LaneProgram) -> None:
     """Every weight beyond the trial's own units is exactly zero."""
     store = found.store
-    ours = {(n, name): store._cut(store.layers, 0, n, name) for n, name in store._places(0)}
+    ours = {(n, name): store._own(store.layers, 0, n, name) for n, name in store._places(0)}
     for number, layer in enumerate(store.layers):
         for name, whole in layer.items():
             mine = ours.get((number, name))
@@ -231,7 +233,7 @@ def test_xla_goes_on_where_the_graph_was() -> None:
     intervals, ended = train(trainer, request)
     found = weights(trainer)
     metrics, expected = by_exact(data("classes"), request)
-    assert ended.engine == "shared graph, then xla"
+    assert ended.engine == "tiered"
     assert ended.parameter_count == 6 * 9 + 9 + 9 * 6 + 6 + 6 * 3 + 3
     agree(found, expected)
     for interval, theirs in zip(intervals, metrics, strict=True):
@@ -271,7 +273,7 @@ def test_trials_of_a_study_have_one_program_key_where_inputs_differ() -> None:
     assert key() == key(width=99, activation="tanh", dropout=0.3, batch_size=64, **ADAM)
     assert key() != key(depth=2)
     assert key() != key(batch_norm=True)  # the study has none
-    assert program_key(replace(base, engine="exact")) == ""
+    assert program_key(replace(base, engine="keras")) == ""
     assert program_key(replace(base, network="cnn")) == ""
     assert program_key(replace(base, network="nets.py:build")) == ""
 
@@ -289,9 +291,9 @@ def test_a_shipped_space_has_one_program_a_depth(name: str) -> None:
 
 def test_slots_of_momentum_are_there_where_a_trial_may_have_it() -> None:
     def forms(request: TrialRequest) -> tuple[str, ...]:
-        design = program_key_of(request)
-        assert design is not None
-        return design.forms
+        key = program_key_of(request)
+        assert key is not None
+        return optimizer_variants(key.optimizers, "momentum" in key.included)
 
     assert forms(make_request()) == ("sgd",)
     assert forms(make_request(momentum=0.5)) == ("sgd", "momentum", "nesterov")
@@ -306,7 +308,7 @@ def test_slots_of_momentum_are_there_where_a_trial_may_have_it() -> None:
 
 
 def test_the_programs_know_every_parameter_of_the_catalogue() -> None:
-    assert catalogue("mlp").keys() <= KNOWN
-    request = make_request()
+    every = {name: parameter.default for name, parameter in catalogue("mlp").items()}
+    request = replace(make_request(), params=every)
     assert program_key(request)
     assert program_key(replace(request, params=request.params | {"novelty": 1})) == ""

@@ -15,8 +15,9 @@ import numpy as np
 from tensorflow_helpers import make_dataset, make_request
 
 from tuner.data import save_dataset
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Checkpoints, Ended, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.training.engines.lanes import Lane, room
+from tuner.training.engines.lanes import Lane, widest_widths
 from tuner.training.session import LaneSession, open_session
 
 pytestmark = pytest.mark.tensorflow
@@ -119,23 +120,23 @@ def test_a_trial_in_a_population_is_the_trial_alone(
     number: int, together: dict[int, Told], alone: dict[int, Told]
 ) -> None:
     agree(together[number], alone[number])
-    assert together[number][1].engine == "population"
+    assert together[number][1].engine == "lanes"
     assert together[number][1].epochs == TRIALS[number]["epochs"]
 
 
 def test_one_program_trains_them_all(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups
-    assert group.population._run.experimental_get_tracing_count() == 1
-    assert group.population._score.experimental_get_tracing_count() == 1
-    assert group.idle
+    (group,) = four[0].scheduler.groups.values()
+    assert group.program._run.experimental_get_tracing_count() == 1
+    assert group.program._score.experimental_get_tracing_count() == 1
+    assert group.is_idle
     assert together[BURSTS][1].end == "diverged"
 
 
 def test_padding_is_zero_in_every_lane(four: list[LaneSession], together: dict[int, Told]) -> None:
-    (group,) = four[0].conductor._groups
-    kernels = group.population.store.layers[0]["kernel"]
+    (group,) = four[0].scheduler.groups.values()
+    kernels = group.program.store.layers[0]["kernel"]
     assert kernels.shape == (4, 6, 16)
-    for lane, params in enumerate(group.population.store.params):
+    for lane, params in enumerate(group.program.store.params):
         if params["learning_rate"] < 1:
             assert kernels[lane, :, : params["width"]].all()
         assert not kernels[lane, :, params["width"] :].any()
@@ -171,7 +172,7 @@ def test_a_pruned_trial_is_not_waited_for(four: list[LaneSession], alone: dict[i
 def test_a_lane_goes_on_from_a_checkpoint(
     four: list[LaneSession], alone: dict[int, Told], tmp_path: Path
 ) -> None:
-    kept = Checkpoints(tmp_path / "trial", attempt=1, every_s=0.0)
+    kept = Checkpoints(FolderArtifacts(tmp_path / "trial"), attempt=1, every_s=0.0)
     events = four[2].run(replace(REQUESTS[4], checkpoints=kept))
     for event in events:
         if isinstance(event, Report) and event.epoch == 3:
@@ -189,10 +190,10 @@ def test_a_lane_goes_on_from_a_checkpoint(
 def test_what_cannot_share_trains_beside_the_lanes(
     four: list[LaneSession], alone: dict[int, Told]
 ) -> None:
-    exact = replace(REQUESTS[4], engine="exact")
+    exact = replace(REQUESTS[4], engine="keras")
     found = train_all(four[:2], {1: REQUESTS[1], 4: exact})
     agree(found[1], alone[1])
-    assert found[4][1].engine == "graph"
+    assert found[4][1].engine == "keras"
     assert not isinstance(four[0].trainer.program, Lane) or not isinstance(
         four[1].trainer.program, Lane
     )
@@ -201,25 +202,27 @@ def test_what_cannot_share_trains_beside_the_lanes(
 
 
 def test_room_is_for_the_widest_of_the_study() -> None:
-    assert room(REQUESTS[0]) == (16,)
-    assert room(replace(REQUESTS[0], choices={"width": (8, 400)})) == (416,)
+    assert widest_widths(REQUESTS[0]) == (16,)
+    assert widest_widths(replace(REQUESTS[0], choices={"width": (8, 400)})) == (416,)
     deep = make_request(depth=2, width=[30, 70])
-    assert room(deep) == (32, 80)
-    assert room(replace(deep, choices={"width": (8, 64), "taper": (0.5, 1.0)})) == (64, 80)
+    assert widest_widths(deep) == (32, 80)
+    assert widest_widths(replace(deep, choices={"width": (8, 64), "taper": (0.5, 1.0)})) == (64, 80)
 
 
 def test_a_lane_goes_on_behind_the_epoch_at_which_it_was_stopped(
     four: list[LaneSession], together: dict[int, Told], tmp_path: Path
 ) -> None:
     number, epoch = 1, 2
-    first = replace(REQUESTS[number], checkpoints=Checkpoints(tmp_path, 1))
+    first = replace(REQUESTS[number], checkpoints=Checkpoints(FolderArtifacts(tmp_path), 1))
     events = four[0].run(first)
     for event in events:
         if isinstance(event, Report) and event.whole and event.epoch == epoch:
             break
     four[0].checkpoint()
     events.close()  # type: ignore[attr-defined]
-    second = replace(first, checkpoints=Checkpoints(tmp_path, 2, known_epochs=epoch))
+    second = replace(
+        first, checkpoints=Checkpoints(FolderArtifacts(tmp_path), 2, known_epochs=epoch)
+    )
     rest, whole = told(four[1], second), together[number]
     agree(rest, ([i for i in whole[0] if i.epoch > epoch], *whole[1:]))
     assert [i.epoch for i in rest[0]] == [3, 4]

@@ -1,46 +1,63 @@
-"""Programs that are kept for later trials: those used last, as many as memory has room for."""
+"""The programs that a worker process keeps for later trials."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, TypeVar
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Protocol, TypeVar, cast
 
-# Of each kind a worker keeps so many, those used last.
-KEPT_PROGRAMS = 8
-# Of weights and optimizer slots. What is compiled stays in the process, some 20 MiB a program, also
-# once the program is let go: against that the process is replaced (execution/local.py).
-_MOST_BYTES = 512 * 2**20
+from cachetools import LRUCache
 
-T = TypeVar("T")
+from tuner.study.engines import KEPT_PROGRAMS
+from tuner.training.engines.cost import PROGRAMS_BYTES
+
+# A trial that changes from the graph to XLA has two.
+PROGRAMS_A_TRIAL = 2
 
 
-class LRUCache(Generic[T]):
-    """So many and so many bytes at most. `size`: the bytes of one; `needed`: whether one has to
-    stay whatever it takes. What was asked for last stays in any case."""
+class SizedProgram(Protocol):
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its weights and of the optimizer's slots."""
+        ...
+
+
+P = TypeVar("P", bound=SizedProgram)
+
+
+class ProgramCache:
+    """The programs used last, of all kinds together: as many as the loop counts on, and as have
+    room in `most_bytes`. The one asked for last stays, whatever it takes."""
 
     def __init__(
         self,
-        size: Callable[[T], int],
-        needed: Callable[[T], bool] = lambda one: False,
-        most_bytes: int = _MOST_BYTES,
+        most_bytes: int = PROGRAMS_BYTES,
+        most_programs: int = KEPT_PROGRAMS * PROGRAMS_A_TRIAL,
     ) -> None:
-        self._size, self._needed, self._most_bytes = size, needed, most_bytes
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._most_programs = most_programs
+        # LRUCache refuses what exceeds the budget: such a program counts as the whole budget.
+        self._programs: LRUCache[Hashable, SizedProgram] = LRUCache(
+            most_bytes, getsizeof=lambda program: min(program.nbytes, most_bytes)
+        )
+        self._last_keys: deque[Hashable] = deque(maxlen=PROGRAMS_A_TRIAL)
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The one of that key, newly made where there is none."""
-        found = self._kept.pop(key, None)
-        self._make_room()
-        self._kept[key] = make() if found is None else found
-        return self._kept[key]
+    def get_or_make(self, key: Hashable, make: Callable[[], P]) -> P:
+        """The program of that key, newly made where none is kept."""
+        self._measure_last_again()
+        program = self._programs.get(key)
+        if program is None:
+            while len(self._programs) >= self._most_programs:
+                self._programs.popitem()
+            program = make()
+        self._programs[key] = program
+        self._last_keys.append(key)
+        return cast(P, program)
 
-    def _make_room(self) -> None:
-        held = sum(map(self._size, self._kept.values()))
-        for key, one in list(self._kept.items()):
-            if len(self._kept) < KEPT_PROGRAMS and held <= self._most_bytes:
-                return
-            if not self._needed(one):
-                held -= self._size(one)
-                del self._kept[key]
+    def _measure_last_again(self) -> None:
+        """LRUCache measures a program once, but a graph is as large as the trial that started in it
+        after it was asked for."""
+        for key in self._last_keys:
+            if key in self._programs:
+                self._programs[key] = self._programs[key]
 
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._kept.values())
+    def keys(self) -> list[Hashable]:
+        """Of the programs that are kept."""
+        return list(self._programs)

@@ -1,21 +1,24 @@
-"""Where batches come from: data resident beside the program, or streamed through tf.data.
+"""Where rows come from, in memory or streamed from disk, and the one loop over the evaluated rows.
 
-Both feeds train rows in the order given and yield equal sums for equal batches.
+Feeds train rows in the order given and yield equal sums for equal batches.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from tuner.data import Dataset, Split
 from tuner.training.engines.keras import KerasProgram
 
-# Validation runs in chunks: large ones for speed, bounded so that activations stay small.
+# Evaluation runs in chunks: large ones for speed, bounded so that activations stay small.
 _CHUNK_ROWS = 2000
 _CHUNK_VALUES = 8_000_000
+
+Floats = npt.NDArray[np.float32]
 
 
 class Feed(Protocol):
@@ -29,7 +32,13 @@ class Feed(Protocol):
         ...
 
     def evaluate(self) -> np.ndarray:
-        """Sums of loss and metrics over the validation rows."""
+        """Sums of loss and metrics over the rows of the split that is evaluated."""
+        ...
+
+    def predictions(self) -> Floats:
+        """Predictions for those rows, in their order: (n, k) probabilities of k classes; (n,) of
+        two classes the probability of the second; (n,) for regression in the units of the
+        split's y."""
         ...
 
 
@@ -42,23 +51,83 @@ class Compilation:
     traces_last_batch: bool
 
 
+class Chunk(NamedTuple):
+    """Rows to evaluate at once. The first `repeated` of them belong to the chunk before, and do not
+    count: they fill the last chunk up where all need one size."""
+
+    x: tf.Tensor
+    y: tf.Tensor
+    repeated: int = 0
+
+
 class ResidentData:
-    """A split's arrays as tensors, made once a worker and shared by all its programs."""
+    """The splits' arrays as tensors, made once a worker and shared by all its programs."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.train = _tensors(dataset.train)
-        self.validation = _tensors(dataset.validation)
+        self.evaluation = _tensors(dataset.evaluation)
+
+    def chunks(self, *, row_values: int, equal: bool = False) -> Iterator[Chunk]:
+        """The rows to evaluate. `row_values`: how many values a row takes where the network is
+        widest. `equal`: all chunks have one size."""
+        x, y = self.evaluation
+        rows = len(y)
+        size = chunk_rows(rows, row_values)
+        for first in range(0, rows, size):
+            stop = min(first + size, rows)
+            begin = stop - size if equal else first
+            if (begin, stop) == (0, rows):
+                yield Chunk(x, y)
+            else:
+                yield Chunk(_rows(x, begin, stop), _rows(y, begin, stop), first - begin)
 
 
 def _tensors(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y))
 
 
+def _rows(values: tf.Tensor, begin: int, stop: int) -> tf.Tensor:
+    rest = values.shape[1:]
+    return tf.slice(values, [begin] + [0] * len(rest), [stop - begin, *rest])
+
+
 def chunk_rows(rows: int, row_values: int) -> int:
-    """Rows in a validation chunk: as equal as possible, so that little of the last is padding.
-    `row_values`: what a row takes where the network is widest."""
+    """Rows in a chunk: as equal as possible, so that little of the last is padding."""
     most = max(1, min(_CHUNK_ROWS, _CHUNK_VALUES // max(1, row_values)))
     return -(-rows // -(-rows // most))
+
+
+def evaluate_chunks(
+    chunks: Iterable[Chunk], score: Callable[[Chunk], tuple[tf.Tensor, tf.Tensor]]
+) -> Floats:
+    """Sums of loss and metrics over all rows that count, float32 (…, 1 + metrics). `score`: those
+    of a chunk, and what is added to the loss of each of its rows, if that is the same for all
+    chunks."""
+    sums, penalty, rows = np.zeros((), np.float32), np.zeros((), np.float32), 0
+    for chunk in chunks:
+        chunk_sums, chunk_penalty = score(chunk)
+        sums, penalty = sums + np.asarray(chunk_sums), np.asarray(chunk_penalty)
+        rows += len(chunk.y) - chunk.repeated
+    # Keras adds regularisation to the reported loss of every row, to no other metric.
+    sums[..., 0] += penalty * np.float32(rows)
+    return sums
+
+
+def predict_chunks(chunks: Iterable[Chunk], predict: Callable[[tf.Tensor], tf.Tensor]) -> Floats:
+    """The network's outputs for all rows that count, float32 (…, n, outputs)."""
+    outputs = [np.asarray(predict(chunk.x))[..., chunk.repeated :, :] for chunk in chunks]
+    return np.concatenate(outputs, axis=-2)
+
+
+def as_predictions(outputs: Floats, dataset: Dataset) -> Floats:
+    """Outputs (n, outputs) as `Feed.predictions` gives them."""
+    if dataset.task == "classes":
+        return outputs
+    column = outputs[:, 0]
+    if dataset.task == "binary":
+        return column
+    scaling = dataset.target_scaling
+    return np.asarray((column - scaling.offset) / scaling.scale, np.float32)
 
 
 class ResidentFeed:
@@ -66,37 +135,46 @@ class ResidentFeed:
 
     With XLA every batch in the loop has one static shape; the short last batch runs apart, eagerly
     where too few epochs are ahead to repay tracing it. The plain graph takes batches of any size,
-    so there one function does. Validation's few large chunks gain nothing from XLA.
+    so there one function does. The few large chunks of an evaluation gain nothing from XLA.
     """
 
     def __init__(
         self, program: KerasProgram, data: ResidentData, batch_size: int, compilation: Compilation
     ) -> None:
-        self._program, self._batch_size, self._xla = program, batch_size, compilation.xla
+        self._program, self._data, self._xla = program, data, compilation.xla
+        self._batch_size = batch_size
         self._x, self._y = data.train
-        self._validation_x, self._validation_y = data.validation
-        self._rows = int(self._x.shape[0])
+        self._train_row_count = int(self._x.shape[0])
         self._loop = tf.function(self._train_steps, jit_compile=self._xla, autograph=False)
         traced = tf.function(self._train_rows, autograph=False)
         self._last = traced if compilation.traces_last_batch else self._train_rows
-        self._evaluate = tf.function(self._evaluate_chunks, autograph=False)
+        self._score = tf.function(program.score, autograph=False)
+        self._predict = tf.function(program.predict, autograph=False)
 
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         order_tensor, rates_tensor = tf.constant(order, tf.int32), tf.constant(rates)
-        alike = self._rows // self._batch_size if self._xla else stop
+        alike = self._train_row_count // self._batch_size if self._xla else stop
         sums = np.zeros(len(self._program.objective.names), np.float32)
         if start < alike:  # XLA cannot slice a batch out of fewer rows
             upto = tf.constant(min(stop, alike))
             sums = self._loop(order_tensor, rates_tensor, tf.constant(start), upto).numpy()
         if stop > alike and np.isfinite(sums).all():
-            sums = (
-                sums
-                + self._last(order_tensor[alike * self._batch_size :], rates_tensor[-1]).numpy()
-            )
+            last_rows = order_tensor[alike * self._batch_size :]
+            sums = sums + self._last(last_rows, rates_tensor[-1]).numpy()
         return np.asarray(sums)
 
     def evaluate(self) -> np.ndarray:
-        return np.asarray(self._evaluate().numpy())
+        return evaluate_chunks(
+            self._chunks(), lambda c: self._score(c.x, c.y, tf.constant(c.repeated))
+        )
+
+    def predictions(self) -> Floats:
+        outputs = predict_chunks(self._chunks(), self._predict)
+        return as_predictions(outputs, self._program.dataset)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        # Equal ones, since a user's own network may be written for rows of a known number.
+        return self._data.chunks(row_values=self._program.row_values, equal=True)
 
     def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows), rate)
@@ -104,11 +182,12 @@ class ResidentFeed:
     def _train_steps(
         self, order: tf.Tensor, rates: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
     ) -> tf.Tensor:
+        batch_size = self._batch_size
+
         def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            first = step * self._batch_size
-            size = (
-                self._batch_size if self._xla else tf.minimum(self._batch_size, self._rows - first)
-            )
+            first = step * batch_size
+            rest = self._train_row_count - first
+            size = batch_size if self._xla else tf.minimum(batch_size, rest)
             rows = tf.slice(order, [first], [size])
             return step + 1, sums + self._train_rows(rows, rates[step])
 
@@ -118,38 +197,19 @@ class ResidentFeed:
         zeros = tf.zeros([len(self._program.objective.names)])
         return tf.while_loop(going, body, [start, zeros])[1]
 
-    def _evaluate_chunks(self) -> tf.Tensor:
-        rows = int(self._validation_x.shape[0])
-        size = chunk_rows(rows, self._program.row_values)
-
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # The last chunk is moved back to stay inside, and its known rows are not counted.
-            begin = tf.minimum(first, rows - size)
-            counted = tf.cast(tf.range(size) + begin >= first, tf.float32)
-            x = tf.slice(
-                self._validation_x,
-                [begin] + [0] * (self._validation_x.ndim - 1),
-                [size, *self._validation_x.shape[1:]],
-            )
-            y = tf.slice(self._validation_y, [begin], [size])
-            return first + size, sums + self._program.score(x, y, counted)
-
-        zeros = tf.zeros([len(self._program.objective.names)])
-        return tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-
 
 class StreamingFeed:
     """For data that should not sit in memory: batches are read from the mapped files by tf.data,
     two ahead, and each goes through one compiled step; a short last one through a plain graph, as
     compiling it for its single step would not pay."""
 
-    def __init__(self, program: KerasProgram, dataset: Dataset, batch_size: int, xla: bool) -> None:
-        self._program = program
-        self._dataset = dataset
+    def __init__(self, program: KerasProgram, batch_size: int, *, xla: bool) -> None:
+        self._program, self._dataset = program, program.dataset
         self._batch_size = batch_size
         self._step = tf.function(program.step, jit_compile=xla, autograph=False)
         self._last = tf.function(program.step, autograph=False)
         self._score = tf.function(program.score, jit_compile=xla, autograph=False)
+        self._predict = tf.function(program.predict, jit_compile=xla, autograph=False)
 
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         rows = order[start * self._batch_size : stop * self._batch_size]
@@ -163,12 +223,16 @@ class StreamingFeed:
         return sums
 
     def evaluate(self) -> np.ndarray:
-        split = self._dataset.validation
-        size = chunk_rows(len(split.y), self._program.row_values)
-        sums = np.zeros(len(self._program.objective.names), np.float32)
-        for x, y in self._batches(split, np.arange(len(split.y)), size):
-            sums = sums + self._score(x, y, tf.ones(tf.shape(y)[0])).numpy()
-        return sums
+        return evaluate_chunks(self._chunks(), lambda c: self._score(c.x, c.y, tf.constant(0)))
+
+    def predictions(self) -> Floats:
+        return as_predictions(predict_chunks(self._chunks(), self._predict), self._dataset)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        split = self._dataset.evaluation
+        rows = len(split.y)
+        size = chunk_rows(rows, self._program.row_values)
+        return (Chunk(x, y) for x, y in self._batches(split, np.arange(rows), size))
 
     def _batches(
         self, split: Split, rows: np.ndarray, size: int
@@ -179,8 +243,9 @@ class StreamingFeed:
                 # Sorted reads walk the file forwards; the batch keeps its order.
                 ascending = np.argsort(chosen, kind="stable")
                 back = np.argsort(ascending, kind="stable")
-                found = chosen[ascending]
-                yield np.asarray(split.x[found])[back], np.asarray(split.y[found])[back]
+                in_file_order = chosen[ascending]
+                x, y = split.x[in_file_order], split.y[in_file_order]
+                yield np.asarray(x)[back], np.asarray(y)[back]
 
         signature = (
             tf.TensorSpec((None, *split.x.shape[1:]), split.x.dtype),

@@ -1,6 +1,7 @@
-"""One program for all trials of a design on resident data, whatever their widths."""
+"""A plain graph that trains every trial of one program key on resident data."""
 
 import math
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,70 +10,91 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
-from tuner.training.engines.feeds import ResidentData, chunk_rows
-from tuner.training.engines.graph_network import SharedNetwork, has_bias, layer_sizes
-from tuner.training.ops.augmentation import Augmentation
+from tuner.study import engines
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
+from tuner.training.engines.graph_network import (
+    GraphInputs,
+    GraphNetwork,
+    dropout_rates,
+    has_bias,
+    lacks_biases,
+    layer_sizes,
+)
+from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
 from tuner.training.ops.dropout import draw_masks, steps_at_once
-from tuner.training.ops.losses import Heads
-from tuner.training.ops.optimizers import FACTORS, FORMS, factors, form_of
-from tuner.training.ops.regularizers import Rules
+from tuner.training.ops.losses import SharedObjective
+from tuner.training.ops.normalization import NORMALIZATIONS
+from tuner.training.ops.optimizers import (
+    FACTORS,
+    StepNumbers,
+    graph_schedule,
+    optimizer_variant,
+    optimizer_variants,
+    shared_update,
+)
+from tuner.training.ops.regularizers import GRAPH, Regularizers, StepContext
 from tuner.training.program_key import NUMBERS, ProgramKey
 
 Params = dict[str, Any]
 
 
-def _signature(depth: int) -> dict[str, tf.TensorSpec]:
-    """What each of a trial's inputs is."""
-    numbers = [*NUMBERS, "flipped_share"]
-    whole = dict.fromkeys(("activation", "form", "batch_size"), tf.int32)
-    switches = dict.fromkeys(("batch_norm", "layer_norm"), tf.bool)
-    dtypes = dict.fromkeys(numbers, tf.float32) | whole | switches | {"seed": tf.uint32}
-    signature = {name: tf.TensorSpec([], dtype) for name, dtype in dtypes.items()}
-    return signature | {"has_bias": tf.TensorSpec([depth + 1])}
-
-
 class GraphProgram:
-    """A plain graph for one design: it is traced once, and trains and scores any trial of it.
+    """A graph for one program key: it is traced once, and trains and scores any trial of the key.
 
     Its variables have the shapes of the trial at hand. What differs from trial to trial otherwise
-    comes in with each call, `inputs`.
+    comes in with each call, as `GraphInputs`.
     """
 
-    engine = "shared graph"
+    engine = engines.GRAPH
 
-    def __init__(self, design: ProgramKey, dataset: Dataset, data: ResidentData) -> None:
-        self._design, self._data = design, data
+    def __init__(self, key: ProgramKey, dataset: Dataset, data: ResidentData) -> None:
+        self._key, self._dataset, self._data = key, dataset, data
         self._width, self._outputs = math.prod(dataset.input_shape), dataset.outputs
-        self.network = SharedNetwork(design, self._width, dataset.outputs)
-        self._forms = design.forms
+        self.network = GraphNetwork(key, self._width, dataset.outputs)
+        self._variants = optimizer_variants(key.optimizers, "momentum" in key.included)
         self._slots = {
             name: [tf.Variable(tf.zeros_like(v), shape=v.shape) for v in self.network.trained]
-            for name in sorted({name for form in self._forms for name in FORMS[form].slots})
+            for name in sorted({n for v in self._variants for n in shared_update(v).slots})
         }
-        self._heads = Heads(design, dataset)
-        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
-        self._rules = Rules(design, self.network)
-        self.objective = self._heads.objective({})
+        self._values = SharedObjective(key, dataset)
+        self._augmentation = Augmentation(
+            "augment_shift" in key.included, "augment_flip" in key.included
+        )
+        self._rules = Regularizers(key.included, GRAPH)
+        self.objective = self._values.objective({})
         self.called: set[str] = set()  # the kinds of work whose functions are traced
         self._params: Params = {}
         self._seed = self.steps_done = 0
-        self._inputs: dict[str, Any] = {}
-        # Signatures, since without them each new length of an argument is traced anew.
-        inputs, number = _signature(design.depth), tf.TensorSpec([], tf.int32)
+        self._inputs: GraphInputs | None = None
+        self._loop, self._score, self._predict = self._functions()
+
+    def _functions(self) -> tuple[Any, Any, Any]:
+        """Training, evaluation and prediction. Without signatures each new length of an argument
+        would be traced anew."""
+        depth, number = self._key.depth, tf.TensorSpec([], tf.int32)
+        inputs = _input_specs(depth)
         steps = [
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, 1 + FACTORS]),
-            [tf.TensorSpec([None, None, None])] * (design.depth + 1),
+            [tf.TensorSpec([None, None, None])] * (depth + 1),
         ]
         signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
-        self._loop = tf.function(self._train_steps, signature, autograph=False)
-        self._score = tf.function(self._score_chunks, [inputs, number], autograph=False)
+        train = tf.function(self._train_steps, signature, autograph=False)
+        x, y = (tf.TensorSpec([None, *v.shape[1:]], v.dtype) for v in self._data.evaluation)
+        score = tf.function(self._score_rows, [inputs, x, y], autograph=False)
+        return train, score, tf.function(self._predict_rows, [inputs, x], autograph=False)
 
     @property
     def parameter_count(self) -> int:
-        trained = zip(self.network.trained, self.network.trained_now(), strict=True)
-        return sum(int(tf.size(variable)) for variable, now in trained if now)
+        trained = zip(self.network.trained, self.network.trained_now, strict=True)
+        return sum(int(tf.size(variable)) for variable, present in trained if present)
 
     @property
     def nbytes(self) -> int:
@@ -84,23 +106,22 @@ class GraphProgram:
         """Begin a trial: weights drawn from `seed`, optimizer and dropout as new, inputs set."""
         self._params, self._seed, self.steps_done = params, seed, 0
         self.network.start(params, seed)
-        for name, start in FORMS[form_of(params)].slots.items():
+        for name, first in shared_update(optimizer_variant(params)).slots.items():
             for slot, variable in zip(self._slots[name], self.network.trained, strict=True):
-                slot.assign(tf.fill(tf.shape(variable), start))
-        numbers = {name: tf.constant(float(params.get(name, 0.0))) for name in NUMBERS}
-        self._inputs = numbers | {
-            "activation": tf.constant(self._design.activations.index(params["activation"])),
-            "form": tf.constant(self._forms.index(form_of(params))),
-            "batch_norm": tf.constant(bool(params.get("batch_norm", False))),
-            "layer_norm": tf.constant(bool(params.get("layer_norm", False))),
-            "flipped_share": tf.constant(0.5 if params.get("augment_flip", False) else 0.0),
-            "has_bias": tf.constant(has_bias(params)),
-            "seed": tf.constant(seed & 0xFFFFFFFF, tf.uint32),
-            "batch_size": tf.constant(int(params["batch_size"])),
-        }
+                slot.assign(tf.fill(tf.shape(variable), first))
+        self._inputs = GraphInputs(
+            numbers={name: tf.constant(float(params.get(name, 0.0))) for name in NUMBERS},
+            switches={name: tf.constant(bool(params.get(name))) for name in NORMALIZATIONS},
+            activation=tf.constant(self._key.activations.index(params["activation"])),
+            optimizer=tf.constant(self._variants.index(optimizer_variant(params))),
+            batch_size=tf.constant(int(params["batch_size"])),
+            flipped_share=tf.constant(FLIPPED_SHARE if params.get("augment_flip") else 0.0),
+            has_bias=tf.constant(has_bias(params)),
+            seed=tf.constant(seed & 0xFFFFFFFF, tf.uint32),
+        )
 
     def weights(self) -> list[np.ndarray]:
-        """As `model.get_weights()` of the exact network orders them."""
+        """As `model.get_weights()` of the Keras network orders them."""
         return [variable.numpy() for variable in self.network.variables()]
 
     def set_weights(self, weights: list[np.ndarray]) -> None:
@@ -109,39 +130,40 @@ class GraphProgram:
 
     def state(self) -> dict[str, list[np.ndarray]]:
         """All that the next steps depend on."""
-        kept = FORMS[form_of(self._params)].slots
-        slots = {name: [slot.numpy() for slot in self._present(name)] for name in kept}
+        names = shared_update(optimizer_variant(self._params)).slots
+        slots = {name: [slot.numpy() for slot in self._present_slots(name)] for name in names}
         return {"model": self.weights(), "steps": [np.asarray(self.steps_done)], **slots}
 
     def restore(self, state: dict[str, list[np.ndarray]]) -> None:
         """Bring back what `state` gave, in a trial started with the same params and seed."""
         self.set_weights(state["model"])
         self.steps_done = int(state["steps"][0])
-        for name in FORMS[form_of(self._params)].slots:
-            for slot, value in zip(self._present(name), state[name], strict=True):
+        for name in shared_update(optimizer_variant(self._params)).slots:
+            for slot, value in zip(self._present_slots(name), state[name], strict=True):
                 slot.assign(value)
 
-    def _present(self, name: str) -> list[tf.Variable]:
-        """The slots of that name of what the trial has."""
-        return [
-            slot
-            for slot, now in zip(self._slots[name], self.network.trained_now(), strict=True)
-            if now
-        ]
+    def _present_slots(self, name: str) -> list[tf.Variable]:
+        """The slots of that name for the arrays that the trial has."""
+        slots = zip(self._slots[name], self.network.trained_now, strict=True)
+        return [slot for slot, present in slots if present]
 
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         """As a Feed does (feeds.py)."""
-        rows = tf.constant(order, tf.int32)
-        form, shapes = form_of(self._params), self._mask_shapes()
+        rows, shapes = tf.constant(order, tf.int32), self._mask_shapes()
         at_once = steps_at_once(shapes, stop - start)
         sums = np.zeros(len(self.objective.names), np.float32)
         while start < stop and np.isfinite(sums[0]):
-            upto = min(stop, start + at_once)
-            done = self.steps_done
-            masks = draw_masks(shapes, mlp_rates(self._params), upto - start, self._seed, done)
-            schedule = np.column_stack([rates[start:upto], factors(form, done, upto - start)])
+            upto, done = min(stop, start + at_once), self.steps_done
+            masks = draw_masks(
+                shapes,
+                dropout_rates(self._params),
+                upto - start,
+                self._seed,
+                done,
+            )
+            schedule = tf.constant(graph_schedule(self._params, rates[start:upto], done))
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
-            sums = sums + self._loop(self._inputs, rows, tf.constant(schedule), masks, *at).numpy()
+            sums = sums + self._loop(self._inputs, rows, schedule, masks, *at).numpy()
             self.steps_done += upto - start
             start = upto
         return np.asarray(sums)
@@ -150,97 +172,151 @@ class GraphProgram:
         """Of each dropout's mask, with no rows where no trial drops any."""
         rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
         units = [self._width, *dense_widths(self._params)]
-        return [(rows if self._draws(place) else 0, n) for place, n in enumerate(units)]
+        return [(rows if self._may_drop(place) else 0, n) for place, n in enumerate(units)]
+
+    def _may_drop(self, place: int) -> bool:
+        return ("dropout" if place else "input_dropout") in self._key.included
 
     def evaluate(self) -> np.ndarray:
         """As a Feed does (feeds.py)."""
-        rows = len(self._data.validation[1])
-        widest = max(self._width, *dense_widths(self._params), 0)
-        return np.asarray(self._score(self._inputs, tf.constant(chunk_rows(rows, widest))).numpy())
+        return evaluate_chunks(self._chunks(), lambda c: self._score(self._inputs, c.x, c.y))
+
+    def predictions(self) -> Floats:
+        """As a Feed does (feeds.py)."""
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(self._inputs, x))
+        return as_predictions(outputs, self._dataset)
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=max(self._width, *dense_widths(self._params), 0))
 
     def _train_steps(
-        self, inputs: Any, order: Any, schedule: Any, masks: Any, start: Any, stop: Any, first: Any
-    ) -> tf.Tensor:
-        size, rows = inputs["batch_size"], tf.shape(order)[0]
+        self, inputs: GraphInputs, order: Any, schedule: Any, masks: Any, start: Any, stop: Any,
+        first: Any,
+    ) -> tf.Tensor:  # fmt: skip
+        size, rows = inputs.batch_size, tf.shape(order)[0]
 
         def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             at = step - start
             begin = step * size
             chosen = tf.slice(order, [begin], [tf.minimum(size, rows - begin)])
-            first_of, upto = tf.stack([at, 0, 0]), tf.stack([1, tf.shape(chosen)[0], -1])
-            drawn = [
-                tf.squeeze(tf.slice(mask, first_of, upto), 0) if self._draws(place) else None
+            of_step = [
+                self._mask_of_step(place, mask, at, tf.shape(chosen)[0])
                 for place, mask in enumerate(masks)
             ]
             x, y = (tf.gather(part, chosen) for part in self._data.train)
-            clock = first + tf.cast(at, tf.uint32)
-            taken = tf.unstack(schedule[at])
-            return step + 1, sums + self._step(inputs, x, y, taken, drawn, clock)
+            done = first + tf.cast(at, tf.uint32)
+            numbers = tf.unstack(schedule[at])
+            return step + 1, sums + self._step(inputs, x, y, numbers, of_step, done)
 
-        def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        def unfinished(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
             return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
 
-        return tf.while_loop(going, body, [start, tf.zeros([len(self.objective.names)])])[1]
+        zeros = tf.zeros([len(self.objective.names)])
+        return tf.while_loop(unfinished, body, [start, zeros])[1]
 
-    def _draws(self, place: int) -> bool:
-        return ("dropout" if place else "input_dropout") in self._design.may
+    def _mask_of_step(
+        self, place: int, mask: tf.Tensor, at: tf.Tensor, rows: tf.Tensor
+    ) -> tf.Tensor | None:
+        if not self._may_drop(place):
+            return None
+        return tf.squeeze(tf.slice(mask, tf.stack([at, 0, 0]), tf.stack([1, rows, -1])), 0)
 
     def _step(
-        self, inputs: Any, x: Any, y: Any, schedule: Any, masks: Any, clock: Any
+        self,
+        inputs: GraphInputs,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        schedule: Sequence[tf.Tensor],
+        masks: Sequence[tf.Tensor | None],
+        done: tf.Tensor,
     ) -> tf.Tensor:
         """One optimizer step; sums over the batch's rows of loss and metrics."""
-        x = self._augmented(
-            x, inputs["augment_shift"], inputs["flipped_share"], inputs["seed"], clock
-        )
+        shift, share = inputs.numbers["augment_shift"], inputs.flipped_share
+        x = self._augmentation(x, shift, share, inputs.seed, done)
         leaves = self.network.trained
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for leaf in leaves:
                 tape.watch(leaf)
-            raw, statistics = self.network.outputs(self._heads.scaled(x), inputs, masks)
-            rows = self._heads.row_values(raw, y, inputs)
+            raw, statistics = self.network.outputs(self._values.scaled(x), inputs, masks)
+            rows = self._values.row_values(raw, y, inputs.numbers)
             loss = tf.reduce_mean(rows[0])
         gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
-        penalty = self._rules.penalty(inputs)
-        gradients = self._rules.changed(gradients, inputs)
-        self._rules.decay(schedule[0], inputs)
-        self._update(gradients, schedule, inputs)
-        self._rules.bound(inputs)
-        self.network.gather(statistics, inputs)
-        return self._sums(rows, penalty, tf.cast(tf.shape(y)[0], tf.float32))
-
-    def _update(self, gradients: list[tf.Tensor], schedule: tf.Tensor, inputs: Any) -> None:
-        def taking(form: str) -> Any:
-            def take() -> None:
-                for number, variable in enumerate(self.network.trained):
-                    slots = {name: self._slots[name][number] for name in FORMS[form].slots}
-                    FORMS[form].update(
-                        variable, gradients[number], slots, schedule[0], inputs["momentum"],
-                        schedule[1:],
-                    )  # fmt: skip
-
-            return take
-
-        branches = [taking(form) for form in self._forms]
-        if len(branches) == 1:
-            branches[0]()
-        else:
-            tf.switch_case(inputs["form"], branches)
-
-    def _sums(self, rows: Any, penalty: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        penalty = self._penalty(inputs)
+        self._change_weights(gradients, schedule, inputs, done)
+        self.network.follow(statistics, inputs)
+        count = tf.cast(tf.shape(y)[0], tf.float32)
         # Keras adds regularisation to the reported loss of every row, to no other metric.
         sums = [tf.reduce_sum(values) for values in rows]
         return tf.stack([sums[0] + penalty * count, *sums[1:]])
 
-    def _score_chunks(self, inputs: Any, size: tf.Tensor) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
+    def _penalty(self, inputs: GraphInputs) -> tf.Tensor:
+        kernels = [tf.convert_to_tensor(kernel) for kernel in self.network.kernels]
+        return self._rules.penalty(kernels, inputs.numbers)
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            raw, _ = self.network.outputs(self._heads.scaled(x[chunk]), inputs)
-            found = self._heads.row_values(raw, y[chunk], inputs)
-            return first + size, sums + tf.stack([tf.reduce_sum(values) for values in found])
+    def _change_weights(
+        self, gradients: Sequence[tf.Tensor], schedule: Any, inputs: GraphInputs, done: tf.Tensor
+    ) -> None:
+        numbers, kernels = inputs.numbers, self.network.kernels
+        context = StepContext(GRAPH, rate=schedule[0], seed=inputs.seed, step=done)
+        changed = self._rules.change_gradients(self._complete(gradients, inputs), numbers, context)
+        self._rules.assign_before(kernels, numbers, context)
+        self._update(changed, schedule, inputs)
+        self._rules.assign_after(kernels, numbers, context)
 
-        zeros = tf.zeros([len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        return sums + tf.one_hot(0, len(self.objective.names)) * self._rules.penalty(inputs) * rows
+    def _complete(self, gradients: Sequence[tf.Tensor], inputs: GraphInputs) -> list[tf.Tensor]:
+        """The gradients with those of the penalties, and zeros for biases the trial does not
+        have."""
+        complete = []
+        for gradient, (number, name) in zip(gradients, self.network.trained_places, strict=True):
+            if name == "kernel":
+                kernel = tf.convert_to_tensor(self.network.layers[number][name])
+                gradient = self._rules.add_slopes(gradient, kernel, inputs.numbers)
+            if name == "bias" and lacks_biases(self._key):
+                gradient = gradient * inputs.has_bias[number]
+            complete.append(gradient)
+        return complete
+
+    def _update(self, gradients: list[tf.Tensor], schedule: Any, inputs: GraphInputs) -> None:
+        numbers = StepNumbers(schedule[0], inputs.numbers["momentum"], schedule[1:])
+
+        def branch(variant: str) -> Any:
+            update = shared_update(variant)
+
+            def change_all() -> None:
+                for place, variable in enumerate(self.network.trained):
+                    slots = {name: self._slots[name][place] for name in update.slots}
+                    update.fused(variable, gradients[place], slots, numbers)
+
+            return change_all
+
+        branches = [branch(variant) for variant in self._variants]
+        if len(branches) == 1:
+            branches[0]()
+        else:
+            tf.switch_case(inputs.optimizer, branches)
+
+    def _score_rows(
+        self, inputs: GraphInputs, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        raw, _ = self.network.outputs(self._values.scaled(x), inputs)
+        rows = self._values.row_values(raw, y, inputs.numbers)
+        return tf.stack([tf.reduce_sum(values) for values in rows]), self._penalty(inputs)
+
+    def _predict_rows(self, inputs: GraphInputs, x: tf.Tensor) -> tf.Tensor:
+        raw, _ = self.network.outputs(self._values.scaled(x), inputs)
+        return self._values.activated(raw)
+
+
+def _input_specs(depth: int) -> GraphInputs:
+    number, switch = tf.TensorSpec([]), tf.TensorSpec([], tf.bool)
+    whole = tf.TensorSpec([], tf.int32)
+    return GraphInputs(
+        numbers=dict.fromkeys(NUMBERS, number),
+        switches=dict.fromkeys(NORMALIZATIONS, switch),
+        activation=whole,
+        optimizer=whole,
+        batch_size=whole,
+        flipped_share=number,
+        has_bias=tf.TensorSpec([depth + 1]),
+        seed=tf.TensorSpec([], tf.uint32),
+    )

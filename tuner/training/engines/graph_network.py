@@ -1,6 +1,10 @@
-"""A multilayer perceptron of one depth whose widths and kinds of layers are a trial's inputs."""
+"""A multilayer perceptron of one depth whose widths and kinds of layers are a trial's inputs.
 
-from collections.abc import Callable, Iterator, Mapping
+The arrays of its layers have names ("kernel", "bias", those of ops/normalization.py). The functions
+at the end say which of them a trial has and what they start with, for lanes too (lane_store.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -8,172 +12,240 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
+from tuner.search_space.parameters import NETWORKS
 from tuner.training.ops import normalization
-from tuner.training.program_key import ProgramKey
+from tuner.training.ops.activations import branch_activation
+from tuner.training.ops.dropout import apply_mask
+from tuner.training.ops.normalization import NORMALIZATIONS
+from tuner.training.program_key import SHARED_NETWORK, ProgramKey
 
 Params = dict[str, Any]
-Inputs = Mapping[str, Any]
+# The arrays of a dense layer by name, variables or values.
+Layer = Mapping[str, Any]
+
+_STARTS = {"kernel": 0.0, "bias": 0.0} | {
+    name: start for kind in NORMALIZATIONS.values() for name, start in kind.arrays.items()
+}
+_MOVING = frozenset(name for kind in NORMALIZATIONS.values() for name in kind.moving)
 
 
-class Layer(NamedTuple):
-    """A dense layer's variables, in the order in which Keras lists them, all of them whatever a
-    trial has; of the output layer, kernel and bias alone are used."""
+class GraphInputs(NamedTuple):
+    """What differs from trial to trial, scalars unless said otherwise."""
 
-    kernel: tf.Variable
-    bias: tf.Variable
-    scale: tf.Variable
-    shift: tf.Variable
-    mean: tf.Variable
-    variance: tf.Variable
-    layer_scale: tf.Variable
-    layer_shift: tf.Variable
-
-
-TRAINED = ("kernel", "bias", "scale", "shift", "layer_scale", "layer_shift")
-_FIRST = {"scale": 1.0, "variance": 1.0, "layer_scale": 1.0}
+    numbers: dict[str, tf.Tensor]  # float32, by the parameter's name
+    switches: dict[str, tf.Tensor]  # bool, by the normalisation's parameter
+    activation: tf.Tensor  # int32, among the key's
+    optimizer: tf.Tensor  # int32, among the program's variants
+    batch_size: tf.Tensor  # int32
+    flipped_share: tf.Tensor  # float32
+    has_bias: tf.Tensor  # float32 (layers,), 1 or 0
+    seed: tf.Tensor  # uint32
 
 
-class SharedNetwork:
+class GraphNetwork:
     """The network's variables and what they compute. Shapes are those of the trial at hand."""
 
-    def __init__(self, design: ProgramKey, inputs: int, outputs: int) -> None:
-        self._design, self._sizes = design, (inputs, outputs)
+    def __init__(self, key: ProgramKey, inputs: int, outputs: int) -> None:
+        self._key, self._sizes = key, (inputs, outputs)
+        # Only the first layer's inputs and the last one's units are the same for all trials.
+        befores = [inputs, *[None] * key.depth]
+        units = [*[None] * key.depth, outputs]
         self.layers = [
-            _layer(inputs if number == 0 else None, None) for number in range(design.depth)
+            {name: _variable(name, *shape) for name in array_names(key, number)}
+            for number, shape in enumerate(zip(befores, units, strict=True))
         ]
-        self.layers.append(_layer(inputs if design.depth == 0 else None, outputs))
         self._params: Params = {}
 
     @property
+    def trained_places(self) -> list[tuple[int, str]]:
+        """Layer and name of each array that the optimizer changes, including those this trial does
+        not use."""
+        return [
+            (number, name)
+            for number, layer in enumerate(self.layers)
+            for name in layer
+            if is_trained(name)
+        ]
+
+    @property
     def trained(self) -> list[tf.Variable]:
-        """The variables that the optimizer changes, whatever a trial has."""
-        return [variable for variable, _ in self._trained()]
+        return [self.layers[number][name] for number, name in self.trained_places]
+
+    @property
+    def trained_now(self) -> list[bool]:
+        """For each trained variable, whether the trial at hand has it."""
+        places = self.trained_places
+        return [name in present_arrays(self._params, number) for number, name in places]
 
     @property
     def kernels(self) -> list[tf.Variable]:
-        return [layer.kernel for layer in self.layers]
-
-    def _trained(self) -> Iterator[tuple[tf.Variable, bool]]:
-        """Each trained variable, and whether it belongs to the trial at hand."""
-        for number, layer in enumerate(self.layers):
-            for name in self._names(number, TRAINED):
-                yield getattr(layer, name), name in self._present(number)
-
-    def _names(self, number: int, names: tuple[str, ...]) -> list[str]:
-        """Those that the design has a use for."""
-        may = self._design.may if number < self._design.depth else frozenset[str]()
-        batch, layer = "batch_norm" in may, "layer_norm" in may
-        normed = {"scale": batch, "shift": batch, "mean": batch, "variance": batch}
-        normed |= {"layer_scale": layer, "layer_shift": layer}
-        return [name for name in names if normed.get(name, True)]
-
-    def _present(self, number: int) -> list[str]:
-        """What the trial at hand has in a layer, in Keras' order."""
-        return present(self._params, number, number == self._design.depth)
+        return [layer["kernel"] for layer in self.layers]
 
     def start(self, params: Params, seed: int) -> None:
-        """Draw a trial's first weights, as the exact network has them under that seed."""
+        """Draw a trial's first weights, as the Keras network has them under that seed."""
         self._params = params
-        for number, arrays in enumerate(first_arrays(params, self._sizes, seed)):
-            for name in self._names(number, Layer._fields):
-                getattr(self.layers[number], name).assign(arrays[name])
+        arrays_of_layers = first_arrays(params, self._sizes, seed)
+        for layer, arrays in zip(self.layers, arrays_of_layers, strict=True):
+            for name, variable in layer.items():
+                variable.assign(arrays[name])
 
     def variables(self) -> list[tf.Variable]:
-        """Those of the trial at hand, as `model.weights` of the exact network lists them."""
+        """Those of the trial at hand, as `model.weights` of the Keras network lists them."""
         return [
-            getattr(layer, name)
+            layer[name]
             for number, layer in enumerate(self.layers)
-            for name in self._present(number)
+            for name in present_arrays(self._params, number)
         ]
 
-    def trained_now(self) -> list[bool]:
-        """Of each trained variable, whether the trial at hand has it."""
-        return [now for _, now in self._trained()]
-
-    def outputs(self, x: tf.Tensor, inputs: Inputs, masks: Any = None) -> tuple[Any, Any]:
+    def outputs(
+        self, x: tf.Tensor, inputs: GraphInputs, masks: Sequence[tf.Tensor | None] | None = None
+    ) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
         """What comes before the task's activation, (rows, outputs), for x (rows, inputs), and the
         batch statistics of the hidden layers. `masks`: dropout's multipliers in training, one
         (rows, units) a place; None uses the moving statistics and drops nothing."""
-        statistics: list[Any] = []
-        hidden = self._dropped(x, 0, masks, "input_dropout")
+        forward = _Forward(self._key, inputs, masks)
+        hidden = forward.drop(x, 0)
         for number, layer in enumerate(self.layers[:-1]):
-            hidden = tf.nn.bias_add(tf.matmul(hidden, _read(layer.kernel)), _read(layer.bias))
-            hidden = self._activated(hidden, layer, inputs, statistics, masks is not None)
-            hidden = self._dropped(hidden, number + 1, masks, "dropout")
-        last = self.layers[-1]
-        return tf.nn.bias_add(tf.matmul(hidden, _read(last.kernel)), _read(last.bias)), statistics
+            hidden = forward.activate(_dense(hidden, layer), layer)
+            hidden = forward.drop(hidden, number + 1)
+        return _dense(hidden, self.layers[-1]), forward.statistics
 
-    def _activated(
-        self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
-    ) -> tf.Tensor:
-        functions = [
-            normalization.activation(name, inputs["leaky_slope"])
-            for name in self._design.activations
-        ]
-        activate = normalization.one_of(inputs["activation"], functions)
-        if self._design["norm_position"] == "after":
-            return self._normalised(activate(hidden), layer, inputs, statistics, training)
-        return activate(self._normalised(hidden, layer, inputs, statistics, training))
+    def follow(
+        self, statistics: Sequence[tuple[tf.Tensor, tf.Tensor]], inputs: GraphInputs
+    ) -> None:
+        """Move the moving statistics a step further towards a batch's."""
 
-    def _normalised(
-        self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, statistics: Any, training: bool
-    ) -> tf.Tensor:
-        if "batch_norm" in self._design.may:
-            hidden, *found = self._by_batch(hidden, layer, inputs, training)
-            statistics.append(found)
-        if "layer_norm" in self._design.may:
-            hidden = self._by_row(hidden, layer, inputs)
-        return hidden
-
-    def _by_batch(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs, training: bool) -> Any:
-        # Read outside of the branches: in one not taken TensorFlow has no gradient of their shape.
-        scale, shift, mean, variance = (_read(variable) for variable in layer[2:6])
-        if not training:
-            moved = self._where_on(
-                "batch_norm",
-                inputs,
-                lambda: normalization.by_moving(hidden, scale, shift, mean, variance),
-                lambda: tf.identity(hidden),
-            )
-            return moved, mean, variance
-        if "batch_norm" in self._design.always:
-            return normalization.batch_normalised(hidden, scale, shift)
-        return normalization.batch_normalised_where(
-            inputs["batch_norm"], hidden, scale, shift, mean, variance
-        )
-
-    def _by_row(self, hidden: tf.Tensor, layer: Layer, inputs: Inputs) -> tf.Tensor:
-        scale, shift = _read(layer.layer_scale), _read(layer.layer_shift)
-
-        def normalised() -> tf.Tensor:
-            return normalization.layer_normalised(hidden, scale, shift)
-
-        return self._where_on("layer_norm", inputs, normalised, lambda: tf.identity(hidden))
-
-    def _where_on(
-        self, name: str, inputs: Inputs, then: Callable[[], Any], otherwise: Callable[[], Any]
-    ) -> Any:
-        return then() if name in self._design.always else tf.cond(inputs[name], then, otherwise)
-
-    def _dropped(self, hidden: tf.Tensor, place: int, masks: Any, name: str) -> tf.Tensor:
-        if masks is None or name not in self._design.may:
-            return hidden
-        return normalization.masked(hidden, masks[place])
-
-    def gather(self, statistics: Any, inputs: Inputs) -> None:
-        """Let the moving statistics follow a batch's."""
-
-        def follow() -> None:
+        def assign() -> None:
             for layer, (mean, variance) in zip(self.layers, statistics, strict=False):
-                layer.mean.assign(
-                    layer.mean * normalization.MOVING + mean * (1.0 - normalization.MOVING)
-                )
-                layer.variance.assign(
-                    layer.variance * normalization.MOVING + variance * (1.0 - normalization.MOVING)
-                )
+                layer["mean"].assign(normalization.moved_on(layer["mean"], mean))
+                layer["variance"].assign(normalization.moved_on(layer["variance"], variance))
 
         if statistics:
-            self._where_on("batch_norm", inputs, follow, lambda: None)
+            _where_on(self._key, "batch_norm", inputs, assign, lambda: None)
+
+
+class _Forward:
+    """One pass through the layers."""
+
+    def __init__(self, key: ProgramKey, inputs: GraphInputs, masks: Any) -> None:
+        self._key, self._inputs, self._masks = key, inputs, masks
+        self._activation = branch_activation(key.activations, inputs.activation, inputs.numbers)
+        self.statistics: list[tuple[tf.Tensor, tf.Tensor]] = []
+
+    def activate(self, hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
+        if self._key["norm_position"] == "after":
+            return self._normalised(self._activation(hidden), layer)
+        return self._activation(self._normalised(hidden, layer))
+
+    def drop(self, hidden: tf.Tensor, place: int) -> tf.Tensor:
+        mask = None if self._masks is None else self._masks[place]
+        return hidden if mask is None else apply_mask(hidden, mask)
+
+    def _normalised(self, hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
+        if "batch_norm" in self._key.included:
+            hidden = self._by_batch(hidden, layer)
+        if "layer_norm" in self._key.included:
+            hidden = self._by_row(hidden, layer)
+        return hidden
+
+    def _by_batch(self, hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
+        # Read outside of the branches: in one not taken TensorFlow has no gradient of their shape.
+        arrays = [_read(layer[name]) for name in NORMALIZATIONS["batch_norm"].arrays]
+        if self._masks is None:
+            return _where_on(
+                self._key,
+                "batch_norm",
+                self._inputs,
+                lambda: normalization.normalize_by_moving(hidden, *arrays),
+                lambda: tf.identity(hidden),
+            )
+        if "batch_norm" in self._key.always:
+            hidden, mean, variance = normalization.normalize_batch(hidden, *arrays[:2])
+        else:
+            on = self._inputs.switches["batch_norm"]
+            hidden, mean, variance = normalization.normalize_batch_if(on, hidden, *arrays)
+        self.statistics.append((mean, variance))
+        return hidden
+
+    def _by_row(self, hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
+        arrays = [_read(layer[name]) for name in NORMALIZATIONS["layer_norm"].arrays]
+        return _where_on(
+            self._key,
+            "layer_norm",
+            self._inputs,
+            lambda: normalization.normalize_rows(hidden, *arrays),
+            lambda: tf.identity(hidden),
+        )
+
+
+def _where_on(
+    key: ProgramKey,
+    name: str,
+    inputs: GraphInputs,
+    then: Callable[[], Any],
+    otherwise: Callable[[], Any],
+) -> Any:
+    return then() if name in key.always else tf.cond(inputs.switches[name], then, otherwise)
+
+
+def _dense(hidden: tf.Tensor, layer: Layer) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(hidden, _read(layer["kernel"])), _read(layer["bias"]))
+
+
+def _variable(name: str, inputs: int | None, units: int | None) -> tf.Variable:
+    """A variable that takes arrays of any size where `inputs` or `units` is None."""
+    shape = (inputs, units) if name == "kernel" else (units,)
+    first = tf.zeros([size or 1 for size in shape])
+    return tf.Variable(first, shape=tf.TensorShape(shape), trainable=False)
+
+
+def _read(variable: tf.Variable) -> tf.Tensor:
+    return tf.convert_to_tensor(variable)
+
+
+def is_trained(name: str) -> bool:
+    """Whether the optimizer changes the array; moving statistics it leaves alone."""
+    return name not in _MOVING
+
+
+def array_names(key: ProgramKey, number: int) -> list[str]:
+    """The arrays of a layer that some trial of the key may have, in the order of Keras' weights."""
+    names = ["kernel", "bias"]
+    if number < key.depth:
+        names += _normalization_arrays(
+            switch for switch in NORMALIZATIONS if switch in key.included
+        )
+    return names
+
+
+def present_arrays(params: Params, number: int) -> list[str]:
+    """The arrays that the Keras network of these `params` has in a layer, in its order."""
+    hidden = number < int(params["depth"])
+    switches = [name for name in NORMALIZATIONS if hidden and params.get(name)]
+    wanted, before = params.get("bias", "all"), params.get("norm_position", "before") == "before"
+    has_bias = wanted == "all" or (wanted == "input" and number == 0)
+    names = ["kernel"] + ["bias"] * (has_bias and not (switches and before))
+    return names + _normalization_arrays(switches)
+
+
+def _normalization_arrays(switches: Iterable[str]) -> list[str]:
+    return [name for switch in switches for name in NORMALIZATIONS[switch].arrays]
+
+
+def has_bias(params: Params) -> list[float]:
+    """1 for each dense layer with a bias, else 0."""
+    layers = range(int(params["depth"]) + 1)
+    return [float("bias" in present_arrays(params, number)) for number in layers]
+
+
+def lacks_biases(key: ProgramKey) -> bool:
+    """Whether a trial of the key may have layers without a bias."""
+    return key["bias"] is not None or any(switch in key.included for switch in NORMALIZATIONS)
+
+
+def dropout_rates(params: Params) -> list[float]:
+    """The rate of each dropout place, from the inputs on; 0 for none."""
+    return NETWORKS[SHARED_NETWORK].dropout_rates(params)
 
 
 def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:
@@ -184,45 +256,11 @@ def layer_sizes(params: Params, sizes: tuple[int, int]) -> list[int]:
 def first_arrays(
     params: Params, sizes: tuple[int, int], seed: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """What the variables of each layer start with, those included that the trial has not."""
+    """What the arrays of each layer start with, including those this trial does not use."""
     widths = layer_sizes(params, sizes)
     last = len(widths) - 2
     for number, shape in enumerate(pairwise(widths)):
-        has_bias = "bias" in present(params, number, number == last)
-        kernel, bias = first_weights(shape, params, seed, number, number == last, has_bias)
-        units = {
-            name: np.full(shape[1], _FIRST.get(name, 0.0), np.float32) for name in Layer._fields[2:]
-        }
-        yield {"kernel": kernel, "bias": bias} | units
-
-
-def has_bias(params: Params) -> list[float]:
-    """1 for each dense layer with a bias, else 0."""
-    depth = int(params["depth"])
-    return [float("bias" in present(params, n, n == depth)) for n in range(depth + 1)]
-
-
-def present(params: Params, number: int, output: bool) -> list[str]:
-    """The variables of an exact network's dense layer, in Keras' order."""
-    normed = not output and (params.get("batch_norm") or params.get("layer_norm"))
-    wanted, before = params.get("bias", "all"), params.get("norm_position", "before") == "before"
-    has_bias = wanted == "all" or (wanted == "input" and number == 0)
-    names = ["kernel"] + ["bias"] * (has_bias and not (normed and before))
-    if not output and params.get("batch_norm"):
-        names += ["scale", "shift", "mean", "variance"]
-    if not output and params.get("layer_norm"):
-        names += ["layer_scale", "layer_shift"]
-    return names
-
-
-def _layer(inputs: int | None, units: int | None) -> Layer:
-    kernel = _variable((inputs or 1, units or 1), (inputs, units))
-    return Layer(kernel, *(_variable((units or 1,), (units,)) for _ in Layer._fields[1:]))
-
-
-def _variable(first: tuple[int, ...], shape: tuple[int | None, ...]) -> tf.Variable:
-    return tf.Variable(tf.zeros(first), shape=tf.TensorShape(shape), trainable=False)
-
-
-def _read(variable: tf.Variable) -> tf.Tensor:
-    return tf.convert_to_tensor(variable)
+        bias_present = "bias" in present_arrays(params, number)
+        kernel, bias = first_weights(shape, params, seed, number, number == last, bias_present)
+        of_units = {name: np.full(shape[1], start, np.float32) for name, start in _STARTS.items()}
+        yield of_units | {"kernel": kernel, "bias": bias}

@@ -1,176 +1,181 @@
 """Trials side by side in one XLA program: one lane a trial, each with its own steps and numbers.
 
-Networks of one depth side by side, padded to common widths, as XLA needs it.
-
-The first axis of every array is the lane: one trial each. Units beyond a trial's own width are
-zero, and stay so: nothing goes into them or comes out of them.
+The first axis of every array is the lane. Networks have one depth and are padded to common widths,
+as XLA needs it: padding units stay zero, since nothing flows into them or out of them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.networks.mlp import mlp_rates
-from tuner.training.engines.feeds import ResidentData, chunk_rows
-from tuner.training.engines.graph_network import TRAINED, has_bias
+from tuner.training.engines.feeds import (
+    Chunk,
+    Floats,
+    ResidentData,
+    as_predictions,
+    evaluate_chunks,
+    predict_chunks,
+)
+from tuner.training.engines.graph_network import dropout_rates, has_bias, is_trained
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
-from tuner.training.ops.augmentation import Augmentation
-from tuner.training.ops.dropout import multipliers
-from tuner.training.ops.losses import Heads
-from tuner.training.ops.normalization import MOVING
-from tuner.training.ops.optimizers import COEFFICIENTS, coefficients, updated
-from tuner.training.ops.regularizers import bounded, clipped, decayed, penalties, with_penalties
+from tuner.training.ops.activations import select_activation
+from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
+from tuner.training.ops.dropout import drop_lanes
+from tuner.training.ops.losses import SharedObjective
+from tuner.training.ops.normalization import NORMALIZATIONS
+from tuner.training.ops.optimizers import Coefficients, lane_schedule, lane_update
+from tuner.training.ops.regularizers import LANES, Regularizers, StepContext
 from tuner.training.program_key import NUMBERS, ProgramKey
 
-Inputs = Mapping[str, Any]
-# name -> (lanes, …) of one layer; the names are those of network.Layer.
+# name -> (lanes, …) of one layer; the names are those of graph_network.array_names.
 Arrays = dict[str, tf.Tensor]
+Statistics = list[tuple[tf.Tensor, tf.Tensor]]
+COEFFICIENTS = len(Coefficients._fields)
+
+
+class LaneInputs(NamedTuple):
+    """What differs from lane to lane; first axis: the lane."""
+
+    numbers: dict[str, tf.Tensor]  # float32 (lanes,), by the parameter's name
+    switches: dict[str, tf.Tensor]  # bool (lanes,), by the normalisation's parameter
+    activation: tf.Tensor  # int32 (lanes,), among the key's
+    flipped_share: tf.Tensor  # float32 (lanes,)
+    dropout: tf.Tensor  # float32 (lanes, places)
+    widths: tf.Tensor  # int32 (lanes, hidden layers)
+    has_bias: tf.Tensor  # float32 (lanes, layers), 1 or 0
+    seed: tf.Tensor  # uint32 (lanes,)
+
+
+class Batch(NamedTuple):
+    """The rows of a step. `counted`: 1 for rows of the batch, 0 for what fills a short one up."""
+
+    chosen: tf.Tensor  # int32 (lanes, rows)
+    counted: tf.Tensor  # float32 (lanes, rows)
+    done: tf.Tensor  # uint32 (lanes,): steps taken before
 
 
 def lane_outputs(
-    design: ProgramKey,
-    layers: list[Arrays],
+    key: ProgramKey,
+    layers: Sequence[Arrays],
     x: tf.Tensor,
-    inputs: Inputs,
-    counted: tf.Tensor | None = None,
-    clock: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, list[tuple[tf.Tensor, tf.Tensor]]]:
+    inputs: LaneInputs,
+    batch: Batch | None = None,
+) -> tuple[tf.Tensor, Statistics]:
     """What comes before the task's activation (lanes, rows, outputs), for x (lanes or 1, rows,
-    inputs), and each hidden layer's batch statistics (lanes, units).
-
-    In training `counted` (lanes, rows) is 1 for the rows of the batch, 0 for what fills a short one
-    up, and `clock` (lanes,) each lane's step; without them nothing is dropped, and the moving
-    statistics are used.
-    """
-    forward = _Forward(design, inputs, counted, clock)
-    hidden = forward.dropped(x, 0, None)
+    inputs), and each hidden layer's batch statistics (lanes, units). Without a batch nothing is
+    dropped, and the moving statistics are used."""
+    forward = _Forward(key, inputs, batch)
+    hidden = forward.drop(x, 0)
     for number, layer in enumerate(layers[:-1]):
-        hidden = forward.dense(hidden, layer)
-        hidden = forward.activated(hidden, layer, number)
-        hidden = forward.dropped(hidden, number + 1, inputs["widths"][:, number])
-    return forward.dense(hidden, layers[-1]), forward.statistics
+        hidden = forward.activate(_dense(hidden, layer), layer, number)
+        hidden = forward.drop(hidden, number + 1)
+    return _dense(hidden, layers[-1]), forward.statistics
 
 
 class _Forward:
     """One pass through the layers."""
 
-    def __init__(self, design: ProgramKey, inputs: Inputs, counted: Any, clock: Any) -> None:
-        self._design, self._inputs = design, inputs
-        self._counted, self._clock = counted, clock
-        self.statistics: list[tuple[tf.Tensor, tf.Tensor]] = []
+    def __init__(self, key: ProgramKey, inputs: LaneInputs, batch: Batch | None) -> None:
+        self._key, self._inputs, self._batch = key, inputs, batch
+        self._index, self._numbers = tf.nest.map_structure(
+            lambda of_lanes: of_lanes[:, tf.newaxis, tf.newaxis],
+            (inputs.activation, inputs.numbers),
+        )
+        self.statistics: Statistics = []
 
-    def dense(self, hidden: tf.Tensor, layer: Arrays) -> tf.Tensor:
-        return tf.matmul(hidden, layer["kernel"]) + layer["bias"][:, tf.newaxis, :]
-
-    def activated(self, hidden: tf.Tensor, layer: Arrays, number: int) -> tf.Tensor:
-        width = self._inputs["widths"][:, number, tf.newaxis, tf.newaxis]
-        true = tf.cast(tf.range(hidden.shape[-1]) < width, tf.float32)
-        if self._design["norm_position"] == "after":
-            return self._normalised(self._activation(hidden) * true, layer, true)
-        return self._activation(self._normalised(hidden, layer, true)) * true
+    def activate(self, hidden: tf.Tensor, layer: Arrays, number: int) -> tf.Tensor:
+        own_units = _own_units(self._inputs, number, hidden.shape[-1])[:, tf.newaxis, :]
+        if self._key["norm_position"] == "after":
+            return self._normalised(self._activation(hidden) * own_units, layer, own_units)
+        return self._activation(self._normalised(hidden, layer, own_units)) * own_units
 
     def _activation(self, hidden: tf.Tensor) -> tf.Tensor:
-        """All that the program can choose from, one of them taken: XLA is done with a chain of
-        selections in a tenth of the time that it takes to compile as many branches."""
-        index, slope = (
-            self._inputs[name][:, tf.newaxis, tf.newaxis] for name in ("activation", "leaky_slope")
-        )
-        names = self._design.activations
-        found = normalization.activation(names[0], slope)(hidden)
-        for number, name in enumerate(names[1:], start=1):
-            found = tf.where(index == number, normalization.activation(name, slope)(hidden), found)
-        return found
+        return select_activation(self._key.activations, self._index, self._numbers, hidden)
 
-    def _normalised(self, hidden: tf.Tensor, layer: Arrays, true: tf.Tensor) -> tf.Tensor:
-        may = self._design.may
-        if "batch_norm" in may:
-            on = self._inputs["batch_norm"][:, tf.newaxis, tf.newaxis]
-            normalised = self._by_batch(hidden, layer)
-            always = "batch_norm" in self._design.always
-            hidden = normalised if always else tf.where(on, normalised, hidden)
-        if "layer_norm" in may:
-            on = self._inputs["layer_norm"][:, tf.newaxis, tf.newaxis]
-            normalised = _by_row(hidden, layer, true)
-            always = "layer_norm" in self._design.always
-            hidden = normalised if always else tf.where(on, normalised, hidden)
+    def _normalised(self, hidden: tf.Tensor, layer: Arrays, own_units: tf.Tensor) -> tf.Tensor:
+        if "batch_norm" in self._key.included:
+            normalised = normalization.normalize_lanes_batch(
+                hidden, layer, *self._by(hidden, layer)
+            )
+            hidden = self._where_on("batch_norm", normalised, hidden)
+        if "layer_norm" in self._key.included:
+            normalised = normalization.normalize_lanes_rows(hidden, layer, own_units)
+            hidden = self._where_on("layer_norm", normalised, hidden)
         return hidden
 
-    def _by_batch(self, hidden: tf.Tensor, layer: Arrays) -> tf.Tensor:
-        if self._counted is None:
-            mean, variance = layer["mean"], layer["variance"]
-        else:
-            counted = self._counted[:, :, tf.newaxis]
-            rows = tf.reduce_sum(counted, 1)
-            mean = tf.reduce_sum(hidden * counted, 1) / rows
-            centred = (hidden - mean[:, tf.newaxis, :]) * counted
-            variance = tf.reduce_sum(tf.square(centred), 1) / rows
-            self.statistics.append((mean, variance))
-        spread = tf.math.rsqrt(variance + normalization.EPSILON)[:, tf.newaxis, :]
-        unit = (hidden - mean[:, tf.newaxis, :]) * spread
-        return unit * layer["scale"][:, tf.newaxis, :] + layer["shift"][:, tf.newaxis, :]
+    def _by(self, hidden: tf.Tensor, layer: Arrays) -> tuple[tf.Tensor, tf.Tensor]:
+        """The statistics by which a batch is normalised."""
+        if self._batch is None:
+            return layer["mean"], layer["variance"]
+        self.statistics.append(normalization.batch_statistics(hidden, self._batch.counted))
+        return self.statistics[-1]
 
-    def dropped(self, hidden: tf.Tensor, place: int, width: tf.Tensor | None) -> tf.Tensor:
-        """`width` (lanes,): the true one, by which a unit's bits are found; None: all of it."""
-        may = "dropout" if place else "input_dropout"
-        if self._clock is None or may not in self._design.may:
+    def _where_on(self, name: str, then: tf.Tensor, otherwise: tf.Tensor) -> tf.Tensor:
+        if name in self._key.always:
+            return then
+        return tf.where(self._inputs.switches[name][:, tf.newaxis, tf.newaxis], then, otherwise)
+
+    def drop(self, hidden: tf.Tensor, place: int) -> tf.Tensor:
+        name = "dropout" if place else "input_dropout"
+        if self._batch is None or name not in self._key.included:
             return hidden
-        rows, units = hidden.shape[1], hidden.shape[2]
-        stride = tf.constant([units]) if width is None else width
-        row, unit = tf.range(rows)[tf.newaxis, :, tf.newaxis], tf.range(units)
-        positions = tf.cast(row * stride[:, tf.newaxis, tf.newaxis] + unit, tf.uint32)
-        rate, seed, clock = (
-            of_lane[:, tf.newaxis, tf.newaxis]
-            for of_lane in (self._inputs["rates"][:, place], self._inputs["seed"], self._clock)
-        )
-        return hidden * multipliers(positions, rate, place, seed, clock)
+        inputs = self._inputs
+        # No trial has padded inputs.
+        width = inputs.widths[:, place - 1] if place else tf.constant([hidden.shape[2]])
+        rate, seed, done = inputs.dropout[:, place], inputs.seed, self._batch.done
+        return drop_lanes(hidden, width, rate, place, seed, done)
 
 
-def _by_row(hidden: tf.Tensor, layer: Arrays, true: tf.Tensor) -> tf.Tensor:
-    units = tf.reduce_sum(true, -1, keepdims=True)
-    # Masked although it is zero there: no gradient may go to units that are not.
-    mean = tf.reduce_sum(hidden * true, -1, keepdims=True) / units
-    centred = (hidden - mean) * true
-    variance = tf.reduce_sum(tf.square(centred), -1, keepdims=True) / units
-    unit = centred * tf.math.rsqrt(variance + normalization.EPSILON)
-    return unit * layer["layer_scale"][:, tf.newaxis, :] + layer["layer_shift"][:, tf.newaxis, :]
+def _dense(hidden: tf.Tensor, layer: Arrays) -> tf.Tensor:
+    return tf.matmul(hidden, layer["kernel"]) + layer["bias"][:, tf.newaxis, :]
 
 
-Params = dict[str, Any]
+def _own_units(inputs: LaneInputs, number: int, units: int) -> tf.Tensor:
+    """(lanes, units): 1 for a trial's own units of a hidden layer, 0 for padding."""
+    return tf.cast(tf.range(units) < inputs.widths[:, number, tf.newaxis], tf.float32)
 
 
 class LaneProgram:
-    """`lanes` trials of one design with batches of `batch_size`, their hidden layers padded to
+    """`lanes` trials of one program key with batches of `batch_size`, their hidden layers padded to
     `widths`. Each lane is started, trained, read and filled again by itself: what it computes does
     not depend on the others."""
 
     def __init__(
         self,
-        design: ProgramKey,
+        key: ProgramKey,
         widths: tuple[int, ...],
         batch_size: int,
         dataset: Dataset,
         data: ResidentData,
         lanes: int = 1,
     ) -> None:
-        self._design, self._data, self.lanes = design, data, lanes
+        self._key, self._dataset, self._data, self.lanes = key, dataset, data, lanes
         self._rows = len(data.train[1])
         self._size = min(batch_size, self._rows)
         self._steps = math.ceil(self._rows / self._size)
-        self._width = math.prod(dataset.input_shape)
-        self._heads = Heads(design, dataset)
-        self.objective = self._heads.objective({})
-        self._augmented = Augmentation("augment_shift" in design.may, "augment_flip" in design.may)
-        self.store = LaneStore(design, (self._width, dataset.outputs), widths, lanes)
+        width = math.prod(dataset.input_shape)
+        self._values = SharedObjective(key, dataset)
+        self.objective = self._values.objective({})
+        self._augmentation = Augmentation(
+            "augment_shift" in key.included, "augment_flip" in key.included
+        )
+        self._rules = Regularizers(key.included, LANES)
+        self.store = LaneStore(key, (width, dataset.outputs), widths, lanes)
         self.compiled = False  # whether it has run
-        self._widest = max(self._width, *widths, 0)
+        self._widest = max(width, *widths, 0)
         self._run = tf.function(self._train_steps, autograph=False, jit_compile=True)
-        self._score = tf.function(self._score_chunks, autograph=False)
+        self._score = tf.function(self._score_rows, autograph=False, reduce_retracing=True)
+        self._predict = tf.function(self._predict_rows, autograph=False, reduce_retracing=True)
+
+    @property
+    def nbytes(self) -> int:
+        return self.store.nbytes
 
     def train(
         self,
@@ -185,159 +190,213 @@ class LaneProgram:
         order is idle: its weights stay, its sums mean nothing."""
         padded = np.zeros((self.lanes, self._steps * self._size), np.int32)
         schedule = np.zeros((self.lanes, self._steps, 1 + COEFFICIENTS), np.float32)
-        schedule[:, :, -1] = 1.0  # idle lanes divide by it
+        schedule[:, :, -1] = 1.0  # the divisor, of idle lanes too
         for lane, (order, of_lane) in enumerate(zip(orders, rates, strict=True)):
             if order is not None and of_lane is not None:
-                params, taken = self.store.params[lane], slice(starts[lane], starts[lane] + count)
-                padded[lane, : self._rows], chosen = order, of_lane[taken]
-                schedule[lane, taken, 0] = chosen
-                schedule[lane, taken, 1:] = coefficients(params, chosen, self.store.done[lane])
+                params, steps = self.store.params[lane], slice(starts[lane], starts[lane] + count)
+                padded[lane, : self._rows], of_steps = order, of_lane[steps]
+                schedule[lane, steps, 0] = of_steps
+                schedule[lane, steps, 1:] = lane_schedule(params, of_steps, self.store.done[lane])
         layers, slots, sums = self._run(
-            self.store.layers, self.store.slots, self._numbers(), tf.constant(padded),
+            self.store.layers, self.store.slots, self._inputs(), tf.constant(padded),
             tf.constant(schedule), tf.constant(starts), tf.constant(count),
             tf.constant(self.store.done, tf.uint32),
         )  # fmt: skip
-        self._take(layers, slots, [order is None for order in orders], count)
+        self._store_results(layers, slots, [order is None for order in orders], count)
         return np.asarray(sums)
 
-    def _take(self, layers: Any, slots: Any, idle: list[bool], count: int) -> None:
-        """Keep what has become of the lanes that are not idle."""
+    def _store_results(self, layers: Any, slots: Any, idle: list[bool], count: int) -> None:
+        """Write back the lanes that are not idle."""
 
-        def taken(before: np.ndarray, after: tf.Tensor) -> np.ndarray:
-            kept = np.array(after)
-            kept[idle] = before[idle]
-            return kept
+        def merged(before: np.ndarray, after: tf.Tensor) -> np.ndarray:
+            result = np.array(after)
+            result[idle] = before[idle]
+            return result
 
         store = self.store
-        store.layers = tf.nest.map_structure(taken, store.layers, layers)
-        store.slots = tf.nest.map_structure(taken, store.slots, slots)
+        store.layers = tf.nest.map_structure(merged, store.layers, layers)
+        store.slots = tf.nest.map_structure(merged, store.slots, slots)
         store.done = [
             at + count * (not is_idle) for at, is_idle in zip(store.done, idle, strict=True)
         ]
         self.compiled = True
 
     def evaluate(self) -> np.ndarray:
-        """Sums of loss and metrics over the validation rows, float32 (lanes, 1 + metrics)."""
-        return np.asarray(self._score(self.store.layers, self._numbers()))
+        """Sums of loss and metrics over the evaluation rows, float32 (lanes, 1 + metrics)."""
+        layers, inputs = _tensors(self.store.layers), self._inputs()
+        return evaluate_chunks(self._chunks(), lambda c: self._score(layers, inputs, c.x, c.y))
 
-    def _numbers(self) -> dict[str, tf.Tensor]:
-        """What differs from lane to lane, (lanes, …)."""
+    def predictions(self) -> list[Floats]:
+        """Of each lane, as a Feed gives them (feeds.py)."""
+        layers, inputs = _tensors(self.store.layers), self._inputs()
+        outputs = predict_chunks(self._chunks(), lambda x: self._predict(layers, inputs, x))
+        return [as_predictions(of_lane, self._dataset) for of_lane in outputs]
+
+    def _chunks(self) -> Iterator[Chunk]:
+        return self._data.chunks(row_values=self._widest * self.lanes)
+
+    def _inputs(self) -> LaneInputs:
         # Lanes that never had a trial compute with the numbers of one that has.
         started = [params for params in self.store.params if params]
-        trials, design = [params or started[0] for params in self.store.params], self._design
-        numbers = {
-            name: tf.constant([float(params.get(name, 0.0)) for params in trials])
-            for name in NUMBERS
-        }
-        flips = [0.5 if params.get("augment_flip", False) else 0.0 for params in trials]
-        activations = [design.activations.index(params["activation"]) for params in trials]
-        return numbers | {
-            "activation": tf.constant(activations),
-            "batch_norm": tf.constant([bool(params.get("batch_norm")) for params in trials]),
-            "layer_norm": tf.constant([bool(params.get("layer_norm")) for params in trials]),
-            "flipped_share": tf.constant(flips),
-            "rates": tf.constant([mlp_rates(params) for params in trials], tf.float32),
-            "widths": tf.constant([dense_widths(params) for params in trials], tf.int32),
-            "has_bias": tf.constant([has_bias(params) for params in trials]),
-            "seed": tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),
-        }
+        trials, key = [params or started[0] for params in self.store.params], self._key
+
+        def switches(name: str) -> list[bool]:
+            return [bool(params.get(name)) for params in trials]
+
+        return LaneInputs(
+            numbers={
+                name: tf.constant([float(params.get(name, 0.0)) for params in trials])
+                for name in NUMBERS
+            },
+            switches={name: tf.constant(switches(name)) for name in NORMALIZATIONS},
+            activation=tf.constant([key.activations.index(p["activation"]) for p in trials]),
+            flipped_share=tf.constant([FLIPPED_SHARE * on for on in switches("augment_flip")]),
+            dropout=tf.constant([dropout_rates(params) for params in trials], tf.float32),
+            widths=tf.constant([dense_widths(params) for params in trials], tf.int32),
+            has_bias=tf.constant([has_bias(params) for params in trials]),
+            seed=tf.constant([seed & 0xFFFFFFFF for seed in self.store.seeds], tf.uint32),
+        )
 
     def _train_steps(
-        self, layers: Any, slots: Any, inputs: Any, orders: Any, schedule: Any, starts: Any,
+        self, layers: Any, slots: Any, inputs: LaneInputs, orders: Any, schedule: Any, starts: Any,
         count: Any, done: Any,
     ) -> Any:  # fmt: skip
         def body(at: tf.Tensor, layers: Any, slots: Any, sums: tf.Tensor) -> Any:
             places = (starts + at)[:, tf.newaxis] * self._size + tf.range(self._size)
-            counted = tf.cast(places < self._rows, tf.float32)
-            chosen = tf.gather(orders, places, batch_dims=1)
-            row = tf.gather(schedule, starts + at, batch_dims=1)
-            clock = done + tf.cast(at, tf.uint32)
-            layers, slots, found = self._step(layers, slots, inputs, chosen, counted, row, clock)
-            return at + 1, layers, slots, sums + found
+            batch = Batch(
+                chosen=tf.gather(orders, places, batch_dims=1),
+                counted=tf.cast(places < self._rows, tf.float32),
+                done=done + tf.cast(at, tf.uint32),
+            )
+            numbers = tf.gather(schedule, starts + at, batch_dims=1)
+            layers, slots, values = self._step(layers, slots, inputs, batch, numbers)
+            return at + 1, layers, slots, sums + values
 
         zeros = tf.zeros([self.lanes, len(self.objective.names)])
-        going = lambda at, *_: at < count  # noqa: E731
-        return tf.while_loop(going, body, [0, layers, slots, zeros])[1:]
+        return tf.while_loop(lambda at, *_: at < count, body, [0, layers, slots, zeros])[1:]
 
     def _step(
-        self, layers: Any, slots: Any, inputs: Any, chosen: Any, counted: Any, row: Any, clock: Any
+        self, layers: Any, slots: Any, inputs: LaneInputs, batch: Batch, schedule: tf.Tensor
     ) -> Any:
-        x, y = (tf.gather(part, chosen) for part in self._data.train)
-        x = self._heads.scaled(self._changed(x, inputs, clock))
-        rows = tf.reduce_sum(counted, 1)
-        leaves = _leaves(layers)
+        """One step in each lane; `schedule`: learning rates and coefficients (lanes, …)."""
+        x, y = (tf.gather(part, batch.chosen) for part in self._data.train)
+        shift, share = inputs.numbers["augment_shift"], inputs.flipped_share
+        x = self._augmentation.change_lanes(x, shift, share, inputs.seed, batch.done)
+        rows = tf.reduce_sum(batch.counted, 1)
+        leaves = [_trained(layer) for layer in layers]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(leaves)
-            raw, statistics = lane_outputs(self._design, layers, x, inputs, counted, clock)
-            values = self._heads.lane_values(raw, y, inputs)
-            loss = tf.reduce_sum(tf.reduce_sum(values[0] * counted, 1) / rows)
-        flat = tape.gradient(loss, leaves, unconnected_gradients="zero")
-        gradients = tf.nest.pack_sequence_as([_trained(layer) for layer in layers], flat)
-        may = self._design.may
-        penalty = penalties(layers, inputs, may)
-        gradients = clipped(with_penalties(gradients, layers, inputs, may), inputs, may)
-        layers = decayed(layers, inputs, row[:, 0], may)
-        layers, slots = _updated(layers, gradients, slots, row[:, 1:])
-        layers = _following(bounded(layers, inputs, may), statistics, inputs)
-        sums = [tf.reduce_sum(tf.where(counted > 0, one, 0.0), 1) for one in values]
+            tape.watch(tf.nest.flatten(leaves))
+            scaled = self._values.scaled(x)
+            raw, statistics = lane_outputs(self._key, layers, scaled, inputs, batch)
+            values = self._values.lane_row_values(raw, y, inputs.numbers)
+            loss = tf.reduce_sum(tf.reduce_sum(values[0] * batch.counted, 1) / rows)
+        gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
+        penalty = self._penalty(layers, inputs)
+        layers, slots = self._changed(layers, slots, gradients, inputs, batch, schedule)
+        layers = _following(layers, statistics, inputs)
+        sums = [tf.reduce_sum(tf.where(batch.counted > 0, value, 0.0), 1) for value in values]
         return layers, slots, tf.stack([sums[0] + penalty * rows, *sums[1:]], axis=1)
 
-    def _changed(self, x: tf.Tensor, inputs: Any, clock: Any) -> tf.Tensor:
-        names = ("augment_shift", "flipped_share", "seed")
-        shift, share, seed = (inputs[name] for name in names)
-        lanes = [
-            self._augmented(x[lane], shift[lane], share[lane], seed[lane], clock[lane])
-            for lane in range(self.lanes)
-        ]
-        return tf.stack(lanes)
+    def _penalty(self, layers: Sequence[Arrays], inputs: LaneInputs) -> tf.Tensor:
+        return self._rules.penalty([layer["kernel"] for layer in layers], inputs.numbers)
 
-    def _score_chunks(self, layers: Any, inputs: Any) -> tf.Tensor:
-        x, y = self._data.validation
-        rows = len(y)
-        size = chunk_rows(rows, self._widest * self.lanes)
+    def _changed(
+        self, layers: Any, slots: Any, gradients: Any, inputs: LaneInputs, batch: Batch,
+        schedule: tf.Tensor,
+    ) -> tuple[list[Arrays], Any]:  # fmt: skip
+        """Layers and slots after the step that the gradients ask for."""
+        context = StepContext(LANES, rate=schedule[:, 0], seed=inputs.seed, step=batch.done)
+        complete = self._complete(gradients, layers, inputs)
+        flat = self._rules.change_gradients(tf.nest.flatten(complete), inputs.numbers, context)
+        changed = tf.nest.pack_sequence_as(complete, flat)
+        if self._rules.fill_padding:
+            changed = _without_padding(changed, inputs)
+        kernels = [layer["kernel"] for layer in layers]
+        kernels = self._rules.change_before(kernels, inputs.numbers, context)
+        layers, slots = _updated(_with_kernels(layers, kernels), changed, slots, schedule[:, 1:])
+        kernels = [layer["kernel"] for layer in layers]
+        kernels = self._rules.change_after(kernels, inputs.numbers, context)
+        return _with_kernels(layers, kernels), slots
 
-        def body(first: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chunk = slice(first, tf.minimum(first + size, rows))
-            scaled = self._heads.scaled(x[tf.newaxis, chunk])
-            raw, _ = lane_outputs(self._design, layers, scaled, inputs)
-            labels = tf.tile(y[tf.newaxis, chunk], [self.lanes, 1])
-            values = self._heads.lane_values(raw, labels, inputs)
-            found = tf.stack([tf.reduce_sum(one, 1) for one in values], axis=1)
-            return first + size, sums + found
+    def _complete(self, gradients: Any, layers: Any, inputs: LaneInputs) -> list[Arrays]:
+        """The gradients with those of the penalties, and zeros for biases a trial does not have."""
+        complete = [dict(of_layer) for of_layer in gradients]
+        for number, of_layer in enumerate(complete):
+            kernel = layers[number]["kernel"]
+            of_layer["kernel"] = self._rules.add_slopes(of_layer["kernel"], kernel, inputs.numbers)
+            of_layer["bias"] *= inputs.has_bias[:, number, tf.newaxis]
+        return complete
 
-        zeros = tf.zeros([self.lanes, len(self.objective.names)])
-        sums = tf.while_loop(lambda first, _: first < rows, body, [0, zeros])[1]
-        penalty = penalties(layers, inputs, self._design.may)[:, tf.newaxis]
-        return sums + tf.one_hot(0, len(self.objective.names)) * penalty * float(rows)
+    def _score_rows(
+        self, layers: Any, inputs: LaneInputs, x: tf.Tensor, y: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        raw, labels = self._raw(layers, inputs, x), tf.tile(y[tf.newaxis], [self.lanes, 1])
+        values = self._values.lane_row_values(raw, labels, inputs.numbers)
+        sums = tf.stack([tf.reduce_sum(value, 1) for value in values], axis=1)
+        return sums, self._penalty(layers, inputs)
+
+    def _predict_rows(self, layers: Any, inputs: LaneInputs, x: tf.Tensor) -> tf.Tensor:
+        return self._values.activated(self._raw(layers, inputs, x))
+
+    def _raw(self, layers: Any, inputs: LaneInputs, x: tf.Tensor) -> tf.Tensor:
+        """What comes before the task's activation, (lanes, rows, outputs)."""
+        return lane_outputs(self._key, layers, self._values.scaled(x[tf.newaxis]), inputs)[0]
 
 
-def _trained(layer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    return {name: value for name, value in layer.items() if name in TRAINED}
+def _tensors(layers: list[dict[str, np.ndarray]]) -> list[Arrays]:
+    return list(tf.nest.map_structure(tf.convert_to_tensor, layers))
 
 
-def _leaves(layers: list[dict[str, tf.Tensor]]) -> list[tf.Tensor]:
-    return list(tf.nest.flatten([_trained(layer) for layer in layers]))
+def _trained(layer: Arrays) -> Arrays:
+    return {name: value for name, value in layer.items() if is_trained(name)}
 
 
-def _updated(layers: Any, gradients: Any, slots: Any, row: tf.Tensor) -> Any:
-    after, kept = [dict(layer) for layer in layers], tf.nest.map_structure(tf.identity, slots)
+def _with_kernels(layers: Sequence[Arrays], kernels: Sequence[tf.Tensor]) -> list[Arrays]:
+    return [layer | {"kernel": kernel} for layer, kernel in zip(layers, kernels, strict=True)]
+
+
+def _without_padding(gradients: Sequence[Arrays], inputs: LaneInputs) -> list[Arrays]:
+    """The gradients with zeros where a lane pads its layers."""
+    masked = []
+    for number, of_layer in enumerate(gradients):
+        before, units = of_layer["kernel"].shape[1:]
+        own = tf.ones([1, units])
+        if number < len(gradients) - 1:
+            own = _own_units(inputs, number, units)
+        into = tf.ones([1, before]) if number == 0 else _own_units(inputs, number - 1, before)
+        masked.append(
+            {name: gradient * own for name, gradient in of_layer.items() if name != "kernel"}
+        )
+        masked[-1]["kernel"] = of_layer["kernel"] * into[:, :, tf.newaxis] * own[:, tf.newaxis, :]
+    return masked
+
+
+def _updated(
+    layers: Sequence[Arrays], gradients: Sequence[Arrays], slots: Mapping[str, Any], row: tf.Tensor
+) -> tuple[list[Arrays], Any]:
+    """Layers and slots after the optimizers' step; `row`: (lanes, COEFFICIENTS)."""
+    after = [dict(layer) for layer in layers]
+    slots_after = tf.nest.map_structure(tf.identity, slots)
     for number, of_layer in enumerate(gradients):
         for name, gradient in of_layer.items():
-            shape = [-1] + [1] * (gradient.shape.rank - 1)
-            broadcast = [tf.reshape(column, shape) for column in tf.unstack(row, axis=1)]
-            mine = {slot: kept[slot][number][name] for slot in slots}
-            weight, mine = updated(layers[number][name], gradient, mine, broadcast)
+            columns = [LANES.beside(column, gradient) for column in tf.unstack(row, axis=1)]
+            own_slots = {slot: slots[slot][number][name] for slot in slots}
+            weight, own_slots = lane_update(
+                layers[number][name], gradient, own_slots, Coefficients(*columns)
+            )
             after[number][name] = weight
-            for slot, value in mine.items():
-                kept[slot][number][name] = value
-    return after, kept
+            for slot, value in own_slots.items():
+                slots_after[slot][number][name] = value
+    return after, slots_after
 
 
-def _following(layers: Any, statistics: Any, inputs: Any) -> Any:
+def _following(
+    layers: Sequence[Arrays], statistics: Statistics, inputs: LaneInputs
+) -> list[Arrays]:
     """The moving statistics, a step further towards the batch's."""
-    share = tf.where(inputs["batch_norm"], 1.0 - MOVING, 0.0)[:, tf.newaxis]
+    on = inputs.switches["batch_norm"]
     after = [dict(layer) for layer in layers]
     for layer, (mean, variance) in zip(after, statistics, strict=False):
-        layer["mean"] += (mean - layer["mean"]) * share
-        layer["variance"] += (variance - layer["variance"]) * share
+        layer["mean"] = normalization.moved_on(layer["mean"], mean, on)
+        layer["variance"] = normalization.moved_on(layer["variance"], variance, on)
     return after

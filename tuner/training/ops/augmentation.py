@@ -2,14 +2,17 @@
 
 import tensorflow as tf
 
-from tuner.training.ops.dropout import hashed
+from tuner.training.ops.random_bits import uniform
 
-# Salts of the hashes, beyond those of any network's dropout layers.
+# Salts beyond those of any network's dropout layers.
 _FLIP, _DOWN, _RIGHT = 1001, 1002, 1003
+
+# A row is flipped with this probability.
+FLIPPED_SHARE = 0.5
 
 
 class Augmentation:
-    """Shifts and flips of raw batches (rows, height, width, ...), drawn from the trial's seed and
+    """Shifts and flips of raw batches (rows, height, width, …), drawn from the trial's seed and
     step, so that a trial is repeatable. What comes in at an edge is zero."""
 
     def __init__(self, shifts: bool, flips: bool) -> None:
@@ -18,24 +21,33 @@ class Augmentation:
     def __call__(
         self, x: tf.Tensor, most: tf.Tensor, share: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
-        """`most`: pixels of a shift, float32; `share`: of the rows that are flipped; `seed`,
+        """`most`: largest shift in pixels, float32; `share`: of the rows that are flipped; `seed`,
         `step`: uint32."""
         rows = tf.shape(x)[0]
         if self._flips:
-            flip = hashed(rows, _FLIP, seed, step) < share
+            flip = uniform(rows, _FLIP, seed, step) < share
             x = tf.where(tf.reshape(flip, [-1] + [1] * (x.shape.rank - 1)), tf.reverse(x, [2]), x)
         if self._shifts:
-            x = _shifted(x, _offsets(hashed(rows, _DOWN, seed, step), most), 1)
-            x = _shifted(x, _offsets(hashed(rows, _RIGHT, seed, step), most), 2)
+            x = _shift(x, _offsets(uniform(rows, _DOWN, seed, step), most), axis=1)
+            x = _shift(x, _offsets(uniform(rows, _RIGHT, seed, step), most), axis=2)
         return x
 
+    def change_lanes(
+        self, x: tf.Tensor, most: tf.Tensor, share: tf.Tensor, seed: tf.Tensor, step: tf.Tensor
+    ) -> tf.Tensor:
+        """The same for x (lanes, rows, …); each number (lanes,)."""
+        if not (self._flips or self._shifts):
+            return x
+        lanes = range(x.shape[0])
+        return tf.stack([self(x[n], most[n], share[n], seed[n], step[n]) for n in lanes])
 
-def _offsets(drawn: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+
+def _offsets(draws: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
     """A whole number from -most to most for each row, all equally likely."""
-    return tf.cast(tf.floor(drawn * (2.0 * most + 1.0)) - most, tf.int32)
+    return tf.cast(tf.floor(draws * (2.0 * most + 1.0)) - most, tf.int32)
 
 
-def _shifted(x: tf.Tensor, offsets: tf.Tensor, axis: int) -> tf.Tensor:
+def _shift(x: tf.Tensor, offsets: tf.Tensor, axis: int) -> tf.Tensor:
     """x moved along an axis by each row's own offset."""
     size = int(x.shape[axis])
     source = tf.range(size)[tf.newaxis, :] - offsets[:, tf.newaxis]

@@ -1,14 +1,11 @@
-"""Dropout whose random bits cost next to nothing inside a compiled epoch.
+"""Inverted dropout (Srivastava et al., 2014), three forms that draw the same bits.
 
-Keras' layer draws its mask with a stateless generator, which on small networks costs more than the
-matrix products. Here one 32-bit word a unit comes from hashing (seed, layer, step, position) by
-integer mixing: nothing is stored, any step's mask can be drawn again, and XLA fuses the whole thing
-into the multiplication.
+- `FastDropout`: a layer of a Keras model.
+- `draw_masks`: a graph's masks of many steps and layers in one call, drawn by XLA. A plain graph
+  would make fifteen passes of the hashing, in each step.
+- `drop_lanes`: for trials side by side, inside XLA's step.
 
-Dropout's multipliers for many steps and layers at once.
-
-Drawn by XLA, which fuses the mixing of bits into one pass; a plain graph makes fifteen of it, in
-each step. The bits are those that the layers of a network of its own draw (networks/dropout.py).
+A dropout is known by its place among all that a network may have, those with rate 0 included.
 """
 
 import math
@@ -19,19 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-# 24 bits of each word decide, so a rate is exact to 6e-8 and the comparison fits in an int32.
-_RESOLUTION = 1 << 24
-_STEP_STRIDE = 0x9E3779B9
-_LAYER_STRIDE = 0x85EBCA6B
-
-
-def _mix(word: tf.Tensor) -> tf.Tensor:
-    """Bijective mixing of uint32 words: xor-shift and multiply rounds whose constants come from
-    C. Wellons' search for low-bias 32-bit hashes (2018)."""
-    shift, xor = tf.bitwise.right_shift, tf.bitwise.bitwise_xor
-    word = xor(word, shift(word, tf.constant(16, tf.uint32))) * tf.constant(0x7FEB352D, tf.uint32)
-    word = xor(word, shift(word, tf.constant(15, tf.uint32))) * tf.constant(0x846CA68B, tf.uint32)
-    return xor(word, shift(word, tf.constant(16, tf.uint32)))
+from tuner.training.ops.random_bits import RESOLUTION, draw_bits
 
 
 class DropoutClock:
@@ -53,55 +38,28 @@ class DropoutClock:
         self.step.assign_add(1)
 
 
-def hashed(count: tf.Tensor, salt: int, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """`count` numbers in [0, 1), float32, of the trial's seed and step (uint32 scalars); `salt`
-    tells uses apart."""
-    return tf.cast(_drawn(count, salt, seed, step), tf.float32) / float(_RESOLUTION)
-
-
 def multipliers(
-    positions: tf.Tensor, rate: tf.Tensor, layer: tf.Tensor | int, seed: tf.Tensor, step: tf.Tensor
+    positions: tf.Tensor, rate: tf.Tensor, place: tf.Tensor | int, seed: tf.Tensor, step: tf.Tensor
 ) -> tf.Tensor:
-    """What inverted dropout multiplies the units at `positions` (uint32) by, float32; `rate` and
-    the rest broadcast against them."""
-    keep = _drawn_at(positions, layer, seed, step) >= _threshold(rate)
-    kept = 1.0 - tf.cast(_threshold(rate), tf.float32) / float(_RESOLUTION)
-    return tf.where(keep, 1.0 / kept, 0.0)
-
-
-def _drawn(count: tf.Tensor, salt: int, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """int32 (count,), evenly spread over 0..2^24-1."""
-    return _drawn_at(tf.cast(tf.range(count), tf.uint32), salt, seed, step)
-
-
-def _drawn_at(
-    positions: tf.Tensor, salt: tf.Tensor | int, seed: tf.Tensor, step: tf.Tensor
-) -> tf.Tensor:
-    """int32 of the shape that all broadcast to, evenly spread over 0..2^24-1."""
-    word = tf.cast(salt + 1, tf.uint32) * tf.constant(_LAYER_STRIDE, tf.uint32)
-    key = _mix(_mix(seed + word) + step * tf.constant(_STEP_STRIDE, tf.uint32))
-    # An odd stride of its own for each step and layer: with an offset alone, two masks would be
-    # shifted copies of one another. One mixing a unit is all that the small networks can afford.
-    stride = tf.bitwise.bitwise_or(_mix(key + word), tf.constant(1, tf.uint32))
-    mixed = _mix(positions * stride + key)
-    return tf.cast(tf.bitwise.right_shift(mixed, tf.constant(8, tf.uint32)), tf.int32)
-
-
-def _threshold(rate: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.round(rate * float(_RESOLUTION)), tf.int32)
+    """What the units at `positions` (uint32) are multiplied by, float32: 0 or 1 / (1 - rate).
+    `rate`, `place`, `seed` and `step` broadcast against them."""
+    dropped_below = tf.cast(tf.round(rate * float(RESOLUTION)), tf.int32)
+    stays = draw_bits(positions, place, seed, step) >= dropped_below
+    share = 1.0 - tf.cast(dropped_below, tf.float32) / float(RESOLUTION)
+    return tf.where(stays, 1.0 / share, 0.0)
 
 
 class FastDropout(keras.layers.Layer):
-    """Inverted dropout (Srivastava et al., 2014) with the rate as an input of the program.
+    """Dropout with the rate as an input of the program.
 
     In exported networks its place is taken by `keras.layers.Dropout`.
     """
 
-    def __init__(self, index: int, clock: DropoutClock, **kwargs: Any) -> None:
+    def __init__(self, place: int, clock: DropoutClock, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.index = index
+        self.place = place
         self.clock = clock
-        # A bare variable in a list stays out of the layer's weights, so that the weights of the
+        # A bare variable in a tuple stays out of the layer's weights, so that the weights of the
         # training form and of the exported form match one to one.
         self._scalars = (tf.Variable(0.0, dtype=tf.float32, trainable=False),)
 
@@ -115,53 +73,52 @@ class FastDropout(keras.layers.Layer):
         rate = tf.convert_to_tensor(self.rate)
         positions = tf.reshape(tf.cast(tf.range(tf.size(inputs)), tf.uint32), tf.shape(inputs))
         seed, step = self.clock.seed.value(), self.clock.step.value()
-        return inputs * multipliers(positions, rate, self.index, seed, step)
+        return inputs * multipliers(positions, rate, self.place, seed, step)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
 
-# What is drawn comes in tiles, each of one layer and step, so that few sizes are compiled.
+# A graph's masks are drawn in tiles, each of one place and step, so that few sizes are compiled.
 _TILE = 1 << 10
 _MOST_TILES = 1 << 10
 
-
-# Rows and units of a mask; without rows where no trial drops any.
-Shape = tuple[int, int]
-
-
-def steps_at_once(shapes: Sequence[Shape], wanted: int) -> int:
-    """For how many of the `wanted` steps masks of such shapes are drawn at once."""
-    tiles = sum(_tiles(shape) for shape in shapes)
-    return max(1, min(wanted, _MOST_TILES // tiles)) if tiles else wanted
+# Rows and units of a mask; no rows where no trial of the program drops any.
+MaskShape = tuple[int, int]
 
 
-def _tiles(shape: Shape) -> int:
-    return -(-math.prod(shape) // _TILE)
+def steps_at_once(shapes: Sequence[MaskShape], steps: int) -> int:
+    """For how many of the next `steps` steps masks of such shapes are drawn in one call."""
+    tiles = sum(_tile_count(shape) for shape in shapes)
+    return max(1, min(steps, _MOST_TILES // tiles)) if tiles else steps
 
 
 def draw_masks(
-    shapes: Sequence[Shape], rates: Sequence[float], steps: int, seed: int, first: int
+    shapes: Sequence[MaskShape], rates: Sequence[float], steps: int, seed: int, first: int
 ) -> list[tf.Tensor]:
     """For each dropout of a network, in order, its multipliers float32 (steps, rows, units) in the
     steps from `first` on; (1, 0, 0) for one without rows."""
-    tiles = [_tiles(shape) for shape in shapes]
-    places = np.repeat(np.arange(len(tiles)), np.multiply(tiles, steps))
-    at = np.concatenate([np.repeat(np.arange(steps), count) for count in tiles]) + first
-    bases = np.concatenate([np.tile(np.arange(count) * _TILE, steps) for count in tiles])
-    drawn = _drawn_masks(places, np.asarray(rates)[places], bases, at, seed)
-    found, begin = [], 0
-    for count, shape in zip(tiles, shapes, strict=True):
+    counts = [_tile_count(shape) for shape in shapes]
+    places = np.repeat(np.arange(len(counts)), np.multiply(counts, steps))
+    at = np.concatenate([np.repeat(np.arange(steps), count) for count in counts]) + first
+    bases = np.concatenate([np.tile(np.arange(count) * _TILE, steps) for count in counts])
+    tiles = _draw_tiles(places, np.asarray(rates)[places], bases, at, seed)
+    masks, begin = [], 0
+    for count, shape in zip(counts, shapes, strict=True):
         if count:
-            whole = tf.reshape(drawn[begin : begin + steps * count], [steps, count * _TILE])
-            found.append(tf.reshape(whole[:, : math.prod(shape)], [steps, *shape]))
+            rows = tf.reshape(tiles[begin : begin + steps * count], [steps, count * _TILE])
+            masks.append(tf.reshape(rows[:, : math.prod(shape)], [steps, *shape]))
         else:
-            found.append(tf.zeros([1, 0, 0]))
+            masks.append(tf.zeros([1, 0, 0]))
         begin += steps * count
-    return found
+    return masks
 
 
-def _drawn_masks(
+def _tile_count(shape: MaskShape) -> int:
+    return -(-math.prod(shape) // _TILE)
+
+
+def _draw_tiles(
     places: np.ndarray, rates: np.ndarray, bases: np.ndarray, at: np.ndarray, seed: int
 ) -> tf.Tensor:
     """float32 (tiles or more, values of a tile); one entry a tile in each argument."""
@@ -172,7 +129,7 @@ def _drawn_masks(
     def column(numbers: np.ndarray, dtype: Any) -> tf.Tensor:
         return tf.constant(np.pad(numbers, (0, room - len(numbers)))[:, np.newaxis], dtype)
 
-    return _draw(
+    return _compiled_tiles(
         column(places, tf.int32),
         column(rates, tf.float32),
         column(bases, tf.uint32),
@@ -182,8 +139,26 @@ def _drawn_masks(
 
 
 @tf.function(jit_compile=True, autograph=False)
-def _draw(
+def _compiled_tiles(
     place: tf.Tensor, rate: tf.Tensor, base: tf.Tensor, step: tf.Tensor, seed: tf.Tensor
 ) -> tf.Tensor:
     positions = base + tf.cast(tf.range(_TILE), tf.uint32)[tf.newaxis, :]
     return multipliers(positions, rate, place, seed, step)
+
+
+@tf.custom_gradient
+def apply_mask(x: tf.Tensor, mask: tf.Tensor) -> Any:
+    """x times multipliers of its shape. In a graph that does not know the sizes, TensorFlow's own
+    gradient would find out at each step which axes were broadcast."""
+    return x * mask, lambda upstream: (upstream * mask, None)
+
+
+def drop_lanes(
+    x: tf.Tensor, width: tf.Tensor, rate: tf.Tensor, place: int, seed: tf.Tensor, step: tf.Tensor
+) -> tf.Tensor:
+    """x (lanes, rows, units) with dropout's multipliers; `width`, `rate`, `seed`, `step`: (lanes,).
+    A unit's bits are found by the trial's true width, not by the padded one."""
+    row, unit = tf.range(x.shape[1])[tf.newaxis, :, tf.newaxis], tf.range(x.shape[2])
+    positions = tf.cast(row * width[:, tf.newaxis, tf.newaxis] + unit, tf.uint32)
+    rate, seed, step = (of_lane[:, tf.newaxis, tf.newaxis] for of_lane in (rate, seed, step))
+    return x * multipliers(positions, rate, place, seed, step)

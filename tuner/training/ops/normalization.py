@@ -1,72 +1,59 @@
-"""Parts of a network whose sizes and kinds are inputs of the program.
+"""Batch and layer normalisation: a Keras layer, a graph's form and the lanes' form of each.
 
-The gradients of most are written out: with sizes unknown when the program is made, TensorFlow's own
-would find out at each step which axes had been broadcast.
+A graph does not know its sizes when it is made, and TensorFlow's own gradients would find out at
+each step which axes were broadcast: there the gradients are written out by hand (tested against
+automatic ones). In the lanes' forms x is (lanes, rows, units), padded beyond a trial's own rows
+and units.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tuner.training.ops.activations import FUNCTIONS
-
-Function = Callable[[tf.Tensor], tf.Tensor]
-
 # Keras' defaults.
-EPSILON = 1e-3
-MOVING = 0.99
+_EPSILON = 1e-3
+_MOMENTUM = 0.99
 
 
-def one_of(index: tf.Tensor, functions: Sequence[Function]) -> Function:
-    """The function at `index` (int32), which is read when the program runs. Only that one is
-    computed, and its gradient from the inputs alone."""
-    if len(functions) == 1:
-        return functions[0]
+@dataclass(frozen=True)
+class Normalization:
+    """`keras`: makes the layer. `trained`, `moving`: names of its arrays (units,) in the shared
+    programs and what they start with, in the order of the layer's weights; `moving` ones are
+    gathered in training."""
 
-    @tf.custom_gradient
-    def chosen(x: tf.Tensor) -> Any:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return _switch(index, [_pulled_back(f, x, upstream) for f in functions])
+    keras: Callable[[], Any]
+    trained: Mapping[str, float]
+    moving: Mapping[str, float]
 
-        return _switch(index, [partial(f, x) for f in functions]), gradient
-
-    return chosen
-
-
-def _switch(index: tf.Tensor, branches: list[Callable[[], tf.Tensor]]) -> tf.Tensor:
-    return tf.switch_case(index, branches)
+    @property
+    def arrays(self) -> dict[str, float]:
+        return {**self.trained, **self.moving}
 
 
-def _pulled_back(function: Function, x: tf.Tensor, upstream: tf.Tensor) -> Callable[[], tf.Tensor]:
-    def pulled() -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = function(x)
-        return tape.gradient(y, x, output_gradients=upstream)
-
-    return pulled
-
-
-def activation(name: str, slope: tf.Tensor) -> Function:
-    """The named activation; `slope` is leaky_relu's."""
-    if name == "leaky_relu":
-        return lambda x: keras.ops.where(x > 0, x, x * slope)
-    return FUNCTIONS[name]
+# By the parameter that switches it on, in the order in which a layer applies them.
+NORMALIZATIONS: dict[str, Normalization] = {
+    # Ioffe and Szegedy (2015)
+    "batch_norm": Normalization(
+        lambda: keras.layers.BatchNormalization(momentum=_MOMENTUM, epsilon=_EPSILON),
+        trained={"scale": 1.0, "shift": 0.0},
+        moving={"mean": 0.0, "variance": 1.0},
+    ),
+    # Ba, Kiros and Hinton (2016)
+    "layer_norm": Normalization(
+        lambda: keras.layers.LayerNormalization(epsilon=_EPSILON),
+        trained={"layer_scale": 1.0, "layer_shift": 0.0},
+        moving={},
+    ),
+}
 
 
 @tf.custom_gradient
-def masked(x: tf.Tensor, factors: tf.Tensor) -> Any:
-    """x times factors of its shape."""
-    return x * factors, lambda upstream: (upstream * factors, None)
-
-
-@tf.custom_gradient
-def batch_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
-    """Batch normalisation of x (rows, units) by its own statistics (Ioffe and Szegedy, 2015); its
-    means and variances (units,) beside it, through which no gradient goes."""
+def normalize_batch(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
+    """Batch normalisation of x (rows, units) by its own statistics; its means and variances
+    (units,) beside it, through which no gradient goes."""
     *outputs, unit, spread = _by_own_statistics(x, scale, shift)
 
     def gradient(upstream: tf.Tensor, _mean: tf.Tensor, _variance: tf.Tensor) -> Any:
@@ -75,12 +62,12 @@ def batch_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
     return tuple(outputs), gradient
 
 
-def batch_normalised_where(
+def normalize_batch_if(
     on: tf.Tensor, x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor,
     variance: tf.Tensor,
 ) -> Any:  # fmt: skip
-    """The same where `on`; else x, and the mean and variance given. TensorFlow's own gradient of a
-    condition would carry what it needs from one to the other by far slower ways."""
+    """`normalize_batch` where `on`; else x, and the mean and variance given. TensorFlow's own
+    gradient of a condition would carry values from one branch to the other by far slower ways."""
 
     @tf.custom_gradient
     def normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
@@ -105,12 +92,12 @@ def batch_normalised_where(
 
 def _by_own_statistics(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """Outputs (rows, units), mean and variance (units,); for the gradient the values before scale
-    and shift, and what the centred ones were multiplied by (1, units)."""
-    average = _average(x)
+    and shift, and the factor of the centred values (1, units)."""
+    average = _averaging_row(x)
     mean = tf.matmul(average, x)
     centred = x - mean
     variance = tf.matmul(average, tf.square(centred))
-    spread = tf.math.rsqrt(variance + EPSILON)
+    spread = tf.math.rsqrt(variance + _EPSILON)
     unit = centred * spread
     return unit * scale + shift, tf.squeeze(mean, 0), tf.squeeze(variance, 0), unit, spread
 
@@ -118,8 +105,8 @@ def _by_own_statistics(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> tupl
 def _through_own_statistics(
     upstream: tf.Tensor, scale: tf.Tensor, unit: tf.Tensor, spread: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The gradient to x, scale and shift."""
-    average = _average(upstream)
+    """The gradients to x, scale and shift."""
+    average = _averaging_row(upstream)
     shift_mean = tf.matmul(average, upstream)
     scale_mean = tf.matmul(average, upstream * unit)
     to_x = (upstream - shift_mean - unit * scale_mean) * (scale * spread)
@@ -127,18 +114,26 @@ def _through_own_statistics(
     return to_x, tf.squeeze(scale_mean, 0) * count, tf.squeeze(shift_mean, 0) * count
 
 
-def _average(x: tf.Tensor) -> tf.Tensor:
-    """(1, rows), by which a product averages over rows: several times as fast as a reduction."""
+def _averaging_row(x: tf.Tensor) -> tf.Tensor:
+    """(1, rows): its product with x averages over rows, several times as fast as a reduction."""
     rows = tf.shape(x)[0]
     return tf.fill([1, rows], 1.0 / tf.cast(rows, tf.float32))
 
 
+def normalize_by_moving(
+    x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+) -> tf.Tensor:
+    """Batch normalisation of x (rows, units) by the statistics gathered in training."""
+    factor = scale * tf.math.rsqrt(variance + _EPSILON)
+    return x * factor + (shift - mean * factor)
+
+
 @tf.custom_gradient
-def layer_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
-    """Layer normalisation of each row of x (rows, units) (Ba, Kiros and Hinton, 2016)."""
+def normalize_rows(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
+    """Layer normalisation of each row of x (rows, units)."""
     mean = tf.reduce_mean(x, -1, keepdims=True)
     centred = x - mean
-    spread = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + EPSILON)
+    spread = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + _EPSILON)
     unit = centred * spread
 
     def gradient(upstream: tf.Tensor) -> Any:
@@ -151,9 +146,40 @@ def layer_normalised(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
     return unit * scale + shift, gradient
 
 
-def by_moving(
-    x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, mean: tf.Tensor, variance: tf.Tensor
+def batch_statistics(x: tf.Tensor, counted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance (lanes, units) over the rows that are `counted` (lanes, rows), 1 or 0."""
+    weights = counted[:, :, tf.newaxis]
+    rows = tf.reduce_sum(weights, 1)
+    mean = tf.reduce_sum(x * weights, 1) / rows
+    centred = (x - mean[:, tf.newaxis, :]) * weights
+    return mean, tf.reduce_sum(tf.square(centred), 1) / rows
+
+
+def normalize_lanes_batch(
+    x: tf.Tensor, arrays: Mapping[str, tf.Tensor], mean: tf.Tensor, variance: tf.Tensor
 ) -> tf.Tensor:
-    """Batch normalisation by statistics gathered in training."""
-    factor = scale * tf.math.rsqrt(variance + EPSILON)
-    return x * factor + (shift - mean * factor)
+    """Batch normalisation by statistics (lanes, units): the batch's or the moving ones."""
+    spread = tf.math.rsqrt(variance + _EPSILON)[:, tf.newaxis, :]
+    unit = (x - mean[:, tf.newaxis, :]) * spread
+    return unit * arrays["scale"][:, tf.newaxis, :] + arrays["shift"][:, tf.newaxis, :]
+
+
+def normalize_lanes_rows(
+    x: tf.Tensor, arrays: Mapping[str, tf.Tensor], own_units: tf.Tensor
+) -> tf.Tensor:
+    """Layer normalisation; `own_units` (lanes, 1, units): 1 for a trial's own units, 0 for padding.
+    The padding is zero, and masked all the same: no gradient may flow to it."""
+    units = tf.reduce_sum(own_units, -1, keepdims=True)
+    mean = tf.reduce_sum(x * own_units, -1, keepdims=True) / units
+    centred = (x - mean) * own_units
+    variance = tf.reduce_sum(tf.square(centred), -1, keepdims=True) / units
+    unit = centred * tf.math.rsqrt(variance + _EPSILON)
+    return unit * arrays["layer_scale"][:, tf.newaxis, :] + arrays["layer_shift"][:, tf.newaxis, :]
+
+
+def moved_on(moving: tf.Tensor, batch: tf.Tensor, on: tf.Tensor | None = None) -> tf.Tensor:
+    """A moving statistic one step further towards the batch's. For lanes `on` (lanes,) says which
+    of them have batch normalisation."""
+    if on is None:
+        return moving * _MOMENTUM + batch * (1.0 - _MOMENTUM)
+    return moving + (batch - moving) * tf.where(on, 1.0 - _MOMENTUM, 0.0)[:, tf.newaxis]

@@ -1,226 +1,237 @@
-"""What is done to weights beside the optimizer's step, each rule only where a trial's number is
-above zero. The same rules as training/weights.py has for one structure.
+"""What is done to weights and gradients beside the optimizer's step: a table of rules, each one
+parameter of the catalogue, applied by loops in every engine.
 
-What is done to weights beside the optimizer's step: penalties, decay, bounds, clipping.
-
+A rule is written once, for arrays of one trial or of lanes side by side; `Layout` is what differs.
 "Kernels" are all trainable weights of two or more axes; biases and the scales and shifts of
-normalisations are left alone. Each rule is in the program only where a trial's number is not zero.
-
-What is done to weights beside the optimizer's step, for trials side by side; `may` names the
-rules that the program has. What a trial has not is 0, which leaves its weights as they are.
-
-`layers`: one dict of arrays (lanes, …) a layer.
+normalisations are left alone. To add a rule: its parameter in search_space/parameters.py, its entry
+here.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tuner.training.ops.scalars import Scalars
-from tuner.training.program_key import ProgramKey
+from tuner.training.ops.scalars import Numbers
+
+Tensors = list[tf.Tensor]
 
 
-class WeightRules:
-    """The rules that `params` ask for, on a built model's kernels."""
+@dataclass(frozen=True)
+class Layout:
+    """How arrays hold trials. `lanes`: their first axis is the trial, and so is that of every
+    number, 0 for a trial without the rule. `branches`: one trial whose number may be 0, in a
+    graph: what is done to its weights is in a condition. Neither: the trial has every rule."""
 
-    def __init__(self, model: Any, params: dict[str, Any], scalars: Scalars) -> None:
-        self._model, self._scalars = model, scalars
-        self._kernels = [v for v in model.trainable_variables if len(v.shape) > 1]
-        self._on = {
-            rule: params.get(rule, 0.0) > 0
-            for rule in ("l1", "l2", "max_norm", "weight_decay", "clip_norm")
-        }
+    lanes: bool = False
+    branches: bool = False
 
-    def penalty(self) -> tf.Tensor:
-        """What is added to the mean loss of a batch: the rules' penalties, and those that a user's
-        own layers bring."""
-        terms = list(self._model.losses)
-        kernels = [tf.convert_to_tensor(kernel) for kernel in self._kernels]
-        if self._on["l1"]:
-            terms += [self._scalars["l1"] * tf.reduce_sum(tf.abs(kernel)) for kernel in kernels]
-        if self._on["l2"]:
-            terms += [self._scalars["l2"] * tf.reduce_sum(kernel**2) for kernel in kernels]
-        return tf.add_n(terms) if terms else tf.constant(0.0)
+    def beside(self, number: tf.Tensor, array: tf.Tensor) -> tf.Tensor:
+        """The number in a shape that broadcasts against the array."""
+        if not self.lanes:
+            return number
+        return tf.reshape(number, [-1] + [1] * (array.shape.rank - 1))
 
-    def clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-        """The gradients, scaled down together where their norm is too large (Pascanu et al.,
-        2013)."""
-        if not self._on["clip_norm"]:
-            return gradients
-        clipped: list[tf.Tensor] = tf.clip_by_global_norm(gradients, self._scalars["clip_norm"])[0]
+    def incoming(self, kernel: tf.Tensor) -> list[int]:
+        """The axes that run over a unit's incoming weights."""
+        return list(range(int(self.lanes), kernel.shape.rank - 1))
+
+    def total(self, array: tf.Tensor) -> tf.Tensor:
+        """The sum over a trial's own values: () or (lanes,)."""
+        return tf.reduce_sum(array, list(range(1, array.shape.rank)) if self.lanes else None)
+
+    def where_on(self, number: tf.Tensor, changed: tf.Tensor, as_it_was: tf.Tensor) -> tf.Tensor:
+        """For lanes: changed only where the number is above 0."""
+        return tf.where(number > 0, changed, as_it_was) if self.lanes else changed
+
+    def if_on(self, number: tf.Tensor, then: Any, otherwise: Any) -> Any:
+        """In a graph with branches: `then()` only where the number is above 0."""
+        return tf.cond(number > 0, then, otherwise) if self.branches else then()
+
+
+ONE_TRIAL = Layout()
+GRAPH = Layout(branches=True)
+LANES = Layout(lanes=True)
+
+
+class StepContext(NamedTuple):
+    """What a rule may read besides its number: the step's learning rate, and the trial's seed and
+    the steps taken before (uint32) for random draws; () or (lanes,)."""
+
+    layout: Layout
+    rate: tf.Tensor
+    seed: tf.Tensor
+    step: tf.Tensor
+
+
+ChangeAll = Callable[[Tensors, tf.Tensor, StepContext], Tensors]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a number above 0 does; with 0, arrays of lanes must stay as they are.
+
+    `penalty`: summed over a kernel's weights and multiplied by the number, it is added to the
+    loss; `slope` is its derivative. `gradients`: what becomes of the gradients of all trained
+    weights; `fills_padding`: a padded one may no longer be zero. `before`, `after`: what becomes of
+    the kernels before and after the optimizer's step.
+    """
+
+    penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
+    slope: Callable[[tf.Tensor], tf.Tensor] | None = None
+    fills_padding: bool = False
+    gradients: ChangeAll | None = None
+    before: ChangeAll | None = None
+    after: ChangeAll | None = None
+
+
+def _clip(gradients: Tensors, most: tf.Tensor, context: StepContext) -> Tensors:
+    """Scaled down together where their norm is too large (Pascanu et al., 2013)."""
+    layout = context.layout
+    if not layout.lanes:
+        clipped: Tensors = tf.clip_by_global_norm(gradients, most)[0]
         return clipped
-
-    def decay(self, learning_rate: tf.Tensor) -> None:
-        """Before the optimizer's step (Loshchilov and Hutter, 2019)."""
-        if self._on["weight_decay"]:
-            kept = 1.0 - self._scalars["weight_decay"] * learning_rate
-            for kernel in self._kernels:
-                kernel.assign(kernel * kept)
-
-    def bound(self) -> None:
-        """After the optimizer's step: each unit's incoming weights (Srebro et al., 2005)."""
-        if not self._on["max_norm"]:
-            return
-        for kernel in self._kernels:
-            value = tf.convert_to_tensor(kernel)
-            incoming = list(range(value.shape.rank - 1))
-            norm = tf.sqrt(tf.reduce_sum(value**2, incoming, keepdims=True))
-            allowed = tf.minimum(norm, self._scalars["max_norm"])
-            kernel.assign(value * (allowed / tf.maximum(norm, 1e-7)))
+    norm = tf.sqrt(tf.add_n([layout.total(tf.square(gradient)) for gradient in gradients]))
+    factor = layout.where_on(most, most / tf.maximum(norm, most), tf.ones_like(norm))
+    return [gradient * layout.beside(factor, gradient) for gradient in gradients]
 
 
-Inputs = Mapping[str, Any]
+def _decay(kernels: Tensors, amount: tf.Tensor, context: StepContext) -> Tensors:
+    """Decoupled decay of weights (Loshchilov and Hutter, 2019)."""
+    share = 1.0 - amount * context.rate
+    return [kernel * context.layout.beside(share, kernel) for kernel in kernels]
 
 
-class Rules:
-    """The rules that trials of a design may have, on the network's kernels."""
+def _bound(kernels: Tensors, most: tf.Tensor, context: StepContext) -> Tensors:
+    """Each unit's incoming weights (Srebro et al., 2005)."""
+    layout = context.layout
 
-    def __init__(self, design: ProgramKey, network: Any) -> None:
-        self._may, self._network = design.may, network
-        self._lacks_biases = design.lacks_biases
+    def bounded(kernel: tf.Tensor) -> tf.Tensor:
+        limit = layout.beside(most, kernel)
+        squares = tf.reduce_sum(tf.square(kernel), layout.incoming(kernel), keepdims=True)
+        norm = tf.sqrt(squares)
+        factor = tf.minimum(norm, limit) / tf.maximum(norm, 1e-7)
+        return layout.where_on(limit, kernel * factor, kernel)
 
-    def penalty(self, inputs: Inputs) -> tf.Tensor:
-        """What is added to the mean loss of a batch."""
+    return [bounded(kernel) for kernel in kernels]
+
+
+RULES: dict[str, Rule] = {
+    "l1": Rule(penalty=tf.abs, slope=tf.sign),
+    "l2": Rule(penalty=tf.square, slope=lambda kernel: 2.0 * kernel),
+    "clip_norm": Rule(gradients=_clip),
+    "weight_decay": Rule(before=_decay),
+    "max_norm": Rule(after=_bound),
+}
+
+
+class Regularizers:
+    """The rules of one program: those of the table that are among `names`."""
+
+    def __init__(self, names: Container[str], layout: Layout) -> None:
+        self._rules = {name: rule for name, rule in RULES.items() if name in names}
+        self._layout = layout
+
+    @property
+    def fill_padding(self) -> bool:
+        """Whether gradients of a lane's padding may no longer be zero."""
+        return any(rule.fills_padding for rule in self._rules.values())
+
+    def penalty(self, kernels: Sequence[tf.Tensor], numbers: Numbers) -> tf.Tensor:
+        """What is added to the mean loss of a batch: () or (lanes,); 0.0 without a rule."""
         total = tf.constant(0.0)
-        for name, measure in (("l1", tf.abs), ("l2", tf.square)):
-            if name in self._may:
-                total += inputs[name] * tf.add_n(
-                    [tf.reduce_sum(measure(kernel)) for kernel in self._network.kernels]
-                )
+        for name, rule in self._rules.items():
+            if rule.penalty is not None:
+                sums = [self._layout.total(rule.penalty(kernel)) for kernel in kernels]
+                total += numbers[name] * tf.add_n(sums)
         return total
 
-    def changed(self, gradients: list[tf.Tensor], inputs: Inputs) -> list[tf.Tensor]:
-        """The gradients of what the trial has, with the penalties', clipped."""
-        found = self._with_penalties(self._of_present(gradients, inputs), inputs)
-        if "clip_norm" not in self._may:
-            return found
-        return self._if_on(
-            "clip_norm",
-            inputs,
-            lambda: tf.clip_by_global_norm(found, inputs["clip_norm"])[0],
-            lambda: [tf.identity(gradient) for gradient in found],
-        )
+    def add_slopes(self, gradient: tf.Tensor, kernel: tf.Tensor, numbers: Numbers) -> tf.Tensor:
+        """A kernel's gradient with those of the penalties."""
+        for name, rule in self._rules.items():
+            if rule.slope is not None:
+                number = self._layout.beside(numbers[name], kernel)
+                gradient = gradient + number * rule.slope(kernel)
+        return gradient
 
-    def _of_present(self, gradients: list[tf.Tensor], inputs: Inputs) -> list[tf.Tensor]:
-        """A bias that the trial has not stays zero."""
-        if not self._lacks_biases:
-            return gradients
-        biases = {id(layer.bias): n for n, layer in enumerate(self._network.layers)}
-        return [
-            gradient * inputs["has_bias"][biases[id(variable)]]
-            if id(variable) in biases
-            else gradient
-            for variable, gradient in zip(self._network.trained, gradients, strict=True)
-        ]
-
-    def _with_penalties(self, gradients: list[tf.Tensor], inputs: Inputs) -> list[tf.Tensor]:
-        kernels = {id(kernel): kernel for kernel in self._network.kernels}
-        found = []
-        for variable, gradient in zip(self._network.trained, gradients, strict=True):
-            if id(variable) in kernels:
-                kernel = tf.convert_to_tensor(variable)
-                if "l1" in self._may:
-                    gradient = gradient + inputs["l1"] * tf.sign(kernel)
-                if "l2" in self._may:
-                    gradient = gradient + 2.0 * inputs["l2"] * kernel
-            found.append(gradient)
-        return found
-
-    def decay(self, rate: tf.Tensor, inputs: Inputs) -> None:
-        """Before the optimizer's step (Loshchilov and Hutter, 2019)."""
-
-        def decayed() -> None:
-            kept = 1.0 - inputs["weight_decay"] * rate
-            for kernel in self._network.kernels:
-                kernel.assign(kernel * kept)
-
-        if "weight_decay" in self._may:
-            self._if_on("weight_decay", inputs, decayed, lambda: None)
-
-    def bound(self, inputs: Inputs) -> None:
-        """After the optimizer's step: each unit's incoming weights (Srebro et al., 2005)."""
-
-        def bounded() -> None:
-            for kernel in self._network.kernels:
-                value = tf.convert_to_tensor(kernel)
-                norm = tf.sqrt(tf.reduce_sum(tf.square(value), 0, keepdims=True))
-                allowed = tf.minimum(norm, inputs["max_norm"])
-                kernel.assign(value * (allowed / tf.maximum(norm, 1e-7)))
-
-        if "max_norm" in self._may:
-            self._if_on("max_norm", inputs, bounded, lambda: None)
-
-    @staticmethod
-    def _if_on(
-        name: str, inputs: Inputs, then: Callable[[], Any], otherwise: Callable[[], Any]
-    ) -> Any:
-        return tf.cond(inputs[name] > 0, then, otherwise)
-
-
-Layers = list[dict[str, tf.Tensor]]
-May = frozenset[str]
-
-
-def _kernels(of_lane: tf.Tensor) -> tf.Tensor:
-    return of_lane[:, tf.newaxis, tf.newaxis]
-
-
-def penalties(layers: Layers, inputs: Any, may: May) -> tf.Tensor:
-    """What is added to the mean loss of each lane's batch (lanes,)."""
-    total = tf.zeros_like(inputs["l1"])
-    for layer in layers:
-        if "l1" in may:
-            total += inputs["l1"] * tf.reduce_sum(tf.abs(layer["kernel"]), [1, 2])
-        if "l2" in may:
-            total += inputs["l2"] * tf.reduce_sum(tf.square(layer["kernel"]), [1, 2])
-    return total
-
-
-def with_penalties(gradients: Layers, layers: Layers, inputs: Any, may: May) -> Layers:
-    """The gradients with the penalties'; none for a bias that a trial has not."""
-    found = [dict(gradient) for gradient in gradients]
-    for number, (gradient, layer) in enumerate(zip(found, layers, strict=True)):
-        if "l1" in may:
-            gradient["kernel"] += _kernels(inputs["l1"]) * tf.sign(layer["kernel"])
-        if "l2" in may:
-            gradient["kernel"] += 2.0 * _kernels(inputs["l2"]) * layer["kernel"]
-        gradient["bias"] *= inputs["has_bias"][:, number, tf.newaxis]
-    return found
-
-
-def clipped(gradients: Layers, inputs: Any, may: May) -> Layers:
-    """Scaled down together where a lane's norm is too large (Pascanu et al., 2013)."""
-    if "clip_norm" not in may:
+    def change_gradients(
+        self, gradients: Tensors, numbers: Numbers, context: StepContext
+    ) -> Tensors:
+        for name, rule in self._rules.items():
+            if rule.gradients is not None:
+                gradients = self._layout.if_on(
+                    numbers[name],
+                    partial(rule.gradients, gradients, numbers[name], context),
+                    partial(_copies, gradients),
+                )
         return gradients
-    squares = [
-        tf.reduce_sum(tf.square(one), range(1, one.shape.rank))
-        for one in tf.nest.flatten(gradients)
-    ]
-    norm, most = tf.sqrt(tf.add_n(squares)), inputs["clip_norm"]
-    factor = tf.where(most > 0, most / tf.maximum(norm, most), 1.0)
-    return tf.nest.map_structure(
-        lambda one: one * tf.reshape(factor, [-1] + [1] * (one.shape.rank - 1)), gradients
-    )
+
+    def change_before(self, kernels: Tensors, numbers: Numbers, context: StepContext) -> Tensors:
+        """The kernels as the optimizer's step finds them."""
+        for name, rule in self._rules.items():
+            if rule.before is not None:
+                kernels = rule.before(kernels, numbers[name], context)
+        return kernels
+
+    def change_after(self, kernels: Tensors, numbers: Numbers, context: StepContext) -> Tensors:
+        """The kernels as the step leaves them."""
+        for name, rule in self._rules.items():
+            if rule.after is not None:
+                kernels = rule.after(kernels, numbers[name], context)
+        return kernels
+
+    def assign_before(self, kernels: Sequence[Any], numbers: Numbers, context: StepContext) -> None:
+        """`change_before`, for variables."""
+        for name, rule in self._rules.items():
+            if rule.before is not None:
+                self._assign(rule.before, kernels, numbers[name], context)
+
+    def assign_after(self, kernels: Sequence[Any], numbers: Numbers, context: StepContext) -> None:
+        """`change_after`, for variables."""
+        for name, rule in self._rules.items():
+            if rule.after is not None:
+                self._assign(rule.after, kernels, numbers[name], context)
+
+    def _assign(
+        self, change: ChangeAll, kernels: Sequence[Any], number: tf.Tensor, context: StepContext
+    ) -> None:
+        def assign() -> None:
+            values = [tf.convert_to_tensor(kernel) for kernel in kernels]
+            for kernel, value in zip(kernels, change(values, number, context), strict=True):
+                kernel.assign(value)
+
+        # The assignments are inside the condition: where the rule is off nothing is copied.
+        self._layout.if_on(number, assign, lambda: None)
 
 
-def decayed(layers: Layers, inputs: Any, rates: tf.Tensor, may: May) -> Layers:
-    """Before the optimizer's step (Loshchilov and Hutter, 2019)."""
-    if "weight_decay" not in may:
-        return layers
-    kept = _kernels(1.0 - inputs["weight_decay"] * rates)
-    return [layer | {"kernel": layer["kernel"] * kept} for layer in layers]
+def _copies(tensors: Tensors) -> Tensors:
+    return [tf.identity(tensor) for tensor in tensors]
 
 
-def bounded(layers: Layers, inputs: Any, may: May) -> Layers:
-    """After the optimizer's step: each unit's incoming weights (Srebro et al., 2005)."""
-    if "max_norm" not in may:
-        return layers
-    most = _kernels(inputs["max_norm"])
+class ModelRegularizers:
+    """The rules that a trial's `params` ask for, on a built Keras model."""
 
-    def bound(kernel: tf.Tensor) -> tf.Tensor:
-        norm = tf.sqrt(tf.reduce_sum(tf.square(kernel), 1, keepdims=True))
-        allowed = tf.minimum(norm, most) / tf.maximum(norm, 1e-7)
-        return tf.where(most > 0, kernel * allowed, kernel)
+    def __init__(self, model: Any, params: Mapping[str, Any], numbers: Numbers) -> None:
+        self._model, self._numbers = model, numbers
+        self._kernels = [v for v in model.trainable_variables if len(v.shape) > 1]
+        on = [name for name in RULES if params.get(name, 0) > 0]
+        self._rules = Regularizers(on, ONE_TRIAL)
 
-    return [layer | {"kernel": bound(layer["kernel"])} for layer in layers]
+    def penalty(self) -> tf.Tensor:
+        """What is added to the mean loss of a batch, with what a user's own layers add to it."""
+        kernels = [tf.convert_to_tensor(kernel) for kernel in self._kernels]
+        return tf.add_n([*self._model.losses, self._rules.penalty(kernels, self._numbers)])
+
+    def change_gradients(self, gradients: list[Any], context: StepContext) -> list[Any]:
+        """The gradient of a variable that takes no part stays None."""
+        wanted = [gradient for gradient in gradients if gradient is not None]
+        changed = iter(self._rules.change_gradients(wanted, self._numbers, context))
+        return [None if gradient is None else next(changed) for gradient in gradients]
+
+    def before_step(self, context: StepContext) -> None:
+        self._rules.assign_before(self._kernels, self._numbers, context)
+
+    def after_step(self, context: StepContext) -> None:
+        self._rules.assign_after(self._kernels, self._numbers, context)

@@ -2,25 +2,27 @@
 them alone share one compilation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-# Of the training. It matters to a program only whether they are more than zero.
-OF_TRAINING = (
-    "momentum", "weight_decay", "clip_norm", "label_smoothing", "huber_delta", "l1", "l2",
-    "max_norm", "augment_shift",
-)  # fmt: skip
-OF_NETWORK = ("leaky_slope",)
+from tuner.search_space.parameter_types import Role
+from tuner.search_space.parameters import NETWORKS, parameters_with
+
+
+class Numbers(Protocol):
+    """A trial's numbers by the parameter's name: tensors that the compiled step reads."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class Scalars:
-    """A float32 variable for each; what a trial does not have is 0."""
+    """A float32 variable for each parameter with the role of a number, 0 if unset."""
 
     def __init__(self) -> None:
+        names = {name for network in NETWORKS for name in parameters_with(network, Role.SCALAR)}
         self._variables = {
-            name: tf.Variable(0.0, dtype=tf.float32, trainable=False)
-            for name in OF_TRAINING + OF_NETWORK
+            name: tf.Variable(0.0, dtype=tf.float32, trainable=False) for name in sorted(names)
         }
 
     def __getitem__(self, name: str) -> tf.Tensor:

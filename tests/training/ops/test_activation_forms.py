@@ -17,7 +17,7 @@ from tensorflow_helpers import make_dataset, make_request
 from tuner.networks import export_network
 from tuner.search_space.parameters import ACTIVATIONS
 from tuner.training.engines.keras import KerasProgram
-from tuner.training.ops.activations import curve
+from tuner.training.ops.activations import activation_curve
 
 pytestmark = pytest.mark.tensorflow
 
@@ -61,7 +61,7 @@ POINTS = np.linspace(-6, 6, 100)  # none of them 0, where some have no derivativ
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_values_and_derivatives(activation: str) -> None:
-    values, derivatives = curve(activation, POINTS, SLOPE)
+    values, derivatives = activation_curve(activation, POINTS, {"leaky_slope": SLOPE})
     value, derivative = FORMULAS[activation]
     np.testing.assert_allclose(values, value(POINTS), rtol=2e-6, atol=2e-6)
     np.testing.assert_allclose(derivatives, derivative(POINTS), rtol=2e-6, atol=2e-6)
@@ -69,7 +69,7 @@ def test_values_and_derivatives(activation: str) -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.9])
 def test_the_slope_of_leaky_relu_below_zero(slope: float) -> None:
-    values, derivatives = curve("leaky_relu", POINTS, slope)
+    values, derivatives = activation_curve("leaky_relu", POINTS, {"leaky_slope": slope})
     np.testing.assert_allclose(values, np.where(POINTS > 0, POINTS, slope * POINTS), rtol=1e-6)
     np.testing.assert_allclose(derivatives, np.where(POINTS > 0, 1, slope), rtol=1e-6)
 

@@ -1,0 +1,56 @@
+"""What the ends of trials and searches mean."""
+
+import pickle
+
+import pytest
+
+from tuner.study.ends import Fate, StopReason, TrialEnd
+from tuner.study.messages import Ended, Failed
+
+# As they lie in the databases of existing studies.
+STORED = {
+    "complete", "early_stopped", "target", "pruned", "diverged", "out_of_memory", "time_limit",
+    "user_error", "error", "worker_lost", "lost", "shared_loss", "interrupted", "timeout", "errors",
+    "deleted",
+}  # fmt: skip
+
+
+def test_stored_words_stay() -> None:
+    assert {str(end) for end in TrialEnd} == STORED | {"taken_over"}
+
+
+def test_what_each_fate_means() -> None:
+    assert {fate: (fate.optuna_state, fate.takes_slot) for fate in Fate} == {
+        Fate.COMPLETE: ("COMPLETE", True),
+        Fate.PRUNED: ("PRUNED", True),
+        Fate.INFEASIBLE: ("PRUNED", True),
+        Fate.FAILED: ("FAIL", False),
+        Fate.PUT_BACK: ("WAITING", False),
+    }
+
+
+def test_what_each_end_means() -> None:
+    assert {end for end in TrialEnd if end.is_success} == {"complete", "early_stopped", "target"}
+    assert {end for end in TrialEnd if end.counts_as_loss} == {"worker_lost", "lost"}
+    assert {end for end in TrialEnd if end.next_is_alone} == {"worker_lost", "shared_loss"}
+    infeasible = {end for end in TrialEnd if end.fate is Fate.INFEASIBLE}
+    assert infeasible == {"diverged", "out_of_memory", "time_limit"}
+    assert {end for end in TrialEnd if end.fate is Fate.FAILED} == {"user_error", "error"}
+    usual = {end for end in TrialEnd if end.is_usual}
+    assert usual == {"complete", "early_stopped", "target", "pruned"}
+
+
+@pytest.mark.parametrize("reason", StopReason)
+def test_each_reason_to_stop_names_an_end(reason: StopReason) -> None:
+    expected = "error" if reason is StopReason.PATIENCE else str(reason)
+    assert reason.trial_end == expected
+    assert reason.ends_trials == (reason is not StopReason.PATIENCE)
+
+
+def test_messages_take_the_word_for_an_end_and_keep_it_between_processes() -> None:
+    ended = Ended("diverged", None, None, 1, 7)  # type: ignore[arg-type]
+    failed = Failed("user_error", "", "")  # type: ignore[arg-type]
+    assert pickle.loads(pickle.dumps(ended)).end is TrialEnd.DIVERGED
+    assert pickle.loads(pickle.dumps(failed)).kind is TrialEnd.USER_ERROR
+    with pytest.raises(ValueError, match="no such end"):
+        Ended("no such end", None, None, 1, 7)  # type: ignore[arg-type]

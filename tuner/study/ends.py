@@ -1,0 +1,150 @@
+"""How trials and searches end, and what that means.
+
+The words of TrialEnd are those that SQL stores and that tables show: they never change.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+
+class Fate(StrEnum):
+    """What becomes of a trial when its attempt has ended."""
+
+    COMPLETE = "complete"
+    """It has a score."""
+    PRUNED = "pruned"
+    """The pruner ended it: its best report is its value."""
+    INFEASIBLE = "infeasible"
+    """Its configuration cannot work. Optuna is told PRUNED with a violated constraint: the only
+    form that samplers learn from, since they ignore failed trials."""
+    FAILED = "failed"
+    """The user's own code raised: no fault of the configuration. Its slot is free again."""
+    PUT_BACK = "put back"
+    """Its next attempt goes on with the same number and params."""
+
+    @property
+    def takes_slot(self) -> bool:
+        """Whether the trial's slot is used up."""
+        return self not in (Fate.FAILED, Fate.PUT_BACK)
+
+    @property
+    def optuna_state(self) -> Literal["COMPLETE", "PRUNED", "FAIL", "WAITING"]:
+        """What Optuna is told."""
+        return _OPTUNA_STATES[self]
+
+
+_OPTUNA_STATES: dict[Fate, Literal["COMPLETE", "PRUNED", "FAIL", "WAITING"]] = {
+    Fate.COMPLETE: "COMPLETE",
+    Fate.PRUNED: "PRUNED",
+    Fate.INFEASIBLE: "PRUNED",
+    Fate.FAILED: "FAIL",
+    Fate.PUT_BACK: "WAITING",
+}
+
+
+class TrialEnd(StrEnum):
+    """How an attempt of a trial ended."""
+
+    COMPLETE = "complete"
+    """It ran all its epochs."""
+    EARLY_STOPPED = "early_stopped"
+    TARGET = "target"
+    """It reached the target, or was running when another trial did: that one is put back."""
+    PRUNED = "pruned"
+    DIVERGED = "diverged"
+    """A loss or metric was no finite number."""
+    OUT_OF_MEMORY = "out_of_memory"
+    TIME_LIMIT = "time_limit"
+    USER_ERROR = "user_error"
+    """The user's own network or data raised."""
+    ERROR = "error"
+    """The training raised; or the search ended by an error while the trial ran."""
+    WORKER_LOST = "worker_lost"
+    """Its worker process died."""
+    LOST = "lost"
+    """Its loop died, or was silent for longer than its lease."""
+    SHARED_LOSS = "shared_loss"
+    """Trials that share a process died with it, or passed a limit together. Any of them may be the
+    cause, so it counts against none."""
+    INTERRUPTED = "interrupted"
+    TIMEOUT = "timeout"
+    """The search's time was up."""
+    ERRORS = "errors"
+    """Other trials failed, which ended the search."""
+    DELETED = "deleted"
+    """The study was about to be deleted."""
+    TAKEN_OVER = "taken_over"
+    """Another loop has the trial. Shown by the loop that lost it; SQL has `lost`."""
+
+    @property
+    def fate(self) -> Fate:
+        """What becomes of the trial. After a loss: where it may have another attempt, see
+        MOST_LOSSES."""
+        return _FATES.get(self, Fate.PUT_BACK)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the trial has a score."""
+        return self.fate is Fate.COMPLETE
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is how trials end where nothing is wrong."""
+        return self.fate in (Fate.COMPLETE, Fate.PRUNED)
+
+    @property
+    def counts_as_loss(self) -> bool:
+        """Whether it counts against the trial: it was not meant to end there."""
+        return self in (TrialEnd.WORKER_LOST, TrialEnd.LOST)
+
+    @property
+    def next_is_alone(self) -> bool:
+        """Whether the next attempt has a process to itself, which shows if it is the cause."""
+        return self in (TrialEnd.WORKER_LOST, TrialEnd.SHARED_LOSS)
+
+
+_FATES = {
+    TrialEnd.COMPLETE: Fate.COMPLETE,
+    TrialEnd.EARLY_STOPPED: Fate.COMPLETE,
+    TrialEnd.TARGET: Fate.COMPLETE,
+    TrialEnd.PRUNED: Fate.PRUNED,
+    TrialEnd.DIVERGED: Fate.INFEASIBLE,
+    TrialEnd.OUT_OF_MEMORY: Fate.INFEASIBLE,
+    TrialEnd.TIME_LIMIT: Fate.INFEASIBLE,
+    TrialEnd.USER_ERROR: Fate.FAILED,
+    TrialEnd.ERROR: Fate.FAILED,
+}
+
+# A trial that was lost this often is infeasible.
+MOST_LOSSES = 3
+
+
+class StopReason(StrEnum):
+    """Why a search stops before all its slots are done."""
+
+    INTERRUPTED = "interrupted"
+    """By a signal."""
+    TIMEOUT = "timeout"
+    TARGET = "target"
+    PATIENCE = "patience"
+    """The last trials brought nothing better."""
+    ERRORS = "errors"
+    """Several trials in a row failed."""
+    DELETED = "deleted"
+    """Someone is about to delete the study."""
+
+    @property
+    def ends_trials(self) -> bool:
+        """Whether running trials are put back at once. Otherwise they train to their end, and only
+        no new one is begun."""
+        return self is not StopReason.PATIENCE
+
+    @property
+    def awaits_checkpoints(self) -> bool:
+        """Whether running epochs may end first, so that the next attempts lose nothing."""
+        return self in (StopReason.INTERRUPTED, StopReason.TIMEOUT)
+
+    @property
+    def trial_end(self) -> TrialEnd:
+        """How the attempts end that are put back. With PATIENCE none is, unless by an error."""
+        return TrialEnd(self.value) if self.ends_trials else TrialEnd.ERROR
