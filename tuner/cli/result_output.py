@@ -255,6 +255,8 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     facts = {name: value for name, value in trial.facts.items() if name not in ("queued", "end")}
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
+    if facts.get("engine") and trial.engine_reason:
+        facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)
     if len(trial.attempts) > 1:
         show_rows(trial.attempts, False)

@@ -8,6 +8,7 @@ from tuner.errors import StudyError
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary, no_finished_trial
 from tuner.storage.trials import TABLE_COLUMNS, Best, Summary, TrialRow, table_row
+from tuner.training.program_key import slower_engine_reason
 from tuner.values import clipped, word
 
 Facts = dict[str, Any]
@@ -106,11 +107,14 @@ def _with_options(name: str, options: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class TrialReport:
-    """One trial: its facts, a row for each attempt, and a row for each report."""
+    """One trial: its facts, a row for each attempt, and a row for each report. `engine_reason`: why
+    no faster engine can train it, worded to follow "because"; None if the engine is the fastest,
+    or was asked for."""
 
     facts: Facts
     attempts: list[Facts]
     reports: list[Facts]
+    engine_reason: str | None = None
 
 
 def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -> TrialReport:
@@ -128,7 +132,12 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         | {name: report.metrics.get(name) for name in metrics}
         for report in curve
     ]
-    return TrialReport(facts, [_attempt_row(attempt) for attempt in trial.attempts], reports)
+    return TrialReport(
+        facts=facts,
+        attempts=[_attempt_row(attempt) for attempt in trial.attempts],
+        reports=reports,
+        engine_reason=slower_engine_reason(study.spec.space.network, trial.params),
+    )
 
 
 def _last_attempt_facts(attempt: AttemptRow) -> Facts:
