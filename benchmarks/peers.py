@@ -9,8 +9,8 @@ line of JSON (everything else goes to stderr). What holds for all of them:
 - One process, TensorFlow's own choice of threads (so all cores), trials one after the other: how
   both tools run by default. Keras' defaults decide about XLA; `verbose=0`.
 - Clocks start after the imports (`import_s`) and the reading of the data (`load_s`), both stated
-  separately. Everything that a tool does after that is counted: models built, graphs traced and compiled,
-  validation after every epoch, the tool's own files.
+  separately. Everything that a tool does after that is counted: models built, graphs traced and
+  compiled, validation after every epoch, the tool's own files.
 - A trial-epoch is one epoch run in one trial, its validation included.
 """
 
