@@ -164,7 +164,7 @@ def test_the_next_command_after_a_kill(database: Path, tuner: Any) -> None:
     assert "0.123456" in tuner("trial", "list", "s", "--json").out
     assert database.with_name("tuner.db-wal").stat().st_size > 0
     before = [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
-    assert "a row was written, and taken back" in tuner("doctor", "--quick").out
+    assert "a row was written and rolled back" in tuner("doctor", "--quick").out
     assert before == [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
     assert tuner("study", "repair", "s").code == 0
     assert_whole(database)

@@ -104,7 +104,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bench = Bench(folder, store)
     for name in (SPOILED, GOOD):
         bench.create({"x": ANY_X, "kind": any_of("a", "b")}, name=name)
-        assert bench.run(4).board.done == 4
+        assert bench.run(4).status.done == 4
     store.close()
     with contextlib.closing(sqlite3.connect(folder / "tuner.db")) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -290,4 +290,4 @@ def test_the_best_trial_that_can_be_read_is_taken(copies: Any) -> None:
     code, out, err = project.tuner("study", "best", "--json", SPOILED)
     assert code == 0
     assert json.loads(out)["trial"] == rows[1]["trial"]
-    assert f"trial {rows[0]['trial']}, whose score is better, is damaged" in err
+    assert f"trial {rows[0]['trial']} has a better score, but is damaged" in err

@@ -177,4 +177,4 @@ def test_a_fact_of_several_lines_cannot_pose_as_another(capsys: pytest.CaptureFi
 
 def test_help_says_what_programs_get(tuner: Any) -> None:
     words = " ".join(tuner("trial", "list", "--help").out.split())
-    assert "all with --json" in words
+    assert "with --json all" in words

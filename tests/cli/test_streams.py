@@ -116,7 +116,7 @@ class Terminal:
 
 
 STATUS = RunStatus(
-    total=9, done=1, best=0.5, best_trial=0, slots=[WorkerStatus(1, 2, 3, 0.4), WorkerStatus()]
+    total=9, done=1, best=0.5, best_trial=0, workers=[WorkerStatus(1, 2, 3, 0.4), WorkerStatus()]
 )
 
 

@@ -294,4 +294,4 @@ def test_a_person_is_shown_the_code_and_asked_once(
     shown = capsys.readouterr().err
     assert "net.py: " in shown
     assert "SHA-256" in shown
-    assert "more lines; all of it: tuner study code s" in shown
+    assert "more lines; the whole file: tuner study code s" in shown

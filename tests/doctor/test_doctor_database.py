@@ -207,7 +207,7 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     [
         ("tuner_alembic_version", "0001", "warn", "this version needs"),
         ("tuner_alembic_version", "9999", "fail", "newer than this version's"),
-        ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables are of v3.0.0.d"),
+        ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables have version v3.0.0.d"),
         ("alembic_version", "v9.0.0", "fail", "newer (v9.0.0) than Optuna here"),
     ],
 )
