@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from benchmarks.commands import Result, main
-from tuner.manage.creation import Wanted, create
+from tuner.manage.creation import Wanted, create_study
 from tuner.runner import open_writer
 from tuner.runner.policy import completed
 from tuner.runner.trial_writer import RunningTrial, TrialWriter
@@ -49,7 +49,7 @@ def searching(trials: int = 50_000, runs: int = 3) -> Result:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)
         wanted = Wanted(name="large", data=DataSpec(source="digits"), overrides={"epochs": 2})
-        study = create(wanted, load_settings(url, None), lambda: store).study
+        study = create_study(wanted, load_settings(url, None), lambda: store).study
         fill(store, study, trials)
         store.close()
         command = [str(_PROGRAM), "--storage", url, "optimize", "--trials", "100", "--no-tracking"]

@@ -143,7 +143,7 @@ def _search(
     engine: str = "auto",
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
-    from tuner.manage.creation import Wanted, create, data_spec
+    from tuner.manage.creation import Wanted, create_study, data_spec
     from tuner.runner import Limits, Request, optimize, slots_wanted
 
     settings = _settings(folder)
@@ -155,7 +155,7 @@ def _search(
         seed=seed,
     )
     store = open_store(settings.storage)
-    study = create(wanted, settings, lambda: store).study
+    study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
     request = Request(limits, workers, tracking, engine=cast(Engine, engine))

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from optuna.distributions import distribution_to_json
 
 from benchmarks.commands import Result, main
-from tuner.manage.creation import Wanted, create
+from tuner.manage.creation import Wanted, create_study
 from tuner.settings import load_settings
 from tuner.storage import Store, open_store
 from tuner.storage.studies import StudyRow
@@ -46,7 +46,7 @@ def looking(trials: int = 50_000) -> Result:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)
         wanted = Wanted(name="large", data=DataSpec(source="digits"))
-        study = create(wanted, load_settings(url, None), lambda: store).study
+        study = create_study(wanted, load_settings(url, None), lambda: store).study
         fill(store, study, trials)
         store.close()
         return {

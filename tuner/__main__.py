@@ -13,25 +13,19 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-    from tuner.system.streams import sound_streams
+    # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
+    # folder comes first, and a queue.py in it would be imported in place of Python's.
+    from tuner.system.start_up import open_streams, ordered_path
 
-    sound_streams()
+    open_streams()
+    sys.path[:] = ordered_path(sys.path)
     try:
-        _run()
+        from tuner.cli import main as run
+
+        run()
     except KeyboardInterrupt:  # while it was still being imported
         print("tuner: interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def _run() -> None:
-    # Before any other import: after `python -m`, or with an empty entry in PYTHONPATH, the current
-    # folder comes first, and a queue.py in it would be taken for Python's own.
-    from tuner.system.import_path import ordered_path
-
-    sys.path[:] = ordered_path(sys.path)
-    from tuner.cli import main as run
-
-    run()
 
 
 if __name__ == "__main__":

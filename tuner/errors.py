@@ -1,19 +1,19 @@
-"""The error tree.
+"""All errors whose message is meant for the user.
 
 TunerError                      one line on stderr, exit code 1
-├── UsageError                  the command cannot mean what it says, exit code 2
+├── UsageError                  the command cannot be run as given, exit code 2
 │   ├── LocationError           a URL that names no file
 │   ├── CodeError               stored code that may not run on this machine
 │   ├── SpaceError              a search-space file or a configuration
 │   ├── SpecError               a study's options: sampler, pruner, metric, …
 │   ├── DatasetError            a data source
 │   ├── NetworkError            a user's own `file.py:build`
-│   ├── StudyError              unknown study, name taken, nothing to do it on
+│   ├── StudyError              an unknown study, a taken name, a study in an unfit state
 │   └── StorageUnavailable      a database that cannot be reached, read or written
-├── StorageError                the database failed in the middle of the work
-├── LeaseLost                   the study is gone, or this loop's lease: nothing more is written
-├── SlotLost                   another loop has the trial now; handled in the loop
-├── ArtifactError               a saved network that is missing, or is another file
+├── StorageError                the database failed during the work
+├── LeaseLost                   the study or this loop's lease is gone: the loop writes nothing more
+├── SlotLost                    another loop has taken a trial over; the loop handles it
+├── ArtifactError               a saved network is missing, or its file is a different one
 ├── TrackingError               MLflow failed; never raised into the search
 └── WorkerError                 training workers cannot be started
 """
@@ -26,70 +26,73 @@ class TunerError(Exception):
 
 
 class UsageError(TunerError):
+    """The command cannot be run as given."""
+
     exit_code = 2
 
 
 class LocationError(UsageError):
-    pass
+    """A URL that names no file."""
 
 
 class CodeError(UsageError):
-    pass
+    """Stored code that may not run on this machine."""
 
 
 class SpaceError(UsageError):
-    pass
+    """A search-space file or a configuration is invalid."""
 
 
 class SpecError(UsageError):
-    pass
+    """A study's options are invalid or do not fit together."""
 
 
 class DatasetError(UsageError):
-    pass
+    """A data source cannot be read or used."""
 
 
 class NetworkError(UsageError):
-    pass
+    """A user's own `file.py:build` cannot be used."""
 
 
 class StudyError(UsageError):
-    pass
+    """A study is unknown, its name is taken, or its state does not allow the command."""
 
 
 class StorageUnavailable(UsageError):
-    pass
+    """A database cannot be reached, read or written."""
 
 
 class StorageError(TunerError):
-    pass
+    """The database failed during the work."""
 
 
 class LeaseLost(TunerError):
-    """The study was deleted, or this loop's lease of it: the loop may write nothing any more."""
+    """The study was deleted, or this loop's lease of it is gone: the loop must write nothing."""
 
     def __init__(
         self,
-        what: str = "the study was deleted while this search ran, has another id now, or had its "
-        "code corrected while the search was held up",
+        message: str = "the study was deleted while this search ran, has another id now, or had "
+        "its code corrected while the search was suspended",
     ) -> None:
-        super().__init__(what)
+        super().__init__(message)
 
 
 class SlotLost(TunerError):
-    """Another loop has taken the trial over: this one may no longer write it."""
+    """Another loop holds the trial's slot: this one must not write the trial, but goes on with
+    others."""
 
     def __init__(self, trial_id: int | None) -> None:
         super().__init__(f"another loop has taken over the trial with id {trial_id}")
 
 
 class ArtifactError(TunerError):
-    pass
+    """A saved network is missing, or its file is not the recorded one."""
 
 
 class TrackingError(TunerError):
-    pass
+    """MLflow failed."""
 
 
 class WorkerError(TunerError):
-    pass
+    """Training workers cannot be started."""

@@ -12,8 +12,6 @@
 | XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
 |                     | from databases that may run on this machine   |                            |
 | KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
-
-The version of tuner that is running.
 """
 
 import os
@@ -26,8 +24,8 @@ from functools import cache
 from pathlib import Path
 
 from tuner.system import logs
-from tuner.system.import_path import is_current_folder, ordered_path
 from tuner.system.locations import database_folder, mlflow_url
+from tuner.system.start_up import is_current_folder, ordered_path
 
 
 @cache
@@ -44,7 +42,7 @@ def tuner_version() -> str:
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 SYSTEM_DATA = Path("/usr/share/datasets")
-# Of other programs; libraries read them, and may show them where they fail.
+# Of other programs: libraries read them, and may print them in an error.
 _PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
 _URLS = re.compile(r"(?i)TUNER_STORAGE|MLFLOW_\w*URI|(HTTPS?|ALL)_PROXY")
 
@@ -56,7 +54,7 @@ def _trusted_code() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """Resolved once a command, then handed down."""
+    """Resolved once in a command, then passed on."""
 
     storage: str
     tracking_uri: str
@@ -84,16 +82,16 @@ def load_settings(storage: str | None = None, tracking_uri: str | None = None) -
 
 
 def _checkpoints(chosen: str | None, storage: str) -> Path:
-    """The project's folder of networks lies beside a SQLite database, from wherever that is used;
-    other databases say nothing of a folder."""
+    """The project's folder of networks lies beside a SQLite database, from wherever that is used.
+    For other databases it lies in the current folder."""
     if chosen:
         return Path(chosen).expanduser()
     return (database_folder(storage) or Path()) / ".tuner" / "checkpoints"
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
-    """The environment of processes that serve these settings: what they must not be told on a
-    command line, which shows passwords, and MLflow kept to its small form."""
+    """The environment of processes that use these settings. It carries the URLs, since a command
+    line would show their passwords, and has MLflow start few processes."""
     return python_environment() | {
         "TUNER_STORAGE": settings.storage,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
@@ -104,8 +102,8 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 
 def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[str, str]:
-    """The environment of the web servers. `mlflow_hosts`: what MLflow accepts as a Host header.
-    Its own default takes any name that begins like a private address: 10.evil.example."""
+    """The environment of the web servers. `mlflow_hosts`: what MLflow accepts as a Host header. Its
+    default accepts any name that begins like a private address: 10.evil.example."""
     return child_environment(settings) | {
         "MLFLOW_BACKEND_STORE_URI": mlflow_url(settings.tracking_uri),
         "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(mlflow_hosts),
@@ -116,18 +114,18 @@ def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[
 
 
 def python_environment() -> dict[str, str]:
-    """The environment of Python processes that import nothing from the current folder: there, a
-    queue.py of the user's would be taken for Python's own."""
-    # An empty entry, left by PYTHONPATH=$PYTHONPATH:/more, means the current folder too.
+    """The environment of Python processes that must import nothing from the current folder: a
+    queue.py there would be imported in place of Python's."""
+    # An empty entry, as PYTHONPATH=$PYTHONPATH:/more leaves it, means the current folder too.
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [entry for entry in entries if entry and not is_current_folder(entry)]
-    return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(kept)}
+    entries = [entry for entry in entries if entry and not is_current_folder(entry)]
+    return os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(entries)}
 
 
 @contextmanager
 def libraries_first() -> Iterator[None]:
-    """Python processes that multiprocessing starts inside look in the current folder, and in the
-    main script's, after all libraries. Restores this process' own order."""
+    """Inside, Python processes that multiprocessing starts look for modules in the libraries first,
+    then in the current folder and the main script's. This process' own order is restored."""
     names = ("PYTHONSAFEPATH", "PYTHONPATH")
     environment, path = {name: os.environ.get(name) for name in names}, sys.path.copy()
     os.environ.update(python_environment())
@@ -144,5 +142,5 @@ def libraries_first() -> Iterator[None]:
 
 
 def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notes from the terminal; for processes started from here on."""
+    """Keep TensorFlow's start-up notes off the terminal, in processes started from now on."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -7,7 +7,15 @@ from typing import Any
 import optuna
 import pytest
 
-from tuner.algorithms.pruners import PRUNERS, KnownBrackets, check_pruner, make_pruner, rungs
+from tuner.algorithms.options import POSITIVE
+from tuner.algorithms.pruners import (
+    PRUNERS,
+    KnownBrackets,
+    PrunerKind,
+    check_pruner,
+    make_pruner,
+    rungs,
+)
 from tuner.errors import SpecError
 from tuner.study.spec import Choice
 from tuner.values import Scalar
@@ -150,3 +158,30 @@ def test_where_trials_are_compared(
     name: str, options: dict[str, Scalar], expected: list[int]
 ) -> None:
     assert rungs(Choice(name=name, options=options), 40, 5) == expected
+
+
+class LatePruner(optuna.pruners.BasePruner):
+    """Prunes every trial at a step."""
+
+    def __init__(self, at_step: int, last_step: int) -> None:
+        self._at_step, self._last_step = at_step, last_step
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.last_step in (self._at_step, self._last_step)
+
+
+def test_a_new_pruner_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = PrunerKind(
+        LatePruner,
+        {"at_step": POSITIVE},
+        {"at_step": 5},
+        complete=lambda settings, max_step, direction: {**settings, "last_step": max_step},
+        rungs=lambda settings, max_step, reports_an_epoch: [settings["at_step"]],
+    )
+    monkeypatch.setitem(PRUNERS, "late", late)
+    choice = Choice(name="late", options={"at_step": 7})
+    assert pruned_at(make_pruner(Choice(name="late"), 27, "maximize")) == 5
+    assert pruned_at(make_pruner(choice, 27, "maximize")) == 7
+    assert rungs(choice, 27, 1) == [7]
+    with pytest.raises(SpecError, match="at_step must be >= 1, got 0"):
+        check_pruner(Choice(name="late", options={"at_step": 0}), 27, "maximize")

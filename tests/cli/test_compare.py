@@ -230,6 +230,24 @@ def test_the_winner_of_a_search(compare, tuner):
     assert (refused.code, "is a comparison itself" in refused.err) == (2, True)
 
 
+def test_the_winner_by_a_metric_of_the_host(compare, tuner):
+    create = ("study", "create", "s", "--space", "./mine.yaml", "--sampler", "listed")
+    assert tuner(*create, "--metric", "val_f1").code == 0
+    settings = load_settings()
+    store = open_store(settings.storage)
+    study = load_study(store, "s")
+    assert study.spec.direction == "maximize"
+    limits = Limits(slots_wanted(store, study, 2, None))
+    optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
+    store.close()
+    words = ["--seeds", "2", "--workers", "1", "--no-tracking", "--json"]
+    printed = json.loads(tuner("compare", "--study", "s", *words).out)
+    assert (printed["metric"], printed["common"]["x"]) == ("test_f1", 0.75)
+    (row,) = printed["rows"]
+    accuracy_percent = statistics.mean(scores(0.75, 4, (0, 1)))
+    assert row["test_f1_percent_mean"] == pytest.approx(accuracy_percent - 10.0)
+
+
 def test_three_failures_in_a_row_end_it(compare, tmp_path):
     text = FILE.replace("[learn, nan]", "[learn, raise]").replace("act: learn", "act: raise")
     (tmp_path / "mine.yaml").write_text(text)

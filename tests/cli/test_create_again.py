@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from tuner.errors import StudyError
-from tuner.manage.creation import Wanted, create, data_spec
+from tuner.manage.creation import Wanted, create_study, data_spec
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -86,7 +86,7 @@ def test_another_spelling_of_the_same_data_is_the_same_study(again, tuner, tmp_p
     finish(tmp_path)
     edit(tmp_path / "mine.py", "import", "# better\nimport")
     told = differences(again(*words))
-    assert told[-1] == "1 trial has finished with the code as it was"
+    assert told[-1] == "1 trial has finished with the former code"
     assert len(told) == 2
 
 
@@ -175,7 +175,7 @@ def test_one_option_is_one_difference(again):
 def test_a_file_that_has_changed_is_named(again, tmp_path):
     edit(tmp_path / "mine.py", "import", "# better\nimport")
     finish(tmp_path)
-    reason = "1 trial has finished with the code as it was"
+    reason = "1 trial has finished with the former code"
     assert differences(again()) == ["mine.py has changed", reason]
     assert differences(again("--seed", "1"))[-1] == "mine.py has changed"
 
@@ -224,7 +224,7 @@ def test_of_two_commands_at_once_one_makes_the_study(store, storage_url):
     def command(_number):
         opened = open_store(storage_url)
         try:
-            return create(wanted, load_settings(storage_url), lambda: opened).is_new
+            return create_study(wanted, load_settings(storage_url), lambda: opened).is_new
         except StudyError as error:
             return str(error)
         finally:
@@ -247,7 +247,9 @@ def test_commands_at_once_that_give_no_name_make_a_study_each(store, storage_url
         opened = open_store(storage_url)
         try:
             start.wait()
-            return [create(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)]
+            return [
+                create_study(wanted, load_settings(storage_url), lambda: opened) for _ in range(2)
+            ]
         finally:
             opened.close()
 

@@ -119,7 +119,7 @@ def test_a_file_that_has_changed_is_named(study: Command, path: str) -> None:
     finish()
     again = study(*CREATE)
     assert again.code == 2
-    told = f"another definition: {path} has changed; 1 trial has finished with the code as it was;"
+    told = f"another definition: {path} has changed; 1 trial has finished with the former code;"
     assert told in again.err
 
 
@@ -165,8 +165,9 @@ def test_a_corrected_module_is_taken_while_no_trial_has_finished(study: Command)
     done = study(*CREATE)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == (
-        "study s takes the corrected code, because no trial has finished (nets/parts/__init__.py has "
-        "changed; nets/parts/blocks.py has changed; nets/parts/heads.py is new): "
+        "study s takes the corrected code, because no trial has finished "
+        "(nets/parts/__init__.py has changed; nets/parts/blocks.py has changed; "
+        "nets/parts/heads.py is new): "
         "val_accuracy, maximize"
     )
     assert row().spec.code["nets/parts/blocks.py"].text == "def block(): return 1\n"
@@ -201,7 +202,7 @@ def test_data_that_mlflow_shows_are_not_replaced(study: Command) -> None:
     database.commit()
     database.close()
     Path("rows.py").write_text("N = 90\n")
-    assert "the study's run in MLflow shows the data of before" in study(*CREATE).err
+    assert "the study's run in MLflow shows the former data" in study(*CREATE).err
     Path("rows.py").write_text("N = 60\n")
     Path("nets/parts/blocks.py").write_text("def block(): return 1\n")
     assert "takes the corrected code" in study(*CREATE).out

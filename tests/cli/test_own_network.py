@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tuner.data import load_dataset
-from tuner.manage.creation import Wanted, define
+from tuner.manage.creation import Wanted, define_study
 from tuner.search_space import make_space
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -104,7 +104,7 @@ def test_integers_are_left_raw_for_own_networks(
         seen.append(dataset.scaling.method)
 
     data = DataSpec(source="x.npz", scaling=asked, reading=reading)
-    spec = define(make_space(**space), Wanted(data=data), load_settings(), check=check)
+    spec = define_study(make_space(**space), Wanted(data=data), load_settings(), check=check)
     assert (spec.data.scaling, seen) == (scaling, [used])
     again = StudySpec.from_json(spec.model_dump_json())
     assert load_dataset(again.data, load_settings()).fingerprint == spec.fingerprint
@@ -115,5 +115,5 @@ def test_images_of_integers_are_scaled_for_own_networks_too(
 ) -> None:
     monkeypatch.chdir(folder)
     np.savez("x.npz", x=np.arange(60 * 12).reshape(60, 3, 4), y=np.arange(60) % 2)
-    spec = define(make_space(**OWN), Wanted(data=DataSpec(source="x.npz")), load_settings())
+    spec = define_study(make_space(**OWN), Wanted(data=DataSpec(source="x.npz")), load_settings())
     assert spec.data.scaling == "auto"

@@ -10,7 +10,7 @@ from stored_spec import change_spec
 
 from tuner.cli.consent import _accepting_command
 from tuner.errors import CodeError, SpecError
-from tuner.manage.trust import UntrustedCode, agree, require_trusted, trust
+from tuner.manage.trust import UntrustedCode, agree_to_code, require_trusted, trust_code
 from tuner.runner import trained_on
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
@@ -123,13 +123,13 @@ def test_the_suggested_command_holds_no_password(monkeypatch: pytest.MonkeyPatch
 def test_another_hash_is_refused(study: Any, tmp_path: Path) -> None:
     plant()
     done = study(*SEARCH, "--trust-code", "0" * 64)
-    assert (done.code, "is no hash of this study's code" in done.err) == (2, True)
+    assert (done.code, "is not a hash of this study's code" in done.err) == (2, True)
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_hash_that_lies_is_refused(study: Any, tmp_path: Path) -> None:
     harmless = "def build(p, i, o): ...\n"
-    trust(settings(), [hashlib.sha256(harmless.encode()).hexdigest()])
+    trust_code(settings(), [hashlib.sha256(harmless.encode()).hexdigest()])
     plant(sha256=hashlib.sha256(harmless.encode()).hexdigest())
     done = study(*SEARCH)
     assert (done.code, "is not what its hash says" in done.err) == (2, True)
@@ -150,7 +150,7 @@ def test_what_was_agreed_to_is_remembered(study: Any) -> None:
     with pytest.raises(UntrustedCode):
         check(settings())
     store = open_store(settings().storage)
-    agree(load_study(store, "s").spec, settings(), [HASH.upper()])
+    agree_to_code(load_study(store, "s").spec, settings(), [HASH.upper()])
     store.close()
     check(settings())
     assert stat.S_IMODE(settings().trusted_code.stat().st_mode) == 0o600
@@ -163,19 +163,19 @@ def test_another_machine_with_the_same_home_asks_again(
     study: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant()
-    trust(settings(), [HASH])
+    trust_code(settings(), [HASH])
     check(settings())
     monkeypatch.setattr("tuner.manage.trust.machine_id", lambda: "another")
     with pytest.raises(UntrustedCode):
         check(settings())
-    trust(settings(), [HASH])
+    trust_code(settings(), [HASH])
     check(settings())
     assert len(settings().trusted_code.read_text().splitlines()) == 2
 
 
 def test_a_list_that_others_can_write_is_not_believed(study: Any) -> None:
     plant()
-    trust(settings(), [HASH])
+    trust_code(settings(), [HASH])
     settings().trusted_code.chmod(0o666)
     with pytest.raises(CodeError, match="others may write it"):
         check(settings())

@@ -14,9 +14,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tuner.data import Dataset, describe, encode, in_brief, open_dataset, save_dataset
+from tuner.data import (
+    Dataset,
+    describe_dataset,
+    encode_frame,
+    open_dataset,
+    save_dataset,
+    summarize_columns,
+)
 from tuner.data.cells import read_cells
-from tuner.data.columns import MANY_TEXTS, ReadColumn, Unclear, read_column
+from tuner.data.columns import read_column
+from tuner.data.text_columns import MANY_TEXTS, ReadColumn, UnclearColumn
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]
@@ -37,7 +45,7 @@ def said_of(read: ReadColumn) -> str:
 
 
 def refusal(cells: Any, said: Any = None) -> str:
-    with pytest.raises((Unclear, DatasetError)) as caught:
+    with pytest.raises((UnclearColumn, DatasetError)) as caught:
         column(cells, said)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -222,8 +230,8 @@ def test_the_order_of_rows_changes_no_kind(cells: list[str], marks: int, random:
     shuffled = random.sample(cells, len(cells))
     try:
         read = column(cells)
-    except Unclear as error:
-        with pytest.raises(Unclear) as caught:
+    except UnclearColumn as error:
+        with pytest.raises(UnclearColumn) as caught:
             column(shuffled)
         assert str(caught.value).partition("(")[0] == str(error).partition("(")[0]
         return
@@ -265,13 +273,15 @@ def test_a_whole_table(load: Load, path: Path) -> None:
         "size": "number", "power": "number", "price": "number", "town": "category",
         "when": "date", "note": "text", "name": "drop", "y": "target",
     }  # fmt: skip
-    assert in_brief(dataset.reports).startswith("3 numbers, 1 category (town 3), 1 text (note ")
-    assert in_brief(dataset.reports).endswith(", 1 date (when); left out: name")
+    assert summarize_columns(dataset.reports).startswith(
+        "3 numbers, 1 category (town 3), 1 text (note "
+    )
+    assert summarize_columns(dataset.reports).endswith(", 1 date (when); left out: name")
     features = dataset.features or ()
     assert {"when.year", "when.month", "when.day", "when.weekday", "when.days"} <= {*features}
     assert not {"when.hour", "when.minute"} & {*features}
     assert {"note:good", "note:bad", "note:room"} <= {*features}
-    facts = describe(dataset)["columns"]
+    facts = describe_dataset(dataset)["columns"]
     assert json.loads(json.dumps(facts)) == [
         {**fact, "examples": list(fact["examples"])} for fact in facts
     ]
@@ -306,16 +316,16 @@ def test_rows_that_come_later_are_encoded_as_in_training(
     columns = open_dataset(tmp_path / "kept").columns
     assert columns == dataset.columns
     assert columns is not None
-    everything = encode(table(), columns, "later")
+    everything = encode_frame(table(), columns, "later")
     for split in dataset.splits.values():
         rows = {row.tobytes() for row in everything}
         assert all(row.tobytes() in rows for row in np.asarray(split.x))
     assert len(everything) == sum(len(split) for split in dataset.splits.values())
     one = table().iloc[[3]]
-    np.testing.assert_array_equal(encode(one, columns, "later"), everything[[3]])
+    np.testing.assert_array_equal(encode_frame(one, columns, "later"), everything[[3]])
     odd = table().assign(power="broken", when="soon", price="5 kg")
     with pytest.raises(DatasetError) as caught:
-        encode(odd, columns, "later")
+        encode_frame(odd, columns, "later")
     message = str(caught.value)
     assert "column 'power' must hold numbers, written as in training; 120 of 120" in message
     assert "column 'when' must hold dates" in message
@@ -458,7 +468,7 @@ def test_any_column_is_read_or_refused(cells: list[Any], said: Any) -> None:
     series = pd.Series(cells, dtype=object)
     try:
         read = column(series, said)
-    except (Unclear, DatasetError) as error:
+    except (UnclearColumn, DatasetError) as error:
         assert "\n" not in str(error)
         return
     assert len(read.cells) == len(cells)

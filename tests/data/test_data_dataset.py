@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tuner.data import Dataset, describe, open_dataset, save_dataset
+from tuner.data import Dataset, describe_dataset, open_dataset, save_dataset
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]
@@ -98,11 +98,11 @@ def test_the_fingerprint_changes_with_data_seed_scaling_and_labels(
 
 
 def test_description_is_plain_json(load: Load) -> None:
-    iris = describe(load("iris"))
+    iris = describe_dataset(load("iris"))
     assert json.loads(json.dumps(iris)) == iris
     assert iris["rows"] == {"train": 107, "validation": 21, "test": 22}
     assert sum(iris["classes"]["setosa"].values()) == 50
-    target = describe(load("diabetes"))["target"]
+    target = describe_dataset(load("diabetes"))["target"]
     assert (target["low"], target["high"]) == (25.0, 346.0)
 
 

@@ -17,20 +17,21 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tuner.data import Dataset
-from tuner.data.readers.csv_reader import Utf8Check
-from tuner.data.readers.delimited import DelimitedFile, read_delimited
+from tuner.data.readers.delimited import read_delimited
+from tuner.data.readers.reader import TableFile
+from tuner.data.readers.text_file import Utf8Check
 from tuner.errors import DatasetError
 from tuner.study.spec import FIRST_READING
 
 Load = Callable[..., Dataset]
-Read = Callable[..., DelimitedFile]
+Read = Callable[..., TableFile]
 
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     """read(content): of a file that holds this text, in UTF-8, or these bytes."""
 
-    def read_content(content: str | bytes, name: str = "t.csv") -> DelimitedFile:
+    def read_content(content: str | bytes, name: str = "t.csv") -> TableFile:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return read_delimited(path)
@@ -38,7 +39,7 @@ def read(tmp_path: Path) -> Read:
     return read_content
 
 
-def cells(file: DelimitedFile) -> dict[str, list[Any]]:
+def cells(file: TableFile) -> dict[str, list[Any]]:
     """By column; None for a gap."""
     return {
         str(name): [None if pd.isna(cell) else cell for cell in column.tolist()]
@@ -420,14 +421,14 @@ def test_a_long_table_is_learnt_as_a_short_one(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns are worked on side by side there, and encoded some rows at a time."""
+    from tuner.data import cells as cells_module
     from tuner.data import table_encoding
-    from tuner.data.readers import csv_reader
 
     content = "a,b,c,ok\n" + rows(lambda i: f"{i % 7},{i % 11 or ''},{'pqr'[i % 3]},{i % 2}", 300)
     (tmp_path / "t.csv").write_text(content)
     whole = load(f"{tmp_path / 't.csv'}:ok")
-    monkeypatch.setattr(csv_reader, "_FEWEST_ROWS", 1)
-    monkeypatch.setattr(csv_reader, "_cores", lambda: 3)
+    monkeypatch.setattr(cells_module, "_FEWEST_ROWS_FOR_THREADS", 1)
+    monkeypatch.setattr(cells_module, "_cores", lambda: 3)
     monkeypatch.setattr(table_encoding, "_ROWS_AT_ONCE", 7)
     parts = load(f"{tmp_path / 't.csv'}:ok")
     assert (parts.fingerprint, parts.columns, parts.notes) == (

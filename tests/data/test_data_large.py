@@ -205,7 +205,7 @@ MEASURED = """
 import re, sys
 from pathlib import Path
 from tuner.data import load_dataset, save_dataset
-from tuner.data.memory_maps import check_room
+from tuner.data.rows import check_free_space
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec
 import pandas, zipfile, gzip

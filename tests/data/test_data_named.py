@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tuner.data import NAMES, Dataset, describe
+from tuner.data import NAMES, Dataset, describe_dataset
 from tuner.data.readers import bundled
 from tuner.errors import DatasetError
 from tuner.settings import SYSTEM_DATA, Settings
@@ -58,7 +58,7 @@ def test_fashion_mnist_of_debian(load: Load) -> None:
     assert fashion.train.x.dtype == np.uint8
     assert fashion.labels[9] == "Ankle boot"
     assert fashion.scaling.scale == np.float32(1 / 255)
-    assert describe(fashion)["classes"]["Bag"] == {
+    assert describe_dataset(fashion)["classes"]["Bag"] == {
         "train": 5000,
         "validation": 1000,
         "test": 1000,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tuner.data import Dataset, describe, load_dataset, open_dataset, save_dataset
+from tuner.data import Dataset, describe_dataset, load_dataset, open_dataset, save_dataset
 from tuner.data import rows as rows_module
 from tuner.settings import Settings
 from tuner.study.spec import DataSpec
@@ -112,7 +112,7 @@ def test_columns_of_tables_and_targets(
     kept(column[rows], dataset.scaling.apply(dataset.train.x)[:, 0], scale)
     target = dataset.target_scaling
     kept(column[rows], target.apply(dataset.train.y), float(target.scale))
-    low = describe(dataset)["target"]["low"]
+    low = describe_dataset(dataset)["target"]["low"]
     assert low == pytest.approx(column[rows].min(), rel=1e-15, abs=1e-6 * np.ptp(column))
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.data import Dataset
-from tuner.data.rows import _parts_by_key, draw_splits
+from tuner.data.dataset import _parts_by_key, draw_splits
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tuner.data import Dataset, describe, encode
+from tuner.data import Dataset, describe_dataset, encode_frame
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]
@@ -77,7 +77,7 @@ def test_missing_values_are_filled_and_said(load: Load, tmp_path: Path) -> None:
     dataset = load(f"{write(tmp_path / 't.csv', table)}:kind")
     assert "colour=(missing)" in (dataset.features or ())
     assert not np.isnan(dataset.train.x).any()
-    said = "\n".join(describe(dataset)["notes"])
+    said = "\n".join(describe_dataset(dataset)["notes"])
     assert "train: size: " in said
     assert "missing, set to median" in said
     assert "missing, a feature of their own" in said
@@ -106,11 +106,11 @@ def test_rows_that_come_later_are_encoded_alike(load: Load, tmp_path: Path) -> N
     dataset = load(f"{write(tmp_path / 't.csv', frame())}:kind")
     assert dataset.columns is not None
     later = pd.DataFrame({"old": [1], "colour": ["green"], "size": [7.0], "more": ["?"]})
-    np.testing.assert_array_equal(encode(later, dataset.columns, "later"), [[7, 0, 1, 0, 1]])
+    np.testing.assert_array_equal(encode_frame(later, dataset.columns, "later"), [[7, 0, 1, 0, 1]])
     with pytest.raises(DatasetError, match="later: lacks the columns colour"):
-        encode(later.drop(columns="colour"), dataset.columns, "later")
+        encode_frame(later.drop(columns="colour"), dataset.columns, "later")
     with pytest.raises(DatasetError, match="column 'size' must hold numbers"):
-        encode(later.assign(size="big"), dataset.columns, "later")
+        encode_frame(later.assign(size="big"), dataset.columns, "later")
 
 
 def test_nullable_and_categorical_columns_of_parquet(load: Load, tmp_path: Path) -> None:

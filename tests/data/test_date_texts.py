@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.date_texts import DatesRead, number_order, read_dates, seconds_of
+from tuner.data.date_texts import DatesRead, number_order, numbers_to_seconds, read_dates
 
 
 def read(*texts: str) -> DatesRead:
@@ -123,7 +123,7 @@ def test_slashes_are_read_in_the_order_that_fits(
 @given(st.lists(st.integers(10**8, 4 * 10**9), min_size=1), st.sampled_from([1, 10**3, 10**6]))
 def test_unix_time_is_known_by_its_size(seconds: list[int], unit: int) -> None:
     values = np.array(seconds, np.float64) * unit
-    np.testing.assert_array_equal(seconds_of(values, number_order(values)), seconds)
+    np.testing.assert_array_equal(numbers_to_seconds(values, number_order(values)), seconds)
 
 
 def test_numbers_of_eight_digits() -> None:
@@ -132,7 +132,7 @@ def test_numbers_of_eight_digits() -> None:
     values = np.array([float(day.strftime("%Y%m%d")) for day in days] + [np.nan])
     order = number_order(values[:-1])
     assert order == "digits"
-    seconds = seconds_of(values, order)
+    seconds = numbers_to_seconds(values, order)
     assert seconds[:-1].tolist() == [day.timestamp() for day in days]
     assert np.isnan(seconds[-1])
     assert number_order(np.array([20240231.0])) == "seconds"  # no date

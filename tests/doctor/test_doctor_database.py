@@ -205,8 +205,8 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "revision", "state", "words"),
     [
-        ("tuner_alembic_version", "0001", "warn", "this version needs"),
-        ("tuner_alembic_version", "9999", "fail", "newer than this version's"),
+        ("tuner_alembic_version", "0001", "warn", "this tuner needs"),
+        ("tuner_alembic_version", "9999", "fail", "newer than"),
         ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables have version v3.0.0.d"),
         ("alembic_version", "v9.0.0", "fail", "newer (v9.0.0) than Optuna here"),
     ],

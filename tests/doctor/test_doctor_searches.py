@@ -12,8 +12,8 @@ from doctor_helpers import found_in, of, troubles
 from trial_writes import begun, complete
 
 from tuner.storage import Store, leases
+from tuner.storage.identity import machine_run as this_machine
 from tuner.storage.leases import Lease
-from tuner.storage.process_identity import machine as this_machine
 from tuner.storage.schema import loops, slot_rows
 from tuner.storage.studies import StudyRow
 

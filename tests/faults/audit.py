@@ -12,7 +12,8 @@ from tuner.storage.schema import attempts, slot_rows
 from tuner.storage.studies import load_study
 from tuner.storage.trials import TrialRow
 from tuner.tracking.client import open_client
-from tuner.tracking.ownership import TRIAL_TAG, all_experiments, find_runs
+from tuner.tracking.content import TRIAL_TAG
+from tuner.tracking.experiments import all_experiments, find_runs
 
 FINISHED = ("COMPLETE", "PRUNED")
 

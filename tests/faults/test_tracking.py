@@ -64,7 +64,7 @@ def test_mlflow_down_for_a_whole_study(
     assert f"done_here={trials}" in finish(loop, 60)
     proxy.mode = "pass"
     synced = sync_study(bench.store, proxy.uri, load_study(bench.store))
-    assert (synced.sent, synced.owed, synced.problem) == (trials, 0, None)
+    assert (synced.sent, synced.missing, synced.problem) == (trials, 0, None)
     assert check_study(bench.store, proxy.uri, load_study(bench.store)).differences == []
     check(bench, trials, f"MLflow down for a whole study ({mode}), back afterwards", times)
 

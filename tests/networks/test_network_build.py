@@ -11,11 +11,12 @@ import keras
 import numpy as np
 from tensorflow_helpers import make_request
 
-from tuner.networks import build_network, initialise, structure_key
+from tuner.networks import build_network, initialise
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.layers import CompiledLayers, KerasLayers
 from tuner.search_space.parameters import ACTIVATIONS, NETWORKS
 from tuner.training.ops.scalars import Scalars
+from tuner.training.program_key import structure_key
 
 pytestmark = pytest.mark.tensorflow
 
@@ -107,114 +108,6 @@ def weights_of(model: Any, name: str) -> list[np.ndarray]:
     return [w.numpy() for w in model.weights if w.name == name]
 
 
-BASE = make_request(depth=2, dropout=0.2, momentum=0.5).params | {
-    "nesterov": False, "loss": "auto", "label_smoothing": 0.1, "weight_decay": 0.1,
-    "clip_norm": 1.0, "l1": 0.1, "l2": 0.1, "max_norm": 2.0, "huber_delta": 1.0, "taper": 1.0,
-    "schedule": "constant", "warmup_epochs": 0.0, "initializer": "auto", "bias": "all",
-    "input_dropout": 0.1, "layer_norm": False, "norm_position": "before",
-    "augment_shift": 1, "augment_flip": False, "leaky_slope": 0.2,
-}  # fmt: skip
-CNN_BASE = make_request(network="cnn", block_dropout=0.3).params | BASE
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"learning_rate": 0.5},
-        {"momentum": 0.9},
-        {"dropout": 0.7},
-        {"dropout": [0.1, 0.2]},
-        {"input_dropout": 0.5},
-        {"epochs": 9, "patience": 2},
-        {"schedule": "plateau", "plateau_factor": 0.1, "plateau_patience": 3},
-        {"plateau_min_delta": 0.1, "warmup_epochs": 2.0},
-        {"schedule": "cosine", "cosine_floor": 0.1},
-        {"schedule": "exponential", "decay": 0.5},
-        {"schedule": "one_cycle", "cycle_rise": 0.5},
-        {"initializer": "normal", "init_sigma": 0.3},
-        {"initializer": "orthogonal"},
-        {"label_smoothing": 0.2},
-        {"huber_delta": 0.3},
-        {"weight_decay": 0.2},
-        {"clip_norm": 3.0},
-        {"l1": 0.2},
-        {"l2": 0.02},
-        {"max_norm": 9.0},
-        {"augment_shift": 3},
-        {"leaky_slope": 0.5},
-    ],
-    ids=str,
-)
-def test_params_that_share_a_program(change: dict[str, Any]) -> None:
-    assert structure_key("mlp", BASE | change) == structure_key("mlp", BASE)
-    assert structure_key("cnn", CNN_BASE | change) == structure_key("cnn", CNN_BASE)
-
-
-OWN_PROGRAM: list[dict[str, Any]] = [
-    {"depth": 3},
-    {"width": 9},
-    {"taper": 0.5},
-    {"activation": "relu"},
-    {"bias": "none"},
-    {"bias": "input"},
-    {"batch_norm": True},
-    {"layer_norm": True},
-    {"norm_position": "after"},
-    {"optimizer": "adam"},
-    {"nesterov": True},
-    {"batch_size": 17},
-    {"loss": "mse"},
-    {"augment_flip": True},
-    *(
-        {name: 0.0}
-        for name in (
-            "momentum", "dropout", "input_dropout", "label_smoothing", "weight_decay", "clip_norm",
-            "l1", "l2", "max_norm", "augment_shift",
-        )
-    ),
-    {"dropout": [0.2, 0.0]},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("change", OWN_PROGRAM, ids=str)
-def test_params_that_need_a_program_of_their_own(change: dict[str, Any]) -> None:
-    assert structure_key("mlp", BASE | change) != structure_key("mlp", BASE)
-    assert structure_key("cnn", CNN_BASE | change) != structure_key("cnn", CNN_BASE)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"blocks": 2},
-        {"convolutions": 2},
-        {"filters": 5},
-        {"filter_growth": 1.0},
-        {"kernel": 2},
-        {"padding": "valid"},
-        {"pool": 1},
-        {"block_dropout": 0.0},
-    ],
-    ids=str,
-)
-def test_convolutions_that_need_a_program_of_their_own(change: dict[str, Any]) -> None:
-    assert structure_key("cnn", CNN_BASE | change) != structure_key("cnn", CNN_BASE)
-
-
-def test_convolutions_that_share_a_program() -> None:
-    assert structure_key("cnn", CNN_BASE | {"block_dropout": 0.7}) == structure_key("cnn", CNN_BASE)
-    assert structure_key("cnn", CNN_BASE) != structure_key("mlp", CNN_BASE)
-
-
-def test_what_a_users_network_may_read_is_part_of_its_structure() -> None:
-    own = CustomNetwork("nets.py", "build", "def build(params, input_shape, outputs): ...")
-    params = {"units": 4, "dropout": 0.1, "learning_rate": 0.1, "optimizer": "adam"}
-    assert structure_key(own, params | {"learning_rate": 0.2}) == structure_key(own, params)
-    assert structure_key(own, params | {"units": 5}) != structure_key(own, params)
-    assert structure_key(own, params | {"dropout": 0.2}) != structure_key(own, params)
-    edited = CustomNetwork("nets.py", "build", own.text + "\n")
-    assert structure_key(edited, params) != structure_key(own, params)
-
-
 @pytest.mark.parametrize("name", sorted({*NETWORKS["mlp"].parameters, *NETWORKS["cnn"].parameters}))
 def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: str) -> None:
     """Those of the shipped networks are no words of the training's."""
@@ -228,7 +121,7 @@ def test_a_users_network_is_given_its_own_parameters_whatever_their_names(name: 
     own = CustomNetwork("nets.py", "build", text)
     built = build_network(own, {name: 7}, (6,), 3, "classes", KerasLayers())
     assert built.layers[0].units == 7
-    assert structure_key(own, {name: 7}) != structure_key(own, {name: 8})
+    assert structure_key(own.identity, {name: 7}) != structure_key(own.identity, {name: 8})
 
 
 def test_the_training_form_has_the_weights_of_the_exported_form() -> None:

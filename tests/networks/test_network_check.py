@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_helpers import make_dataset
 
-from tuner.data import Dataset, Split, inputs_in_words
+from tuner.data import Dataset, Split, describe_inputs
 from tuner.data.scaling import fit_scaling
 from tuner.errors import NetworkError
 from tuner.manage.own_networks import some_rows
@@ -61,7 +61,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             code=("net.py", "build", text),
             dataset=data,
             train_rows=rows,
-            described=inputs_in_words(data),
+            described=describe_inputs(data),
             configurations=list(space.corners()),
             more=list(space.random(25)),
             varying=space.varying() or list(space.parameters),

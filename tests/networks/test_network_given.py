@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tuner.networks.custom import GivenParams, HiddenParameter, MissingParameter
-from tuner.networks.registry import training_only_names
+from tuner.search_space.parameters import training_only_names
 
 pytestmark = pytest.mark.tensorflow
 

@@ -43,7 +43,7 @@ def test_the_score_is_keras_s_on_the_test_split(tmp_path: Path) -> None:
     (flat,) = spec.space.configurations()
     goal = Goal(spec.metric, spec.direction)
     request = TrialRequest(
-        "mlp", spec.space.resolve(flat), 5, goal, spec.intervals, held_out=spec.held_out
+        "mlp", spec.space.resolve(flat), 5, goal, spec.first_epoch_reports, held_out=spec.held_out
     )
     *_, ended = session.run(request)
     session.save(tmp_path / "net.keras")

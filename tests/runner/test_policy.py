@@ -1,7 +1,6 @@
 """What is decided about a trial: no database, no worker, no clock."""
 
 import math
-from pathlib import Path
 
 import pytest
 
@@ -78,8 +77,8 @@ def test_a_trained_trial_is_complete(end: TrialEnd) -> None:
 
 
 def test_a_network_is_saved_before_its_trial_ends() -> None:
-    path = Path("trial-0/attempt-1.keras")
-    assert policy.after_training(ENDED, save_to=path) == Decision(Reply(stop=True, save_to=path))
+    name = MODEL.path
+    assert policy.after_training(ENDED, save_to=name) == Decision(Reply(stop=True, save_to=name))
     ending = ending_of(policy.after_saving(SAVING, MODEL))
     assert ending == Ending(TrialEnd.COMPLETE, Fate.COMPLETE, ENDED, MODEL, shown_value=0.8)
 

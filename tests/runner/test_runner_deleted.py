@@ -11,11 +11,11 @@ from toy_study import Bench, Loop, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
-from tuner.manage.creation import kept_from_searches
+from tuner.manage.deletion import closed_to_searches
 from tuner.runner import open_writer
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import read_attempts
-from tuner.storage.schema import attempts, intervals, metadata, studies
+from tuner.storage.schema import attempts, metadata, reports, studies
 from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
 from tuner.study.messages import Report
@@ -43,7 +43,7 @@ def searching(bench: Bench) -> Iterator[Loop]:
 
 def _recorded(store: Store) -> int:
     with store.reading() as connection:
-        query = sa.select(sa.func.count()).select_from(intervals)
+        query = sa.select(sa.func.count()).select_from(reports)
         return int(connection.execute(query).scalar_one())
 
 
@@ -67,14 +67,14 @@ def test_its_search_ends_and_the_next_study_stays_clean(
     assert read_attempts(bench.store, second) == {}
     assert bench.states == ["WAITING"]
     with bench.store.reading() as connection:
-        for table in (attempts, intervals, slot_rows):
+        for table in (attempts, reports, slot_rows):
             assert connection.execute(sa.select(table)).all() == []
 
 
 def test_deleting_is_refused_while_it_is_searched(bench: Bench, searching: Loop) -> None:
     study = load_study(bench.store)
     refused = pytest.raises(StudyError, match=rf"searched by .*pid {searching.pid}.*--force")
-    with refused, kept_from_searches(bench.store, study, force=False, say=print):
+    with refused, closed_to_searches(bench.store, study, force=False, say=print):
         pass
     with pytest.raises(StudyError, match="searched"):
         delete_study(bench.store, study)
@@ -84,7 +84,7 @@ def test_deleting_is_refused_while_it_is_searched(bench: Bench, searching: Loop)
 def test_forced_the_search_is_asked_to_stop_and_stops(bench: Bench, searching: Loop) -> None:
     study = load_study(bench.store)
     said: list[str] = []
-    with kept_from_searches(bench.store, study, force=True, say=said.append):
+    with closed_to_searches(bench.store, study, force=True, say=said.append):
         assert f"pid {searching.pid}" in said[0]
         assert leases.holders(bench.store, study) == []
         output, _ = searching.communicate(timeout=120)
@@ -107,7 +107,7 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
     else:
         searching.send_signal(signal.SIGSTOP)
     began = time.monotonic()
-    with kept_from_searches(bench.store, study, force=True, say=print):
+    with closed_to_searches(bench.store, study, force=True, say=print):
         assert time.monotonic() - began < 30
         delete_study(bench.store, study, even_while_searched=True)
     second = create_study(bench.store, "second", toy_spec())
@@ -201,6 +201,6 @@ def test_names_are_no_identity(bench: Bench) -> None:
 
 def test_a_deletion_that_fails_leaves_the_study_to_searches(store: Store) -> None:
     study = create_study(store, "toy", toy_spec())
-    with pytest.raises(TrackingError), kept_from_searches(store, study, False, print):
+    with pytest.raises(TrackingError), closed_to_searches(store, study, False, print):
         raise TrackingError("MLflow does not answer")
     leases.open_lease(store, study)

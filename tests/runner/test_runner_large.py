@@ -100,7 +100,7 @@ def test_small_studies_are_sampled_as_before(pruner: str, liar: bool) -> None:
     choice = Choice(name="tpe", options={"constant_liar": liar})
     ours = make_sampler(choice, load_space("mlp"), 7, 0)
     seed = tuner.algorithms.samplers.seed_of_loop(7, 0)
-    with tuner.algorithms.samplers.quiet():
+    with tuner.algorithms.samplers.without_experimental_warnings():
         theirs = TPESampler(seed=seed, **settings)
     assert proposals(ours, pruner, 40) == proposals(theirs, pruner, 40)
 

@@ -19,9 +19,9 @@ from toy_study import toy_spec
 
 from tuner.data import dataset as dataset_module
 from tuner.data import load_dataset, save_dataset
-from tuner.data import memory_maps as scratch_module
+from tuner.data import rows as scratch_module
 from tuner.errors import CodeError, DatasetError, SpecError
-from tuner.manage.creation import check_code, trust_own
+from tuner.manage.creation import check_code, trust_own_code
 from tuner.runner import trained_on
 from tuner.runner.study_files import scratch_folder
 from tuner.settings import Settings, load_settings
@@ -57,7 +57,7 @@ class Project:
 
     def made_here(self, spec: StudySpec) -> StudySpec:
         """This user made a study of it."""
-        trust_own(spec, self.settings)
+        trust_own_code(spec, self.settings)
         return spec
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tuner.errors import SpecError
-from tuner.manage.creation import Wanted, define
+from tuner.manage.creation import Wanted, define_study
 from tuner.search_space import Space, load_space, make_space, shipped_spaces
 from tuner.search_space.parameter_types import Parameter, Role, equal_values
 from tuner.search_space.parameters import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue
@@ -103,7 +103,7 @@ def seen(one: StudySpec, flats: list[dict[str, Scalar]]) -> dict[str, Any]:
     return {
         "params": [space.resolve(flat) for flat in flats],
         "drawn": [space.sample(Draws(seed)) for seed in range(5)],
-        "steps": (one.epochs, one.intervals, one.max_step),
+        "steps": (one.epochs, one.first_epoch_reports, one.max_step),
         "choices": one.choices(),
         "rows": space.rows(),
         "largest": [space.largest(name) for name in ("epochs", "patience", "batch_size")],
@@ -265,17 +265,17 @@ def test_unknown_keys_are_still_refused() -> None:
 
 
 def test_a_study_is_defined_with_all_defaults() -> None:
-    one = define(load_space("mlp"), Wanted(data=DataSpec(source="digits")), load_settings())
+    one = define_study(load_space("mlp"), Wanted(data=DataSpec(source="digits")), load_settings())
     assert one.defaults == {name: known.default for name, known in catalogue("mlp").items()}
 
 
 def test_a_default_without_use_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Label smoothing by default would refuse every study of a number."""
-    from tuner.study.fitting import fitted
+    from tuner.study.fitting import fit_space
 
     with changed(replace(KNOWN["label_smoothing"], default=0.1)):
-        space = fitted(make_space("mlp", {}), "regression", (4,))
+        space = fit_space(make_space("mlp", {}), "regression", (4,))
         assert space.resolve({})["label_smoothing"] == 0.0
         named = make_space("mlp", {"label_smoothing": 0.1})
         with pytest.raises(SpecError, match="label_smoothing cannot apply"):
-            fitted(named, "regression", (4,))
+            fit_space(named, "regression", (4,))

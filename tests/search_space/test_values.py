@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tuner.algorithms.options import parse_configuration, parse_options
 from tuner.cli.output import format_param, print_csv
 from tuner.errors import SpaceError
-from tuner.manage.creation import Wanted, data_spec, define
+from tuner.manage.creation import Wanted, data_spec, define_study
 from tuner.reports.comparison_tables import params_in_words as compared
 from tuner.search_space import make_space, parse_space
-from tuner.search_space.nodes import bare
+from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import equal_values
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
@@ -148,7 +148,11 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
     assert [format_param(value) for value in params.values()] == ["true", "false true", '"true"']
     assert compared({"a": True, "b": [False, True]}) == "a true, b false true"
     assert str(Choice(name="tpe", options={"group": True})) == "tpe group=true"
-    assert [bare(True), bare("yes"), bare("true")] == ["true", "yes", '"true"']
+    assert [format_in_sentence(True), format_in_sentence("yes"), format_in_sentence("true")] == [
+        "true",
+        "yes",
+        '"true"',
+    ]
     print_csv([{"number": 1, "params": params}], ["number"], ["a", "b"])
     assert list(csv.reader(io.StringIO(capsys.readouterr().out)))[1] == ["1", "true", "false true"]
 
@@ -156,6 +160,6 @@ def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) ->
 def test_a_sampler_s_switch_takes_them_too() -> None:
     options = parse_options(["group=no", "multivariate=yes", "n_startup_trials=3"])
     wanted = Wanted(data=data_spec(source="iris"), sampler=Choice(name="tpe", options=options))
-    spec = define(make_space("mlp", {"depth": 1}), wanted, load_settings())
+    spec = define_study(make_space("mlp", {"depth": 1}), wanted, load_settings())
     expected = {"group": False, "multivariate": True, "n_startup_trials": 3}
     assert spec.sampler.options == expected

@@ -5,8 +5,8 @@ import sqlalchemy as sa
 from at_once import at_once, claim_all, open_and_close
 
 from tuner.storage import open_store
+from tuner.storage.schema import VERSION_TABLE
 from tuner.storage.studies import StudyRow
-from tuner.storage.upgrades import VERSION_TABLE
 
 pytestmark = pytest.mark.usefixtures("own_fork_server")
 

@@ -13,9 +13,9 @@ from toy_study import toy_spec
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage import open_store
 from tuner.storage.connections import parse_url
+from tuner.storage.read_only import back_up_to, pg_dump_command
 from tuner.storage.schema import slot_rows
 from tuner.storage.studies import create_study, list_studies
-from tuner.storage.upgrades import back_up_to, pg_dump_command
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_what_cannot_be_written_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.storage.upgrades._put_in_place", interrupted)
+    monkeypatch.setattr("tuner.storage.read_only._put_in_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         back_up_to(url, tmp_path / "copy.db")
     assert [each.name for each in tmp_path.iterdir()] == ["there"]

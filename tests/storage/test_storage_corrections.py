@@ -41,7 +41,7 @@ def test_a_finished_trial_keeps_the_code(store: Store, state: TrialState) -> Non
     trials = optuna.load_study(study_name="x", storage=store.optuna)
     trials.add_trial(create_trial(state=state, value=value, intermediate_values={1: 0.5}))
     refused = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
-    assert refused == CorrectionRefused("1 trial has finished with the code as it was")
+    assert refused == CorrectionRefused("1 trial has finished with the former code")
     assert has_definition(store, study)
     assert has_finished(store, study)
 
@@ -91,4 +91,4 @@ def test_a_trial_that_finishes_at_the_same_time_keeps_the_code(store: Store) -> 
         assert has_begun.wait(10)
         done = correct_study(store, study, CORRECTED.model_dump_json(), changes_data=False)
         finishing.result()
-    assert done == CorrectionRefused("1 trial has finished with the code as it was")
+    assert done == CorrectionRefused("1 trial has finished with the former code")

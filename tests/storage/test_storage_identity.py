@@ -19,8 +19,7 @@ from tuner.settings import Settings
 from tuner.storage import Store, attempt_rows, deliveries, identity, leases, open_store, slots
 from tuner.storage.attempt_rows import read_attempts, read_reports
 from tuner.storage.deliveries import Delivery
-from tuner.storage.identity import DatabaseIdentity
-from tuner.storage.process_identity import machine_id
+from tuner.storage.identity import DatabaseIdentity, machine_id
 from tuner.storage.schema import attempts, database
 from tuner.storage.studies import create_study, load_study
 from tuner.study.artifacts import FolderArtifacts, measure
@@ -34,10 +33,10 @@ def used(folder: Path) -> Path:
     identity.record(store, identity.residence(store))
     study = create_study(store, "toy", toy_spec())
     lease = leases.open_lease(store, study)
-    slots.ensure_places(store, study, 2)
-    place = begun(store, lease)
-    attempt_rows.record_report(store, lease, place, Report(1, 1, True, {"loss": 0.25}))
-    complete(store, lease, place)
+    slots.ensure_slots(store, study, 2)
+    slot = begun(store, lease)
+    attempt_rows.record_report(store, lease, slot, Report(1, 1, True, {"loss": 0.25}))
+    complete(store, lease, slot)
     file = networks(folder) / study.uuid / "trial-0" / "attempt-1.keras"
     file.parent.mkdir(parents=True)
     file.write_text("weights")
@@ -60,7 +59,7 @@ def settings_in(folder: Path) -> Settings:
 
 def look(folder: Path, name: str = "tuner.db") -> DatabaseIdentity:
     store = open_store(f"sqlite:///{folder}/{name}")
-    found = identity.residence(store).found
+    found = identity.residence(store).identity
     store.close()
     return found
 
@@ -92,14 +91,14 @@ def test_beside_its_original_it_is_unsure(tmp_path: Path, name: str) -> None:
     assert look(tmp_path / "a") == DatabaseIdentity.HERE
 
 
-def test_another_database_in_the_old_place_does_not_matter(tmp_path: Path) -> None:
+def test_another_database_in_the_old_path_does_not_matter(tmp_path: Path) -> None:
     used(tmp_path / "old").rename(tmp_path / "new")
     used(tmp_path / "old")
     assert look(tmp_path / "new") == DatabaseIdentity.MOVED
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all, but a text of some length" * 9])
-def test_some_other_file_in_the_old_place_does_not_matter(tmp_path: Path, content: bytes) -> None:
+def test_some_other_file_in_the_old_path_does_not_matter(tmp_path: Path, content: bytes) -> None:
     used(tmp_path / "old").rename(tmp_path / "new")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "tuner.db").write_bytes(content)
@@ -124,10 +123,10 @@ def test_a_restored_dump_is_unsure(store: Store) -> None:
     if store.url.get_backend_name() == "sqlite":
         pytest.skip("PostgreSQL's own")
     identity.record(store, identity.residence(store))
-    assert identity.residence(store).found == DatabaseIdentity.HERE
+    assert identity.residence(store).identity == DatabaseIdentity.HERE
     with store.writing() as connection:
         connection.execute(sa.update(database).values(place="server 1, database 2"))
-    assert identity.residence(store).found == DatabaseIdentity.UNSURE
+    assert identity.residence(store).identity == DatabaseIdentity.UNSURE
 
 
 def test_declared_moved_it_keeps_its_ids(tmp_path: Path) -> None:
@@ -135,7 +134,7 @@ def test_declared_moved_it_keeps_its_ids(tmp_path: Path) -> None:
     store = open_store(f"sqlite:///{tmp_path}/b/tuner.db")
     before = load_study(store)
     declare_moved(store)
-    assert identity.residence(store).found == DatabaseIdentity.HERE
+    assert identity.residence(store).identity == DatabaseIdentity.HERE
     assert load_study(store) == before
     assert deliveries.read_delivery(store, before, 1) is not None
     store.close()
@@ -154,7 +153,7 @@ def test_a_copy_gets_ids_and_files_of_its_own(tmp_path: Path, within: str) -> No
     folder = tmp_path / within
     store = open_store(f"sqlite:///{folder}/{name}")
     declare_copied(store, settings_in(folder))
-    assert identity.residence(store).found == DatabaseIdentity.HERE
+    assert identity.residence(store).identity == DatabaseIdentity.HERE
     copy = load_study(store)
     assert copy.uuid != original.uuid
     assert replace(copy, uuid=original.uuid) == original
@@ -190,7 +189,7 @@ def test_trials_that_ran_when_it_was_copied_go_on_in_the_copy(tmp_path: Path) ->
     with pytest.raises(LeaseLost):
         leases.renew_lease(copy, lease)
     another = leases.open_lease(copy, load_study(copy))
-    assert [place.number for place in slots.take_over_orphans(copy, another)] == [running.number]
+    assert [slot.number for slot in slots.take_over_orphans(copy, another)] == [running.number]
     copy.close()
 
 
@@ -212,7 +211,7 @@ def test_any_history_ends_with_one_owner_of_each_id(
         folders.append(new)
         store = open_store(f"sqlite:///{new}/tuner.db")
         expected = DatabaseIdentity.MOVED if step == "move" else DatabaseIdentity.UNSURE
-        assert identity.residence(store).found == expected
+        assert identity.residence(store).identity == expected
         if step == "move":
             declare_moved(store)
         else:
@@ -221,7 +220,7 @@ def test_any_history_ends_with_one_owner_of_each_id(
     uuids = set()
     for folder in folders:
         store = open_store(f"sqlite:///{folder}/tuner.db")
-        assert identity.residence(store).found == DatabaseIdentity.HERE
+        assert identity.residence(store).identity == DatabaseIdentity.HERE
         study = load_study(store)
         (attempt,) = read_attempts(store, study)[1]
         assert attempt.model is not None
@@ -281,7 +280,7 @@ def test_files_that_cannot_be_shared_change_nothing(
     with pytest.raises(StorageError, match="No space left"):
         declare_copied(store, settings_in(folder))
     assert load_study(store) == before
-    assert identity.residence(store).found == DatabaseIdentity.UNSURE
+    assert identity.residence(store).identity == DatabaseIdentity.UNSURE
     assert [path.name for path in networks(folder).iterdir()] == [before.uuid]
     assert (networks(folder) / before.uuid / "trial-0" / "attempt-1.keras").is_file()
     store.close()
@@ -319,7 +318,7 @@ def test_damaged_rows_do_not_keep_a_copy_from_its_ids(tmp_path: Path, damage: st
     with store.writing() as connection:
         connection.execute(sa.text(f"{damage} WHERE rowid = 1"))
     declare_copied(store, settings_in(folder))
-    assert identity.residence(store).found == DatabaseIdentity.HERE
+    assert identity.residence(store).identity == DatabaseIdentity.HERE
     assert load_study(store, "whole").uuid != before
     store.close()
 

@@ -6,7 +6,7 @@ from toy_study import toy_spec
 
 from tuner.errors import StudyError
 from tuner.storage import Store
-from tuner.storage.process_identity import machine_id, user
+from tuner.storage.identity import machine_id, user_name
 from tuner.storage.schema import studies
 from tuner.storage.studies import create_study, load_study
 
@@ -24,11 +24,11 @@ def is_file(store: Store) -> bool:
 
 def test_a_new_study_has_its_owner(store: Store) -> None:
     study = create_study(store, "mine", toy_spec())
-    assert (study.owner, study.owner_machine) == (user(), machine_id())
+    assert (study.owner, study.owner_machine) == (user_name(), machine_id())
 
 
 def test_a_newer_study_of_somebody_else_is_not_taken(store: Store) -> None:
-    made_by(store, "mine", user(), machine_id())
+    made_by(store, "mine", user_name(), machine_id())
     made_by(store, "theirs", "somebody", machine_id())
     assert load_study(store).name == "mine"
     assert load_study(store, "theirs").owner == "somebody"
@@ -39,13 +39,13 @@ def test_where_all_are_somebody_else_s_it_is_said_whose(store: Store) -> None:
     with pytest.raises(StudyError) as refused:
         load_study(store)
     told = str(refused.value)
-    assert "made by some\\x1b[2Jbody on another machine" in told
+    assert "created by some\\x1b[2Jbody on another machine" in told
     assert "tuner optimize theirs --trials" in told
 
 
 def test_the_same_user_on_another_machine(store: Store) -> None:
     """On a server, root of one machine is not root of another; a file was taken along."""
-    made_by(store, "there", user(), "elsewhere")
+    made_by(store, "there", user_name(), "elsewhere")
     if is_file(store):
         assert load_study(store).name == "there"
     else:
@@ -58,5 +58,5 @@ def test_a_study_of_before_has_no_owner(store: Store) -> None:
     if is_file(store):
         assert load_study(store).name == "old"
     else:
-        with pytest.raises(StudyError, match="made by an earlier version of tuner"):
+        with pytest.raises(StudyError, match="created by an earlier version of tuner"):
             load_study(store)

@@ -23,7 +23,7 @@ def lease(store: Store, study: StudyRow) -> Lease:
 
 @pytest.fixture
 def slot(store: Store, lease: Lease) -> TrialSlot:
-    """A place whose trial runs."""
+    """A slot whose trial runs."""
     slots.ensure_slots(store, lease, 1)
     return begun(store, lease, worker=3)
 

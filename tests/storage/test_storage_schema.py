@@ -14,9 +14,15 @@ from toy_study import toy_spec
 
 from tuner.errors import StorageUnavailable
 from tuner.storage import connections, open_store
-from tuner.storage.schema import metadata
+from tuner.storage.schema import (
+    HEAD,
+    VERSION_TABLE,
+    include_ours,
+    metadata,
+    migrate_ours,
+    read_schemas,
+)
 from tuner.storage.studies import create_study, list_studies
-from tuner.storage.upgrades import HEAD, VERSION_TABLE, include_ours, migrate_ours, read_schemas
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Places, leases, attempts: exactly N trials together, whoever runs them and whoever dies."""
+"""Slots, leases, attempts: N trials together, whoever runs them and whoever dies."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from trial_writes import begin, begun, bound, claimed, complete, fail, put_back
 from tuner.errors import SlotLost
 from tuner.storage import Store, leases, slots
 from tuner.storage.attempt_rows import read_attempts
+from tuner.storage.identity import is_process_dead, process_identity
 from tuner.storage.leases import Lease
-from tuner.storage.process_identity import identity, is_dead
 from tuner.storage.schema import loops
 from tuner.storage.schema import slot_rows as rows
 from tuner.storage.slots import TrialSlot
@@ -79,7 +79,7 @@ def test_a_new_trial_is_bound_to_its_slot_as_it_is_made(store: Store, lease: Lea
     slots.ensure_slots(store, lease, 2)
     first, second = claimed(store, lease), claimed(store, lease)
     trial_id = bound(store, lease, second).trial_id
-    # Made again, as after a lost answer: the place keeps the trial it has.
+    # Made again, as after a lost reply: the slot keeps the trial it has.
     assert bound(store, lease, second).trial_id == trial_id
     assert len(store.optuna.get_all_trials(lease.study_id)) == 1
     assert bound(store, lease, first).trial_id not in (None, trial_id)
@@ -88,7 +88,7 @@ def test_a_new_trial_is_bound_to_its_slot_as_it_is_made(store: Store, lease: Lea
 def test_a_claim_whose_answer_was_lost_is_given_again(store: Store, lease: Lease) -> None:
     slots.ensure_slots(store, lease, 3)
     kept, lost = claimed(store, lease), claimed(store, lease)
-    again = slots.claim(store, lease, 99, known=frozenset([kept.number]))
+    again = slots.claim(store, lease, 99, own_slots=frozenset([kept.number]))
     assert again == lost
     known = frozenset([kept.number, lost.number])
     third = slots.claim(store, lease, 99, known)
@@ -179,7 +179,7 @@ def test_a_loop_that_died_on_this_machine_is_not_waited_for(store: Store, lease:
     slot = begun(store, lease)
     second = leases.open_lease(store, lease)
     assert slots.take_over_orphans(store, second) == []
-    dead = identity().replace('"started": "', '"started": "1')
+    dead = process_identity().replace('"started": "', '"started": "1')
     with store.writing() as connection:
         mine = loops.c.loop_id == lease.loop_id
         connection.execute(sa.update(loops).where(mine).values(process=dead))
@@ -187,10 +187,10 @@ def test_a_loop_that_died_on_this_machine_is_not_waited_for(store: Store, lease:
 
 
 def test_of_processes_on_other_machines_nothing_is_known() -> None:
-    assert not is_dead(None)
-    assert not is_dead(identity())
-    assert not is_dead('{"machine": "another", "pid": 1, "started": "0"}')
-    assert is_dead(identity().replace('"started": "', '"started": "1'))
+    assert not is_process_dead(None)
+    assert not is_process_dead(process_identity())
+    assert not is_process_dead('{"machine": "another", "pid": 1, "started": "0"}')
+    assert is_process_dead(process_identity().replace('"started": "', '"started": "1'))
 
 
 def test_what_was_taken_over_can_no_longer_be_written(store: Store, lease: Lease) -> None:

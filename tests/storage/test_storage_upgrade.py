@@ -1,6 +1,7 @@
 """A database that an earlier version made: it stays readable, and goes on."""
 
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,26 +10,50 @@ import sqlalchemy as sa
 from at_once import at_once, open_and_close
 from postgres_server import PASSWORD, Postgres
 from toy_study import toy_spec
+from trial_writes import begin, begun, claimed, complete
 
 from tuner.errors import StorageUnavailable
-from tuner.storage import leases, look_into, open_store, slots, upgrade_database, upgrades
+from tuner.storage import (
+    Store,
+    attempt_rows,
+    leases,
+    look_into,
+    open_store,
+    schema,
+    slots,
+    upgrade_database,
+)
 from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.deliveries import count_delivered, read_delivery
+from tuner.storage.schema import HEAD, VERSION_TABLE, optuna_revisions
 from tuner.storage.studies import create_study, list_studies, load_study
 from tuner.storage.trials import find_best, list_trials, trial_curve
-from tuner.storage.upgrades import HEAD, VERSION_TABLE, optuna_revisions
+from tuner.study.messages import Report
 
 MADE_BY_0002 = Path(__file__).with_name("made_by_0002.sql")
+MADE_BY_0003 = Path(__file__).with_name("made_by_0003.sql")
+
+
+def restore(dump: Path, path: Path) -> str:
+    """The URL of a new database with the dump's content."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(dump.read_text())
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture
 def old_url(tmp_path: Path) -> str:
     """A study `old` of four trials on iris, written by the schema's revision 0002."""
-    path = tmp_path / "old.db"
-    connection = sqlite3.connect(path)
-    connection.executescript(MADE_BY_0002.read_text())
-    connection.close()
-    return f"sqlite:///{path}"
+    return restore(MADE_BY_0002, tmp_path / "old.db")
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Iterator[Store]:
+    """A study `old` of 20 slots on digits, written by the schema's revision 0003: seven trials have
+    ended, the eighth was interrupted."""
+    store = open_store(restore(MADE_BY_0003, tmp_path / "interrupted.db"))
+    yield store
+    store.close()
 
 
 def test_what_was_in_it_is_there_after_the_upgrade(old_url: str) -> None:
@@ -62,6 +87,37 @@ def test_it_goes_on_after_the_upgrade(old_url: str) -> None:
     create_study(store, "new", study.spec)
     assert [row.name for row in list_studies(store)] == ["new", "old"]
     store.close()
+
+
+def test_an_earlier_study_is_shown_as_it_was(interrupted: Store) -> None:
+    study = load_study(interrupted, "old")
+    trials = list_trials(interrupted, study)
+    ends = ["complete", "early_stopped", *["pruned"] * 4, "early_stopped", "interrupted"]
+    assert [trial.end for trial in trials] == ends
+    assert [trial.state for trial in trials][-2:] == ["COMPLETE", "WAITING"]
+    assert all(trial.damage is None for trial in trials)
+    best = find_best(interrupted, study).trial
+    assert best is not None
+    assert (best.number, len(trial_curve(interrupted, study, best))) == (1, 15)
+    assert slots.slot_counts(interrupted, study) == {"done": 7, "open": 13}
+
+
+def test_an_earlier_studys_interrupted_trial_goes_on(interrupted: Store) -> None:
+    study = load_study(interrupted, "old")
+    before = list_trials(interrupted, study)[7]
+    lease = leases.open_lease(interrupted, study)
+    slot = claimed(interrupted, lease, limit=20)
+    assert (slot.trial_id, slot.attempt, slot.number) == (before.trial_id, 1, 8)
+    slot = begin(interrupted, lease, slot)
+    attempt_rows.resume(interrupted, lease, slot, 1)
+    attempt_rows.record_report(interrupted, lease, slot, Report(9, 2, True, {"val_accuracy": 0.5}))
+    complete(interrupted, lease, slot, 0.5)
+    after = list_trials(interrupted, study)[7]
+    assert (after.state, after.value, after.params) == ("COMPLETE", 0.5, before.params)
+    assert [attempt.end for attempt in after.attempts] == ["interrupted", "complete"]
+    following = begun(interrupted, lease)
+    assert (following.number, following.attempt) == (9, 1)
+    assert len(list_trials(interrupted, study)) == 9
 
 
 def test_upgrading_twice_changes_nothing(old_url: str) -> None:
@@ -136,15 +192,15 @@ def test_four_at_once_make_one_backup(old_url: str) -> None:
 def test_a_failed_upgrade_changes_nothing(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = path_of(old_url)
     before = tables_of(path)
-    ours = upgrades.migrate_ours
+    ours = schema.migrate_ours
 
     def fails(connection: sa.Connection) -> None:
         ours(connection)
         raise ValueError("no\nluck")
 
-    monkeypatch.setattr(upgrades, "migrate_ours", fails)
+    monkeypatch.setattr(schema, "migrate_ours", fails)
     backup = path.with_name("old.db.0002-backup")
-    words = rf"could not be upgraded \(no\); it is as it was before, and {backup} is a copy"
+    words = rf"could not be upgraded \(no\); it is unchanged, and {backup} is a copy"
     with pytest.raises(StorageUnavailable, match=words) as caught:
         open_store(old_url)
     assert "\n" not in str(caught.value)
@@ -158,8 +214,8 @@ def test_without_a_backup_no_upgrade(old_url: str, monkeypatch: pytest.MonkeyPat
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tuner.storage.upgrades._put_in_place", full)
-    with pytest.raises(StorageUnavailable, match=r"cannot be backed up first: .*No space left"):
+    monkeypatch.setattr("tuner.storage.read_only._put_in_place", full)
+    with pytest.raises(StorageUnavailable, match=r"could not be backed up first: .*No space left"):
         open_store(old_url)
     path = path_of(old_url)
     assert revision_of(path) == "0002"
@@ -225,7 +281,7 @@ def test_a_server_is_upgraded_on_demand_alone(postgres: Postgres) -> None:
 def test_optunas_revisions_are_those_that_it_says() -> None:
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory.from_config(upgrades._alembic_config(upgrades._optuna_folder()))
+    script = ScriptDirectory.from_config(schema._alembic_config(schema._optuna_folder()))
     known = {each.revision for each in script.walk_revisions()}
     assert optuna_revisions() == (script.get_current_head(), known)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
-from tuner.search_space.checks import COLUMN_KINDS
+from tuner.search_space.loading import COLUMN_KINDS
 from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     FIRST_READING,
@@ -52,9 +52,9 @@ def test_json_round_trip() -> None:
 )
 def test_the_first_epoch_has_a_report_for_each_ten_thousand_rows(rows: int, intervals: int) -> None:
     one = spec(train_rows=rows)
-    assert (one.intervals, one.epochs, one.max_step) == (intervals, 27, 27 * intervals)
+    assert (one.first_epoch_reports, one.epochs, one.max_step) == (intervals, 27, 27 * intervals)
     # Each reads the whole validation split, and nothing could come of it.
-    assert spec(train_rows=rows, pruner=Choice(name="none")).intervals == 1
+    assert spec(train_rows=rows, pruner=Choice(name="none")).first_epoch_reports == 1
 
 
 @pytest.mark.parametrize(

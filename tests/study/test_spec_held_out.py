@@ -57,7 +57,7 @@ def test_nothing_is_selected(changes: dict[str, Any], message: str) -> None:
 
 
 def test_it_reports_by_the_epoch_and_queues_nothing() -> None:
-    assert (comparison().intervals, comparison().max_step) == (1, 3)
+    assert (comparison().first_epoch_reports, comparison().max_step) == (1, 3)
     assert comparison().first_trials() == []
 
 

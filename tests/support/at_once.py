@@ -32,10 +32,10 @@ def at_once(function: Callable[..., Any], *args: Any, count: int = 4) -> list[An
     ]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    returned = [results.get(timeout=60) for _ in processes]
     for process in processes:
         process.join()
-    return found
+    return returned
 
 
 def _run(
@@ -56,7 +56,7 @@ def open_and_close(url: str) -> str:
 
 
 def claim_all(url: str, total: int) -> dict[str, Any]:
-    """Make sure of the places, add two more, then claim those up to `total`."""
+    """Ensure `total` slots, add two more, then claim those up to `total`."""
     store = open_store(url)
     study = load_study(store)
     slots.ensure_slots(store, study, total)
@@ -78,8 +78,8 @@ def run_toy(folder: str, url: str, total: int) -> int:
 
 
 def search(url: str, total: int) -> list[tuple[int, int, str]]:
-    """What a loop writes, without training: trials begin, and are put back or completed by
-    chance. (trial, attempt, what became of it), until the study's places are done."""
+    """What a loop writes, without training: trials begin, and are put back or completed at
+    random, until the study's slots are done. Returns (trial, attempt, what was done with it)."""
     store = open_store(url)
     row = load_study(store)
     lease = leases.open_lease(store, row)

@@ -1,4 +1,4 @@
-"""A database that commits, and whose answer to that is lost."""
+"""A database that commits, and whose reply to that COMMIT is lost."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tuner.storage import Store
 
 
 class LostAnswers:
-    """Counts commits on a store's writing engine; the answer of number `lost` never comes."""
+    """Counts commits on a store's writing engine; the reply to number `lost` never comes."""
 
     def __init__(self, lost: int) -> None:
         self.commits, self._lost = 0, lost

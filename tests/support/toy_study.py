@@ -22,7 +22,7 @@ from optuna.storages._rdb import storage as rdb
 from toy_training import NETWORK, PARAMETERS, TOY
 
 from tuner.data import load_dataset
-from tuner.manage.creation import trust_own
+from tuner.manage.creation import trust_own_code
 from tuner.runner import (
     KERAS,
     Limits,
@@ -113,7 +113,7 @@ class Bench:
         data = self._data()
         fingerprint = load_dataset(data, self.settings).fingerprint
         spec = toy_spec(parameters, baselines, data=data, fingerprint=fingerprint, **options)
-        trust_own(spec, self.settings)
+        trust_own_code(spec, self.settings)
         return create_study(self.store, name, spec, first_trials=spec.first_trials())
 
     def _data(self) -> DataSpec:

@@ -1,4 +1,4 @@
-"""What a loop writes of a trial, without a loop."""
+"""What a loop writes for a trial, without a loop."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ def claimed(store: Store, lease: Lease, limit: int = 99) -> TrialSlot:
 
 
 def bound(store: Store, lease: Lease, slot: TrialSlot) -> TrialSlot:
-    """A claimed place with a trial, a new one if it has none."""
+    """A claimed slot with a trial, a new one if it has none."""
     if slot.trial_id is not None:
         return slot
     store.optuna.create_trial(
@@ -29,7 +29,7 @@ def bound(store: Store, lease: Lease, slot: TrialSlot) -> TrialSlot:
 
 
 def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> TrialSlot:
-    """The place's trial runs: its next attempt."""
+    """The slot's trial runs: its next attempt begins."""
     slot = bound(store, lease, slot)
     attempt = replace(slot, attempt=slot.attempt + 1)
     hook = transaction_hooks.begin_attempt(store, lease, attempt, worker)
@@ -38,7 +38,7 @@ def begin(store: Store, lease: Lease, slot: TrialSlot, worker: int = 0) -> Trial
 
 
 def begun(store: Store, lease: Lease, worker: int = 0) -> TrialSlot:
-    """A place, claimed now, whose trial runs."""
+    """A slot, claimed now, whose trial runs."""
     return begin(store, lease, claimed(store, lease), worker)
 
 
@@ -62,7 +62,7 @@ def tell(
     state: TrialState,
     value: float | None = None,
 ) -> None:
-    """Change the state of the place's trial, and close its attempt."""
+    """Change the state of the slot's trial, and close its attempt."""
     changes = {TrialState.WAITING: slots.put_back, TrialState.FAIL: slots.free}
     change = changes.get(state, slots.finish)
     hook = transaction_hooks.end_attempt(store, lease, slot, end, change)

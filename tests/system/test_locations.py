@@ -17,7 +17,7 @@ from tuner.data import project_folder
 from tuner.errors import LocationError, StorageUnavailable
 from tuner.settings import load_settings
 from tuner.storage import exists, open_store
-from tuner.storage.connections import parse_url, shown
+from tuner.storage.connections import format_url, parse_url
 from tuner.storage.studies import create_study, list_studies
 from tuner.system.locations import file_url, local_path, mlflow_url, sqlite_file, sqlite_url
 from tuner.tracking.client import open_client
@@ -73,7 +73,7 @@ def use_everything(folder: Path) -> None:
     assert not exists(url)
     store = open_store(url)
     study = create_study(store, "s", toy_spec(), experiment="größe / 50% ?")
-    assert [found.name for found in list_studies(open_store(shown(store.url)))] == ["s"]
+    assert [found.name for found in list_studies(open_store(format_url(store.url)))] == ["s"]
     store.close()
     client = open_client(sqlite_url(folder / "mlruns" / "mlflow.db"))
     experiment = open_experiment(client, study)

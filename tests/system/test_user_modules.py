@@ -221,7 +221,7 @@ def test_a_module_that_was_not_kept_is_refused(tmp_path: Path, name: str) -> Non
     with pytest.raises(ModuleNotFoundError) as refused:
         run(main, {}, call)
     top = name if name == "units" else "parts"
-    assert f"main.py needs '{top}' of its folder, which is not kept" in str(refused.value)
+    assert f"main.py needs '{top}' from its folder, which is not stored" in str(refused.value)
     assert f"write `import {top}` in main.py" in str(refused.value)
     # Where nothing is kept, as in a data function, the folder's own is taken.
     assert run(main, text=call)

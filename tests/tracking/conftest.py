@@ -11,7 +11,7 @@ from tracking_helpers import Search, make_spec
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
 from tuner.tracking.client import Client, open_client
-from tuner.tracking.mirror import Mirror
+from tuner.tracking.study_delivery import StudyDelivery
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +34,8 @@ def search(tmp_path: Path, request: pytest.FixtureRequest, made_tables: Path) ->
 
 
 @pytest.fixture
-def mirror(search: Search, client: Client) -> Mirror:
-    return Mirror(search.store, client, search.study)
+def mirror(search: Search, client: Client) -> StudyDelivery:
+    return StudyDelivery(search.store, client, search.study)
 
 
 @pytest.fixture

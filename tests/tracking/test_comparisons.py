@@ -8,8 +8,7 @@ from toy_study import toy_spec
 from tuner.data import load_dataset
 from tuner.settings import load_settings
 from tuner.study.spec import Choice, DataSpec
-from tuner.tracking.content import study_params
-from tuner.tracking.inputs import dataset_input
+from tuner.tracking.content import dataset_input, study_params
 
 HELD_OUT: dict[str, Any] = {
     "held_out": "test",

@@ -10,7 +10,7 @@ from tracking_helpers import Search
 from tuner.storage.studies import create_study
 from tuner.tracking import content
 from tuner.tracking.client import Client
-from tuner.tracking.runs import send
+from tuner.tracking.runs import send_to_run
 from tuner.tracking.sync import check_study, sync_study
 
 TEXTS = st.one_of(
@@ -30,12 +30,12 @@ def run_id(client: Client) -> str:
 @given(names=st.lists(TEXTS, min_size=1, max_size=4, unique=True), value=TEXTS)
 def test_mlflow_gives_back_what_it_was_sent(client: Client, names: list[str], value: str) -> None:
     run_id = client.create_run("0").info.run_id
-    keys = [content.key(name) for name in names]
+    keys = [content.allowed_key(name) for name in names]
     assert len(set(keys)) == len(names)
-    assert [content.key(key) for key in keys] == keys
+    assert [content.allowed_key(key) for key in keys] == keys
     params = dict.fromkeys(keys, content.param_value(value))
     tags = dict.fromkeys(keys, content.tag_value(value))
-    send(client, run_id, [content.Point(key, 1.0, 1, 1) for key in keys], params, tags)
+    send_to_run(client, run_id, [content.Point(key, 1.0, 1, 1) for key in keys], params, tags)
     run = client.get_run(run_id)
     assert run.data.params == params
     assert {key: run.data.tags[key] for key in keys} == tags
@@ -59,7 +59,7 @@ def test_a_long_value_does_not_differ_for_ever(
     mine = Search(search.store, study)
     mine.complete(mine.start(), 0.5)
     synced = sync_study(search.store, tracking_uri, study)
-    assert (synced.owed, synced.problem) == (0, None)
+    assert (synced.missing, synced.problem) == (0, None)
     assert check_study(search.store, tracking_uri, study).differences == []
 
 
@@ -70,6 +70,6 @@ def test_a_large_request_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
         def log_batch(self, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
             sizes.append(len(params) + len(tags))
 
-    send(Fake(), "run", [], {f"p{i}": "ü" * 6000 for i in range(100)})
+    send_to_run(Fake(), "run", [], {f"p{i}": "ü" * 6000 for i in range(100)})
     assert sum(sizes) == 100
     assert max(sizes) < 20

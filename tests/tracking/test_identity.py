@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 from mlflow_server import MlflowServer
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
 
 from tuner.doctor.search_checks import checks_of_searches
 from tuner.errors import TrackingError
 from tuner.storage import deliveries, leases, open_store
-from tuner.storage.diagnostics import glance
+from tuner.storage.diagnostics import open_read_only
 from tuner.storage.studies import create_study, delete_study
 from tuner.tracking import remove_study, start_tracker
 from tuner.tracking.check import Difference
 from tuner.tracking.client import Client, open_client
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.ownership import ALL, all_experiments
-from tuner.tracking.process import experiment_name
+from tuner.tracking.experiments import ALL, all_experiments
+from tuner.tracking.process import current_experiment_name
+from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import check_study, sync_study
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ class Person(Search):
 
     def sync(self) -> None:
         synced = sync_study(self.store, self.uri, self.study, networks=self.folder)
-        assert (synced.owed, synced.problem) == (0, None)
+        assert (synced.missing, synced.problem) == (0, None)
         assert self.differences() == []
 
     def differences(self) -> list[Difference]:
@@ -151,7 +151,7 @@ def test_two_people_with_one_mlflow(person: Make, uri: str) -> None:
     client = open_client(uri)
     names = {client.get_experiment(one).name for one in experiments}
     assert names == {ann.study.name, f"{bob.study.name} ({bob.study.uuid[:8]})"}
-    shown = {experiment_name(uri, one.study, one.store) for one in (ann, bob)}
+    shown = {current_experiment_name(uri, one.study, one.store) for one in (ann, bob)}
     assert shown == (names if uri.startswith("sqlite") else {ann.study.name})
     removed = remove_study(uri, bob.study, bob.store)
     assert (removed.runs, removed.models) == (4, 2)
@@ -242,7 +242,7 @@ def test_what_people_do_in_the_ui_splits_and_doubles_nothing(
         ann.trials(0.9)
         client = open_client(uri)
         with contextlib.suppress(TrackingError):
-            Mirror(ann.store, client, ann.study, networks=ann.folder).deliver(last=True)
+            StudyDelivery(ann.store, client, ann.study, networks=ann.folder).deliver(last=True)
     ann.sync()
     assert ann.is_whole()
     assert run_ids <= {run.info.run_id for run in ann.runs()}, "what was in the bin was made anew"
@@ -395,7 +395,7 @@ def test_an_experiment_that_was_made_unheard_is_found(
 
     with monkeypatch.context() as patch, pytest.raises(TrackingError):
         patch.setattr(client, "create_experiment", create_unheard)
-        Mirror(ann.store, client, ann.study).deliver()
+        StudyDelivery(ann.store, client, ann.study).deliver()
     ann.sync()
     mine = [one for one in all_experiments(client) if ann.study.uuid in one.tags.values()]
     assert len(mine) == 1
@@ -427,7 +427,7 @@ def _assert_told_of_lost_files(ann: Person, uri: str) -> None:
     (told,) = [one for one in doctor(ann) if one.state == "warn"]
     assert told.message.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
     delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
-    assert (delivered.sent, delivered.owed) == (0, 1)
+    assert (delivered.sent, delivered.missing) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"
 
 
@@ -456,7 +456,7 @@ def test_a_model_deleted_by_hand_is_logged_again(person: Make, uri: str) -> None
 
 def doctor(person: Person) -> list[Any]:
     leases.renew_lease(person.store, person.lease, 0)  # the search is over
-    store = glance(person.store.url.render_as_string())
+    store = open_read_only(person.store.url.render_as_string())
     try:
         return list(checks_of_searches(store, make_settings(person, person.uri))["deliveries"]())
     finally:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from mlflow_server import MlflowServer
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings
 
 from tuner import models
 from tuner.models import NetworkSource, save_network
 from tuner.storage.trials import TrialRow, find_trial
 from tuner.tracking.client import Client, open_client
-from tuner.tracking.mirror import Mirror
+from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
 
@@ -34,7 +34,7 @@ def delivered(
     monkeypatch.setattr(models, "_train_again", nothing_trained)
     file = keras_file(tmp_path / "saved.keras")
     search.complete(search.start(), 0.9, file)
-    Mirror(search.store, client, search.study, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
     content = file.read_bytes()
     file.unlink()
     return content
@@ -69,7 +69,9 @@ def test_the_copy_of_a_server(search: Search, tmp_path: Path) -> None:
     search.complete(search.start(), 0.9, file)
     server = MlflowServer(tmp_path)
     try:
-        Mirror(search.store, open_client(server.uri), search.study, networks=tmp_path).deliver()
+        StudyDelivery(
+            search.store, open_client(server.uri), search.study, networks=tmp_path
+        ).deliver()
         content = file.read_bytes()
         file.unlink()
         done = save(search, server.uri, tmp_path / "best.keras")

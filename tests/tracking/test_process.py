@@ -19,8 +19,8 @@ from tuner.storage.studies import create_study, delete_study
 from tuner.system.locations import sqlite_url
 from tuner.tracking import run_link, start_tracker
 from tuner.tracking.client import Client, open_client
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.process import experiment_name
+from tuner.tracking.process import current_experiment_name
+from tuner.tracking.study_delivery import StudyDelivery
 
 HOLD_THE_TURN = """
 import sys, time
@@ -45,7 +45,7 @@ def test_a_tracker_delivers_all_and_ends(
     late = search.start()
     search.prune(late, score=0.3)
     delivered = tracker.finish(60)
-    assert (delivered.sent, delivered.owed, delivered.problem) == (2, 0, None)
+    assert (delivered.sent, delivered.missing, delivered.problem) == (2, 0, None)
     assert not tracker.alive
     assert set(runs()) == {search.study.name, "trial 0", "trial 1", "trial 2"}
 
@@ -58,7 +58,7 @@ def test_a_dead_server_is_told_in_one_line(search: Search, tmp_path: Path) -> No
         tracker = start_tracker(make_settings(search, uri), search.study)
         assert "secret" not in str(tracker.process.args)
         delivered = tracker.finish(60)
-    assert (delivered.sent, delivered.owed) == (0, 1)
+    assert (delivered.sent, delivered.missing) == (0, 1)
     assert delivered.problem is not None
     assert delivered.problem.startswith("MLflow at http://***@127.0.0.1:")
     assert "does not answer" in delivered.problem
@@ -73,7 +73,7 @@ def test_finish_does_not_wait_longer_than_it_is_told(search: Search) -> None:
         began = time.monotonic()
         delivered = tracker.finish(0.5)
         assert time.monotonic() - began < 5
-    assert (delivered.owed, delivered.problem) == (1, "MLflow took longer than 0 s")
+    assert (delivered.missing, delivered.problem) == (1, "MLflow took longer than 0 s")
 
 
 def test_another_study_of_the_name_is_not_delivered(search: Search, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_another_study_of_the_name_is_not_delivered(search: Search, tmp_path: Pa
     again.complete(again.start(), 0.5)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     delivered = start_tracker(make_settings(search, uri), first).finish(60)
-    assert (delivered.sent, delivered.owed) == (0, 0)
+    assert (delivered.sent, delivered.missing) == (0, 0)
     assert delivered.problem is not None
     assert "was deleted" in delivered.problem
     assert deliveries.count_delivered(store, again.study) == (0, 1)
@@ -178,7 +178,7 @@ def test_an_experiments_name_is_read_without_a_trace(
     search: Search, client: Client, tracking_uri: str, tmp_path: Path
 ) -> None:
     search.complete(search.start(), 0.5)
-    Mirror(search.store, client, search.study).deliver(last=True)
+    StudyDelivery(search.store, client, search.study).deliver(last=True)
     experiment = client.get_experiment_by_name(search.study.experiment)
     client.rename_experiment(experiment.experiment_id, f"{search.study.name} renamed")
     folder = tmp_path / "100% a?b#c"
@@ -192,6 +192,6 @@ def test_an_experiments_name_is_read_without_a_trace(
         target.execute("PRAGMA journal_mode=WAL")
     before = [(path, path.read_bytes()) for path in sorted(folder.iterdir())]
     assert [path.name for path, _ in before] == ["mlflow.db"]
-    name = experiment_name(sqlite_url(copy), search.study, search.store)
+    name = current_experiment_name(sqlite_url(copy), search.study, search.store)
     assert name == f"{search.study.name} renamed"
     assert [(path, path.read_bytes()) for path in sorted(folder.iterdir())] == before

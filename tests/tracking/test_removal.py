@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from test_models import keras_file, models
+from test_logged_models import keras_file, models
 from tracking_helpers import Search, make_spec
 
 from tuner.storage.studies import create_study, delete_study
 from tuner.study.artifacts import Input
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.models import log_model
-from tuner.tracking.ownership import UUID_TAG
-from tuner.tracking.removal import remove
+from tuner.tracking.content import UUID_TAG
+from tuner.tracking.logged_models import log_model
+from tuner.tracking.study_delivery import StudyDelivery
+from tuner.tracking.sync import remove_runs
 
 Runs = Callable[[], dict[str, Any]]
 
@@ -23,7 +23,7 @@ def deliver(search: Search, client: Client, folder: Path) -> None:
     trial = search.start()
     search.train(trial, epochs=1)
     search.complete(trial, 0.5, keras_file(folder / f"{search.study.name}.keras"))
-    Mirror(search.store, client, search.study, networks=folder).deliver(last=True)
+    StudyDelivery(search.store, client, search.study, networks=folder).deliver(last=True)
 
 
 def test_a_removed_study_leaves_nothing(
@@ -47,7 +47,7 @@ def test_a_new_study_of_the_name_shows_nothing_of_the_old(
     delete_study(search.store, search.study, even_while_searched=True)
     again = Search(search.store, create_study(search.store, search.study.name, make_spec()))
     again.start()
-    Mirror(search.store, client, again.study).deliver()
+    StudyDelivery(search.store, client, again.study).deliver()
     assert set(runs()) == {search.study.name, "trial 0"}
     assert runs()["trial 0"].data.metrics == {}
 
@@ -92,7 +92,7 @@ def test_models_beyond_the_first_page_go_too(
     for _ in range(2):  # left behind without a run, they are found by a search alone
         client.create_logged_model(experiment_id, tags={UUID_TAG: search.study.uuid})
     assert len(client.search_logged_models([experiment_id])) == 3
-    removed = remove(SmallPages(client), search.study, search.store)
+    removed = remove_runs(SmallPages(client), search.study, search.store)
     assert (removed.runs, removed.models) == (2, 3)
     assert len(client.search_logged_models([experiment_id])) == 0
 
@@ -101,7 +101,7 @@ def test_a_model_beyond_the_first_page_is_not_made_again(
     search: Search, client: Client, runs: Runs, tmp_path: Path
 ) -> None:
     search.start()
-    Mirror(search.store, client, search.study).deliver()
+    StudyDelivery(search.store, client, search.study).deliver()
     run = runs()["trial 0"]
     mine, _other = (
         client.create_logged_model(

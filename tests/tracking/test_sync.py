@@ -10,7 +10,7 @@ from tuner.errors import TrackingError
 from tuner.storage.deliveries import Turn
 from tuner.storage.studies import load_study
 from tuner.tracking.client import Client
-from tuner.tracking.mirror import Mirror
+from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import check_study, sync_study
 
 Runs = Callable[[], dict[str, Any]]
@@ -43,7 +43,7 @@ def test_an_empty_mlflow_is_filled(searched: Search, tracking_uri: str, runs: Ru
     assert missing[0] == (None, "the study's own run is missing")
     assert missing[1:] == [(number, "its run is missing") for number in (0, 1, 2)]
     synced = sync_study(searched.store, tracking_uri, searched.study)
-    assert (synced.sent, synced.owed, synced.problem) == (3, 0, None)
+    assert (synced.sent, synced.missing, synced.problem) == (3, 0, None)
     assert differences(searched, tracking_uri) == []
     assert set(runs()) == {searched.study.name, "trial 0", "trial 1", "trial 2"}
     assert sync_study(searched.store, tracking_uri, searched.study).sent == 0
@@ -130,13 +130,13 @@ def test_a_running_search_is_not_disturbed(searched: Search, tracking_uri: str) 
 
 def test_a_study_that_never_ran(search: Search, tracking_uri: str) -> None:
     assert differences(search, tracking_uri) == []
-    assert sync_study(search.store, tracking_uri, search.study).owed == 0
+    assert sync_study(search.store, tracking_uri, search.study).missing == 0
     assert differences(search, tracking_uri) == []
 
 
 def test_without_its_turn_a_tracker_makes_no_run(search: Search, client: Client) -> None:
     search.complete(search.start(), score=0.5)
-    mirror = Mirror(search.store, client, search.study, still_mine=lambda: False)
+    mirror = StudyDelivery(search.store, client, search.study, still_mine=lambda: False)
     with pytest.raises(TrackingError, match="another loop's tracker"):
         mirror.deliver()
 

@@ -11,7 +11,7 @@ from tuner.data.readers.bundled import SKLEARN
 from tuner.manage.creation import file_data
 from tuner.search_space import Space, SpaceFile, load_file, shipped_spaces
 from tuner.settings import load_settings
-from tuner.study.fitting import fitted, objective
+from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Goal, TrialRequest
 from tuner.study.metrics import direction_of
 from tuner.training.trial import Trainer
@@ -37,8 +37,8 @@ def _data(file: SpaceFile) -> Dataset:
 def test_a_shipped_space_trains(name: str) -> None:
     file = load_file(name)
     dataset = _data(file)
-    space = fitted(file.space, dataset.task, dataset.input_shape)
-    metric = objective(space, dataset.task, None)
+    space = fit_space(file.space, dataset.task, dataset.input_shape)
+    metric = choose_objective(space, dataset.task, None)
     goal = Goal(metric, direction_of(metric))
     baselines = [space.flatten(baseline) for baseline in space.baselines]
     trainer = Trainer(dataset)

@@ -252,7 +252,7 @@ def test_the_identity_is_of_all_that_decides_a_curve(tmp_path: Path) -> None:
     others = [
         identity(replace(REQUEST, params=REQUEST.params | {"rate": 0.2}), "mlp", SAME, "numpy 2"),
         identity(replace(REQUEST, seed=8), "mlp", SAME, "numpy 2"),
-        identity(replace(REQUEST, intervals=2), "mlp", SAME, "numpy 2"),
+        identity(replace(REQUEST, first_epoch_reports=2), "mlp", SAME, "numpy 2"),
         identity(replace(REQUEST, goal=replace(goal, metric="loss")), "mlp", SAME, "numpy 2"),
         identity(
             replace(REQUEST, goal=replace(goal, direction="maximize")), "mlp", SAME, "numpy 2"

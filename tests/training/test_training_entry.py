@@ -17,6 +17,7 @@ from tensorflow_helpers import make_dataset, make_request, on_disk
 
 from tuner.data import Dataset
 from tuner.errors import NetworkError
+from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Ended, WorkerSetup
 from tuner.training.engines.feeds import ResidentFeed, StreamingFeed
 from tuner.training.engines.tiered import TieredProgram
@@ -58,8 +59,9 @@ def test_a_session_trains_and_saves_the_best_network(
     *_, ended = session.run(make_request(epochs=3, dropout=0.2))
     assert isinstance(ended, Ended)
     target = tmp_path / "models" / "trial-3.keras"
-    session.save(target)
-    session.save(target)
+    artifacts = FolderArtifacts(tmp_path)
+    artifacts.put("models/trial-3.keras", session.save)
+    artifacts.put("models/trial-3.keras", session.save)
     assert [path.name for path in target.parent.iterdir()] == ["trial-3.keras"]
     y = dataset.validation.y
     probabilities = keras.models.load_model(target)(dataset.validation.x).numpy()
@@ -73,7 +75,8 @@ def test_a_failed_save_leaves_the_former_file_whole(
     session = TrainingSession(setup)
     list(session.run(make_request()))
     target = tmp_path / "best.keras"
-    session.save(target)
+    artifacts = FolderArtifacts(tmp_path)
+    artifacts.put(target.name, session.save)
     before = target.read_bytes()
 
     def full_disk(model: Any, path: Path) -> None:
@@ -82,8 +85,9 @@ def test_a_failed_save_leaves_the_former_file_whole(
 
     monkeypatch.setattr(keras.Model, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
-        session.save(target)
+        artifacts.put(target.name, session.save)
     assert target.read_bytes() == before
+    assert len(list(tmp_path.glob("*.keras"))) == 1
 
 
 def test_nothing_is_saved_before_a_trial(setup: WorkerSetup, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tensorflow_helpers import make_dataset, make_request, on_disk, outcome, tra
 
 from tuner.search_space.parameters import OPTIMIZERS
 from tuner.study.messages import TrialRequest
+from tuner.training.engines.cache import ProgramCache
 from tuner.training.engines.feeds import ResidentFeed
 from tuner.training.engines.keras import Program
 from tuner.training.trial import Trainer, epoch_order
@@ -94,7 +95,7 @@ def test_scalars_are_inputs_of_one_program() -> None:
     program, feed = trainer.prepare(make_request(**base))
     assert isinstance(feed, ResidentFeed)
     assert feed._loop.experimental_get_tracing_count() == 1
-    assert feed._evaluate.experimental_get_tracing_count() == 1
+    assert feed._score.experimental_get_tracing_count() == 1
     assert len({str(metrics) for metrics, _ in outcomes}) == len(trials)
     assert outcomes[-1] == outcome(Trainer(dataset), make_request(**trials[-1]))
     assert trainer.prepare(make_request(**base, activation="relu"))[0] is not program
@@ -133,7 +134,7 @@ def test_every_scalar_is_an_input_of_one_program() -> None:
     last = outcome(trainer, everything_else)
     assert trainer.program is program
     assert feed._loop.experimental_get_tracing_count() == 1
-    assert feed._evaluate.experimental_get_tracing_count() == 1
+    assert feed._score.experimental_get_tracing_count() == 1
     assert outcome(fresh, everything_else) == last
 
 
@@ -154,14 +155,14 @@ def test_huber_and_every_optimizer_find_a_program_as_new() -> None:
 
 
 def test_only_recent_programs_are_kept() -> None:
-    trainer = Trainer(make_dataset())
+    trainer = Trainer(make_dataset(), programs=ProgramCache(most_programs=3))
 
     def program(width: int) -> Program:
         return trainer.prepare(make_request(width=width, engine="keras"))[0]
 
-    programs = [program(width) for width in range(1, 11)]
-    assert program(10) is programs[-1]
-    assert program(3) is programs[2]
+    programs = [program(width) for width in range(1, 5)]
+    assert program(4) is programs[-1]
+    assert program(2) is programs[1]
     assert program(1) is not programs[0]
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from tuner.errors import SpecError
-from tuner.search_space.checks import wrong_kind
+from tuner.search_space.loading import column_kind_problem
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.search_space.ranges import InvalidError, check_scalar
 from tuner.values import Scalar, as_switch, parse_word, split_list
@@ -115,7 +115,7 @@ def parse_columns(words: Iterable[str], flag: str = "--column") -> dict[str, str
         name, kind = name.strip(), kind.strip().lower()
         if not equals or not name:
             problems.append(f"{flag} takes NAME=KIND, got {format_value(word)}")
-        elif reason := wrong_kind(kind):
+        elif reason := column_kind_problem(kind):
             problems.append(f"{flag} {word}: the kind {reason}")
         elif kinds.setdefault(name, kind) != kind:
             problems.append(f"{flag} gives {name} twice, as {kinds[name]} and {kind}")

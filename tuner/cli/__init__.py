@@ -11,7 +11,7 @@ from tuner.cli.app import UncaughtError
 from tuner.cli.output import complain, escape_controls
 from tuner.errors import TunerError
 from tuner.system.logs import mask_stderr
-from tuner.system.streams import discard_stdout, discard_unwritable_stderr, why_unwritable
+from tuner.system.start_up import discard_stdout, discard_unwritable_stderr, why_unwritable
 
 
 def main() -> None:

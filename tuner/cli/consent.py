@@ -9,7 +9,7 @@ import typer
 
 from tuner.cli.output import one_line
 from tuner.errors import CodeError
-from tuner.manage.trust import Code, UntrustedCode, agree, require_trusted, trust
+from tuner.manage.trust import Code, UntrustedCode, agree_to_code, require_trusted, trust_code
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -30,7 +30,7 @@ def confirm_code(
     the study's name, for suggested commands. Raises CodeError if nobody can be asked, or the
     answer is no."""
     if hashes:
-        agree(spec, settings, hashes)
+        agree_to_code(spec, settings, hashes)
     try:
         require_trusted(spec, settings)
     except UntrustedCode as error:
@@ -42,7 +42,7 @@ def with_trusted_code(
 ) -> T:
     """The result of `work`. If it needs code that is not trusted yet, ask, and call it again."""
     if hashes:
-        agree(row.spec, settings, hashes)
+        agree_to_code(row.spec, settings, hashes)
     try:
         return work()
     except UntrustedCode:
@@ -66,7 +66,7 @@ def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None
     what = "this file" if len(error.codes) == 1 else f"these {len(error.codes)} files"
     if not typer.confirm(f"run {what} from the database on this machine?", err=True):
         raise CodeError("the study's code was not trusted, and nothing was run") from error
-    trust(settings, [code.sha256 for code in error.codes])
+    trust_code(settings, [code.sha256 for code in error.codes])
 
 
 def _accepting_command(codes: Sequence[Code]) -> str:

@@ -66,7 +66,7 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
 
 
 @app.command("describe")
-def describe(
+def describe_dataset(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help=DATA_HELP, metavar="SOURCE")],
     task: Task = None,
@@ -79,21 +79,21 @@ def describe(
     """
     from tuner.algorithms.options import parse_columns
     from tuner.cli.output import say, show_facts, show_rows
-    from tuner.data import as_rows, describe, load_dataset
-    from tuner.data.raw import listed
+    from tuner.data import describe_dataset, load_dataset, tabulate_columns
+    from tuner.data.raw import join_names
     from tuner.manage.creation import data_spec
 
     spec = data_spec(source=source, task=task, columns=parse_columns(column or []))
     dataset = load_dataset(spec, settings_of(context))
-    facts = describe(dataset)
+    facts = describe_dataset(dataset)
     if as_json:
         show_facts(facts, as_json)
         return
     del facts["columns"]
-    facts["features"] = listed(dataset.features) if dataset.features else None
+    facts["features"] = join_names(dataset.features) if dataset.features else None
     del facts["notes"]
     show_facts(facts, as_json)
     width = max(map(len, facts))
     for number, note in enumerate(dataset.notes):
         say(f"{'' if number else 'notes':<{width}}  {note}")
-    show_rows(as_rows(dataset.reports), as_json)
+    show_rows(tabulate_columns(dataset.reports), as_json)

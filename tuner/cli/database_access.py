@@ -121,13 +121,13 @@ def _load_studies(store: Store, name: str | None, every: bool) -> list[StudyRow]
 def settle_residence(store: Store, settings: Settings) -> None:
     """Record where the database lies. If it may be a copy, ask, where somebody can be asked."""
     where = residence(store)
-    if where.found == DatabaseIdentity.HERE:
+    if where.identity == DatabaseIdentity.HERE:
         return
-    if where.found == DatabaseIdentity.UNSURE:
+    if where.identity == DatabaseIdentity.UNSURE:
         _ask_moved_or_copied(store, settings, where)
         return
     record(store, where)
-    if where.found == DatabaseIdentity.MOVED:
+    if where.identity == DatabaseIdentity.MOVED:
         complain(f"the database was moved here from {where.elsewhere}")
 
 
@@ -164,7 +164,7 @@ def may_track(store: Store) -> bool:
     """Whether the ids in the database are its own, so that their MLflow runs may be written. If
     that is not known, print why tracking is off."""
     where = residence(store)
-    if where.found != DatabaseIdentity.UNSURE:
+    if where.identity != DatabaseIdentity.UNSURE:
         return True
     complain(
         f"{_used_elsewhere(where)}: was it moved or copied? Until that is known, nothing is sent "
@@ -176,7 +176,7 @@ def may_track(store: Store) -> bool:
 def check_settled(store: Store, command_name: str) -> None:
     """Raises StudyError if the ids may belong to an original that is used elsewhere."""
     where = residence(store)
-    if where.found == DatabaseIdentity.UNSURE:
+    if where.identity == DatabaseIdentity.UNSURE:
         raise StudyError(
             f"{command_name} is refused: {where.place} may be a copy of the database at "
             f"{where.elsewhere}, and would change what belongs to that one; {_how_to_declare()}"

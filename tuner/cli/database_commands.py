@@ -25,7 +25,7 @@ def backup(
     from tuner.cli.database_access import no_study
     from tuner.cli.output import say
     from tuner.storage import exists
-    from tuner.storage.upgrades import back_up_to
+    from tuner.storage.read_only import back_up_to
 
     url = settings_of(context).storage
     if not exists(url):

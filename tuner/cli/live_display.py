@@ -14,7 +14,7 @@ from rich.text import Text
 from tuner.cli.output import complain, console, format_duration, one_line
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
-from tuner.system.streams import discard_stdout
+from tuner.system.start_up import discard_stdout
 
 # Outside a terminal a long search prints a line this often, and for each new best.
 _PLAIN_EVERY_S = 10.0

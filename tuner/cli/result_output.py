@@ -170,12 +170,12 @@ def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None
     if delivered is None:
         return
     sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.owed:
+    if delivered.problem and not delivered.missing:
         complain(f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}")
-    elif delivered.owed:
+    elif delivered.missing:
         why = f" ({delivered.problem})" if delivered.problem else ""
         complain(
-            f"{delivered.owed} trials are not in MLflow yet{why}; SQL has them all; "
+            f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
             f"when MLflow is back: {sync}"
         )
 
@@ -287,13 +287,22 @@ def print_repaired(study: str, done: "Repaired") -> None:
 def print_synced(results: Sequence["Synced"], as_json: bool) -> int:
     """Print what `sync` sent. Returns the exit code."""
     if as_json:
-        print_json([vars(result) for result in results])
+        print_json([_sync_facts(result) for result in results])
     for result in results:
         if not as_json:
-            say(f"study {result.study}: {result.sent} trials sent, {result.owed} not delivered")
+            say(f"study {result.study}: {result.sent} trials sent, {result.missing} not delivered")
         if result.problem:
             complain(f"study {result.study}: {result.problem}")
-    return 1 if any(result.owed or result.problem for result in results) else 0
+    return 1 if any(result.missing or result.problem for result in results) else 0
+
+
+def _sync_facts(result: "Synced") -> dict[str, Any]:
+    return {
+        "study": result.study,
+        "sent": result.sent,
+        "owed": result.missing,
+        "problem": result.problem,
+    }
 
 
 def print_checked(results: Sequence["Checked"], as_json: bool) -> int:

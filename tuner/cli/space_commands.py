@@ -78,14 +78,14 @@ def parameters(
     from itertools import groupby
 
     from tuner.cli.output import print_json, show_rows
-    from tuner.search_space.reference import entries, markdown
+    from tuner.search_space.reference import reference_entries, reference_markdown
 
     if as_json:
-        print_json([entry._asdict() for entry in entries()])
+        print_json([entry._asdict() for entry in reference_entries()])
     elif as_markdown:
-        print(markdown())
+        print(reference_markdown())
     else:
-        for group, members in groupby(entries(), key=lambda entry: entry.group):
+        for group, members in groupby(reference_entries(), key=lambda entry: entry.group):
             rows = [entry._asdict() for entry in members]
             columns = [name for name in rows[0] if name != "group"]
             show_rows([{name: row[name] for name in columns} for row in rows], False, group)

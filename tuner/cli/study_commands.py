@@ -208,7 +208,7 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
     """Create the study, and print how it reads its data and what to do next."""
     from tuner.cli.database_access import open_database
     from tuner.cli.output import complain, say
-    from tuner.manage.creation import create as create_study
+    from tuner.manage.creation import create_study
     from tuner.system.names import command, in_command
 
     created = create_study(
@@ -305,11 +305,11 @@ def show(context: typer.Context, study: StudyName = None, as_json: Json = False)
     from tuner.cli.result_output import complain_of_damage
     from tuner.reports.study_tables import study_facts
     from tuner.storage.trials import summarize
-    from tuner.tracking.process import experiment_name
+    from tuner.tracking.process import current_experiment_name
 
     store, row = read_study(context, study)
     summary = summarize(store, row)
-    experiment = experiment_name(settings_of(context).tracking_uri, row, store)
+    experiment = current_experiment_name(settings_of(context).tracking_uri, row, store)
     show_facts(study_facts(row, summary, experiment), as_json)
     complain_of_damage(summary.best)
 
@@ -473,20 +473,20 @@ def delete(
     from tuner.cli.consent import confirm_deletion
     from tuner.cli.database_access import check_settled, open_study
     from tuner.cli.output import say
-    from tuner.manage.creation import kept_from_searches, networks_left, remove
+    from tuner.manage.deletion import closed_to_searches, delete_study, unowned_networks
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "study delete")
     if not yes:
         confirm_deletion(store, row)
-    with kept_from_searches(store, row, force, say):
+    with closed_to_searches(store, row, force, say):
         if not keep_runs:
-            from tuner.tracking.removal import remove_study
+            from tuner.tracking.sync import remove_study
 
             remove_study(settings.tracking_uri, row, store)
-        left = networks_left(settings, store, row)
-        remove(settings, store, row, keep_networks, force)
+        left = unowned_networks(settings, store, row)
+        delete_study(settings, store, row, keep_networks, force)
     say(f"deleted study {row.name}")
     if left and not keep_networks:
         say(f"kept, because an earlier version saved it without an id: {left[0].parents[1]}")

@@ -1,14 +1,19 @@
 """Data: a name or a file -> Dataset (arrays, split, scaling, fingerprint). Knows no TensorFlow."""
 
-from tuner.data.column_reports import as_rows, in_brief
 from tuner.data.dataset import Dataset, Split, open_dataset, save_dataset
-from tuner.data.description import describe, inputs_in_words
+from tuner.data.description import (
+    describe_dataset,
+    describe_inputs,
+    summarize_columns,
+    tabulate_columns,
+)
 from tuner.data.load import load_dataset
-from tuner.data.memory_maps import project_folder, scratch_place, scratch_wanted
+from tuner.data.readers import find_source, parse_source
 from tuner.data.readers.bundled import NAMES
-from tuner.data.readers.sources import Source, find_source, parse_source
+from tuner.data.readers.reader import Source
+from tuner.data.rows import make_scratch_folder, project_folder, scratch_folder
 from tuner.data.scaling import Scaling
-from tuner.data.table_encoding import Column, encode
+from tuner.data.table_encoding import Column, encode_frame
 
 __all__ = [
     "NAMES",
@@ -17,17 +22,17 @@ __all__ = [
     "Scaling",
     "Source",
     "Split",
-    "as_rows",
-    "describe",
-    "encode",
+    "describe_dataset",
+    "describe_inputs",
+    "encode_frame",
     "find_source",
-    "in_brief",
-    "inputs_in_words",
     "load_dataset",
+    "make_scratch_folder",
     "open_dataset",
     "parse_source",
     "project_folder",
     "save_dataset",
-    "scratch_place",
-    "scratch_wanted",
+    "scratch_folder",
+    "summarize_columns",
+    "tabulate_columns",
 ]

@@ -1,19 +1,22 @@
 """The cells of a table's columns, from a file or a DataFrame: numbers, dates or texts.
 
-Columns that only number the rows: in a file sorted by class they give the answer away.
+Columns that only number the rows are found here too: in a file sorted by class they give the target
+away.
 """
 
+import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.date_texts import to_seconds
-from tuner.data.raw import first_line, listed
+from tuner.data.raw import first_line, join_names
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -105,7 +108,7 @@ def _objects(series: "pd.Series[Any]") -> Cells:
     missing = series.isna().to_numpy()
     held = {type(value) for value in series[~missing]}
     if kind not in _MIXED or not all(map(_is_scalar, held)):
-        names = listed(sorted(each.__name__ for each in held))
+        names = join_names(sorted(each.__name__ for each in held))
         raise DatasetError(
             f"column {str(series.name)!r} holds {kind} values ({names}); leave it out: --column "
             f"{shlex.quote(f'{series.name}=drop')}, or turn it into numbers or text"
@@ -154,7 +157,7 @@ def _seconds(series: "pd.Series[Any]") -> Values:
 
 
 def _texts(values: Any, missing: npt.NDArray[np.bool_] | None) -> Cells:
-    """Texts with blanks around them left out; None for what is missing, or a mask of it."""
+    """Texts without the blanks around them. `missing`: a mask of the gaps, if they are not None."""
     import pandas as pd
 
     codes, uniques = pd.factorize(values, use_na_sentinel=True)
@@ -168,9 +171,9 @@ def _texts_of(codes: Values, uniques: Sequence[str]) -> Cells:
     texts = [text.strip() for text in uniques]
     different = dict.fromkeys(texts)
     if len(different) < len(texts):
-        place = {text: number for number, text in enumerate(different)}
-        moved = np.array([place[text] for text in texts] + [-1], np.int64)
-        codes = moved[codes]
+        numbers = {text: number for number, text in enumerate(different)}
+        new_codes = np.array([numbers[text] for text in texts] + [-1], np.int64)
+        codes = new_codes[codes]
     return Cells(codes, "texts", tuple(different))
 
 
@@ -201,8 +204,8 @@ def text_of(value: object) -> str:
     return str(value)
 
 
-def as_texts(cells: Cells) -> Cells:
-    """The same column as texts: numbers and dates as they would be written."""
+def convert_to_texts(cells: Cells) -> Cells:
+    """The column as texts: numbers and dates as they would be written."""
     if cells.form == "texts":
         return cells
     different, codes = np.unique(cells.values, return_inverse=True)
@@ -216,16 +219,15 @@ def as_texts(cells: Cells) -> Cells:
     return Cells(codes, "texts", tuple(texts[: len(texts) - int(missing.sum())]))
 
 
-# How pandas calls the index of a frame that has no name for it: in CSV, read back, in Parquet.
+# The names of an unnamed index of pandas: in CSV, in CSV read back, in Parquet.
 _INDEX_NAMES = re.compile(r"|Unnamed: 0(?:\.\d+)*|__index_level_0__")
 _FEWEST_ROWS = 10
-
 _Whole = npt.NDArray[np.integer]
 
 
 def is_index(name: str, values: _Whole) -> bool:
-    """Whether this is the index of the frame that was saved: it has no name of its own, and counts
-    the rows, also where these were chosen, shuffled or joined since."""
+    """Whether this is the index of a saved frame: it has no name of its own and numbers the rows,
+    even if they were selected, shuffled or joined since."""
     if _INDEX_NAMES.fullmatch(name) is None or not len(values) or values.min() < 0:
         return False
     if len(np.unique(values)) == len(values):
@@ -233,7 +235,7 @@ def is_index(name: str, values: _Whole) -> bool:
     return bool(np.mean(np.diff(values) == 1) > 0.9)
 
 
-def numbers_rows(values: _Whole) -> bool:
+def are_row_numbers(values: _Whole) -> bool:
     """Whether the values are 0, 1, 2, … or 1, 2, 3, …"""
     count = len(values)
     if count < _FEWEST_ROWS or values[0] not in (0, 1) or values[-1] != values[0] + count - 1:
@@ -242,9 +244,35 @@ def numbers_rows(values: _Whole) -> bool:
 
 
 def row_number_notes(columns: Mapping[str, _Whole]) -> tuple[str, ...]:
-    """What to say of columns with a name that number the rows."""
+    """A line for each named column that numbers the rows."""
     return tuple(
         f"{name}: is the row number; --column {shlex.quote(f'{name}=drop')} leaves it out"
         for name, values in columns.items()
-        if numbers_rows(values)
+        if are_row_numbers(values)
     )
+
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+# With fewer rows, starting threads takes longer than the work.
+_FEWEST_ROWS_FOR_THREADS = 100_000
+_MOST_THREADS = 4
+
+
+def map_columns(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], rows: int
+) -> list[_Result]:
+    """The results of `work` for all items, in their order, computed in threads: NumPy and Arrow
+    release the interpreter's lock."""
+    threads = min(_MOST_THREADS, _cores())
+    if rows < _FEWEST_ROWS_FOR_THREADS or threads < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(threads, thread_name_prefix="columns") as pool:
+        return list(pool.map(work, items))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

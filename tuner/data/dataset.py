@@ -1,7 +1,8 @@
-"""The prepared data of a study, and its form on disk that workers share."""
+"""The prepared data of a study: its splits, how rows are assigned to them, its form on disk."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,29 +10,51 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.column_reports import ColumnReport
-from tuner.data.columns import CellFormat
-from tuner.data.memory_maps import check_room, is_full, no_room
 from tuner.data.number_texts import NumberFormat
-from tuner.data.raw import reading
-from tuner.data.rows import AnyRows, joined, row_blocks
+from tuner.data.raw import dataset_errors
+from tuner.data.rows import (
+    AnyRows,
+    Indices,
+    check_free_space,
+    disk_full_message,
+    is_disk_full,
+    join_rows,
+    row_blocks,
+)
 from tuner.data.scaling import Scaling
 from tuner.data.table_encoding import Column
+from tuner.data.text_columns import CellFormat
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # training reads data without pydantic
-    from tuner.study.spec import Task
+    from tuner.study.spec import ColumnKind, Task
 
 PARTS = ("train", "validation", "test")
 EvaluationName = Literal["val", "test"]
-
 _INDEX = "dataset.json"
+
+
+@dataclass(frozen=True)
+class ColumnReport:
+    """`features`: how many it became. `gaps`: cells without a value, marks for missing included;
+    `different`: different values of the rows that are not split off by the source; both None where
+    they were not counted. `examples`: its most common values; `low` and `high`: of numbers and
+    dates."""
+
+    name: str
+    kind: "ColumnKind"
+    features: int
+    gaps: int | None
+    different: int | None
+    examples: tuple[str, ...] = ()
+    low: str | None = None
+    high: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """x (n, *input_shape) in its own small dtype, in memory or, where that is much, in a file;
-    y (n,) int32 classes 0..k-1, or float32."""
+    """x (n, *input_shape) in its own small dtype, in memory or, if large, in a file; y (n,) int32
+    classes 0..k-1, or float32."""
 
     x: AnyRows
     y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
@@ -48,14 +71,14 @@ class Dataset:
     split in a comparison ("test"), whose validation split has no rows (`for_test`).
 
     `scaling` is applied to a batch of x, `target_scaling` to y (the identity but for regression).
-    `labels[i]` is the word for class i, of two the second is the positive one; empty for
+    `labels[i]` names class i; of two classes the second is the positive one; empty for
     regression. `features` name the columns of a matrix, `columns` say how a table became it,
-    `reports` what each column was taken for, `notes` what was decided and what was done to missing
-    and unseen values, and what else is to be said.
+    `reports` what each column was taken for. `notes` tell the user what was decided, and what
+    happened to missing and unseen values.
 
-    `shift` was subtracted of x in float64 before it became float32, `target_shift` of y, where
-    these would have lost too much (precision.py): () or one value a column or channel; None for
-    nothing. `float64_inputs`: whether x as it was is rounded by float32 alone.
+    `shift` was subtracted from x in float64 before it became float32, and `target_shift` from y,
+    where float32 would have lost too much (precision.py): one value in all, or one for each column
+    or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
     """
 
     name: str
@@ -104,7 +127,7 @@ class Dataset:
         """The dataset of a comparison: trained on the training and validation rows, evaluated on
         the test split. The scaling stays as it was fitted on the training rows."""
         train = Split(
-            joined([self.train.x, self.validation.x]),
+            join_rows([self.train.x, self.validation.x]),
             np.concatenate([self.train.y, self.validation.y]),
         )
         return replace(self, train=train, validation=_empty(train), evaluation_name="test")
@@ -127,10 +150,10 @@ def fingerprint(
     shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
     by_channel: bool = False,
 ) -> str:
-    """SHA-256 in hex of everything training sees: splits, task, labels, way of scaling, and what
-    was subtracted of x and of y.
+    """SHA-256 in hex of everything training sees: splits, task, labels, the method of scaling, and
+    what was subtracted from x and y.
 
-    The fitted scale is left out: it follows from the rest, but its last bits from the machine.
+    The fitted scale is left out: it follows from the rest, but its last bits depend on the machine.
     """
     digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
     shift, target_shift = shifts
@@ -146,13 +169,13 @@ def fingerprint(
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write the arrays as .npy and the rest as one JSON, which comes last and makes it whole.
+    """Write the arrays as .npy, then the rest as one JSON file, which marks the folder as complete.
 
-    Raises DatasetError where the folder cannot be written.
+    Raises DatasetError if the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        check_room(folder, dataset.nbytes)
+        check_free_space(folder, dataset.nbytes)
         for part, split in dataset.splits.items():
             _save(folder / f"{part}_x.npy", split.x)
             _save(folder / f"{part}_y.npy", split.y)
@@ -160,13 +183,13 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
         unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
         unfinished.replace(folder / _INDEX)
     except OSError as error:
-        if is_full(error):
-            raise DatasetError(no_room(folder, dataset.nbytes)) from error
+        if is_disk_full(error):
+            raise DatasetError(disk_full_message(folder, dataset.nbytes)) from error
         raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
 
 
 def _save(path: Path, array: AnyRows) -> None:
-    """What np.save writes, in blocks."""
+    """Write what np.save writes, block by block."""
     with path.open("wb") as file:
         descr = np.lib.format.dtype_to_descr(array.dtype)
         header = {"descr": descr, "fortran_order": False, "shape": array.shape}
@@ -195,13 +218,13 @@ def _index(dataset: Dataset) -> dict[str, Any]:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """What `save_dataset` wrote; x is mapped from disk read-only, so that processes share it.
+    """Open what `save_dataset` wrote. x is mapped from disk, read-only: processes share it.
 
-    Raises DatasetError where the folder holds no whole data set.
+    Raises DatasetError if the folder holds no complete data set.
     """
-    with reading(str(folder / _INDEX)):
+    with dataset_errors(str(folder / _INDEX)):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    with reading(str(folder)):
+    with dataset_errors(str(folder)):
         evaluation_name = index.get("evaluation", "val")
         splits = {part: _open_split(folder, part) for part in _parts_with_rows(evaluation_name)}
     splits.setdefault("validation", _empty(splits["train"]))
@@ -263,3 +286,110 @@ def _column_from_json(value: dict[str, Any]) -> Column:
 
 def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
+
+
+_FEW_CLASSES = 32
+
+
+def draw_splits(
+    classes: npt.NDArray[np.integer],
+    shares: dict[str, float],
+    seed: int,
+    labels: Sequence[str],
+    source: str,
+) -> dict[str, Indices]:
+    """Assign the rows 0..n-1 to "train" and to every part in `shares`, stratified by class. Row
+    numbers of a part ascend.
+
+    `classes` (n,) are indices into `labels`; for regression all zero, with labels empty. The first
+    share is of all rows, the next of those left. Of each class a part gets its share to within one
+    row, and at least one row. Raises DatasetError for a share outside (0, 1) and for a class with
+    fewer rows than there are parts.
+    """
+    for part, share in shares.items():
+        if not 0 < share < 1:
+            raise DatasetError(f"the {part} share must lie between 0 and 1, got {share:g}")
+    left = np.bincount(classes, minlength=max(1, len(labels)))
+    _check_members(left, ["train", *shares], labels, source)
+    # Raw words of the bit generator: NumPy promises that they never change, which it does not for
+    # permutation(), and a study must get the same split after an upgrade.
+    keys = np.random.PCG64(seed).random_raw(len(classes))
+    ends: list[Indices] = []
+    for number, share in enumerate(shares.values(), start=1):
+        taken = _allot(left, share, keep=1 + len(shares) - number)
+        ends.append(taken + (ends[-1] if ends else 0))
+        left = left - taken
+    parts = _parts_by_key(classes, keys, ends)
+    return {part: np.flatnonzero(parts == number) for number, part in enumerate(["train", *shares])}
+
+
+def _parts_by_key(
+    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[Indices]
+) -> npt.NDArray[np.int8]:
+    """(n,): of each class the rows with the lowest keys, up to `ends[0]` of them, are 1; those up
+    to `ends[1]` are 2; the others 0."""
+    if not ends:
+        return np.zeros(len(classes), np.int8)
+    parts = _parts_by_selection(classes, keys, ends) if len(ends[0]) <= _FEW_CLASSES else None
+    if parts is not None:
+        return parts
+    rank = _rank_in_class(classes, keys)
+    parts = np.zeros(len(classes), np.int8)
+    for number in range(len(ends), 0, -1):
+        parts[rank < ends[number - 1][classes]] = number
+    return parts
+
+
+def _parts_by_selection(
+    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[Indices]
+) -> npt.NDArray[np.int8] | None:
+    """The same without sorting, in a fifth of the time. None if keys are equal: then the order of
+    the rows decides."""
+    parts = np.zeros(len(classes), np.int8)
+    for each in range(len(ends[0])):
+        rows = np.flatnonzero(classes == each) if len(ends[0]) > 1 else slice(None)
+        own = keys[rows]
+        chosen = np.zeros(len(own), np.int8)
+        limits = [int(end[each]) for end in ends]
+        ordered = np.partition(own, limits)
+        for number in range(len(ends), 0, -1):
+            below = own < ordered[limits[number - 1]]
+            if np.count_nonzero(below) != limits[number - 1]:
+                return None
+            chosen[below] = number
+        parts[rows] = chosen
+    return parts
+
+
+def _check_members(
+    members: npt.NDArray[np.intp], parts: list[str], labels: Sequence[str], source: str
+) -> None:
+    smallest = int(np.argmin(members))
+    if members[smallest] >= len(parts):
+        return
+    what = f"class {labels[smallest]!r}" if labels else "the training part"
+    rows = int(members[smallest])
+    raise DatasetError(
+        f"{source}: {what} has {rows} row{'s' * (rows != 1)}, and {' + '.join(parts)} need "
+        f"{len(parts)} at least; add rows"
+        + (", drop the class, or set the task to regression if these are numbers" if labels else "")
+    )
+
+
+def _rank_in_class(classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64]) -> Indices:
+    """(n,): a row's rank, from 0, by its key among the rows of its class."""
+    order = np.lexsort((keys, classes))
+    members = np.bincount(classes)
+    starts = np.cumsum(members) - members
+    rank = np.empty(len(classes), np.intp)
+    rank[order] = np.arange(len(classes)) - starts[classes[order]]
+    return rank
+
+
+def _allot(members: npt.NDArray[np.intp], share: float, keep: int) -> npt.NDArray[np.intp]:
+    """Rows of each class by largest remainder: at least one, and at least `keep` stay behind."""
+    ideal = members * share
+    taken = np.floor(ideal + 1e-9).astype(np.intp)
+    short = max(0, round(float(ideal.sum())) - int(taken.sum()))
+    taken[np.argsort(taken - ideal, kind="stable")[:short]] += 1
+    return np.asarray(np.clip(taken, 1, members - keep), np.intp)

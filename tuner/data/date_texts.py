@@ -10,14 +10,12 @@ import numpy.typing as npt
 from tuner.data.number_texts import Shapes, find_shapes
 
 Floats = npt.NDArray[np.float64]
-
 TIME = "time"
 ORDERS = ("ymd", "", "dmy", "mdy")  # of dates, see DatesRead
 _LONGEST = 60
 # Dates have few shapes, though more for names of months.
 _MOST_SHAPES = 1000
 _DIGITS = str.maketrans("012345678", "9" * 9)
-
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NAME = r"[A-Za-z]{3,9}"
 _DATE = "|".join(
@@ -207,7 +205,7 @@ def number_order(values: Floats) -> str:
     return next((unit for unit, each in UNITS.items() if furthest < _FURTHEST_S * each), "seconds")
 
 
-def seconds_of(values: Floats, order: str) -> Floats:
+def numbers_to_seconds(values: Floats, order: str) -> Floats:
     """Numbers (n,) as seconds since 1970, see `number_order`. NaN stays NaN."""
     return _from_digits(values) if order == DIGITS else values / UNITS[order]
 

@@ -1,31 +1,37 @@
-"""Features that are the target under another name.
+"""A data set in words and numbers, for `tuner data describe` and for notes.
 
-A data set in words and numbers, for `tuner data describe`.
+What each column was taken for, which columns cannot be learnt from, and which give the target away.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.dataset import Dataset, Split
-from tuner.data.precision import sampled_rows
-from tuner.data.rows import Features
-from tuner.data.table_encoding import Column
+from tuner.data.cells import Cells
+from tuner.data.columns import ReadTable
+from tuner.data.dataset import ColumnReport, Dataset, Split
+from tuner.data.date_texts import TIME
+from tuner.data.number_texts import most_common
+from tuner.data.rows import Features, sampled_rows
+from tuner.data.table_encoding import Column, Table
+from tuner.data.target import Target
+from tuner.values import clipped
 
-# With fewer rows a column may be like the target by chance.
+# With fewer rows a column may equal the target by chance.
 _FEWEST_ROWS = 20
-# Rounding to float32 leaves this much, in deviations of the target.
+
+# The error of rounding to float32, in standard deviations of the target.
 _ROUNDING = 1e-5
 
 
 def leak_notes(
     train: Split, columns: Sequence[Column] | None, names: Sequence[str] | None
 ) -> list[str]:
-    """A line for each column of the training matrix from which the target can be read off: the
-    classes one to one, or the value by one factor and one offset."""
+    """A line for each column of the training matrix that gives the target away: its values match
+    the classes one to one, or are the target times a factor plus an offset."""
     if train.x.ndim != 2 or len(train) < _FEWEST_ROWS:
         return []
     numbers = sampled_rows(len(train), train.x.shape)
@@ -42,7 +48,7 @@ def leak_notes(
 def _with_codes(
     x: Features, words: list[str], columns: Sequence[Column]
 ) -> tuple[Features, list[str]]:
-    """One more column for each category that fills several."""
+    """Add one column for each category that is encoded in several."""
     codes = list(_codes(x, columns))
     more = [code for _, code in codes]
     return np.column_stack([x, *more]), words + [name for name, _ in codes]
@@ -83,8 +89,8 @@ def _one_to_one(x: Features, y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     return np.asarray(same)
 
 
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """Plain values only (JSON): rows, shapes, classes or target range, scaling, notes."""
+def describe_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Rows, shapes, classes or target range, scaling, notes, as plain values for JSON."""
     return {
         "name": dataset.name,
         "task": dataset.task,
@@ -103,7 +109,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _classes(dataset: Dataset) -> dict[str, Any]:
-    """Rows of each class by part, in the order of the indices that stand for them."""
+    """The rows of each class by part, in the order of the class indices."""
     counts = {
         part: np.bincount(split.y, minlength=len(dataset.labels))
         for part, split in dataset.splits.items()
@@ -117,7 +123,7 @@ def _classes(dataset: Dataset) -> dict[str, Any]:
 
 
 def _target(dataset: Dataset) -> dict[str, float]:
-    """Of the training rows, in the target's own units."""
+    """Statistics of the training rows, in the units of the target."""
     y = dataset.train.y.astype(np.float64) + dataset.target_shift
     return {
         "low": float(y.min()),
@@ -127,8 +133,8 @@ def _target(dataset: Dataset) -> dict[str, float]:
     }
 
 
-def inputs_in_words(dataset: Dataset) -> str:
-    """What a network gets of a row, and how it was scaled."""
+def describe_inputs(dataset: Dataset) -> str:
+    """The inputs of a network: their shape, dtype and scaling."""
     words = {
         "none": "as they are, not scaled",
         "minmax": "scaled to 0..1",
@@ -140,3 +146,169 @@ def inputs_in_words(dataset: Dataset) -> str:
     if any(column.categories is not None for column in dataset.columns or ()):
         words += "; a category's columns are 0 and 1"
     return f"inputs of shape {dataset.input_shape}, float32, {words}"
+
+
+# Different numbers are counted up to so many rows: sorting more takes longer than reading them.
+_FIRST_ROWS = 100
+_MOST_ROWS = 200_000
+_MOST_NAMED = 4
+_VALUES = 21  # characters, so that the table fits 80
+_NAME = 24  # characters of a name or a value in a sentence
+_PLURALS = {"category": "categories"}
+
+
+def report_columns(
+    table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
+) -> tuple[ColumnReport, ...]:
+    """A report on each column, those that were left out and the target at the end."""
+    times = {column.name for column in table.columns if column.format.order == TIME}
+    reports = [
+        ColumnReport(
+            name=column.name,
+            kind=column.kind,
+            features=len(column.features),
+            gaps=sum(int(cells[column.name].gaps().sum()) for cells in table.parts.values()),
+            different=_different(table.parts["train"][column.name]),
+            **_shown_values(table.parts["train"][column.name], column.name in times),
+        )
+        for column in columns
+    ]
+    reports += [ColumnReport(name, "drop", 0, None, None) for name in table.dropped]
+    return (*reports, *([target] if target else []))
+
+
+def report_target(y: Any, target: Target) -> ColumnReport | None:
+    """The target's own row, where it has a name."""
+    name = getattr(y, "name", None)
+    if name is None:
+        return None
+    values = np.concatenate(list(target.values.values()))
+    if target.labels:
+        return ColumnReport(str(name), "target", 0, 0, len(target.labels), target.labels[:3])
+    cells = Cells(values)
+    return ColumnReport(str(name), "target", 0, 0, _different(cells), **_shown_values(cells))
+
+
+def _different(cells: Cells) -> int | None:
+    if cells.form == "texts":
+        return len(cells.texts)
+    if len(cells) > _MOST_ROWS:
+        return None
+    return len(np.unique(cells.values[~cells.gaps()]))
+
+
+def _shown_values(cells: Cells, are_times: bool = False) -> dict[str, Any]:
+    if cells.form == "texts":
+        return {"examples": tuple(most_common(cells.texts, cells.counts()))}
+    values = cells.values
+    if values.dtype.kind == "f":
+        low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+    else:
+        low, high = values.min(), values.max()
+    if np.isnan(low):
+        return {}
+    if cells.form == "dates":
+        write: Callable[[Any], str] = _time if are_times else _date
+    else:
+        write = _number
+    return {"low": write(low), "high": write(high)}
+
+
+def _number(value: Any) -> str:
+    number = float(value)
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.6g}"
+
+
+def _date(seconds: float) -> str:
+    text = str(np.datetime64(int(np.floor(seconds)), "s")).replace("T", " ")
+    return text.removesuffix(" 00:00:00")
+
+
+def _time(seconds: float) -> str:
+    """Of the day, without its date."""
+    return str(np.datetime64(int(np.floor(seconds)), "s")).partition("T")[2]
+
+
+def constant_notes(train: Table, columns: Sequence[Column]) -> list[str]:
+    """A line for each column whose training rows are all equal: nothing can be learnt from it."""
+    lines = []
+    for column in columns:
+        if _varies_at_once(train, column):
+            continue
+        cells = train.column(column.name)
+        gaps = cells.gaps()
+        if gaps.all():
+            lines.append(f"{column.name}: is empty in the training rows; nothing is learnt from it")
+        elif column.kind == "text" and not column.categories:
+            lines.append(f"{column.name}: holds no words in the training rows")
+        elif not gaps.any() and cells.values.min() == cells.values.max():
+            value = cells.texts[cells.values[0]] if cells.texts else _shown_values(cells)["low"]
+            only = clipped(value, _NAME)
+            lines.append(
+                f"{column.name}: holds one value only in the training rows ({only}); "
+                "nothing is learnt from it"
+            )
+    return lines
+
+
+def _varies_at_once(train: Table, column: Column) -> bool:
+    """Whether the first rows differ already, so that the others need not be looked at."""
+    cells = train.cells[column.name]
+    first = Cells(cells.values[train.rows(0, _FIRST_ROWS)], cells.form, cells.texts)
+    values = first.values[~first.gaps()]
+    return column.kind != "text" and len(values) > 1 and bool(values.min() != values.max())
+
+
+def summarize_columns(reports: Iterable[ColumnReport]) -> str:
+    """The kinds with counts in one line: "7 numbers, 3 categories (town 12, …), 1 date (when)"."""
+    by_kind: dict[str, list[ColumnReport]] = {}
+    for report in reports:
+        by_kind.setdefault(report.kind, []).append(report)
+    parts = [
+        _kind_in_brief(kind, by_kind[kind])
+        for kind in ("number", "category", "text", "date")
+        if kind in by_kind
+    ]
+    line = ", ".join(parts)
+    dropped = by_kind.get("drop", [])
+    if dropped:
+        line += f"; left out: {_named([report.name for report in dropped])}"
+    return line
+
+
+def _kind_in_brief(kind: str, reports: Sequence[ColumnReport]) -> str:
+    many = _PLURALS.get(kind, f"{kind}s") if len(reports) > 1 else kind
+    if kind == "number":
+        return f"{len(reports)} {many}"
+    with_count = kind in ("category", "text")
+    names = [f"{each.name} {each.features}" if with_count else each.name for each in reports]
+    return f"{len(reports)} {many} ({_named(names)})"
+
+
+def _named(names: Sequence[str]) -> str:
+    first = [clipped(name, _NAME) for name in names[:_MOST_NAMED]]
+    return ", ".join(first) + (", …" if len(names) > _MOST_NAMED else "")
+
+
+def tabulate_columns(reports: Iterable[ColumnReport]) -> list[Mapping[str, Any]]:
+    """The reports as rows of a table that fits 80 columns."""
+    return [
+        {
+            "column": clipped(report.name, 18),
+            "kind": report.kind,
+            "features": report.features,
+            "gaps": report.gaps,
+            "different": report.different,
+            "values": _values(report),
+        }
+        for report in reports
+    ]
+
+
+def _values(report: ColumnReport) -> str:
+    if report.low is not None:
+        return clipped(
+            report.low if report.low == report.high else f"{report.low} … {report.high}", 25
+        )
+    more = (report.different or 0) > len(report.examples)
+    return clipped(", ".join(report.examples) + (", …" if more else ""), _VALUES)

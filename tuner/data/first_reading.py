@@ -3,15 +3,18 @@
 Studies of that time read their data in this way for ever: nothing here may change.
 """
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells
-from tuner.data.columns import MAX_CATEGORIES, ReadColumn, ReadTable
-from tuner.data.raw import listed
+from tuner.data.columns import ReadTable
+from tuner.data.raw import join_names
+from tuner.data.text_columns import MAX_CATEGORIES, ReadColumn
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ def read_columns_first(
     for part, frame in frames.items():
         lacking = [name for name in numeric if name not in frame.columns]
         if lacking:
-            raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
+            raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
         parts[part] = {
             name: Cells(_numbers(frame[name], source)) if is_number else _categories(frame[name])
             for name, is_number in numeric.items()
@@ -97,3 +100,21 @@ def _categories(series: "pd.Series[Any]") -> Cells:
 
 def _text(series: "pd.Series[Any]") -> "pd.Series[Any]":
     return series.astype(object).map(str)
+
+
+def read_table_first(path: Path) -> "pd.DataFrame":
+    """All columns of a Parquet file or a CSV file."""
+    import pandas as pd
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = pd.read_parquet(path).reset_index(drop=True)
+        else:
+            with warnings.catch_warnings():
+                # index_col=False: a row longer than the header is an error, not a row index.
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
+    except pd.errors.EmptyDataError as error:
+        raise DatasetError(f"{path}: is empty") from error
+    frame.columns = frame.columns.map(str)
+    return frame

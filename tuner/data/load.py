@@ -1,4 +1,4 @@
-"""The way from a source to a Dataset: read, check, encode the target, split, encode, scale."""
+"""From a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -6,42 +6,40 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tuner.data.arrays import check_parts, kept_dtype, transposed_hint
-from tuner.data.axes import Axes, read_axes
-from tuner.data.column_reports import ColumnReport, constant_notes, report_columns, report_target
+from tuner.data.arrays import Axes, check_parts, read_axes, smallest_dtype, transposed_hint
 from tuner.data.columns import ReadTable, read_columns
-from tuner.data.dataset import PARTS, Dataset, Split, fingerprint
-from tuner.data.description import leak_notes
-from tuner.data.memory_maps import stored
+from tuner.data.dataset import PARTS, ColumnReport, Dataset, Split, draw_splits, fingerprint
+from tuner.data.description import constant_notes, leak_notes, report_columns, report_target
 from tuner.data.precision import (
     Wide,
     array_notes,
+    find_offset,
+    find_offsets,
     loss_note,
-    may_lose,
+    may_lose_precision,
     needs_float64,
-    offset,
-    offsets,
-    sample,
+    sample_values,
     shift_notes,
-    subtracted,
+    subtract_offsets,
     table_notes,
     table_samples,
     with_offsets,
 )
-from tuner.data.raw import FIRST_READING, Raw, listed
-from tuner.data.readers.sources import Source, find_source, read_source
+from tuner.data.raw import FIRST_READING, Raw, join_names
+from tuner.data.readers import find_source, read_source
+from tuner.data.readers.reader import Source
 from tuner.data.rows import (
     AnyRows,
     ChosenRows,
     Indices,
     Rows,
-    converted,
-    draw_splits,
+    convert_rows,
     is_small,
-    settled,
+    load_if_small,
+    store_rows,
 )
-from tuner.data.scaling import IDENTITY, Scaling, filled, fit_scaling, gap_notes, learn_gaps
-from tuner.data.table_encoding import Column, Table, TableRows, learn_columns, notes
+from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
+from tuner.data.table_encoding import Column, Table, TableRows, encoding_notes, learn_columns
 from tuner.data.target import Target, TargetValues, encode_target, read_targets
 from tuner.errors import DatasetError
 from tuner.settings import Settings
@@ -58,13 +56,13 @@ def load_dataset(
     raw_integers: bool = False,
 ) -> Dataset:
     """Read, split and scale what `spec` names. Large features are not held in memory: they are read
-    from where they lie each time that they are needed.
+    from their file each time.
 
-    A split that the source brings itself is kept as it is. `sources`: where the data may lie, if
-    that was looked for already; the first is taken whose fingerprint is `wanted`, or else the first
-    that can be loaded. `raw_integers`: scaling auto leaves matrices of integers as they are, which
-    may be ids; `scaling.method` is none then. Raises DatasetError, one line, for a source that
-    cannot be found, read or learnt from.
+    Splits of the source itself are kept. `sources`: where the data may be, if that is known
+    already; the first whose fingerprint is `wanted` is taken, else the first that can be loaded.
+    `raw_integers`: scaling auto leaves matrices of integers unscaled, since they may be ids;
+    `scaling.method` is none then. Raises DatasetError, one line, for a source that cannot be
+    found, read or learnt from.
     """
     loaded: list[Dataset] = []
     problems: list[DatasetError] = []
@@ -82,7 +80,7 @@ def load_dataset(
 
 
 class _Encoded(NamedTuple):
-    """Matrices of all parts, and how they came to be. `original`: the training rows before that."""
+    """The matrices of all parts. `original`: the training rows before they were encoded."""
 
     matrices: dict[str, Rows]
     original: Any
@@ -103,7 +101,7 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     target = _target(raw, spec, table)
     _check_lengths(x, target, raw.source)
     rows, y = _split(x, target, spec, raw.source)
-    # Of studies of before, and of what should stay as it is, nothing is subtracted.
+    # No offsets for studies that were made before these, nor for unscaled data.
     exact = spec.reading != FIRST_READING and spec.scaling != "none"
     if hasattr(x["train"], "iloc"):
         table = table or _read_first(x, rows, raw.source)
@@ -119,7 +117,7 @@ def _dataset(
     raw: Raw, spec: "DataSpec", target: Target, y: dict[str, TargetValues], encoded: _Encoded
 ) -> Dataset:
     y32, target_shift = _target_as_trained(y, target, spec)
-    splits = {part: Split(x, y32[part]) for part, x in settled(encoded.matrices).items()}
+    splits = {part: Split(x, y32[part]) for part, x in load_if_small(encoded.matrices).items()}
     columns, by_channel = encoded.columns, encoded.axes.by_channel
     one_hot = None if columns is None else _one_hot(columns)
     scaling = fit_scaling(
@@ -151,27 +149,27 @@ def _dataset(
     )
     if spec.reading == FIRST_READING:
         return dataset
-    more = _doubts(dataset, encoded, y["train"])
-    return replace(dataset, notes=(*more, *dataset.notes))
+    warnings = _warn_of_losses(dataset, encoded, y["train"])
+    return replace(dataset, notes=(*warnings, *dataset.notes))
 
 
-def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
-    """What of the data is lost for the training, or tells too much."""
+def _warn_of_losses(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
+    """Notes on values that training cannot tell apart, and on features that leak the target."""
     train, scaling = dataset.train, dataset.scaling
     offset_notes = shift_notes(
         dataset.shift, dataset.target_shift, train.x, dataset.features, dataset.float64_inputs
     )
     if isinstance(encoded.original, Table):
         columns = encoded.columns or ()
-        found = table_notes(encoded.original, columns, train.x, scaling)
+        losses = table_notes(encoded.original, columns, train.x, scaling)
     else:
-        found = array_notes(encoded.original, train.x, scaling, dataset.features)
+        losses = array_notes(encoded.original, train.x, scaling, dataset.features)
     if not dataset.labels:
         line = dataset.target_scaling
-        found.append(loss_note("the target", y, train.y, float(line.scale), float(line.offset)))
+        losses.append(loss_note("the target", y, train.y, float(line.scale), float(line.offset)))
     return [
         *offset_notes,
-        *filter(None, found),
+        *filter(None, losses),
         *leak_notes(train, dataset.columns, dataset.features),
     ]
 
@@ -179,16 +177,16 @@ def _doubts(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
 def _target_as_trained(
     y: dict[str, TargetValues], target: Target, spec: "DataSpec"
 ) -> tuple[dict[str, Any], float]:
-    """y as training takes it, and what was subtracted of it."""
+    """y as training takes it, and what was subtracted from it."""
     if target.labels:
         return dict(y), 0.0
-    shift = offset(y["train"].astype(np.float64)) if spec.reading != FIRST_READING else 0.0
+    shift = find_offset(y["train"].astype(np.float64)) if spec.reading != FIRST_READING else 0.0
     return {part: (values - shift).astype(np.float32) for part, values in y.items()}, shift
 
 
 def _checked(raw: Raw) -> tuple[dict[str, Any], bool]:
-    """Every part's features: all pandas DataFrames, or all rows of numbers alike in shape, and
-    whether these miss values."""
+    """The features of every part: all DataFrames, or all rows of numbers of one shape; and whether
+    the rows of numbers miss values."""
     x = {part: pair.x for part, pair in raw.parts.items()}
     frames = [hasattr(value, "iloc") and getattr(value, "ndim", 0) == 2 for value in x.values()]
     if all(frames):
@@ -230,8 +228,8 @@ def _check_lengths(x: dict[str, Any], target: Target, source: str) -> None:
 def _split(
     x: dict[str, Any], target: Target, spec: "DataSpec", source: str
 ) -> tuple[dict[str, Indices], dict[str, TargetValues]]:
-    """Which rows of train go to which part, the test first, where parts are to be drawn from it;
-    and y of all three parts."""
+    """The row numbers of each part that is split off from train, and y of all three parts. The test
+    split comes first."""
     y = dict(target.values)
     all_y = y["train"]
     shares = {part: getattr(spec, part) for part in ("test", "validation") if part not in x}
@@ -242,15 +240,15 @@ def _split(
     return rows, y | {part: all_y[chosen] for part, chosen in rows.items()}
 
 
-def _chosen(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRows:
+def _choose_rows(x: dict[str, Any], rows: dict[str, Indices], part: str) -> ChosenRows:
     return ChosenRows(x["train"], rows[part]) if part in rows else ChosenRows(x[part])
 
 
 def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | None:
-    """What the columns of DataFrames are, as studies of today read them; None for anything else."""
+    """The columns of DataFrames; None for arrays, and for studies of the first reading."""
     if not hasattr(x["train"], "iloc"):
         if spec.columns:
-            names = listed(spec.columns)
+            names = join_names(spec.columns)
             raise DatasetError(
                 f"{raw.source}: holds no table; columns can be named of tables alone, not {names}"
             )
@@ -259,7 +257,7 @@ def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | No
         return None
     twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
     if twice:
-        raise DatasetError(f"{raw.source}: several columns are named {listed(twice)}")
+        raise DatasetError(f"{raw.source}: several columns are named {join_names(twice)}")
     _check_order(raw)
     target = getattr(raw.parts["train"].y, "name", None)
     kinds = {
@@ -269,8 +267,8 @@ def _read_table(x: dict[str, Any], raw: Raw, spec: "DataSpec") -> ReadTable | No
 
 
 def _check_order(raw: Raw) -> None:
-    """Raises DatasetError where x and y have the same rows by their index, but in another order:
-    they are paired by position."""
+    """Raises DatasetError if x and y have the same index in different orders: rows are paired by
+    position."""
     for part, pair in raw.parts.items():
         if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
             continue
@@ -291,7 +289,7 @@ def _read_first(x: dict[str, Any], rows: dict[str, Indices], source: str) -> Rea
 
 
 def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
-    """The target, encoded. Raises DatasetError for it and for all columns at once."""
+    """The target, encoded. Raises one DatasetError with the problems of target and columns."""
     targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
     problems = list(table.problems) if table else []
     notes: tuple[str, ...] = ()
@@ -314,7 +312,7 @@ def _encode_table(
     settings: Settings,
     exact: bool,
 ) -> _Encoded:
-    """Matrices of all parts, the columns learnt, notes and reports on them."""
+    """Encode the tables of all parts by the columns of the training rows."""
     cells = table.parts
     parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
     columns = learn_columns(parts["train"], table.columns)
@@ -322,10 +320,10 @@ def _encode_table(
         columns = with_offsets(parts["train"], columns)
     matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
     if not is_small(sum(matrix.nbytes for matrix in matrices.values())):
-        # Encoding is slow, and the rows are read several times.
-        matrices = {part: stored(m, settings, raw.source) for part, m in matrices.items()}
+        # Encoding is slow, and rows are read several times.
+        matrices = {part: store_rows(m, settings, raw.source) for part, m in matrices.items()}
     lines = [*table.notes, *constant_notes(parts["train"], columns)]
-    lines += [line for part, t in parts.items() for line in notes(t, columns, part)]
+    lines += [line for part, t in parts.items() for line in encoding_notes(t, columns, part)]
     reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
     shift = _shift_of(columns)
     float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
@@ -333,30 +331,36 @@ def _encode_table(
 
 
 def _encode_gaps(x: dict[str, Any], rows: dict[str, Indices], raw: Raw, exact: bool) -> _Encoded:
-    """The same for matrices that miss values."""
-    parts = {part: _chosen(x, rows, part) for part in PARTS}
+    """Fill the gaps of matrices by the medians of the training rows."""
+    parts = {part: _choose_rows(x, rows, part) for part in PARTS}
     names = raw.features or tuple(str(i + 1) for i in range(x["train"].shape[1]))
     columns = learn_gaps(parts["train"], names)
-    shift = offsets(parts["train"], by_channel=False) if exact else None
+    shift = find_offsets(parts["train"], by_channel=False) if exact else None
     if shift is not None:
         pairs = zip(columns, shift, strict=True)
         columns = tuple(replace(column, offset=float(value)) for column, value in pairs)
-    matrices: dict[str, Rows] = {part: filled(rows, columns) for part, rows in parts.items()}
-    said = tuple(line for part, rows in parts.items() for line in gap_notes(rows, columns, part))
+    matrices: dict[str, Rows] = {part: fill_gaps(rows, columns) for part, rows in parts.items()}
+    gap_lines = tuple(
+        line for part, rows in parts.items() for line in gap_notes(rows, columns, part)
+    )
     float64 = _takes_float64(parts["train"], shift)
-    return _Encoded(matrices, parts["train"], columns, said, shift=shift, float64=float64)
+    return _Encoded(matrices, parts["train"], columns, gap_lines, shift=shift, float64=float64)
 
 
 def _encode_arrays(
     x: dict[str, Any], rows: dict[str, Indices], spec: "DataSpec", exact: bool
 ) -> _Encoded:
-    """The same for matrices without gaps, images and series."""
-    parts = {part: _chosen(x, rows, part) for part in PARTS}
+    """Convert matrices without gaps, images and series to their smallest dtype."""
+    parts = {part: _choose_rows(x, rows, part) for part in PARTS}
     axes = read_axes(parts["train"]) if spec.reading != FIRST_READING else Axes()
-    dtype = kept_dtype(list(x.values()))
-    shift = offsets(parts["train"], axes.by_channel) if exact and may_lose(dtype) else None
+    dtype = smallest_dtype(list(x.values()))
+    shift = (
+        find_offsets(parts["train"], axes.by_channel)
+        if exact and may_lose_precision(dtype)
+        else None
+    )
     matrices = {
-        part: converted(rows, dtype) if shift is None else subtracted(rows, shift)
+        part: convert_rows(rows, dtype) if shift is None else subtract_offsets(rows, shift)
         for part, rows in parts.items()
     }
     float64 = _takes_float64(parts["train"], shift)
@@ -364,7 +368,7 @@ def _encode_arrays(
 
 
 def _takes_float64(train: AnyRows, shift: Wide | None) -> bool:
-    return shift is not None and needs_float64(sample(train, shift.ndim > 0), shift)
+    return shift is not None and needs_float64(sample_values(train, shift.ndim > 0), shift)
 
 
 def _shift_of(columns: tuple[Column, ...]) -> Wide | None:

@@ -1,8 +1,7 @@
 """Numbers that are written as texts: marks for missing, thousands, decimal commas, units.
 
-Texts that differ in their digits alone: what is found out of one holds for all of them.
-
-A column of a million prices has some ten shapes, so that looking at each text is not needed.
+Texts that differ only in their digits have one shape. A column of a million prices has some ten
+shapes, so only one text of each shape is examined.
 """
 
 import re
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-_ZERO = "\ue0f0"  # stands for a 0 that comes before all other digits: it may make a number a code
+_ZERO = "\ue0f0"  # replaces a 0 before all other digits, which may make a number a code
 
 
 class Shapes(NamedTuple):
@@ -73,7 +72,6 @@ MARKS = frozenset(
 _LONGEST = 40  # no number takes more characters
 _MOST_TIED = 1000  # texts that are equally common, of which the first are named
 _MOST_UNITS = 5  # with more different endings they are no units
-
 _NUMBER = re.compile(
     r"(?P<sign>[+\-]?) ?"
     r"(?P<prefix>US\$|[$€£¥₹₽]|(?:USD|EUR|GBP|CHF|JPY|CNY|INR|Rs\.?)(?=[ \d.,+-]))? ?"
@@ -158,7 +156,7 @@ def split_number(text: str) -> Part | None:
     return Part(sign, body, power, unit, start, start + len(body) + len(power))
 
 
-def units(parts: Sequence[Part | None]) -> set[str]:
+def list_units(parts: Sequence[Part | None]) -> set[str]:
     """All units; of a bare zero none, since it is the same in each."""
     return {part.unit for part in parts if part is not None and not _is_bare_zero(part)}
 
@@ -168,7 +166,7 @@ def _is_bare_zero(part: Part) -> bool:
 
 
 def have_too_many_units(parts: Sequence[Part | None]) -> bool:
-    return len(units(parts)) > _MOST_UNITS
+    return len(list_units(parts)) > _MOST_UNITS
 
 
 def is_code(part: Part) -> bool:
@@ -179,7 +177,7 @@ def is_code(part: Part) -> bool:
 def find_format(parts: Sequence[Part]) -> tuple[NumberFormat | None, str]:
     """The one way in which all are written, with what should be known of the choice; or None, with
     the reason. A comma before three digits parts thousands where nothing else speaks against."""
-    different = units(parts)
+    different = list_units(parts)
     if len(different) > 1:
         shown = ", ".join(unit or "none" for unit in sorted(different)[:5])
         return None, f"their units differ ({shown})"

@@ -1,7 +1,7 @@
 """Large numbers that differ by little: Unix seconds, ids, map coordinates.
 
-Training takes float32, which has 24 bits: of 1 700 000 000 the next number is 128 away. Such
-columns get an offset, a float64 that is subtracted before they become float32.
+Training uses float32, which has 24 bits: the number after 1 700 000 000 is 128 larger. Such columns
+get an offset, a float64 that is subtracted before they become float32.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.readers.csv_reader import for_each
-from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, block_rows, row_blocks
+from tuner.data.cells import map_columns
+from tuner.data.rows import (
+    SAMPLED_ROWS,
+    AnyRows,
+    ChangedRows,
+    Features,
+    Rows,
+    row_blocks,
+    sampled_rows,
+)
 from tuner.data.scaling import Scaling
 from tuner.data.table_encoding import Column, Table
 
@@ -21,51 +29,53 @@ Wide = npt.NDArray[np.float64]
 # Scaling in float32 rounds three times, each by 2**-24 of the largest magnitude at most. Up to four
 # times the range that is 1e-6 of the range between any two values.
 _MOST_TO_RANGE = 4.0
+
 # The same for the middle half of the values, where a few extreme ones set the range: 1e-3 of it.
 _MOST_TO_MIDDLE = 4000.0
 
-# What float32 may round a value by, in parts of the middle half of its column, before the saved
-# network takes float64. Keras makes float32 of it where it can.
+# The saved network takes float64 if float32 rounds values by more than this, in parts of the middle
+# half of their column. Keras converts inputs to float32 where it can.
 _MOST_ROUNDED = 1e-5
-
-_SAMPLE = 2**16
 _LISTED = 5
-# From how many of its different values on a column's loss is told: every hundredth of whole
-# numbers; of others each tenth, since random numbers of 53 bits are sometimes near neighbours.
-_TOLD_OF_WHOLE, _TOLD_OF_OTHERS = 0.01, 0.1
-# Differences of so much of the middle half matter, however few they are.
+
+# A column's loss is reported from this share of its different values on: a hundredth of whole
+# numbers, a tenth of others, since random numbers of 53 bits are sometimes near neighbours.
+_REPORTED_SHARE_OF_WHOLE, _REPORTED_SHARE = 0.01, 0.1
+
+# Differences of this share of the middle half matter, however few they are.
 _VISIBLE = 1e-6
-# Scaled, the middle half of the values should span so much.
+
+# Once scaled, the middle half of the values should span at least this.
 _FLAT = 1e-3
-_SMALLEST = float(np.finfo(np.float32).tiny)  # what is smaller counts as zero in training
+_SMALLEST = float(np.finfo(np.float32).tiny)  # training treats smaller values as zero
 
 
-def may_lose(dtype: np.dtype[Any]) -> bool:
+def may_lose_precision(dtype: np.dtype[Any]) -> bool:
     """Whether values of this type may be too large or too near each other for float32."""
     return dtype.kind in "iuf" and dtype.itemsize >= 4
 
 
-def offsets(x: AnyRows, by_channel: bool) -> Wide | None:
-    """What to subtract of the training rows x (n, ...) before they become float32: one value a
-    column of a matrix, one a channel, else one for all. NaN is passed over. None: nothing is lost.
-    """
-    if not may_lose(x.dtype):
+def find_offsets(x: AnyRows, by_channel: bool) -> Wide | None:
+    """What to subtract from the training rows x (n, ...) before they become float32: one value for
+    each column of a matrix or each channel, else one for all. NaN is ignored. None if nothing is
+    lost."""
+    if not may_lose_precision(x.dtype):
         return None
     apart = by_channel or x.ndim == 2
     low, high = _bounds(x, apart)
-    samples = sample(x, apart)
-    found = [
+    samples = sample_values(x, apart)
+    values_to_subtract = [
         _offset(float(a), float(b), values)
         for a, b, values in zip(np.atleast_1d(low), np.atleast_1d(high), samples, strict=True)
     ]
-    return np.reshape(found, low.shape) if any(found) else None
+    return np.reshape(values_to_subtract, low.shape) if any(values_to_subtract) else None
 
 
-def offset(values: Wide) -> float:
-    """The same for one column (n,) without NaN."""
+def find_offset(values: Wide) -> float:
+    """What to subtract from one column (n,) without NaN; 0 if nothing is lost."""
     if not len(values):
         return 0.0
-    return _offset(float(values.min()), float(values.max()), _thinned(values))
+    return _offset(float(values.min()), float(values.max()), _thin_out(values))
 
 
 def _offset(low: float, high: float, values: Wide) -> float:
@@ -79,7 +89,7 @@ def _offset(low: float, high: float, values: Wide) -> float:
 
 
 def middle_span(values: Wide) -> float:
-    """What the middle half of the values spans, or more of them where these are all equal."""
+    """The span of the middle half of the values, or of more of them if these are all equal."""
     for share in (0.25, 0.1, 0.01, 0.0):
         low, high = np.quantile(values, [share, 1 - share], method="nearest")
         if high > low:
@@ -88,8 +98,8 @@ def middle_span(values: Wide) -> float:
 
 
 def needs_float64(samples: Iterable[Wide], shift: Wide) -> bool:
-    """Whether these columns' values must come as float64 to the saved network, since float32 rounds
-    them visibly, before any offset."""
+    """Whether the saved network must take float64: float32 would round these columns visibly
+    before their offsets are subtracted."""
     for values, value in zip(samples, np.atleast_1d(shift), strict=True):
         if value:
             rounding = np.abs(values - values.astype(np.float32)).max()
@@ -98,7 +108,7 @@ def needs_float64(samples: Iterable[Wide], shift: Wide) -> bool:
     return False
 
 
-def subtracted(x: AnyRows, shift: Wide) -> Rows:
+def subtract_offsets(x: AnyRows, shift: Wide) -> Rows:
     """x - shift, computed in float64, as float32."""
 
     def subtract(block: Features) -> Features:
@@ -108,7 +118,7 @@ def subtracted(x: AnyRows, shift: Wide) -> Rows:
 
 
 def _bounds(x: AnyRows, apart: bool) -> tuple[Wide, Wide]:
-    """Lowest and highest value of each column or channel, or of all; NaN where there is none."""
+    """Lowest and highest value of each column or channel, or of all; NaN if there is none."""
     lows, highs = [], []
     for block in row_blocks(x):
         flat = block.reshape(-1, block.shape[-1]) if apart else block.reshape(-1)
@@ -120,26 +130,20 @@ def _bounds(x: AnyRows, apart: bool) -> tuple[Wide, Wide]:
     )
 
 
-def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
-    """Numbers of rows, evenly spread, that say enough of all of them; all where they are few."""
-    count = min(rows, _SAMPLE, block_rows(shape))
-    return np.linspace(0, rows - 1, count).astype(np.intp)
-
-
-def sample(x: AnyRows, apart: bool) -> list[Wide]:
+def sample_values(x: AnyRows, apart: bool) -> list[Wide]:
     """Some values of each column or channel, or of all, without NaN."""
-    found = x[sampled_rows(len(x), x.shape)].astype(np.float64)
-    columns = found.reshape(-1, found.shape[-1]).T if apart else found.reshape(1, -1)
-    return [_thinned(column[~np.isnan(column)]) for column in columns]
+    rows = x[sampled_rows(len(x), x.shape)].astype(np.float64)
+    columns = rows.reshape(-1, rows.shape[-1]).T if apart else rows.reshape(1, -1)
+    return [_thin_out(column[~np.isnan(column)]) for column in columns]
 
 
-def _thinned(values: Features) -> Features:
-    return values[:: -(-len(values) // _SAMPLE)] if len(values) else values
+def _thin_out(values: Features) -> Features:
+    return values[:: -(-len(values) // SAMPLED_ROWS)] if len(values) else values
 
 
 def loss_note(what: str, values: Features, encoded: Features, scale: float, add: float) -> str:
-    """A line where different values of a column, or of the target, become the same for the
-    training, or nearly so; else "". `encoded`: these values as float32."""
+    """A line if training cannot tell different values of a column, or of the target, apart, or only
+    just; else "". `encoded`: these values as float32."""
     # In the order of the values, one of each: scaling keeps the order.
     different, first = np.unique(values, return_index=True)
     if len(different) < 2:
@@ -150,7 +154,7 @@ def loss_note(what: str, values: Features, encoded: Features, scale: float, add:
     middle = middle_span(np.asarray(values, np.float64))
     gaps, same = np.diff(wide), np.diff(scaled) == 0
     whole = bool(np.all(np.mod(wide, 1.0) == 0.0))
-    tolerated = (_TOLD_OF_WHOLE if whole else _TOLD_OF_OTHERS) * len(different)
+    tolerated = (_REPORTED_SHARE_OF_WHOLE if whole else _REPORTED_SHARE) * len(different)
     if same.sum() > tolerated or bool(np.any(same & (gaps > _VISIBLE * middle))):
         left = len(different) - int(same.sum())
         return (
@@ -177,20 +181,20 @@ def _remedy(different: Wide, middle: float) -> str:
 def array_notes(
     raw: AnyRows, encoded: AnyRows, scaling: Scaling, names: Sequence[str] | None
 ) -> list[str]:
-    """What of the training rows is lost all the same, a line a column or channel."""
-    if not may_lose(raw.dtype):
+    """The remaining losses of the training rows, a line for each column or channel."""
+    if not may_lose_precision(raw.dtype):
         return []
     apart = raw.ndim == 2 or scaling.scale.ndim > 0
     numbers = sampled_rows(len(raw), raw.shape)
     pairs = [_columns(rows[numbers], apart) for rows in (raw, encoded)]
-    words = _words(raw, names) if apart else ["x"]
+    words = _feature_labels(raw, names) if apart else ["x"]
     count = len(words)
     scales = np.broadcast_to(scaling.scale, count), np.broadcast_to(scaling.offset, count)
-    found = [
+    lines = [
         loss_note(what, *_without_gaps(values, as_float32), float(scale), float(add))
         for what, values, as_float32, scale, add in zip(words, *pairs, *scales, strict=True)
     ]
-    return [note for note in found if note]
+    return [line for line in lines if line]
 
 
 def shift_notes(
@@ -200,19 +204,19 @@ def shift_notes(
     names: Sequence[str] | None,
     float64_inputs: bool,
 ) -> list[str]:
-    """A line on what was subtracted, which the saved network does itself."""
-    found = []
+    """A line on what was subtracted; the saved network subtracts it itself."""
+    subtracted = []
     if shift is not None:
-        words = _words(x, names) if shift.ndim else ["x"]
+        words = _feature_labels(x, names) if shift.ndim else ["x"]
         pairs = zip(words, np.atleast_1d(shift), strict=True)
-        found = [f"{value:.12g} of {word}" for word, value in pairs if value]
-    found += [f"{target_shift:.12g} of the target"] if target_shift else []
-    if not found:
+        subtracted = [f"{value:.12g} of {word}" for word, value in pairs if value]
+    subtracted += [f"{target_shift:.12g} of the target"] if target_shift else []
+    if not subtracted:
         return []
-    if len(found) > _LISTED:
-        found = [*found[:_LISTED], f"… ({len(found)} in all)"]
+    if len(subtracted) > _LISTED:
+        subtracted = [*subtracted[:_LISTED], f"… ({len(subtracted)} in all)"]
     return [
-        f"subtracted first, since float32 would round too much: {', '.join(found)}; the saved "
+        f"subtracted first, since float32 would round too much: {', '.join(subtracted)}; the saved "
         "network does so too" + (", and takes float64" if float64_inputs else "")
     ]
 
@@ -221,7 +225,7 @@ def _columns(rows: Features, apart: bool) -> Features:
     return rows.reshape(-1, rows.shape[-1]).T if apart else rows.reshape(1, -1)
 
 
-def _words(raw: AnyRows, names: Sequence[str] | None) -> list[str]:
+def _feature_labels(raw: AnyRows, names: Sequence[str] | None) -> list[str]:
     if names is not None:
         return [f"column {name}" for name in names]
     word = "column" if raw.ndim == 2 else "channel"
@@ -230,31 +234,31 @@ def _words(raw: AnyRows, names: Sequence[str] | None) -> list[str]:
 
 def _without_gaps(values: Features, encoded: Features) -> tuple[Features, Features]:
     there = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(len(values), np.bool_)
-    return _thinned(values[there]), _thinned(encoded[there])
+    return _thin_out(values[there]), _thin_out(encoded[there])
 
 
 def with_offsets(table: Table, columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of numbers with the offsets that the training rows ask for."""
+    """The columns, those of numbers with the offsets that the training rows need."""
 
     def with_offset(column: Column) -> Column:
         if column.kind != "number":
             return column
-        return replace(column, offset=offset(_known(table, column)))
+        return replace(column, offset=find_offset(_values_present(table, column)))
 
-    return tuple(for_each(with_offset, columns, len(table)))
+    return tuple(map_columns(with_offset, columns, len(table)))
 
 
 def table_samples(table: Table, columns: Sequence[Column]) -> list[Wide]:
-    """Some values of each feature; none of those that no offset is subtracted of."""
+    """Some values of each feature; no values for features without an offset."""
     nothing = np.empty(0)
     return [
-        _thinned(_known(table, column)) if column.offset else nothing
+        _thin_out(_values_present(table, column)) if column.offset else nothing
         for column in columns
         for _ in column.features
     ]
 
 
-def _known(table: Table, column: Column) -> Wide:
+def _values_present(table: Table, column: Column) -> Wide:
     cells = table.column(column.name)
     gaps = cells.gaps()
     return np.asarray(cells.values[~gaps] if gaps.any() else cells.values, np.float64)
@@ -263,7 +267,7 @@ def _known(table: Table, column: Column) -> Wide:
 def table_notes(
     table: Table, columns: Sequence[Column], encoded: AnyRows, scaling: Scaling
 ) -> list[str]:
-    """What of the training rows is lost all the same, a line a column."""
+    """The remaining losses of the training rows, a line for each column."""
     rows = sampled_rows(len(table), encoded.shape)
     some = np.asarray(encoded[rows])
     width = encoded.shape[1]
@@ -277,4 +281,4 @@ def table_notes(
         pair = _without_gaps(table.some(column.name, rows), some[:, start])
         return loss_note(f"column {column.name}", *pair, float(scales[start]), float(adds[start]))
 
-    return [line for line in for_each(note, range(len(columns)), len(table)) if line]
+    return [line for line in map_columns(note, range(len(columns)), len(table)) if line]

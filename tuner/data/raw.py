@@ -1,4 +1,4 @@
-"""What a reader hands over: pairs of features and targets, still unchecked, and their names."""
+"""What a reader returns: pairs of features and targets, still unchecked. Helpers for messages."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +9,7 @@ from typing import Any, NamedTuple
 from tuner.errors import DatasetError
 
 _LISTED = 30
-
-FIRST_READING = 1  # as in spec.py, which training does without
-
-
-class RawParts(dict[str, "Pair"]):
-    """Pairs by part. `notes`: what is to be said of how they were found."""
-
-    notes: tuple[str, ...] = ()
+FIRST_READING = 1  # as in spec.py, which training does not import
 
 
 class Pair(NamedTuple):
@@ -30,9 +23,9 @@ class Pair(NamedTuple):
 class Raw:
     """`parts` holds "train" and whichever of "validation" and "test" the source brings itself.
 
-    `source` begins every message about these data. `label_names` are the words for the whole
-    numbers 0..k-1 in the target; `features` the names of the columns of a matrix; `notes` what is
-    to be said of how the source was read.
+    `source` begins every message about these data. `label_names` are the names of the classes
+    0..k-1 in the target; `features` those of the columns of a matrix. `notes`: decisions of the
+    reader to report.
     """
 
     source: str
@@ -43,16 +36,16 @@ class Raw:
     notes: tuple[str, ...] = ()
 
 
-def listed(names: Iterable[object]) -> str:
-    """Names for a message, cut off where they are many."""
+def join_names(names: Iterable[object]) -> str:
+    """Names for a message, cut off if they are many."""
     words = [" ".join(str(name).split()) for name in names]
     more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
     return ", ".join(words[:_LISTED]) + more
 
 
-def near_names(wanted: str, names: Sequence[str]) -> str:
-    """For a message: names that differ in case, blanks or marks alone, or else a little; "" for
-    none."""
+def suggest_names(wanted: str, names: Sequence[str]) -> str:
+    """For a message: names that differ from `wanted` only in case, blanks or punctuation, or else
+    a little; "" for none."""
     bare = _bare_name(wanted)
     same = [name for name in names if bare and _bare_name(name) == bare]
     near = same or difflib.get_close_matches(wanted, names, n=3)
@@ -70,8 +63,8 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def reading(source: str) -> Iterator[None]:
-    """Whatever a file makes its reader raise becomes one DatasetError that names the source."""
+def dataset_errors(source: str) -> Iterator[None]:
+    """Turns whatever a reader raises into a DatasetError that names the source."""
     try:
         yield
     except DatasetError:

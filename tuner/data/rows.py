@@ -1,138 +1,36 @@
-"""Rows that stay where they are, in a file or in other rows, until a block of them is read.
+"""Rows that are read block by block, from a file or from other rows, and scratch copies on disk.
 
-They answer to what is asked of an array: shape, dtype, len(), slices, rows by number, np.asarray.
-
-Which rows go to train, validation and test.
+They behave like an array: shape, dtype, len(), slices, rows by number, np.asarray. Scratch copies
+lie on the project's disk, since the temporary folder is often in memory.
 """
 
+import errno
+import logging
 import math
 import os
+import shutil
+import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import reading
+from tuner.data.raw import dataset_errors
 from tuner.errors import DatasetError
-
-_Rows = npt.NDArray[np.intp]
-
-_FEW_CLASSES = 32
-
-
-def draw_splits(
-    classes: npt.NDArray[np.integer],
-    shares: dict[str, float],
-    seed: int,
-    labels: Sequence[str],
-    source: str,
-) -> dict[str, _Rows]:
-    """Stratified parts of the rows 0..n-1, each ascending: "train" and every name in `shares`.
-
-    `classes` (n,) are indices into `labels`; for regression all zero, with labels empty. The first
-    share is of all rows, the next of what is left then. Of each class a part gets its share to
-    within one row, and at least one. Raises DatasetError for a share outside (0, 1) and for a class
-    with fewer rows than there are parts.
-    """
-    for part, share in shares.items():
-        if not 0 < share < 1:
-            raise DatasetError(f"the {part} share must lie between 0 and 1, got {share:g}")
-    left = np.bincount(classes, minlength=max(1, len(labels)))
-    _check_members(left, ["train", *shares], labels, source)
-    # Raw words of the bit generator: NumPy keeps them the same over its versions, as it does not
-    # promise for permutation(), and a study must find its split again after an upgrade.
-    keys = np.random.PCG64(seed).random_raw(len(classes))
-    ends: list[_Rows] = []
-    for number, share in enumerate(shares.values(), start=1):
-        taken = _allot(left, share, keep=1 + len(shares) - number)
-        ends.append(taken + (ends[-1] if ends else 0))
-        left = left - taken
-    parts = _parts_by_key(classes, keys, ends)
-    return {part: np.flatnonzero(parts == number) for number, part in enumerate(["train", *shares])}
-
-
-def _parts_by_key(
-    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[_Rows]
-) -> npt.NDArray[np.int8]:
-    """(n,): of each class the rows with the lowest keys, up to `ends[0]` of them, are 1; those up
-    to `ends[1]` are 2; the others 0."""
-    if not ends:
-        return np.zeros(len(classes), np.int8)
-    parts = _parts_by_selection(classes, keys, ends) if len(ends[0]) <= _FEW_CLASSES else None
-    if parts is not None:
-        return parts
-    rank = _rank_in_class(classes, keys)
-    parts = np.zeros(len(classes), np.int8)
-    for number in range(len(ends), 0, -1):
-        parts[rank < ends[number - 1][classes]] = number
-    return parts
-
-
-def _parts_by_selection(
-    classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64], ends: list[_Rows]
-) -> npt.NDArray[np.int8] | None:
-    """The same without sorting: a fifth of the time. None where keys are equal, for which the rows'
-    order decides."""
-    parts = np.zeros(len(classes), np.int8)
-    for each in range(len(ends[0])):
-        rows = np.flatnonzero(classes == each) if len(ends[0]) > 1 else slice(None)
-        own = keys[rows]
-        chosen = np.zeros(len(own), np.int8)
-        places = [int(end[each]) for end in ends]
-        ordered = np.partition(own, places)
-        for number in range(len(ends), 0, -1):
-            below = own < ordered[places[number - 1]]
-            if np.count_nonzero(below) != places[number - 1]:
-                return None
-            chosen[below] = number
-        parts[rows] = chosen
-    return parts
-
-
-def _check_members(
-    members: npt.NDArray[np.intp], parts: list[str], labels: Sequence[str], source: str
-) -> None:
-    smallest = int(np.argmin(members))
-    if members[smallest] >= len(parts):
-        return
-    what = f"class {labels[smallest]!r}" if labels else "the training part"
-    rows = int(members[smallest])
-    raise DatasetError(
-        f"{source}: {what} has {rows} row{'s' * (rows != 1)}, and {' + '.join(parts)} need "
-        f"{len(parts)} at least; add rows"
-        + (", drop the class, or set the task to regression if these are numbers" if labels else "")
-    )
-
-
-def _rank_in_class(classes: npt.NDArray[np.integer], keys: npt.NDArray[np.uint64]) -> _Rows:
-    """(n,): a row's place, 0 upwards, in the order of the keys of its own class."""
-    order = np.lexsort((keys, classes))
-    members = np.bincount(classes)
-    starts = np.cumsum(members) - members
-    rank = np.empty(len(classes), np.intp)
-    rank[order] = np.arange(len(classes)) - starts[classes[order]]
-    return rank
-
-
-def _allot(members: npt.NDArray[np.intp], share: float, keep: int) -> npt.NDArray[np.intp]:
-    """Rows of each class by largest remainder: at least one, and at least `keep` stay behind."""
-    ideal = members * share
-    taken = np.floor(ideal + 1e-9).astype(np.intp)
-    short = max(0, round(float(ideal.sum())) - int(taken.sum()))
-    taken[np.argsort(taken - ideal, kind="stable")[:short]] += 1
-    return np.asarray(np.clip(taken, 1, members - keep), np.intp)
-
+from tuner.settings import Settings
+from tuner.system.locations import database_folder
 
 Features = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]
 Shape = tuple[int, ...]
 
-# What may be held in memory.
+# Arrays up to this size are held in memory.
 IN_MEMORY_BYTES = 64 * 2**20
-
 _BLOCK_VALUES = 4_000_000
 
 
@@ -163,16 +61,16 @@ class Rows(ABC):
 
     def take(self, rows: Indices) -> Features:
         """The rows of these numbers, which ascend."""
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        span, done = block_rows(self.shape), 0
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        span, done = rows_per_block(self.shape), 0
         while done < len(rows):
             start = int(rows[done])
             upto = int(np.searchsorted(rows, start + span))
             piece = self.read(start, int(rows[upto - 1]) + 1)
             # Without "clip", take() would make one more copy.
-            np.take(piece, rows[done:upto] - start, axis=0, out=found[done:upto], mode="clip")
+            np.take(piece, rows[done:upto] - start, axis=0, out=taken[done:upto], mode="clip")
             done = upto
-        return found
+        return taken
 
     def __getitem__(self, rows: "slice | int | Sequence[int] | Indices") -> Features:
         if isinstance(rows, slice) and rows.step in (None, 1):
@@ -182,9 +80,9 @@ class Rows(ABC):
         if numbers.ndim == 0:
             return np.asarray(self.read(int(numbers), int(numbers) + 1)[0])
         ascending = np.argsort(numbers, kind="stable")
-        found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        found[ascending] = self.take(numbers[ascending])
-        return found
+        taken = np.empty((len(numbers), *self.shape[1:]), self.dtype)
+        taken[ascending] = self.take(numbers[ascending])
+        return taken
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Features:
         if copy is False:
@@ -200,25 +98,25 @@ class Rows(ABC):
 AnyRows = Features | Rows
 
 
-def block_rows(shape: Shape) -> int:
+def rows_per_block(shape: Shape) -> int:
     """How many rows make a block of a few MB."""
     return max(1, _BLOCK_VALUES // max(1, math.prod(shape[1:])))
 
 
 def row_blocks(x: AnyRows) -> Iterator[Features]:
     """The rows in blocks of a few MB, so that what is computed of them stays small."""
-    rows = block_rows(x.shape)
+    rows = rows_per_block(x.shape)
     for start in range(0, len(x), rows):
         yield x[start : start + rows]
 
 
 def is_small(nbytes: int) -> bool:
-    """Whether so much is simply held in memory."""
+    """Whether arrays of this size are held in memory."""
     return nbytes <= IN_MEMORY_BYTES
 
 
-def settled(arrays: dict[str, Rows]) -> dict[str, AnyRows]:
-    """The same, in memory where all of them together are small."""
+def load_if_small(arrays: dict[str, Rows]) -> dict[str, AnyRows]:
+    """The arrays, in memory if all of them together are small."""
     if is_small(sum(rows.nbytes for rows in arrays.values())):
         return {part: np.asarray(rows) for part, rows in arrays.items()}
     return dict(arrays)
@@ -241,20 +139,20 @@ class StoredRows(Rows):
         self._file, self._offset, self._source = os.dup(file.fileno()), offset, source
         weakref.finalize(self, os.close, self._file)
         self._by_columns = by_columns and len(shape) > 1
-        self._state = self._look()
+        self._state = self._file_state()
 
-    def _look(self) -> tuple[int, int]:
-        found = os.fstat(self._file)
-        return found.st_size, found.st_mtime_ns
+    def _file_state(self) -> tuple[int, int]:
+        state = os.fstat(self._file)
+        return state.st_size, state.st_mtime_ns
 
     def read(self, start: int, stop: int) -> Features:
-        if self._look() != self._state:
+        if self._file_state() != self._state:
             raise DatasetError(f"{self._source}: changed while it was read; try again")
         if self._by_columns:
             return self._read_columns(start, stop)
-        found = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        self._fill(found.reshape(-1), start * math.prod(self.shape[1:]))
-        return found
+        block = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        self._fill(block.reshape(-1), start * math.prod(self.shape[1:]))
+        return block
 
     def _read_columns(self, start: int, stop: int) -> Features:
         columns = np.empty((math.prod(self.shape[1:]), stop - start), self.dtype)
@@ -268,7 +166,7 @@ class StoredRows(Rows):
         left = values.view(np.uint8).data
         position = self._offset + first * self.dtype.itemsize
         while left:
-            with reading(self._source):
+            with dataset_errors(self._source):
                 count = os.preadv(self._file, [left], position)
             if not count:
                 raise DatasetError(f"{self._source}: ends too early; it was cut short")
@@ -313,7 +211,7 @@ class ChangedRows(Rows):
         return np.ascontiguousarray(self._change(self._rows[start:stop]), self.dtype)
 
 
-def converted(rows: AnyRows, dtype: np.dtype[Any]) -> Rows:
+def convert_rows(rows: AnyRows, dtype: np.dtype[Any]) -> Rows:
     """The rows in another dtype."""
     return ChangedRows(rows, lambda block: block, dtype)
 
@@ -326,17 +224,154 @@ class JoinedRows(Rows):
         self._parts = parts
 
     def read(self, start: int, stop: int) -> Features:
-        found, begin = [], 0
+        pieces, begin = [], 0
         for part in self._parts:
             low, high = max(start - begin, 0), min(stop - begin, len(part))
             if low < high:
-                found.append(part[low:high])
+                pieces.append(part[low:high])
             begin += len(part)
-        return np.concatenate(found) if found else np.empty((0, *self.shape[1:]), self.dtype)
+        return np.concatenate(pieces) if pieces else np.empty((0, *self.shape[1:]), self.dtype)
 
 
-def joined(parts: Sequence[AnyRows]) -> AnyRows:
-    """Rows one after the other; in memory where they are small, as those of which this is made."""
+def join_rows(parts: Sequence[AnyRows]) -> AnyRows:
+    """Rows one after the other; in memory if all of them together are small."""
     if is_small(sum(part.nbytes for part in parts)):
         return np.concatenate([np.asarray(part) for part in parts])
     return JoinedRows(parts)
+
+
+_log = logging.getLogger(__name__)
+
+# This much stays free on the disk, for the database and the networks.
+_SPARE_BYTES = 64 * 2**20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def project_folder(settings: Settings) -> Path | None:
+    """The folder of a SQLite database; None for a database elsewhere."""
+    folder = database_folder(settings.storage)
+    return None if folder is None else folder.absolute()
+
+
+def scratch_folder(settings: Settings) -> Path:
+    """The folder for scratch copies: TUNER_SCRATCH, else `scratch` beside the project's folder of
+    networks."""
+    return (settings.scratch or settings.checkpoints.absolute().parent / "scratch").absolute()
+
+
+def make_scratch_folder(settings: Settings) -> Path:
+    """Create the folder for scratch copies. If it cannot be written, a warning is logged once, and
+    the temporary folder is used. Raises DatasetError if the disk is full."""
+    return _make_writable(scratch_folder(settings))
+
+
+@cache
+def _make_writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DatasetError(disk_full_message(folder)) from error
+        temporary = Path(tempfile.gettempdir())
+        _log.warning(
+            "%s cannot be written (%s); large data are copied to %s, which may be memory",
+            folder, error.strerror or error, temporary,
+        )  # fmt: skip
+        return temporary
+
+
+def check_free_space(folder: Path, wanted_bytes: int) -> None:
+    """Raises DatasetError if the folder's disk lacks this space."""
+    if shutil.disk_usage(folder).free < wanted_bytes + _SPARE_BYTES:
+        raise DatasetError(disk_full_message(folder, wanted_bytes))
+
+
+def disk_full_message(folder: Path, wanted_bytes: int | None = None) -> str:
+    """The message that a disk is full, and what to do."""
+    wanted = f" need {_gib(wanted_bytes)}," if wanted_bytes is not None else " do not fit:"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return (
+        f"{folder}: the prepared data{wanted} {_gib(shutil.disk_usage(existing).free)} are free on "
+        "that disk; make room, or set TUNER_SCRATCH to a folder on another one"
+    )
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def store_rows(rows: Rows, settings: Settings, source: str) -> Rows:
+    """The same rows, computed once and kept on disk. Raises DatasetError if the disk is full."""
+    check_free_space(make_scratch_folder(settings), rows.nbytes)
+    spool = Spool(lambda: make_scratch_folder(settings))
+    for block in row_blocks(rows):
+        spool.write(block.tobytes())
+    return spool.stored(0, rows.shape, rows.dtype, source)
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether a disk, or the user's quota on it, is full."""
+    return error.errno in _FULL
+
+
+class Spool:
+    """Bytes of unknown length: in memory while they are few, then in a file without a name, which
+    ends with the process. `make_folder` gives the file's folder; it is called only if needed."""
+
+    def __init__(self, make_folder: Callable[[], Path]) -> None:
+        self._make_folder = make_folder
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self.length = 0
+
+    def write(self, chunk: bytes) -> None:
+        """Raises DatasetError where the disk is full."""
+        self.length += len(chunk)
+        if self._file is None and is_small(self.length):
+            self._memory += chunk
+        else:
+            self._write(self._opened(), chunk)
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            folder = self._make_folder()
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (outlives this call)
+            self._write(self._file, self._memory)
+            self._memory = bytearray()
+        return self._file
+
+    def _write(self, file: BinaryIO, content: bytes | bytearray) -> None:
+        try:
+            file.write(content)
+            file.flush()
+        except OSError as error:
+            folder = self._make_folder()
+            message = disk_full_message(folder) if is_disk_full(error) else f"{folder}: {error}"
+            raise DatasetError(message) from error
+
+    @property
+    def in_memory(self) -> bytearray | None:
+        """Everything written, if it is still in memory."""
+        return self._memory if self._file is None else None
+
+    def stored(
+        self,
+        offset: int,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        source: str,
+        by_columns: bool = False,
+    ) -> StoredRows:
+        """The array that begins at byte `offset`, left on the disk."""
+        return StoredRows(self._opened(), offset, shape, dtype, source, by_columns)
+
+
+SAMPLED_ROWS = 2**16
+
+
+def sampled_rows(rows: int, shape: tuple[int, ...]) -> npt.NDArray[np.intp]:
+    """Numbers of evenly spread rows, enough to describe all of them; all rows if they are few."""
+    count = min(rows, SAMPLED_ROWS, rows_per_block(shape))
+    return np.linspace(0, rows - 1, count).astype(np.intp)

@@ -1,6 +1,6 @@
-"""Scaling by one multiplication and one addition, fitted on the training part alone.
+"""Scaling by one multiplication and one addition, fitted on the training split alone.
 
-Matrices that miss values (NaN): each gap takes the median of its column in the training part.
+In matrices that miss values (NaN), each gap gets the median of its column in the training split.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,16 +16,14 @@ from tuner.data.rows import (
     ChangedRows,
     Features,
     Rows,
-    block_rows,
     row_blocks,
+    rows_per_block,
 )
 from tuner.data.table_encoding import Column, gap_note
 
 Method = Literal["minmax", "center", "standardize", "none"]
-
 _Floats = npt.NDArray[np.float32]
 _Wide = npt.NDArray[np.float64]
-
 _WIDE_ROW = 256
 _CACHED_VALUES = 2**16
 
@@ -62,10 +60,10 @@ def fit_scaling(
     "minmax" maps to [0, 1], "center" to [-0.5, 0.5], "standardize" to zero mean and unit variance.
     Pixels share one scale: images, and matrices of uint8; columns of any other matrix have one
     each. "auto" is minmax for pixels, standardize for other matrices and for images of floats with
-    negative values. A constant feature is moved, not stretched. Columns marked in `leave` (d,) stay
-    as they are: one-hot features. `by_channel`: the last axis of x are channels, which are scaled
-    as columns of a matrix are (axes.py). `by_columns`: sums are over columns, which takes a third
-    of the time; studies of before keep theirs over rows, which differ in the last bits.
+    negative values. A constant feature is shifted, not scaled. Columns marked in `leave` (d,) stay
+    as they are: one-hot features. `by_channel`: the last axis of x is that of channels, which are
+    scaled like columns of a matrix (arrays.py). `by_columns`: sum over columns, in a third of the
+    time; older studies sum over rows, which differs in the last bits.
     """
     pixels = (x.ndim > 2 or x.dtype == np.uint8) and not by_channel
     low, high = _range(x, per_feature=not pixels)
@@ -75,7 +73,7 @@ def fit_scaling(
     if method == "none":
         return IDENTITY
     if x.dtype == np.uint8 and pixels and high > 127:
-        # Pictures use their dtype's whole range, whatever the extremes of this sample.
+        # Images use the whole range of their dtype, whatever the extremes of this sample.
         low, high = np.zeros_like(low), np.full_like(high, 255.0)
     if method == "standardize":
         ends = None if pixels else (low, high)
@@ -93,7 +91,7 @@ def fit_scaling(
 
 
 def _line(zero: _Wide, unit: _Wide, constant: npt.NDArray[np.bool_]) -> tuple[_Wide, _Wide]:
-    """Scale and offset that send `zero` to 0 and `zero + unit` to 1; scale 1 where constant."""
+    """Scale and offset that map `zero` to 0 and `zero + unit` to 1; scale 1 if constant."""
     with np.errstate(over="ignore"):
         scale = 1.0 / np.where(constant, 1.0, unit)
         # A span too small for float32 would turn the scale into infinity.
@@ -102,7 +100,7 @@ def _line(zero: _Wide, unit: _Wide, constant: npt.NDArray[np.bool_]) -> tuple[_W
 
 
 def _axis(x: AnyRows, per_feature: bool) -> int | tuple[int, ...] | None:
-    """Over which axes columns (or channels, the last axis), or all values, are summed up."""
+    """The axes to sum over: for columns, for channels (the last axis), or for all values."""
     if not per_feature:
         return None
     return 0 if x.ndim == 2 else tuple(range(x.ndim - 1))
@@ -120,8 +118,8 @@ def _range(x: AnyRows, per_feature: bool) -> tuple[_Wide, _Wide]:
 
 
 def _folded(block: Features) -> Iterator[Features]:
-    """The same rows (n, d) in parts: NumPy looks for the ends of long rows faster than of short
-    ones, so several rows are laid side by side."""
+    """The rows (n, d) in parts, several rows side by side: NumPy finds the extremes of long rows
+    faster than of short ones."""
     together = max(1, _WIDE_ROW // block.shape[1])
     even = len(block) - len(block) % together
     if together == 1 or not even or not block.flags.c_contiguous:
@@ -146,8 +144,8 @@ def _column_moments(x: AnyRows, ends: tuple[_Wide, _Wide] | None) -> tuple[_Wide
 
 
 def _columns(x: AnyRows) -> Iterator[_Wide]:
-    """The columns (d, k) of as many rows as the processor's cache holds, float64, always written
-    into the same array."""
+    """The columns (d, k) of as many rows as fit into the processor's cache, float64, always in the
+    same array."""
     rows = max(1, _CACHED_VALUES // x.shape[1])
     wide = np.empty((x.shape[1], rows), np.float64)
     for block in row_blocks(x):
@@ -168,22 +166,22 @@ def _moments(
     x: AnyRows, per_feature: bool, ends: tuple[_Wide, _Wide] | None
 ) -> tuple[_Wide, _Wide]:
     """Mean and standard deviation, float64, of each column or of all, in two passes of blocks.
-    `ends`: the lowest and highest values, where they are known."""
+    `ends`: the lowest and highest values, if known."""
     axis = _axis(x, per_feature)
     count = x.size // x.shape[-1] if per_feature else x.size
     total = sum(np.sum(block, axis=axis, dtype=np.float64) for block in row_blocks(x))
     mean = np.asarray(total / count, np.float64)
     # One array for all blocks: the memory of a new one costs more time than the arithmetic.
-    wide = np.empty((min(len(x), block_rows(x.shape)), *x.shape[1:]), np.float64)
+    wide = np.empty((min(len(x), rows_per_block(x.shape)), *x.shape[1:]), np.float64)
     squares = sum(np.sum(_squares(block, mean, wide), axis=axis) for block in row_blocks(x))
     deviation = np.asarray(np.sqrt(squares / count), np.float64)
     low, high = ends or _range(x, per_feature)
-    # Of a constant column the rounded mean leaves a deviation that is tiny but not zero.
+    # Because the mean is rounded, the deviation of a constant column is tiny but not zero.
     return mean, np.where(low == high, 0.0, deviation)
 
 
 def learn_gaps(train: AnyRows, names: Sequence[str]) -> tuple[Column, ...]:
-    """What each column of the training rows (n, features) becomes."""
+    """How the gaps of each column are filled, by the training rows (n, features)."""
     return tuple(
         Column(name, fill=_median(values))
         for name, values in zip(names, _gap_columns(train), strict=True)
@@ -191,7 +189,7 @@ def learn_gaps(train: AnyRows, names: Sequence[str]) -> tuple[Column, ...]:
 
 
 def _gap_columns(x: AnyRows) -> Iterator[Features]:
-    """The columns one by one, gathered in groups: rows are read whole."""
+    """The columns one by one. They are read in groups, since rows are read whole."""
     count, width = x.shape
     group = max(1, IN_MEMORY_BYTES // (count * x.dtype.itemsize))
     for first in range(0, width, group):
@@ -205,11 +203,11 @@ def _gap_columns(x: AnyRows) -> Iterator[Features]:
 
 def _median(column: Features) -> float:
     values = column.astype(np.float64)
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else 0.0
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if len(present) else 0.0
 
 
-def filled(x: AnyRows, columns: Sequence[Column]) -> Rows:
+def fill_gaps(x: AnyRows, columns: Sequence[Column]) -> Rows:
     """The matrix without gaps, float32, its columns' offsets subtracted."""
     fill = np.array([column.fill for column in columns])
     offset = np.array([column.offset for column in columns])

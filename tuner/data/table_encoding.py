@@ -1,26 +1,23 @@
-"""CSV and Parquet files: read, then turned into one float32 matrix.
+"""Tables as one float32 matrix.
 
-What the columns become is learnt on the training part alone and kept as `Column`s, so the same
-table can be made of rows that come later.
+What each column becomes is learnt from the training split alone and kept as a `Column`, so that
+later rows are encoded in the same way.
 """
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import Cells
-from tuner.data.columns import AS_TYPED, CellFormat, ReadColumn, Unclear, cells_as, check_kinds
-from tuner.data.raw import FIRST_READING, Pair, listed, near_names, reading
-from tuner.data.readers.csv_reader import for_each
-from tuner.data.readers.parquet import TableFile, read_table_file
+from tuner.data.cells import Cells, map_columns
+from tuner.data.columns import read_cells_as
+from tuner.data.raw import join_names
 from tuner.data.rows import Indices, Rows
+from tuner.data.text_columns import AS_TYPED, CellFormat, ReadColumn, UnclearColumn
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -31,75 +28,15 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
 # Of a column of texts: so many of the most common words are features.
 MOST_WORDS = 256
 _WORD = re.compile(r"\w+")
-
 _DAY_S = 86_400.0
 _ROWS_AT_ONCE = 8192
 _Floats = npt.NDArray[np.float64]
 _Block = npt.NDArray[np.float32]
 
 
-def read_table(
-    path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], reading_number: int
-) -> tuple[dict[str, Pair], tuple[str, ...]]:
-    """All rows as one part: a DataFrame of every column but the target, and the target's Series;
-    and what was taken for what. `selector`, or a column of that kind, names the target.
-    `reading_number`: see READING in spec.
-
-    Raises DatasetError when the file cannot be read, is empty, or has no such column.
-    """
-    if reading_number == FIRST_READING:
-        with reading(str(path)):
-            table = TableFile(_read(path))
-    else:
-        table = read_table_file(path)
-    frame = table.frame
-    target = _target(path, selector, kinds, table)
-    if frame.shape[1] < 2:
-        raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
-    return {"train": Pair(frame.drop(columns=target), frame[target])}, table.notes
-
-
-def _target(path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], table: TableFile) -> str:
-    names = list(table.frame.columns)
-    targets = dict.fromkeys([selector] if selector else [])
-    targets |= dict.fromkeys(name for name, kind in kinds.items() if kind == "target")
-    columns = listed(names)
-    problems = []
-    if not targets:
-        problems.append(f"name the target column as {path}:COLUMN, one of {columns}")
-    elif len(targets) > 1:
-        problems.append(f"several targets are named: {listed(targets)}; name one")
-    elif selector and selector not in names:
-        meant = near_names(selector, names)
-        problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
-    only = next(iter(targets)) if len(targets) == 1 else ""
-    others = {n: kind for n, kind in kinds.items() if kind != "target" or n not in names}
-    problems += check_kinds(others, names, only)
-    if problems:
-        raise DatasetError(f"{path}: {'; '.join(problems)}")
-    return only
-
-
-def _read(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        if path.suffix.lower() == ".parquet":
-            frame = pd.read_parquet(path).reset_index(drop=True)
-        else:
-            with warnings.catch_warnings():
-                # index_col=False: a row longer than the header is an error, not a row index.
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                frame = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
-    except pd.errors.EmptyDataError as error:
-        raise DatasetError(f"{path}: is empty") from error
-    frame.columns = frame.columns.map(str)
-    return frame
-
-
 @dataclass(frozen=True)
 class Column:
-    """One column as the training part taught it, by its kind.
+    """How one column is encoded, as learnt from the training split.
 
     number: `fill`, the training median, stands in for missing values; `offset` is subtracted before
     the values become float32 (precision.py).
@@ -140,7 +77,7 @@ class Column:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Some rows of a table, by ascending number; all of them for None."""
+    """Some rows of a table, by ascending number; all rows if `numbers` is None."""
 
     cells: Mapping[str, Cells]
     numbers: Indices | None = None
@@ -160,7 +97,7 @@ class Table:
         return self.cells[name].values[rows if self.numbers is None else self.numbers[rows]]
 
     def gaps(self, name: str) -> int:
-        """How many of these rows miss a value there. Where no row does, none is copied."""
+        """How many of these rows miss a value in that column. If no row does, nothing is copied."""
         gaps = self.cells[name].gaps()
         if not gaps.any():
             return 0
@@ -171,7 +108,7 @@ class Table:
 
 
 class TableRows(Rows):
-    """The matrix of a table by columns learnt before, float32."""
+    """The matrix of a table, float32, encoded by columns that were learnt before."""
 
     def __init__(self, table: Table, columns: Sequence[Column]) -> None:
         widths = [len(column.features) for column in columns]
@@ -182,7 +119,7 @@ class TableRows(Rows):
 
     def read(self, start: int, stop: int) -> _Block:
         block = np.zeros((stop - start, self.shape[1]), np.float32)
-        # Column by column of as many rows as the processor's cache holds: half the time.
+        # Column by column, as many rows at once as fit into the processor's cache: half the time.
         for begin in range(start, stop, _ROWS_AT_ONCE):
             end = min(begin + _ROWS_AT_ONCE, stop)
             rows, part = self._table.rows(begin, end), block[begin - start : end - start]
@@ -197,19 +134,20 @@ class TableRows(Rows):
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
-def encode(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Block:
-    """The rows as a matrix (n, features) by columns learnt before, found by name.
+def encode_frame(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Block:
+    """The rows as a matrix (n, features), encoded by columns that were learnt before. Columns are
+    found by name.
 
-    Raises DatasetError when the frame lacks a column, or holds what its column cannot be.
+    Raises DatasetError if the frame lacks a column, or a column holds values of another kind.
     """
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking:
-        raise DatasetError(f"{source}: lacks the columns {listed(lacking)}")
+        raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
     cells, problems = {}, []
     for column in columns:
         try:
-            cells[column.name] = cells_as(frame[column.name], column.kind, column.format)
-        except (DatasetError, Unclear) as error:
+            cells[column.name] = read_cells_as(frame[column.name], column.kind, column.format)
+        except (DatasetError, UnclearColumn) as error:
             problems.append(str(error))
     if problems:
         raise DatasetError(f"{source}: {'; '.join(problems)}")
@@ -217,8 +155,8 @@ def encode(frame: "pd.DataFrame", columns: Sequence[Column], source: str) -> _Bl
 
 
 def learn_columns(table: Table, columns: Sequence[ReadColumn]) -> tuple[Column, ...]:
-    """What each column becomes, by the training rows."""
-    learnt = for_each(lambda c: _learn(table.column(c.name), c), columns, len(table))
+    """How each column is encoded, by the training rows."""
+    learnt = map_columns(lambda c: _learn(table.column(c.name), c), columns, len(table))
     return tuple(learnt)
 
 
@@ -240,27 +178,27 @@ def _learn(cells: Cells, read: ReadColumn) -> Column:
 
 
 def _median(cells: Cells) -> float:
-    """Of the values that are there; 0 for none."""
+    """The median of the values without gaps; 0 if there are none."""
     gaps = cells.gaps()
     values = cells.values[~gaps] if gaps.any() else cells.values
-    known = values.astype(np.float64)
-    if not len(known):
+    present = values.astype(np.float64)
+    if not len(present):
         return 0.0
-    # What np.median gives, in a third of its time: it looks for both values in the middle at once.
-    half = len(known) // 2
-    known.partition(half)
-    return float(known[half] if len(known) % 2 else (known[:half].max() + known[half]) / 2)
+    # The result of np.median in a third of its time: one partition instead of two.
+    half = len(present) // 2
+    present.partition(half)
+    return float(present[half] if len(present) % 2 else (present[:half].max() + present[half]) / 2)
 
 
 def _learn_date(cells: Cells, read: ReadColumn) -> Column:
-    known = cells.values[~cells.gaps()].astype(np.float64)
-    different = np.unique(known)
+    dates = cells.values[~cells.gaps()].astype(np.float64)
+    different = np.unique(dates)
     parts = tuple(
-        name for name, part in PARTS.items() if len(different) and np.ptp(part(different)) > 0
+        name for name, part in DATE_PARTS.items() if len(different) and np.ptp(part(different)) > 0
     )
     return Column(
         read.name,
-        fill=float(np.median(known)) if len(known) else 0.0,
+        fill=float(np.median(dates)) if len(dates) else 0.0,
         kind="date",
         parts=parts,
         start=float(different[0]) if len(different) else 0.0,
@@ -282,8 +220,8 @@ def _day_of_month(seconds: _Floats) -> npt.NDArray[np.int64]:
     return (days - days.astype("datetime64[M]")).astype(np.int64) + 1
 
 
-# What a date is taken apart into, from seconds since 1970; weekday: 0 is Monday.
-PARTS: dict[str, Callable[[_Floats], npt.NDArray[Any]]] = {
+# The parts of a date, from seconds since 1970; weekday 0 is Monday.
+DATE_PARTS: dict[str, Callable[[_Floats], npt.NDArray[Any]]] = {
     "year": lambda seconds: _months(seconds) // 12 + 1970,
     "month": lambda seconds: _months(seconds) % 12 + 1,
     "day": _day_of_month,
@@ -299,7 +237,7 @@ def words_of(text: str) -> set[str]:
 
 
 def _common_words(cells: Cells) -> tuple[str, ...]:
-    """The words that the most rows hold, at most MOST_WORDS, by the alphabet."""
+    """The most common words by rows, at most MOST_WORDS, in alphabetical order."""
     rows: Counter[str] = Counter()
     for text, count in zip(cells.texts, cells.counts().tolist(), strict=True):
         if count:
@@ -313,7 +251,7 @@ _Writer = Callable[["slice | Indices", _Block], None]
 
 
 def _writer(column: Column, cells: Cells) -> _Writer:
-    """What writes these rows of a column into its block (n, features of the column) of zeros."""
+    """A function that writes rows of a column into its block (n, features) of zeros."""
     if column.kind == "number" and not cells.gaps().any():
         return lambda rows, block: _write_whole(column, cells.values[rows], block)
     if column.kind == "number":
@@ -322,11 +260,11 @@ def _writer(column: Column, cells: Cells) -> _Writer:
         return lambda rows, block: _write_dates(column, cells.values[rows], block)
     assert column.categories is not None
     if column.kind == "text":
-        places = {word: number for number, word in enumerate(column.categories)}
-        return lambda rows, block: _write_words(places, cells, cells.values[rows], block)
-    known = {text: number for number, text in enumerate(column.categories)}
+        numbers = {word: number for number, word in enumerate(column.categories)}
+        return lambda rows, block: _write_words(numbers, cells, cells.values[rows], block)
+    numbers = {text: number for number, text in enumerate(column.categories)}
     missing = len(column.categories) if column.missing else -1
-    features = np.array([*(known.get(text, -1) for text in cells.texts), missing], np.int64)
+    features = np.array([*(numbers.get(text, -1) for text in cells.texts), missing], np.int64)
     return lambda rows, block: _write_categories(features[cells.values[rows]], block)
 
 
@@ -341,35 +279,35 @@ def _write_numbers(column: Column, values: npt.NDArray[Any], block: _Block) -> N
 
 
 def _write_categories(features: npt.NDArray[np.int64], block: _Block) -> None:
-    known = np.flatnonzero(features >= 0)
-    block[known, features[known]] = 1.0
+    rows = np.flatnonzero(features >= 0)
+    block[rows, features[rows]] = 1.0
 
 
 def _write_words(
-    places: Mapping[str, int], cells: Cells, codes: npt.NDArray[np.int64], block: _Block
+    numbers: Mapping[str, int], cells: Cells, codes: npt.NDArray[np.int64], block: _Block
 ) -> None:
     different, rows = np.unique(codes, return_inverse=True)
     held = np.zeros((len(different), block.shape[1]), np.float32)
     for number, code in enumerate(different.tolist()):
         if code >= 0:
-            held[number, [places[w] for w in words_of(cells.texts[code]) if w in places]] = 1.0
+            held[number, [numbers[w] for w in words_of(cells.texts[code]) if w in numbers]] = 1.0
     block[:] = held[rows]
 
 
 def _write_dates(column: Column, values: npt.NDArray[Any], block: _Block) -> None:
     seconds = np.where(np.isnan(values), column.fill, values)
     for number, part in enumerate(column.parts):
-        block[:, number] = PARTS[part](seconds)
+        block[:, number] = DATE_PARTS[part](seconds)
     block[:, -1] = (seconds - column.start) / _DAY_S
 
 
 def gap_note(part: str, column: Column, gaps: int) -> str:
-    """What happened to missing numbers."""
+    """A line on missing numbers."""
     return f"{part}: {column.name}: {gaps} missing, set to median {column.fill:g}"
 
 
-def notes(table: Table, columns: Sequence[Column], part: str) -> list[str]:
-    """What happened to missing and unseen values of a part, in words, one line a column."""
+def encoding_notes(table: Table, columns: Sequence[Column], part: str) -> list[str]:
+    """What happened to missing and unseen values of a part, a line for each column."""
     lines = []
     for column in columns:
         gaps = table.gaps(column.name)

@@ -1,6 +1,6 @@
-"""What the target is: classes, two of them, or a number; and its values as training takes them.
+"""The target: whether it is a number, one of two classes or one of several, and its values.
 
-A target that is written as texts: classes, or numbers that do not look like it.
+A target of texts holds classes, or numbers in an unusual notation.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from tuner.data.arrays import as_array
 from tuner.data.cells import Cells, coded_cells, is_coded_text, read_cells
-from tuner.data.columns import ALMOST_ALL, FEW_TEXTS, Texts, capitals_note
 from tuner.data.number_texts import NumberFormat, find_format, is_code
-from tuner.data.raw import listed
+from tuner.data.raw import join_names
+from tuner.data.text_columns import ALMOST_ALL, FEW_TEXTS, TextColumn, capitals_note
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ _AS_CLASSES = "--task classes takes each text for a class"
 def read_targets(
     targets: Mapping[str, Any], task: "Task | None"
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Every part's target, as numbers where its texts can be nothing else, and notes on that. What
-    is no text stays as it is.
+    """The target of every part, and notes. Texts that can only be numbers become numbers;
+    everything else stays as it is.
 
     Raises DatasetError, without the source, for dates, lists and other objects, and for numbers of
     which some are missing or written in another way.
@@ -48,7 +48,7 @@ def read_targets(
 
 
 def _text_cells(y: Any) -> Cells | None:
-    """The cells of a target of texts, None for anything else."""
+    """The cells of a target of texts; None for other targets."""
     import pandas as pd
 
     series = y if hasattr(y, "iloc") else np.asarray(y)
@@ -61,7 +61,7 @@ def _text_cells(y: Any) -> Cells | None:
     except DatasetError as error:
         held = {type(value).__name__ for value in series if value is not None}
         raise DatasetError(
-            f"the target must be text or numbers, it holds {listed(sorted(held))}; give one "
+            f"the target must be text or numbers, it holds {join_names(sorted(held))}; give one "
             "text or number a row"
         ) from error
     if cells.form == "dates":
@@ -78,8 +78,8 @@ _NO_DATES = (
 def _number_format(
     cells: Cells, task: "Task | None"
 ) -> tuple[NumberFormat | None, tuple[str, ...]]:
-    """How the texts are written where they are the numbers of a regression, else None."""
-    texts = Texts("the target", cells)
+    """The notation of texts that are the numbers of a regression; None for other texts."""
+    texts = TextColumn("the target", cells)
     if not np.isnan(texts.dates().seconds).any():
         raise DatasetError(f"{_NO_DATES}; {_AS_CLASSES}")
     number, mark = texts.is_number, texts.is_mark
@@ -106,7 +106,7 @@ def _number_format(
     return format_, (f"the target: {remark}",)
 
 
-def _check_all_numbers(texts: Texts, others: Any, task: "Task | None") -> None:
+def _check_all_numbers(texts: TextColumn, others: Any, task: "Task | None") -> None:
     almost = texts.share(texts.is_number) >= ALMOST_ALL and texts.is_number.sum() > FEW_TEXTS
     if task == "regression" and not texts.is_number.any():
         raise DatasetError("regression needs a target of numbers, it holds text")
@@ -120,7 +120,7 @@ def _check_all_numbers(texts: Texts, others: Any, task: "Task | None") -> None:
 
 def _text_numbers(cells: Cells, format_: NumberFormat) -> Any:
     """Raises DatasetError where a text is no number of this format."""
-    texts = Texts("the target", cells)
+    texts = TextColumn("the target", cells)
     values = texts.numbers(format_).values
     wrong = np.isnan(values) & ~cells.gaps()
     if wrong.any():
@@ -142,9 +142,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
 MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
-
 TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
-
 _Values = npt.NDArray[np.generic]
 
 
@@ -172,9 +170,9 @@ def encode_target(
     replaces the labels of whole numbers 0..k-1. Raises DatasetError for missing or infinite values,
     for a target with one value only, and where the wanted task does not fit.
     """
-    found = _coded_classes(targets, wanted, f"{source}: the target")
-    if found is not None:
-        return found
+    coded = _coded_classes(targets, wanted, f"{source}: the target")
+    if coded is not None:
+        return coded
     parts = {part: _clean(y, f"{source}: the target") for part, y in targets.items()}
     kinds = {"text" if values.dtype.kind == "U" else "numbers" for values in parts.values()}
     if len(kinds) > 1:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from tuner.data import scratch_wanted
+from tuner.data import scratch_folder
 from tuner.doctor.database_checks import (
     OpenedDatabase,
     checks_of_database,
@@ -57,7 +57,7 @@ def _folders(settings: Settings) -> dict[str, Path]:
     folders = {
         "database": database_folder(settings.storage),
         "checkpoints": settings.checkpoints,
-        "copies of data": scratch_wanted(settings),
+        "copies of data": scratch_folder(settings),
         "mlruns": None if store is None else store.parent,
         "temporary files": Path(tempfile.gettempdir()),
     }

@@ -18,8 +18,8 @@ from tuner.doctor.findings import (
 from tuner.errors import TunerError
 from tuner.storage import diagnostics, exists
 from tuner.storage.connections import database_file, parse_url
+from tuner.storage.schema import Schemas
 from tuner.storage.store import ReadOnlyStore
-from tuner.storage.upgrades import Schemas
 from tuner.system.names import command
 
 _UNREACHED = "is the address right, and does the server run? tuner --storage URL, or TUNER_STORAGE"
@@ -42,7 +42,7 @@ def open_database(url: str) -> OpenedDatabase:
     try:
         if not exists(url):
             return OpenedDatabase(_missing_database(url))
-        store = diagnostics.glance(url)
+        store = diagnostics.open_read_only(url)
     except TunerError as error:
         advice = _UNREACHED if url.startswith("postgres") else _UNREAD
         advice = _DAMAGED if "malformed" in str(error) else advice

@@ -14,7 +14,7 @@ from tuner.storage.store import ReadOnlyStore
 from tuner.system.locations import sqlite_file
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command
-from tuner.tracking.probe import Looked, look, probe
+from tuner.tracking.probe import StudyCheck, check_studies, probe_server
 
 
 def checks_of_searches(store: ReadOnlyStore, settings: Settings) -> dict[str, Check]:
@@ -41,7 +41,7 @@ def _check_leases(store: ReadOnlyStore) -> Iterator[Finding]:
 
 def _check_residence(store: ReadOnlyStore) -> Iterator[Finding]:
     where = residence(store)
-    if where.found != DatabaseIdentity.UNSURE:
+    if where.identity != DatabaseIdentity.UNSURE:
         yield fine("place", "the studies' ids are this database's own")
         return
     message = (
@@ -110,7 +110,7 @@ def _check_deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Find
         yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}{partial}")
 
 
-def _compare_with_mlflow(store: ReadOnlyStore, settings: Settings) -> list[Looked]:
+def _compare_with_mlflow(store: ReadOnlyStore, settings: Settings) -> list[StudyCheck]:
     """What MLflow has of each study. If it does not answer, what SQL recorded as sent."""
     counts = diagnostics.all_delivered(store)
     file = mlflow_file(settings.tracking_uri)
@@ -118,9 +118,9 @@ def _compare_with_mlflow(store: ReadOnlyStore, settings: Settings) -> list[Looke
     shown = {}
     if has_store and any(sent for sent, _ in counts.values()):
         with contextlib.suppress(TrackingError):  # check_mlflow reports it.
-            shown = {study.study: study for study in look(settings)}
+            shown = {study.study: study for study in check_studies(settings)}
     recorded = {
-        study: Looked(study, sent + owed, owed if has_store else sent + owed, None, True)
+        study: StudyCheck(study, sent + owed, owed if has_store else sent + owed, None, True)
         for study, (sent, owed) in counts.items()
     }
     return [shown.get(name, study) for name, study in recorded.items()]
@@ -137,7 +137,7 @@ def check_mlflow(settings: Settings) -> Iterator[Finding]:
         yield fine("mlflow", f"no store yet: the first search creates {database}")
         return
     try:
-        probe(settings)
+        probe_server(settings)
     except TrackingError as error:
         advice = f"searches work without it; to send their trials later: {command('sync', '--all')}"
         message = str(error) if uri in str(error) else f"{uri}: {error}"

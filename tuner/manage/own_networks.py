@@ -1,5 +1,5 @@
-"""What happens to a user's own network when a study is made of it: it is tried in a process of its
-own, and the user is told what it will be given."""
+"""What happens to a user's own network when a study is created with it: it is tried in a process
+of its own, and the user is told what inputs it gets."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tuner.data import Dataset, Split, inputs_in_words
+from tuner.data import Dataset, Split, describe_inputs
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
 from tuner.study.spec import StudySpec
@@ -18,11 +18,11 @@ from tuner.system.temporary_folders import OwnFolder
 from tuner.training.trial_builds import TrialBuilds
 from tuner.workers.network_trials import BuildLimits, try_network
 
-# Of the 15 s that all may take: the last configuration that is begun, and saving, come behind it.
+# All may take 15 s: the last configuration, begun within the budget, and saving follow it.
 _BUDGET_S = 10.0
-# More than anyone would wait for; of as many choices only some are tried.
-_MOST_CONFIGURATIONS = 200
-_MOST_RANDOM = 60
+# More than anyone would wait for; of larger spaces only some configurations are tried.
+_MAX_CONFIGURATIONS = 200
+_MAX_RANDOM = 60
 _ROWS = 32
 
 
@@ -33,8 +33,9 @@ def try_own_network(
     tell: Callable[[str], None] = lambda text: None,
     limits: BuildLimits | None = None,
 ) -> str:
-    """Try the study's own network, and say what it is given, in a line. `tell` gets a line before
-    it begins, and each warning. Raises NetworkError for a network that a search could not train."""
+    """Try the study's own network. Returns a line on what the network is given. `tell` gets a line
+    before the tries begin, and each warning. Raises NetworkError for a network that a search could
+    not train."""
     until = time.monotonic() + _BUDGET_S
     with OwnFolder("tuner-network-") as folder:
         request = make_request(settings, spec, dataset, until, Path(folder))
@@ -45,7 +46,7 @@ def try_own_network(
     for warning in tried.warnings:
         tell(warning)
     if 0 < tried.tried < count:
-        tell(f"{tried.tried} of {count} configurations were tried, for as many as there was time")
+        tell(f"{tried.tried} of {count} configurations were tried: there was no time for more")
     return f"{spec.space.network} is given {request.described}{_otherwise(dataset)}"
 
 
@@ -60,9 +61,9 @@ def make_request(
         code=code,
         dataset=some_rows(dataset),
         train_rows=spec.train_rows,
-        described=inputs_in_words(dataset),
+        described=describe_inputs(dataset),
         configurations=_configurations(spec),
-        more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MOST_RANDOM)),
+        more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MAX_RANDOM)),
         varying=spec.space.varying() or list(spec.space.parameters),
         own=[name for name in spec.space.parameters if name not in TRAINING],
         until=until,
@@ -71,17 +72,17 @@ def make_request(
 
 
 def _configurations(spec: StudySpec) -> list[dict[str, Any]]:
-    """Those of the study, where it lists them; else the ends of its space."""
+    """The study's own, where it lists them; else the corners of its space."""
     space = spec.space
     if spec.sampler.name == "listed":
         listed = (space.resolve(flat) for flat in space.configurations())
-        return list(islice(listed, _MOST_CONFIGURATIONS))
-    return list(islice(space.corners(), _MOST_CONFIGURATIONS))
+        return list(islice(listed, _MAX_CONFIGURATIONS))
+    return list(islice(space.corners(), _MAX_CONFIGURATIONS))
 
 
 def some_rows(dataset: Dataset) -> Dataset:
-    """A few rows in the place of each split: the first to train on, and those that hold the
-    largest and the smallest value, which ids are judged by."""
+    """A dataset with the same few rows in each split: the first ones, and those with the largest
+    and the smallest value, by which integer ids are recognised."""
     x = dataset.train.x
     numbers = list(range(min(_ROWS, len(x))))
     if isinstance(x, np.ndarray):

@@ -1,4 +1,4 @@
-"""A project as a whole: its database, and the files that belong to it, moved or copied."""
+"""A project as a whole, moved or copied: its database and the files that belong to it."""
 
 import contextlib
 import uuid
@@ -12,31 +12,30 @@ from tuner.study.artifacts import Artifacts, open_artifacts
 
 
 def declare_moved(store: Store) -> Residence:
-    """The database lives here now, under the ids that it has."""
+    """Record that the database is here now; its ids stay."""
     residence = identity.residence(store)
     identity.record(store, residence)
     return residence
 
 
 def declare_copied(store: Store, settings: Settings) -> Residence:
-    """The database and its studies get ids of their own, and files of their own: its networks are
-    linked, or copied, into folders of the new ids before SQL knows of them. What lies under the old
-    ids is left: it may be the original's. What the original has in MLflow stays the original's; the
-    copy's trials are sent anew.
+    """Give the database and its studies new ids, and files of their own: its networks are copied
+    under the new ids before SQL names them. Files under the old ids are left, since they may be the
+    original's. So are the original's runs in MLflow; the copy's trials are sent again.
 
-    A search that runs on the copy ends: its lease goes with the old ids. Raises StudyError where
-    the database lives here already; StorageError where the files cannot be written, and nothing
-    has changed then.
+    A search that runs on the copy ends: its lease belongs to the old ids. Raises StudyError where
+    the database is at home here already; StorageError where the files cannot be written, and then
+    nothing has changed.
     """
     residence = identity.residence(store)
-    if residence.found == DatabaseIdentity.HERE:
+    if residence.identity == DatabaseIdentity.HERE:
         raise StudyError(
             f"the database at {residence.place} has ids of its own: it was used here before"
         )
     artifacts = open_artifacts(settings)
-    new_uuids = {old: uuid.uuid4().hex for old in identity.uuids(store)}
+    new_uuids = {old: uuid.uuid4().hex for old in identity.study_uuids(store)}
     try:
-        new_paths = _share_files(artifacts, identity.networks(store), new_uuids)
+        new_paths = _share_files(artifacts, identity.all_networks(store), new_uuids)
         identity.become_a_copy(store, residence, uuid.uuid4().hex, new_uuids, new_paths)
     except BaseException as error:
         for new in new_uuids.values():
@@ -51,7 +50,7 @@ def declare_copied(store: Store, settings: Settings) -> Residence:
 def _share_files(
     artifacts: Artifacts, networks: list[SavedNetwork], new_uuids: dict[str, str]
 ) -> dict[SavedNetwork, str]:
-    """Where the copy has each network whose file is here. Raises OSError."""
+    """The copy's name of each network whose file is here. Raises OSError."""
     for old, new in new_uuids.items():
         for name in artifacts.names(f"{old}/trial-*/*.ckpt"):
             artifacts.copy(name, name.replace(old, new, 1))

@@ -1,9 +1,9 @@
 """Which code from a database may run on this machine.
 
-A study keeps its user's network and data function in SQL, and who can write there could make every
-machine that works on the study run anything. So code runs only where it is a file of this machine,
-byte for byte, or where this user has agreed to its hash once. All that runs a study's code asks
-`require_trusted` first.
+A study stores its user's network and data function in SQL. Whoever can write there could have every
+machine that works on the study run any code. So code runs only if it is a file of this machine,
+byte for byte, or if this user has agreed to its hash once. Everything that runs a study's code
+calls `require_trusted` first.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pathlib import Path
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
 from tuner.settings import Settings
-from tuner.storage.process_identity import machine_id
+from tuner.storage.identity import machine_id
 from tuner.study.spec import CodeFile, StudySpec, beside
 from tuner.system.names import printable
 from tuner.system.user_modules import folder_of
@@ -30,7 +30,7 @@ HAS_CHANGED = (
 
 @dataclass(frozen=True)
 class Code:
-    """A file that a study runs, as stored with it. `path`: where it lay when the study was made."""
+    """A file that a study runs, as stored with it. `path`: its own when the study was created."""
 
     path: str
     text: str
@@ -49,49 +49,50 @@ class Code:
 
 
 class UntrustedCode(CodeError):
-    """Code that this user has yet to agree to."""
+    """Code that this user has not agreed to."""
 
     def __init__(self, codes: list[Code]) -> None:
         paths = ", ".join(printable(code.path) for code in codes)
-        super().__init__(f"the study would run code that is no file of this machine: {paths}")
+        super().__init__(f"the study would run code that is not a file of this machine: {paths}")
         self.codes = codes
 
 
 def code_of(spec: StudySpec) -> list[Code]:
     """The files that training this study runs: its network's and its data's, each with the modules
-    that it imports from its folder. Raises CodeError where one is missing, or is not what its hash
-    says."""
+    that it imports from its folder. Raises CodeError where one is missing, or does not have its
+    hash."""
     codes = [*network_code(spec), *data_code(spec)]
     return list({code.path: code for code in codes}.values())
 
 
 def network_code(spec: StudySpec) -> list[Code]:
-    """Of a user's own network, which runs from the database. Raises CodeError as `code_of`."""
+    """The files of a user's own network, which run from the database. Raises CodeError as
+    `code_of`."""
     return _with_modules(spec, spec.network_path)
 
 
 def data_code(spec: StudySpec) -> list[Code]:
-    """Of a user's own data function, which runs from a file with these contents. Raises CodeError
-    as `code_of`."""
+    """The files of a user's own data function, which run from files with these contents. Raises
+    CodeError as `code_of`."""
     source = parse_source(spec.data.source)
     return _with_modules(spec, None if source.code is None else str(source.path))
 
 
 def _with_modules(spec: StudySpec, path: str | None) -> list[Code]:
-    """A file of the user's, and then the modules beside it."""
+    """A file of the user, then the modules beside it."""
     if path is None:
         return []
     file = _checked(path, spec.code.get(path))
     modules = spec.modules_of(path).items()
-    return [file, *(_checked(beside(path, module), kept) for module, kept in modules)]
+    return [file, *(_checked(beside(path, module), stored) for module, stored in modules)]
 
 
-def _checked(path: str, kept: CodeFile | None) -> Code:
+def _checked(path: str, stored: CodeFile | None) -> Code:
     shown = printable(path)
-    if kept is None:
+    if stored is None:
         raise CodeError(f"{shown}: its code is not stored with the study; create a new study")
-    code = Code(path, kept.text)
-    if code.sha256 != kept.sha256:
+    code = Code(path, stored.text)
+    if code.sha256 != stored.sha256:
         raise CodeError(
             f"{shown}: the code stored with the study is not what its hash says: the database was "
             "changed by other means than tuner; create a new study"
@@ -100,8 +101,8 @@ def _checked(path: str, kept: CodeFile | None) -> Code:
 
 
 def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
-    """Those of the network's files that are no files of this machine. Raises CodeError where one
-    is, but with other contents."""
+    """Those of the network's files that are not on this machine. Raises CodeError where one is, but
+    with other contents."""
     codes = network_code(spec)
     if not codes:
         return []
@@ -112,7 +113,7 @@ def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
     same = [path for path in files if file.is_same(path)]
     if not same:
         raise _has_changed(file)
-    # What a module is called says little, so it is looked for beside the file that imports it.
+    # A module's name says little, so it is looked for beside the file that imports it.
     modules = dict(zip(spec.modules_of(file.path), codes[1:], strict=True))
     places = [{folder_of(path) / name: code for name, code in modules.items()} for path in same]
     changed = [[code for path, code in place.items() if _differs(code, path)] for place in places]
@@ -123,7 +124,7 @@ def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
 
 
 def _places(path: str, settings: Settings) -> list[Path]:
-    """Where a file of that path is: in the current folder, in that of a SQLite database."""
+    """The files of that path: in the current folder, and in that of a SQLite database."""
     folders = [Path.cwd(), project_folder(settings) or Path.cwd()]
     return [folder / path for folder in folders if _exists(folder / path)]
 
@@ -144,14 +145,14 @@ def _has_changed(code: Code) -> CodeError:
 def _exists(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # what cannot be looked at, or cannot be a path
+    except (OSError, ValueError):  # no permission, or not a possible path
         return False
 
 
 def require_trusted(spec: StudySpec, settings: Settings) -> None:
-    """Before a study's code runs. Raises CodeError for code that was tampered with or whose file
-    has changed since, UntrustedCode for what runs from the database and is neither a file of this
-    machine nor agreed to. A data function is always read from its file, of the same contents."""
+    """Check a study's code before it runs. Raises CodeError for code that was tampered with, or
+    whose file has changed; UntrustedCode for code of the database that is neither a file of this
+    machine nor agreed to. A data function always runs from its file, with the stored contents."""
     data_code(spec)
     missing = _not_here(spec, settings)
     trusted = _read(settings.trusted_code) if missing else set()
@@ -159,19 +160,19 @@ def require_trusted(spec: StudySpec, settings: Settings) -> None:
         raise UntrustedCode(unknown)
 
 
-def agree(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
-    """Trust those of the study's files from now on. Raises CodeError for another hash."""
+def agree_to_code(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
+    """Trust the study's files with these hashes from now on. Raises CodeError for other hashes."""
     own = {code.sha256 for code in code_of(spec)}
     for sha256 in hashes:
         if sha256.lower() not in own:
             there = ", ".join(sorted(own)) or "it has none"
-            raise CodeError(f"--trust-code {sha256!r} is no hash of this study's code: {there}")
-    trust(settings, [sha256.lower() for sha256 in hashes])
+            raise CodeError(f"--trust-code {sha256!r} is not a hash of this study's code: {there}")
+    trust_code(settings, [sha256.lower() for sha256 in hashes])
 
 
-def trust(settings: Settings, hashes: Iterable[str]) -> None:
-    """Remember that this user trusts these files on this machine. Raises CodeError where that
-    cannot be written."""
+def trust_code(settings: Settings, hashes: Iterable[str]) -> None:
+    """Store that this user trusts these files on this machine. Raises CodeError where that cannot
+    be written."""
     file = settings.trusted_code
     try:
         missing = sorted(set(hashes) - _read(file))

@@ -1,7 +1,7 @@
 """Networks of finished trials.
 
-A network is the file that its worker saved, MLflow's copy of it, or the trial trained again, in
-this order. Whoever hands out a network says which of the three it is.
+A network is the file that its worker saved, or else MLflow's copy of it, or else the trial trained
+again. Every function that returns a network says which of the three it is.
 """
 
 import math
@@ -39,8 +39,8 @@ class NetworkSource(StrEnum):
 
 @dataclass(frozen=True)
 class Network:
-    """A network that was written. `remarks`: a line each about what the user should know: a file
-    that was passed over, a score that differs."""
+    """A network that was written. `remarks`: lines for the user, about a file that was not used or
+    a score that differs."""
 
     source: NetworkSource
     remarks: list[str] = field(default_factory=list)
@@ -67,17 +67,17 @@ def save_network(
     remarks: list[str] = []
     try:
         with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
-            # Written beside its place, and checked there: a network is whole, or not there.
+            # Written beside the target and checked there: the target is whole, or does not exist.
             partial = Path(folder) / "network.keras"
-            source = _fetch(settings, store, study, trial, partial, remarks, data)
-            remarks += _on_inputs(partial)
+            source = _write_network(settings, store, study, trial, partial, remarks, data)
+            remarks += _input_remarks(partial)
             partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return Network(source, remarks)
 
 
-def _on_inputs(network: Path) -> list[str]:
+def _input_remarks(network: Path) -> list[str]:
     takes = input_of(network)
     if takes is None or takes.dtype != "float64":
         return []
@@ -88,7 +88,7 @@ def _on_inputs(network: Path) -> list[str]:
     ]
 
 
-def _fetch(
+def _write_network(
     settings: Settings,
     store: Store,
     study: StudyRow,
@@ -112,7 +112,7 @@ def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list
     try:
         artifacts = open_artifacts(settings)
         if not artifacts.exists(saved.path):
-            return False  # on another machine, or deleted: no news of what is here
+            return False  # on another machine, or deleted: nothing to remark
         shutil.copyfile(artifacts.get(saved), target)
     except ArtifactError as error:
         remarks.append(f"{error}; it is not used")
@@ -128,34 +128,34 @@ def _copy_logged(
     target: Path,
     remarks: list[str],
 ) -> bool:
-    """MLflow's copy, found by the run that SQL remembers. MLflow is not opened where there is no
-    such run."""
+    """Copy MLflow's copy, from the run that SQL records. Without such a run MLflow is not
+    opened."""
     delivery = read_delivery(store, study, trial.trial_id)
     if trial.last is None or delivery is None or delivery.attempt != trial.last.attempt:
         return False
-    from tuner.tracking.client import open_existing, tracking_errors
-    from tuner.tracking.models import download_model
+    from tuner.tracking.client import open_existing_client, tracking_errors
+    from tuner.tracking.logged_models import download_model
 
     try:
-        client = open_existing(settings.tracking_uri)
+        client = open_existing_client(settings.tracking_uri)
         if client is None:
             return False
         with tracking_errors(), TemporaryDirectory(dir=target.parent) as folder:
-            found = download_model(client, delivery.run_id, Path(folder))
-            if found is None:
+            downloaded = download_model(client, delivery.run_id, Path(folder))
+            if downloaded is None:
                 return False
-            found.replace(target)
+            downloaded.replace(target)
     except TrackingError as error:
         remarks.append(f"no copy from MLflow: {error}")
         return False
-    if not _is_same(trial.last, target):
+    if not _is_saved_file(trial.last, target):
         remarks.append(f"MLflow's copy (run {delivery.run_id}) is another file; it is not used")
         return False
     return True
 
 
-def _is_same(attempt: AttemptRow, copy: Path) -> bool:
-    """Whether it is the file that the attempt saved, as far as SQL has recorded that."""
+def _is_saved_file(attempt: AttemptRow, copy: Path) -> bool:
+    """Whether the copy is the file that the attempt saved, as far as SQL has recorded that."""
     try:
         check_file(copy, Artifact(copy.name, attempt.model_bytes, attempt.model_sha256))
     except (ArtifactError, OSError):
@@ -166,7 +166,7 @@ def _is_same(attempt: AttemptRow, copy: Path) -> bool:
 def _train_again(
     settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
 ) -> list[str]:
-    """Train the trial as the search did, and write its network. What is to be said of its score."""
+    """Train the trial as the search did, and write its network. Returns remarks on its score."""
     from tuner.data import save_dataset
     from tuner.runner import trained_on
     from tuner.runner.requests import request_again
@@ -174,22 +174,22 @@ def _train_again(
 
     with scratch_folder(settings) as folder:
         save_dataset(trained_on(settings, study.spec, data), folder / "data")
-        with output_to(_log(settings, study, folder)):
-            # XLA writes its own notes when the first program is compiled.
+        with output_to(_log_file(settings, study, folder)):
+            # XLA prints notes when the first program is compiled.
             session = _open_session(settings, study, trial, folder / "data")
-            ended = _run(session, request_again(study.spec, trial), trial)
+            ended = _run_trial(session, request_again(study.spec, trial), trial)
             session.save(target.absolute())
         recorded = trial.last.score if trial.last is not None else trial.value
-        remark = _compared(study, trial, recorded, ended.score)
+        remark = _compare_scores(study, trial, recorded, ended.score)
     return [] if remark is None else [remark]
 
 
-def _log(settings: Settings, study: StudyRow, folder: Path) -> Path:
-    """Where training in this process may write: with what the study's workers wrote, if they ran
-    here, else in a folder that is removed."""
+def _log_file(settings: Settings, study: StudyRow, folder: Path) -> Path:
+    """The file for what training in this process prints: the study's search log if there is one
+    here, else one in a folder that is removed."""
     from tuner.runner.study_files import search_log
 
-    if not is_identity(study.uuid):  # it names the study's folder
+    if not is_identity(study.uuid):  # else it would name another folder
         return folder / "training.log"
     log = search_log(settings.checkpoints, study.uuid)
     return log if log.parent.is_dir() else folder / "training.log"
@@ -211,14 +211,14 @@ def _open_session(
             budget_bytes=data_budget_bytes(1),
             code=user_network(settings, study.spec),
             gpu=next(iter(gpus()), None),
-            # A trial is the same however many others are trained beside it, if there is room.
+            # A trial gives the same weights however many others are trained beside it.
             lanes=2 if in_lanes else 1,
         )
     )
 
 
-def _run(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -> "Ended":
-    """Raises StudyError where the training fails, or brings no network."""
+def _run_trial(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -> "Ended":
+    """Raises StudyError where the training fails, or gives no network."""
     from tuner.study.messages import Ended
 
     try:
@@ -235,10 +235,10 @@ def _run(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -
     return ended
 
 
-def _compared(
+def _compare_scores(
     study: StudyRow, trial: TrialRow, recorded: float | None, score: float | None
 ) -> str | None:
-    """A line where the score is not the recorded one; nothing where it is, to the last bit."""
+    """A line where the score is not the recorded one, to the last bit; None where it is."""
     if recorded == score:
         return None
     return (

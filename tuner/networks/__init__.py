@@ -1,7 +1,7 @@
 """params -> keras.Model: shipped networks by name, and a user's own `file.py:build`."""
 
 from tuner.networks.layers import first_weights, initialise
-from tuner.networks.registry import build_network, dropout_rates, export_network, structure_key
+from tuner.networks.registry import build_network, dropout_rates, export_network
 
 __all__ = [
     "build_network",
@@ -9,5 +9,4 @@ __all__ = [
     "export_network",
     "first_weights",
     "initialise",
-    "structure_key",
 ]

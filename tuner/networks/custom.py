@@ -1,11 +1,9 @@
-"""The parameters that a user's own `build` is given: a dict that says why a name is not in it, and
-remembers which names were read.
+"""A user's own network: `file.py:build`, a function of (params, input_shape, outputs).
 
-What makes a user's model unfit for training here, seen before anything is computed.
-
-A user's own network: `file.py:build`, a function of (params, input_shape, outputs).
-
-`params` are all but those of the training alone: learning_rate, momentum, epochs, patience.
+`CustomNetwork` loads the file's stored text, calls the function and checks the model. `GivenParams`
+is the dict that it passes: all params but those of the training alone, such as learning_rate and
+epochs. `model_problems` says what would make a model unfit for training, before anything is
+computed.
 """
 
 import hashlib
@@ -24,34 +22,33 @@ from tuner.system.user_modules import Surroundings, read_modules
 
 
 class MissingParameter(KeyError):
-    """A name that the dict does not have. As a KeyError, a user's `except KeyError` catches it."""
+    """A name that the params do not have. It is a KeyError, so that user code can catch it."""
 
     def __str__(self) -> str:  # KeyError's own shows the text in quotes
         return str(self.args[0]) if self.args else ""
 
 
 class HiddenParameter(MissingParameter):
-    """A name that belongs to the training alone."""
+    """A name of a parameter of the training, which a network is not given."""
 
 
 def why_hidden(name: str) -> str:
-    """One line: whose the name is, and what to do."""
-    return (
-        f"tuner sets the {name.replace('_', ' ')} itself ({_documented(name)}); build must not "
-        f"read params[{name!r}]"
-    )
+    """A line that says why the name is hidden, and what to do."""
+    words, meaning = name.replace("_", " "), _describe_parameter(name)
+    return f"tuner sets the {words} itself ({meaning}); build must not read params[{name!r}]"
 
 
-def _documented(name: str) -> str:
-    known = TRAINING.get(name)
-    return known.doc if known is not None and known.doc else "in training"
+def _describe_parameter(name: str) -> str:
+    parameter = TRAINING.get(name)
+    return parameter.doc if parameter is not None and parameter.doc else "in training"
 
 
 class GivenParams(dict[str, Any]):
-    """`hidden`: names of the training that are kept back. `read`: the names that were looked up,
-    by whatever way; iterating reads all. `asked`: the hidden ones that were looked up.
+    """A dict that says why a name is not in it, and records which names were read.
 
-    Names that are only tested with `in` count as read, but not as asked for.
+    `hidden`: names of the training that it does not have. `read`: the names that were looked up in
+    any way; iterating reads all. `asked`: the hidden names that were looked up. A name that is only
+    tested with `in` counts as read, but not as asked for.
     """
 
     def __init__(self, values: Mapping[str, Any], hidden: Set[str] = frozenset()) -> None:
@@ -61,42 +58,42 @@ class GivenParams(dict[str, Any]):
         self.asked: set[str] = set()
 
     def hidden_name(self, error: BaseException) -> str | None:
-        """The hidden name that code did not find in a copy of these params, such as a plain dict or
-        a namespace."""
+        """The hidden name, if any, that code has looked for in a copy of these params, such as a
+        plain dict or a namespace, when it raised this error."""
         name = error.name if isinstance(error, AttributeError) else next(iter(error.args), None)
-        lacks = isinstance(error, (KeyError, AttributeError)) and name in self._hidden
-        return str(name) if lacks else None
+        is_hidden = isinstance(error, (KeyError, AttributeError)) and name in self._hidden
+        return str(name) if is_hidden else None
 
-    def _look(self, name: object) -> None:
+    def _record(self, name: object) -> None:
         if not isinstance(name, str):
             return
         self.read.add(name)
         if name in self._hidden and not super().__contains__(name):
             self.asked.add(name)
 
-    def _read_all(self) -> None:
+    def _record_all(self) -> None:
         self.read.update(super().keys())
 
     def __getitem__(self, name: str) -> Any:
-        self._look(name)
+        self._record(name)
         return super().__getitem__(name)
 
     def __missing__(self, name: object) -> Any:
         if isinstance(name, str) and name in self._hidden:
             raise HiddenParameter(why_hidden(name))
-        there = ", ".join(super().keys()) or "none"
-        raise MissingParameter(f"the space has no parameter {name!r}; build is given: {there}")
+        given = ", ".join(super().keys()) or "none"
+        raise MissingParameter(f"the space has no parameter {name!r}; build is given: {given}")
 
     def get(self, name: str, default: Any = None) -> Any:
-        self._look(name)
+        self._record(name)
         return super().get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
-        self._look(name)
+        self._record(name)
         return super().pop(name, *default) if default or name in self else self.__missing__(name)
 
     def setdefault(self, name: str, default: Any = None) -> Any:
-        self._look(name)
+        self._record(name)
         return super().setdefault(name, default)
 
     def __contains__(self, name: object) -> bool:
@@ -105,33 +102,33 @@ class GivenParams(dict[str, Any]):
         return super().__contains__(name)
 
     def popitem(self) -> tuple[str, Any]:
-        self._read_all()
+        self._record_all()
         return super().popitem()
 
-    # Once __iter__ is another than dict's, `**params`, `dict(params)` and `params | {}` come
-    # through keys() and __getitem__ as well.
+    # Since __iter__ is not dict's own, `**params`, `dict(params)` and `params | {}` also go through
+    # keys() and __getitem__.
     def __iter__(self) -> Iterator[str]:
-        self._read_all()
+        self._record_all()
         return super().__iter__()
 
     def __reversed__(self) -> Iterator[str]:
-        self._read_all()
+        self._record_all()
         return super().__reversed__()
 
     def keys(self) -> Any:
-        self._read_all()
+        self._record_all()
         return super().keys()
 
     def values(self) -> Any:
-        self._read_all()
+        self._record_all()
         return super().values()
 
     def items(self) -> Any:
-        self._read_all()
+        self._record_all()
         return super().items()
 
     def copy(self) -> "GivenParams":
-        self._read_all()
+        self._record_all()
         return GivenParams(dict(super().items()), self._hidden)
 
     def __or__(self, other: Any) -> Any:
@@ -141,26 +138,27 @@ class GivenParams(dict[str, Any]):
         return other | dict(self.items())
 
     def __repr__(self) -> str:
-        self._read_all()
+        self._record_all()
         return repr(dict(super().items()))
 
     def __reduce__(self) -> Any:
-        self._read_all()
+        self._record_all()
         return GivenParams, (dict(super().items()), self._hidden)
 
 
 _NARROW = ("float16", "bfloat16")
-# What Keras' fit() would call.
+# Methods that Keras' fit() calls, and our training does not.
 _REPLACED = ("train_step", "compute_loss")
 _OPTIONAL_INPUTS = ("training", "mask")
 
 
-def problems(model: Any) -> Iterator[str]:
-    """Each in a line that says what to do, worded to follow the function's name."""
+def model_problems(model: Any) -> Iterator[str]:
+    """What makes a user's model unfit for training here: a line for each problem. It says what to
+    do, and is worded to follow the function's name."""
     if getattr(model, "compiled", False):
         yield (
             "returns a compiled model, but tuner compiles by itself: remove compile(), and fix or "
-            f"search {_instead(model)} in the space instead"
+            f"search {_parameters_instead(model)} in the space instead"
         )
     for name in _REPLACED:
         if getattr(type(model), name) is not getattr(keras.Model, name):
@@ -188,8 +186,8 @@ def precision_problem(what: str) -> str:
     )
 
 
-def _instead(model: Any) -> str:
-    """The parameters of a space that stand for what was given to compile()."""
+def _parameters_instead(model: Any) -> str:
+    """The parameters of a space that replace the arguments of compile()."""
     optimizer = getattr(model, "optimizer", None)
     name = type(optimizer).__name__.lower()
     words = [f"optimizer (here {name})" if name in OPTIMIZERS else "optimizer", "learning_rate"]
@@ -203,20 +201,20 @@ def _instead(model: Any) -> str:
 
 
 def input_problem(model: Any) -> str | None:
-    """Whether a model has another number of inputs than one."""
+    """What to say of a model that does not have exactly one input, or None."""
     count = len(_inputs(model)) or _positional_inputs(model)
     return None if count == 1 else f"a network has one input, this one has {count}"
 
 
 def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
-    """How a model's input differs from a row of this shape, as far as it says so itself. Keras
-    takes some of these all the same."""
+    """How a model's declared input differs from a row of this shape, or None. Keras accepts some of
+    these models all the same."""
     for tensor in _inputs(model):
         shape = tuple(tensor.shape)[1:]
-        alike = len(shape) == len(input_shape) and all(
+        is_fitting = len(shape) == len(input_shape) and all(
             size in (None, wanted) for size, wanted in zip(shape, input_shape, strict=True)
         )
-        if not alike:
+        if not is_fitting:
             return (
                 f"has an input of shape {shape}, but a row has shape {input_shape}; write "
                 "keras.Input(input_shape), and a Reshape behind it where another is needed"
@@ -225,12 +223,12 @@ def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
 
 
 def _inputs(model: Any) -> list[Any]:
-    """Of a subclass none, before it is called."""
+    """The declared inputs; a subclass of Model has none before it is called."""
     return list(getattr(model, "inputs", None) or [])
 
 
 def _positional_inputs(model: Any) -> int:
-    """How many inputs a subclass' `call` needs."""
+    """How many inputs the `call` of a subclass of Model needs."""
     try:
         parameters = inspect.signature(model.call).parameters.values()
     except (TypeError, ValueError):
@@ -249,9 +247,12 @@ def _positional_inputs(model: Any) -> int:
 @dataclass(frozen=True)
 class CustomNetwork:
     """User code as the study stored it, compiled from its text: editing the file later changes
-    nothing, and a worker on another machine needs no copy of it. `modules`: those that it imports
-    from its folder, by their path there, with their texts; None where the study kept none: they are
-    read from the folder. `file`: where the file lies, or lay; "" is `path` from here."""
+    nothing, and a worker on another machine needs no copy of it.
+
+    `path`: the file's path as the user gave it. `modules`: path and text of the modules that it
+    imports from its folder; None if the study stored none, then they are read from the folder.
+    `file`: the file's absolute path when the study was made; "" if unknown.
+    """
 
     path: str
     function: str
@@ -261,19 +262,20 @@ class CustomNetwork:
 
     @property
     def identity(self) -> str:
+        """A text that differs if the code, or that of its modules, differs."""
         content = hashlib.sha256(self.text.encode())
         for path, text in self.modules or ():
             content.update(f"\0{path}\0{text}".encode())
         return f"{self.function}@{content.hexdigest()}"
 
     def load(self) -> Callable[..., Any]:
-        """The function itself. Raises NetworkError where the file lacks it; errors of the file's
-        own pass through, with its name and lines in the traceback."""
+        """The function itself. Raises NetworkError if the file does not have it. Errors of the
+        user's code pass through, with its file name and lines in the traceback."""
         return self._load(self._surroundings())
 
     def _load(self, surroundings: Surroundings) -> Callable[..., Any]:
         module = ModuleType("tuner_user_network")
-        # They stay: what is built may import more of them when it is called.
+        # They stay active: what is built may import more modules when it is called.
         surroundings.activate()
         with surroundings.on_path():
             surroundings.run(self.text.encode(), module)
@@ -290,7 +292,7 @@ class CustomNetwork:
         return Surroundings(file, self.path, modules, is_complete=True)
 
     def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
-        """The user's model, checked. Raises NetworkError for what is not a fitting keras.Model."""
+        """The user's model, checked. Raises NetworkError for anything but a fitting keras.Model."""
         surroundings = self._surroundings()
         function = self._load(surroundings)
         with surroundings.on_path():  # a function may import when it is called
@@ -302,7 +304,7 @@ class CustomNetwork:
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
         if problem := input_problem(model):
             raise NetworkError(f"{where}: {problem}")
-        built = self._called(model, tuple(input_shape))
+        built = self._call(model, tuple(input_shape))
         shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
         expected = (None, outputs)
         if shapes != [expected]:
@@ -310,9 +312,9 @@ class CustomNetwork:
             raise NetworkError(f"{where} must give outputs of shape {expected}, got {got}")
         return model
 
-    def _called(self, model: Any, input_shape: tuple[int, ...]) -> Any:
-        """What comes out of the model, which builds a subclass of keras.Model too. Raises
-        NetworkError for a model of other inputs; errors of its own pass through."""
+    def _call(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+        """The model's outputs; calling also builds a subclass of keras.Model. Raises NetworkError
+        if the model has other inputs. Errors of the user's code pass through."""
         try:
             return model(keras.Input(input_shape))
         except Exception as error:

@@ -1,8 +1,5 @@
-"""Builds any network from its params: a shipped one by name, or a user's own. Tells which params
-share a compiled Keras program, and exports trained networks."""
+"""Builds any network from its params, a shipped one by name or a user's own, and exports it."""
 
-import json
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -11,8 +8,7 @@ import numpy as np
 
 from tuner.networks.custom import CustomNetwork, GivenParams
 from tuner.networks.layers import KerasLayers, LayerFactory
-from tuner.search_space.parameter_types import Role
-from tuner.search_space.parameters import NETWORKS, parameters_with, training_parameters
+from tuner.search_space.parameters import NETWORKS, training_only_names
 
 
 class NetworkBuilder(Protocol):
@@ -40,7 +36,8 @@ def build_network(
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
         hidden = training_only_names()
-        given = GivenParams(_without(params, hidden), hidden)
+        shown = {name: value for name, value in params.items() if name not in hidden}
+        given = GivenParams(shown, hidden)
         return network.build(given, input_shape, outputs)
     return _load_builder(network)(params, input_shape, outputs, task, parts)
 
@@ -49,36 +46,6 @@ def _load_builder(network: str) -> NetworkBuilder:
     module, _, function = NETWORKS[network].builder.partition(":")
     builder: NetworkBuilder = getattr(import_module(module), function)
     return builder
-
-
-def training_only_names() -> frozenset[str]:
-    """What a user's own network is not given: numbers, schedule and length of the training. What
-    it built in as a constant would stay for the next trial of the same structure."""
-    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP))
-
-
-def _without(params: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if name not in names}
-
-
-def structure_key(network: str | CustomNetwork, params: dict[str, Any]) -> str:
-    """A text equal for exactly those params that can share one program of the Keras engine.
-
-    Numbers that the step reads, rates, and how weights are drawn do not affect compilation; whether
-    a number or rate is above zero does. In a user's own network only the training's parameters mean
-    what the catalogue says.
-    """
-    structure = _without(params, training_only_names())
-    if isinstance(network, CustomNetwork):
-        name = network.identity
-    else:
-        inputs = parameters_with(network, Role.SCALAR, Role.DROPOUT, Role.INIT)
-        structure = _without(structure, frozenset(inputs))
-        rates = NETWORKS[network].dropout_rates(params)
-        structure["dropout_layers"] = [rate > 0 for rate in rates]
-        name = network
-    present = [number for number in training_parameters(Role.SCALAR) if params.get(number, 0) > 0]
-    return json.dumps([name, structure, present], sort_keys=True)
 
 
 def dropout_rates(network: str | CustomNetwork, params: dict[str, Any]) -> list[float]:

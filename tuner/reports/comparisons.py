@@ -17,11 +17,11 @@ from tuner.manage.creation import (
     check_code,
     check_names,
     check_network,
-    create_as,
+    create_defined_study,
     default_name,
-    define,
+    define_study,
     file_data,
-    trust_own,
+    trust_own_code,
 )
 from tuner.reports.comparison_tables import (
     ComparisonTable,
@@ -170,13 +170,13 @@ def prepare(
             for line in check_network(settings, spec, dataset, tell):
                 tell(line)
 
-    spec = define(
+    spec = define_study(
         subject.space, wanted, settings, subject.sources, subject.fingerprint, subject.study, check
     )
     if subject.fingerprint is not None:
         check_fingerprint(subject.fingerprint, spec.fingerprint, subject.data.source)
-    study = create_as(spec, wanted, settings, open_store).study
-    trust_own(spec, settings)
+    study = create_defined_study(spec, wanted, settings, open_store).study
+    trust_own_code(spec, settings)
     return study
 
 

@@ -38,16 +38,14 @@ from tuner.study.messages import (
 from tuner.workers import Workers
 
 logger = logging.getLogger(__name__)
-
-logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
 # What workers say of a trial that goes on, or ends by itself.
 TrialMessage = Resumed | Report | Ended | Saved | Failed | Lost
-# How long a loop that stops waits for the running epochs to end, so that the trials go on after
-# them later. A longer epoch costs no more than itself: each trial has a checkpoint of its last one
-# (study_files.CHECKPOINT_EVERY_S). Shorter than stopping.py waits for a search that was asked to
-# stop, and than the ten seconds that service managers give.
+# How long a loop that stops waits for the running epochs to end, so that their trials go on after
+# them later. A trial whose epochs take longer has a checkpoint of its last one
+# (study_files.CHECKPOINT_EVERY_S). It is less than a search gets to stop (stopping.py), and less
+# than the ten seconds that service managers give.
 CHECKPOINT_WAIT_S = 5.0
 
 

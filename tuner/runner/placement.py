@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuner.study.engines import KEPT_PROGRAMS
+from tuner.study.messages import KEPT_PROGRAMS
 
 
 class Affinity:

@@ -63,8 +63,8 @@ class TrialPruning:
         epochs has up to 27 reports left."""
         if ended.score is None or self._pruner.reads_raw:
             return
-        done = max(ended.epochs * self._spec.intervals, self._reported)
-        for step in rungs(self._spec.pruner, self._spec.max_step, self._spec.intervals):
+        done = max(ended.epochs * self._spec.first_epoch_reports, self._reported)
+        for step in rungs(self._spec.pruner, self._spec.max_step, self._spec.first_epoch_reports):
             if step > done:
                 self._trial.report(ended.score, step)
                 if self._pruner.keeps_rungs:

@@ -32,7 +32,7 @@ def make_request(
         params=dict(params),
         seed=trial_seed(spec.seed, number),
         goal=Goal(spec.metric, spec.direction, target),
-        intervals=spec.intervals,
+        first_epoch_reports=spec.first_epoch_reports,
         held_out=spec.held_out,
         host_metrics=host_metrics(spec.metric),
         choices=dict(choices),

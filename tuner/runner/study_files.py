@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, scratch_place
+from tuner.data import Dataset, Source, find_source, load_dataset, make_scratch_folder, parse_source
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.settings import Settings
@@ -69,7 +69,7 @@ def scratch_folder(settings: Settings) -> Iterator[Path]:
     """A new folder, in which a search keeps the data for its workers; removed at the end. It lies
     beside the project, since the temporary folder is often in memory. Folders that killed searches
     left are removed now. Raises DatasetError where none can be made."""
-    place = scratch_place(settings)
+    place = make_scratch_folder(settings)
     for each in {place, Path(tempfile.gettempdir())}:  # the latter where `place` failed
         sweep(each, _PREFIX, _OWNER)
     sweep_temporary()

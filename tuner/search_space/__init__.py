@@ -1,8 +1,8 @@
 """The search space: a YAML file made into ranges that Optuna samples and a grid can enumerate.
 
-`files` reads it (`yaml_file` the text, `extras` what it says beside the space), `model` is what a
-study keeps, `plan` the order in which parameters are settled, `listing` the configurations that are
-named one by one, `checks` what must hold between them, `difference` what sets two apart.
+`parameters` is the catalogue, `parameter_types` what a parameter is, `ranges` what a space declares
+of one, `nodes` and `checks` how they depend on each other, `space` the whole, `configurations` and
+`enumeration` what is made of it, `loading` reads files, `reference` documents the catalogue.
 """
 
 from tuner.search_space.loading import (

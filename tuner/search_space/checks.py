@@ -1,199 +1,182 @@
-"""What must hold between the parameters of a space, and between it and the catalogue. Every
-function raises `InvalidError`, with keys that begin at the parameter's name.
+"""What must hold between the parameters of a space, and between it and the catalogue.
 
-What a search-space file says beside the space: its data, their columns, and known results.
+Every check raises `InvalidError`, with keys that begin at the parameter's name. Mistakes, from
+here or from pydantic, are worded as one line each.
 """
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
-from tuner.search_space.nodes import Node, in_words
-from tuner.search_space.parameter_types import Parameter, format_value, sort_by_similarity
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from tuner.search_space.nodes import Node, format_conditions
+from tuner.search_space.parameter_types import Parameter, Role, format_value, sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, catalogue
 from tuner.search_space.ranges import (
+    RANGES,
     Choices,
     FloatRange,
     IntRange,
     InvalidError,
     Range,
     check_distinct,
-    check_number,
-    check_scalar,
 )
 from tuner.values import Scalar, as_switch
 
-# What a user may say that a column of a table is; `ColumnKind` in spec.py.
-COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
-
-_SCALAR = {"type": ["boolean", "integer", "number", "string"]}
-
-# By the file's key, its JSON Schema.
-EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
-    "data": {
-        "title": "Data",
-        "description": "The data that are meant: a source, or a mapping with one.",
-        "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
-    },
-    "columns": {
-        "title": "Columns",
-        "description": "What columns of the data's table are, by name, where tuner takes them for "
-        "something else.",
-        "type": "object",
-        "additionalProperties": {"type": "string", "enum": [*COLUMN_KINDS]},
-    },
-    "references": {
-        "title": "References",
-        "description": "A known result for each baseline (accuracy in percent), null for none.",
-        "type": "array",
-        "items": {"type": ["number", "null"]},
-    },
-}
-
-
-def check_data(value: object) -> dict[str, Scalar]:
-    """`mnist` as {"source": "mnist"}; a mapping as it is. Which keys there are is the data's
-    affair. Raises InvalidError."""
-    if isinstance(value, str):
-        value = {"source": value}
-    if not isinstance(value, dict):
-        raise InvalidError("must be a source, or a mapping such as {source: mnist}", "data")
-    if "columns" in value:
-        raise InvalidError("belongs beside data, as a section of its own", "data", "columns")
-    return {key: _setting(key, said) for key, said in value.items()}
-
-
-def _setting(key: str, value: object) -> Scalar:
-    try:
-        return check_scalar(value)
-    except InvalidError as wrong:
-        raise wrong.under("data", key) from None
-
-
-def check_columns(value: object) -> dict[str, str]:
-    """Kinds of columns by name. Raises InvalidError."""
-    if not isinstance(value, dict):
-        raise InvalidError("must be a mapping such as {zip: category}", "columns")
-    for name, kind in value.items():
-        if reason := wrong_kind(kind):
-            raise InvalidError(reason, "columns", str(name))
-    return {str(name): kind for name, kind in value.items()}
-
-
-def wrong_kind(kind: object) -> str:
-    """Why a column cannot be of this kind, or ""."""
-    if kind in COLUMN_KINDS:
-        return ""
-    kinds = ", ".join(sort_by_similarity(str(kind), COLUMN_KINDS))
-    return f"must be one of {kinds}; got {format_value(kind)}"
-
-
-def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
-    """A number or None for each baseline; an empty list says nothing. Raises InvalidError."""
-    if not isinstance(value, list | tuple):
-        raise InvalidError("must be a list", "references")
-    if value and len(value) != baselines:
-        raise InvalidError(
-            f"must have one entry for each of {baselines} baselines, got {len(value)}",
-            "references",
-        )
-    return tuple(_reference(said, number) for number, said in enumerate(value))
-
-
-def _reference(value: object, number: int) -> float | None:
-    if value is None:
-        return None
-    try:
-        return float(check_number(value))
-    except InvalidError as wrong:
-        raise wrong.under("references", number) from None
-
-
+FILE_KEYS = ("network", "parameters", "baselines", "data", "columns", "references")
 MOST_PARAMETERS = 1000
 LONGEST_NAME = 200  # MLflow keeps 250 characters of a name, Optuna 512
 MOST_NAMED = 10
-COUNTED = ("epochs", "patience")  # what reads their largest value needs a number or an int range
+
+# Pydantic's kinds of mistakes, in our words.
+_TEXTS = {
+    "missing": "is missing",
+    "dict_type": "must be a mapping of names to values",
+    "model_type": "must be a mapping of names to values",
+    "tuple_type": "must be a list",
+    "string_type": "must be a string",
+}
 
 
-def fit(network: str, name: str, said: Range | Scalar) -> Range | Scalar:
-    """`said` in the catalogue's own types, once all its values are legal for `network`."""
+def explain_validation_error(error: ValidationError) -> InvalidError:
+    """The first of pydantic's mistakes, counting the others."""
+    details = error.errors(include_url=False)
+    first = _as_invalid_error(details[0])
+    first.more += len(details) - 1
+    return first
+
+
+def format_mistake(wrong: InvalidError) -> str:
+    """ "parameters.learning_rate.low must be > 0, got 0 (and 2 more)" """
+    more = f" (and {wrong.more} more)" if wrong.more else ""
+    return f"{format_keys(wrong.keys)} {wrong.text}{more}".strip()
+
+
+def format_keys(keys: tuple[str | int, ...]) -> str:
+    """("baselines", 0, "width") as "baselines[0].width"."""
+    text = ""
+    for key in keys:
+        if isinstance(key, int):
+            text += f"[{key}]"
+        else:
+            is_plain = key.isidentifier() and len(key) <= 60
+            text += ("." if text else "") + (key if is_plain else format_value(key))
+    return text
+
+
+def _as_invalid_error(details: ErrorDetails) -> InvalidError:
+    keys = details["loc"]
+    tag = ""
+    if keys[0:1] == ("parameters",) and len(keys) > 2:
+        tag = str(keys[2])  # which kind of range pydantic read it as; no key of the file
+        keys = (*keys[:2], *keys[3:])
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidError):
+        return cause.under(*keys)
+    return InvalidError(_describe(details, tag), *keys)
+
+
+def _describe(details: ErrorDetails, tag: str) -> str:
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        valid = RANGES[tag].model_fields if tag in RANGES else FILE_KEYS
+        ordered = sort_by_similarity(str(details["loc"][-1]), valid)
+        return f"is no known key; known: {', '.join(ordered)}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        given = details["input"].get("type") if isinstance(details["input"], dict) else None
+        ordered = sort_by_similarity(given, RANGES) if isinstance(given, str) else list(RANGES)
+        got = "" if given is None else f", got {format_value(given)}"
+        return f"needs a type, one of {', '.join(ordered)}{got}"
+    return _TEXTS.get(kind) or details["msg"].replace("Input should", "should")
+
+
+def fit_to_catalogue(network: str, name: str, declared: Range | Scalar) -> Range | Scalar:
+    """What a space declares of a parameter, in the catalogue's own types, if all its values are
+    legal for `network`."""
     if not name.isidentifier() or len(name) > LONGEST_NAME:
         raise InvalidError(
             "must be a name of letters, digits and _, not starting with a digit", name
         )
-    known = catalogue(network).get(name)
-    if known is None:
+    parameter = catalogue(network).get(name)
+    if parameter is None:
         if network in NETWORKS:
-            raise InvalidError(unknown_parameter(name, catalogue(network), network), name)
-        return said
-    if isinstance(said, Choices):
-        return _fit_choices(known, said)
-    if isinstance(said, IntRange | FloatRange):
-        return _fit_range(known, said)
-    _refuse(known.refusal(said), name)
-    return known.cast(said)
+            raise InvalidError(unknown_parameter_text(name, catalogue(network), network), name)
+        return declared
+    if isinstance(declared, Choices):
+        return _fit_choices(parameter, declared)
+    if isinstance(declared, IntRange | FloatRange):
+        return _fit_range(parameter, declared)
+    _refuse(parameter.refusal(declared), name)
+    return parameter.cast(declared)
 
 
-def settled_conditions(network: str, parameters: Mapping[str, object], said: Range) -> Range:
+def settle_conditions(network: str, parameters: Mapping[str, object], declared: Range) -> Range:
     """The range with the values of its `when` as their parameters have them."""
     when = {
-        parent: tuple(settled(network, parameters, parent, value) for value in values)
-        for parent, values in said.when.items()
+        parent: tuple(settle_value(network, parameters, parent, value) for value in values)
+        for parent, values in declared.when.items()
     }
-    return said if when == said.when else said.model_copy(update={"when": when})
+    return declared if when == declared.when else declared.model_copy(update={"when": when})
 
 
 def check_defaults(network: str, stored: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """A study's stored defaults, in the catalogue's own types; those of other networks have no say.
-    A newer tuner may have stored one that this version cannot honour."""
-    known = catalogue(network)
-    others = {name for kind in NETWORKS.values() for name in kind.parameters}
+    """A study's stored defaults for `network`, in the catalogue's own types. Those of other
+    networks are left out. Refuses one that this version does not know: a newer tuner has stored
+    it."""
+    parameters = catalogue(network)
+    elsewhere = {name for kind in NETWORKS.values() for name in kind.parameters}
     for name, value in stored.items():
-        if name in known:
-            _refuse(known[name].refusal(value), name)
-        elif name not in others:
+        if name in parameters:
+            _refuse(parameters[name].refusal(value), name)
+        elif name not in elsewhere:
             raise InvalidError("is a parameter that this version does not know", name)
-    return {name: known[name].cast(value) for name, value in stored.items() if name in known}
+    return {
+        name: parameters[name].cast(value) for name, value in stored.items() if name in parameters
+    }
 
 
-def unknown_parameter(name: str, valid: Iterable[str], where: str) -> str:
+def unknown_parameter_text(name: str, valid: Iterable[str], where: str) -> str:
     ordered = sort_by_similarity(name, valid)
     others = ", ".join(ordered[:MOST_NAMED]) + (", …" if len(ordered) > MOST_NAMED else "")
     return f"is no parameter of {where}; did you mean {ordered[0]}? Known: {others}"
 
 
-def _fit_choices(known: Parameter, said: Choices) -> Choices:
-    if known.name in COUNTED:
-        raise InvalidError("must be a number or a range of type: int", known.name)
-    for choice in said.choices:
-        _refuse(known.refusal(choice), known.name, "choices")
-    choices = tuple(known.cast(choice) for choice in said.choices)
+def _fit_choices(parameter: Parameter, declared: Choices) -> Choices:
+    if parameter.role is Role.LOOP:  # its largest value is needed
+        raise InvalidError("must be a number or a range of type: int", parameter.name)
+    for choice in declared.choices:
+        _refuse(parameter.refusal(choice), parameter.name, "choices")
+    choices = tuple(parameter.cast(choice) for choice in declared.choices)
     try:
         check_distinct(choices)  # yes and true are one
     except InvalidError as wrong:
-        raise wrong.under(known.name) from None
-    return said.model_copy(update={"choices": choices})
+        raise wrong.under(parameter.name) from None
+    return declared.model_copy(update={"choices": choices})
 
 
-def settled(network: str, parameters: Mapping[str, object], name: str, value: Scalar) -> Scalar:
+def settle_value(
+    network: str, parameters: Mapping[str, object], name: str, value: Scalar
+) -> Scalar:
     """What a value of the named parameter means: for a switch yes is true, elsewhere a text."""
-    said, known = parameters.get(name), catalogue(network).get(name)
-    if known is not None and known.kind == "bool":
+    declared, parameter = parameters.get(name), catalogue(network).get(name)
+    if parameter is not None and parameter.kind == "bool":
         meant = as_switch(value)
-    elif isinstance(said, Choices):
-        meant = value if said.refusal(value) else said.canonical(value)
+    elif isinstance(declared, Choices):
+        meant = value if declared.refusal(value) else declared.canonical(value)
     else:
-        meant = as_switch(value) if isinstance(said, bool) else value
+        meant = as_switch(value) if isinstance(declared, bool) else value
     return meant if isinstance(meant, bool) else value
 
 
-def _fit_range(known: Parameter, said: IntRange | FloatRange) -> Range:
-    if known.kind != said.type:
-        kind = known.kind if known.kind in ("int", "float") else "categorical"
-        raise InvalidError(f"must be {kind} for {known.name}, got {said.type}", known.name, "type")
-    _refuse(known.refusal(said.low), known.name, "low")
-    _refuse(known.refusal(said.top), known.name, "high")
-    return said
+def _fit_range(parameter: Parameter, declared: IntRange | FloatRange) -> Range:
+    name = parameter.name
+    if parameter.kind != declared.type:
+        kind = parameter.kind if parameter.kind in ("int", "float") else "categorical"
+        raise InvalidError(f"must be {kind} for {name}, got {declared.type}", name, "type")
+    _refuse(parameter.refusal(declared.low), name, "low")
+    _refuse(parameter.refusal(declared.top), name, "high")
+    return declared
 
 
 def _refuse(reason: str | None, *keys: str) -> None:
@@ -218,7 +201,7 @@ def check_conditions(node: Node, nodes: Mapping[str, Node]) -> None:
 def _check_parent(node: Node, parent: str, nodes: Mapping[str, Node]) -> None:
     keys = (node.name, "when", parent)
     if parent not in nodes:
-        raise InvalidError(unknown_parameter(parent, nodes, "this space"), *keys)
+        raise InvalidError(unknown_parameter_text(parent, nodes, "this space"), *keys)
     if nodes[parent].repeat:
         raise InvalidError("has one value a layer, so nothing can depend on it", *keys)
     if isinstance(nodes[parent].range, FloatRange):
@@ -226,17 +209,17 @@ def _check_parent(node: Node, parent: str, nodes: Mapping[str, Node]) -> None:
 
 
 def _check_needs(node: Node, nodes: Mapping[str, Node]) -> None:
-    parent = unreachable(node, nodes)
+    parent = unreachable_parent(node, nodes)
     if parent:
-        words = in_words({parent: node.needs[parent]})
+        words = format_conditions({parent: node.needs[parent]})
         raise InvalidError(f"only matters when {words}, which this space rules out", node.name)
 
 
-def unreachable(node: Node, nodes: Mapping[str, Node]) -> str | None:
+def unreachable_parent(node: Node, nodes: Mapping[str, Node]) -> str | None:
     """The parent, if any, that can never have what the catalogue says this parameter needs."""
     for parent, values in node.needs.items():
-        asked = node.when.get(parent, values)
-        if not any(value in asked and nodes[parent].takes(value) for value in values):
+        wanted = node.when.get(parent, values)
+        if not any(value in wanted and nodes[parent].takes(value) for value in values):
             return parent
     return None
 
@@ -246,17 +229,17 @@ def check_repeat(node: Node, nodes: Mapping[str, Node], network: str) -> None:
     if node.repeat is None:
         return
     if node.repeat not in nodes:
-        text = unknown_parameter(node.repeat, nodes, "this space")
+        text = unknown_parameter_text(node.repeat, nodes, "this space")
         raise InvalidError(f"names {format_value(node.repeat)}, which {text}", node.name, "repeat")
     _check_layers(node, nodes[node.repeat])
-    known = catalogue(network).get(node.name)
-    if known and not known.layers:
+    parameter = catalogue(network).get(node.name)
+    if parameter and not parameter.layers:
         raise InvalidError(
             f"does not fit: there is one {node.name} for all layers", node.name, "repeat"
         )
-    if known and node.repeat != known.layers:
+    if parameter and node.repeat != parameter.layers:
         raise InvalidError(
-            f"must be {known.layers}, got {format_value(node.repeat)}", node.name, "repeat"
+            f"must be {parameter.layers}, got {format_value(node.repeat)}", node.name, "repeat"
         )
 
 
@@ -287,7 +270,7 @@ def check_count(nodes: Iterable[Node]) -> None:
             owner[name] = node.name
 
 
-def in_order(nodes: Mapping[str, Node]) -> list[Node]:
+def sort_by_dependency(nodes: Mapping[str, Node]) -> list[Node]:
     """Every parameter after those it depends on."""
     sorter = TopologicalSorter({name: node.parents for name, node in nodes.items()})
     try:

@@ -1,11 +1,10 @@
-"""A configuration that a person writes (a baseline, `trial add`) made into checked parameters
-for Optuna. Some of it may be left open for the sampler.
+"""Configurations in the form that Optuna stores, and how spaces change.
 
-A space made ready to walk: its nodes in an order in which every condition can be answered.
-
-What sets two search spaces apart, in the words of their files.
-
-`--set name=value`: a space with some parameters fixed, and what that makes moot left out.
+- `SamplingOrder`: a space's nodes in an order in which every condition can be checked.
+- `flatten_configuration`: a configuration that a person writes (a baseline, `trial add`) as checked
+  flat parameters; what it leaves open is left to the sampler.
+- `override_parameters`: `--set name=value` fixes parameters and drops those that become pointless.
+- `space_differences`: what differs between two spaces, in the words of their files.
 """
 
 import json
@@ -18,12 +17,19 @@ from tuner.search_space.checks import (
     check_conditions,
     check_count,
     check_repeat,
-    in_order,
-    settled,
-    unknown_parameter,
-    unreachable,
+    settle_value,
+    sort_by_dependency,
+    unknown_parameter_text,
+    unreachable_parent,
 )
-from tuner.search_space.nodes import Node, Requirement, bare, hold, in_words, make_nodes
+from tuner.search_space.nodes import (
+    Node,
+    Requirement,
+    conditions_hold,
+    format_conditions,
+    format_in_sentence,
+    make_nodes,
+)
 from tuner.search_space.parameter_types import Params, format_value
 from tuner.search_space.parameters import catalogue
 from tuner.search_space.ranges import (
@@ -41,8 +47,8 @@ from tuner.values import Scalar
 
 @dataclass(frozen=True)
 class SamplingOrder:
-    """`nodes`: by name, as the file orders them, the catalogue's others last. `order`: parents
-    first. `flat`: node and layer (0: not repeated) by each name that Optuna knows."""
+    """`nodes`: by name, in the file's order, then the catalogue's others. `order`: parents first.
+    `flat`: by each name that Optuna knows, the node and its layer (0: not repeated)."""
 
     nodes: Mapping[str, Node]
     order: tuple[Node, ...]
@@ -54,19 +60,19 @@ class SamplingOrder:
         for node in self.order:
             status = node.status(params)
             if status == "searched" and node.range:
-                params[node.name] = _searched(node, node.range, params, value_of)
+                params[node.name] = _ask_values(node, node.range, params, value_of)
             elif status == "fixed" and node.value is not None:
                 params[node.name] = node.value
         return {name: params[name] for name in self.nodes if name in params}
 
 
-def _searched(
+def _ask_values(
     node: Node, range_: Range, params: Params, value_of: Callable[[str, Range], Scalar]
 ) -> Scalar | list[Scalar]:
     if not node.repeat:
         return range_.canonical(value_of(node.name, range_))
     layers = params[node.repeat]
-    assert isinstance(layers, int)  # check_repeat has seen to it
+    assert isinstance(layers, int)  # checked by check_repeat
     return [range_.canonical(value_of(name, range_)) for name in node.flat_names(layers)]
 
 
@@ -75,14 +81,14 @@ def make_order(
     parameters: Mapping[str, Range | Scalar],
     defaults: Mapping[str, Scalar] | None = None,
 ) -> SamplingOrder:
-    """`defaults`: those that a study has stored; None: the catalogue's present ones. Raises
-    InvalidError for conditions or repeats that cannot work, and too many parameters."""
+    """`defaults`: those that a study has stored; None for the catalogue's present ones. Raises
+    InvalidError for conditions or repeats that cannot work, and for too many parameters."""
     nodes = make_nodes(network, parameters, defaults)
     for node in nodes.values():
         check_conditions(node, nodes)
         check_repeat(node, nodes, network)
     check_count(nodes.values())
-    order = tuple(in_order(nodes))
+    order = tuple(sort_by_dependency(nodes))
     flat = {
         name: (node, layer if node.repeat else 0)
         for node in order
@@ -105,22 +111,24 @@ Given = Scalar | list[Scalar] | _Layers
 
 @dataclass
 class _Progress:
-    """`known`: resolved so far. `open`: left to the sampler, so present with an unknown value, or
-    perhaps not present. `flat`: the result."""
+    """`values`: resolved so far. `open`: parameters left to the sampler, which may be absent or
+    have any value. `flat`: the result."""
 
-    known: dict[str, object] = field(default_factory=dict)
+    values: dict[str, object] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     flat: Point = field(default_factory=dict)
 
     def holds(self, requirement: Requirement) -> bool | None:
-        """Whether it holds; None when that depends on what is open."""
+        """Whether it holds; None if that depends on open parameters."""
         decided = {p: values for p, values in requirement.items() if p not in self.open}
-        if not hold(decided, self.known):
+        if not conditions_hold(decided, self.values):
             return False
         return True if len(decided) == len(requirement) else None
 
 
-def flatten(sampling_order: SamplingOrder, configuration: Mapping[str, object]) -> Point:
+def flatten_configuration(
+    sampling_order: SamplingOrder, configuration: Mapping[str, object]
+) -> Point:
     """Optuna's flat parameters: {"depth": 2, "width": [64, 32]} is {"depth": 2, "width_1": 64,
     "width_2": 32}; `width: 64` means every layer, `width_2: 32` one. Constants and defaults may
     be named with the value they have. Raises InvalidError, its first key the name in question."""
@@ -146,7 +154,9 @@ def _by_parameter(
                 raise InvalidError("is given both as a whole and by layer", node.name)
             layers[layer] = _checked(value, node.name, check_scalar)
         else:
-            raise InvalidError(unknown_parameter(name, sampling_order.nodes, "this space"), name)
+            raise InvalidError(
+                unknown_parameter_text(name, sampling_order.nodes, "this space"), name
+            )
     return given
 
 
@@ -178,14 +188,14 @@ def _take(node: Node, given: Given | None, progress: _Progress) -> None:
         progress.open.add(node.name)
     else:
         value = _accepted(node.range, given, node.name)
-        progress.known[node.name] = progress.flat[node.name] = value
+        progress.values[node.name] = progress.flat[node.name] = value
 
 
 def _active(node: Node, progress: _Progress) -> bool | None:
-    """Whether the parameter is there; None when that depends on what is open."""
+    """Whether the parameter exists; None if that depends on open parameters."""
     answers = [progress.holds(node.needs), progress.holds(node.when)]
     if node.repeat:
-        answers.append(node.repeat in progress.known or node.repeat in progress.open)
+        answers.append(node.repeat in progress.values or node.repeat in progress.open)
     if False in answers:
         return False
     return None if None in answers else True
@@ -193,7 +203,7 @@ def _active(node: Node, progress: _Progress) -> bool | None:
 
 def _condition(node: Node) -> str:
     parts = [
-        in_words({**node.needs, **node.when}),
+        format_conditions({**node.needs, **node.when}),
         f"{node.repeat} is there" if node.repeat else "",
     ]
     return " and ".join(part for part in parts if part)
@@ -209,7 +219,7 @@ def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:
     if needs is None:
         progress.open.add(node.name)
     elif needs and node.value is not None:
-        progress.known[node.name] = node.value
+        progress.values[node.name] = node.value
     if given is None or (needs and _is_value(node, given)):
         return
     if node.range or not needs:
@@ -221,12 +231,12 @@ def _take_fixed(node: Node, given: Given | None, progress: _Progress) -> None:
 
 
 def _take_layers(node: Node, range_: Range, given: Given | None, progress: _Progress) -> None:
-    count = progress.known.get(node.repeat or "")
+    count = progress.values.get(node.repeat or "")
     if count is None and isinstance(given, list | _Layers):
         text = f"is given by layer while {node.repeat} is left open; name {node.repeat} too"
         raise InvalidError(text, node.name)
     layers = node.most if count is None else count
-    assert isinstance(layers, int)  # check_repeat has seen to it
+    assert isinstance(layers, int)  # checked by check_repeat
     for layer, value in _by_layer(node, given, layers).items():
         progress.flat[f"{node.name}_{layer}"] = _accepted(range_, value, node.name)
 
@@ -259,19 +269,19 @@ def _accepted(range_: Range, value: Given, name: str) -> Scalar:
 def without_conflicts(
     sampling_order: SamplingOrder, configuration: Mapping[str, object]
 ) -> dict[str, object]:
-    """The part of a configuration that still fits a space which has been changed since."""
-    kept = dict(configuration)
+    """The part of a configuration that fits the space, which may have changed since."""
+    fitting = dict(configuration)
     while True:
         try:
-            flatten(sampling_order, kept)
+            flatten_configuration(sampling_order, fitting)
         except InvalidError as wrong:
-            kept = {
+            fitting = {
                 name: value
-                for name, value in kept.items()
+                for name, value in fitting.items()
                 if not _is_about(sampling_order, name, wrong)
             }
         else:
-            return kept
+            return fitting
 
 
 def _is_about(sampling_order: SamplingOrder, name: str, wrong: InvalidError) -> bool:
@@ -286,57 +296,62 @@ _LONGEST = 80
 
 
 def space_differences(was: "Space", now: "Space") -> list[str]:
-    """An entry for the network, for each parameter and for the baselines that are not the same;
-    the order of parameters means nothing."""
-    found = [] if was.network == now.network else [changed("network", was.network, now.network)]
+    """A line for each parameter that differs, and for the network and the baselines if they do. The
+    order of parameters does not count."""
+    changes = []
+    if was.network != now.network:
+        changes.append(format_change("network", was.network, now.network))
     names = [*was.parameters, *(name for name in now.parameters if name not in was.parameters)]
-    found += [
-        changed(name, _said(was, name), _said(now, name))
+    changes += [
+        format_change(name, _describe(was, name), _describe(now, name))
         for name in names
-        if _exact(was, name) != _exact(now, name)
+        if _as_json(was, name) != _as_json(now, name)
     ]
-    return found + _baselines(was, now)
+    return changes + _baseline_changes(was, now)
 
 
-def changed(name: str, was: str, now: str) -> str:
+def format_change(name: str, was: str, now: str) -> str:
     """ "seed was 0, is 1"; long words are cut, and left out where that makes them the same."""
     was, now = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (was, now))
     return f"{name} has changed" if was == now else f"{name} was {was}, is {now}"
 
 
-def _exact(space: "Space", name: str) -> str | None:
-    """A default counts as if the space had named it: it makes the same trials."""
+def _as_json(space: "Space", name: str) -> str | None:
+    """What a space declares of a parameter. A default counts as if the space had named it, since
+    the trials are the same."""
     # As JSON: Python takes the choices 1, 1.0 and true for equal.
-    said = space.parameters.get(name, space.defaults.get(name))
-    if isinstance(said, IntRange | FloatRange | Choices):
-        return _json(said.model_dump(mode="json"))
-    return None if said is None else _json(said)
+    declared = space.parameters.get(name, space.defaults.get(name))
+    if isinstance(declared, IntRange | FloatRange | Choices):
+        return _json(declared.model_dump(mode="json"))
+    return None if declared is None else _json(declared)
 
 
-def _said(space: "Space", name: str) -> str:
+def _describe(space: "Space", name: str) -> str:
     """ "float 0.0001–0.1 log when optimizer is sgd" """
-    said = space.parameters.get(name)
-    if said is None:
+    declared = space.parameters.get(name)
+    if declared is None:
         default = space.defaults.get(name)
-        return "not in the space" if default is None else f"{bare(default)} by default"
-    if not isinstance(said, IntRange | FloatRange | Choices):
-        return bare(said)
-    if isinstance(said, Choices):
-        words = f"[{said.describe()}]"
+        return (
+            "not in the space" if default is None else f"{format_in_sentence(default)} by default"
+        )
+    if not isinstance(declared, IntRange | FloatRange | Choices):
+        return format_in_sentence(declared)
+    if isinstance(declared, Choices):
+        words = f"[{declared.describe()}]"
     else:
-        words = f"{said.type} {said.describe().replace(' … ', '–').replace(',', '')}"
-    words += f" one a layer ({said.repeat})" if said.repeat else ""
-    return words + (f" when {in_words(said.when)}" if said.when else "")
+        words = f"{declared.type} {declared.describe().replace(' … ', '–').replace(',', '')}"
+    words += f" one a layer ({declared.repeat})" if declared.repeat else ""
+    return words + (f" when {format_conditions(declared.when)}" if declared.when else "")
 
 
-def _baselines(was: "Space", now: "Space") -> list[str]:
+def _baseline_changes(was: "Space", now: "Space") -> list[str]:
     old, new = ([_json(baseline) for baseline in space.baselines] for space in (was, now))
     if old == new:
         return []
     added, gone = Counter(new) - Counter(old), Counter(old) - Counter(new)
     counts = ((added.total(), "added"), (gone.total(), "removed"))
-    told = ", ".join(f"{count} {what}" for count, what in counts if count)
-    return [f"baselines have changed ({told or 'their order'})"]
+    parts = ", ".join(f"{count} {what}" for count, what in counts if count)
+    return [f"baselines have changed ({parts or 'their order'})"]
 
 
 def _json(value: object) -> str:
@@ -346,13 +361,13 @@ def _json(value: object) -> str:
 Parameters = dict[str, Range | Scalar]
 
 
-def overridden(
+def override_parameters(
     network: str,
     parameters: Parameters,
     values: Mapping[str, object],
     defaults: Mapping[str, Scalar] | None = None,
 ) -> Parameters:
-    """The parameters with `values` in place of what was said of them. Others that can no longer
+    """The parameters with `values` in place of what they were. Others that can no longer
     be active (momentum once the optimizer is adam) are dropped, and so are the values of a
     `when` that can no longer occur. Raises InvalidError, its first key the name in question."""
     fixed = {name: _fixed(network, name, parameters, value) for name, value in values.items()}
@@ -360,8 +375,8 @@ def overridden(
     while True:  # what is dropped may be what something else depended on
         nodes = make_nodes(network, changed, defaults)
         reduced = {name: _reduced(nodes[name], nodes) for name in changed if name not in fixed}
-        kept = {name: fixed.get(name, reduced.get(name)) for name in changed}
-        remaining = {name: said for name, said in kept.items() if said is not None}
+        merged = {name: fixed.get(name, reduced.get(name)) for name in changed}
+        remaining = {name: declared for name, declared in merged.items() if declared is not None}
         if remaining == changed:
             return remaining
         changed = remaining
@@ -369,22 +384,22 @@ def overridden(
 
 def _fixed(network: str, name: str, parameters: Parameters, value: object) -> Scalar:
     """The value, of the type that the space asks for; the catalogue's own check comes later."""
-    said = None if name in catalogue(network) else parameters.get(name)
+    declared = None if name in catalogue(network) else parameters.get(name)
     try:
-        if isinstance(said, IntRange):
+        if isinstance(declared, IntRange):
             return check_whole(value)
-        if isinstance(said, FloatRange):
+        if isinstance(declared, FloatRange):
             return float(check_number(value))
-        if isinstance(said, Choices) and (reason := said.refusal(value)):
+        if isinstance(declared, Choices) and (reason := declared.refusal(value)):
             raise InvalidError(reason)
-        return settled(network, parameters, name, check_scalar(value))
+        return settle_value(network, parameters, name, check_scalar(value))
     except InvalidError as wrong:
         raise wrong.under(name) from None
 
 
 def _reduced(node: Node, nodes: Mapping[str, Node]) -> Range | Scalar | None:
     """What is left of a parameter that was not set: None when it can never be active."""
-    if unreachable(node, nodes) or (node.repeat and node.repeat not in nodes):
+    if unreachable_parent(node, nodes) or (node.repeat and node.repeat not in nodes):
         return None
     if node.range is None:
         return node.value

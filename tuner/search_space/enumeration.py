@@ -1,31 +1,31 @@
-"""Every point of a conditional space once, and how many there are.
+"""Configurations that a space yields without a sampler.
 
-Optuna's own grid repeats the combinations of inactive parameters and stops the study from
-outside, so the points are made here and enqueued.
-
-What a parameter may be over the trials of a study, where that is more than one value.
-
-Configurations that show whether a network can be built all over a space: its smallest and its
-largest corner, then every choice of each categorical parameter; and random ones.
+- Its grid: every point of a conditional space once, and how many there are. Optuna's own grid
+  repeats the combinations of inactive parameters and stops the study from outside, so the points
+  are made here and enqueued.
+- What each parameter can be in the trials of a study.
+- Corners and random configurations, which show whether a network can be built all over the space.
+- The configurations that a space names one by one.
 """
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tuner.search_space.configurations import SamplingOrder
+from tuner.search_space.configurations import SamplingOrder, flatten_configuration
 from tuner.search_space.nodes import Node
 from tuner.search_space.parameter_types import Params, equal_values
-from tuner.search_space.ranges import Choices, FloatRange, Range
+from tuner.search_space.ranges import Choices, FloatRange, InvalidError, Range
 from tuner.values import Scalar
 
-MOST_POINTS = 10_000  # that anyone can train
-MOST_STEPS = 100_000  # of counting, under a second; whoever needs more has no grid to train
+MOST_POINTS = 10_000  # more cannot be trained
+MOST_STEPS = 100_000  # of counting, under a second; a space that needs more is too large to train
 
 Point = dict[str, Scalar]
-State = frozenset[tuple[str, object]]  # the values, so far, that later conditions ask for
-OTHER = object()  # a value that no condition asks for
+State = frozenset[tuple[str, object]]  # the values, so far, that later conditions name
+OTHER = object()  # a value that no condition names
 
 
 class _Slot(NamedTuple):
@@ -43,9 +43,9 @@ class _Option(NamedTuple):
     searched: bool
 
 
-def points(order: SamplingOrder) -> Iterator[Point]:
-    """The grid's points as flat parameters, the first parameter varying slowest. Only for a plan
-    of which `size` says that it is finite."""
+def grid_points(order: SamplingOrder) -> Iterator[Point]:
+    """The grid's points as flat parameters, the first parameter varying slowest. Only for a space
+    whose `count_points` is not None."""
     slots = [
         _Slot(name, node, layer)
         for node in order.order
@@ -85,9 +85,9 @@ def _options(slot: _Slot, values: Mapping[str, Scalar]) -> Iterable[_Option]:
     return (_Option(value, searched=True) for value in node.range.values())
 
 
-def size(order: SamplingOrder) -> int | None:
-    """How many points the grid has, without making them. None where it is not finite (a float
-    without a step that can be active) or too entangled to count within MOST_STEPS."""
+def count_points(order: SamplingOrder) -> int | None:
+    """How many points the grid has, without making them. None if it is not finite (a float without
+    a step can be active) or if counting takes more than MOST_STEPS."""
     settled = frozenset((node.name, node.value) for node in order.order if _settled(node))
     total = 1
     for nodes in _groups(order):
@@ -99,7 +99,7 @@ def size(order: SamplingOrder) -> int | None:
 
 
 def _settled(node: Node) -> bool:
-    """Always there with one value, so that nothing branches on it."""
+    """Whether it always exists and has one value, so that nothing branches on it."""
     return node.range is None and not node.needs
 
 
@@ -126,10 +126,10 @@ def _count(nodes: Sequence[Node], settled: State) -> int | None:
     for index, node in enumerate(nodes):
         later = nodes[index + 1 :]
         needed = {parent for other in later for parent in other.parents}
-        asked = _asked(node, later)
+        named = _named_values(node, later)
         grown: Counter[State] = Counter()
         for state, ways in states.items():
-            for value, more in _outcomes(node, dict(state), asked):
+            for value, more in _outcomes(node, dict(state), named):
                 if more is None or (steps := steps + 1) > MOST_STEPS:
                     return None
                 reached = state if value is None else state | {(node.name, value)}
@@ -138,8 +138,8 @@ def _count(nodes: Sequence[Node], settled: State) -> int | None:
     return states.total()
 
 
-def _asked(node: Node, later: Iterable[Node]) -> Collection[Scalar]:
-    """The values of `node` that later nodes tell apart: all, where they repeat over it."""
+def _named_values(node: Node, later: Iterable[Node]) -> Collection[Scalar]:
+    """The values of `node` that later conditions name; all, if later nodes repeat over it."""
     if node.range is None or node.repeat:
         return ()
     named: set[Scalar] = set()
@@ -151,46 +151,46 @@ def _asked(node: Node, later: Iterable[Node]) -> Collection[Scalar]:
 
 
 def _outcomes(
-    node: Node, values: Mapping[str, object], asked: Collection[Scalar]
+    node: Node, values: Mapping[str, object], named: Collection[Scalar]
 ) -> Iterator[tuple[object, int | None]]:
-    """The values to tell apart, each with the number of values that it stands for."""
+    """The values to distinguish, each with the number of values that it stands for."""
     status = node.status(values)
     if status != "searched" or node.range is None:
         yield (node.value if status == "fixed" else None), 1
     elif node.repeat:
         layers = values[node.repeat]
-        assert isinstance(layers, int)  # check_repeat has seen to it
+        assert isinstance(layers, int)  # checked by check_repeat
         yield None, (1 if layers == 0 else node.range.size and node.range.size**layers)
     else:
-        yield from ((value, 1) for value in asked)
-        if node.range.size != len(asked):
-            yield OTHER, (node.range.size and node.range.size - len(asked))
+        yield from ((value, 1) for value in named)
+        if node.range.size != len(named):
+            yield OTHER, (node.range.size and node.range.size - len(named))
 
 
 Values = tuple[Scalar, ...]
 
 
-def possible(nodes: Mapping[str, Node]) -> dict[str, Values]:
-    """By parameter: all choices, or both ends of a range; and the default where a trial can have
-    that instead."""
-    return _varying({name: _values(node, nodes) for name, node in nodes.items()})
+def possible_values(nodes: Mapping[str, Node]) -> dict[str, Values]:
+    """By parameter: all choices, or both ends of a range; and the default if a trial can have that
+    instead."""
+    return _keep_varying({name: _node_values(node, nodes) for name, node in nodes.items()})
 
 
-def among(points: Iterable[Params]) -> dict[str, Values]:
-    """The same of trials that are known one by one: all values that they have."""
-    found: dict[str, list[Scalar]] = {}
+def varying_values(points: Iterable[Params]) -> dict[str, Values]:
+    """The same for trials whose params are given: all values that they have."""
+    by_name: dict[str, list[Scalar]] = {}
     for point in points:
         for name, value in point.items():
-            found.setdefault(name, []).extend(value if isinstance(value, list) else [value])
-    return _varying(found)
+            by_name.setdefault(name, []).extend(value if isinstance(value, list) else [value])
+    return _keep_varying(by_name)
 
 
-def _varying(found: Mapping[str, Iterable[Scalar]]) -> dict[str, Values]:
-    distinct = {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+def _keep_varying(by_name: Mapping[str, Iterable[Scalar]]) -> dict[str, Values]:
+    distinct = {name: tuple(dict.fromkeys(values)) for name, values in by_name.items()}
     return {name: values for name, values in distinct.items() if len(values) > 1}
 
 
-def _values(node: Node, nodes: Mapping[str, Node]) -> Values:
+def _node_values(node: Node, nodes: Mapping[str, Node]) -> Values:
     match node.range:
         case None:
             return ()
@@ -198,19 +198,23 @@ def _values(node: Node, nodes: Mapping[str, Node]) -> Values:
             values: Values = node.range.choices
         case _:
             values = (node.range.low, node.range.top)
-    return values if node.value is None or not _steps_aside(node, nodes) else (*values, node.value)
+    return (
+        values
+        if node.value is None or not _can_have_default(node, nodes)
+        else (*values, node.value)
+    )
 
 
-def _steps_aside(node: Node, nodes: Mapping[str, Node]) -> bool:
+def _can_have_default(node: Node, nodes: Mapping[str, Node]) -> bool:
     """Whether the file's condition can fail in a trial in which the catalogue's holds: the
-    parameter has its default then. Where that is hard to say, it can."""
+    parameter has its default then. True also if that is hard to decide."""
     return any(
-        _may_miss(nodes[parent], wanted, node.needs.get(parent))
+        _can_miss(nodes[parent], wanted, node.needs.get(parent))
         for parent, wanted in node.when.items()
     )
 
 
-def _may_miss(parent: Node, wanted: Iterable[Scalar], needed: Values | None) -> bool:
+def _can_miss(parent: Node, wanted: Iterable[Scalar], needed: Values | None) -> bool:
     if needed is not None:
         return any(parent.takes(value) for value in needed if not _among(value, wanted))
     values = parent.range.values() if parent.range else (parent.value,)
@@ -223,8 +227,9 @@ def _among(value: Scalar | None, values: Iterable[Scalar]) -> bool:
 
 def corner_configurations(order: SamplingOrder) -> Iterator[Params]:
     """Valid configurations, each different: all numbers at their smallest with the first choices,
-    at their largest with the last ones, then what neither had. Few, since one shows a choice of
-    each parameter at a time; a choice whose conditions exclude each other is left out."""
+    all at their largest with the last choices, then what neither had. They are few, since each
+    shows a new choice of several parameters at once. A choice whose conditions exclude each other
+    is left out."""
     walk = _Walk(order)
     seen: list[Params] = []
     for params in walk.configurations():
@@ -234,25 +239,25 @@ def corner_configurations(order: SamplingOrder) -> Iterator[Params]:
 
 
 def random_configurations(order: SamplingOrder, count: int, seed: int = 0) -> Iterator[Params]:
-    """So many, drawn evenly; some may be equal."""
-    draw = random.Random(seed)
+    """`count` configurations, drawn uniformly; some may be equal."""
+    generator = random.Random(seed)
     for _ in range(count):
-        yield order.resolve(lambda _, range_: _drawn(range_, draw))
+        yield order.resolve(lambda _, range_: _draw(range_, generator))
 
 
-def _drawn(range_: Range, draw: random.Random) -> Scalar:
+def _draw(range_: Range, generator: random.Random) -> Scalar:
     match range_:
         case Choices():
-            return draw.choice(range_.choices)
+            return generator.choice(range_.choices)
         case FloatRange():
-            return range_.canonical(draw.uniform(range_.low, range_.top))
+            return range_.canonical(generator.uniform(range_.low, range_.top))
         case _:
-            return draw.randrange(range_.low, range_.top + 1, range_.step)
+            return generator.randrange(range_.low, range_.top + 1, range_.step)
 
 
 class _Walk:
-    """`missing`: the values of each parameter that no configuration had yet: all choices, or both
-    ends of a range."""
+    """Makes corner configurations. `missing`: the values of each parameter that no configuration
+    has had yet: of all choices, or of both ends of a range."""
 
     def __init__(self, order: SamplingOrder) -> None:
         self._order = order
@@ -263,16 +268,16 @@ class _Walk:
     def configurations(self) -> Iterator[Params]:
         for end in (0, -1):
             yield self._resolve({}, end)
-        # Categorical parameters first: should time run out, a corner was tried of the others.
+        # Categorical parameters first: if time runs out, corners have shown the others.
         nodes = sorted(self._searched(), key=lambda node: not isinstance(node.range, Choices))
         for node in nodes:
-            for value in self._wanting(node):
+            for value in self._values_to_show(node):
                 if value in self._missing[node.name]:
                     yield self._resolve(self._forced(node, value), 0)
-                    self._have(node, value)  # also where its conditions cannot hold
+                    self._mark(node, value)  # also if its conditions cannot hold
 
-    def _wanting(self, node: Node) -> list[Scalar]:
-        """All choices that are missing; of a number one end, if no configuration has had it yet."""
+    def _values_to_show(self, node: Node) -> list[Scalar]:
+        """All missing choices; of a number one end, if no configuration has had either."""
         missing = self._missing[node.name]
         if isinstance(node.range, Choices):
             return list(missing)
@@ -281,7 +286,7 @@ class _Walk:
     def _searched(self) -> list[Node]:
         return [node for node in self._order.order if node.range is not None]
 
-    def _have(self, node: Node, value: Scalar) -> None:
+    def _mark(self, node: Node, value: Scalar) -> None:
         missing = self._missing[node.name]
         missing[:] = [other for other in missing if not equal_values(other, value)]
 
@@ -297,18 +302,18 @@ class _Walk:
                 value = _ends(range_)[end]
             else:
                 value = missing[0] if missing else _ends(range_)[end]
-            self._have(node, value)
+            self._mark(node, value)
             return value
 
         return self._order.resolve(value_of)
 
     def _forced(self, node: Node, value: Scalar) -> dict[str, Scalar]:
-        """The values that others need to have for this parameter to have this one."""
+        """The values that other parameters need, for this one to have `value`."""
         forced = {node.name: value}
         open_nodes = [node]
         while open_nodes:
             child = open_nodes.pop()
-            for parent_name, wanted in self._wanted(child):
+            for parent_name, wanted in self._required(child):
                 parent = self._order.nodes[parent_name]
                 if parent.range is None or parent_name in forced:
                     continue
@@ -318,7 +323,7 @@ class _Walk:
                     open_nodes.append(parent)
         return forced
 
-    def _wanted(self, node: Node) -> Iterator[tuple[str, tuple[Scalar, ...]]]:
+    def _required(self, node: Node) -> Iterator[tuple[str, tuple[Scalar, ...]]]:
         yield from node.needs.items()
         yield from node.when.items()
         counting = self._order.nodes.get(node.repeat or "")
@@ -329,3 +334,40 @@ class _Walk:
 
 def _ends(range_: Range) -> tuple[Scalar, ...]:
     return range_.choices if isinstance(range_, Choices) else (range_.low, range_.top)
+
+
+def list_baselines(
+    order: SamplingOrder, baselines: Iterable[Mapping[str, object]]
+) -> list[dict[str, Scalar]]:
+    """A space's baselines as flat parameters, each complete and none twice. Raises InvalidError."""
+    flat_baselines: list[dict[str, Scalar]] = []
+    number_of: dict[str, int] = {}
+    for number, baseline in enumerate(baselines):
+        flat = flatten_configuration(order, baseline)
+        _check_complete(order, flat, number)
+        # As JSON: Python takes 1, 1.0 and true for equal.
+        first = number_of.setdefault(json.dumps(flat, sort_keys=True), number)
+        if first != number:
+            raise InvalidError(f"is the same as baselines[{first}]", "baselines", number)
+        flat_baselines.append(flat)
+    return flat_baselines
+
+
+def list_grid(order: SamplingOrder, size: int) -> list[dict[str, Scalar]]:
+    """The points of the grid, `size` in number. Raises InvalidError for more than MOST_POINTS."""
+    if size > MOST_POINTS:
+        raise InvalidError(
+            f"the grid has {size:,} points, more than {MOST_POINTS:,}; fix parameters "
+            "with --set, or name configurations under baselines"
+        )
+    return list(grid_points(order))
+
+
+def _check_complete(order: SamplingOrder, flat: Mapping[str, Scalar], number: int) -> None:
+    def value_of(name: str, _range: Range) -> Scalar:
+        if name not in flat:
+            text = f"leaves {name} open, and nothing is searched here: give it a value"
+            raise InvalidError(text, "baselines", number)
+        return flat[name]
+
+    order.resolve(value_of)

@@ -1,10 +1,9 @@
-"""A search-space file's text made into plain Python values.
+"""Reads search-space files: YAML text, shipped spaces by name, and what a file says beside the
+space (its data, their columns, known results).
 
-YAML without its traps: 1e-4 is a number, `no` and `on` are strings, and what can run code, hide
-or explode (tags, anchors, aliases, a key twice, deep nesting, huge files) is refused. Every
-mistake is one SpaceError line with the file and the line number.
-
-Search spaces by name or path.
+YAML without its traps: 1e-4 is a number, `no` and `on` are strings. Tags, anchors, aliases, a key
+twice, deep nesting and huge files are refused. Every mistake is one SpaceError line with the file
+and, for malformed YAML, the line number.
 """
 
 import os
@@ -14,10 +13,9 @@ from typing import Any, ClassVar, NamedTuple
 import yaml
 
 from tuner.errors import SpaceError
-from tuner.search_space.checks import EXTRAS_SCHEMA, check_columns, check_data, check_references
-from tuner.search_space.nodes import in_one_line
+from tuner.search_space.checks import format_mistake
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
-from tuner.search_space.ranges import InvalidError
+from tuner.search_space.ranges import InvalidError, check_number, check_scalar
 from tuner.search_space.space import Space, check_space
 from tuner.values import Scalar, parse_scalar
 
@@ -96,7 +94,7 @@ def read_yaml(text: str, source: str) -> object:
 
 
 def read_text(path: Path) -> str:
-    """The file's text. Raises SpaceError for what is no readable UTF-8 file of at most 200 kB."""
+    """The file's text. Raises SpaceError if it is no readable UTF-8 file of at most 200 kB."""
     try:
         if path.exists() and not path.is_file():
             raise SpaceError(f"{path}: is not a file")
@@ -117,10 +115,98 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = (_PACKAGE / "search_spaces", _PACKAGE.parent / "search_spaces")
 
 
+# The kinds of columns that a user can declare (`ColumnKind` in spec.py).
+COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
+
+_SCALAR = {"type": ["boolean", "integer", "number", "string"]}
+
+# By the file's key, its JSON Schema.
+EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
+    "data": {
+        "title": "Data",
+        "description": "The data: a source, or a mapping with one.",
+        "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
+    },
+    "columns": {
+        "title": "Columns",
+        "description": "Kinds of columns by name, for columns that tuner would take for something "
+        "else.",
+        "type": "object",
+        "additionalProperties": {"type": "string", "enum": [*COLUMN_KINDS]},
+    },
+    "references": {
+        "title": "References",
+        "description": "A known result for each baseline (accuracy in percent), null for none.",
+        "type": "array",
+        "items": {"type": ["number", "null"]},
+    },
+}
+
+
+def check_data(value: object) -> dict[str, Scalar]:
+    """`mnist` becomes {"source": "mnist"}; a mapping stays as it is. Its keys are checked when the
+    data are specified. Raises InvalidError."""
+    if isinstance(value, str):
+        value = {"source": value}
+    if not isinstance(value, dict):
+        raise InvalidError("must be a source, or a mapping such as {source: mnist}", "data")
+    if "columns" in value:
+        raise InvalidError("belongs beside data, as a section of its own", "data", "columns")
+    return {key: _check_setting(key, setting) for key, setting in value.items()}
+
+
+def _check_setting(key: str, value: object) -> Scalar:
+    try:
+        return check_scalar(value)
+    except InvalidError as wrong:
+        raise wrong.under("data", key) from None
+
+
+def check_columns(value: object) -> dict[str, str]:
+    """Kinds of columns by name. Raises InvalidError."""
+    if not isinstance(value, dict):
+        raise InvalidError("must be a mapping such as {zip: category}", "columns")
+    for name, kind in value.items():
+        if reason := column_kind_problem(kind):
+            raise InvalidError(reason, "columns", str(name))
+    return {str(name): kind for name, kind in value.items()}
+
+
+def column_kind_problem(kind: object) -> str:
+    """Why a column cannot be of this kind, or ""."""
+    if kind in COLUMN_KINDS:
+        return ""
+    kinds = ", ".join(sort_by_similarity(str(kind), COLUMN_KINDS))
+    return f"must be one of {kinds}; got {format_value(kind)}"
+
+
+def check_references(value: object, baselines: int) -> tuple[float | None, ...]:
+    """A number or None for each baseline; an empty list has no references. Raises InvalidError."""
+    if not isinstance(value, list | tuple):
+        raise InvalidError("must be a list", "references")
+    if value and len(value) != baselines:
+        raise InvalidError(
+            f"must have one entry for each of {baselines} baselines, got {len(value)}",
+            "references",
+        )
+    return tuple(_check_reference(item, number) for number, item in enumerate(value))
+
+
+def _check_reference(value: object, number: int) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(check_number(value))
+    except InvalidError as wrong:
+        raise wrong.under("references", number) from None
+
+
 class SpaceFile(NamedTuple):
-    """What a file says. `data`: keys of a DataSpec, unchecked; empty where it names no data.
-    `references`: a known result a baseline, None where there is none; empty without any.
-    `columns`: kinds of the data's columns, by name. `source`: the name that errors give the file.
+    """The content of a file.
+
+    `data`: keys of a DataSpec, unchecked; empty if the file names no data. `references`: the known
+    result of each baseline, None for none; empty without any. `source`: the name that errors give
+    the file. `columns`: kinds of the data's columns, by name.
     """
 
     space: Space
@@ -131,7 +217,7 @@ class SpaceFile(NamedTuple):
 
 
 def load_space(name_or_path: str) -> Space:
-    """The space of a file alone: see `load_file`."""
+    """Only the space of a file: see `load_file`."""
     return load_file(name_or_path).space
 
 
@@ -142,9 +228,9 @@ def load_file(name_or_path: str) -> SpaceFile:
         return parse_file(read_text(Path(name_or_path)), name_or_path)
     shipped = shipped_spaces()
     if name_or_path not in shipped:
-        known = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
+        names = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
         raise SpaceError(
-            f"unknown search space {format_value(name_or_path)}; shipped: {known}. "
+            f"unknown search space {format_value(name_or_path)}; shipped: {names}. "
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]
@@ -162,7 +248,7 @@ def parse_space(text: str, source: str) -> Space:
 
 
 def parse_file(text: str, source: str) -> SpaceFile:
-    """All of a file from YAML text. Raises SpaceError."""
+    """A file's content from YAML text. Raises SpaceError."""
     content = read_yaml(text, source)
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
@@ -171,12 +257,11 @@ def parse_file(text: str, source: str) -> SpaceFile:
         space = check_space(own)
         data = check_data(content["data"]) if "data" in content else {}
         columns = check_columns(content["columns"]) if "columns" in content else {}
-        said = content.get("references", ())
-        references = check_references(said, len(space.baselines))
+        references = check_references(content.get("references", ()), len(space.baselines))
     except SpaceError as error:
         raise SpaceError(f"{source}: {error}") from error
     except InvalidError as wrong:
-        raise SpaceError(f"{source}: {in_one_line(wrong)}") from wrong
+        raise SpaceError(f"{source}: {format_mistake(wrong)}") from wrong
     return SpaceFile(space, data, references, source, columns)
 
 

@@ -341,19 +341,25 @@ def training_parameters(*roles: Role) -> dict[str, Parameter]:
     return {name: parameter for name, parameter in TRAINING.items() if parameter.role in roles}
 
 
+def training_only_names() -> frozenset[str]:
+    """Numbers, schedule and length of the training: what a user's own network is not given. A
+    number that it built in as a constant would stay for the next trial of the same structure."""
+    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP))
+
+
 def defaults(network: str) -> dict[str, Scalar]:
-    """The present default of each parameter known for `network`."""
+    """The present default of each parameter of `network`."""
     return {name: parameter.default for name, parameter in catalogue(network).items()}
 
 
 def former_defaults(network: str) -> dict[str, Scalar]:
-    """The same for a study of which no defaults are stored."""
+    """The defaults of a study that was made before studies stored their own."""
     return {name: DEFAULTS_BEFORE[name] for name in catalogue(network) if name in DEFAULTS_BEFORE}
 
 
 def settled_defaults(network: str, stored: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
-    """The default of each parameter in a study with these `stored` ones; None: the present ones.
-    A parameter that is newer than the study has no effect there."""
+    """The default of each parameter in a study with these `stored` ones; None for the present ones.
+    A parameter that is newer than the study has no effect."""
     if stored is None:
         return defaults(network)
     return {

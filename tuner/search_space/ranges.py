@@ -1,9 +1,6 @@
-"""What a search space says about one parameter: an int range, a float range, choices, or a
-constant. Each range knows its values, checks one, and asks Optuna for one.
-
-What a space needs of a trial that it is sampled from.
-
-Single values as files and flags bring them: checked, with mistakes worded for the user.
+"""What a search space declares of one parameter: an int range, a float range, choices, or a
+constant. Each range knows its values, checks one, and asks a trial for one. Single values from
+files and options are checked here too; a mistake is worded for the user.
 """
 
 import math
@@ -40,12 +37,12 @@ class Suggests(Protocol):
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Any: ...
 
 
-WHOLE_LIMIT = 2**53  # Optuna keeps every value as a float64: beyond this, integers blur
+WHOLE_LIMIT = 2**53  # Optuna stores every value as a float64: larger integers are not exact
 
 
 class InvalidError(ValueError):
-    """A mistake, and the keys that lead to it from where it is raised. `text` follows the name
-    of the place ("must be > 0, got 0"); `more` counts further mistakes found beside it."""
+    """A mistake, and the keys that lead to it from where it is raised. `text` follows the name of
+    the place ("must be > 0, got 0"). `more` counts the further mistakes."""
 
     def __init__(self, text: str, *keys: str | int, more: int = 0) -> None:
         super().__init__(text)
@@ -59,19 +56,19 @@ class InvalidError(ValueError):
 
 
 def check_scalar(value: object) -> Scalar:
-    """`value` if it is a number, a string or a truth value that SQL and JSON can keep."""
+    """`value`, if it is a number, a string or a truth value that SQL and JSON can store."""
     if isinstance(value, str):
         if "\0" in value or not _encodable(value):
             raise InvalidError(f"must be plain text, got {format_value(value)}")
         return value
     if not isinstance(value, bool | int | float):
-        raise InvalidError(f"must be a number, a string or true/false, got {_named(value)}")
+        raise InvalidError(f"must be a number, a string or true/false, got {_describe_type(value)}")
     return value if isinstance(value, bool) else check_number(value)
 
 
 def check_number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidError(f"must be a number, got {_named(value)}")
+        raise InvalidError(f"must be a number, got {_describe_type(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidError(f"must be finite, got {value}")
     if isinstance(value, int) and abs(value) > WHOLE_LIMIT:
@@ -91,7 +88,7 @@ def check_whole(value: object) -> int:
 def _check_flag(value: object) -> bool:
     meant = as_switch(value)
     if not isinstance(meant, bool):
-        raise InvalidError(f"must be true or false, got {_named(value)}")
+        raise InvalidError(f"must be true or false, got {_describe_type(value)}")
     return meant
 
 
@@ -103,7 +100,7 @@ def _encodable(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _named(value: object) -> str:
+def _describe_type(value: object) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
@@ -129,7 +126,7 @@ if TYPE_CHECKING:
 
 MOST_CHOICES = 1000
 LONGEST_WORD = 60  # of a value in a sentence
-FINEST_STEP = 1e-7  # of the largest bound; Optuna finds a step's multiples to 1e-8 of a step
+FINEST_STEP = 1e-7  # of the largest bound; Optuna resolves multiples of a step to 1e-8 of it
 
 
 def _check_list(value: object) -> object:
@@ -139,8 +136,8 @@ def _check_list(value: object) -> object:
 
 
 class _Range(BaseModel):
-    """`when`: active only while other parameters have these values. `repeat`: one value for each
-    of as many layers as that int parameter says."""
+    """`when`: active only while other parameters have these values. `repeat`: the int parameter
+    that counts the layers, each of which has a value of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -189,7 +186,7 @@ class IntRange(_Range):
         return None
 
     def canonical(self, value: Scalar) -> Scalar:
-        """An accepted value in the form that `values` and `Params` hold."""
+        """An accepted value in the form that `values` and `Params` have."""
         return int(value)
 
     def suggest(self, trial: Suggests, name: str) -> Scalar:
@@ -230,7 +227,7 @@ class FloatRange(_Range):
             raise InvalidError("cannot be combined with log: true; drop one of them", "step")
         if step < FINEST_STEP * max(abs(self.low), abs(self.high)):
             raise InvalidError(f"is too fine for these bounds, got {step}; leave it out", "step")
-        # Optuna shortens a range whose last multiple is no exact decimal, again at every reading.
+        # Optuna shortens a range whose last multiple is no exact decimal, each time it is read.
         if Decimal(str(float(self._multiple(self._steps)))) != self._multiple(self._steps):
             raise InvalidError(f"has too many digits to be exact, got {step}; round it", "step")
 
@@ -251,13 +248,13 @@ class FloatRange(_Range):
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None when they are not countable."""
+        """How many values there are; None if they are not countable."""
         if self.step is not None:
             return self._steps + 1
         return 1 if self.low == self.high else None
 
     def values(self) -> Iterable[Scalar]:
-        """The countable values; only for a range whose `size` is not None."""
+        """Its values, if they are countable (`size` is not None)."""
         if self.step is None:
             return (self.low,)
         return (float(self._multiple(steps)) for steps in range(self._steps + 1))
@@ -279,8 +276,8 @@ class FloatRange(_Range):
         return abs(steps - round(steps)) < 1e-6
 
     def canonical(self, value: Scalar) -> Scalar:
-        """An accepted value in the form that `values` and `Params` hold: 0.30000000000000004,
-        as sums of 0.1 give it, is 0.3."""
+        """An accepted value in the form that `values` and `Params` have: 0.30000000000000004, a
+        sum of 0.1, is 0.3."""
         if self.step is None:
             return float(value)
         steps = round((float(value) - self.low) / self.step)
@@ -329,20 +326,20 @@ class Choices(_Range):
         return f"must be one of {self.describe()}; got {format_value(value)}"
 
     def canonical(self, value: Scalar) -> Scalar:
-        """The choice that equals an accepted value, or that it means: yes is true where true is a
-        choice and yes is none."""
+        """The choice that an accepted value equals, or means: yes is true if true is a choice and
+        yes is none."""
         choice = self._choice(value)
         assert choice is not None
         return choice
 
     def _choice(self, value: object) -> Scalar | None:
-        found = (
+        matching = (
             choice
             for meant in (value, as_switch(value))
             for choice in self.choices
             if equal_values(meant, choice)
         )
-        return next(found, None)
+        return next(matching, None)
 
     def suggest(self, trial: Suggests, name: str) -> Scalar:
         chosen: Scalar = trial.suggest_categorical(name, self.choices)
@@ -377,7 +374,7 @@ Range = IntRange | FloatRange | Choices
 
 
 def _tag(value: object) -> str | None:
-    """Which member of the union below a value of the file is meant as."""
+    """The member of the union below that a value of the file stands for."""
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", "constant")
     return kind if isinstance(kind, str) else None
 

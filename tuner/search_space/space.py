@@ -1,4 +1,4 @@
-"""The search space: what a file says, checked as a whole, and what a study asks of it."""
+"""The search space: what a file declares, checked as a whole, and what a study asks of it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +19,31 @@ from pydantic import (
 
 from tuner.errors import SpaceError
 from tuner.search_space import enumeration
-from tuner.search_space.checks import fit, settled, settled_conditions, unknown_parameter
+from tuner.search_space.checks import (
+    explain_validation_error,
+    fit_to_catalogue,
+    format_mistake,
+    settle_conditions,
+    settle_value,
+    unknown_parameter_text,
+)
 from tuner.search_space.configurations import (
     SamplingOrder,
     check_value,
-    flatten,
+    flatten_configuration,
     make_order,
-    overridden,
+    override_parameters,
     without_conflicts,
 )
-from tuner.search_space.enumeration import corner_configurations, possible, random_configurations
-from tuner.search_space.nodes import Node, bare, explained, in_one_line, in_words, largest
-from tuner.search_space.parameter_types import Params, format_value, sort_by_similarity
+from tuner.search_space.enumeration import (
+    corner_configurations,
+    list_baselines,
+    list_grid,
+    possible_values,
+    random_configurations,
+)
+from tuner.search_space.nodes import Node, format_conditions, format_in_sentence, largest_number
+from tuner.search_space.parameter_types import Parameter, Params, format_value, sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, catalogue, settled_defaults
 from tuner.search_space.ranges import (
     Choices,
@@ -41,7 +54,6 @@ from tuner.search_space.ranges import (
     Range,
     Suggests,
 )
-from tuner.search_space.reference import every_point, listed
 from tuner.values import SWITCH_TEXTS, Scalar
 
 if TYPE_CHECKING:
@@ -51,15 +63,15 @@ OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
 
 Configuration = dict[str, Scalar | list[Scalar]]
 
-# The key of the validation context under which a study passes its stored defaults.
+# The key of the validation context that holds a study's stored defaults.
 _DEFAULTS = "defaults"
 
 
 def _check_network(value: object) -> object:
     if isinstance(value, str) and value not in NETWORKS and not OWN_NETWORK.fullmatch(value):
-        known = ", ".join(sort_by_similarity(value, NETWORKS))
+        networks = ", ".join(sort_by_similarity(value, NETWORKS))
         raise InvalidError(
-            f"must be one of {known}, or file.py:function; got {format_value(value)}"
+            f"must be one of {networks}, or file.py:function; got {format_value(value)}"
         )
     return value
 
@@ -77,11 +89,11 @@ class Row(NamedTuple):
 class Space(BaseModel):
     """A checked search space. Equal spaces have equal JSON, which a study stores.
 
-    Build one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
+    Make one with `load_space`, `parse_space` or `make_space`, which raise SpaceError; the plain
     constructor raises pydantic's ValidationError.
 
-    A study's own space keeps the defaults that were in force when the study was made (`keeping`);
-    any other one has the catalogue's present ones. They are stored beside it, in the StudySpec.
+    A study's own space has the defaults of the time when the study was made (`keeping`), which the
+    StudySpec stores beside it. Any other space has the catalogue's present ones.
     """
 
     model_config = ConfigDict(
@@ -107,22 +119,22 @@ class Space(BaseModel):
     def _fit(
         cls, parameters: dict[str, Range | Scalar], info: ValidationInfo
     ) -> dict[str, Range | Scalar]:
-        """Each parameter against the catalogue, in whose types its values are kept."""
+        """Check each parameter against the catalogue; cast its values to the catalogue's types."""
         network = info.data.get("network")
         fitted, mistakes = {}, []
-        for name, said in parameters.items() if network else ():
+        for name, declared in parameters.items() if network else ():
             try:
-                fitted[name] = fit(str(network), name, said)
+                fitted[name] = fit_to_catalogue(str(network), name, declared)
             except InvalidError as wrong:
                 mistakes.append(wrong)
         if mistakes:
             mistakes[0].more = len(mistakes) - 1
             raise mistakes[0]
         return {
-            name: said
-            if isinstance(said, Scalar)
-            else settled_conditions(str(network), fitted, said)
-            for name, said in fitted.items()
+            name: declared
+            if isinstance(declared, Scalar)
+            else settle_conditions(str(network), fitted, declared)
+            for name, declared in fitted.items()
         }
 
     @field_validator("baselines")
@@ -137,7 +149,7 @@ class Space(BaseModel):
             {
                 name: value
                 if isinstance(value, list)
-                else settled(network, parameters, name, value)
+                else settle_value(network, parameters, name, value)
                 for name, value in baseline.items()
             }
             for baseline in baselines
@@ -152,7 +164,7 @@ class Space(BaseModel):
             raise wrong.under("parameters") from None
         for number, baseline in enumerate(self.baselines):
             try:
-                flatten(order, baseline)
+                flatten_configuration(order, baseline)
             except InvalidError as wrong:
                 raise wrong.under("baselines", number) from None
         return self
@@ -164,13 +176,13 @@ class Space(BaseModel):
     @classmethod
     def keeping(cls, content: object, defaults: Mapping[str, Scalar]) -> Self:
         """A space, or its JSON's content, with these defaults in place of the catalogue's present
-        ones; a parameter that is not among them has no effect. Raises pydantic's
+        ones. A parameter that is not among them has no effect. Raises pydantic's
         ValidationError."""
         if isinstance(content, cls):
             if content.defaults == defaults:
-                kept = content.model_copy()
-                kept._stored_defaults = dict(defaults)
-                return kept
+                copy = content.model_copy()
+                copy._stored_defaults = dict(defaults)
+                return copy
             content = content._content()
         return cls.model_validate(content, context={_DEFAULTS: dict(defaults)})
 
@@ -202,12 +214,12 @@ class Space(BaseModel):
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
-        enqueued. `width: [64, 32]` is a value a layer, `width: 64` the same for every layer,
-        `width_2: 32` one layer's. What is left out is left to the sampler. Raises SpaceError."""
+        enqueued. `width: [64, 32]` has a value for each layer, `width: 64` one for all layers,
+        `width_2: 32` one for layer 2. The sampler chooses what is left out. Raises SpaceError."""
         try:
-            return flatten(self._order, configuration)
+            return flatten_configuration(self._order, configuration)
         except InvalidError as wrong:
-            raise SpaceError(in_one_line(wrong)) from wrong
+            raise SpaceError(format_mistake(wrong)) from wrong
 
     def override(self, values: Mapping[str, object]) -> "Space":
         """The space with parameters fixed (`--set`): constants, searched ones, or defaults that
@@ -215,12 +227,14 @@ class Space(BaseModel):
         What can no longer be active is dropped, from baselines too. Raises SpaceError."""
         try:
             stored = self._stored_defaults
-            parameters = overridden(self.network, dict(self.parameters), values, stored)
+            parameters = override_parameters(self.network, dict(self.parameters), values, stored)
             changed = self._with(parameters)
         except InvalidError as wrong:
-            raise SpaceError(in_one_line(wrong)) from wrong
+            raise SpaceError(format_mistake(wrong)) from wrong
         except ValidationError as error:
-            raise SpaceError(in_one_line(explained(error).without_first_key())) from error
+            raise SpaceError(
+                format_mistake(explain_validation_error(error).without_first_key())
+            ) from error
         baselines: list[Mapping[str, object]] = []
         for baseline in self.baselines:
             others = {name: value for name, value in baseline.items() if name not in values}
@@ -235,7 +249,7 @@ class Space(BaseModel):
         try:
             return self._with(parameters, baselines)
         except ValidationError as error:
-            raise SpaceError(in_one_line(explained(error))) from error
+            raise SpaceError(format_mistake(explain_validation_error(error))) from error
 
     def _with(
         self, parameters: Mapping[str, Any], baselines: Sequence[Mapping[str, object]] = ()
@@ -253,35 +267,36 @@ class Space(BaseModel):
         Raises SpaceError for a space that has no finite grid (`grid_size` is None)."""
         if self.grid_size() is None:
             raise SpaceError(self.why_no_grid())
-        return enumeration.points(self._order)
+        return enumeration.grid_points(self._order)
 
     def grid_size(self) -> int | None:
-        """How many points `grid` has; None when it is not finite, or too entangled to count."""
+        """How many points `grid` has; None if it is not finite, or too entangled to count."""
         return self._grid_size
 
     @cached_property
     def _grid_size(self) -> int | None:
-        return enumeration.size(self._order)
+        return enumeration.count_points(self._order)
 
     def configurations(self) -> list[dict[str, Scalar]]:
-        """What the space names one by one: its baselines or, where it has none, the points of its
-        grid, as flat parameters. Raises SpaceError where a baseline leaves something open."""
+        """The configurations that the space names one by one, as flat parameters: its baselines
+        or, if it has none, the points of its grid. Raises SpaceError if a baseline is not
+        complete."""
         try:
             if self.baselines:
-                return listed(self._order, self.baselines)
+                return list_baselines(self._order, self.baselines)
             if (size := self.grid_size()) is not None:
-                return every_point(self._order, size)
+                return list_grid(self._order, size)
         except InvalidError as wrong:
-            raise SpaceError(in_one_line(wrong)) from wrong
+            raise SpaceError(format_mistake(wrong)) from wrong
         raise SpaceError(f"{self.why_no_grid()}; name configurations under baselines")
 
     def corners(self) -> Iterator[Params]:
-        """The parameters of trials at the space's ends: the smallest and the largest corner, then
-        every choice of each categorical parameter."""
+        """The params of trials at the space's ends: the smallest and the largest corner, then every
+        choice of each categorical parameter."""
         return corner_configurations(self._order)
 
     def random(self, count: int) -> Iterator[Params]:
-        """The parameters of so many random trials, always the same ones."""
+        """The params of `count` random trials, always the same ones."""
         return random_configurations(self._order, count)
 
     def why_no_grid(self) -> str:
@@ -302,7 +317,7 @@ class Space(BaseModel):
         return [node.name for node in self._order.nodes.values() if node.range]
 
     def is_conditional(self) -> bool:
-        """Whether some trials have parameters that others lack."""
+        """Whether some trials have parameters that others do not have."""
         layers = {node.repeat for node in self._order.order}
         return any(
             node.range and (node.when or node.needs or node.name in layers)
@@ -313,16 +328,16 @@ class Space(BaseModel):
         """The largest number that a parameter, constant or default can be. Raises SpaceError
         for a name that is unknown or no number."""
         node = self._order.nodes.get(name)
-        number = largest(node) if node else None
+        number = largest_number(node) if node else None
         if number is None:
-            text = unknown_parameter(name, self._order.nodes, "this space")
+            text = unknown_parameter_text(name, self._order.nodes, "this space")
             raise SpaceError(f"{name} {'is no number' if node else text}")
         return number
 
     def choices(self) -> dict[str, tuple[Scalar, ...]]:
-        """What each parameter that varies may be in a trial: all choices, or the ends of its range,
-        and the default where a condition can put that in its place."""
-        return possible(self._order.nodes)
+        """What each parameter that varies can be in a trial: all choices, or the ends of its range,
+        and the default if a condition can put that in its place."""
+        return possible_values(self._order.nodes)
 
     def takes(self, name: str, value: Scalar) -> bool:
         """Whether a parameter that the space knows can ever have this value."""
@@ -330,9 +345,13 @@ class Space(BaseModel):
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""
-        known = catalogue(self.network)
-        notes = {name: parameter.note for name, parameter in known.items()}
-        return [_row(node, notes.get(node.name, "")) for node in self._order.nodes.values()]
+        parameters = catalogue(self.network)
+        kind = NETWORKS.get(self.network)
+        compares_engines = kind is not None and kind.has_shared_program
+        return [
+            _row(node, parameters.get(node.name), compares_engines)
+            for node in self._order.nodes.values()
+        ]
 
 
 def make_space(
@@ -349,10 +368,27 @@ def check_space(content: object) -> Space:
     try:
         return Space.model_validate(content)
     except ValidationError as error:
-        raise SpaceError(in_one_line(explained(error))) from error
+        raise SpaceError(format_mistake(explain_validation_error(error))) from error
 
 
-def _texts(node: Node) -> list[str]:
+def _row(node: Node, parameter: Parameter | None, compares_engines: bool) -> Row:
+    """`compares_engines`: the network has a shared program, so values without one are slower."""
+    slower = _note_slower_values(node, parameter) if parameter and compares_engines else []
+    if node.range is None:
+        kind = "constant" if node.constant else "default"
+        value = format_value(None) if node.value is None else format_in_sentence(node.value)
+        notes = [parameter.note] if parameter and parameter.note else []
+        notes += _note_texts(node) + slower
+        return Row(node.name, kind, value, format_conditions(node.needs), "; ".join(notes))
+    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
+    notes += _note_texts(node) + slower
+    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
+        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
+    condition = format_conditions({**node.needs, **node.when})
+    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))
+
+
+def _note_texts(node: Node) -> list[str]:
     """A note on texts that are easily taken for true and false."""
     values = node.range.choices if isinstance(node.range, Choices) else (node.value,)
     words = [value for value in values if isinstance(value, str) and value.lower() in SWITCH_TEXTS]
@@ -361,17 +397,17 @@ def _texts(node: Node) -> list[str]:
     return [f"{', '.join(words)}: {'a text' if len(words) == 1 else 'texts'}, not true or false"]
 
 
-def _row(node: Node, note: str) -> Row:
-    if node.range is None:
-        kind = "constant" if node.constant else "default"
-        shown_value = format_value(node.value) if node.value is None else bare(node.value)
-        notes = [note] if note else []
-        return Row(
-            node.name, kind, shown_value, in_words(node.needs), "; ".join(notes + _texts(node))
-        )
-    notes = [f"one a layer ({node.repeat})"] if node.repeat else []
-    notes += _texts(node)
-    if isinstance(node.range, IntRange | FloatRange) and node.range.top != node.range.high:
-        notes.append(f"high {node.range.high} is off the steps: {node.range.top} is the last")
-    condition = in_words({**node.needs, **node.when})
-    return Row(node.name, node.range.type, node.range.describe(), condition, "; ".join(notes))
+def _note_slower_values(node: Node, parameter: Parameter) -> list[str]:
+    """A note on values that only the Keras engine can train, which is slower."""
+    if isinstance(node.range, IntRange | FloatRange):
+        ends = {node.range.low, node.range.top}
+        if not any(map(parameter.needs_keras, ends)):
+            return []
+        values = f"values other than {format_in_sentence(parameter.without_effect)}"
+    else:
+        choices = node.range.choices if node.range else (node.value,)
+        slower = [value for value in choices if value is not None and parameter.needs_keras(value)]
+        if not slower:
+            return []
+        values = ", ".join(map(format_in_sentence, slower))
+    return [f"slower: only the keras engine trains {values}"]

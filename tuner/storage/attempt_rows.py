@@ -1,4 +1,4 @@
-"""What trials leave behind: every interval's metrics, every attempt's end."""
+"""What trials leave behind: the metrics of every report, the end of every attempt."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,30 +10,31 @@ import sqlalchemy as sa
 from tuner.errors import StorageError
 from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real, text, whole
 from tuner.storage.leases import Lease
-from tuner.storage.schema import StudyKey, attempts, intervals
+from tuner.storage.schema import StudyKey, attempts, reports
 from tuner.storage.slots import TrialSlot, hold
-from tuner.storage.store import now, reads, writes
+from tuner.storage.store import Store, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
 from tuner.study.messages import Ended, Report
 
 
-def _raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
-    """A column for `damage` to read: one spoiled JSON text must not fail the whole query."""
+def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    """A column for `damage` to decode: one damaged JSON text must not fail the whole query."""
     is_json = isinstance(column.type, sa.JSON)
     return sa.cast(column, sa.Text).label(column.name) if is_json else column
 
 
-ATTEMPT_COLUMNS = [_raw(c) for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
+ATTEMPT_COLUMNS = [_undecoded(c) for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
 
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """One execution of a trial. Times are seconds since 1970; `end` is None while it runs.
-    `model_path`: of its saved network, relative to the project's folder of networks, with the size
-    in bytes and the SHA-256 that the file must have (None in rows of before).
+    """One execution of a trial. Times are seconds since 1970; `ended_at` and `end` are None while
+    it runs. `model_path`: its saved network, relative to the project's folder of networks, with the
+    size in bytes and the SHA-256 that the file must have (None in rows of earlier versions).
 
-    `damage`: what of its row cannot be read; that is None, or 0 or empty where None cannot be."""
+    `damage`: what cannot be read of its row. Such a value is None, or 0 or empty where the type
+    does not allow None."""
 
     trial_id: int
     attempt: int
@@ -64,7 +65,7 @@ class AttemptRow:
 
 @dataclass(frozen=True)
 class ReportRow:
-    """What a worker reported. `damage`: what of its row cannot be read."""
+    """What a worker reported. `damage`: what cannot be read of its row."""
 
     step: int
     epoch: int
@@ -74,63 +75,82 @@ class ReportRow:
     damage: tuple[str, ...] = ()
 
 
-@writes
-def record_report(
-    connection: sa.Connection, lease: Lease, slot: TrialSlot, interval: Report
+def record_report(store: Store, lease: Lease, slot: TrialSlot, report: Report) -> None:
+    """Store a report's raw metrics. Non-finite values are stored as text, since JSON has none.
+    Raises SlotLost."""
+    store.write(_record_report, lease, slot, report)
+
+
+def _record_report(
+    connection: sa.Connection, lease: Lease, slot: TrialSlot, report: Report
 ) -> None:
-    """Keep an interval's raw metrics. Non-finite values are kept as text: JSON has none. Raises
-    SlotLost."""
     hold(connection, lease, slot.trial_id)
-    row = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
-    row["step"] = interval.step
-    kept = sa.select(intervals.c.step).filter_by(**row)
-    if connection.execute(kept).first() is None:
-        values = {"epoch": interval.epoch, "whole": interval.whole}
-        metrics = _encoded(interval.metrics)
-        clock = now(connection.dialect.name)
-        connection.execute(sa.insert(intervals).values(**row, **values, metrics=metrics, at=clock))
+    key = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
+    key["step"] = report.step
+    stored = sa.select(reports.c.step).filter_by(**key)
+    if connection.execute(stored).first() is not None:
+        return
+    connection.execute(
+        sa.insert(reports).values(
+            **key,
+            epoch=report.epoch,
+            whole=report.whole,
+            metrics=_encode_metrics(report.metrics),
+            at=now(connection.dialect.name),
+        )
+    )
 
 
-@writes
-def resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int) -> None:
-    """The attempt goes on behind so many epochs: it is given the intervals that the attempts
-    before it have recorded of them, so that each attempt's curve is whole. Raises SlotLost."""
+def _encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}
+
+
+def resume(store: Store, lease: Lease, slot: TrialSlot, epoch: int) -> None:
+    """The attempt continues after so many epochs. It gets a copy of the reports that earlier
+    attempts have recorded of them, so that each attempt's curve is whole. Raises SlotLost."""
+    store.write(_resume, lease, slot, epoch)
+
+
+def _resume(connection: sa.Connection, lease: Lease, slot: TrialSlot, epoch: int) -> None:
     hold(connection, lease, slot.trial_id)
     _update_attempt(connection, slot, {"resumed_epoch": epoch})
-    mine = sa.delete(intervals).where(
-        intervals.c.study_uuid == slot.uuid,
-        intervals.c.trial_id == slot.trial_id,
-        intervals.c.attempt == slot.attempt,
+    own_reports = sa.delete(reports).where(
+        reports.c.study_uuid == slot.uuid,
+        reports.c.trial_id == slot.trial_id,
+        reports.c.attempt == slot.attempt,
     )
-    connection.execute(mine)
-    columns = [column for column in intervals.c if column.name != "attempt"]
+    connection.execute(own_reports)
+    columns = [column for column in reports.c if column.name != "attempt"]
     earlier = (
         sa.select(*columns, sa.literal(slot.attempt))
-        .where(intervals.c.study_uuid == slot.uuid)
-        .where(intervals.c.trial_id == slot.trial_id, intervals.c.epoch <= epoch)
-        .where(intervals.c.attempt == _latest_of_step(slot))
+        .where(reports.c.study_uuid == slot.uuid)
+        .where(reports.c.trial_id == slot.trial_id, reports.c.epoch <= epoch)
+        .where(reports.c.attempt == _latest_attempt_with_step(slot))
     )
     names = [*(column.name for column in columns), "attempt"]
-    connection.execute(sa.insert(intervals).from_select(names, earlier))
+    connection.execute(sa.insert(reports).from_select(names, earlier))
 
 
-@writes
-def move(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Another worker trains the attempt than it was begun for. Raises SlotLost."""
-    hold(connection, lease, slot.trial_id)
-    _update_attempt(connection, slot, {"worker": worker})
-
-
-def _latest_of_step(slot: TrialSlot) -> sa.ScalarSelect[int]:
-    """For a step, the last attempt before this one that recorded it: all of them are equal."""
-    other = intervals.alias()
+def _latest_attempt_with_step(slot: TrialSlot) -> sa.ScalarSelect[int]:
+    """The last attempt before this one that recorded a step; all that did have equal metrics."""
+    other = reports.alias()
     return (
         sa.select(sa.func.max(other.c.attempt))
-        .where(other.c.study_uuid == intervals.c.study_uuid)
-        .where(other.c.trial_id == intervals.c.trial_id, other.c.step == intervals.c.step)
+        .where(other.c.study_uuid == reports.c.study_uuid)
+        .where(other.c.trial_id == reports.c.trial_id, other.c.step == reports.c.step)
         .where(other.c.attempt < slot.attempt)
         .scalar_subquery()
     )
+
+
+def move(store: Store, lease: Lease, slot: TrialSlot, worker: int) -> None:
+    """Record that another worker trains the attempt than began it. Raises SlotLost."""
+
+    def write(connection: sa.Connection) -> None:
+        hold(connection, lease, slot.trial_id)
+        _update_attempt(connection, slot, {"worker": worker})
+
+    store.write(write)
 
 
 @dataclass(frozen=True)
@@ -161,7 +181,7 @@ class AttemptEnd:
     def unfinished(
         cls, end: str, score: float | None, last: Report | None, detail: str | None = None
     ) -> "AttemptEnd":
-        """Of a trial that was ended from outside, after the interval `last`."""
+        """Of a trial that was ended from outside, after the report `last`."""
         epochs = last.epoch - (not last.whole) if last else 0
         values = {"end": str(end), "score": score, "epochs": epochs, "detail": detail}
         seconds = last.seconds if last else {}
@@ -170,7 +190,7 @@ class AttemptEnd:
 
 
 def close_attempt(connection: sa.Connection, slot: TrialSlot, end: AttemptEnd) -> None:
-    """Close the attempt with all that is known of it."""
+    """Record the attempt's end, within a transaction that holds its slot."""
     _update_attempt(connection, slot, {"ended_at": now(connection.dialect.name)} | dict(end.values))
 
 
@@ -183,9 +203,8 @@ def _update_attempt(connection: sa.Connection, slot: TrialSlot, values: Mapping[
     )
 
 
-@reads
-def has_ended(connection: sa.Connection, lease: Lease, slot: TrialSlot, end: AttemptEnd) -> bool:
-    """Whether the attempt is one of this loop, and was closed like that."""
+def has_ended(store: Store, lease: Lease, slot: TrialSlot, end: AttemptEnd) -> bool:
+    """Whether this loop ran the attempt, and closed it with that end."""
     query = sa.select(attempts.c.trial_id).where(
         attempts.c.study_uuid == slot.uuid,
         attempts.c.trial_id == slot.trial_id,
@@ -193,39 +212,44 @@ def has_ended(connection: sa.Connection, lease: Lease, slot: TrialSlot, end: Att
         attempts.c.loop_id == lease.loop_id,
         attempts.c.end == end.values["end"],
     )
-    return connection.execute(query).first() is not None
+    return store.read(lambda connection: connection.execute(query).first()) is not None
 
 
-@reads
-def known_epochs(connection: sa.Connection, study: StudyKey, trial_id: int) -> int:
-    """The last whole epoch that any attempt of the trial has recorded; 0 where there is none."""
-    query = sa.select(sa.func.max(intervals.c.epoch)).where(
-        intervals.c.study_uuid == study.uuid, intervals.c.trial_id == trial_id, intervals.c.whole
+def known_epochs(store: Store, study: StudyKey, trial_id: int) -> int:
+    """The last whole epoch that any attempt of the trial has recorded; 0 if there is none."""
+    query = sa.select(sa.func.max(reports.c.epoch)).where(
+        reports.c.study_uuid == study.uuid, reports.c.trial_id == trial_id, reports.c.whole
     )
-    return connection.execute(query).scalar() or 0
+    return store.read(lambda connection: connection.execute(query).scalar()) or 0
 
 
-@reads
 def read_attempts(
-    connection: sa.Connection, study: StudyKey, trial_id: int | None = None
+    store: Store, study: StudyKey, trial_id: int | None = None
 ) -> dict[int, list[AttemptRow]]:
     """All attempts of a study, or of one trial, by trial id, in order."""
-    query = (
+    query = select_attempts(study)
+    if trial_id is not None:
+        query = query.where(attempts.c.trial_id == trial_id)
+    return store.read(attempts_by_trial, query)
+
+
+def select_attempts(study: StudyKey) -> sa.Select[Any]:
+    """The attempts of a study, by trial id, in order: a query for `attempts_by_trial`."""
+    return (
         sa.select(*ATTEMPT_COLUMNS)
         .where(attempts.c.study_uuid == study.uuid)
         .order_by(attempts.c.trial_id, attempts.c.attempt)
     )
-    if trial_id is not None:
-        query = query.where(attempts.c.trial_id == trial_id)
-    return attempt_rows(connection, query)
 
 
-def attempt_rows(connection: sa.Connection, query: sa.Select[Any]) -> dict[int, list[AttemptRow]]:
-    """What a query for ATTEMPT_COLUMNS finds, by trial id, in its order."""
-    found: dict[int, list[AttemptRow]] = {}
+def attempts_by_trial(
+    connection: sa.Connection, query: sa.Select[Any]
+) -> dict[int, list[AttemptRow]]:
+    """The attempts that a query for ATTEMPT_COLUMNS selects, by trial id, in its order."""
+    by_trial: dict[int, list[AttemptRow]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.trial_id, []).append(_attempt(row))
-    return found
+        by_trial.setdefault(row.trial_id, []).append(_attempt(row))
+    return by_trial
 
 
 _ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
@@ -246,7 +270,7 @@ _ATTEMPT_READERS: dict[str, Callable[[Any], Any]] = {
 
 def _attempt(row: Any) -> AttemptRow:
     damage, values = Damage(), row._mapping
-    read = {
+    optional_values = {
         name: damage.optional(name, reader, values[name])
         for name, reader in _ATTEMPT_READERS.items()
     }
@@ -256,8 +280,8 @@ def _attempt(row: Any) -> AttemptRow:
         worker=damage.read("worker", whole, row.worker) or 0,
         started_at=damage.read("started_at", moment, row.started_at) or 0.0,
         seconds=damage.read("seconds", _seconds, row.seconds) or {},
-        damage=tuple(damage.found),
-        **read,
+        damage=tuple(damage.notes),
+        **optional_values,
     )
 
 
@@ -265,13 +289,13 @@ def _seconds(value: Any) -> dict[str, float]:
     return {} if value in (None, "null") else json_numbers(value)
 
 
-@reads
 def read_reports(
-    connection: sa.Connection, study: StudyKey, trial_id: int, attempt: int, after_step: int = 0
+    store: Store, study: StudyKey, trial_id: int, attempt: int, after_step: int = 0
 ) -> list[ReportRow]:
-    """The intervals of one attempt beyond a step, in order. Raises StorageError for a row that
-    cannot be read."""
-    rows = report_rows(connection, study, trial_id, attempt, intervals.c.step > after_step)
+    """The reports of one attempt after a step, in order. Raises StorageError for a row that cannot
+    be read."""
+    is_later = reports.c.step > after_step
+    rows = store.read(report_rows, study, trial_id, attempt, is_later)
     for row in rows:
         if row.damage:
             raise StorageError(
@@ -287,24 +311,24 @@ def report_rows(
     attempt: int,
     *conditions: sa.ColumnElement[bool],
 ) -> list[ReportRow]:
-    """The intervals of one attempt that meet the conditions, in order, as far as they can be
+    """The reports of one attempt that meet the conditions, in order, as far as they can be
     read."""
     query = (
         sa.select(
-            intervals.c.step,
-            intervals.c.epoch,
-            sa.type_coerce(intervals.c.whole, sa.types.NullType()).label("whole"),
-            _raw(intervals.c.metrics),
-            intervals.c.at,
+            reports.c.step,
+            reports.c.epoch,
+            sa.type_coerce(reports.c.whole, sa.types.NullType()).label("whole"),
+            _undecoded(reports.c.metrics),
+            reports.c.at,
         )
-        .where(intervals.c.study_uuid == study.uuid, intervals.c.trial_id == trial_id)
-        .where(intervals.c.attempt == attempt, *conditions)
-        .order_by(intervals.c.step)
+        .where(reports.c.study_uuid == study.uuid, reports.c.trial_id == trial_id)
+        .where(reports.c.attempt == attempt, *conditions)
+        .order_by(reports.c.step)
     )
-    return [_interval(row) for row in connection.execute(query)]
+    return [_report(row) for row in connection.execute(query)]
 
 
-def _interval(row: Any) -> ReportRow:
+def _report(row: Any) -> ReportRow:
     damage = Damage()
     return ReportRow(
         step=damage.read("step", whole, row.step) or 0,
@@ -312,20 +336,15 @@ def _interval(row: Any) -> ReportRow:
         whole=damage.read("whole", flag, row.whole) or False,
         metrics=damage.read("metrics", json_numbers, row.metrics) or {},
         at=damage.read("at", moment, row.at) or 0.0,
-        damage=tuple(damage.found),
+        damage=tuple(damage.notes),
     )
 
 
-@reads
-def saved_networks(connection: sa.Connection, study: StudyKey) -> list[Artifact]:
+def saved_networks(store: Store, study: StudyKey) -> list[Artifact]:
     """All networks that the study's trials have saved."""
     columns = (attempts.c.model_path, attempts.c.model_bytes, attempts.c.model_sha256)
     query = sa.select(*columns).where(
         attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None)
     )
-    rows = connection.execute(query)
+    rows = store.read(lambda connection: connection.execute(query).all())
     return [Artifact(*row) for row in rows if isinstance(row.model_path, str)]
-
-
-def _encoded(metrics: Mapping[str, float]) -> dict[str, float | str]:
-    return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}

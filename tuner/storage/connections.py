@@ -4,9 +4,9 @@ SQLite gets WAL, a long busy timeout, and BEGIN IMMEDIATE on the writing engine:
 FOR UPDATE, so two loops would claim one slot. Readers have an engine of their own, whose deferred
 transactions never wait for a writer. PostgreSQL connections are checked before they are used.
 
-A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats the
-work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have happened:
-the work is told that it is repeated, and looks first for what it has written already.
+A lost connection, a server that restarts, a deadlock or a full disk pass: `RetryPolicy` repeats
+the work. A missing database or a wrong password do not. A COMMIT whose reply was lost may have
+happened: the work is told that it is repeated, and looks first for what it has already written.
 """
 
 import functools
@@ -161,12 +161,12 @@ def parse_url(url: str) -> URL:
 
 
 def database_file(url: URL) -> Path | None:
-    """Where a SQLite database lies, or will."""
+    """The path of a SQLite database, which need not exist; None for PostgreSQL."""
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-def shown(url: URL) -> str:
-    """The URL as it may be printed, and typed again: without its password."""
+def format_url(url: URL) -> str:
+    """The URL without its password: as it may be printed, and typed again."""
     if (file := database_file(url)) is not None:
         return sqlite_url(file)
     secrets = [name for name in url.query if "password" in name]
@@ -174,14 +174,14 @@ def shown(url: URL) -> str:
 
 
 def engine_options(url: URL) -> dict[str, Any]:
-    """Arguments of `create_engine` for `url`."""
+    """Arguments of `create_engine` for an engine that writes."""
     if url.get_backend_name() == "sqlite":
         return {"connect_args": {"timeout": _BUSY_S}}
     return {"pool_pre_ping": True, "connect_args": dict(_POSTGRES_OPTIONS)}
 
 
 def harden(engine: sa.Engine, writes: bool) -> None:
-    """Set each SQLite connection up, and how its transactions begin."""
+    """Set up each new SQLite connection, and how its transactions begin."""
     if engine.dialect.name != "sqlite":
         return
 
@@ -201,30 +201,34 @@ def harden(engine: sa.Engine, writes: bool) -> None:
     sa.event.listen(engine, "begin", on_begin)
 
 
-# Bytes in a damaged row that are no UTF-8 fail the whole query otherwise.
+# Otherwise bytes in a damaged row that are not UTF-8 fail the whole query.
 any_text = functools.partial(str, encoding="utf-8", errors="backslashreplace")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Two processes that switch a new database at once hold each other up until their busy
-    timeouts: so each gives way at once, and tries again."""
-    deadline = time.monotonic() + _SWITCHING_S
+    """Switch to WAL mode. Two processes that do so at once would block each other until their busy
+    timeouts end; here each fails at once instead, and tries again."""
     connection.execute("PRAGMA busy_timeout=0")
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            break
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(random.uniform(0.01, 0.1))
+    tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_is_busy),
+        stop=tenacity.stop_after_delay(_SWITCHING_S),
+        wait=tenacity.wait_random(0.01, 0.1),
+        reraise=True,
+    )(connection.execute, "PRAGMA journal_mode=WAL")
     connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000}")
 
 
+def _is_busy(error: BaseException) -> bool:
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    )
+
+
 def reading_options(url: URL) -> dict[str, Any]:
-    """The same for an engine whose transactions only read. Each is a snapshot: on PostgreSQL only
-    if it asks for that, since its usual READ COMMITTED shows each SELECT what others have committed
-    just before it."""
+    """Arguments of `create_engine` for an engine whose transactions only read. Each of them is a
+    snapshot: PostgreSQL has to be asked for that, since with its usual READ COMMITTED each SELECT
+    sees what others have committed just before it."""
     options = engine_options(url)
     if url.get_backend_name() == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"
@@ -239,7 +243,8 @@ def open_engine(url: URL, writes: bool) -> sa.Engine:
 
 
 def open_scratch_engine(path: Path) -> sa.Engine:
-    """Of a SQLite file that is thrown away when anything goes wrong with it: nothing is flushed."""
+    """An engine for a temporary SQLite file, which is thrown away after any failure: nothing is
+    flushed to disk."""
 
     def on_connect(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
@@ -249,27 +254,29 @@ def open_scratch_engine(path: Path) -> sa.Engine:
 
     engine = sa.create_engine(URL.create("sqlite", database=str(path)))
     sa.event.listen(engine, "connect", on_connect)
-    sa.event.listen(engine, "begin", lambda it: it.exec_driver_sql("BEGIN IMMEDIATE"))
+    sa.event.listen(
+        engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE")
+    )
     return engine
 
 
 @contextmanager
 def unavailable(url: URL) -> Iterator[None]:
-    """Opening a database: what fails becomes StorageUnavailable, one line without the password."""
+    """Around opening a database: failures become StorageUnavailable, one line, no password."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise StorageUnavailable(f"{shown(url)}: {one_line(error)}") from error
+        raise StorageUnavailable(f"{format_url(url)}: {one_line(error)}") from error
     except ImportError as error:
         raise StorageUnavailable(
-            f"{shown(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
+            f"{format_url(url)} needs the PostgreSQL driver: pip install 'tuner[postgres]'"
         ) from error
     except RuntimeError as error:
-        raise StorageUnavailable(f"{shown(url)}: {error}") from error
+        raise StorageUnavailable(f"{format_url(url)}: {error}") from error
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, in the database's own words."""
+    """The first line of the database's own message."""
     cause = getattr(error, "orig", None) or error
     lines = str(cause).strip().splitlines() or [type(cause).__name__]
     return lines[0].strip()
@@ -277,8 +284,8 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def storage_errors(engine: sa.Engine) -> Iterator[None]:
-    """The boundary of the room: database errors leave it as StorageError, one line."""
+    """Around database work: SQLAlchemy's errors become StorageError, one line."""
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        raise StorageError(f"{shown(engine.url)}: {one_line(error)}") from error
+        raise StorageError(f"{format_url(engine.url)}: {one_line(error)}") from error

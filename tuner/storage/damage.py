@@ -1,7 +1,7 @@
-"""Values in SQL that neither tuner nor Optuna writes: read as far as they can be, and named.
+"""Damaged values in SQL: rows are read as far as possible, and what cannot be read is named.
 
-SQLite keeps anything in any column, and both databases keep any text and any number: a row that a
-disk, a script or a person has spoiled must not hide the rows beside it.
+SQLite accepts any value in any column, and both databases accept any text and any number. A row
+that a disk, a script or a person has damaged must not hide the rows beside it.
 """
 
 import json
@@ -15,7 +15,7 @@ T = TypeVar("T")
 _LARGEST = 2**63
 _LAST_MOMENT = 2.5e11  # in the year 9892
 _SHOWN_CHARACTERS = 40
-# What reading a wrong value raises: RecursionError comes from JSON nested too deeply.
+# What reading a damaged value may raise; RecursionError comes from JSON nested too deeply.
 MISREAD = (
     ValueError,
     TypeError,
@@ -27,13 +27,13 @@ MISREAD = (
 
 
 class Damage:
-    """What cannot be read of one row; empty for a row that is whole."""
+    """What cannot be read of one row: `notes`, empty for a row without damage."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.notes: list[str] = []
 
     def read(self, column: str, reader: Callable[[Any], T], value: Any) -> T | None:
-        """What `reader` makes of the value; None, and noted here, where it cannot."""
+        """The value as `reader` decodes it; None, with a note, if that fails."""
         try:
             return reader(value)
         except MISREAD:
@@ -45,14 +45,14 @@ class Damage:
         return None if value is None else self.read(column, reader, value)
 
     def note(self, column: str, value: Any) -> None:
-        self.found.append(f"{column} is {_short(value)}")
+        self.notes.append(f"{column} is {_short(value)}")
 
     def __bool__(self) -> bool:
-        return bool(self.found)
+        return bool(self.notes)
 
     def __str__(self) -> str:
-        more = len(self.found) - 3
-        return "; ".join(self.found[:3]) + (f"; and {more} more" if more > 0 else "")
+        more = len(self.notes) - 3
+        return "; ".join(self.notes[:3]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _short(value: Any) -> str:
@@ -64,7 +64,7 @@ def _short(value: Any) -> str:
 
 
 def whole(value: Any) -> int:
-    """A whole number that SQL can hold. Raises ValueError."""
+    """A whole number of at most 63 bits. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _LARGEST:
         raise ValueError(value)
     return value
@@ -85,62 +85,63 @@ def real(value: Any) -> float:
 
 
 def finite(value: Any) -> float:
-    """Raises ValueError."""
+    """A finite number. Raises ValueError."""
     if not math.isfinite(number := real(value)):
         raise ValueError(value)
     return number
 
 
 def flag(value: Any) -> bool:
-    """SQLite has 0 and 1. Raises ValueError."""
+    """A truth value, which SQLite stores as 0 or 1. Raises ValueError."""
     if value not in (0, 1):
         raise ValueError(value)
     return bool(value)
 
 
 def moment(value: Any) -> float:
-    """Seconds since 1970, in a year that a calendar has in every time zone. Raises ValueError."""
+    """Seconds since 1970, of a year that `datetime` can represent in every time zone. Raises
+    ValueError."""
     if not 0 <= real(value) < _LAST_MOMENT:
         raise ValueError(value)
     return float(value)
 
 
 def text(value: Any) -> str:
-    """Raises ValueError."""
+    """A text. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(value)
     return value
 
 
 def is_identity(value: Any) -> bool:
-    """Whether a study may have this id, 32 hexadecimal digits: it becomes the name of a folder."""
+    """Whether the value is a study's uuid, 32 hexadecimal digits: it becomes a folder's name."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 
 
 def identity(value: Any) -> str:
-    """Raises ValueError."""
+    """A study's uuid (see `is_identity`). Raises ValueError."""
     if not is_identity(value):
         raise ValueError(value)
     return str(value)
 
 
 def shortened(value: Any) -> str:
-    """A value as short text, whatever it is: to name something by."""
+    """Any value as short text, to name something by."""
     if isinstance(value, str) and len(value) <= _SHOWN_CHARACTERS:
         return value
     return _short(value)
 
 
 def json_object(value: Any) -> dict[str, Any]:
-    """Raises one of MISREAD."""
-    found = json.loads(text(value))
-    if not isinstance(found, dict):
+    """A JSON object. Raises one of MISREAD."""
+    content = json.loads(text(value))
+    if not isinstance(content, dict):
         raise ValueError(value)
-    return found
+    return content
 
 
 def json_numbers(value: Any) -> dict[str, float]:
-    """A JSON object of numbers; those that JSON does not have are text. Raises one of MISREAD."""
+    """A JSON object of numbers; NaN and infinity are text in it. Raises one of MISREAD."""
     return {name: _number(number) for name, number in json_object(value).items()}
 
 

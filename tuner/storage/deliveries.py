@@ -1,20 +1,20 @@
-"""What the tracker reads of a study, and its memory of what MLflow has already.
+"""What the tracker reads of a study, and what was delivered to MLflow.
 
-Whose turn it is to write a study's runs.
+`Turn` lets one process at a time deliver a study.
 """
 
 import fcntl
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from tuner.errors import LeaseLost, StorageError
-from tuner.storage.attempt_rows import ATTEMPT_COLUMNS, AttemptRow, attempt_rows
-from tuner.storage.leases import is_there
-from tuner.storage.optuna_rows import flat_params
+from tuner.storage.attempt_rows import AttemptRow, attempts_by_trial, select_attempts
+from tuner.storage.leases import study_exists
+from tuner.storage.optuna_rows import flat_params, state_of_trial
 from tuner.storage.read_only import real_path
 from tuner.storage.schema import (
     StudyKey,
@@ -23,7 +23,7 @@ from tuner.storage.schema import (
     optuna_trials,
     optuna_user_attributes,
 )
-from tuner.storage.store import Store, reads, writes
+from tuner.storage.store import Store
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -34,7 +34,8 @@ _IDS_A_QUERY = 1000
 
 @dataclass(frozen=True)
 class Delivery:
-    """What MLflow has of a trial: its run, the attempt drawn there up to `step`, the state told."""
+    """What MLflow has of a trial: its run, the reports of which attempt up to which step, and the
+    trial's state."""
 
     run_id: str
     attempt: int
@@ -44,9 +45,9 @@ class Delivery:
 
 @dataclass(frozen=True)
 class TrackedTrial:
-    """A trial that MLflow does not have whole. `params`: Optuna's flat ones. `attempt`: the last.
-    `started_at`: its first attempt's start, in seconds since 1970; `retry_of`: the trial it was
-    made from."""
+    """A trial that was not delivered completely. `params`: Optuna's flat ones. `attempt`: the last
+    one. `started_at`: when its first attempt began, in seconds since 1970. `retry_of`: the number
+    of the trial that it repeats."""
 
     trial_id: int
     number: int
@@ -64,7 +65,7 @@ class TrackedTrial:
 
 @dataclass(frozen=True)
 class Completed:
-    """A trial that has a score, as far as the study's own run tells of it."""
+    """A trial with a score, as far as the study's own run shows it."""
 
     trial_id: int
     number: int
@@ -72,25 +73,10 @@ class Completed:
     ended_at: float
 
 
-@reads
-def undelivered(connection: sa.Connection, study: StudyKey) -> list[TrackedTrial]:
-    """The trials that ever ran and whose end MLflow has not been told, in order."""
-    told = deliveries.c.state
-    return _tracked(connection, study, sa.or_(told.is_(None), told.not_in(ENDED)))
-
-
-@reads
-def numbered(
-    connection: sa.Connection, study: StudyKey, numbers: Collection[int]
-) -> list[TrackedTrial]:
-    """The trials of these numbers, at most some thousands, that ever ran."""
-    return _tracked(connection, study, optuna_trials.c.number.in_(numbers))
-
-
 @dataclass(frozen=True)
 class Outline:
-    """Of a trial that ever ran, what is known of all of them at once. `run_id`: of the run in
-    MLflow that shows it, if any."""
+    """A trial that has run, in short: what is read of all trials at once. `run_id`: of the MLflow
+    run that shows it, if any."""
 
     trial_id: int
     number: int
@@ -102,15 +88,26 @@ class Outline:
         return self.state in ENDED
 
 
-@reads
-def outlines(connection: sa.Connection, study: StudyKey) -> list[Outline]:
-    """All trials that ever ran, in order."""
-    chosen = _trials(study).where(_ran(study)).order_by(optuna_trials.c.number)
-    rows = connection.execute(chosen)
+def undelivered(store: Store, study: StudyKey) -> list[TrackedTrial]:
+    """The trials that have run and whose end was not delivered, by number."""
+    delivered_state = deliveries.c.state
+    is_undelivered = sa.or_(delivered_state.is_(None), delivered_state.not_in(ENDED))
+    return store.read(_tracked, study, is_undelivered)
+
+
+def numbered(store: Store, study: StudyKey, numbers: Collection[int]) -> list[TrackedTrial]:
+    """The trials with these numbers, at most some thousands, that have run."""
+    return store.read(_tracked, study, optuna_trials.c.number.in_(numbers))
+
+
+def outlines(store: Store, study: StudyKey) -> list[Outline]:
+    """All trials that have run, by number."""
+    query = _select_trials(study).where(_has_run(study)).order_by(optuna_trials.c.number)
+    rows = store.read(lambda connection: connection.execute(query).all())
     return [Outline(row.trial_id, row.number, str(row.state), row.run_id) for row in rows]
 
 
-def _ran(study: StudyKey) -> sa.ColumnElement[bool]:
+def _has_run(study: StudyKey) -> sa.ColumnElement[bool]:
     return sa.exists().where(
         attempts.c.study_uuid == study.uuid, attempts.c.trial_id == optuna_trials.c.trial_id
     )
@@ -119,11 +116,13 @@ def _ran(study: StudyKey) -> sa.ColumnElement[bool]:
 def _tracked(
     connection: sa.Connection, study: StudyKey, condition: sa.ColumnElement[bool]
 ) -> list[TrackedTrial]:
-    chosen = _trials(study).where(condition)
+    chosen = _select_trials(study).where(condition)
     rows = connection.execute(chosen.order_by(optuna_trials.c.number)).all()
     if not rows:
         return []
-    ran = _attempts(connection, study, chosen)
+    trials = chosen.subquery()
+    is_chosen = trials.c.trial_id == attempts.c.trial_id
+    attempts_of = attempts_by_trial(connection, select_attempts(study).join(trials, is_chosen))
     params = flat_params(connection, chosen)
     retried = _retries(connection, chosen)
     return [
@@ -132,50 +131,40 @@ def _tracked(
             number=row.number,
             state=str(row.state),
             params=params.get(row.trial_id, {}),
-            attempt=ran[row.trial_id][-1],
-            started_at=ran[row.trial_id][0].started_at,
+            attempt=attempts_of[row.trial_id][-1],
+            started_at=attempts_of[row.trial_id][0].started_at,
             delivery=_delivery(row),
             retry_of=retried.get(row.trial_id),
         )
         for row in rows
-        if row.trial_id in ran
+        if row.trial_id in attempts_of
     ]
 
 
-def _trials(study: StudyKey) -> sa.Select[Any]:
-    mine = (deliveries.c.trial_id == optuna_trials.c.trial_id) & (
+def _select_trials(study: StudyKey) -> sa.Select[Any]:
+    """All trials of a study, each with its delivery if there is one."""
+    is_delivery = (deliveries.c.trial_id == optuna_trials.c.trial_id) & (
         deliveries.c.study_uuid == study.uuid
     )
     return (
         sa.select(
             optuna_trials.c.trial_id,
             optuna_trials.c.number,
-            sa.cast(optuna_trials.c.state, sa.String(16)).label("state"),
+            state_of_trial().label("state"),
             deliveries.c.run_id,
             deliveries.c.attempt,
             deliveries.c.step,
-            deliveries.c.state.label("told"),
+            deliveries.c.state.label("delivered_state"),
         )
-        .select_from(optuna_trials.outerjoin(deliveries, mine))
+        .select_from(optuna_trials.outerjoin(deliveries, is_delivery))
         .where(optuna_trials.c.study_id == study.study_id)
     )
 
 
 def _delivery(row: Any) -> Delivery | None:
-    return Delivery(row.run_id, row.attempt, row.step, row.told) if row.run_id else None
-
-
-def _attempts(
-    connection: sa.Connection, study: StudyKey, chosen: sa.Select[Any]
-) -> dict[int, list[AttemptRow]]:
-    trials = chosen.subquery()
-    query = (
-        sa.select(*ATTEMPT_COLUMNS)
-        .join(trials, trials.c.trial_id == attempts.c.trial_id)
-        .where(attempts.c.study_uuid == study.uuid)
-        .order_by(attempts.c.trial_id, attempts.c.attempt)
-    )
-    return attempt_rows(connection, query)
+    if not row.run_id:
+        return None
+    return Delivery(row.run_id, row.attempt, row.step, row.delivered_state)
 
 
 def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int]:
@@ -188,8 +177,7 @@ def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int
     return {row.trial_id: int(row.value_json) for row in connection.execute(query)}
 
 
-@reads
-def completed(connection: sa.Connection, study: StudyKey) -> list[Completed]:
+def completed(store: Store, study: StudyKey) -> list[Completed]:
     """The study's COMPLETE trials, in the order in which they ended."""
     query = (
         sa.select(
@@ -198,37 +186,23 @@ def completed(connection: sa.Connection, study: StudyKey) -> list[Completed]:
         .join(optuna_trials, optuna_trials.c.trial_id == attempts.c.trial_id)
         .where(attempts.c.study_uuid == study.uuid, attempts.c.score.is_not(None))
         .where(optuna_trials.c.study_id == study.study_id)
-        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
+        .where(state_of_trial() == "COMPLETE")
         .order_by(attempts.c.attempt)
     )
+    rows = store.read(lambda connection: connection.execute(query).all())
     # Attempts come in order: the last one counts.
-    last = {row.trial_id: Completed(*row) for row in connection.execute(query)}
+    last = {row.trial_id: Completed(*row) for row in rows}
     return sorted(last.values(), key=lambda trial: (trial.ended_at, trial.trial_id))
 
 
-@reads
-def count_completed(connection: sa.Connection, study: StudyKey) -> int:
-    """How many trials `completed` has, at most."""
+def count_completed(store: Store, study: StudyKey) -> int:
+    """How many trials `completed` returns, at most."""
     query = (
         sa.select(sa.func.count())
         .select_from(optuna_trials)
-        .where(optuna_trials.c.study_id == study.study_id)
-        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "COMPLETE")
+        .where(optuna_trials.c.study_id == study.study_id, state_of_trial() == "COMPLETE")
     )
-    return connection.execute(query).scalar_one()
-
-
-@reads
-def known_runs(
-    connection: sa.Connection, study: StudyKey, trial_id: int | None = None
-) -> dict[int, str]:
-    """The runs that SQL remembers, by trial; PARENT's too. `trial_id`: only that one's."""
-    query = sa.select(deliveries.c.trial_id, deliveries.c.run_id).where(
-        deliveries.c.study_uuid == study.uuid
-    )
-    if trial_id is not None:
-        query = query.where(deliveries.c.trial_id == trial_id)
-    return {row.trial_id: row.run_id for row in connection.execute(query)}
+    return store.read(lambda connection: connection.execute(query).scalar_one())
 
 
 def improvements(trials: Iterable[Completed], direction: str) -> list[Completed]:
@@ -241,6 +215,18 @@ def improvements(trials: Iterable[Completed], direction: str) -> list[Completed]
     return best
 
 
+def known_runs(store: Store, study: StudyKey, trial_id: int | None = None) -> dict[int, str]:
+    """The MLflow runs that SQL remembers, by trial id; also that of PARENT. `trial_id`: only of
+    that trial."""
+    query = sa.select(deliveries.c.trial_id, deliveries.c.run_id).where(
+        deliveries.c.study_uuid == study.uuid
+    )
+    if trial_id is not None:
+        query = query.where(deliveries.c.trial_id == trial_id)
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return {row.trial_id: row.run_id for row in rows}
+
+
 def read_delivery(store: Store, study: StudyKey, trial_id: int = PARENT) -> Delivery | None:
     query = sa.select(deliveries).where(
         deliveries.c.study_uuid == study.uuid, deliveries.c.trial_id == trial_id
@@ -249,64 +235,64 @@ def read_delivery(store: Store, study: StudyKey, trial_id: int = PARENT) -> Deli
     return Delivery(row.run_id, row.attempt, row.step, row.state) if row else None
 
 
-@writes
-def mark(connection: sa.Connection, study: StudyKey, trial_id: int, delivery: Delivery) -> None:
-    """Remember what MLflow has just taken. Raises LeaseLost for a study that was deleted."""
-    if not is_there(connection, study):
-        raise LeaseLost
-    values: Mapping[str, Any] = {
-        "run_id": delivery.run_id,
-        "attempt": delivery.attempt,
-        "step": delivery.step,
-        "state": delivery.state,
-    }
-    mine = (deliveries.c.study_uuid == study.uuid) & (deliveries.c.trial_id == trial_id)
-    changed = connection.execute(sa.update(deliveries).where(mine).values(**values))
-    if changed.rowcount == 0:
-        keys = {"study_uuid": study.uuid, "trial_id": trial_id}
-        connection.execute(sa.insert(deliveries).values(**keys, **values))
+def mark(store: Store, study: StudyKey, trial_id: int, delivery: Delivery) -> None:
+    """Remember what MLflow has just accepted. Raises LeaseLost for a study that was deleted."""
+
+    def write(connection: sa.Connection) -> None:
+        if not study_exists(connection, study):
+            raise LeaseLost
+        is_row = (deliveries.c.study_uuid == study.uuid) & (deliveries.c.trial_id == trial_id)
+        update = sa.update(deliveries).where(is_row).values(**asdict(delivery))
+        if connection.execute(update).rowcount == 0:
+            keys = {"study_uuid": study.uuid, "trial_id": trial_id}
+            connection.execute(sa.insert(deliveries).values(**keys, **asdict(delivery)))
+
+    store.write(write)
 
 
-@writes
-def forget(
-    connection: sa.Connection, study: StudyKey, trial_ids: Sequence[int] | None = None
-) -> None:
-    """Forget all deliveries of a study, or those of some trials: what MLflow had is gone or
-    wrong."""
-    gone = sa.delete(deliveries).where(deliveries.c.study_uuid == study.uuid)
-    if trial_ids is None:
-        connection.execute(gone)
-        return
-    for first in range(0, len(trial_ids), _IDS_A_QUERY):
-        some = trial_ids[first : first + _IDS_A_QUERY]
-        connection.execute(gone.where(deliveries.c.trial_id.in_(some)))
+def forget(store: Store, study: StudyKey, trial_ids: Sequence[int] | None = None) -> None:
+    """Forget all deliveries of a study, or those of some trials: MLflow no longer has them, or
+    has something else."""
+    delete = sa.delete(deliveries).where(deliveries.c.study_uuid == study.uuid)
+
+    def write(connection: sa.Connection) -> None:
+        if trial_ids is None:
+            connection.execute(delete)
+            return
+        for first in range(0, len(trial_ids), _IDS_A_QUERY):
+            some = trial_ids[first : first + _IDS_A_QUERY]
+            connection.execute(delete.where(deliveries.c.trial_id.in_(some)))
+
+    store.write(write)
 
 
-@reads
-def count_delivered(connection: sa.Connection, study: StudyKey) -> tuple[int, int]:
-    """How many ended trials MLflow has, and how many it lacks."""
+def count_delivered(store: Store, study: StudyKey) -> tuple[int, int]:
+    """How many ended trials were delivered, and how many were not."""
     ended = (
         sa.select(sa.func.count())
         .select_from(optuna_trials)
-        .where(optuna_trials.c.study_id == study.study_id, _ran(study))
-        .where(sa.cast(optuna_trials.c.state, sa.String(16)).in_(ENDED))
+        .where(optuna_trials.c.study_id == study.study_id, _has_run(study))
+        .where(state_of_trial().in_(ENDED))
+        .scalar_subquery()
     )
-    told = (
+    delivered = (
         sa.select(sa.func.count())
         .select_from(deliveries)
         .where(deliveries.c.study_uuid == study.uuid, deliveries.c.trial_id != PARENT)
         .where(deliveries.c.state.in_(ENDED))
+        .scalar_subquery()
     )
-    sent = connection.execute(told).scalar_one()
-    return sent, connection.execute(ended).scalar_one() - sent
+    query = sa.select(delivered.label("delivered"), ended.label("ended"))
+    row = store.read(lambda connection: connection.execute(query).one())
+    return row.delivered, row.ended - row.delivered
 
 
 _LOCK_KEY = 7310543
 
 
 class Turn:
-    """The right to write a study's runs. One process at a time has it, or two loops' trackers
-    would make two runs of one trial; it ends with the process, however that dies."""
+    """The right to deliver a study. One process at a time has it, or the trackers of two loops
+    would create two runs for one trial. It ends with the process, however that dies."""
 
     def __init__(self, store: Store, study_id: int) -> None:
         self._store, self._study_id = store, study_id
@@ -314,7 +300,7 @@ class Turn:
         self._file: int | None = None
 
     def mine(self) -> bool:
-        """Take the turn if nobody has it; whether it is ours. Raises StorageError."""
+        """Whether this process has the turn; it takes it if nobody has it. Raises StorageError."""
         if self._store.url.get_backend_name() == "sqlite":
             return self._lock_file()
         return self._lock_in_database()
@@ -322,13 +308,13 @@ class Turn:
     def _lock_file(self) -> bool:
         if self._file is not None:
             return True
-        path = f"{real_path(self._store.url)}-tracker"  # the same one by whichever link
+        path = f"{real_path(self._store.url)}-tracker"  # the same file for every link to it
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror}") from error
         try:
-            # One byte for each study.
+            # Each study has a byte of the file.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._study_id)
         except OSError:
             os.close(file)

@@ -1,6 +1,7 @@
-"""A database as `tuner doctor` looks at it: nothing is made, migrated, repaired or waited for long.
+"""What `tuner doctor` reads of a database. It creates, migrates and repairs nothing, and
+never waits long.
 
-The queries of `loops_at_work`, `leftovers` and `all_owed` need our tables (`Schemas.ready`).
+`loops_at_work`, `leftovers` and `all_delivered` need our tables (`Schemas.ready`).
 """
 
 import sqlite3
@@ -16,23 +17,31 @@ import sqlalchemy as sa
 from tuner.storage import connections
 from tuner.storage.connections import RetryPolicy
 from tuner.storage.deliveries import count_delivered
-from tuner.storage.process_identity import is_dead
+from tuner.storage.identity import is_process_dead
 from tuner.storage.read_only import file_uri
-from tuner.storage.schema import attempts, deliveries, loops, optuna_trials, slot_rows, studies
-from tuner.storage.slots import is_slot_of, strays
+from tuner.storage.schema import (
+    Schemas,
+    attempts,
+    deliveries,
+    loops,
+    optuna_trials,
+    read_schemas,
+    slot_rows,
+    studies,
+)
+from tuner.storage.slots import is_slot_of, is_stray
 from tuner.storage.store import ReadOnlyStore, Store, now
-from tuner.storage.upgrades import Schemas, read_schemas
 
 _WAIT_S = 10
 _NO_STUDY = "doctor"
 
 
-def glance(url: str) -> ReadOnlyStore:
-    """The database of that URL, reached, whatever its tables are. Raises StorageUnavailable."""
+def open_read_only(url: str) -> ReadOnlyStore:
+    """The database of that URL, connected, whatever its tables are. Raises StorageUnavailable."""
     parsed = connections.parse_url(url)
     store = ReadOnlyStore(parsed, RetryPolicy(seconds=0.0), statement_s=_WAIT_S)
     with connections.unavailable(parsed), store.reader.begin() as connection:
-        # SQLite looks into the file no sooner than it must.
+        # SQLite reads the file only when it must.
         sa.inspect(connection).get_table_names()
     return store
 
@@ -44,15 +53,15 @@ def schemas(store: Store) -> Schemas:
 
 @dataclass(frozen=True)
 class SqliteFile:
-    """`problems`: what SQLite finds wrong with the file, at most a few lines."""
+    """`problems`: what SQLite reports as wrong with the file, at most a few lines."""
 
     journal_mode: str
     problems: list[str]
 
 
 def sqlite_file(store: ReadOnlyStore) -> SqliteFile:
-    # Before the connection: closing the file ends the locks that this process has on it.
-    mode = store.looker.journal_mode()
+    # Before the connection: closing the file ends the locks of this process on it.
+    mode = store.file.journal_mode()
     with store.reading() as connection:
         rows = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars()
         return SqliteFile(mode, [str(row) for row in rows if row != "ok"])
@@ -73,13 +82,13 @@ def server(store: Store) -> Server:
             str(connection.execute(sa.select(sa.func.current_setting(name))).scalar_one())
             for name in ("server_version", "TimeZone")
         )
-        asked = time.time()
-        told = connection.execute(sa.select(now("postgresql"))).scalar_one()
-        return Server(version, zone, told - (asked + time.time()) / 2)
+        asked_at = time.time()
+        server_time = connection.execute(sa.select(now("postgresql"))).scalar_one()
+        return Server(version, zone, server_time - (asked_at + time.time()) / 2)
 
 
 def try_write(store: ReadOnlyStore, ready: bool) -> None:
-    """Write a row and take it back; without our tables, make one for it. Raises StorageError."""
+    """Write a row and roll it back; without our tables, into a new one. Raises StorageError."""
     table = deliveries if ready else sa.Table("tuner_doctor", sa.MetaData(), *_copies(deliveries))
     row = {"study_uuid": _NO_STUDY, "trial_id": 0, "run_id": "doctor", "state": "doctor"}
     engine = _writer(store)
@@ -92,7 +101,7 @@ def try_write(store: ReadOnlyStore, ready: bool) -> None:
 
 
 def _writer(store: ReadOnlyStore) -> sa.Engine:
-    """Of one connection, which leaves the journal mode as it is."""
+    """An engine of one connection, which leaves the journal mode as it is."""
     options = connections.engine_options(store.url) | {"poolclass": sa.NullPool}
     options.pop("pool_pre_ping", None)
     arguments = options["connect_args"]
@@ -108,16 +117,16 @@ def _writer(store: ReadOnlyStore) -> sa.Engine:
 
 @contextmanager
 def _wal_kept(store: ReadOnlyStore) -> Iterator[None]:
-    """What a killed search left in the `-wal` stays there: with a reader beside it, a writer that
-    closes is not the last one, who would bring it into the file."""
-    if store.url.get_backend_name() != "sqlite" or not store.looker.has_wal():
+    """Leave in the `-wal` what a killed search left there. SQLite moves it into the file when the
+    last connection closes: a reader beside it keeps the writer from being the last."""
+    if store.url.get_backend_name() != "sqlite" or not store.file.has_wal():
         yield
         return
-    # Not the looker's connection: a process has one shared memory for all its connections, and
-    # what is opened read-only the writer could not write either.
+    # Not a connection of the store's: all connections of a process share one memory, and if it is
+    # opened read-only, the writer cannot write it either.
     path = Path(str(store.url.database))
     with closing(sqlite3.connect(file_uri(path, "mode=ro"), uri=True)) as reader:
-        with suppress(sqlite3.OperationalError):  # it cannot be written then
+        with suppress(sqlite3.OperationalError):  # then it cannot be written
             reader.execute("SELECT 1 FROM sqlite_master").fetchone()
         yield
 
@@ -128,7 +137,7 @@ def _copies(table: sa.Table) -> list[Any]:
 
 @dataclass(frozen=True)
 class LoopRow:
-    """A loop of a study. `seconds_left` of its lease, negative when it has expired; `places`: how
+    """A loop of a study. `seconds_left` of its lease, negative after it has expired; `slots`: how
     many it holds; `is_dead`: its process is known to be gone."""
 
     study: str
@@ -144,9 +153,9 @@ class LoopRow:
 
 
 def loops_at_work(store: Store) -> list[LoopRow]:
-    """The loops whose lease holds, and those that hold places without one."""
+    """The loops whose lease holds, and those that hold slots without one."""
     left = (loops.c.expires_at - now(store.url.get_backend_name())).label("seconds_left")
-    held = (
+    held_slots = (
         sa.select(sa.func.count())
         .select_from(slot_rows)
         .where(slot_rows.c.loop_id == loops.c.loop_id, slot_rows.c.state == "claimed")
@@ -154,24 +163,26 @@ def loops_at_work(store: Store) -> list[LoopRow]:
         .label("slots")
     )
     query = (
-        sa.select(studies.c.name, loops.c.host, loops.c.pid, loops.c.process, left, held)
+        sa.select(studies.c.name, loops.c.host, loops.c.pid, loops.c.process, left, held_slots)
         .join(studies, studies.c.uuid == loops.c.study_uuid)
         .order_by(studies.c.name, loops.c.number)
     )
     with store.reading() as connection:
         rows = connection.execute(query).all()
-    found = [
-        LoopRow(row.name, row.host, row.pid, row.seconds_left, row.slots, is_dead(row.process))
+    loop_rows = [
+        LoopRow(
+            row.name, row.host, row.pid, row.seconds_left, row.slots, is_process_dead(row.process)
+        )
         for row in rows
         if row.seconds_left >= 0 or row.slots
     ]
-    return [loop for loop in found if loop.is_at_work or loop.slots]
+    return [loop for loop in loop_rows if loop.is_at_work or loop.slots]
 
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What killed loops have left of a study: RUNNING trials without a place, and attempts without
-    an end that no claimed place is at."""
+    """What killed loops have left of a study: how many RUNNING trials without a slot, and how many
+    attempts without an end that no claimed slot is at."""
 
     study: str
     trials: int
@@ -179,12 +190,12 @@ class Leftovers:
 
 
 def leftovers(store: Store) -> list[Leftovers]:
-    """Of the studies that have any."""
-    placed = sa.exists().where(is_slot_of(optuna_trials))
+    """Those of all studies that have any."""
+    has_slot = sa.exists().where(is_slot_of(optuna_trials))
     running = sa.cast(optuna_trials.c.state, sa.String(16)) == "RUNNING"
     of_trials = optuna_trials.c.study_id == studies.c.study_id
-    trials = _count(optuna_trials, of_trials, running, ~placed)
-    open_ends = _count(attempts, attempts.c.study_uuid == studies.c.uuid, *strays())
+    trials = _count(optuna_trials, of_trials, running, ~has_slot)
+    open_ends = _count(attempts, attempts.c.study_uuid == studies.c.uuid, is_stray())
     query = sa.select(studies.c.name, trials, open_ends).order_by(studies.c.name)
     with store.reading() as connection:
         rows = [Leftovers(*row) for row in connection.execute(query)]
@@ -198,7 +209,7 @@ def _count(table: Any, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[i
 
 
 def all_delivered(store: Store) -> dict[str, tuple[int, int]]:
-    """Of each study, how many ended trials were delivered to MLflow, and how many were not."""
+    """For each study, how many ended trials were delivered to MLflow, and how many were not."""
     with store.reading() as connection:
         rows = connection.execute(
             sa.select(studies.c.study_id, studies.c.uuid, studies.c.name)

@@ -1,13 +1,14 @@
-"""A study's trials as Optuna's FrozenTrials, by a few plain queries.
+"""A study's trials as Optuna's FrozenTrials, read by a few plain queries, and their cache.
 
-Optuna's own reading builds an object for each row: 40 s and 1.6 GB for 50 000 trials. What comes
-out is the same, except that equal distributions are one object, and that the finished trials of a
-very large study can be read in outline.
+Optuna's own reading builds an object for each row: 40 s and 1.6 GB for 50 000 trials. The result
+here is the same, except that equal distributions share one object, and that the finished trials of
+a very large study can be read in outline.
 """
 
+import copy
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
@@ -27,9 +29,9 @@ _VALUES = models.TrialValueModel.__table__
 _REPORTS = models.TrialIntermediateValueModel.__table__
 _USER = models.TrialUserAttributeModel.__table__
 _SYSTEM = models.TrialSystemAttributeModel.__table__
-# What pruners and samplers keep of other trials there: SuccessiveHalving's rungs, and constraints.
+# What pruners and samplers need of other trials: SuccessiveHalving's rungs, and constraints.
 _OUTLINE_KEYS = ("completed_rung_%", "constraints%")
-# Databases limit how many values one query may name.
+# Databases limit how many values a query may list.
 _MOST_IDS = 5000
 _LARGEST_ID = 2**31 - 1
 
@@ -39,9 +41,9 @@ _report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 
 @dataclass(frozen=True)
 class Outlining:
-    """How a very large study is first read. `whole`: of its trials in outline, the ids of those to
-    read whole; None for all. An outline has no params and no user attributes, and reports only
-    `with_reports`."""
+    """How a very large study is first read: in outline, without params and user attributes, and
+    without reports unless `with_reports`. `whole` gets the outlines and returns the ids of the
+    trials to read whole; None for all."""
 
     whole: Callable[[list[FrozenTrial]], Collection[int] | None]
     with_reports: bool
@@ -49,7 +51,7 @@ class Outlining:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Trials of a study: those with one of the `ids`, and all beyond the id `after`."""
+    """A choice of a study's trials: those with one of `ids`, and all with an id above `after`."""
 
     study_id: int
     after: int = -1
@@ -64,21 +66,21 @@ class Chosen:
         return trial_id > self.after or trial_id in self.ids
 
     def query(self) -> sa.Select[Any]:
-        """The ids of the chosen trials, and of more where they are too many to be named."""
+        """The ids of the chosen trials, and of more if they are too many to be listed."""
         query = sa.select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == self.study_id)
         if self.states is not None:
             query = query.where(_TRIALS.c.state.in_(list(self.states)))
-        named = [trial_id for trial_id in self.ids if trial_id <= self.after]
+        listed = [trial_id for trial_id in self.ids if trial_id <= self.after]
         beyond = _TRIALS.c.trial_id > self.after
-        if not named:
+        if not listed:
             return query.where(beyond)
-        if len(named) > _MOST_IDS:
-            return query.where(beyond | (_TRIALS.c.trial_id >= min(named)))
-        return query.where(beyond | _TRIALS.c.trial_id.in_(named))
+        if len(listed) > _MOST_IDS:
+            return query.where(beyond | (_TRIALS.c.trial_id >= min(listed)))
+        return query.where(beyond | _TRIALS.c.trial_id.in_(listed))
 
 
 def check_study(connection: sa.Connection, study_id: int) -> None:
-    """Raises KeyError, as Optuna does, where there is no such study."""
+    """Raises KeyError, as Optuna does, if there is no such study."""
     query = sa.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
     if connection.execute(query).first() is None:
         raise KeyError(models.NOT_FOUND_MSG)
@@ -86,19 +88,18 @@ def check_study(connection: sa.Connection, study_id: int) -> None:
 
 @contextmanager
 def name_damage() -> Iterator[None]:
-    """Around reading trials: values that no search has written are told in one line. Raises
-    StorageError."""
+    """Around reading trials: a damaged value raises StorageError with one line."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise StorageError(
-            f"a trial of the study is damaged ({type(error).__name__}: {error}), so that nothing "
-            "can be sampled from it; its list of trials says which one"
+            f"a trial of the study is damaged ({type(error).__name__}: {error}), so the sampler "
+            "cannot read the study; its list of trials says which one"
         ) from error
 
 
 def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
-    """The chosen trials by id, with all that Optuna knows of them."""
+    """The chosen trials in the order of their ids, with all their content."""
     trials = _read_heads(connection, chosen)
     _add_values(connection, chosen, trials)
     _add_params(connection, chosen, trials)
@@ -111,7 +112,7 @@ def read_whole(connection: sa.Connection, chosen: Chosen) -> list[FrozenTrial]:
 def read_outlined(
     connection: sa.Connection, study_id: int, outlining: Outlining
 ) -> list[FrozenTrial]:
-    """All trials of a study by id, those that need not be whole in outline."""
+    """All trials of a study in the order of their ids, in outline but for those to read whole."""
     every = Chosen(study_id)
     trials = _read_heads(connection, every)
     _add_values(connection, every, trials)
@@ -127,8 +128,8 @@ def read_outlined(
 
 
 def _read_heads(connection: sa.Connection, chosen: Chosen) -> dict[int, FrozenTrial]:
-    """The trials by id, with nothing but their own row. Of one that is being written by another
-    loop, later queries may see more: it is read again, as all that are not finished."""
+    """The trials by id, with nothing but their own row. If another loop is writing one, later
+    queries may see more of it; that does no harm, since all unfinished trials are read again."""
     query = sa.select(_TRIALS).where(_TRIALS.c.trial_id.in_(chosen.query()))
     return {
         row.trial_id: FrozenTrial(
@@ -166,10 +167,10 @@ def _add_values(
     connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
 ) -> None:
     columns = (_VALUES.c.trial_id, _VALUES.c.objective, _VALUES.c.value, _VALUES.c.value_type)
-    found: dict[int, dict[int, float]] = {}
+    values_of: dict[int, dict[int, float]] = {}
     for trial_id, objective, value, kind in _rows(connection, chosen, columns):
-        found.setdefault(trial_id, {})[objective] = _value(value, kind)
-    for trial_id, values in found.items():
+        values_of.setdefault(trial_id, {})[objective] = _value(value, kind)
+    for trial_id, values in values_of.items():
         if trial_id in trials:
             trials[trial_id]._values = [values[objective] for objective in sorted(values)]
 
@@ -177,7 +178,7 @@ def _add_values(
 def _add_params(
     connection: sa.Connection, chosen: Chosen, trials: Mapping[int, FrozenTrial]
 ) -> None:
-    known: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     columns = (
         _PARAMS.c.trial_id,
         _PARAMS.c.param_name,
@@ -187,8 +188,8 @@ def _add_params(
     for trial_id, name, value, text in _rows(connection, chosen, columns):
         if (trial := trials.get(trial_id)) is None:
             continue
-        if (distribution := known.get(text)) is None:
-            distribution = known[text] = json_to_distribution(text)
+        if (distribution := distributions.get(text)) is None:
+            distribution = distributions[text] = json_to_distribution(text)
         name = sys.intern(name)
         trial._params[name] = distribution.to_external_repr(value)
         trial._distributions[name] = distribution
@@ -196,12 +197,12 @@ def _add_params(
 
 
 def _share(trials: Iterable[FrozenTrial]) -> None:
-    """Finished trials of equal distributions have one dict of them."""
-    known: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
+    """Let finished trials with equal distributions share one dict of them."""
+    shared: dict[tuple[Any, ...], dict[str, BaseDistribution]] = {}
     for trial in trials:
         if trial.state.is_finished():
-            key = tuple((name, id(found)) for name, found in trial._distributions.items())
-            trial._distributions = known.setdefault(key, trial._distributions)
+            key = tuple((name, id(value)) for name, value in trial._distributions.items())
+            trial._distributions = shared.setdefault(key, trial._distributions)
 
 
 def _add_attributes(
@@ -215,8 +216,8 @@ def _add_attributes(
     where = [sa.or_(*(table.c.key.like(pattern) for pattern in patterns))] if patterns else []
     for trial_id, key, value in _rows(connection, chosen, columns, *where):
         if (trial := trials.get(trial_id)) is not None:
-            held = trial._user_attrs if table is _USER else trial._system_attrs
-            held[sys.intern(key)] = json.loads(value)
+            attributes = trial._user_attrs if table is _USER else trial._system_attrs
+            attributes[sys.intern(key)] = json.loads(value)
 
 
 def _add_reports(
@@ -231,3 +232,28 @@ def _add_reports(
     for trial_id, step, value, kind in _rows(connection, chosen, columns):
         if (trial := trials.get(trial_id)) is not None:
             trial.intermediate_values[step] = _report(value, kind)
+
+
+class OrderedCache(_CachedStorage):
+    """Optuna's cache of a study's trials, which keeps them in order.
+
+    Optuna's own sorts all trials whenever it is asked for them, several times for each trial of a
+    search: 30 ms with 50 000. This one sorts only when a trial arrives out of order, which is
+    rare."""
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        self._read_trials_from_remote_storage(study_id)
+        with self._lock:
+            cached = self._studies[study_id].trials.values()
+            trials = [t for t in cached if states is None or t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        cached = self._studies[study_id].trials
+        last = next(reversed(cached), -1)
+        new = [trial.number for trial in trials if trial.number not in cached]
+        super()._add_trials_to_cache(study_id, trials)
+        if [last, *new] != sorted([last, *new]):
+            self._studies[study_id].trials = dict(sorted(cached.items()))

@@ -1,39 +1,118 @@
-"""Where a database lives, so that a moved one is told from a copied one.
+"""Identities of processes, machines and databases.
 
-A copied database has the ids of its original. Both would write the same runs of one MLflow, and
-delete each other's files. So a database records the machine and the place where it was used last.
+A loop on this machine that has died is recognized at once, without waiting for its lease to expire.
+A moved database is told from a copied one: a copy has the ids of its original, so both would write
+the same runs in one MLflow and delete each other's files. A database therefore records the machine
+and the place where it was used last.
 """
 
+import contextlib
+import json
+import os
+import platform
+import pwd
 import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
+import psutil
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from tuner.errors import StorageError
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.damage import is_identity
-from tuner.storage.process_identity import machine_id
+from tuner.storage.damage import MISREAD, is_identity, json_object
 from tuner.storage.schema import (
     STUDY_UUID,
     attempts,
     database,
     deliveries,
-    intervals,
     loops,
     optuna_study_attributes,
+    reports,
     studies,
 )
-from tuner.storage.store import ReadOnlyStore, Store, reads, writes
+from tuner.storage.store import ReadOnlyStore, Store
+
+# Processes and machines
+
+
+@cache
+def machine_run() -> str:
+    """This start of this machine, and this container of it: within it, a process number means one
+    process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{os.uname().nodename}/{psutil.boot_time():.0f}"
+
+
+@cache
+def machine_id() -> str:
+    """This machine, the same after each start: the id that its system gives it, or else its name
+    and network address. In a container it is the container's, if that has an id of its own."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if stored_id := Path(path).read_text().strip():
+                return stored_id[:64]
+    return f"{platform.node()[:48]}-{uuid.getnode():012x}"
+
+
+def user_name() -> str:
+    """The user who runs this process; the number of a user without a name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # as in containers
+        return str(os.getuid())
+
+
+def process_identity() -> str:
+    """This process as JSON text, different from any other that has had or will have its number."""
+    return json.dumps(
+        {"machine": machine_run(), "pid": os.getpid(), "started": _started_at(os.getpid())}
+    )
+
+
+def is_process_dead(process: str | None) -> bool:
+    """Whether the process of that identity is certainly gone. False for one on another machine, and
+    for a damaged identity: nothing is known of them."""
+    if process is None:
+        return False
+    try:
+        content = json_object(process)
+        is_local = content["machine"] == machine_run()
+        return bool(is_local and _started_at(content["pid"]) != content["started"])
+    except MISREAD:
+        return False
+
+
+def _started_at(pid: int) -> str | None:
+    """When a process began, in the kernel's own ticks; None for one that is gone."""
+    try:
+        # After the command's name, which may hold spaces: the state comes first, the start 20th.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else fields[19]
+    except OSError:
+        pass
+    try:
+        process = psutil.Process(pid)
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE
+        return None if is_zombie else f"{process.create_time():.2f}"
+    except psutil.Error:
+        return None
+
+
+# Databases
 
 
 class DatabaseIdentity(StrEnum):
-    """What a look at a database's place shows. `UNKNOWN`: it recorded none so far; `UNSURE`: it was
-    moved or copied, and only its owner can tell."""
+    """What the recorded place of a database shows. `UNKNOWN`: it has recorded none so far;
+    `UNSURE`: it was moved or copied, and only its owner knows which."""
 
     HERE = "here"
     UNKNOWN = "unknown"
@@ -44,9 +123,9 @@ class DatabaseIdentity(StrEnum):
 @dataclass(frozen=True)
 class Residence:
     """Where a database was used last, and where it is now. `place`: of SQLite the file's path; of
-    PostgreSQL the server's and the database's own numbers."""
+    PostgreSQL the numbers of the server and of the database."""
 
-    found: DatabaseIdentity
+    identity: DatabaseIdentity
     recorded_machine: str | None
     recorded: str | None
     machine: str
@@ -55,40 +134,39 @@ class Residence:
     @property
     def elsewhere(self) -> str:
         """The recorded place, for people."""
-        away = "" if self.recorded_machine == self.machine else " on another machine"
-        return f"{self.recorded}{away}"
+        suffix = "" if self.recorded_machine == self.machine else " on another machine"
+        return f"{self.recorded}{suffix}"
 
 
 def residence(store: Store) -> Residence:
     """Compare where the database is with where it was used last. Nothing is written."""
-    recorded = store.read(lambda c: c.execute(sa.select(database)).first())
-    machine, place = _here(store)
+    recorded = store.read(lambda connection: connection.execute(sa.select(database)).first())
+    machine, place = _present_place(store)
     if recorded is None:
         return _unrecorded(machine, place)
     if (recorded.machine, recorded.place) == (machine, place):
-        found = DatabaseIdentity.HERE
+        identity = DatabaseIdentity.HERE
     elif store.url.get_backend_name() != "sqlite" or recorded.machine != machine:
-        found = DatabaseIdentity.UNSURE
+        identity = DatabaseIdentity.UNSURE
     else:
-        found = _compared(Path(place), Path(recorded.place), recorded.uuid)
-    return Residence(found, recorded.machine, recorded.place, machine, place)
+        identity = _compare_files(Path(place), Path(recorded.place), recorded.uuid)
+    return Residence(identity, recorded.machine, recorded.place, machine, place)
 
 
 def _unrecorded(machine: str, place: str) -> Residence:
-    """A backup that was made before an upgrade has recorded nothing, but its name tells of what."""
+    """A backup made before an upgrade has recorded nothing, but its name says of which file."""
     original = re.sub(r"\.\d{4}-backup(-\d+)?$", "", place)
     if original != place and Path(original).exists():
         return Residence(DatabaseIdentity.UNSURE, machine, original, machine, place)
     return Residence(DatabaseIdentity.UNKNOWN, None, None, machine, place)
 
 
-def _here(store: Store) -> tuple[str, str]:
+def _present_place(store: Store) -> tuple[str, str]:
     if store.url.get_backend_name() == "sqlite":
         return machine_id(), str(Path(str(store.url.database)).resolve())
-    return "postgresql", _postgres_place(store)
+    return "postgresql", store.read(_postgres_place)
 
 
-@reads
 def _postgres_place(connection: sa.Connection) -> str:
     """A restored dump has other numbers, and so has a copy made by CREATE DATABASE."""
     query = "SELECT system_identifier FROM pg_control_system()"
@@ -97,25 +175,24 @@ def _postgres_place(connection: sa.Connection) -> str:
     return f"server {server}, database {connection.execute(sa.text(oid)).scalar_one()}"
 
 
-def _compared(place: Path, recorded: Path, database_uuid: str) -> DatabaseIdentity:
-    """Of a SQLite file found elsewhere on the machine where it was used last."""
+def _compare_files(place: Path, recorded: Path, database_uuid: str) -> DatabaseIdentity:
+    """For a SQLite file that was last used at another path on this machine."""
     try:
         if recorded.samefile(place):
-            return DatabaseIdentity.HERE  # by another way: a mount, a link
-    except FileNotFoundError:
-        return DatabaseIdentity.MOVED
-    except NotADirectoryError:
+            return DatabaseIdentity.HERE  # by another path: a mount, a link
+    except (FileNotFoundError, NotADirectoryError):
         return DatabaseIdentity.MOVED
     except OSError:
         return DatabaseIdentity.UNSURE
-    there = _uuid_in(recorded)
-    # Another database may have taken the place since.
-    return DatabaseIdentity.UNSURE if there in (None, database_uuid) else DatabaseIdentity.MOVED
+    # Another database may have been put there since.
+    if _read_uuid(recorded) in (None, database_uuid):
+        return DatabaseIdentity.UNSURE
+    return DatabaseIdentity.MOVED
 
 
-def _uuid_in(path: Path) -> str | None:
-    """The id that a SQLite file has recorded, "" where it is no database of ours; None where it
-    cannot be read."""
+def _read_uuid(path: Path) -> str | None:
+    """The id that a SQLite file has recorded, "" if it is no database of ours; None if it cannot
+    be read."""
     other = ReadOnlyStore(URL.create("sqlite", database=str(path)), RetryPolicy(0.0))
     try:
         with other.reading() as connection:
@@ -128,12 +205,18 @@ def _uuid_in(path: Path) -> str | None:
         other.close()
 
 
-@writes
-def record(connection: sa.Connection, residence: Residence) -> None:
+def record(store: Store, residence: Residence) -> None:
     """The database lives here from now on; its ids stay."""
-    values = {"machine": residence.machine, "place": residence.place}
-    if connection.execute(sa.update(database).values(**values)).rowcount == 0:
-        connection.execute(sa.insert(database).values(uuid=uuid.uuid4().hex, **values))
+
+    def write(connection: sa.Connection) -> None:
+        values = {"machine": residence.machine, "place": residence.place}
+        if connection.execute(sa.update(database).values(**values)).rowcount == 0:
+            connection.execute(sa.insert(database).values(uuid=uuid.uuid4().hex, **values))
+
+    store.write(write)
+
+
+# A copy of a database gets ids of its own
 
 
 @dataclass(frozen=True)
@@ -146,40 +229,47 @@ class SavedNetwork:
     path: str
 
 
-@reads
-def uuids(connection: sa.Connection) -> list[str]:
-    """Of all studies but those whose rows are damaged there."""
-    return list(filter(_is, connection.execute(sa.select(studies.c.uuid)).scalars()))
+def study_uuids(store: Store) -> list[str]:
+    """The uuids of all studies except those whose uuid is damaged."""
+    return store.read(_study_uuids)
 
 
-def _is(value: object) -> bool:
-    return isinstance(value, str) and is_identity(value)
+def _study_uuids(connection: sa.Connection) -> list[str]:
+    stored_uuids = connection.execute(sa.select(studies.c.uuid)).scalars()
+    return [value for value in stored_uuids if is_identity(value)]
 
 
-@reads
-def networks(connection: sa.Connection) -> list[SavedNetwork]:
+def all_networks(store: Store) -> list[SavedNetwork]:
     """All networks that trials of any study have saved."""
     key = (attempts.c.study_uuid, attempts.c.trial_id, attempts.c.attempt)
     query = sa.select(*key, attempts.c.model_path).where(attempts.c.model_path.is_not(None))
-    found = [SavedNetwork(*row) for row in connection.execute(query)]
-    return [network for network in found if isinstance(network.path, str)]
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return [SavedNetwork(*row) for row in rows if isinstance(row.model_path, str)]
 
 
-@writes
 def become_a_copy(
-    connection: sa.Connection,
+    store: Store,
     residence: Residence,
     new_uuid: str,
     new_uuids: Mapping[str, str],
     new_paths: Mapping[SavedNetwork, str],
 ) -> None:
     """Give the database and its studies ids of their own: `new_uuid` and `new_uuids`. What MLflow
-    was sent belongs to the original, and so do the loops that run. Raises StorageError where
-    studies have come meanwhile."""
+    was sent belongs to the original, and so do the loops that run. Raises StorageError if studies
+    were created or deleted meanwhile."""
+    store.write(_become_a_copy, residence, new_uuid, new_uuids, new_paths)
+
+
+def _become_a_copy(
+    connection: sa.Connection,
+    residence: Residence,
+    new_uuid: str,
+    new_uuids: Mapping[str, str],
+    new_paths: Mapping[SavedNetwork, str],
+) -> None:
     if connection.execute(sa.select(database.c.uuid)).scalar() == new_uuid:
-        return  # done by a try whose answer was lost
-    present = connection.execute(sa.select(studies.c.uuid)).scalars().all()
-    if {found for found in present if _is(found)} != set(new_uuids):
+        return  # done by an attempt whose COMMIT reply was lost
+    if set(_study_uuids(connection)) != set(new_uuids):
         raise StorageError("studies were created or deleted meanwhile; repeat the command")
     for network, path in new_paths.items():
         connection.execute(
@@ -192,17 +282,19 @@ def become_a_copy(
     connection.execute(sa.delete(deliveries))
     connection.execute(sa.delete(loops))
     for old, new in new_uuids.items():
-        for table in (attempts, intervals):
-            connection.execute(
-                sa.update(table).where(table.c.study_uuid == old).values(study_uuid=new)
-            )
-        connection.execute(sa.update(studies).where(studies.c.uuid == old).values(uuid=new))
-        marks = optuna_study_attributes
-        connection.execute(
-            sa.update(marks)
-            .where(marks.c.key == STUDY_UUID, marks.c.value_json == f'"{old}"')
-            .values(value_json=f'"{new}"')
-        )
+        _change_uuid(connection, old, new)
     connection.execute(sa.delete(database))
     values = {"machine": residence.machine, "place": residence.place}
     connection.execute(sa.insert(database).values(uuid=new_uuid, **values))
+
+
+def _change_uuid(connection: sa.Connection, old: str, new: str) -> None:
+    for table in (attempts, reports):
+        connection.execute(sa.update(table).where(table.c.study_uuid == old).values(study_uuid=new))
+    connection.execute(sa.update(studies).where(studies.c.uuid == old).values(uuid=new))
+    marks = optuna_study_attributes
+    connection.execute(
+        sa.update(marks)
+        .where(marks.c.key == STUDY_UUID, marks.c.value_json == f'"{old}"')
+        .values(value_json=f'"{new}"')
+    )

@@ -1,6 +1,7 @@
 """Leases: a loop's time-limited right to write its trials, by the database's clock.
 
-Renewing a loop's lease while the loop itself is busy: from a thread, with its own connection.
+`LeaseKeeper` renews a loop's lease while the loop itself is busy: in a thread, with a connection of
+its own.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from types import TracebackType
 import sqlalchemy as sa
 
 from tuner.errors import LeaseLost, TunerError
-from tuner.storage.process_identity import identity, is_dead
+from tuner.storage.identity import is_process_dead, process_identity
 from tuner.storage.schema import (
     STUDY_UUID,
     StudyKey,
@@ -25,7 +26,7 @@ from tuner.storage.schema import (
     slot_rows,
     studies,
 )
-from tuner.storage.store import Store, now, reads, writes
+from tuner.storage.store import Store, now
 
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
@@ -35,8 +36,8 @@ _LOCK_KEY = 7310542
 
 @dataclass(frozen=True)
 class Lease:
-    """A loop's time-limited right to write its trials; `number` counts a study's loops from 0, of
-    those that begin trials (the others have NO_NUMBER)."""
+    """A loop's time-limited right to write its trials. `number` counts from 0 the loops of a study
+    that begin trials; others have NO_NUMBER."""
 
     loop_id: str
     study_id: int
@@ -48,25 +49,24 @@ class Lease:
 def open_lease(
     store: Store, study: StudyKey, lasts_s: float = LEASE_S, begins_trials: bool = True
 ) -> Lease:
-    """Raises LeaseLost for a study that was deleted, or is to be deleted now."""
+    """Raises LeaseLost for a study that was deleted, or is about to be."""
     loop_id = str(uuid.uuid4())
-    number = _open_lease(store, study, loop_id, lasts_s, begins_trials)
+    number = store.write(_open_lease, study, loop_id, lasts_s, begins_trials)
     return Lease(loop_id, study.study_id, study.uuid, number, lasts_s)
 
 
-@writes
 def _open_lease(
     connection: sa.Connection, study: StudyKey, loop_id: str, lasts_s: float, begins_trials: bool
 ) -> int:
-    # Two loops with one number would draw the same points.
-    one_at_a_time(connection, study.study_id)
-    mine = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
-    if (opened := connection.execute(mine).scalar()) is not None:
-        return opened
-    if not is_there(connection, study):
+    # Two loops with the same number would sample the same points.
+    lock_study(connection, study.study_id)
+    own_row = sa.select(loops.c.number).where(loops.c.loop_id == loop_id)
+    if (opened_before := connection.execute(own_row).scalar()) is not None:
+        return opened_before
+    if not study_exists(connection, study):
         raise LeaseLost
     if _is_to_stop(connection, study):
-        raise LeaseLost("the study is about to be deleted: another command is at it")
+        raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
     number = _next_number(connection, study) if begins_trials else NO_NUMBER
     connection.execute(
@@ -78,7 +78,7 @@ def _open_lease(
             pid=os.getpid(),
             started_at=clock,
             expires_at=clock + lasts_s,
-            process=identity(),
+            process=process_identity(),
         )
     )
     return number
@@ -90,16 +90,16 @@ def _next_number(connection: sa.Connection, study: StudyKey) -> int:
     return connection.execute(query).scalar_one()
 
 
-def is_there(connection: sa.Connection, study: StudyKey) -> bool:
-    """Whether the study is in the database still, and Optuna's study of that id is the same one."""
-    ours = sa.select(studies.c.uuid).where(
-        studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, is_optunas()
+def study_exists(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether the study is still in the database, and Optuna's study of that id is the same one."""
+    query = sa.select(studies.c.uuid).where(
+        studies.c.uuid == study.uuid, studies.c.study_id == study.study_id, has_optuna_study()
     )
-    return connection.execute(ours).first() is not None
+    return connection.execute(query).first() is not None
 
 
-def is_optunas() -> sa.ColumnElement[bool]:
-    """Of a row of `studies`: whether Optuna's study of its id carries its uuid."""
+def has_optuna_study() -> sa.ColumnElement[bool]:
+    """For a row of `studies`: whether Optuna's study of its id carries its uuid."""
     marks = optuna_study_attributes
     return sa.exists().where(
         marks.c.study_id == studies.c.study_id,
@@ -109,40 +109,39 @@ def is_optunas() -> sa.ColumnElement[bool]:
 
 
 def check(connection: sa.Connection, lease: Lease) -> None:
-    """Make sure, until the transaction ends, that the lease's row and its study are there. An
-    expired lease passes: what was taken over is refused by its place. Raises LeaseLost."""
-    mine = (
+    """Make sure, until the transaction ends, that the lease's row and its study exist. An expired
+    lease passes: writes to what was taken over are refused by its slot. Raises LeaseLost."""
+    own_row = (
         sa.select(loops.c.loop_id)
         .where(loops.c.loop_id == lease.loop_id, loops.c.study_uuid == lease.uuid)
-        .where(sa.exists().where(studies.c.uuid == lease.uuid, is_optunas()))
+        .where(sa.exists().where(studies.c.uuid == lease.uuid, has_optuna_study()))
         .with_for_update(read=True)
     )
-    if connection.execute(mine).first() is None:
+    if connection.execute(own_row).first() is None:
         raise LeaseLost
 
 
 def check_study(connection: sa.Connection, lease: Lease, study_id: int) -> None:
-    """The same of a write to Optuna's study of that id, where it is the lease's: SQLite gives the
-    id of a deleted study to a new one. Raises LeaseLost."""
+    """The same for a write to Optuna's study of that id, if it is the lease's: SQLite gives the id
+    of a deleted study to a new one. Raises LeaseLost."""
     if study_id == lease.study_id:
         check(connection, lease)
 
 
-@writes
-def renew_lease(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
-    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Whether the
+def renew_lease(store: Store, lease: Lease, lasts_s: float | None = None) -> bool:
+    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. True if the
     loop is asked to stop. Raises LeaseLost."""
-    return _renew(connection, lease, lasts_s)
+    return store.write(_renew, lease, lasts_s)
 
 
-def renew_unless(store: Store, lease: Lease, ended: Callable[[], bool]) -> None:
-    """Extend the lease from now, trying once, unless the loop has ended or is asked to stop. Raises
-    LeaseLost."""
+def renew_unless(store: Store, lease: Lease, has_ended: Callable[[], bool]) -> None:
+    """Extend the lease from now, without retries, unless the loop has ended or is asked to stop.
+    Raises LeaseLost."""
     with store.writing() as connection:
-        # Locked before `ended` is asked: a loop that ends its lease does so before or after this.
-        mine = sa.select(loops.c.loop_id).where(loops.c.loop_id == lease.loop_id)
-        connection.execute(mine.with_for_update()).first()
-        if not ended() and not _is_to_stop(connection, lease):
+        # Lock the row before `has_ended` is called: a loop ends its lease before or after this.
+        own_row = sa.select(loops.c.loop_id).where(loops.c.loop_id == lease.loop_id)
+        connection.execute(own_row.with_for_update()).first()
+        if not has_ended() and not _is_to_stop(connection, lease):
             _renew(connection, lease)
 
 
@@ -158,25 +157,28 @@ def _renew(connection: sa.Connection, lease: Lease, lasts_s: float | None = None
 
 
 def _is_to_stop(connection: sa.Connection, study: StudyKey) -> bool:
-    marked = sa.select(studies.c.uuid).where(
+    query = sa.select(studies.c.uuid).where(
         studies.c.uuid == study.uuid, studies.c.stop_until > now(connection.dialect.name)
     )
-    return connection.execute(marked).first() is not None
+    return connection.execute(query).first() is not None
 
 
-@writes
-def ask_to_stop(connection: sa.Connection, study: StudyKey, for_s: float) -> None:
-    """Have the study's loops, on whichever machine, stop when they renew their lease next; 0 takes
-    that back. The mark loses its force by itself, should the command that set it be killed."""
-    until = now(connection.dialect.name) + for_s
-    connection.execute(
-        sa.update(studies).where(studies.c.uuid == study.uuid).values(stop_until=until)
-    )
+def ask_to_stop(store: Store, study: StudyKey, for_s: float) -> None:
+    """Have the study's loops, on all machines, stop when they next renew their lease; 0 withdraws
+    that. The request expires by itself, in case the command that made it is killed."""
+
+    def write(connection: sa.Connection) -> None:
+        until = now(connection.dialect.name) + for_s
+        connection.execute(
+            sa.update(studies).where(studies.c.uuid == study.uuid).values(stop_until=until)
+        )
+
+    store.write(write)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A loop whose lease holds. `left_s`: seconds until that expires."""
+    """A loop whose lease has not expired. `left_s`: seconds until it does."""
 
     host: str
     pid: int
@@ -186,10 +188,9 @@ class Holder:
         return f"{self.host} (pid {self.pid})"
 
 
-@reads
-def holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
+def holders(store: Store, study: StudyKey) -> list[Holder]:
     """The study's loops that may write: their lease holds, and they are not known to be dead."""
-    return live_holders(connection, study)
+    return store.read(live_holders, study)
 
 
 def live_holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
@@ -203,23 +204,22 @@ def live_holders(connection: sa.Connection, study: StudyKey) -> list[Holder]:
     return [
         Holder(row.host, row.pid, row.left_s)
         for row in connection.execute(query)
-        if row.left_s > 0 and not is_dead(row.process)
+        if row.left_s > 0 and not is_process_dead(row.process)
     ]
 
 
-@reads
-def held_slots(connection: sa.Connection, lease: Lease) -> set[int]:
-    """The numbers of the places that are the loop's."""
+def held_slots(store: Store, lease: Lease) -> set[int]:
+    """The numbers of the slots that the loop holds."""
     query = sa.select(slot_rows.c.number).where(
         slot_rows.c.study_id == lease.study_id,
         slot_rows.c.loop_id == lease.loop_id,
         slot_rows.c.state == "claimed",
     )
-    return set(connection.execute(query).scalars())
+    return store.read(lambda connection: set(connection.execute(query).scalars()))
 
 
-def lapsed(connection: sa.Connection, lease: Lease) -> list[str]:
-    """The loops that hold places of the study and may no longer write them: their lease has
+def lapsed_loops(connection: sa.Connection, lease: Lease) -> list[str]:
+    """The ids of loops that hold slots of the study and may no longer write them: their lease has
     expired, they are known to be dead, or the database does not know them (it is a copy)."""
     alive = loops.c.expires_at >= now(connection.dialect.name)
     query = (
@@ -229,28 +229,28 @@ def lapsed(connection: sa.Connection, lease: Lease) -> list[str]:
         .distinct()
     )
     rows = connection.execute(query).all()
-    return [row.loop_id for row in rows if not row.alive or is_dead(row.process)]
+    return [row.loop_id for row in rows if not row.alive or is_process_dead(row.process)]
 
 
-def hold_all(connection: sa.Connection, study: StudyKey) -> None:
-    """Let no loop of the study write until the transaction ends: each makes sure of its row first
-    (`check`). To be called before `one_at_a_time`, as loops take the two in that order."""
+def lock_loops(connection: sa.Connection, study: StudyKey) -> None:
+    """Let no loop of the study write until the transaction ends: each checks its row first
+    (`check`). Call it before `lock_study`, since loops take the two locks in that order."""
     query = sa.select(loops.c.loop_id).where(loops.c.study_uuid == study.uuid)
     connection.execute(query.with_for_update()).all()
 
 
-def cut_off(connection: sa.Connection, study: StudyKey) -> None:
-    """Have the study's loops, whose leases have all expired, write nothing any more, should one of
-    them go on: it was only held up. Their rows stay, which number the loops, under other ids."""
+def refuse_loops(connection: sa.Connection, study: StudyKey) -> None:
+    """Refuse further writes of the study's loops, whose leases have all expired, in case one of
+    them was only suspended. Their rows stay, since they number the loops, under other ids."""
     query = sa.select(loops.c.loop_id).where(loops.c.study_uuid == study.uuid)
     for loop_id in connection.execute(query).scalars().all():
         renamed = sa.update(loops).where(loops.c.loop_id == loop_id)
         connection.execute(renamed.values(loop_id=str(uuid.uuid4())))
 
 
-def one_at_a_time(connection: sa.Connection, study_id: int) -> None:
-    """Wait until no other transaction of this kind runs on the study, where there is no row yet
-    that could be locked. SQLite has one writer at a time anyway."""
+def lock_study(connection: sa.Connection, study_id: int) -> None:
+    """Wait until no other transaction that locks the study runs: for cases where there is no row
+    yet that could be locked. SQLite has only one writer at a time."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY, study_id)))
 
@@ -260,9 +260,10 @@ _JOIN_S = 5.0
 
 
 class LeaseKeeper:
-    """Renews a lease four times while it lasts, as long as it is entered: a sampler may take longer
-    for one trial than a lease lasts. A loop that has given no sign of life for half an hour hangs,
-    and loses its lease. A renewal that fails is not repeated: the loop's own say what is wrong."""
+    """Renews a lease, while it is entered, four times in the lease's duration: a sampler may take
+    longer for one trial than a lease lasts. A loop that has not called `hear` for half an hour
+    hangs, and loses its lease. A failed renewal is not repeated: the loop's own writes report what
+    is wrong."""
 
     def __init__(self, store: Store, lease: Lease, silence_s: float = _LONGEST_SILENCE_S) -> None:
         self._store, self._lease, self._silence_s = store, lease, silence_s
@@ -284,7 +285,7 @@ class LeaseKeeper:
         self._thread.join(_JOIN_S)  # it may be about to return its connection
 
     def hear(self) -> None:
-        """The loop lives."""
+        """The loop is alive."""
         self._heard_at = time.monotonic()
 
     def stop(self) -> None:

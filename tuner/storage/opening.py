@@ -1,7 +1,7 @@
-"""Opening a database: for looking, which changes nothing, or for work.
+"""Opening a database: for reading only, which changes nothing, or for work.
 
-`look_into` works where nothing may be written. `open_store` makes and upgrades what it must. Both
-refuse the tables of a newer tuner or Optuna before anything is written.
+`look_into` also works where nothing may be written. `open_store` creates and upgrades tables where
+needed. Both refuse the tables of a newer tuner or Optuna before anything is written.
 """
 
 import contextlib
@@ -16,15 +16,9 @@ import sqlalchemy as sa
 from tuner.errors import StorageUnavailable
 from tuner.storage import connections
 from tuner.storage.connections import RetryPolicy, any_text, one_line
-from tuner.storage.read_only import real_path
+from tuner.storage.read_only import back_up_before_upgrade, pg_dump_command, real_path
+from tuner.storage.schema import Schemas, prepare_schema, read_schemas
 from tuner.storage.store import ReadOnlyStore, Store
-from tuner.storage.upgrades import (
-    Schemas,
-    back_up_before_upgrade,
-    pg_dump_command,
-    prepare_schema,
-    read_schemas,
-)
 from tuner.system.names import command
 
 _OPENING_S = 1.0
@@ -34,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def exists(url: str) -> bool:
-    """Whether there is a database to look into; only a SQLite file can be missing altogether."""
+    """Whether there is a database to read; only a SQLite file can be missing altogether."""
     file = connections.database_file(connections.parse_url(url))
     return file is None or file.exists()
 
 
 def look_into(url: str) -> ReadOnlyStore | None:
-    """Open a database for looking; None where tuner has no tables in it. An older SQLite database
-    is looked at as an upgraded copy. Raises StorageUnavailable."""
+    """Open a database for reading only; None if tuner has no tables in it. Of an older SQLite
+    database, an upgraded temporary copy is read. Raises StorageUnavailable."""
     if not exists(url):
         return None
     store = ReadOnlyStore(connections.parse_url(url))
@@ -54,47 +48,47 @@ def look_into(url: str) -> ReadOnlyStore | None:
             return store
         if store.url.get_backend_name() != "sqlite":
             raise StorageUnavailable(_needs_upgrade(store, schemas))
-        _look_at_upgraded_copy(store, schemas)
+        _read_upgraded_copy(store, schemas)
         return store
 
 
 def open_store(url: str) -> Store:
-    """Open a database for work; where there is none it is made. An older SQLite file is upgraded,
-    once it is backed up. Raises StorageUnavailable."""
+    """Open a database for work; it is created if there is none. An older SQLite file is backed up
+    and upgraded. Raises StorageUnavailable."""
     store = Store(connections.parse_url(url))
     is_file = store.url.get_backend_name() == "sqlite"
     if is_file:
         _check_writable(store)
     with _closed_on_error(store):
-        schemas = _look_at_schemas(store) if exists(url) else None
+        schemas = _check_schemas(store) if exists(url) else None
         if schemas is not None and schemas.is_older and not is_file:
             raise StorageUnavailable(_needs_upgrade(store, schemas))
         if schemas is None or not schemas.ready:
             backup = _make_ready(store)
             if backup is not None:
                 log.warning("%s was upgraded; as it was before: %s", store.shown, backup)
-    store.close_at_the_end()
+    store.close_at_exit()
     return store
 
 
 @dataclass(frozen=True)
 class Upgraded:
-    """`before`: what the tables were of. `backup`: the file as it was, where that was changed."""
+    """`before`: the revisions before the upgrade. `backup`: the former file, if it was changed."""
 
     before: Schemas
     backup: Path | None
 
 
 def upgrade_database(url: str) -> Upgraded | None:
-    """Bring our tables and Optuna's up to date; None where there are none of ours. A SQLite file is
-    backed up before. Raises StorageUnavailable."""
+    """Bring our tables and Optuna's up to date; None if there are none of ours. A SQLite file is
+    backed up first. Raises StorageUnavailable."""
     if not exists(url):
         return None
     store = Store(connections.parse_url(url))
     if store.url.get_backend_name() == "sqlite":
         _check_writable(store)
     with _closed_on_error(store):
-        before = _look_at_schemas(store, optunas_may_be_older=True)
+        before = _check_schemas(store, optuna_may_be_older=True)
         if before.ours is None:
             return None
         is_current = before.ready and not before.optuna_is_older
@@ -105,7 +99,7 @@ def upgrade_database(url: str) -> Upgraded | None:
 
 @contextlib.contextmanager
 def _closed_on_error(store: Store) -> Iterator[None]:
-    """Around an opening: one that fails leaves nothing open."""
+    """Around opening a database: a failure leaves nothing open."""
     try:
         with connections.unavailable(store.url):
             yield
@@ -114,23 +108,23 @@ def _closed_on_error(store: Store) -> Iterator[None]:
         raise
 
 
-def _look_at_schemas(store: Store, optunas_may_be_older: bool = False) -> Schemas:
-    with contextlib.closing(ReadOnlyStore(store.url)) as looking:
-        return _known_schemas(looking, optunas_may_be_older)
+def _check_schemas(store: Store, optuna_may_be_older: bool = False) -> Schemas:
+    with contextlib.closing(ReadOnlyStore(store.url)) as read_only:
+        return _known_schemas(read_only, optuna_may_be_older)
 
 
-def _known_schemas(store: ReadOnlyStore, optunas_may_be_older: bool = False) -> Schemas:
-    """Raises StorageUnavailable for tables that this version does not know, or Optuna not."""
+def _known_schemas(store: ReadOnlyStore, optuna_may_be_older: bool = False) -> Schemas:
+    """Raises StorageUnavailable for tables that this version or its Optuna does not know."""
 
     def read(_repeated: bool) -> Schemas:
         with store.reader.begin() as connection:
             return read_schemas(connection)
 
-    # Not for long: a database that is down is said at once.
+    # Not for long: a database that is down is reported at once.
     schemas = RetryPolicy(_OPENING_S).run(read)
     schemas.check_known(store.shown)
-    if not optunas_may_be_older:
-        schemas.check_optunas(store.shown)
+    if not optuna_may_be_older:
+        schemas.check_optuna(store.shown)
     return schemas
 
 
@@ -141,11 +135,11 @@ def _check_writable(store: Store) -> None:
     if not folder.is_dir():
         raise StorageUnavailable(f"{store.shown}: the folder {folder} does not exist")
     files = [path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm", "-journal"))]
-    for place, modes in [(folder, os.W_OK | os.X_OK), *((file, os.W_OK) for file in files)]:
-        if place.exists() and not os.access(place, modes, effective_ids=True):
+    for entry, modes in [(folder, os.W_OK | os.X_OK), *((file, os.W_OK) for file in files)]:
+        if entry.exists() and not os.access(entry, modes, effective_ids=True):
             raise StorageUnavailable(
-                f"{store.shown} is read-only here: {place.absolute()} cannot be written; commands "
-                "that only look (list, show, export) work"
+                f"{store.shown} is read-only here: {entry.absolute()} cannot be written; commands "
+                "that only read (list, show, export) work"
             )
 
 
@@ -153,19 +147,19 @@ def _needs_upgrade(store: Store, schemas: Schemas) -> str:
     dump = pg_dump_command(store.url, Path("before-upgrade.dump"))
     return (
         f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
-        f"{schemas.ours_expected}; save the database first: {dump}; then change them, for "
+        f"{schemas.ours_expected}; back the database up first: {dump}; then upgrade it, for "
         f"everybody who uses it: {command('db', 'upgrade')}"
     )
 
 
 def _make_ready(store: Store) -> Path | None:
-    """Create or upgrade the tables. A SQLite file is backed up before its tables are upgraded: the
+    """Create or upgrade the tables. A SQLite file is backed up before it is upgraded; returns the
     backup."""
     backups: list[Path] = []
 
     def before_upgrade(schemas: Schemas) -> None:
         if backups:
-            backups.pop().unlink()  # of an earlier try
+            backups.pop().unlink()  # of an earlier attempt
         if store.url.get_backend_name() == "sqlite":
             revision = schemas.ours if schemas.is_older else f"optuna-{schemas.optuna}"
             backups.append(back_up_before_upgrade(store.url, str(revision)))
@@ -176,7 +170,7 @@ def _make_ready(store: Store) -> Path | None:
         if not backups:
             raise
         raise StorageUnavailable(
-            f"{store.shown} could not be upgraded ({one_line(error)}); it is as it was before, and "
+            f"{store.shown} could not be upgraded ({one_line(error)}); it is unchanged, and "
             f"{backups[0]} is a copy of it"
         ) from error
     return backups[0] if backups else None
@@ -185,7 +179,7 @@ def _make_ready(store: Store) -> Path | None:
 def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
     writer = connections.open_engine(store.url, writes=True)
     if store.url.get_backend_name() == "sqlite":
-        # Damaged rows are upgraded like others.
+        # Damaged rows are upgraded like all others.
         sa.event.listen(writer, "connect", lambda it, _: setattr(it, "text_factory", any_text))
     try:
         prepare_schema(writer, before_upgrade)
@@ -193,15 +187,16 @@ def _prepare(store: Store, before_upgrade: Callable[[Schemas], None]) -> None:
         writer.dispose()
 
 
-def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
+def _read_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
     if real_path(store.url).stat().st_size > _LARGE_BYTES:
         log.warning(
-            "%s is of an older version, and large: it is copied to be looked at; to upgrade it: %s",
+            "%s has tables of an older version and is large; a copy of it is made each time "
+            "it is read; to upgrade it: %s",
             store.shown,
             command("db", "upgrade"),
         )
     try:
-        engine = connections.open_scratch_engine(store.looker.turn_to_copy())
+        engine = connections.open_scratch_engine(store.file.turn_to_copy())
         try:
             prepare_schema(engine)
         finally:
@@ -209,6 +204,6 @@ def _look_at_upgraded_copy(store: ReadOnlyStore, schemas: Schemas) -> None:
     except Exception as error:
         raise StorageUnavailable(
             f"{store.shown}: its tables are of {schemas.ours}, this version of tuner needs "
-            f"{schemas.ours_expected}, and no upgraded copy could be made to look at "
+            f"{schemas.ours_expected}, and no upgraded copy could be made to read "
             f"({one_line(error)}); set TMPDIR to a folder with room, or: {command('db', 'upgrade')}"
         ) from error

@@ -1,7 +1,7 @@
-"""Optuna's rows of a study's trials in a few plain queries: its own reading builds an object a row,
-which takes seconds for thousands of trials. Optuna itself is not imported: that takes 0.2 s.
+"""A study's trials as Optuna's tables have them, read by a few plain queries.
 
-Optuna's cache of a study's trials, which keeps them in order.
+Optuna's own reading builds an object for each row, which takes seconds for thousands of trials.
+Optuna itself is not imported here: that takes 0.2 s.
 """
 
 import json
@@ -38,8 +38,8 @@ _LARGEST_FLOAT = 1.7976931348623157e308
 
 @dataclass
 class OptunaTrial:
-    """A trial as Optuna's tables have it. `params`: flat ones; `fixed`: those that a waiting trial
-    was queued with. `number` is -1 where it cannot be read."""
+    """A trial as Optuna's tables have it. `params`: its flat params; `fixed`: those that a waiting
+    trial was queued with. `number` is -1 if it cannot be read."""
 
     trial_id: int
     number: int
@@ -52,13 +52,13 @@ class OptunaTrial:
 
 
 def state_of_trial() -> sa.ColumnElement[str]:
-    """A trial's state as text: PostgreSQL has an enum of Optuna's."""
+    """A trial's state as text; in PostgreSQL it is an enum of Optuna's."""
     return sa.cast(optuna_trials.c.state, sa.String(16))
 
 
 def finite_value() -> sa.ColumnElement[float]:
-    """A trial's value where it is a finite number, else NULL. In SQLite any text is larger than
-    any number, in PostgreSQL NaN is."""
+    """A trial's value if it is a finite number, else NULL. SQLite sorts any text after all numbers,
+    PostgreSQL sorts NaN there."""
     value = optuna_trial_values.c.value
     is_finite = sa.and_(
         sa.cast(optuna_trial_values.c.value_type, sa.String(16)) == "FINITE",
@@ -68,10 +68,10 @@ def finite_value() -> sa.ColumnElement[float]:
 
 
 def with_values() -> sa.FromClause:
-    """Trials beside their values, where they have one."""
+    """All trials, each joined with its value if it has one."""
     values = optuna_trial_values
-    mine = (values.c.trial_id == optuna_trials.c.trial_id) & (values.c.objective == 0)
-    return optuna_trials.outerjoin(values, mine)
+    is_value = (values.c.trial_id == optuna_trials.c.trial_id) & (values.c.objective == 0)
+    return optuna_trials.outerjoin(values, is_value)
 
 
 def read_trials(
@@ -80,8 +80,8 @@ def read_trials(
     *conditions: sa.ColumnElement[bool],
     limit: int | None = None,
 ) -> list[OptunaTrial]:
-    """A study's trials in the order in which they were made, which is that of their numbers: those
-    that meet the conditions, at most `limit`."""
+    """The study's trials that meet the conditions, at most `limit`, in the order in which they were
+    created, which is that of their numbers."""
     chosen = (
         sa.select(optuna_trials.c.trial_id, optuna_trials.c.number, state_of_trial().label("state"))
         .where(optuna_trials.c.study_id == study_id, *conditions)
@@ -91,7 +91,7 @@ def read_trials(
     trials = {row.trial_id: _trial(row) for row in connection.execute(chosen)}
     for trial_id, (values, damage) in _read_params(connection, chosen).items():
         trials[trial_id].params = values
-        trials[trial_id].damage.found += damage.found
+        trials[trial_id].damage.notes += damage.notes
     _add_values(connection, chosen, trials)
     _add_attributes(connection, chosen, trials)
     return list(trials.values())
@@ -163,8 +163,8 @@ def _scalar(value: Any) -> Any:
 
 
 def flat_params(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, dict[str, Any]]:
-    """The flat params of the trials whose `trial_id` a query chooses, in the order in which they
-    were drawn; those that cannot be read are left out."""
+    """The flat params of the trials whose `trial_id` a query selects, in the order in which they
+    were sampled. Params that cannot be read are left out."""
     return {trial: values for trial, (values, _) in _read_params(connection, chosen).items()}
 
 
@@ -181,47 +181,47 @@ def _read_params(
 
 
 def _decoded(rows: Iterable[Any]) -> dict[int, tuple[dict[str, Any], Damage]]:
-    known: dict[Any, Callable[[Any], Any]] = {}
-    found: dict[int, tuple[dict[str, Any], Damage]] = {}
+    decoders: dict[Any, Callable[[Any], Any]] = {}
+    by_trial: dict[int, tuple[dict[str, Any], Damage]] = {}
     for row in rows:
-        if row.trial_id not in found:
-            found[row.trial_id] = {}, Damage()
-        values, damage = found[row.trial_id]
+        if row.trial_id not in by_trial:
+            by_trial[row.trial_id] = {}, Damage()
+        values, damage = by_trial[row.trial_id]
         name, distribution = row.param_name, row.distribution_json
-        if distribution not in known:
-            known[distribution] = _decoder(distribution)
-        decode = known[distribution]
+        if distribution not in decoders:
+            decoders[distribution] = _decoder(distribution)
+        decode = decoders[distribution]
         try:
             values[text(name)] = decode(row.param_value)
         except MISREAD:
-            spoiled, what = row.param_value, "param"
-            if decode is _never:
-                spoiled, what = distribution, "distribution of param"
-            damage.note(f"{what} {shortened(name)}", spoiled)
-    return found
+            damaged_value, what = row.param_value, "param"
+            if decode is _refuse:
+                damaged_value, what = distribution, "distribution of param"
+            damage.note(f"{what} {shortened(name)}", damaged_value)
+    return by_trial
 
 
-def _never(value: Any) -> Any:
+def _refuse(value: Any) -> Any:
     raise ValueError(value)
 
 
 def _decoder(distribution: Any) -> Callable[[Any], Any]:
-    """From a column's number to a param's value, by Optuna's JSON of a distribution, which names
-    the class or, in an older form, the type."""
+    """What turns a column's number into a param's value. Optuna's JSON of a distribution names its
+    class or, in an older form, its type."""
     try:
         content = json_object(distribution)
         kind = str(content.get("name") or content["type"]).lower()
         if kind.startswith("categorical"):
             attributes = content["attributes"] if "name" in content else content
-            return _one_of([_scalar(choice) for choice in attributes["choices"]])
+            return _choice_of([_scalar(choice) for choice in attributes["choices"]])
         if kind.startswith("int"):
             return lambda value: whole(int(finite(value)))
         if kind.endswith("distribution") or kind == "float":
             return finite
     except MISREAD:
         pass
-    return _never
+    return _refuse
 
 
-def _one_of(choices: Sequence[Any]) -> Callable[[Any], Any]:
+def _choice_of(choices: Sequence[Any]) -> Callable[[Any], Any]:
     return lambda value: choices[count(int(finite(value)))]

@@ -12,7 +12,6 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -29,8 +28,6 @@ from optuna.storages._rdb.models import (
     NOT_FOUND_MSG,
     StudyModel,
     TrialModel,
-    TrialSystemAttributeModel,
-    TrialUserAttributeModel,
 )
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.study import Study, StudyDirection
@@ -41,9 +38,9 @@ from sqlalchemy.orm import Session
 
 from tuner.storage import connections, frozen_trials
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.process_identity import identity
+from tuner.storage.identity import process_identity
 from tuner.storage.schema import MADE, optuna_study_attributes, optuna_trial_attributes
-from tuner.storage.transaction_hooks import AlreadyCreated, TransactionHook
+from tuner.storage.transaction_hooks import AlreadyCreated, DeferredWrites, TransactionHook
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,35 +49,8 @@ T = TypeVar("T")
 # raises where this loop may not write it.
 Fence = Callable[[sa.Connection, int], None]
 
-
-@dataclass
-class DeferredWrites:
-    """Reports and attributes of one trial that are written later, in one transaction."""
-
-    trial_id: int
-    reports: dict[int, float] = field(default_factory=dict)
-    user_attributes: dict[str, Any] = field(default_factory=dict)
-    system_attributes: dict[str, Any] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.reports or self.user_attributes or self.system_attributes)
-
-    def add_to(self, trial: FrozenTrial) -> None:
-        trial.intermediate_values |= self.reports
-        trial._user_attrs |= self.user_attributes
-        trial._system_attrs |= self.system_attributes
-
-    def write(self, storage: RDBStorage, session: Session) -> None:
-        for step, value in self.reports.items():
-            storage._set_trial_intermediate_value_without_commit(
-                session, self.trial_id, step, value
-            )
-        for model, attributes in (
-            (TrialUserAttributeModel, self.user_attributes),
-            (TrialSystemAttributeModel, self.system_attributes),
-        ):
-            for key, value in attributes.items():
-                storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
+# The key of `Session.info` under which a call of Optuna's has what runs before its commits.
+_BEFORE_COMMIT = "tuner:before_commit"
 
 
 class RobustStorage(RDBStorage):
@@ -106,6 +76,7 @@ class RobustStorage(RDBStorage):
         connections.harden(self.engine, writes=True)
         # The base class opened connections that are not hardened: drop them.
         self.engine.dispose()
+        sa.event.listen(self.scoped_session, "before_commit", _call_before_commit)
 
     @staticmethod
     def _fill_storage_url_template(template: str) -> str:
@@ -297,7 +268,7 @@ class RobustStorage(RDBStorage):
     def create_new_study(
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
-        creator = json.dumps({"token": uuid.uuid4().hex, "process": identity()})
+        creator = json.dumps({"token": uuid.uuid4().hex, "process": process_identity()})
         create = functools.partial(super().create_new_study, directions, study_name)
 
         def before_commit(session: Session) -> None:
@@ -386,13 +357,19 @@ class RobustStorage(RDBStorage):
     def _commit(self, before_commit: Callable[[Session], None], call: Callable[[], T]) -> T:
         """The result of Optuna's method; `before_commit` is called in its transactions, before
         each of them commits."""
-        # The session that Optuna uses in this thread.
+        # The session that Optuna uses in this thread. To listen to it here would take 0.2 ms.
         session = self.scoped_session()
-        sa.event.listen(session, "before_commit", before_commit)
+        session.info[_BEFORE_COMMIT] = before_commit
         try:
             return call()
         finally:
-            sa.event.remove(session, "before_commit", before_commit)
+            del session.info[_BEFORE_COMMIT]
+
+
+def _call_before_commit(session: Session) -> None:
+    before_commit = session.info.get(_BEFORE_COMMIT)
+    if before_commit is not None:
+        before_commit(session)
 
 
 def _guarding(fence: Fence | None, row_id: int) -> Callable[[Session], None]:

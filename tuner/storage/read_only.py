@@ -1,21 +1,24 @@
-"""Reading a SQLite file without a trace: nothing is written, made or left behind, also where
-nothing could be.
+"""Reading a SQLite file without leaving a trace, and copying it.
 
-A database in WAL mode has up to two files beside it, and an ordinary connection makes them, even a
-read-only one. What is done instead depends on what lies there:
+Nothing is written, created or left behind, also where nothing could be. A database in WAL mode has
+up to two files beside it, and every ordinary connection creates them, even a read-only one. What
+is done instead depends on the files there:
 
 | beside the file               | how it is read                                                |
 |-------------------------------|---------------------------------------------------------------|
-| nothing, or an empty `-wal`   | `immutable=1`; whether it was left alone is checked afterwards |
-| a `-wal` and its `-shm`       | `mode=ro&readonly_shm=1`: what a search at work has committed |
+| nothing, or an empty `-wal`   | `immutable=1`; afterwards it is checked for changes           |
+| a `-wal` and its `-shm`       | `mode=ro&readonly_shm=1`: what a running search has committed |
 | a `-journal`                  | `mode=ro`                                                     |
 | a `-wal` without its `-shm`, or where the others fail | a temporary copy of the files         |
 """
 
+import errno
 import os
+import shlex
 import sqlite3
 import subprocess
-from contextlib import closing
+import tempfile
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,15 +26,19 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from tuner.storage.connections import any_text
+from tuner.errors import StorageError, StorageUnavailable
+from tuner.storage.connections import any_text, format_url, parse_url
 from tuner.system.locations import real_file
 from tuner.system.temporary_folders import OwnFolder
 
 _TRIES = 5
 _LOOK_ONCE_S = 5.0
 _SIDE_FILES = ("-wal", "-journal")
-# What SQLite says where it would have to write to be able to read, or where a file system has not
-# the locks and the shared memory that it needs.
+# All that may lie beside a database; the last is the tracker's lock file.
+_OWN_FILES = ("-wal", "-shm", "-journal", "-tracker")
+_COPY_WAIT_S = 10.0
+# SQLite's errors where it would have to write in order to read, or where a file system lacks the
+# locks and the shared memory that it needs.
 _NEEDS_WRITING = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
@@ -40,22 +47,22 @@ _NEEDS_WRITING = (
     sqlite3.SQLITE_PROTOCOL,
 )
 
-# Where a file is and what it holds, as far as the file system tells.
+# Which file it is and whether it has changed, as far as the file system shows.
 _Stamp = tuple[int, int, int, int]
 
 
 class _Connection(sqlite3.Connection):
-    """`stamp`: of the file when it was opened, where nothing but that shows that it changed."""
+    """`stamp`: of the file when it was opened, if nothing else would show that it has changed."""
 
     stamp: _Stamp | None = None
 
 
-class Looker:
-    """Opens connections that read the SQLite file at `path` and leave no trace. Each begins with a
-    look at what lies there now: searches come and go."""
+class ReadOnlyFile:
+    """Opens connections that read the SQLite file at `path` and leave no trace. Each of them first
+    checks which files are there: searches begin and end."""
 
     def __init__(self, path: Path, wait_s: float) -> None:
-        # As SQLite does, which looks for the other files beside what a link points to.
+        # SQLite too looks for the other files beside the file that a link points to.
         self._path, self._wait_s = Path(os.path.realpath(path)), wait_s
         self._copies: OwnFolder | None = None
 
@@ -64,46 +71,46 @@ class Looker:
         if self._path.is_dir():
             raise sqlite3.OperationalError("unable to open database file: it is a folder")
         for _ in range(_TRIES):
-            way = self._way()
-            if way is None:
+            options = self._options()
+            if options is None:
                 break
             try:
-                return self._open(self._path, way)
+                return self._open(self._path, options)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in _NEEDS_WRITING:
                     raise
-                if way == self._way():
+                if options == self._options():
                     break
         if not os.access(self._path, os.R_OK, effective_ids=True):
-            return self._open(self._path, "mode=ro")  # SQLite's own words for it
+            return self._open(self._path, "mode=ro")  # raises SQLite's own message
         try:
             return self._open(self._copy(), "mode=rw")
         except OSError as error:
             raise sqlite3.OperationalError(f"it cannot be copied to be read: {error}") from error
 
     def check(self, connection: Any) -> None:
-        """Raises sqlite3.OperationalError where the file has changed since the connection was
-        opened and what it read may be of two states. The same work may succeed on a new one."""
+        """Raises sqlite3.OperationalError if the file has changed since the connection was opened,
+        so that what it read may mix two states. The same work may succeed on a new connection."""
         if connection.stamp is not None and connection.stamp != _stamp(self._path):
             error = sqlite3.OperationalError("the file was changed while it was read")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
 
     def has_wal(self) -> bool:
-        """Whether something lies in the file's `-wal`."""
+        """Whether the file has a `-wal` with content."""
         return _size(self._path, "-wal") > 0
 
     def journal_mode(self) -> str:
-        """What the file's head says: "wal" or "delete"."""
-        head = _elsewhere("head", "-c", "20", "--", str(self._path))
+        """The journal mode in the file's header: "wal" or "delete"."""
+        head = _run_command("head", "-c", "20", "--", str(self._path))
         return "wal" if head[18:] == b"\x02\x02" else "delete"
 
     def copy_to(self, target: Path) -> None:
-        """Fill the file `target`, which must be new or empty, with what the database holds at one
-        moment. Raises sqlite3.Error."""
+        """Copy the database, as it is at one moment, into the file `target`, which must be new or
+        empty. Raises sqlite3.Error."""
         for attempt in range(_TRIES):
             with closing(self.connect()) as source, closing(sqlite3.connect(target)) as copy:
-                # A copy that is cut short is thrown away: whoever keeps it flushes it at the end.
+                # An unfinished copy is thrown away; the caller flushes a finished one.
                 copy.execute("PRAGMA synchronous=OFF")
                 source.backup(copy)
                 copy.execute("PRAGMA journal_mode=DELETE")
@@ -115,7 +122,7 @@ class Looker:
                         raise
 
     def turn_to_copy(self) -> Path:
-        """Read a temporary copy of the database from here on, which the caller may change."""
+        """Read a temporary copy of the database from now on, which the caller may change."""
         copies = OwnFolder("tuner-look-")
         try:
             path = Path(copies.name).resolve() / "copy.db"
@@ -133,8 +140,8 @@ class Looker:
             self._copies.cleanup()
             self._copies = None
 
-    def _way(self) -> str | None:
-        """The options to open the file with; None where it takes a copy."""
+    def _options(self) -> str | None:
+        """The options to open the file with; None if it must be copied."""
         if _size(self._path, "-wal"):
             return "mode=ro&readonly_shm=1" if _size(self._path, "-shm") else None
         return "mode=ro" if _size(self._path, "-journal") else "mode=ro&immutable=1"
@@ -171,7 +178,7 @@ class Looker:
                 target = _beside(copy, ending)
                 target.unlink(missing_ok=True)
                 if ending == "" or _size(self._path, ending):
-                    _elsewhere("cp", "--", str(_beside(self._path, ending)), str(target))
+                    _run_command("cp", "--", str(_beside(self._path, ending)), str(target))
             if _state(self._path) == before:
                 break
         return copy
@@ -180,13 +187,13 @@ class Looker:
 def look_once(
     path: Path, query: str, values: tuple[object, ...] = (), wait_s: float = _LOOK_ONCE_S
 ) -> list[tuple[Any, ...]]:
-    """The rows that a query finds in the SQLite file. Raises sqlite3.Error."""
-    with closing(Looker(path, wait_s)) as looker:
+    """The rows that a query selects in the SQLite file. Raises sqlite3.Error."""
+    with closing(ReadOnlyFile(path, wait_s)) as file:
         for attempt in range(_TRIES):
-            with closing(looker.connect()) as connection:
+            with closing(file.connect()) as connection:
                 rows = connection.execute(query, values).fetchall()
                 try:
-                    looker.check(connection)
+                    file.check(connection)
                     break
                 except sqlite3.OperationalError:
                     if attempt == _TRIES - 1:
@@ -194,25 +201,25 @@ def look_once(
         return rows
 
 
-def _elsewhere(*command: str) -> bytes:
-    """What a command prints that reads database files as plain ones, in a process of its own.
-    POSIX takes all locks on a file from a process that closes it, by whichever descriptor: done
-    here, SQLite's connections would lose theirs, and others could remove the `-wal` that these
-    still write to. Raises OSError."""
+def _run_command(*command: str) -> bytes:
+    """The output of a command that reads database files as plain files, in a process of its own.
+    When a process closes any descriptor of a file, POSIX drops all its locks on that file: done
+    here, SQLite's connections would lose theirs, and other processes could remove the `-wal` that
+    these still write to. Raises OSError."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode != 0:
-        words = done.stderr.decode(errors="replace").strip().splitlines()
-        raise OSError((words or [f"a reading process ended with {done.returncode}"])[-1])
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise OSError((lines or [f"a reading process ended with {done.returncode}"])[-1])
     return done.stdout
 
 
 def real_path(url: URL) -> Path:
-    """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
+    """The path of a SQLite file with links followed: SQLite creates its other files there."""
     return real_file(Path(str(url.database)))
 
 
 def file_uri(path: Path, options: str) -> str:
-    """What SQLite opens with `uri=True`."""
+    """The URI that `sqlite3.connect` opens with `uri=True`."""
     return f"file:{quote(os.fsencode(path.absolute()))}?{options}"
 
 
@@ -229,15 +236,15 @@ def _size(path: Path, ending: str) -> int:
 
 def _stamp(path: Path) -> _Stamp | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _state(path: Path) -> list[object]:
-    """What a copy of several files must find unchanged: the database, and which `-wal` it is. Rows
-    that are added to that one do no harm."""
+    """What must not change while several files are copied: the database, and which `-wal` it is.
+    Rows added to the `-wal` do no harm."""
     try:
         with _beside(path, "-wal").open("rb") as file:
             head = file.read(32)
@@ -246,13 +253,13 @@ def _state(path: Path) -> list[object]:
     return [_stamp(path), head]
 
 
-def looking_engine(url: URL, looker: Looker) -> sa.Engine:
-    """An engine each of whose transactions has a connection of the looker's."""
-    engine = sa.create_engine(url, creator=looker.connect, poolclass=sa.NullPool)
+def read_only_engine(url: URL, file: ReadOnlyFile) -> sa.Engine:
+    """An engine that opens a connection of the file's for each transaction."""
+    engine = sa.create_engine(url, creator=file.connect, poolclass=sa.NullPool)
 
     def check(connection: sa.Connection) -> None:
         try:
-            looker.check(connection.connection.dbapi_connection)
+            file.check(connection.connection.dbapi_connection)
         except sqlite3.OperationalError as error:
             raise sa.exc.OperationalError("reading", None, error) from error
 
@@ -260,3 +267,128 @@ def looking_engine(url: URL, looker: Looker) -> sa.Engine:
     sa.event.listen(engine, "commit", check)
     sa.event.listen(engine, "rollback", check)
     return engine
+
+
+# Backups
+
+
+def back_up_to(url: str, target: Path, force: bool = False) -> int:
+    """Copy the database of that URL to a file, also while searches write to it; the file's size in
+    bytes. Raises StorageUnavailable if that is refused or impossible, StorageError if it fails."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise StorageUnavailable(
+            f"{format_url(parsed)} is on a server; copy it with the server's own command: "
+            f"{pg_dump_command(parsed, target)}"
+        )
+    back_up(parsed, target, force)
+    return target.stat().st_size
+
+
+def back_up(url: URL, target: Path, force: bool = False) -> None:
+    """Copy a SQLite database to the file `target`, which appears complete or not at all. Raises
+    StorageUnavailable if the file exists, unless `force`, or cannot be written; StorageError if
+    the database cannot be read."""
+    _check_target(Path(str(url.database)), target, force)
+    unfinished = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=".tuner-backup-", dir=target.parent)
+        os.close(handle)
+        unfinished = Path(name)
+        with closing(ReadOnlyFile(Path(str(url.database)), _COPY_WAIT_S)) as file:
+            file.copy_to(unfinished)
+        _put_in_place(unfinished, target, force)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageUnavailable(f"{target}: cannot be written: {reason}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"{format_url(url)}: cannot be copied to {target}: {error}") from error
+    finally:
+        if unfinished is not None:
+            unfinished.unlink(missing_ok=True)
+
+
+def _check_target(database: Path, target: Path, force: bool) -> None:
+    own = {_identity(database)} | {_identity(Path(f"{database}{end}")) for end in _OWN_FILES}
+    if _identity(target) in own:
+        raise StorageUnavailable(f"{target} belongs to the database itself; choose another name")
+    if target.is_dir():
+        raise StorageUnavailable(f"{target} is a folder; give the name of a file")
+    if os.path.lexists(target) and not force:
+        raise StorageUnavailable(f"{target} exists already; choose another name, or use --force")
+
+
+def _identity(path: Path) -> object:
+    """Equal for all names of one file, also if it does not exist."""
+    try:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    except OSError:
+        return path.resolve()
+
+
+def _put_in_place(unfinished: Path, target: Path, force: bool) -> None:
+    unfinished.chmod(0o666 & ~_umask())
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    if force:
+        unfinished.replace(target)
+    else:
+        _link(unfinished, target)
+    with suppress(OSError):  # some file systems do not flush folders
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _link(unfinished: Path, target: Path) -> None:
+    """Give the file its name, unless another command has just created a file of that name."""
+    try:
+        os.link(unfinished, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "the file exists already") from None
+        unfinished.rename(target)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def back_up_before_upgrade(url: URL, revision: str) -> Path:
+    """Copy the database to a file beside it, named after the revision, with a number if the name is
+    taken. Raises StorageUnavailable."""
+    path = real_path(url)
+    number = 1
+    while True:
+        ending = "" if number == 1 else f"-{number}"
+        target = path.with_name(f"{path.name}.{revision}-backup{ending}")
+        if not os.path.lexists(target):
+            break
+        number += 1
+    try:
+        back_up(url, target)
+    except (StorageUnavailable, StorageError) as error:
+        raise StorageUnavailable(
+            f"{format_url(url)} is older than this version of tuner; it was not upgraded, because "
+            f"it could not be backed up first: {error}"
+        ) from error
+    return target
+
+
+def pg_dump_command(url: URL, file: Path) -> str:
+    """The command that copies a PostgreSQL database, without the password."""
+    words = ["pg_dump", "--format=custom", f"--file={file}"]
+    parts = {"host": url.host, "port": url.port, "username": url.username, "user": None}
+    values = {name: url.query.get(name) or value for name, value in parts.items()}
+    values["username"] = values["user"] or values["username"]
+    words += [f"--{name}={values[name]}" for name in ("host", "port", "username") if values[name]]
+    database = str(url.database or values["username"] or "postgres")
+    words.append(f"--dbname={database}" if database.startswith("-") else database)
+    return shlex.join(words)

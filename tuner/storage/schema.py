@@ -1,26 +1,40 @@
-"""Our own tables, beside Optuna's in the same database.
+"""Our tables beside Optuna's in the same database, and bringing both to their newest revision.
 
 Times are seconds since 1970 by the database's clock. `study_id` and `trial_id` are Optuna's: SQLite
-gives those of deleted rows to new ones. What trials leave behind is therefore keyed by the study's
-`uuid`, 32 hexadecimal digits. A study is ours as long as Optuna's study of that id carries the uuid
+reuses those of deleted rows for new ones. What trials leave behind is therefore keyed by the
+study's `uuid`, 32 hexadecimal digits. A study is ours while Optuna's study of that id has the uuid
 as its system attribute `tuner:study`.
+
+In Python, the SQL table `tuner_places` is `slot_rows`, and `tuner_intervals` is `reports`.
+
+Optuna's tables and ours are both versioned by Alembic, so ours have a version table of their own.
 """
 
-from typing import Protocol
+import functools
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import sqlalchemy as sa
+
+from tuner.errors import StorageUnavailable
+from tuner.storage.connections import format_url
+from tuner.system.names import command
 
 metadata = sa.MetaData()
 
 # The key of Optuna's study attribute that holds our uuid, as JSON.
 STUDY_UUID = "tuner:study"
-# Of the attribute that says by which process a study, or a trial, was made: with it a repetition
-# finds what a first try has made.
+# The key of the attribute that says which process created a study or a trial: a repeated attempt
+# recognizes by it what the first one has created.
 MADE = "tuner:made"
 
 
 class StudyKey(Protocol):
-    """What tells a study from all others: Optuna's id, which may be used again, and our uuid."""
+    """What identifies a study: Optuna's id, which may be reused, and our uuid."""
 
     @property
     def study_id(self) -> int: ...
@@ -29,7 +43,7 @@ class StudyKey(Protocol):
     def uuid(self) -> str: ...
 
 
-# Where this database lives: a copy of it has the same ids, but lies elsewhere. At most one row.
+# Where this database lives: a copy has the same ids, but lies elsewhere. At most one row.
 database = sa.Table(
     "tuner_database",
     metadata,
@@ -49,19 +63,19 @@ studies = sa.Table(
     sa.Column("spec", sa.Text, nullable=False),
     sa.Column("experiment", sa.Text, nullable=True),
     sa.Column("created_at", sa.Double, nullable=False),
-    # Who made it, on which machine, with which version of tuner; NULL in studies of before.
+    # Who created it, on which machine, with which version of tuner; NULL in older studies.
     sa.Column("owner", sa.String(256), nullable=True),
     sa.Column("owner_machine", sa.String(64), nullable=True),
     sa.Column("version", sa.String(64), nullable=True),
-    # Until then, loops that renew their lease are told to stop: the study is to be deleted.
+    # Until then, loops that renew their lease are told to stop: the study is about to be deleted.
     sa.Column("stop_until", sa.Double, nullable=True),
     sa.PrimaryKeyConstraint("uuid", name="tuner_studies_key"),
     sa.UniqueConstraint("study_id", name="tuner_studies_study_id"),
     sa.UniqueConstraint("name", name="tuner_studies_name"),
 )
 
-# One row for each of a study's `--trials N`. Each claim makes sure in its transaction that the
-# study of this id is still the loop's own (`leases.check`).
+# The trial slots: one row for each of a study's `--trials N`. Each claim makes sure in its
+# transaction that the study of this id is still the loop's own (`leases.check`).
 slot_rows = sa.Table(
     "tuner_places",
     metadata,
@@ -71,7 +85,7 @@ slot_rows = sa.Table(
     sa.Column("trial_id", sa.Integer, nullable=True),
     sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
     sa.Column("loop_id", sa.String(36), nullable=True),
-    # Which command added it: repeated after a lost answer, it must not add its places twice.
+    # The command that added it: repeated after a lost COMMIT reply, it must not add slots twice.
     sa.Column("added_by", sa.String(36), nullable=True),
     sa.PrimaryKeyConstraint("study_id", "number", name="tuner_places_key"),
     sa.UniqueConstraint("study_id", "trial_id", name="tuner_places_trial"),
@@ -89,7 +103,7 @@ loops = sa.Table(
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("expires_at", sa.Double, nullable=False),
-    # See process.py: a loop of this machine that has died need not be waited for.
+    # See identity.py: nobody waits for a loop of this machine that has died.
     sa.Column("process", sa.String(256), nullable=True),
     sa.PrimaryKeyConstraint("loop_id", name="tuner_loops_key"),
     sa.Index("tuner_loops_study", "study_uuid"),
@@ -114,17 +128,17 @@ attempts = sa.Table(
     sa.Column("parameter_count", sa.BigInteger, nullable=True),
     sa.Column("engine", sa.String(32), nullable=True),
     sa.Column("seconds", sa.JSON, nullable=True),
-    # The saved network, relative to the project's folder of networks, and what the file must be.
+    # The saved network, relative to the project's folder of networks, and the file's size and hash.
     sa.Column("model_path", sa.Text, nullable=True),
     sa.Column("model_bytes", sa.BigInteger, nullable=True),
     sa.Column("model_sha256", sa.String(64), nullable=True),
-    # The epochs that came from an earlier attempt's checkpoint; 0 when it began from the first.
+    # The epochs that came from an earlier attempt's checkpoint; 0 if it began with the first.
     sa.Column("resumed_epoch", sa.Integer, nullable=True),
     sa.PrimaryKeyConstraint("study_uuid", "trial_id", "attempt", name="tuner_attempts_key"),
 )
 
-# Every report interval's raw metrics; Optuna's own table has only what the pruner was shown.
-intervals = sa.Table(
+# The raw metrics of every report; Optuna's own table has only what the pruner was given.
+reports = sa.Table(
     "tuner_intervals",
     metadata,
     sa.Column("study_uuid", sa.String(32), nullable=False),
@@ -142,7 +156,7 @@ intervals = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What the tracker has delivered to MLflow. `trial_id` 0 stands for the study's parent run.
+# What was delivered to MLflow. `trial_id` 0 stands for the study's parent run.
 deliveries = sa.Table(
     "tuner_deliveries",
     metadata,
@@ -199,3 +213,218 @@ trial_params = sa.table(
     sa.column("param_value"),
     sa.column("distribution_json"),
 )
+
+# Revisions of the tables
+
+VERSION_TABLE = "tuner_alembic_version"
+HEAD = "0003"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_REVISIONS = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
+_LOCK_KEY = 7310541
+
+
+@dataclass(frozen=True)
+class Schemas:
+    """The revisions of our tables and of Optuna's, None where there are none, and those that this
+    version works with. `foreign`: the tables belong to another program."""
+
+    ours: str | None
+    optuna: str | None
+    optuna_expected: str
+    optuna_known: frozenset[str]
+    foreign: bool
+    ours_expected: str = HEAD
+
+    @property
+    def ready(self) -> bool:
+        return self.ours == self.ours_expected
+
+    @property
+    def is_older(self) -> bool:
+        return self.ours is not None and self.ours != self.ours_expected and self.ours in _REVISIONS
+
+    @property
+    def is_newer(self) -> bool:
+        return self.ours is not None and self.ours not in _REVISIONS
+
+    @property
+    def optuna_is_older(self) -> bool:
+        return self.optuna in self.optuna_known - {self.optuna_expected}
+
+    @property
+    def optuna_is_newer(self) -> bool:
+        return self.optuna is not None and self.optuna not in self.optuna_known
+
+    def check_known(self, name: str) -> None:
+        """Raises StorageUnavailable for tables that this version does not know. `name`: the
+        database's."""
+        if self.foreign:
+            raise StorageUnavailable(
+                f"{name} belongs to another program (MLflow?); give tuner a database of its own"
+            )
+        if self.is_newer:
+            raise StorageUnavailable(
+                f"{name} was made by a newer version of tuner (its tables are of {self.ours}, this "
+                f"version knows up to {self.ours_expected}): upgrade tuner on this machine"
+            )
+        if self.optuna_is_newer:
+            raise StorageUnavailable(
+                f"{name} was made by a newer version of Optuna (its tables are of {self.optuna}, "
+                f"the installed one knows up to {self.optuna_expected}): pip install --upgrade "
+                "optuna tuner"
+            )
+
+    def check_optuna(self, name: str) -> None:
+        """Raises StorageUnavailable if Optuna would have to upgrade its tables."""
+        if self.optuna_is_older:
+            raise StorageUnavailable(
+                f"{name}: Optuna's tables are of {self.optuna}, the installed Optuna needs "
+                f"{self.optuna_expected}; to bring them up to date: {command('db', 'upgrade')}"
+            )
+
+
+def read_schemas(connection: sa.Connection) -> Schemas:
+    """Read which tables there are. Imports nothing heavier than SQLAlchemy."""
+    tables = set(sa.inspect(connection).get_table_names())
+    foreign = "alembic_version" in tables and not {"studies", "version_info"} <= tables
+    optuna_expected, optuna_known = optuna_revisions()
+    return Schemas(
+        ours=_revision(connection, VERSION_TABLE, tables),
+        optuna=None if foreign else _revision(connection, "alembic_version", tables),
+        optuna_expected=optuna_expected,
+        optuna_known=optuna_known,
+        foreign=foreign,
+    )
+
+
+def _revision(connection: sa.Connection, table: str, tables: set[str]) -> str | None:
+    if table not in tables:
+        return None
+    column = sa.column("version_num", sa.String)
+    revision = connection.execute(sa.select(column).select_from(sa.table(table, column))).scalar()
+    return None if revision is None else str(revision)
+
+
+@functools.cache
+def optuna_revisions() -> tuple[str, frozenset[str]]:
+    """The newest revision of the installed Optuna's tables, and all that it knows. They are read
+    from its scripts: importing Optuna takes longer than all else of a short command."""
+    revisions, followed = set(), set()
+    for path in (_optuna_folder() / "versions").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        revisions |= set(re.findall(r"""^revision\b.*=.*["'](.+)["']""", text, re.MULTILINE))
+        for line in re.findall(r"^down_revision\b.*", text, re.MULTILINE):
+            followed |= set(re.findall(r"""["']([^"']+)["']""", line))
+    (head,) = revisions - followed
+    return head, frozenset(revisions)
+
+
+def _optuna_folder() -> Path:
+    spec = importlib.util.find_spec("optuna")
+    assert spec is not None  # one of tuner's own requirements
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "storages" / "_rdb" / "alembic"
+
+
+def prepare_schema(
+    writer: sa.Engine,
+    before_upgrade: Callable[[Schemas], None] = lambda schemas: None,
+) -> None:
+    """Create what is missing and upgrade what is older, in one transaction. `before_upgrade` is
+    called when there are older tables and no other process can be upgrading them. Raises
+    StorageUnavailable for tables of a newer version."""
+    with writer.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two first commands at once would both create the tables: one waits for the other, as
+            # by SQLite's BEGIN IMMEDIATE.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+        schemas = read_schemas(connection)
+        schemas.check_known(format_url(writer.url))
+        if schemas.is_older or schemas.optuna_is_older:
+            before_upgrade(schemas)
+        if schemas.optuna_is_older:
+            _upgrade_optuna(connection)
+        _prepare_optuna(connection)
+        _prepare_ours(connection)
+
+
+def _prepare_optuna(connection: sa.Connection) -> None:
+    import optuna
+    from optuna.storages._rdb import models
+
+    if sa.inspect(connection).has_table("alembic_version"):
+        return
+    models.BaseModel.metadata.create_all(connection)
+    version = models.VersionInfoModel.__table__
+    if connection.execute(sa.select(sa.func.count()).select_from(version)).scalar() == 0:
+        row = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
+        connection.execute(sa.insert(version).values(version_info_id=1, **row))
+    _stamp(connection, "alembic_version", optuna_revisions()[0])
+
+
+def _stamp(connection: sa.Connection, table: str, revision: str) -> None:
+    """Record a revision as Alembic would, which would load all of its scripts for that."""
+    version = sa.Table(
+        table,
+        sa.MetaData(),
+        sa.Column("version_num", sa.String(32), nullable=False),
+        sa.PrimaryKeyConstraint("version_num", name=f"{table}_pkc"),
+    )
+    version.create(connection, checkfirst=True)
+    connection.execute(sa.insert(version).values(version_num=revision))
+
+
+def _upgrade_optuna(connection: sa.Connection) -> None:
+    """Do what Optuna's own command does, in our transaction."""
+    import optuna
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+    from optuna.storages._rdb import models
+
+    config = _alembic_config(_optuna_folder())
+    script = ScriptDirectory.from_config(config)
+
+    def steps(revision: Any, _context: object) -> Any:
+        return script._upgrade_revs("head", revision)
+
+    with EnvironmentContext(config, script, fn=steps) as environment:
+        environment.configure(
+            connection=connection,
+            target_metadata=models.BaseModel.metadata,
+            render_as_batch=True,
+        )
+        environment.run_migrations()
+    version = {"schema_version": models.SCHEMA_VERSION, "library_version": optuna.__version__}
+    connection.execute(sa.update(models.VersionInfoModel.__table__).values(**version))
+
+
+def _prepare_ours(connection: sa.Connection) -> None:
+    tables = set(sa.inspect(connection).get_table_names())
+    if tables.isdisjoint({VERSION_TABLE, *metadata.tables}):
+        # The same tables as the revisions create, as a test checks; those take 0.05 s longer.
+        metadata.create_all(connection)
+        _stamp(connection, VERSION_TABLE, HEAD)
+    else:
+        migrate_ours(connection)
+
+
+def migrate_ours(connection: sa.Connection) -> None:
+    """Bring our tables to the newest revision, from any older one or from none."""
+    from alembic import command
+
+    config = _alembic_config(_MIGRATIONS)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _alembic_config(scripts: Path) -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    return config
+
+
+def include_ours(name: str | None, kind: str) -> bool:
+    """For alembic's autogenerate: Optuna's tables are not ours to drop."""
+    return kind != "table" or name in metadata.tables

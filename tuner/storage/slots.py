@@ -1,11 +1,12 @@
-"""Places and attempts: who may run what, exactly N times together.
+"""Trial slots and attempts: several loops run exactly N trials together.
 
-A place is one of a study's `--trials N`. A loop claims a place in one transaction before it begins
-a trial, so several loops on one study do exactly N trials between them. The claimed place, with its
-attempt, is what gives the right to write the trial: a take-over moves it to another loop, and what
-the first one still tries to write is refused in the same transaction (`hold`).
+A slot is one of a study's `--trials N`. A loop claims a slot in one transaction before it begins a
+trial, so several loops on one study run exactly N trials together. The claimed slot, with its
+attempt, gives the right to write the trial: a takeover moves it to another loop, and what the first
+loop still tries to write is refused in the same transaction (`hold`).
 
-Functions marked `@writes` may be repeated after a commit whose answer was lost.
+Functions of a store may be repeated after a COMMIT whose reply was lost. Functions of a connection
+are parts of a transaction.
 """
 
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tuner.errors import LeaseLost, SlotLost
-from tuner.storage.leases import Lease, check, is_there, lapsed, one_at_a_time
+from tuner.storage.leases import Lease, check, lapsed_loops, lock_study, study_exists
 from tuner.storage.schema import (
     StudyKey,
     attempts,
@@ -25,7 +26,7 @@ from tuner.storage.schema import (
     slot_rows,
     studies,
 )
-from tuner.storage.store import Store, now, reads, writes
+from tuner.storage.store import Store, now
 from tuner.study.ends import TrialEnd
 
 # Ends of attempts, as stored: those that count against the trial, and those after which the next
@@ -36,8 +37,8 @@ _ALONE_AFTER = tuple(end.value for end in TrialEnd if end.next_is_alone)
 
 @dataclass(frozen=True)
 class TrialSlot:
-    """A claimed place. `trial_id` is None until it is given a trial; `attempt` is the trial's last
-    one, 0 before the first. `alone`: the trial's next attempt is to share its process with none."""
+    """A claimed slot. `trial_id` is None until it gets a trial; `attempt` is the trial's last one,
+    0 before the first. `alone`: the trial's next attempt may share its process with no other."""
 
     study_id: int
     uuid: str
@@ -47,66 +48,79 @@ class TrialSlot:
     alone: bool = False
 
 
-@writes
-def ensure_slots(connection: sa.Connection, study: StudyKey, total: int) -> None:
-    """Make places 1..total exist. Repeating it changes nothing. Raises LeaseLost for a study that
+def ensure_slots(store: Store, study: StudyKey, total: int) -> None:
+    """Make slots 1..total exist. Repeating it changes nothing. Raises LeaseLost for a study that
     was deleted."""
-    _open_new(connection, study.study_id, _count(connection, study), total)
+
+    def write(connection: sa.Connection) -> None:
+        _insert_open(connection, study.study_id, _count_slots(connection, study), total)
+
+    store.write(write)
 
 
 def add_slots(store: Store, study: StudyKey, more: int, most: int = sys.maxsize) -> int:
-    """Add `more` places, but none beyond `most` in all; the new total. Raises LeaseLost."""
-    return _add_slots(store, study, more, most, str(uuid.uuid4()))
+    """Add `more` slots, but none beyond `most` in all; the new total. Raises LeaseLost."""
+    return store.write(_add_slots, study, more, most, str(uuid.uuid4()))
 
 
-@writes
 def _add_slots(
     connection: sa.Connection, study: StudyKey, more: int, most: int, added_by: str
 ) -> int:
-    have = _count(connection, study)
-    mine = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.added_by == added_by)
-    if (added := connection.execute(mine).scalar()) is not None:
-        return added
-    total = max(have, min(have + more, most))
-    _open_new(connection, study.study_id, have, total, added_by)
+    present = _count_slots(connection, study)
+    own_rows = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.added_by == added_by)
+    if (added_before := connection.execute(own_rows).scalar()) is not None:
+        return added_before
+    total = max(present, min(present + more, most))
+    _insert_open(connection, study.study_id, present, total, added_by)
     return total
 
 
-def _open_new(
-    connection: sa.Connection, study_id: int, have: int, total: int, added_by: str | None = None
+def _insert_open(
+    connection: sa.Connection, study_id: int, present: int, total: int, added_by: str | None = None
 ) -> None:
     rows = [
         {"study_id": study_id, "number": number, "state": "open", "added_by": added_by}
-        for number in range(have + 1, total + 1)
+        for number in range(present + 1, total + 1)
     ]
     if rows:
         connection.execute(sa.insert(slot_rows), rows)
 
 
-def _count(connection: sa.Connection, study: StudyKey) -> int:
-    # Two loops must not both add place N+1.
-    one_at_a_time(connection, study.study_id)
-    if not is_there(connection, study):
+def _count_slots(connection: sa.Connection, study: StudyKey) -> int:
+    # Two loops must not both add slot N+1.
+    lock_study(connection, study.study_id)
+    if not study_exists(connection, study):
         raise LeaseLost
     query = sa.select(sa.func.max(slot_rows.c.number)).where(slot_rows.c.study_id == study.study_id)
     return connection.execute(query).scalar() or 0
 
 
-@writes
 def claim(
+    store: Store,
+    lease: Lease,
+    limit: int,
+    own_slots: frozenset[int] | None = None,
+    may_be_alone: bool = True,
+) -> TrialSlot | None:
+    """Claim an open slot numbered at most `limit`, those with a trial to go on with first. A slot
+    without a trial gets the first trial that waits, if one does.
+
+    `own_slots`: the numbers of the slots that the loop knows it holds. One that the database has
+    beyond them was claimed by an attempt whose COMMIT reply was lost; it is returned again.
+    `may_be_alone`: also slots whose trial has to run alone. Raises LeaseLost."""
+    return store.write(_claim, lease, limit, own_slots, may_be_alone)
+
+
+def _claim(
     connection: sa.Connection,
     lease: Lease,
     limit: int,
-    known: frozenset[int] | None = None,
-    may_be_alone: bool = True,
+    own_slots: frozenset[int] | None,
+    may_be_alone: bool,
 ) -> TrialSlot | None:
-    """Claim an open place numbered at most `limit`, those with a trial to go on with first. Any
-    other is given the first trial that waits, if one does. `known`: the numbers of the loop's
-    places; one beyond them was claimed by a try whose answer was lost, and is given again.
-    `may_be_alone`: those whose trial has to be alone, too. Raises LeaseLost."""
     check(connection, lease)
-    lost = None if known is None else _unanswered(connection, lease, known)
-    row = lost or _open_slot(connection, lease, limit, may_be_alone)
+    claimed = None if own_slots is None else _claimed_before(connection, lease, own_slots)
+    row = claimed or _open_slot(connection, lease, limit, may_be_alone)
     if row is None:
         return None
     trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
@@ -119,18 +133,22 @@ def claim(
     return slot
 
 
-def _unanswered(
-    connection: sa.Connection, lease: Lease, known: frozenset[int]
+def _slots_of_study(lease: Lease) -> sa.Select[Any]:
+    return sa.select(
+        slot_rows.c.number,
+        slot_rows.c.trial_id,
+        slot_rows.c.attempt,
+        _must_run_alone(lease).label("alone"),
+    ).where(slot_rows.c.study_id == lease.study_id)
+
+
+def _claimed_before(
+    connection: sa.Connection, lease: Lease, own_slots: frozenset[int]
 ) -> sa.Row[Any, Any, Any, Any] | None:
-    query = (
-        sa.select(
-            slot_rows.c.number,
-            slot_rows.c.trial_id,
-            slot_rows.c.attempt,
-            _alone(lease).label("alone"),
-        )
-        .where(slot_rows.c.study_id == lease.study_id, slot_rows.c.loop_id == lease.loop_id)
-        .where(slot_rows.c.state == "claimed", slot_rows.c.number.not_in(known))
+    query = _slots_of_study(lease).where(
+        slot_rows.c.loop_id == lease.loop_id,
+        slot_rows.c.state == "claimed",
+        slot_rows.c.number.not_in(own_slots),
     )
     return connection.execute(query.limit(1)).first()
 
@@ -139,23 +157,17 @@ def _open_slot(
     connection: sa.Connection, lease: Lease, limit: int, may_be_alone: bool
 ) -> sa.Row[Any, Any, Any, Any] | None:
     query = (
-        sa.select(
-            slot_rows.c.number,
-            slot_rows.c.trial_id,
-            slot_rows.c.attempt,
-            _alone(lease).label("alone"),
-        )
-        .where(slot_rows.c.study_id == lease.study_id)
+        _slots_of_study(lease)
         .where(slot_rows.c.state == "open", slot_rows.c.number <= limit)
         .order_by(slot_rows.c.trial_id.is_(None), slot_rows.c.number)
     )
     if not may_be_alone:
-        query = query.where(~_alone(lease))
+        query = query.where(~_must_run_alone(lease))
     return connection.execute(query.limit(1).with_for_update(skip_locked=True)).first()
 
 
-def _alone(lease: Lease) -> sa.ColumnElement[bool]:
-    """Of a place: whether its trial's last attempt ended so that the next is to be alone."""
+def _must_run_alone(lease: Lease) -> sa.ColumnElement[bool]:
+    """Of a slot: whether its trial's last attempt ended so that the next must run alone."""
     return sa.exists().where(
         attempts.c.study_uuid == lease.uuid,
         attempts.c.trial_id == slot_rows.c.trial_id,
@@ -165,8 +177,9 @@ def _alone(lease: Lease) -> sa.ColumnElement[bool]:
 
 
 def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
-    """The first trial that waits and has no place; ours until the transaction ends."""
-    one_at_a_time(connection, study_id)
+    """The first trial that waits and has no slot; no other loop gets it until the transaction
+    ends."""
+    lock_study(connection, study_id)
     query = (
         sa.select(sa.func.min(optuna_trials.c.trial_id))
         .where(optuna_trials.c.study_id == study_id)
@@ -177,14 +190,14 @@ def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
 
 
 def is_slot_of(trials: sa.TableClause) -> sa.ColumnElement[bool]:
-    """The condition that a place is that of a row of Optuna's trials."""
+    """The condition that a slot belongs to a row of Optuna's trials."""
     return (slot_rows.c.study_id == trials.c.study_id) & (slot_rows.c.trial_id == trials.c.trial_id)
 
 
 def bind(connection: sa.Connection, lease: Lease, slot: TrialSlot, trial_id: int) -> int:
-    """Give a claimed place its new trial. The trial it has, which is another one if a try whose
-    answer was lost has given it one. Raises SlotLost."""
-    row = _locked(connection, lease, slot)
+    """Give a claimed slot its new trial; the trial that it has then. That is another one if an
+    attempt whose COMMIT reply was lost has bound one before. Raises SlotLost."""
+    row = _lock_slot(connection, lease, slot)
     if row.trial_id is not None:
         return row.trial_id
     connection.execute(_update(slot).values(trial_id=trial_id))
@@ -192,7 +205,7 @@ def bind(connection: sa.Connection, lease: Lease, slot: TrialSlot, trial_id: int
 
 
 def bound_trial(store: Store, slot: TrialSlot) -> int | None:
-    """The trial that the place has now."""
+    """The id of the trial that the slot has now."""
     query = sa.select(slot_rows.c.trial_id).where(
         slot_rows.c.study_id == slot.study_id, slot_rows.c.number == slot.number
     )
@@ -200,8 +213,8 @@ def bound_trial(store: Store, slot: TrialSlot) -> int | None:
 
 
 def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
-    """Make sure, until the transaction ends, that the trial's place is the loop's. Raises SlotLost
-    where it is another's or there is none, LeaseLost where the study or the lease is gone."""
+    """Make sure, until the transaction ends, that the loop holds the trial's slot. Raises SlotLost
+    where another loop holds it or there is none, LeaseLost where the study or the lease is gone."""
     check(connection, lease)
     query = (
         sa.select(slot_rows.c.loop_id)
@@ -213,9 +226,9 @@ def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
         raise SlotLost(trial_id)
 
 
-def _locked(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[Any, Any]:
-    """The claimed place's trial and attempt, ours until the transaction ends. Raises SlotLost, and
-    LeaseLost."""
+def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[Any, Any]:
+    """The trial and the attempt of a slot that the loop holds; nobody else changes them until the
+    transaction ends. Raises SlotLost and LeaseLost."""
     check(connection, lease)
     query = (
         sa.select(slot_rows.c.trial_id, slot_rows.c.attempt)
@@ -230,8 +243,8 @@ def _locked(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.Row[
 
 
 def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
-    """Open the attempt `place.attempt` of the place's trial. Raises SlotLost."""
-    _locked(connection, lease, slot)
+    """Open the attempt `slot.attempt` of the slot's trial. Raises SlotLost."""
+    _lock_slot(connection, lease, slot)
     connection.execute(_update(slot).values(attempt=slot.attempt))
     connection.execute(
         sa.insert(attempts).values(
@@ -245,9 +258,8 @@ def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, work
     )
 
 
-@reads
-def has_begun(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> bool:
-    """Whether the place's attempt is one of this loop, and has not ended."""
+def has_begun(store: Store, lease: Lease, slot: TrialSlot) -> bool:
+    """Whether this loop has begun the slot's attempt, and it has not ended."""
     query = sa.select(attempts.c.trial_id).where(
         attempts.c.study_uuid == slot.uuid,
         attempts.c.trial_id == slot.trial_id,
@@ -255,26 +267,26 @@ def has_begun(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> bool:
         attempts.c.loop_id == lease.loop_id,
         attempts.c.ended_at.is_(None),
     )
-    return connection.execute(query).first() is not None
+    return store.read(lambda connection: connection.execute(query).first()) is not None
 
 
 def finish(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """The place's trial is told: the place is taken for good. Raises SlotLost."""
-    _give_up(connection, lease, slot, state="done")
+    """The slot's trial has ended: the slot is done. Raises SlotLost."""
+    _release(connection, lease, slot, state="done")
 
 
 def put_back(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """Open the place for its trial's next attempt. Raises SlotLost."""
-    _give_up(connection, lease, slot, state="open")
+    """Open the slot for its trial's next attempt. Raises SlotLost."""
+    _release(connection, lease, slot, state="open")
 
 
 def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
-    """Open the place for another trial: this one failed by user code. Raises SlotLost."""
-    _give_up(connection, lease, slot, state="open", trial_id=None, attempt=0)
+    """Open the slot for another trial: the user's code failed in this one. Raises SlotLost."""
+    _release(connection, lease, slot, state="open", trial_id=None, attempt=0)
 
 
-def _give_up(connection: sa.Connection, lease: Lease, slot: TrialSlot, **values: object) -> None:
-    _locked(connection, lease, slot)
+def _release(connection: sa.Connection, lease: Lease, slot: TrialSlot, **values: object) -> None:
+    _lock_slot(connection, lease, slot)
     connection.execute(_update(slot).values(loop_id=None, **values))
 
 
@@ -284,15 +296,18 @@ def _update(slot: TrialSlot) -> sa.Update:
     )
 
 
-@writes
-def take_over_orphans(connection: sa.Connection, lease: Lease) -> list[TrialSlot]:
-    """Claim, for this loop, the places of loops whose lease has expired, or that are known to be
-    dead; their attempts are closed as lost. The caller puts them back or finishes them."""
+def take_over_orphans(store: Store, lease: Lease) -> list[TrialSlot]:
+    """Claim, for this loop, the slots of loops whose lease has expired or that are known to be
+    dead; their attempts are closed as lost. The caller puts the slots back or finishes them."""
+    return store.write(_take_over_orphans, lease)
+
+
+def _take_over_orphans(connection: sa.Connection, lease: Lease) -> list[TrialSlot]:
     check(connection, lease)
     rows = connection.execute(
         sa.select(slot_rows.c.number, slot_rows.c.trial_id, slot_rows.c.attempt)
         .where(slot_rows.c.study_id == lease.study_id, slot_rows.c.state == "claimed")
-        .where(slot_rows.c.loop_id.in_(lapsed(connection, lease)))
+        .where(slot_rows.c.loop_id.in_(lapsed_loops(connection, lease)))
         .order_by(slot_rows.c.number)
         .with_for_update(skip_locked=True)
     ).all()
@@ -314,31 +329,33 @@ def _close_as_lost(connection: sa.Connection, slot: TrialSlot) -> None:
     )
 
 
-def strays() -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions that single out attempts without an end that no claimed place is at."""
-    at_work = (
+def is_stray() -> sa.ColumnElement[bool]:
+    """Of an attempt: whether it has no end, and no claimed slot is at it."""
+    has_slot = (
         sa.exists()
         .where(studies.c.uuid == attempts.c.study_uuid, studies.c.study_id == slot_rows.c.study_id)
         .where(slot_rows.c.trial_id == attempts.c.trial_id, slot_rows.c.state == "claimed")
         .where(slot_rows.c.attempt == attempts.c.attempt)
         .correlate(attempts)
     )
-    return attempts.c.ended_at.is_(None), ~at_work
+    return attempts.c.ended_at.is_(None) & ~has_slot
 
 
-@writes
-def close_strays(connection: sa.Connection, study: StudyKey) -> int:
-    """Close as lost the attempts that no claimed place is at; how many there were."""
-    closed = connection.execute(
-        sa.update(attempts)
-        .where(attempts.c.study_uuid == study.uuid, *strays())
-        .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
-    )
-    return int(closed.rowcount)
+def close_strays(store: Store, study: StudyKey) -> int:
+    """Close as lost the attempts without an end that no claimed slot is at; how many there were."""
+
+    def write(connection: sa.Connection) -> int:
+        closed = connection.execute(
+            sa.update(attempts)
+            .where(attempts.c.study_uuid == study.uuid, is_stray())
+            .values(end=TrialEnd.LOST.value, ended_at=now(connection.dialect.name))
+        )
+        return int(closed.rowcount)
+
+    return store.write(write)
 
 
-@reads
-def count_losses(connection: sa.Connection, study: StudyKey, trial_id: int) -> int:
+def count_losses(store: Store, study: StudyKey, trial_id: int) -> int:
     """How many attempts of a trial ended because its worker or its loop died."""
     query = (
         sa.select(sa.func.count())
@@ -346,12 +363,11 @@ def count_losses(connection: sa.Connection, study: StudyKey, trial_id: int) -> i
         .where(attempts.c.study_uuid == study.uuid, attempts.c.trial_id == trial_id)
         .where(attempts.c.end.in_(LOSSES))
     )
-    return connection.execute(query).scalar_one()
+    return store.read(lambda connection: connection.execute(query).scalar_one())
 
 
-@reads
-def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
-    """The ids of trials that are RUNNING without a slot, by number."""
+def unbound_trials(store: Store, study: StudyKey) -> list[int]:
+    """The ids of trials that are RUNNING without a slot, in the order of their numbers."""
     query = (
         sa.select(optuna_trials.c.trial_id)
         .where(optuna_trials.c.study_id == study.study_id)
@@ -359,12 +375,11 @@ def unbound_trials(connection: sa.Connection, study: StudyKey) -> list[int]:
         .where(~sa.exists().where(is_slot_of(optuna_trials)))
         .order_by(optuna_trials.c.number)
     )
-    return list(connection.execute(query).scalars())
+    return store.read(lambda connection: list(connection.execute(query).scalars()))
 
 
-@reads
 def best_score(
-    connection: sa.Connection, study: StudyKey, direction: str, but_not: int | None = None
+    store: Store, study: StudyKey, direction: str, but_not: int | None = None
 ) -> tuple[float, int] | None:
     """The best finite score of the study's COMPLETE trials, and the number of the first trial that
     has it. `but_not`: the id of a trial to leave out."""
@@ -380,15 +395,12 @@ def best_score(
     )
     if but_not is not None:
         query = query.where(optuna_trials.c.trial_id != but_not)
-    row = connection.execute(query.limit(1)).first()
+    row = store.read(lambda connection: connection.execute(query.limit(1)).first())
     return None if row is None else (row.value, row.number)
 
 
-@reads
-def slot_counts(
-    connection: sa.Connection, study: StudyKey, limit: int | None = None
-) -> dict[str, int]:
-    """Places by state, of those numbered at most `limit`."""
+def slot_counts(store: Store, study: StudyKey, limit: int | None = None) -> dict[str, int]:
+    """Slots by state, of those numbered at most `limit`."""
     query = (
         sa.select(slot_rows.c.state, sa.func.count())
         .where(slot_rows.c.study_id == study.study_id)
@@ -396,4 +408,5 @@ def slot_counts(
     )
     if limit is not None:
         query = query.where(slot_rows.c.number <= limit)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return {row[0]: row[1] for row in rows}

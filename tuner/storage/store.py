@@ -1,8 +1,7 @@
-"""One open database: Optuna's storage made robust, and engines for our own tables."""
+"""One open database: Optuna's storage, made robust, and engines for our own tables."""
 
 import atexit
 import contextlib
-import functools
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +16,11 @@ from sqlalchemy.engine import URL
 from tuner.errors import LeaseLost, StorageError
 from tuner.storage import connections
 from tuner.storage.connections import RetryPolicy
-from tuner.storage.read_only import Looker, file_uri, looking_engine
+from tuner.storage.read_only import ReadOnlyFile, file_uri, read_only_engine
 
-_LOOKING_S = 10.0
+_READ_WAIT_S = 10.0
 _FOLDING_S = 1.0
-# All that have connections in this process, by their identity.
+# The stores of this process that have connections, by their id().
 _open: dict[int, "Store"] = {}
 
 P = ParamSpec("P")
@@ -30,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Store:
-    """Where studies live. Engines open on first use, so that `study list` pays for little.
+    """The database of some studies. Engines open on first use, which keeps short commands fast.
     `retry_policy`: how long failing work is repeated."""
 
     url: URL
@@ -38,15 +37,15 @@ class Store:
 
     @cached_property
     def reader(self) -> sa.Engine:
-        self.close_at_the_end()
+        self.close_at_exit()
         return connections.open_engine(self.url, writes=False)
 
     @cached_property
     def optuna(self) -> Any:
-        """Optuna's storage on the writing engine. Creates or migrates the tables it needs."""
+        """Optuna's storage (a RobustStorage) on the writing engine."""
         from tuner.storage.optuna_storage import open_optuna_storage
 
-        self.close_at_the_end()
+        self.close_at_exit()
         return open_optuna_storage(self.url, self.retry_policy)
 
     @cached_property
@@ -56,7 +55,7 @@ class Store:
 
     @property
     def shown(self) -> str:
-        return connections.shown(self.url)
+        return connections.format_url(self.url)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -73,7 +72,7 @@ class Store:
     @contextlib.contextmanager
     def asking_optuna(self) -> Iterator[None]:
         """Around work in which Optuna calls its storage itself. Raises StorageError, and LeaseLost
-        where Optuna does not find its study or a trial any more."""
+        where Optuna no longer finds its study or a trial."""
         from optuna.exceptions import StorageInternalError
 
         from tuner.storage.optuna_storage import is_missing
@@ -88,32 +87,42 @@ class Store:
             except StorageInternalError as error:
                 raise error.__cause__ or error from error
 
-    def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` finds in a read transaction, tried again while the database fails in a way
-        that passes. Raises StorageError."""
-        return self._run(self.reader, work)
+    def read(
+        self,
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The result of `work` in a read transaction, repeated while the database fails for a
+        reason that passes. It gets the connection, then the arguments. Raises StorageError."""
+        return self._run(self.reader, lambda connection: work(connection, *args, **kwargs))
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """The same in a write transaction. `work` may be repeated after a commit whose answer was
-        lost: it must find what it has done already."""
-        return self._run(self.writer, work)
+    def write(
+        self,
+        work: Callable[Concatenate[sa.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The same in a write transaction. `work` may be repeated after a COMMIT whose reply was
+        lost: it must find what it has already written."""
+        return self._run(self.writer, lambda connection: work(connection, *args, **kwargs))
 
     def _run(self, engine: sa.Engine, work: Callable[[sa.Connection], T]) -> T:
-        def once(_repeated: bool) -> T:
+        def attempt(_repeated: bool) -> T:
             with engine.begin() as connection:
                 return work(connection)
 
         with connections.storage_errors(engine):
-            return self.retry_policy.run(once)
+            return self.retry_policy.run(attempt)
 
-    def close_at_the_end(self) -> None:
-        """Have `close_all` close it, also where this process opened no connection: others that it
-        started, and killed, may have."""
+    def close_at_exit(self) -> None:
+        """Have `close_all` close this store, also if this process opened no connection: processes
+        that it started, and killed, may have opened some."""
         _open[id(self)] = self
 
     def close(self) -> None:
-        """End all connections. A SQLite file is whole by itself then: what its `-wal` held is in
-        it. A closed store opens again when it is used."""
+        """End all connections. A SQLite file is complete by itself then: the content of its `-wal`
+        is in it. A closed store opens again when it is used."""
         reader, optuna = self.__dict__.pop("reader", None), self.__dict__.pop("optuna", None)
         self.__dict__.pop("writer", None)
         if reader is not None:
@@ -122,26 +131,27 @@ class Store:
             optuna.remove_session()
             optuna.engine.dispose()
         fold_wal(self.url)
-        _open.pop(id(self), None)  # last: what is interrupted is done at the process's end
+        _open.pop(id(self), None)  # last: if interrupted, `close_all` does it
 
 
 @dataclass(frozen=True)
 class ReadOnlyStore(Store):
-    """A database that is looked into: nothing of it is written, made, upgraded or repaired. SQLite
-    waits ten seconds for a lock. `statement_s`: how long a server's answer may take."""
+    """A database that is only read: nothing in it is written, created, upgraded or repaired. SQLite
+    waits ten seconds for a lock. `statement_s`: how many seconds a server may take for a
+    statement."""
 
     statement_s: float | None = None
 
     @cached_property
-    def looker(self) -> Looker:
-        """Of a SQLite file."""
-        return Looker(Path(str(self.url.database)), _LOOKING_S)
+    def file(self) -> ReadOnlyFile:
+        """Opens connections to a SQLite file."""
+        return ReadOnlyFile(Path(str(self.url.database)), _READ_WAIT_S)
 
     @cached_property
     def reader(self) -> sa.Engine:
-        self.close_at_the_end()
+        self.close_at_exit()
         if self.url.get_backend_name() == "sqlite":
-            return looking_engine(self.url, self.looker)
+            return read_only_engine(self.url, self.file)
         options = connections.reading_options(self.url)
         options["connect_args"]["options"] += " -c default_transaction_read_only=on"
         if self.statement_s is not None:
@@ -151,21 +161,21 @@ class ReadOnlyStore(Store):
 
     @cached_property
     def optuna(self) -> Any:
-        raise StorageError(f"{self.shown} was opened for looking, not for work")
+        raise StorageError(f"{self.shown} was opened for reading only")
 
     def close(self) -> None:
         if (reader := self.__dict__.pop("reader", None)) is not None:
             reader.dispose()
-        if (looker := self.__dict__.pop("looker", None)) is not None:
-            looker.close()
+        if (file := self.__dict__.pop("file", None)) is not None:
+            file.close()
         _open.pop(id(self), None)
 
 
 def fold_wal(url: URL) -> None:
-    """Bring what a SQLite file's `-wal` holds into the file itself. SQLite does so when the last
-    connection closes; this is for where others stay open: those of other commands, of other threads
-    of this one, and of readers. Without success where a transaction is at work for longer than a
-    second: who closes next does it."""
+    """Move the content of a SQLite file's `-wal` into the file itself. SQLite does so when the last
+    connection closes; this is for when others stay open: those of other commands, of other threads
+    of this one, and of readers. It gives up where a transaction runs for longer than a second; the
+    next command that closes the database does it."""
     path = Path(str(url.database))
     if url.get_backend_name() != "sqlite" or not _has_wal(path):
         return
@@ -187,17 +197,17 @@ def _has_wal(path: Path) -> bool:
 
 @atexit.register
 def close_all() -> None:
-    """Close every store of this process that is open still. A process that ends in order does so by
-    itself."""
+    """Close every store of this process that is still open. A process that exits normally does this
+    by itself."""
     for store in list(_open.values()):
-        # What the command has to say of a failing database it has said.
+        # The command has already reported a failing database.
         with contextlib.suppress(sa.exc.SQLAlchemyError, sqlite3.Error, OSError):
             store.close()
 
 
 def fold_all(within_s: float = 2.0) -> None:
-    """For a process that is about to end at once, whatever its threads are doing: what it has
-    committed is brought into the files, without waiting for long."""
+    """For a process that is about to exit at once, whatever its threads are doing: move what it has
+    committed into the SQLite files, without waiting long."""
     urls = {store.url for store in list(_open.values())}
     threads = [threading.Thread(target=fold_wal, args=(url,), daemon=True) for url in urls]
     for thread in threads:
@@ -206,32 +216,8 @@ def fold_all(within_s: float = 2.0) -> None:
         thread.join(within_s)
 
 
-def reads(
-    function: Callable[Concatenate[sa.Connection, P], T],
-) -> Callable[Concatenate[Store, P], T]:
-    """Makes a function of a connection one of a store: see `Store.read`."""
-
-    @functools.wraps(function)
-    def run(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return store.read(lambda connection: function(connection, *args, **kwargs))
-
-    return run
-
-
-def writes(
-    function: Callable[Concatenate[sa.Connection, P], T],
-) -> Callable[Concatenate[Store, P], T]:
-    """Makes a function of a connection one of a store: see `Store.write`."""
-
-    @functools.wraps(function)
-    def run(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return store.write(lambda connection: function(connection, *args, **kwargs))
-
-    return run
-
-
 def now(dialect: str) -> sa.ColumnElement[float]:
-    """The database's clock, in seconds since 1970."""
+    """The database's clock, in seconds since 1970: an SQL expression."""
     if dialect == "sqlite":
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Double)
     return sa.literal_column("extract(epoch from clock_timestamp())::double precision", sa.Double)

@@ -1,4 +1,4 @@
-"""Studies in SQL: create, find, list, delete."""
+"""Studies in SQL: creating, finding, listing and deleting them."""
 
 import json
 import uuid
@@ -14,24 +14,24 @@ from tuner.errors import SpecError, StudyError
 from tuner.settings import tuner_version
 from tuner.storage import leases
 from tuner.storage.damage import Damage, identity, is_identity, json_object, moment, shortened, text
-from tuner.storage.leases import is_optunas, one_at_a_time
+from tuner.storage.identity import is_process_dead, machine_id, user_name
+from tuner.storage.leases import has_optuna_study, lock_study
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
-from tuner.storage.process_identity import is_dead, machine_id, user
 from tuner.storage.schema import (
     MADE,
     STUDY_UUID,
     StudyKey,
     attempts,
     deliveries,
-    intervals,
     loops,
     optuna_studies,
     optuna_study_attributes,
     optuna_trials,
+    reports,
     slot_rows,
     studies,
 )
-from tuner.storage.store import Store, now, reads, writes
+from tuner.storage.store import Store, now
 from tuner.study.spec import StudySpec
 from tuner.system.names import as_file_name, command, in_command, printable
 
@@ -41,9 +41,9 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 @dataclass(frozen=True)
 class StudyRow:
     """A study as stored. `uuid`: 32 hexadecimal digits that no other study has. `definition`: its
-    spec as JSON. `experiment` is MLflow's, named like the study unless shared. `owner`,
-    `owner_machine`, `version`: who made it where with which tuner; None in studies of before.
-    `damage`: what of its row cannot be read."""
+    spec as JSON. `experiment` is MLflow's, named like the study unless it is shared. `owner`,
+    `owner_machine`, `version`: who created it, where, and with which version of tuner; None in
+    older studies. `damage`: what cannot be read of its row."""
 
     study_id: int
     uuid: str
@@ -58,7 +58,7 @@ class StudyRow:
 
     @cached_property
     def spec(self) -> StudySpec:
-        """Parsed when it is needed: a study whose definition is damaged can still be deleted.
+        """Parsed on first use, so that a study with a damaged definition can still be deleted.
         Raises SpecError."""
         try:
             return StudySpec.from_json(self.definition)
@@ -70,14 +70,14 @@ class StudyRow:
 
     @property
     def file_name(self) -> str:
-        """What folders and files of the study are named: see `names.as_file_name`."""
+        """The name of the study's folders and files: see `names.as_file_name`."""
         return as_file_name(self.name, self.uuid if is_identity(self.uuid) else "damaged")
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """A line of `study list`. `damage`: what of its row cannot be read; it is then nothing but a
-    name."""
+    """A line of `study list`. `damage`: what cannot be read of its row; then only the name and the
+    time of creation are known."""
 
     name: str
     data: str = ""
@@ -100,36 +100,32 @@ def create_study(
     experiment: str | None = None,
     first_trials: list[dict[str, Any]] | None = None,
 ) -> StudyRow:
-    """Create a study, its first trials queued. Raises StudyError when the name is taken."""
+    """Create a study and queue its first trials. Raises StudyError if the name is taken."""
     import optuna
 
-    _forget_vanished(store)
+    store.write(_forget_vanished)
     _clear_half_made(store, name)
     try:
         study = optuna.create_study(storage=store.optuna, study_name=name, direction=spec.direction)
     except optuna.exceptions.DuplicatedStudyError as error:
-        raise StudyError(_taken(store, name)) from error
+        raise StudyError(_taken_message(store, name)) from error
     try:
         for params in first_trials or []:
             study.enqueue_trial(params)
         values = {"name": name, "spec": spec.model_dump_json(), "experiment": experiment}
-        _write_study(store, study._study_id, uuid.uuid4().hex, values | _made_by())
-    except BaseException:  # Ctrl-C too: half of a study would only occupy the name
+        values |= {"owner": user_name(), "owner_machine": machine_id(), "version": tuner_version()}
+        store.write(_insert_study, study._study_id, uuid.uuid4().hex, values)
+    except BaseException:  # Ctrl-C too: half a study would only occupy the name
         store.optuna.delete_study(study._study_id)
         raise
     return load_study(store, name)
 
 
-def _made_by() -> dict[str, str]:
-    return {"owner": user(), "owner_machine": machine_id(), "version": tuner_version()}
-
-
-@writes
-def _write_study(
+def _insert_study(
     connection: sa.Connection, study_id: int, study_uuid: str, values: dict[str, Any]
 ) -> None:
-    written = sa.select(studies.c.study_id).where(studies.c.uuid == study_uuid)
-    if connection.execute(written).first() is not None:
+    inserted_before = sa.select(studies.c.study_id).where(studies.c.uuid == study_uuid)
+    if connection.execute(inserted_before).first() is not None:
         return
     mark = {"study_id": study_id, "key": STUDY_UUID, "value_json": json.dumps(study_uuid)}
     connection.execute(sa.insert(optuna_study_attributes).values(**mark))
@@ -138,55 +134,54 @@ def _write_study(
     connection.execute(sa.insert(studies).values(**keys, **values))
 
 
-@writes
 def _forget_vanished(connection: sa.Connection) -> None:
-    """Delete what is left of studies that someone deleted with Optuna's own tools: SQLite gives
-    their ids to new studies and trials. A study that is only damaged is kept."""
-    # One statement: between two, another command may finish making its study.
-    vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_known()))
+    """Delete our rows of studies that someone deleted with Optuna's own tools: SQLite reuses their
+    ids for new studies and trials. A study that is only damaged stays."""
+    # One query: between two, another command may finish creating its study.
+    vanished = sa.select(studies.c.study_id, studies.c.uuid).where(sa.not_(_is_in_optuna()))
     for row in connection.execute(vanished).all():
-        _delete_ours(connection, row)
+        _delete_own_rows(connection, row)
 
 
 def _clear_half_made(store: Store, name: str) -> None:
-    """A command that was killed while it made a study leaves Optuna's part of it: without our row
-    it is no study, and must not keep the name."""
-    study_id = _half_made(store, name)
+    """Delete the Optuna study that a command left when it was killed while creating a study:
+    without our row it is no study, and must not occupy the name."""
+    study_id = store.read(_find_half_made, name)
     if study_id is not None:
         store.optuna.delete_study(study_id)
 
 
-@reads
-def _half_made(connection: sa.Connection, name: str) -> int | None:
-    made = optuna_study_attributes
+def _find_half_made(connection: sa.Connection, name: str) -> int | None:
+    marks = optuna_study_attributes
     query = (
-        sa.select(optuna_studies.c.study_id, made.c.value_json)
-        .join(made, made.c.study_id == optuna_studies.c.study_id)
-        .where(optuna_studies.c.study_name == name, made.c.key == MADE)
+        sa.select(optuna_studies.c.study_id, marks.c.value_json)
+        .join(marks, marks.c.study_id == optuna_studies.c.study_id)
+        .where(optuna_studies.c.study_name == name, marks.c.key == MADE)
         .where(optuna_studies.c.study_id.not_in(sa.select(studies.c.study_id)))
     )
     row = connection.execute(query).first()
-    process = row and Damage().read("made", _process, row.value_json)
-    if row is None or process is None or not is_dead(process):
+    process = row and Damage().read("made", _creator_process, row.value_json)
+    if row is None or process is None or not is_process_dead(process):
         return None
     return row.study_id
 
 
-def _process(made: Any) -> str:
-    return text(json_object(made)["process"])
+def _creator_process(mark: Any) -> str:
+    return text(json_object(mark)["process"])
 
 
-def _taken(store: Store, name: str) -> str:
+def _taken_message(store: Store, name: str) -> str:
+    query = sa.select(studies.c.name).where(studies.c.name == name)
     with store.reading() as connection:
-        ours = connection.execute(sa.select(studies.c.name).where(studies.c.name == name)).first()
-    if ours:
+        is_own = connection.execute(query).first() is not None
+    if is_own:
         return f"a study named {name!r} exists already; choose another name, or delete that one"
     return f"Optuna has a study {name!r} that tuner did not finish creating; choose another name"
 
 
 def load_study(store: Store, name: str | None = None) -> StudyRow:
-    """The study of that name, or the most recently created search of this user's own; where there
-    is no search, the newest comparison. Raises StudyError, and SpecError where its definition is
+    """The study of that name. Without a name, the newest search of this user, or the newest
+    comparison if there is no search. Raises StudyError, and SpecError if its definition is
     damaged."""
     row = find_study(store, name)
     _ = row.spec
@@ -194,8 +189,8 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
 
 
 def check_is_search(study: StudyRow, refused: str) -> None:
-    """Raises StudyError for a comparison: what would be trained in it is scored on the test split.
-    `refused`: what was asked for."""
+    """Raises StudyError for a comparison, whose trials are scored on the test split. `refused`:
+    what the user asked for."""
     if not study.spec.selects:
         raise StudyError(
             f"study {study.name!r} is a comparison: {refused} is refused, since its trials are "
@@ -205,7 +200,7 @@ def check_is_search(study: StudyRow, refused: str) -> None:
 
 
 def no_finished_trial(study: StudyRow) -> StudyError:
-    """Where the best trial is asked for."""
+    """For a command that needs the best trial."""
     return StudyError(
         f"study {study.name!r} has no finished trial yet; run: "
         + command("optimize", in_command(study.name), "--trials", 100)
@@ -213,28 +208,28 @@ def no_finished_trial(study: StudyRow) -> StudyError:
 
 
 def how_to_create() -> str:
-    """What is said where there is no study."""
+    """What messages suggest if there is no study."""
     return f"create one with: {command('study', 'create', '--data', 'digits')}"
 
 
 def find_study(store: Store, name: str | None = None) -> StudyRow:
-    """The same, even if its definition is damaged: reading `spec` raises SpecError then. Raises
-    StudyError."""
+    """The same also for a study with a damaged definition: its `spec` raises SpecError when it is
+    read. Raises StudyError."""
     rows = store.read(_newest_first)
     if not rows:
         raise StudyError(f"{store.shown} holds no study; {how_to_create()}")
-    return _newest_own(rows, store) if name is None else _named(rows, name, store)
+    return _newest_own(rows, store) if name is None else _by_name(rows, name, store)
 
 
-def _named(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
+def _by_name(rows: Sequence[StudyRow], name: str, store: Store) -> StudyRow:
     # A name that does not print can also be given as `study list` shows it.
     spellings: list[Callable[[str], str]] = [str, printable]
-    for spelled in spellings:
+    for spell in spellings:
         for row in rows:
-            if spelled(row.name) == name:
+            if spell(row.name) == name:
                 return row
-    known = ", ".join(printable(row.name) for row in rows[:8])
-    raise StudyError(f"no study named {name!r} in {store.shown}; there are: {known}")
+    names = ", ".join(printable(row.name) for row in rows[:8])
+    raise StudyError(f"no study named {name!r} in {store.shown}; there are: {names}")
 
 
 def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
@@ -242,18 +237,18 @@ def _newest_own(rows: Sequence[StudyRow], store: Store) -> StudyRow:
     is_file = store.url.get_backend_name() == "sqlite"
     own = [row for row in rows if _is_own(row, is_file)]
     if own:
-        # A comparison is looked at by its name: whoever gives none means the search before it.
+        # A command without a name means the newest search, not the comparison made after it.
         return next((row for row in own if not _is_comparison(row)), own[0])
     newest = rows[0]
     raise StudyError(
         f"none of the studies in {store.shown} is yours; the newest, {printable(newest.name)!r}, "
-        f"was made by {_maker(newest)}; say which one you mean, as in: "
+        f"was created by {_creator(newest)}; name the study, as in: "
         + command("optimize", in_command(newest.name), "--trials", 100)
     )
 
 
 def _is_comparison(row: StudyRow) -> bool:
-    """By its definition's text, which may be damaged: to parse it whole takes milliseconds."""
+    """Read from the JSON of its definition, which may be damaged: parsing a spec takes longer."""
     try:
         definition = json.loads(row.definition)
     except ValueError:
@@ -262,13 +257,13 @@ def _is_comparison(row: StudyRow) -> bool:
 
 
 def _is_own(row: StudyRow, is_file: bool) -> bool:
-    if row.owner is None:  # made before owners were kept
+    if row.owner is None:  # created before owners were recorded
         return is_file
-    # A user's name says little beyond the machine. A file that was taken elsewhere is still theirs.
-    return row.owner == user() and (is_file or row.owner_machine == machine_id())
+    # The same name on another machine may be another user; a file moved there is still theirs.
+    return row.owner == user_name() and (is_file or row.owner_machine == machine_id())
 
 
-def _maker(row: StudyRow) -> str:
+def _creator(row: StudyRow) -> str:
     if row.owner is None:
         return "an earlier version of tuner"
     machine = "this machine" if row.owner_machine == machine_id() else "another machine"
@@ -276,27 +271,28 @@ def _maker(row: StudyRow) -> str:
 
 
 def _newest_first(connection: sa.Connection) -> list[StudyRow]:
-    """All studies, the damaged ones included; sorted here, since SQLite may hold a text for the
-    time, which it takes for the largest of numbers."""
-    found = [_study(row) for row in connection.execute(_known_studies())]
-    return sorted(found, key=lambda row: (row.created_at or _LONG_AGO, row.study_id), reverse=True)
+    """All studies, also damaged ones. They are sorted here, since a damaged time may be a text,
+    which SQLite sorts after all numbers."""
+    rows = [_study(row) for row in connection.execute(_select_studies())]
+    return sorted(rows, key=lambda row: (row.created_at or _LONG_AGO, row.study_id), reverse=True)
 
 
-def _known_studies() -> sa.Select[Any]:
-    """Rows that belong to a study of Optuna's; `optunas_id` is Optuna's id of it."""
+def _select_studies() -> sa.Select[Any]:
+    """Our rows that have a study in Optuna's tables, whose id there is `optuna_id`. `is_whole`: it
+    carries our uuid."""
     columns = [column for column in studies.c if column.name != "stop_until"]
     return sa.select(
-        *columns, is_optunas().label("is_optunas"), _optunas_id().label("optunas_id")
-    ).where(_is_known())
+        *columns, has_optuna_study().label("is_whole"), _optuna_id().label("optuna_id")
+    ).where(_is_in_optuna())
 
 
-def _is_known() -> sa.ColumnElement[bool]:
-    return sa.or_(is_optunas(), _optunas_id().is_not(None))
+def _is_in_optuna() -> sa.ColumnElement[bool]:
+    return sa.or_(has_optuna_study(), _optuna_id().is_not(None))
 
 
-def _optunas_id() -> sa.ColumnElement[int]:
-    """A study of Optuna's is told by its mark. Where the mark or the id is damaged, an equal name
-    or the mark alone tells."""
+def _optuna_id() -> sa.ColumnElement[int]:
+    """The id of Optuna's study that carries our uuid; if the uuid or the id is damaged, of the one
+    with the same name."""
     marks = optuna_study_attributes
     by_mark = (
         sa.select(marks.c.study_id)
@@ -318,27 +314,27 @@ def _study(row: Any) -> StudyRow:
     name = damage.read("name", text, row.name) or shortened(row.name)
     damage.read("uuid", identity, row.uuid)
     created_at = damage.read("created_at", moment, row.created_at)
-    if not row.is_optunas:
-        damage.found.append("Optuna's study of that name does not carry this one's id")
+    if not row.is_whole:
+        damage.notes.append("Optuna's study of that name does not carry this one's id")
     values = row._mapping
-    made_by = {
+    creation = {
         column: damage.optional(column, text, values[column])
         for column in ("owner", "owner_machine", "version")
     }
     return StudyRow(
-        study_id=row.study_id if row.is_optunas else row.optunas_id,
+        study_id=row.study_id if row.is_whole else row.optuna_id,
         uuid=row.uuid,
         name=name,
         definition=damage.read("spec", text, row.spec) or "",
         experiment=damage.optional("experiment", text, row.experiment) or name,
         created_at=None if created_at is None else datetime.fromtimestamp(created_at, UTC),
         damage=str(damage) or None,
-        **made_by,
+        **creation,
     )
 
 
 def free_name(store: Store, wanted: str) -> str:
-    """`wanted`, or with the first number that makes it new."""
+    """`wanted`, or `wanted` with the first number that makes it free, from 2 on."""
     with store.reading() as connection:
         taken = set(connection.execute(sa.select(optuna_studies.c.study_name)).scalars())
     number = 2
@@ -349,8 +345,7 @@ def free_name(store: Store, wanted: str) -> str:
 
 
 def list_studies(store: Store) -> list[StudySummary]:
-    """All studies, newest first, as one snapshot. Plain SQL: nothing heavier than SQLAlchemy is
-    imported."""
+    """All studies, newest first, as one snapshot. Imports nothing heavier than SQLAlchemy."""
     return store.read(_list_studies)
 
 
@@ -402,38 +397,37 @@ def _summary(
 
 
 def delete_study(store: Store, study: StudyKey, even_while_searched: bool = False) -> None:
-    """Remove a study with all its rows, Optuna's and ours, in one transaction: whoever still writes
-    is refused from then on. Files and runs are the caller's to remove. Raises StudyError while a
-    loop's lease holds, unless told not to."""
-    _delete(store, study, even_while_searched)
-    store.optuna.remove_session()  # it must not remember rows whose ids are given out again
+    """Remove a study with all its rows, Optuna's and ours, in one transaction; later writes to it
+    are refused. Its files and runs are left to the caller. Raises StudyError while a loop's lease
+    holds, unless `even_while_searched`."""
+    store.write(_delete, study, even_while_searched)
+    store.optuna.remove_session()  # it must not cache rows whose ids are reused
 
 
-@writes
 def _delete(connection: sa.Connection, study: StudyKey, even_while_searched: bool) -> None:
-    one_at_a_time(connection, study.study_id)
+    lock_study(connection, study.study_id)
     if not even_while_searched and (searching := leases.live_holders(connection, study)):
         raise StudyError(f"the study is being searched by {searching[0]}")
-    if leases.is_there(connection, study) or _have_one_name(connection, study):
-        _delete_optunas(connection, study.study_id)
-    _delete_ours(connection, study)
+    if leases.study_exists(connection, study) or _has_same_name(connection, study):
+        _delete_optuna_rows(connection, study.study_id)
+    _delete_own_rows(connection, study)
 
 
-def _have_one_name(connection: sa.Connection, study: StudyKey) -> bool:
-    """Whether Optuna's study of that id is named as ours and has a mark: it is the same one, that
-    mark damaged. One that was made by Optuna's own tools since is somebody else's."""
+def _has_same_name(connection: sa.Connection, study: StudyKey) -> bool:
+    """Whether Optuna's study of that id has the name of ours and a mark: it is the same one, with a
+    damaged mark. One without a mark was created by Optuna's own tools since, for somebody else."""
     marks = optuna_study_attributes
-    names = sa.select(optuna_studies.c.study_id).where(
+    query = sa.select(optuna_studies.c.study_id).where(
         optuna_studies.c.study_id == study.study_id,
         optuna_studies.c.study_name
         == sa.select(studies.c.name).where(studies.c.uuid == study.uuid).scalar_subquery(),
         sa.exists().where(marks.c.study_id == optuna_studies.c.study_id, marks.c.key == STUDY_UUID),
     )
-    return connection.execute(names).first() is not None
+    return connection.execute(query).first() is not None
 
 
-def _delete_optunas(connection: sa.Connection, study_id: int) -> None:
-    """In plain SQL: Optuna's own deletion loads every row of every trial first."""
+def _delete_optuna_rows(connection: sa.Connection, study_id: int) -> None:
+    """By plain SQL: Optuna's own deletion first loads every row of every trial."""
     from optuna.storages._rdb.models import BaseModel
 
     trial_ids = sa.select(optuna_trials.c.trial_id).where(optuna_trials.c.study_id == study_id)
@@ -444,8 +438,8 @@ def _delete_optunas(connection: sa.Connection, study_id: int) -> None:
             connection.execute(sa.delete(table).where(table.c.trial_id.in_(trial_ids)))
 
 
-def _delete_ours(connection: sa.Connection, study: StudyKey) -> None:
+def _delete_own_rows(connection: sa.Connection, study: StudyKey) -> None:
     connection.execute(sa.delete(slot_rows).where(slot_rows.c.study_id == study.study_id))
-    for table in (intervals, attempts, loops, deliveries):
+    for table in (reports, attempts, loops, deliveries):
         connection.execute(sa.delete(table).where(table.c.study_uuid == study.uuid))
     connection.execute(sa.delete(studies).where(studies.c.uuid == study.uuid))

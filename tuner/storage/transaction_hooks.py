@@ -5,9 +5,14 @@ an argument of `create_trial`, `set_trial_state` and `tell_trial` (see `optuna_s
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import TrialSystemAttributeModel, TrialUserAttributeModel
+from optuna.trial import FrozenTrial
+from sqlalchemy.orm import Session
 
 from tuner.storage import attempt_rows, leases, slots
 from tuner.storage.attempt_rows import AttemptEnd
@@ -36,6 +41,36 @@ class AlreadyCreated(Exception):
     def __init__(self, trial_id: int) -> None:
         super().__init__(trial_id)
         self.trial_id = trial_id
+
+
+@dataclass
+class DeferredWrites:
+    """Reports and attributes of one trial that are written later, in one transaction."""
+
+    trial_id: int
+    reports: dict[int, float] = field(default_factory=dict)
+    user_attributes: dict[str, Any] = field(default_factory=dict)
+    system_attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.reports or self.user_attributes or self.system_attributes)
+
+    def add_to(self, trial: FrozenTrial) -> None:
+        trial.intermediate_values |= self.reports
+        trial._user_attrs |= self.user_attributes
+        trial._system_attrs |= self.system_attributes
+
+    def write(self, storage: RDBStorage, session: Session) -> None:
+        for step, value in self.reports.items():
+            storage._set_trial_intermediate_value_without_commit(
+                session, self.trial_id, step, value
+            )
+        for model, attributes in (
+            (TrialUserAttributeModel, self.user_attributes),
+            (TrialSystemAttributeModel, self.system_attributes),
+        ):
+            for key, value in attributes.items():
+                storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
 
 
 def bind_slot(lease: Lease, slot: TrialSlot) -> TransactionHook:

@@ -1,8 +1,9 @@
-"""Trials as people look at them: Optuna's record and ours, joined.
+"""Trials for display: Optuna's record of them joined with ours.
 
-A study may have many thousands: counts and the best are found in SQL, and lists come page by page.
-What is read together is read in one transaction, which is a snapshot (see `Store.reader`): while a
-search goes on, a trial must not have a row in one table and none yet in the next.
+A study may have many thousands: counts and the best trial are computed in SQL, and lists are read
+page by page. What belongs together is read in one transaction, which is a snapshot (see
+`connections.reading_options`): while a search runs, a trial must not have a row in one table and
+none yet in the next.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +15,11 @@ import sqlalchemy as sa
 from tuner.errors import SpaceError, StudyError
 from tuner.search_space.parameter_types import Params
 from tuner.storage.attempt_rows import (
-    ATTEMPT_COLUMNS,
     AttemptRow,
     ReportRow,
-    attempt_rows,
+    attempts_by_trial,
     report_rows,
+    select_attempts,
 )
 from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
@@ -30,22 +31,22 @@ from tuner.storage.optuna_rows import (
 )
 from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
-from tuner.storage.store import Store, reads
+from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search
 
-# What `table_row` has of a trial beside its params.
+# The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
 _PAGE = 500
-# Of a study that nobody has spoiled there are a dozen.
+# A study without damaged rows has about a dozen.
 _MOST_ENDS = 20
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial. `value` is its score, or for a pruned one its best report; `end` says how its
-    last attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the
-    trial it was made from. `damage`: what of its rows cannot be read; its number is then perhaps
-    -1, and its params are those that can be read. `usable`: its params and its score can be."""
+    """One trial. `value` is its score, or for a pruned one its best report; `end` says how its last
+    attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the trial that
+    it repeats. `damage`: what cannot be read of its rows; then its number may be -1, and `params`
+    has those that can be read. `usable`: its params and its score can be read."""
 
     number: int
     trial_id: int
@@ -75,8 +76,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Best:
-    """A study's best trial. `damaged`: trials whose score is better still, but whose params cannot
-    be read."""
+    """A study's best trial. `damaged`: trials with a better score whose params cannot be read."""
 
     trial: TrialRow | None = None
     damaged: tuple[TrialRow, ...] = ()
@@ -84,8 +84,8 @@ class Best:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a study's trials come to. `ends`: how many ended how, unfinished ones under their
-    state; `lost`: attempts whose worker or loop died."""
+    """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
+    state; `lost`: how many attempts were lost with their worker or loop."""
 
     trials: int
     ends: dict[str, int]
@@ -95,35 +95,25 @@ class Summary:
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
     """All trials of a study, by number, as one snapshot."""
-    return store.read(lambda connection: _read(connection, study))
+    return store.read(_read_trials, study)
 
 
 def stream_trials(
     store: Store, study: StudyRow, best_first: bool = False, limit: int | None = None
 ) -> Iterator[TrialRow]:
     """A study's trials by number, or best score first: COMPLETE trials, then pruned ones, then
-    those without a value. They are read while they are used, so the memory they take does not
-    grow with their number; each page is a snapshot of its own, since whoever reads them may take
-    an hour, and a transaction must not last that long. At most `limit`."""
-    trial_ids = _trial_ids(store, study, best_first, limit)
+    those without a value; at most `limit`. Pages are read while they are used, so memory does not
+    grow with the number of trials. Each page is a snapshot of its own: a reader may take an hour,
+    and no transaction must last that long."""
+    query = _best_first(study) if best_first else _by_number(study)
+    trial_ids = store.read(
+        lambda connection: connection.execute(query.limit(limit)).scalars().all()
+    )
     for start in range(0, len(trial_ids), _PAGE):
-        yield from _page(store, study, trial_ids[start : start + _PAGE])
+        yield from store.read(_read_page, study, trial_ids[start : start + _PAGE])
 
 
-@reads
-def _page(connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]) -> list[TrialRow]:
-    return _read_page(connection, study, trial_ids)
-
-
-@reads
-def _trial_ids(
-    connection: sa.Connection, study: StudyRow, best_first: bool, limit: int | None
-) -> Sequence[int]:
-    query = _best_first(study) if best_first else _in_order(study)
-    return connection.execute(query.limit(limit)).scalars().all()
-
-
-def _in_order(study: StudyRow) -> sa.Select[Any]:
+def _by_number(study: StudyRow) -> sa.Select[Any]:
     return (
         sa.select(optuna_trials.c.trial_id)
         .where(optuna_trials.c.study_id == study.study_id)
@@ -149,85 +139,72 @@ def _best_first(study: StudyRow) -> sa.Select[Any]:
 def _read_page(
     connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]
 ) -> list[TrialRow]:
-    """Those trials, in that order; without those that were deleted meanwhile."""
-    rows = _read(connection, study, optuna_trials.c.trial_id.in_(trial_ids))
-    found = {row.trial_id: row for row in rows}
-    return [found[trial_id] for trial_id in trial_ids if trial_id in found]
+    """The trials with these ids, in that order, without those that were deleted meanwhile."""
+    rows = _read_trials(connection, study, optuna_trials.c.trial_id.in_(trial_ids))
+    by_id = {row.trial_id: row for row in rows}
+    return [by_id[trial_id] for trial_id in trial_ids if trial_id in by_id]
 
 
-def _read(
+def _read_trials(
     connection: sa.Connection, study: StudyRow, *conditions: sa.ColumnElement[bool]
 ) -> list[TrialRow]:
     trials = read_trials(connection, study.study_id, *conditions)
-    ran = _attempts(connection, study, [trial.trial_id for trial in trials] if conditions else None)
-    return [_row(study, trial, ran.get(trial.trial_id, [])) for trial in trials]
+    query = select_attempts(study)
+    if conditions:
+        query = query.where(attempts.c.trial_id.in_([trial.trial_id for trial in trials]))
+    attempts_of = attempts_by_trial(connection, query)
+    return [_trial_row(study, trial, attempts_of.get(trial.trial_id, [])) for trial in trials]
 
 
-def _attempts(
-    connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int] | None
-) -> dict[int, list[AttemptRow]]:
-    query = (
-        sa.select(*ATTEMPT_COLUMNS)
-        .where(attempts.c.study_uuid == study.uuid)
-        .order_by(attempts.c.trial_id, attempts.c.attempt)
-    )
-    if trial_ids is not None:
-        query = query.where(attempts.c.trial_id.in_(trial_ids))
-    return attempt_rows(connection, query)
-
-
-def _row(study: StudyRow, trial: OptunaTrial, ran: list[AttemptRow]) -> TrialRow:
-    queued = trial.state == "WAITING" and not trial.params
-    # A queued trial knows only what was asked for; the rest is drawn when it begins.
-    params = dict(trial.fixed) if queued else _resolved(study, trial)
+def _trial_row(study: StudyRow, trial: OptunaTrial, trial_attempts: list[AttemptRow]) -> TrialRow:
+    is_queued = trial.state == "WAITING" and not trial.params
+    # A queued trial has only the params that were asked for; the others are sampled when it begins.
+    params = dict(trial.fixed) if is_queued else _resolve_params(study, trial)
     if trial.state == "COMPLETE" and trial.value is None and not trial.damage:
         trial.damage.note("score", None)
     usable = not trial.damage
-    trial.damage.found += [what for attempt in ran for what in attempt.damage]
+    trial.damage.notes += [note for attempt in trial_attempts for note in attempt.damage]
     return TrialRow(
         number=trial.number,
         trial_id=trial.trial_id,
         state=trial.state,
         value=trial.value,
         params=params,
-        attempts=ran,
+        attempts=trial_attempts,
         retry_of=trial.retry_of,
         damage=str(trial.damage) or None,
         usable=usable,
     )
 
 
-def _resolved(study: StudyRow, trial: OptunaTrial) -> Params:
+def _resolve_params(study: StudyRow, trial: OptunaTrial) -> Params:
     try:
         return study.spec.space.resolve(trial.params)
     except SpaceError as error:
-        # Of any other state it is being drawn now, or its loop died while it was.
+        # In any other state it is being sampled now, or its loop died meanwhile.
         if trial.state == "COMPLETE":
-            trial.damage.found.append(str(error))
+            trial.damage.notes.append(str(error))
         return dict(trial.params)
 
 
 def find_trial(store: Store, study: StudyRow, number: int) -> TrialRow:
     """The trial of that number. Raises StudyError."""
-    wanted = optuna_trials.c.number == number
-    for row in store.read(lambda connection: _read(connection, study, wanted)):
+    has_number = optuna_trials.c.number == number
+    for row in store.read(_read_trials, study, has_number):
         return row
     raise StudyError(f"study {study.name!r} has no trial {number}")
 
 
 def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRow]:
-    """The intervals of a trial's last attempt."""
+    """The reports of a trial's last attempt."""
     last = trial.last
     if last is None:
         return []
-    return store.read(
-        lambda connection: report_rows(connection, study, trial.trial_id, last.attempt)
-    )
+    return store.read(report_rows, study, trial.trial_id, last.attempt)
 
 
-@reads
-def count_trials(connection: sa.Connection, study: StudyRow) -> int:
-    return _count_trials(connection, study)
+def count_trials(store: Store, study: StudyRow) -> int:
+    return store.read(_count_trials, study)
 
 
 def _count_trials(connection: sa.Connection, study: StudyRow) -> int:
@@ -235,11 +212,10 @@ def _count_trials(connection: sa.Connection, study: StudyRow) -> int:
     return connection.execute(query.where(optuna_trials.c.study_id == study.study_id)).scalar_one()
 
 
-@reads
-def find_best(connection: sa.Connection, study: StudyRow) -> Best:
+def find_best(store: Store, study: StudyRow) -> Best:
     """The COMPLETE trial with the best finite score; the earliest among equals. A comparison, which
     selects nothing, has none."""
-    return _find_best(connection, study)
+    return store.read(_find_best, study)
 
 
 def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
@@ -248,7 +224,7 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
         return Best()
     scored = (state_of_trial() == "COMPLETE") & finite_value().is_not(None)
     query = _best_first(study).where(scored)
-    # The first is the best, unless it is damaged: so one is read, then more and more.
+    # The first is the best unless it is damaged: read one, then whole pages.
     size, after = 1, 0
     while trial_ids := connection.execute(query.limit(size).offset(after)).scalars().all():
         for row in _read_page(connection, study, trial_ids):
@@ -259,9 +235,12 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
     return Best(None, tuple(damaged))
 
 
-@reads
-def summarize(connection: sa.Connection, study: StudyRow) -> Summary:
-    """Counted and compared in SQL, as one snapshot."""
+def summarize(store: Store, study: StudyRow) -> Summary:
+    """Computed in SQL, as one snapshot."""
+    return store.read(_summarize, study)
+
+
+def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
     lost = (
         sa.select(sa.func.count())
         .select_from(attempts)
@@ -276,7 +255,7 @@ def summarize(connection: sa.Connection, study: StudyRow) -> Summary:
 
 
 def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
-    """How trials ended, counted, the most frequent first; unfinished ones under their state."""
+    """How many trials have each end, the most frequent first; unfinished ones under their state."""
     last = (
         sa.select(attempts.c.end)
         .where(attempts.c.study_uuid == study.uuid)
@@ -298,16 +277,16 @@ def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
     )
     counts: dict[str, int] = {}
     for state, ended, trials in connection.execute(query):
-        open_still = not ended or state in ("WAITING", "RUNNING")
-        name = shortened(state).lower() if open_still else shortened(ended)
+        is_unfinished = not ended or state in ("WAITING", "RUNNING")
+        name = shortened(state).lower() if is_unfinished else shortened(ended)
         name = name if len(counts) < _MOST_ENDS or name in counts else "others"
         counts[name] = counts.get(name, 0) + trials
     return counts
 
 
 def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, Any]:
-    """One row: what `trial list` prints and `study export` writes; `only` these params. A damaged
-    trial says so as its state, and why under a key of its own."""
+    """A row that `trial list` prints and `study export` writes, with all params or `only` these.
+    The state of a damaged trial is "damaged", and the key "damage" says why."""
     last = trial.last
     row: dict[str, Any] = {
         "trial": trial.number if trial.number >= 0 else None,
@@ -324,24 +303,24 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
 
 
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
-    """Queue a configuration. Its trial's number, and how many trials wait. Raises SpaceError for
-    values that the study's space does not hold, StudyError for a comparison."""
+    """Queue a configuration; its trial's number, and how many trials wait. Raises SpaceError for
+    values that are not in the study's space, StudyError for a comparison."""
     check_is_search(study, "trial add")
     return _queue(store, study, study.spec.space.flatten(configuration), {})
 
 
 def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:
-    """Queue a trial's configuration again, as a new trial with a seed of its own. Its number, and
-    how many trials wait. Raises StudyError, also for a comparison."""
+    """Queue a trial's configuration again, as a new trial with another seed; its number, and how
+    many trials wait. Raises StudyError, also for a comparison."""
     check_is_search(study, "trial retry")
-    found = find_trial(store, study, number)
-    if found.damage:
-        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {found.damage}")
-    flat = store.optuna.get_trial(found.trial_id).params
-    if found.state in ("WAITING", "RUNNING") or not flat:
+    trial = find_trial(store, study, number)
+    if trial.damage:
+        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
+    flat = store.optuna.get_trial(trial.trial_id).params
+    if trial.state in ("WAITING", "RUNNING") or not flat:
         raise StudyError(
-            f"trial {number} of study {study.name!r} is {found.state.lower()}, and has nothing yet "
-            "to be tried again"
+            f"trial {number} of study {study.name!r} is {trial.state.lower()} and has no "
+            "params yet that could be tried again"
         )
     return _queue(store, study, flat, {"retry_of": number})
 

@@ -14,9 +14,6 @@ GRAPH = "graph"  # a graph shared by all trials of one program key
 TIERED = "tiered"  # that graph for the first epoch, XLA for the others
 LANES = "lanes"  # several trials side by side in one XLA program
 
-# The programs of each kind that a worker process keeps: those used last. The loop counts on it.
-KEPT_PROGRAMS = 8
-
 # Earlier versions recorded other words, and meant the Keras engine by "graph": what is recorded
 # now has a prefix that theirs lack.
 _PREFIX = "engine:"

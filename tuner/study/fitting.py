@@ -1,67 +1,87 @@
-"""A search space made to fit the data of a study: what cannot apply to them is left out, or refused
-where the space leaves no choice."""
+"""Fits a search space to the data of a study, and chooses the study's objective.
 
-from collections.abc import Iterator
+What has no use for these data is left out; what the space insists on is refused.
+"""
 
 from tuner.errors import SpecError
 from tuner.search_space import Space
-from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES
+from tuner.search_space.parameter_types import DataNeed, format_value
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, TRAINING, catalogue
 from tuner.study.messages import HeldOut
 from tuner.study.metrics import Task, check_metric, metrics_of
 from tuner.values import Scalar
 
-# A loss of another meaning in each trial is no objective.
-_OF_LOSS = ("loss", "huber_delta", "label_smoothing", "l1", "l2")
 
-
-def fitted(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
-    """The space without what these data have no use for. Raises SpecError for a loss of another
-    task, convolutions over tables, and a parameter without use that can have no other value."""
-    if space.network == "cnn" and len(input_shape) not in (2, 3):
-        raise SpecError(f"network cnn needs images, a row of these data has shape {input_shape}")
-    for loss in ALL_LOSSES:
-        if space.takes("loss", loss) and loss not in LOSSES[task]:
-            known = ", ".join(LOSSES[task])
-            raise SpecError(f"loss {loss} does not fit {task}; there are: {known}")
-    fixed = {}
-    for name, off, why in _without_use(task, input_shape):
-        can_be_off, searched = space.takes(name, off), name in space.varying()
-        if can_be_off and not searched:
+def fit_space(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
+    """The space without the parameters that these data have no use for. Raises SpecError for a
+    network that needs other data, a loss of another task, and a parameter without use that can have
+    no other value."""
+    _check_network(space.network, input_shape)
+    _check_losses(space, task)
+    unmet = _unmet_needs(task, input_shape)
+    fixed: dict[str, Scalar] = {}
+    for name, parameter in TRAINING.items():
+        if parameter.needs not in unmet:
+            continue
+        off = parameter.without_effect
+        can_be_off, is_searched = space.takes(name, off), name in space.varying()
+        if can_be_off and not is_searched:
             continue
         if not can_be_off and name in space.parameters:
+            reason = unmet[parameter.needs]
             raise SpecError(
-                f"{name} cannot apply: {why}; leave it out, or let it be {format_value(off)}"
+                f"{name} cannot apply: {reason}; leave it out, or let it be {format_value(off)}"
             )
         fixed[name] = off
     return space.override(fixed) if fixed else space
 
 
-def _without_use(task: Task, input_shape: tuple[int, ...]) -> Iterator[tuple[str, Scalar, str]]:
+def _check_network(network: str, input_shape: tuple[int, ...]) -> None:
+    kind = NETWORKS.get(network)
+    if kind is not None and not kind.accepts(input_shape):
+        raise SpecError(
+            f"network {network} needs {kind.row_noun}, a row of these data has shape {input_shape}"
+        )
+
+
+def _check_losses(space: Space, task: Task) -> None:
+    for loss in ALL_LOSSES:
+        if space.takes("loss", loss) and loss not in LOSSES[task]:
+            fitting = ", ".join(LOSSES[task])
+            raise SpecError(f"loss {loss} does not fit {task}; there are: {fitting}")
+
+
+def _unmet_needs(task: Task, input_shape: tuple[int, ...]) -> dict[DataNeed | None, str]:
+    """What parameters may need of the data and these lack, with the words for it."""
+    unmet: dict[DataNeed | None, str] = {}
     if len(input_shape) < 2:
-        yield "augment_flip", False, "the data are no images"
-        yield "augment_shift", 0, "the data are no images"
+        unmet["images"] = "the data are no images"
     if task == "regression":
-        yield "label_smoothing", 0.0, "the target is a number"
+        unmet["classes"] = "the target is a number"
+    return unmet
 
 
-def incomparable(metric: str, space: Space) -> str | None:
+def incomparable_parameter(metric: str, space: Space) -> str | None:
     """The searched parameter, if any, that gives this metric another meaning in each trial."""
     if not metric.endswith("_loss"):
         return None
-    return next((name for name in space.varying() if name in _OF_LOSS), None)
+    parameters = catalogue(space.network)
+    changing = (name for name in space.varying() if name in parameters)
+    return next((name for name in changing if parameters[name].changes_loss), None)
 
 
-def objective(space: Space, task: Task, wanted: str | None, held_out: HeldOut = "val") -> str:
+def choose_objective(
+    space: Space, task: Task, wanted: str | None, held_out: HeldOut = "val"
+) -> str:
     """The metric of a study: the wanted one, or the task's first that compares its trials rightly.
     Raises SpecError for one that does not."""
     metrics = metrics_of(task, held_out)
     if wanted is None:
-        return next(metric for metric in metrics if not incomparable(metric, space))
+        return next(metric for metric in metrics if not incomparable_parameter(metric, space))
     check_metric(wanted, task, held_out)
-    cause = incomparable(wanted, space)
+    cause = incomparable_parameter(wanted, space)
     if cause:
-        others = ", ".join(m for m in metrics if not incomparable(m, space))
+        others = ", ".join(m for m in metrics if not incomparable_parameter(m, space))
         raise SpecError(
             f"{wanted} has another meaning in each trial, since {cause} is searched; take {others}"
         )

@@ -16,6 +16,8 @@ from tuner.study.engines import Engine
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
 
+# A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
+KEPT_PROGRAMS = 8
 # A trial's hyperparameters by name, all of them resolved.
 Params = dict[str, Any]
 
@@ -100,9 +102,10 @@ class TrialRequest:
     """All that defines one trial's training besides the data: equal requests give equal weights,
     whatever their `checkpoints` are.
 
-    `intervals`: reports within the first epoch. `held_out`: which split the trial is scored on.
-    "val": it is read for each report, and the best epoch is kept. "test": it is read once, after
-    the last epoch, and nothing is selected: that epoch's value is the score.
+    `first_epoch_reports`: how many reports the first epoch has; the others have one. `held_out`:
+    which split the trial is scored on. "val": it is read for each report, and the best epoch is
+    kept. "test": it is read once, after the last epoch, and nothing is selected: that epoch's value
+    is the score.
 
     `host_metrics`: names of metrics, without the split's prefix, that are computed from
     predictions (study/metrics.py) and added to each report on that split.
@@ -117,7 +120,7 @@ class TrialRequest:
     params: Params
     seed: int
     goal: Goal
-    intervals: int = 1
+    first_epoch_reports: int = 1
     held_out: HeldOut = "val"
     host_metrics: tuple[str, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)

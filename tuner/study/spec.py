@@ -18,10 +18,10 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.search_space import Space
-from tuner.search_space.checks import check_defaults
-from tuner.search_space.configurations import changed, space_differences
-from tuner.search_space.enumeration import MOST_POINTS, among
-from tuner.search_space.nodes import bare, explained, in_one_line
+from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
+from tuner.search_space.configurations import format_change, space_differences
+from tuner.search_space.enumeration import MOST_POINTS, varying_values
+from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
 from tuner.search_space.parameters import former_defaults
 from tuner.search_space.ranges import InvalidError, Value
@@ -35,23 +35,23 @@ ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
-# How files are read and columns understood. A study keeps the number it was created with, so that
-# a later tuner sees the same data: studies stored without one were read the first way.
+# Numbers the ways in which files are read and columns understood. A study stores its number, so
+# that a later tuner sees the same data. Studies stored without one were read the first way.
 FIRST_READING = 1
 READING = 2
-ROWS_AN_INTERVAL = 10_000
-MOST_INTERVALS = 5
+ROWS_PER_REPORT = 10_000
+MOST_REPORTS = 5
 
 
 class DataSpec(BaseModel):
     """Where the data come from and how they are split and scaled.
 
     `source`: a name (`digits`), a folder of IDX files, `file.npz`, `file.csv:target` or
-    `file.py:load`. `validation`: share of the training rows kept for validation. `test`: share
-    of all rows kept for the test, where the source brings no test split of its own. `task`:
-    None means inferred from the target. `columns`: what the user says a column of a table is, by
-    its name; what is not named is inferred. `reading`: see READING. Raises SpecError for a share or
-    seed out of range.
+    `file.py:load`. `validation`: the share of the training rows that is held out for validation.
+    `test`: the share of all rows that is held out for the test, where the source has no test split
+    of its own. `task`: None means inferred from the target. `columns`: what the user says a column
+    of a table is, by its name; the others are inferred. `reading`: see READING. Raises SpecError
+    for a share or seed out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,7 +85,9 @@ class Choice(BaseModel):
 
     def __str__(self) -> str:
         options = sorted(self.options.items())
-        return " ".join([self.name, *(f"{name}={bare(value)}" for name, value in options)])
+        return " ".join(
+            [self.name, *(f"{name}={format_in_sentence(value)}" for name, value in options)]
+        )
 
 
 class CodeFile(BaseModel):
@@ -109,17 +111,20 @@ class CodeFile(BaseModel):
 
 
 class StudySpec(BaseModel):
-    """A study's definition. `fingerprint`: of the data. `train_rows`: rows trained on.
-    `code`: the user's own files by path, with the modules that they import from their folders where
-    it `keeps_modules`; studies stored before do not, and import these as they are. `held_out`:
-    "val" for a search, scored by the best epoch on the validation split; "test" for a comparison,
-    trained on train + validation and scored on the test split after the last epoch.
+    """A study's definition. JSON from `model_dump_json` gives an equal one.
+
+    `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
+    search, scored by the best epoch on the validation split; "test" for a comparison, trained on
+    train + validation and scored on the test split after the last epoch.
+
+    `code`: the user's own files by path. Where it `keeps_modules`, the modules are among them that
+    these files import from their folders; earlier studies store no modules and import them as they
+    are now.
 
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
     uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
 
-    Raises SpecError when the parts do not fit together; JSON from `model_dump_json` gives an equal
-    one.
+    Raises SpecError when the parts do not fit together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,8 +147,8 @@ class StudySpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settle_defaults(cls, content: Any) -> Any:
-        """Fill in the defaults where they are not given: a new study has the present ones, one
-        that was stored without any has those of that time."""
+        """Fill in the defaults where they are missing: a new study has the present ones, one that
+        was stored without any has those of that time."""
         space = content.get("space") if isinstance(content, dict) else None
         if isinstance(space, Space):
             content = {"defaults": space.defaults} | content
@@ -197,16 +202,16 @@ class StudySpec(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> "StudySpec":
-        """Raises SpecError for what is no study's definition."""
+        """Raises SpecError for text that is not a study's definition."""
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            message = in_one_line(explained(error))
+            message = format_mistake(explain_validation_error(error))
             raise SpecError(f"not a study of this version of tuner: {message}") from error
 
     @property
     def selects(self) -> bool:
-        """Whether one of its trials is the best: none is where the test split scored them."""
+        """Whether one of its trials is the best: none is, where the test split scored them."""
         return self.held_out == "val"
 
     @property
@@ -215,30 +220,29 @@ class StudySpec(BaseModel):
         return int(self.space.largest("epochs"))
 
     @property
-    def intervals(self) -> int:
-        """Reports within the first epoch: one for each 10 000 rows, from 1 to 5; a single one where
-        nothing can be pruned."""
+    def first_epoch_reports(self) -> int:
+        """Reports within the first epoch: one per 10 000 rows, from 1 to 5. Only one where nothing
+        can be pruned."""
         if self.pruner.name == "none":
             return 1
-        return min(max(self.train_rows // ROWS_AN_INTERVAL, 1), MOST_INTERVALS)
+        return min(max(self.train_rows // ROWS_PER_REPORT, 1), MOST_REPORTS)
 
     @property
     def max_step(self) -> int:
         """The step of the last epoch's report."""
-        return self.epochs * self.intervals
+        return self.epochs * self.first_epoch_reports
 
     def choices(self) -> dict[str, tuple[Scalar, ...]]:
-        """What each parameter that varies may be in a trial. Listed configurations are known one by
-        one: only what they have counts, however wide the space around them is."""
+        """The values that each varying parameter may have in a trial. Listed configurations are
+        known beforehand: only their values count, however wide the space around them is."""
         if self.sampler.name == "listed":
-            return among(self.space.resolve(flat) for flat in self.space.configurations())
+            return varying_values(self.space.resolve(flat) for flat in self.space.configurations())
         return self.space.choices()
 
     def first_trials(self) -> list[dict[str, Scalar]]:
-        """What is tried before the sampler proposes anything, as flat parameters: the baselines,
-        and for a grid every point that is not one of them. Raises SpecError for a grid too large.
-        """
-        if self.sampler.name == "listed":  # the loop deals them, by place
+        """The flat parameters of the trials before the sampler's first: the baselines, and for a
+        grid every point that is not one of them. Raises SpecError for a grid that is too large."""
+        if self.sampler.name == "listed":  # the loop gives each slot its configuration
             return []
         trials = [self.space.flatten(baseline) for baseline in self.space.baselines]
         if self.sampler.name != "grid":
@@ -253,23 +257,23 @@ class StudySpec(BaseModel):
 
     @property
     def network_path(self) -> str | None:
-        """The file of the user's own network, as it was given."""
+        """The file of the user's own network, as the user gave it."""
         path, is_own, _ = self.space.network.rpartition(":")
         return path if is_own else None
 
     @property
     def data_path(self) -> str | None:
-        """The user's own file that the data come from, if they do."""
+        """The user's own file that the data come from, if there is one."""
         source = f"{_expanded(self.data.source)}:"
         return next((path for path in self.code if source.startswith(f"{path}:")), None)
 
     @property
     def data_code(self) -> CodeFile | None:
-        """The same as it is kept."""
+        """The text of that file, as the study stores it."""
         return None if self.data_path is None else self.code[self.data_path]
 
     def modules_of(self, path: str | None) -> dict[str, CodeFile]:
-        """The modules kept with one of the user's files, by their path in its folder."""
+        """The modules stored with one of the user's files, by their path in its folder."""
         if path not in self.code or not self.keeps_modules:
             return {}
 
@@ -281,10 +285,10 @@ class StudySpec(BaseModel):
         return {module: self.code[beside(path, module)] for module in modules}
 
     def differences(self, was: "StudySpec") -> list[str]:
-        """What this definition says otherwise than `was` does, an entry each in a user's words:
-        "seed was 0, is 1". Empty when both define the same study."""
+        """How this definition differs from `was`, an entry each in a user's words: "seed was 0, is
+        1". Empty when both define the same study."""
         facts = [
-            changed(name, _in_words(old), _in_words(new))
+            format_change(name, _in_words(old), _in_words(new))
             for name, fact in _FACTS.items()
             if (old := fact(was)) != (new := fact(self))
         ]
@@ -294,12 +298,12 @@ class StudySpec(BaseModel):
         return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
 
     def correcting(self, was: "StudySpec") -> "StudySpec | None":
-        """`was` with this one's code, and with the data that its data's code gives; None where they
-        differ in anything else. What `was` has kept of its time stays."""
-        data = was.data.model_copy(update={"source": self.data.source})  # its code is known by it
+        """`was` with this definition's code, and with the data that this code gives. None where
+        they differ in anything else. What `was` stored when it was made stays."""
+        data = was.data.model_copy(update={"source": self.data.source})  # it names the code
         rows = was.train_rows
         if self.fingerprint != was.fingerprint:
-            if _place(self) != _place(was) or self._data_code() == was._data_code():
+            if _data_location(self) != _data_location(was) or self._data_code() == was._data_code():
                 return None
             data, rows = self.data, self.train_rows
         corrected = was.model_copy(
@@ -320,10 +324,10 @@ class StudySpec(BaseModel):
         """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
         if self.fingerprint == was.fingerprint:
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
-                return [changed("rows trained on", str(was.train_rows), str(self.train_rows))]
+                return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
-        if _place(self) != _place(was):
-            return [changed("data", was.data.source, self.data.source)]
+        if _data_location(self) != _data_location(was):
+            return [format_change("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):
             return []  # other contents are what was asked for
         if self.data.reading != was.data.reading:
@@ -335,7 +339,7 @@ class StudySpec(BaseModel):
         split = (was.data.seed, self.data.seed)
         if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
             return []
-        return [changed("seed of the split", *map(str, split))]
+        return [format_change("seed of the split", *map(str, split))]
 
     def _changed_code(self, was: "StudySpec") -> list[str]:
         """A file that only one of them has is another network or source, and named already."""
@@ -343,8 +347,8 @@ class StudySpec(BaseModel):
             f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
         ]
         pairs = [(self.network_path, self.network_path), (self.data_path, self.data_path)]
-        if self.fingerprint == was.fingerprint or _place(self) == _place(was):
-            pairs.append((self.data_path, was.data_path))  # it may lie elsewhere
+        if self.fingerprint == was.fingerprint or _data_location(self) == _data_location(was):
+            pairs.append((self.data_path, was.data_path))  # the file may have moved
         for path, old_path in pairs:
             if path in self.code and old_path in was.code:
                 lines += self._edited(path, was, old_path)
@@ -362,7 +366,7 @@ class StudySpec(BaseModel):
                 yield f"{beside(path, module)} {end if module in new else 'is gone'}"
 
 
-# The direction is left out: it follows from the metric.
+# Facts that two definitions may differ in. The direction follows from the metric.
 _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "metric": lambda spec: spec.metric,
     "sampler": lambda spec: spec.sampler,
@@ -377,7 +381,7 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
 
 
 def beside(path: str, module: str) -> str:
-    """How a module in the folder of a user's file is named."""
+    """The path of a module in the folder of a user's file."""
     return str(PurePath(path).parent / module)
 
 
@@ -388,7 +392,7 @@ def _in_words(fact: object) -> str:
 def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return [
-        changed(
+        format_change(
             f"column {format_value(name)}",
             old.get(name, "by its cells"),
             new.get(name, "by its cells"),
@@ -398,21 +402,21 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
 
 
 def _request(spec: StudySpec) -> DataSpec:
-    """What was asked of the data, the task said either way, wherever they lie and by whichever
-    version they are read."""
+    """What was asked of the data, whatever their place, whether or not the task was named, and
+    whichever version reads them."""
     update = {"task": spec.task, "source": "", "reading": READING}
     return spec.data.model_copy(update=update)
 
 
-def _place(spec: StudySpec) -> Path:
-    """The source as one spelling of its path."""
+def _data_location(spec: StudySpec) -> Path:
+    """The data's path, the same however it is spelled."""
     return _expanded(spec.data.source).resolve()
 
 
 def _expanded(source: str) -> Path:
     try:
         return Path(source).expanduser()
-    except RuntimeError:  # ~ and the name of nobody on this machine
+    except RuntimeError:  # ~ with the name of no user of this machine
         return Path(source)
 
 

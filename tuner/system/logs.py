@@ -75,10 +75,10 @@ def remember_values(values: Iterable[str | None]) -> None:
 def without_secrets(text: str) -> str:
     """The text with *** in the place of passwords, and of the user before one in a URL."""
     with _lock:
-        known = sorted(_known, key=len, reverse=True)
-    plain = [value for value in known if _PLAIN.fullmatch(value)]
+        secrets = sorted(_known, key=len, reverse=True)
+    plain = [value for value in secrets if _PLAIN.fullmatch(value)]
     # First, and the longest first: a password may hold what ends the password of a URL.
-    for value in known:
+    for value in secrets:
         if value not in plain:
             text = text.replace(value, MASK)
     text = _USER_INFO.sub(f"://{MASK}@", text)
@@ -136,6 +136,14 @@ def unmasked(stream: Any) -> Any:
     return stream.unmasked if isinstance(stream, MaskedStream) else stream
 
 
+def write_line(stream: Any, line: str) -> None:
+    """Write a line for the process that started this one: unmasked, since that process parses it,
+    and at once. What it holds as text is masked before. Raises OSError."""
+    stream = unmasked(stream)
+    stream.write(f"{line}\n")
+    stream.flush()
+
+
 class MaskedStream:
     """A text stream that masks what is written to it. For messages and logs: what cannot be
     written, for a full disk or a reader that went away, must not end what is going on."""
@@ -177,7 +185,8 @@ def mask_output() -> None:
         sys.stdout = MaskedStream(sys.stdout)
 
 
-_PREFIX = "tuner: "
+# Of a line for the user; the parent of a process of ours finds its lines by it.
+STDERR_PREFIX = "tuner: "
 _FILE_FORMAT = "%(asctime)s %(levelname)s %(processName)s %(name)s: %(message)s"
 # Such a line of the file does not say why a process has ended.
 _PROGRESS_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO) ")
@@ -210,7 +219,9 @@ class _LogFileHandler(logging.FileHandler):
 def log_to_stderr(*, verbose: bool = False) -> None:
     """Show this process' warnings on stderr, a line each that begins with "tuner: "; with `verbose`
     everything that is logged."""
-    _set_stderr_handler(f"{_PREFIX}%(message)s", logging.DEBUG if verbose else logging.WARNING)
+    _set_stderr_handler(
+        f"{STDERR_PREFIX}%(message)s", logging.DEBUG if verbose else logging.WARNING
+    )
 
 
 def log_into_file_on_stderr() -> None:

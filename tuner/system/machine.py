@@ -1,10 +1,8 @@
-"""What a container or a batch system lets this process have of the machine: Linux's control groups,
-of both versions.
+"""What this machine has to train with: cores, memory, and GPUs that TensorFlow can use.
 
-TensorFlow, asked in a process of its own what it can train on.
-
-What this machine has to train with, found without importing TensorFlow: in a container, the
-part of it that the container may use.
+In a container or under a batch system that is the part of the machine that the process may use, by
+Linux's control groups of both versions. TensorFlow is not imported here; it is asked in a process
+of its own.
 """
 
 import functools
@@ -26,20 +24,20 @@ _SELF = Path("/proc/self/cgroup")
 
 
 def core_limit(mount: Path = _MOUNT, own: Path = _SELF) -> float | None:
-    """How many cores may be busy at once; None without such a limit."""
+    """How many cores may be busy at once; None if there is no limit."""
     limits = [_quota(folder) for folder in _groups("cpu", mount, own)]
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def memory_limit(mount: Path = _MOUNT, own: Path = _SELF) -> tuple[int, int] | None:
-    """The narrowest limit in bytes, and how much of it is taken; None without such a limit."""
-    found = []
+    """The lowest limit in bytes, and how much of it is used; None if there is no limit."""
+    limits = []
     for folder in _groups("memory", mount, own):
         limit = _number(folder, "memory.max", "memory.limit_in_bytes")
         used = _number(folder, "memory.current", "memory.usage_in_bytes")
         if limit is not None and limit < 2**62:  # version 1 writes a huge number for none
-            found.append((limit, max(0, (used or 0) - _cache(folder))))
-    return min(found, default=None)
+            limits.append((limit, max(0, (used or 0) - _cache(folder))))
+    return min(limits, default=None)
 
 
 def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
@@ -52,10 +50,10 @@ def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
         _, names, path = line.split(":", 2)
         if names and controller not in names.split(","):
             continue
-        # Version 1 has a folder for each controller, or one that has the names of several.
+        # Version 1 has a folder for each controller, or one named after several.
         for root in {mount / controller, mount / names} if names else {mount}:
             group = root / path.strip("/")
-            # Inside a container the path may be the host's, and only the root is to be seen.
+            # Inside a container the path may be the host's: then only the root exists.
             yield from (f for f in (group, *group.parents) if f.is_relative_to(root))
 
 
@@ -69,7 +67,7 @@ def _quota(folder: Path) -> float | None:
 
 
 def _cache(folder: Path) -> int:
-    """Bytes of files that are only kept until something else needs the room."""
+    """Bytes of cached files, which the kernel drops when something else needs the memory."""
     lines = _read(folder, "memory.stat").splitlines()
     words = dict(line.split(" ", 1) for line in lines if " " in line)
     return int(words.get("total_inactive_file", words.get("inactive_file", "0")))
@@ -103,8 +101,8 @@ class DevicesUnknown(Exception):
 def tensorflow_devices(
     arguments: Sequence[str] = PROGRAM, within_s: float = WITHIN_S
 ) -> dict[str, Any]:
-    """What `tuner.training.devices` prints. `arguments` of Python: the program that is asked.
-    Raises DevicesUnknown when it ends with an error, or not in time."""
+    """The JSON object that `tuner.training.devices` writes. `arguments`: of Python, to run another
+    program. Raises DevicesUnknown when it fails, or does not end in time."""
     quiet_tensorflow()
     try:
         done = subprocess.run(
@@ -132,13 +130,13 @@ def _last_words(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
 
 
-# A worker holds TensorFlow and a small network in that.
+# Enough for a worker with TensorFlow and a small network.
 WORKER_BYTES = 2**30
 _DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 def cores() -> int:
-    """The cores that this process may keep busy: a container's limit of 1.5 is one."""
+    """The cores that this process may keep busy; a container's limit of 1.5 counts as one."""
     limit = core_limit()
     usable = _affinity()
     return usable if limit is None else max(1, min(usable, int(limit)))
@@ -151,7 +149,7 @@ def _affinity() -> int:
 
 
 def memory_bytes() -> int:
-    """The memory of the machine, or of the container where it may have less."""
+    """The memory of the machine, or of the container if that has less."""
     total, limit = psutil.virtual_memory().total, memory_limit()
     return int(total if limit is None else min(total, limit[0]))
 
@@ -169,19 +167,19 @@ def driver_gpus() -> int:
 
 @functools.cache
 def gpus() -> tuple[int, ...]:
-    """Indices, as TensorFlow counts, of the GPUs that it can train on. Asking takes some seconds,
-    once; nothing where the driver shows none."""
+    """Indices, as TensorFlow counts, of the GPUs that it can train on. Asking takes seconds the
+    first time, and nothing where the driver shows no GPU."""
     if not driver_gpus():
         return ()
     try:
         return tuple(tensorflow_devices()["usable"])
     except DevicesUnknown:
-        return ()  # the workers will say what is wrong with TensorFlow
+        return ()  # a worker that starts will say what is wrong with TensorFlow
 
 
 def default_workers(gpu_count: int | None = None) -> int:
-    """One worker a GPU where there are GPUs, else one a core, and no more than have room in the
-    memory. `gpu_count`: instead of asking which there are."""
+    """One worker for each GPU, without GPUs one for each core; no more than fit into the memory.
+    `gpu_count`: how many GPUs there are, if that is known."""
     wanted = (len(gpus()) if gpu_count is None else gpu_count) or cores()
     return max(1, min(wanted, memory_bytes() // WORKER_BYTES))
 
@@ -192,5 +190,5 @@ def threads_a_worker(workers: int) -> int:
 
 
 def data_budget_bytes(workers: int) -> float:
-    """How much memory a worker's data may take: half of the machine's, shared by all workers."""
+    """How much memory the data of one of `workers` may take: all together half of the machine's."""
     return memory_bytes() / 2 / workers

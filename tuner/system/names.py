@@ -1,11 +1,11 @@
-"""Names of studies and of MLflow's experiments: what is accepted, and what is made of a file's.
+"""Names of studies and of MLflow's experiments, and the commands that messages suggest.
 
-A study's name is a part of commands, of files' names and of MLflow's filters. Earlier versions took
-more characters, and who can write the database can put in any: such a study is found by its name as
-it is, but the name is used for nothing else.
+A study's name is part of commands, file names and MLflow's filters. Earlier versions allowed more
+characters, and whoever can write the database can put in any: such a study is found by its name,
+but the name is used for nothing else.
 
-Commands that messages suggest. They are complete: pasted as they are printed, they do what is
-said of them, on the database that the running command was given.
+A suggested command is complete: pasted as printed, it works on the database that the running
+command was given.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from tuner.errors import StudyError
 from tuner.system.logs import without_secrets
 
 LONGEST = 128
-# What is made leaves room for the number that makes it new.
+# A made name leaves room for a number that makes it unique.
 _LONGEST_MADE = 112
 # MLflow takes 500 characters, of which its table on PostgreSQL holds 256.
 _LONGEST_EXPERIMENT = 256
@@ -25,12 +25,12 @@ _VALID = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{LONGEST - 1}}}")
 
 
 def is_valid(name: str) -> bool:
-    """Whether a study may be made with this name: safe as a folder, an argument and a filter."""
+    """Whether a study may be created with this name: safe as a folder, argument and filter."""
     return _VALID.fullmatch(name) is not None
 
 
 def check_name(name: str) -> None:
-    """Raises StudyError for a name that a study may not be made with."""
+    """Raises StudyError for a name that a study may not be created with."""
     if is_valid(name):
         return
     shown = printable(name) if len(name) <= 60 else f"{printable(name[:60])}…"
@@ -70,25 +70,25 @@ def _named(character: str) -> str:
 
 
 def printable(name: str) -> str:
-    """The name as it may be shown: what does not print, such as an escape sequence, is escaped."""
+    """The name as it may be printed: characters that do not print are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def in_command(name: str) -> str:
-    """The name as an argument of a command that is suggested; STUDY stands for one that a shell
-    could mistake."""
+    """The name as an argument of a suggested command; STUDY for a name that a shell could
+    misread."""
     return name if is_valid(name) else "STUDY"
 
 
 def as_file_name(name: str, uuid: str) -> str:
-    """What names a study's files: its name, or its id where the name could be another path."""
+    """The name of a study's files: its own name, or its id where that could be another path."""
     return name if is_valid(name) else f"study-{uuid}"
 
 
 def make_name(*words: str) -> str:
-    """A valid name of these words, as in mlp-digits: accents are left out, what else is not
-    allowed becomes a dash. Where letters are lost, or the end, a part of the words' hash follows:
-    names of different words stay different."""
+    """A valid name made of these words, such as mlp-digits: accents are dropped, other characters
+    that are not allowed become dashes. Where letters or the end are lost, a part of the words' hash
+    is added, so that different words give different names."""
     text = "-".join(words)
     letters = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
     letters = "".join(c for c in letters if not unicodedata.combining(c))
@@ -104,9 +104,9 @@ _global_options: list[str] = []
 
 
 def remember_options(storage: str | None, tracking_uri: str | None) -> None:
-    """The global options of the running command, as it was given them; those that come from the
-    environment or are defaults need not be repeated. A password in them is masked, and has to be
-    filled in again."""
+    """Have suggested commands repeat the global options of the running one; None for those that
+    come from the environment or are defaults. A password in them is masked, and has to be filled in
+    again."""
     options = {"--storage": storage, "--tracking-uri": tracking_uri}
     _global_options[:] = [
         word
@@ -117,6 +117,6 @@ def remember_options(storage: str | None, tracking_uri: str | None) -> None:
 
 
 def command(*words: object) -> str:
-    """`tuner` with the global options and these words, quoted for a shell. It must end the line, or
-    what follows must begin with a semicolon, ", or ", three blanks or a closing bracket."""
+    """`tuner` with the global options and these words, quoted for a shell. In a message it must end
+    the line or be followed by a semicolon, ", or ", three blanks or a closing bracket."""
     return shlex.join(["tuner", *_global_options, *map(str, words)])

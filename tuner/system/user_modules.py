@@ -1,8 +1,8 @@
 """The modules beside a user's file: which of them it imports, and importing them from their text.
 
-A study keeps a user's file and all that it imports from its own folder. Whoever runs the file runs
-those texts, never what lies in the folder by then, nor bytecode. Libraries go first: a module of
-the folder never takes a library's place.
+A study stores a user's file and all modules that it imports from its own folder. Running the file
+runs the stored texts, never what the folder holds by then, and no bytecode. Libraries come first: a
+module of the folder never replaces a library.
 """
 
 import ast
@@ -24,23 +24,23 @@ _IMPORTERS = ("import_module", "__import__")
 
 
 def imported_modules(text: bytes, read: Callable[[str], bytes | None]) -> dict[str, bytes]:
-    """The modules of its folder that a file of this text imports, directly or through others of
-    them, also inside functions. By their path in the folder, such as "parts/blocks.py". `read`:
-    the contents of such a path, None where there is no file.
+    """The modules of its folder that a file with this text imports, directly or through one
+    another, also inside functions; by their path in the folder, such as "parts/blocks.py". `read`:
+    the content of such a path, None if there is no file.
 
-    Only what an import names is found: a statement, or a call of `import_module` or `__import__`
-    with a literal.
+    Only imports that name the module are seen: statements, and calls of `import_module` or
+    `__import__` with a literal.
     """
     modules: dict[str, bytes] = {}
     waiting = [(text, "")]
     while waiting:
         content, package = waiting.pop()
         for name in _names(content, package, read):
-            for path, found in _files(name, read):
+            for path, text in _files(name, read):
                 if path not in modules:
-                    modules[path] = found
+                    modules[path] = text
                     folder = path.rpartition("/")[0]
-                    waiting.append((found, folder.replace("/", ".")))
+                    waiting.append((text, folder.replace("/", ".")))
     return modules
 
 
@@ -48,7 +48,7 @@ def _names(text: bytes, package: str, read: Callable[[str], bytes | None]) -> It
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError, RecursionError):
-        return  # running it says what is wrong
+        return  # running the file will say what is wrong
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -82,7 +82,7 @@ def _words(text: bytes) -> list[str]:
 
 
 def _absolute(module: str, level: int, package: str) -> str:
-    """The absolute name of what a module of `package` imports with that many dots."""
+    """The absolute name of a module that one in `package` imports with `level` dots."""
     if not level:
         return module
     parents = package.split(".")[: len(package.split(".")) - level + 1] if package else []
@@ -99,7 +99,7 @@ def _literal_import(node: ast.Call) -> str | None:
 
 
 def _files(name: str, read: Callable[[str], bytes | None]) -> Iterator[tuple[str, bytes]]:
-    """The files that importing a name runs: of each package on the way to it, and its own."""
+    """The files that importing a name runs: those of its packages, then its own."""
     parts = name.split(".")
     if not all(part.isidentifier() for part in parts):
         return
@@ -109,12 +109,12 @@ def _files(name: str, read: Callable[[str], bytes | None]) -> Iterator[tuple[str
             if (content := read(path)) is not None:
                 yield path, content
                 if path == f"{stem}.py":
-                    return  # a module has no modules in it
+                    return  # a plain module contains no others
                 break
 
 
 def read_modules(file: Path, text: bytes) -> dict[str, bytes]:
-    """The same of a file that is there, from its folder. Raises OSError."""
+    """As `imported_modules`, for a file that exists. Raises OSError."""
     folder = folder_of(file)
     taken: dict[str, bool] = {}
 
@@ -124,19 +124,19 @@ def read_modules(file: Path, text: bytes) -> dict[str, bytes]:
             taken[top] = _is_library(top, folder)
         if taken[top]:
             return None
-        found = folder / path
-        return found.read_bytes() if found.is_file() else None
+        module = folder / path
+        return module.read_bytes() if module.is_file() else None
 
     return imported_modules(text, read)
 
 
 def folder_of(file: Path) -> Path:
-    """The folder whose modules a file can import: a link's is the one that it points to."""
+    """The folder whose modules a file can import; for a link, that of its target."""
     return file.resolve().parent
 
 
 def _library(name: str, folder: Path) -> ModuleSpec | None:
-    """How Python finds a top-level module outside of the folder, if it does."""
+    """The spec of a top-level module that Python finds outside of the folder, if any."""
     outside = [entry for entry in sys.path if not _is_folder(entry, folder)]
     for finder in sys.meta_path:
         if isinstance(finder, _Finder):
@@ -150,7 +150,8 @@ def _library(name: str, folder: Path) -> ModuleSpec | None:
 
 
 def _is_library(name: str, folder: Path) -> bool:
-    """A folder without __init__.py somewhere on the path does not count: anything may be one."""
+    """Whether Python finds the module outside of the folder. A folder without __init__.py on the
+    path does not count: any folder would be one."""
     if name in ("tuner", "__main__"):
         return True
     spec = _library(name, folder)
@@ -166,9 +167,10 @@ def _is_folder(entry: str, folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a user's file finds when it runs. `file`: where it lies, or lay. `shown`: how it is
-    named in messages. `modules`: the texts beside it, by their path in its folder. `is_complete`:
-    no other module of the folder can be imported; else others come from the folder as it is."""
+    """What a user's file can import when it runs. `file`: its path when the study was created.
+    `shown`: its name in messages. `modules`: the texts beside it, by their path in its folder.
+    `is_complete`: no other module of the folder can be imported; else others come from the folder
+    as it is now."""
 
     file: Path
     shown: str
@@ -192,7 +194,7 @@ class Surroundings:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Inside, the file may run; its modules are forgotten afterwards."""
+        """Inside, the file may run; afterwards its modules are removed from `sys.modules`."""
         before = _active[-1:]
         with self.on_path():
             self.activate()
@@ -204,32 +206,33 @@ class Surroundings:
                     finder.install()
 
     def activate(self) -> None:
-        """Serve these modules, freshly run, until others are: code that runs later may still import
-        one. Those of whatever was served before are forgotten, whatever they are called."""
+        """Import these modules afresh from now on, until another file is activated: code that runs
+        later may still import one. The modules of the file before are removed from `sys.modules`,
+        whatever their names."""
         deactivate()
         _Finder(self).install()
 
     def run(self, text: bytes, module: ModuleType) -> None:
-        """Run the file's text in `module`, which others find under its name as well."""
+        """Run the file's text in `module`, and put that into `sys.modules`."""
         module.__file__ = str(self.file)
         sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
         exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
 
 
 def compiled(text: bytes, shown: str, file: str) -> CodeType:
-    """Code of which tracebacks and `inspect` show this text, whatever the file holds by then."""
+    """Code for which tracebacks and `inspect` show this text, whatever the file holds by then."""
     lines = text.decode(errors="replace").splitlines(keepends=True)
     for name in (shown, file):
         linecache.cache[name] = (len(text), None, lines, name)
     return compile(text, shown, "exec", dont_inherit=True)
 
 
-# What is served at present: one at most, so that no file sees another one's modules.
+# The finder at work: one at most, so that no file sees another one's modules.
 _active: list["_Finder"] = []
 
 
 def deactivate() -> None:
-    """Serve no modules any more."""
+    """End the effect of `Surroundings.activate`."""
     for finder in _active[:]:
         finder.remove()
 
@@ -257,7 +260,7 @@ class _Loader(InspectLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one file's surroundings, before Python looks into the folder."""
+    """Finds the modules of one `Surroundings`, before Python looks into the folder."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._own, self._folder = surroundings, surroundings.folder
@@ -275,7 +278,7 @@ class _Finder(MetaPathFinder):
         _active.append(self)
 
     def remove(self) -> None:
-        """Forget the modules of the folder that were imported meanwhile."""
+        """Remove the modules of the folder that were imported meanwhile."""
         sys.meta_path.remove(self)
         _active.remove(self)
         new = [name for name in sys.modules if name not in self._before]
@@ -310,17 +313,17 @@ class _Finder(MetaPathFinder):
             return None
         if stored:
             return self._spec(fullname, stored)
-        if is_folder:  # Python puts the parts of such a package together, if there are others
+        if is_folder:  # with other folders of that name, Python makes one namespace package
             return None if _library(top, self._folder) else self._namespace(fullname, stem)
         raise ModuleNotFoundError(
-            f"{self._own.shown} needs {fullname!r} of its folder, which is not kept with the study,"
-            f" since no import statement names it: write `import {fullname}` in "
+            f"{self._own.shown} needs {fullname!r} from its folder, which is not stored with the"
+            f" study, since no import statement names it: write `import {fullname}` in "
             f"{self._own.shown} and create the study again",
             name=fullname,
         )
 
     def _is_unknown(self, fullname: str) -> bool:
-        """Whether the folder has a module that was not kept."""
+        """Whether the folder has such a module, which was not stored."""
         if not self._own.is_complete:
             return False
         *parents, _ = fullname.split(".")

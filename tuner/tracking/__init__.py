@@ -1,11 +1,11 @@
-"""SQL -> MLflow: a picture of a study that can be drawn again at any time, in a process of its own.
+"""SQL -> MLflow: a view of a study that can be rebuilt at any time, in a process of its own.
 
-What is imported here imports MLflow when it is called, and only to take runs away.
+Importing this package does not import MLflow. Only functions that remove or move runs import it.
 """
 
-from tuner.tracking.moved import move_store
+from tuner.tracking.moved_store import move_store
 from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
-from tuner.tracking.removal import Removed, remove_study
+from tuner.tracking.sync import Removed, remove_study
 
 __all__ = [
     "Delivered",

@@ -1,12 +1,13 @@
-"""The tracker's process: `python -m tuner.tracking`, told its setup by one line on stdin.
+"""The tracker's process: `python -m tuner.tracking`. It reads its setup from one line of stdin.
 
-It delivers once a second what SQL has and MLflow lacks, until stdin says `finish`; then once more,
-and exits with 0 if all is delivered. When stdin ends without that word, its loop has died: it ends
-at once, whatever it is doing. What it delivers may be delivered again.
+Once a second it delivers what SQL has and MLflow lacks, until stdin says `finish`; then once more,
+and exits with 0 if everything is delivered. If stdin ends without that word, the loop has died, and
+the tracker ends at once. Delivering something twice does no harm.
 """
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,32 +20,33 @@ from tuner.settings import load_settings
 from tuner.storage import fold_all, open_store
 from tuner.storage.deliveries import Turn, count_delivered
 from tuner.storage.store import Store
-from tuner.system.logs import mask_output, unmasked, without_secrets
-from tuner.tracking.check import check
+from tuner.system.logs import log_to_stderr, mask_output, without_secrets, write_line
+from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client, open_client, tracking_errors
-from tuner.tracking.mirror import Mirror
-from tuner.tracking.moved import relocate
-from tuner.tracking.process import FINISH, PROBLEM, RESULT, TrackerSetup, study_of
-from tuner.tracking.sync import mark_runs, told
+from tuner.tracking.moved_store import relocate_store
+from tuner.tracking.process import FINISH, RESULT, TrackerSetup, load_tracked_study
+from tuner.tracking.study_delivery import StudyDelivery
+from tuner.tracking.sync import summarize_differences, tag_runs
 
+log = logging.getLogger("tuner.tracking")
 _PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-_LIVE_S = 5.0
+_LIVE_S = 5.0  # how often curves of running trials are sent
 _LAST_TRIES = 2
-# Looking at a study of very many trials would take minutes.
-_LOOK_S = 5.0
+# Checking a study of very many trials would take minutes.
+_CHECK_S = 5.0
 
 
 class Tracker:
-    """Delivers one study, and lives through whatever MLflow and the database do."""
+    """Delivers one study. Errors of MLflow and of the database do not end it."""
 
     def __init__(self, setup: TrackerSetup, store: Store) -> None:
         self._setup, self._store = setup, store
-        self._study = study_of(setup, store)
+        self._study = load_tracked_study(setup, store)
         self._turn = Turn(store, self._study.study_id)
-        self._mirror: Mirror | None = None
+        self._delivery: StudyDelivery | None = None
         self._client: Client | None = None
-        self._said: str | None = None
+        self._last_problem: str | None = None
         self._live_at = 0.0
 
     def follow(self, finishing: threading.Event) -> None:
@@ -54,49 +56,49 @@ class Tracker:
             pause = _PAUSE_S if self._try_pass() else min(2 * pause, _LONGEST_PAUSE_S)
 
     def finish(self) -> bool:
-        """Deliver the rest; whether nothing is owed."""
+        """Deliver the rest. Returns whether everything is delivered."""
         for attempt in range(_LAST_TRIES):
             if attempt:
                 time.sleep(_PAUSE_S)
             if self._try_pass(last=True):
-                self._try_look()
+                self._try_check()
                 break
         return count_delivered(self._store, self._study)[1] == 0
 
-    def _try_look(self) -> None:
-        """Say what MLflow lacks though SQL remembers that it was delivered."""
+    def _try_check(self) -> None:
+        """Report what MLflow lacks although SQL says that it was delivered."""
         if self._client is None:
             return
         networks = Path(self._setup.networks)
         try:
             with tracking_errors():
-                found = check(
+                result = find_differences(
                     self._store,
                     self._client,
                     self._study,
                     self._setup.log_models,
                     networks,
-                    within_s=_LOOK_S,
+                    within_s=_CHECK_S,
                 )
-                mark_runs(self._client, self._study, found)
+                tag_runs(self._client, self._study, result)
         except TunerError as error:
-            print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+            log.error("%s", error)
             return
-        what = without_secrets(told(found.differences) or "") or None
-        result = {"lacking": found.lacking, "what": what}
-        with contextlib.suppress(OSError):  # a full disk: nothing is lost but the news
-            print(f"{RESULT}{json.dumps(result)}", file=unmasked(sys.stderr), flush=True)
+        what = without_secrets(summarize_differences(result.differences) or "") or None
+        message = {"lacking": result.lacking, "what": what}
+        with contextlib.suppress(OSError):  # a full disk: only this message is lost
+            write_line(sys.stderr, f"{RESULT}{json.dumps(message)}")
 
     def _try_pass(self, last: bool = False) -> bool:
-        """Whether the pass went well; if not, why is said once."""
+        """Whether the pass succeeded. The same problem is reported once."""
         try:
             self._pass(last)
         except TunerError as error:
-            if str(error) != self._said:
-                print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
-            self._said = str(error)
+            if str(error) != self._last_problem:
+                log.error("%s", error)
+            self._last_problem = str(error)
             return False
-        self._said = None
+        self._last_problem = None
         return True
 
     def _pass(self, last: bool) -> None:
@@ -104,18 +106,18 @@ class Tracker:
             if last:
                 raise TrackingError("another loop's tracker delivers this study")
             return
-        if self._mirror is None:
-            self._mirror = self._open()
+        if self._delivery is None:
+            self._delivery = self._open()
         live = last or time.monotonic() >= self._live_at
         if live:
             self._live_at = time.monotonic() + _LIVE_S
-        self._mirror.deliver(live, last)
+        self._delivery.deliver(live, last)
 
-    def _open(self) -> Mirror:
+    def _open(self) -> StudyDelivery:
         setup = self._setup
-        relocate(setup.tracking_uri)
+        relocate_store(setup.tracking_uri)
         self._client = open_client(setup.tracking_uri)
-        return Mirror(
+        return StudyDelivery(
             self._store,
             self._client,
             self._study,
@@ -127,7 +129,7 @@ class Tracker:
 
 
 def _listen(finishing: threading.Event) -> None:
-    """Hear the loop's last word, or its death."""
+    """Wait for the loop's `finish`, or for its death."""
     if _read_line() == FINISH:
         finishing.set()
         _read_line()
@@ -136,7 +138,7 @@ def _listen(finishing: threading.Event) -> None:
 
 
 def _read_line() -> bytes:
-    # Not sys.stdin: a thread that waits in it would hold its lock when the process ends.
+    # Not sys.stdin: a thread waiting there would hold its lock when the process ends.
     line = b""
     while (byte := os.read(0, 1)) not in (b"", b"\n"):
         line += byte
@@ -146,10 +148,11 @@ def _read_line() -> bytes:
 def main() -> int:
     os.nice(10)  # training goes first
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells us
+        signal.signal(number, signal.SIG_IGN)  # meant for the loop, which tells the tracker
     mask_output()
+    log_to_stderr()
     setup = TrackerSetup(**json.loads(_read_line()))
-    load_settings(setup.store_url, setup.tracking_uri)  # their passwords are known from here on
+    load_settings(setup.store_url, setup.tracking_uri)  # from here on their passwords are masked
     finishing = threading.Event()
     threading.Thread(target=_listen, args=(finishing,), daemon=True).start()
     try:
@@ -157,7 +160,7 @@ def main() -> int:
         tracker.follow(finishing)
         return 0 if tracker.finish() else 1
     except TunerError as error:
-        print(f"{PROBLEM}{error}", file=sys.stderr, flush=True)
+        log.error("%s", error)
         return 1
 
 

@@ -1,7 +1,7 @@
-"""What MLflow lacks of a study, or shows otherwise than SQL has it. Nothing is changed.
+"""How MLflow differs from SQL for a study: what is missing, and what has another value.
 
-This is the one definition of done: of `tuner sync`, `sync --check`, `doctor` and the line at the
-end of `optimize`.
+Nothing is changed here. `tuner sync`, `sync --check`, `doctor` and the last line of `optimize` all
+use this one definition of "delivered".
 """
 
 import math
@@ -18,21 +18,21 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client
-from tuner.tracking.content import PARENT_TAG
-from tuner.tracking.models import has_files, is_registered, linked_models, saved_network
-from tuner.tracking.ownership import TRIAL_TAG, UUID_TAG, own_runs, own_study_runs
+from tuner.tracking.content import PARENT_TAG, TRIAL_TAG, UUID_TAG
+from tuner.tracking.experiments import own_runs, own_study_runs
+from tuner.tracking.logged_models import has_files, is_registered, linked_models, saved_network
 
-# MLflow gives an infinity back as the largest float.
+# MLflow returns an infinity as the largest float.
 _INFINITY = 1.7e308
 
-# How a difference is put right: the runs it is about go into the bin; so do they, and the trial is
-# delivered anew; the run is sent once more what it should show; or it cannot be.
+# How a difference is corrected. drop: the runs go into MLflow's bin. replace: so do they, and the
+# trial is delivered again. send: the run gets its values once more. none: not at all.
 Remedy = Literal["drop", "replace", "send", "none"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`trial`: its number, None for the study's own run. `run_ids`: of the runs it is about."""
+    """`trial`: its number, None for the study's own run. `run_ids`: the runs that differ."""
 
     trial: int | None
     what: str
@@ -42,8 +42,8 @@ class Difference:
 
 @dataclass
 class CheckResult:
-    """`unmarked`: runs of the study that an earlier version made, and that do not carry its UUID.
-    `is_whole`: whether there was time to look at everything."""
+    """`unmarked`: runs of the study that an earlier version made, without its UUID. `is_whole`:
+    whether there was time to check all runs."""
 
     differences: list[Difference] = field(default_factory=list)
     unmarked: list[str] = field(default_factory=list)
@@ -51,11 +51,11 @@ class CheckResult:
 
     @property
     def lacking(self) -> int:
-        """Of how many trials MLflow lacks something."""
+        """The number of trials that differ."""
         return len({d.trial for d in self.differences if d.trial is not None})
 
 
-def check(
+def find_differences(
     store: Store,
     client: Client,
     study: StudyRow,
@@ -63,29 +63,29 @@ def check(
     networks: Path = Path(),
     within_s: float = math.inf,
 ) -> CheckResult:
-    """How MLflow differs. Of a trial that still runs only the number of its runs matters. Curves
-    are compared by the objective's points and the other metrics' last ones."""
+    """Compare a study's runs with SQL. For a running trial only the number of its runs is checked.
+    Of the objective all points are compared, of other metrics the last one."""
     return _DeliveryCheck(store, client, study, log_models, networks, within_s).run()
 
 
-def nothing_there(store: Store, study: StudyRow) -> CheckResult:
-    """What `check` finds in an MLflow that does not exist yet."""
+def find_all_missing(store: Store, study: StudyRow) -> CheckResult:
+    """The differences of an MLflow that does not exist yet: every run is missing."""
     trials = deliveries.outlines(store, study)
-    found = [Difference(None, "the study's own run is missing", (), "send")] if trials else []
-    found += [Difference(one.number, "its run is missing") for one in trials if one.ended]
-    return CheckResult(found)
+    missing = [Difference(None, "the study's own run is missing", (), "send")] if trials else []
+    missing += [Difference(trial.number, "its run is missing") for trial in trials if trial.ended]
+    return CheckResult(missing)
 
 
 @dataclass
-class _Look:
-    """What was seen of one run of a trial."""
+class _RunCheck:
+    """The differences of one run of a trial."""
 
     run_id: str
     differences: list[Difference]
 
 
 class _DeliveryCheck:
-    """Goes through the runs page by page: those of many trials would not fit into memory."""
+    """Reads the runs page by page: those of many trials would not fit into memory."""
 
     def __init__(
         self,
@@ -99,31 +99,31 @@ class _DeliveryCheck:
         self._store, self._client, self._study = store, client, study
         self._log_models, self._networks = log_models, networks
         self._until = time.monotonic() + within_s
-        self._found = CheckResult()
+        self._result = CheckResult()
         self._trials = {trial.number: trial for trial in deliveries.outlines(store, study)}
         completed = deliveries.completed(store, study)
         self._completed = completed
         bests = deliveries.improvements(completed, study.spec.direction)
         self._bests = {best.trial_id for best in bests} if study.spec.selects else set()
-        self._looks: dict[int, list[_Look]] = {}
-        self._strangers: list[Difference] = []
+        self._run_checks: dict[int, list[_RunCheck]] = {}
+        self._unknown_runs: list[Difference] = []
         self._parent: Any = None
-        self._known = deliveries.read_delivery(store, study)
+        self._delivery = deliveries.read_delivery(store, study)
 
     def run(self) -> CheckResult:
         self._check_parent()
         for page in own_runs(self._store, self._client, self._study):
             self._check_page([run for run in page if TRIAL_TAG in run.data.tags])
             if time.monotonic() > self._until:
-                self._found.is_whole = False
+                self._result.is_whole = False
                 break
         self._conclude()
-        return self._found
+        return self._result
 
     def _add(
         self, trial: int | None, what: str, run_ids: tuple[str, ...], remedy: Remedy = "replace"
     ) -> None:
-        self._found.differences.append(Difference(trial, what, run_ids, remedy))
+        self._result.differences.append(Difference(trial, what, run_ids, remedy))
 
     def _check_parent(self) -> None:
         parents = own_study_runs(self._store, self._client, self._study)
@@ -131,22 +131,22 @@ class _DeliveryCheck:
             if self._trials:
                 self._add(None, "the study's own run is missing", (), "send")
             return
-        known = self._known.run_id if self._known else None
-        parents.sort(key=lambda run: run.info.run_id != known)
+        delivered_id = self._delivery.run_id if self._delivery else None
+        parents.sort(key=lambda run: run.info.run_id != delivered_id)
         self._parent, *others = parents
         if others:
             ids = tuple(run.info.run_id for run in others)
             self._add(None, f"the study has {len(parents)} runs of its own", ids, "drop")
         self._note_unmarked(self._parent)
         ids = (self._parent.info.run_id,)
-        for what, remedy in self._parents_differences(self._parent):
+        for what, remedy in self._parent_differences(self._parent):
             self._add(None, f"the study's own run: {what}", ids, remedy)
 
-    def _parents_differences(self, run: Any) -> Iterator[tuple[str, Remedy]]:
+    def _parent_differences(self, run: Any) -> Iterator[tuple[str, Remedy]]:
         yield from _unlike(run.data.params, content.study_params(self._study.spec), "param")
         if any(not trial.ended for trial in self._trials.values()):
-            return  # the rest is on its way
-        if self._known and self._known.state == "FINISHED" != run.info.status:
+            return  # the rest is being delivered
+        if self._delivery and self._delivery.state == "FINISHED" != run.info.status:
             yield f"it is {run.info.status}, not FINISHED", "send"
         if not self._completed or not self._study.spec.selects:
             return
@@ -168,36 +168,38 @@ class _DeliveryCheck:
             trial = trials.get(_number(run))
             if trial is None:
                 what = f"a run of {run.data.tags[TRIAL_TAG]}, which SQL does not have"
-                self._strangers.append(Difference(None, what, (run.info.run_id,), "drop"))
+                self._unknown_runs.append(Difference(None, what, (run.info.run_id,), "drop"))
                 continue
-            found = [
+            differences = [
                 Difference(trial.number, what, (run.info.run_id,), remedy)
                 for what, remedy in self._differences(trial, run)
             ]
-            self._looks.setdefault(trial.number, []).append(_Look(run.info.run_id, found))
+            self._run_checks.setdefault(trial.number, []).append(
+                _RunCheck(run.info.run_id, differences)
+            )
 
     def _note_unmarked(self, run: Any) -> None:
         if UUID_TAG not in run.data.tags:
-            self._found.unmarked.append(run.info.run_id)
+            self._result.unmarked.append(run.info.run_id)
 
     def _conclude(self) -> None:
-        """What shows only once all runs were seen."""
+        """Add the differences that need all runs: missing and superfluous ones."""
         for number, trial in self._trials.items():
-            looks = self._looks.get(number, [])
-            if not looks:
-                if trial.ended and self._found.is_whole:
+            checks = self._run_checks.get(number, [])
+            if not checks:
+                if trial.ended and self._result.is_whole:
                     self._add(number, "its run is missing", ())
                 continue
-            looks.sort(key=lambda look: look.run_id != trial.run_id)
-            kept, *others = looks
+            checks.sort(key=lambda check: check.run_id != trial.run_id)
+            first, *others = checks
             if others:
-                ids = tuple(look.run_id for look in others)
-                self._add(number, f"{len(looks)} runs", ids, "drop")
-            self._found.differences += kept.differences
-            if trial.ended and trial.run_id != kept.run_id and not kept.differences:
+                ids = tuple(check.run_id for check in others)
+                self._add(number, f"{len(checks)} runs", ids, "drop")
+            self._result.differences += first.differences
+            if trial.ended and trial.run_id != first.run_id and not first.differences:
                 what = "its run is not the one that SQL remembers"
-                self._add(number, what, (kept.run_id,), "send")
-        self._found.differences += self._strangers
+                self._add(number, what, (first.run_id,), "send")
+        self._result.differences += self._unknown_runs
 
     def _differences(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
         if self._parent is not None:
@@ -208,7 +210,7 @@ class _DeliveryCheck:
                 yield "its run is not shown beneath the study's", "send"
         if not trial.ended:
             return
-        status = content.status(trial)
+        status = content.run_status(trial)
         if run.info.status != status:
             yield f"its run is {run.info.status}, not {status}", "send"
         params = content.trial_params(self._study.spec, trial)
@@ -223,14 +225,14 @@ class _DeliveryCheck:
         rows = attempt_rows.read_reports(
             self._store, self._study, trial.trial_id, trial.attempt.attempt
         )
-        curve = list(content.curve(rows))
-        last = {p.key: p.value for p in [*curve, *content.results(trial, rows)]}
+        curve = list(content.curve_points(rows))
+        last = {p.key: p.value for p in [*curve, *content.result_points(trial, rows)]}
         for name, value in last.items():
             if name not in run.data.metrics:
                 yield f"metric {name} is missing", "send"
             elif not _equal(run.data.metrics[name], value):
                 yield f"metric {name} is another", "replace"
-        metric = content.key(self._study.spec.metric)
+        metric = content.allowed_key(self._study.spec.metric)
         wanted = {point.step: point.value for point in curve if point.key == metric}
         points = self._client.get_metric_history(run.info.run_id, metric) if wanted else []
         if len(points) != len(wanted):

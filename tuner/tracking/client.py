@@ -1,4 +1,4 @@
-"""MLflow's client and its errors. MLflow is imported when it is needed."""
+"""MLflow's client and its errors. MLflow is imported only when a client is opened."""
 
 import contextlib
 import os
@@ -15,9 +15,9 @@ from tuner.system.logs import remember, without_secrets
 
 Client = Any
 
-# A server that does not answer costs a call 10 s, not MLflow's own 244 s. Nothing is tried again
-# within a call: a run whose making was not answered would be made twice, where who calls us again
-# looks for it first. Nothing phones home, prints links or logs behind our back.
+# A call to a server that does not answer takes 10 s, not MLflow's own 244 s. MLflow must not retry
+# a call: retrying create_run could create duplicates; our next pass looks for the run first. No
+# telemetry, no printed links, no logs of MLflow's own.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
@@ -36,12 +36,12 @@ _LONGEST_LINE = 240
 
 @contextlib.contextmanager
 def tracking_errors() -> Iterator[None]:
-    """The boundary of the room: whatever MLflow raises leaves it as TrackingError, one line."""
+    """Turns whatever MLflow raises into a TrackingError of one line: the boundary of this room."""
     try:
         yield
     except TunerError:
         raise
-    except Exception as error:  # MLflow lets errors of requests, SQLAlchemy and the disk through
+    except Exception as error:  # errors of requests, SQLAlchemy and the disk too
         raise TrackingError(_in_one_line(error)) from error
 
 
@@ -55,7 +55,7 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _unreachable(error: BaseException | None) -> str | None:
-    """The network's own word for it, at the bottom of what was raised from what."""
+    """The reason given by the network: that of the first error in the chain."""
     reason = None
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
@@ -65,8 +65,7 @@ def _unreachable(error: BaseException | None) -> str | None:
 
 
 def open_client(tracking_uri: str) -> Client:
-    """A client of the store or server, whose folder is made where it is a local file.
-    Raises TrackingError."""
+    """A client of a server, or of a local store, created if needed. Raises TrackingError."""
     os.environ.update(_ENVIRONMENT)
     remember(tracking_uri)
     with tracking_errors():
@@ -77,22 +76,22 @@ def open_client(tracking_uri: str) -> Client:
         return MlflowClient(mlflow_url(tracking_uri))
 
 
-def open_existing(tracking_uri: str) -> Client | None:
-    """The same, for reading; None where the local file does not exist. Raises TrackingError."""
+def open_existing_client(tracking_uri: str) -> Client | None:
+    """A client for reading; None if the local store does not exist. Raises TrackingError."""
     database = _local_file(tracking_uri)
     return None if database is not None and not database.is_file() else open_client(tracking_uri)
 
 
 def _prepare_file(database: Path) -> None:
-    """Make MLflow's tables elsewhere, and give the file its name when it is whole: MLflow makes
-    them step by step, and cannot go on with a file that was left in the middle of that."""
+    """Create MLflow's tables in a temporary file, and give it its name when it is complete. MLflow
+    creates them step by step, and cannot use a file where that was interrupted."""
     database.parent.mkdir(parents=True, exist_ok=True)
     if database.exists():
         return
     with tempfile.TemporaryDirectory(dir=database.parent, prefix=".mlflow-") as folder:
         partial = Path(folder) / database.name
-        # The file remembers it: MLflow's many small commits take half the time, and its UI can
-        # read while we write.
+        # The file stays in WAL mode: MLflow's many small commits take half the time, and its UI can
+        # read during writes.
         with contextlib.closing(sqlite3.connect(partial)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         _make_tables(partial, database.parent)
@@ -104,12 +103,12 @@ def _make_tables(database: Path, artifacts: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore(mlflow_url(sqlite_url(database)), artifact_location(artifacts))
-    store.engine.dispose()  # what is written lies in the one file then
+    store.engine.dispose()  # now everything is in the one file
 
 
 def artifact_location(folder: Path) -> str:
-    """A folder as MLflow keeps it: its path, quoted as a URL only where MLflow would decode it to
-    another one."""
+    """A folder as MLflow stores it: its path; as a quoted URL if MLflow would otherwise decode it
+    to another path."""
     path = str(folder.absolute())
     return path if re.fullmatch(r"[\w./-]+", path, re.ASCII) else file_url(folder)
 
@@ -121,13 +120,13 @@ def _local_file(tracking_uri: str) -> Path | None:
 
 
 def local_folder(tracking_uri: str) -> Path | None:
-    """The folder of a local store: its database file lies there, and the files of experiments that
-    we make in it. None for a server, which says itself where files go."""
+    """The folder of a local store, with its database file and the folders of its experiments. None
+    for a server, which decides itself where files go."""
     database = _local_file(tracking_uri)
     return None if database is None else database.parent
 
 
-def is_missing(error: Exception) -> bool:
-    """Whether MLflow answered that it has no such thing."""
+def is_not_found(error: Exception) -> bool:
+    """Whether MLflow replied that the entity does not exist."""
     cause = error.__cause__ or error
     return getattr(cause, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"

@@ -1,30 +1,38 @@
-"""What a run shows, as plain values: from SQL's rows and the study's definition alone, in the form
-that MLflow can hold.
+"""What a run shows: params, tags, metrics and data, from SQL's rows and the study's definition.
 
-What MLflow can hold. All that is sent is brought into this form first, and compared in it: a
-value that MLflow shortened by itself would differ for ever.
+Every value is first brought into a form that MLflow can store, and is compared in that form: a
+value that MLflow itself shortened would differ for ever.
 """
 
 import hashlib
+import json
 import math
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from tuner.errors import SpaceError
+import numpy as np
+
+from tuner.data import Dataset, open_dataset
+from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.spec import Choice, StudySpec
-from tuner.tracking.ownership import STUDY_TAG, TRIAL_TAG, UUID_TAG
 from tuner.values import word
 
+PARENT_TAG = "mlflow.parentRunId"
+UUID_TAG = "tuner.study_uuid"
+STUDY_TAG = "tuner.study"
+TRIAL_TAG = "tuner.trial"
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 8000
 _LONGEST_KEY = 250
 _LONGEST_NAME = 500
-# In bytes as JSON, where a character may take six of them.
+
+# A limit in bytes of JSON, in which one character may take six.
 _LONGEST_SOURCE = 65_535 // 7
 _ELLIPSIS = "…"
 
@@ -46,13 +54,13 @@ def dataset_source(text: str) -> str:
 
 
 def experiment_name(text: str, suffix: str = "") -> str:
-    """`suffix` is kept whole."""
+    """Shortened at the end of `text`, not of `suffix`."""
     return _shortened(text, _LONGEST_NAME - len(suffix)) + suffix
 
 
-def key(text: str) -> str:
-    """The name of a param, metric or tag. One that has to be changed ends with a hash, so that two
-    of them stay two."""
+def allowed_key(text: str) -> str:
+    """The name of a param, metric or tag as MLflow allows it. A changed name ends with a hash, so
+    that two names never become one."""
     allowed = re.sub(r"[^/\w.\- :]", "_", text)
     if posixpath.normpath(allowed) != allowed or allowed.startswith(("/", "..")) or allowed == ".":
         allowed = "_" + allowed.replace("/", "_")
@@ -63,17 +71,16 @@ def key(text: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    # Neither a zero byte nor half of a surrogate pair can be stored in every database.
+    # Not every database can store a zero byte or half of a surrogate pair.
     text = text.encode("utf-8", "replace").decode().replace("\0", "?")
     return text if len(text) <= most else text[: most - 1] + _ELLIPSIS
 
 
 _LONGEST_TRACEBACK = 4000
-PARENT_TAG = "mlflow.parentRunId"
 
 
 class Point(NamedTuple):
-    """A value of a metric. `at`: milliseconds since 1970, by SQL's clock."""
+    """One value of a metric. `at`: milliseconds since 1970, by SQL's clock."""
 
     key: str
     value: float
@@ -81,7 +88,7 @@ class Point(NamedTuple):
     step: int
 
 
-def milliseconds(seconds: float) -> int:
+def to_milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
@@ -90,12 +97,12 @@ def trial_tag(study: StudyRow, trial: TrackedTrial) -> str:
 
 
 def study_tags(study: StudyRow) -> dict[str, str]:
-    """The tags that the study's own run is created with and found by."""
+    """The tags by which the study's own run is found; it is created with them."""
     return {UUID_TAG: study.uuid, STUDY_TAG: tag_value(study.name)}
 
 
 def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[str, str]:
-    """The tags that a trial's run is created with and found by."""
+    """The tags by which a trial's run is found; it is created with them."""
     return {
         PARENT_TAG: parent_id,
         UUID_TAG: study.uuid,
@@ -107,28 +114,28 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
 
 
 def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
-    """The trial's hyperparameters, constants and defaults included; one a layer as a list."""
+    """The trial's hyperparameters, including constants and defaults; values per layer as a list."""
     try:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
-    except SpaceError:  # values that someone wrote past the space are shown as they are
+    except SpaceError:  # somebody wrote values outside of the space: show them as they are
         params = trial.params
-    return _held_params({name: _shown(value) for name, value in params.items()})
+    return _allowed_params({name: _format_value(value) for name, value in params.items()})
 
 
-def _held_params(params: Mapping[str, str]) -> dict[str, str]:
-    return {key(name): param_value(value) for name, value in params.items()}
+def _allowed_params(params: Mapping[str, str]) -> dict[str, str]:
+    return {allowed_key(name): param_value(value) for name, value in params.items()}
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(_shown(one) for one in value)
+        return ", ".join(_format_value(item) for item in value)
     if isinstance(value, bool):
         return word(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def state_tags(trial: TrackedTrial) -> dict[str, str]:
-    """How the trial stands, or how it ended."""
+    """The trial's state; how it ended, once it has."""
     tags = {"state": trial.state}
     if not trial.ended:
         return tags
@@ -144,19 +151,19 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     return {name: tag_value(value) for name, value in tags.items()}
 
 
-def curve(rows: Iterable[ReportRow]) -> Iterator[Point]:
-    """Metrics by whole epochs. What the pruner saw within the first epoch is left out: an epoch
-    would have several values."""
+def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
+    """The metrics of whole epochs. Reports within the first epoch are left out: it would have
+    several values."""
     for row in rows:
         if row.whole:
             for name, value in row.metrics.items():
-                yield Point(key(name), value, milliseconds(row.at), row.epoch)
+                yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def results(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
-    """An ended trial's single numbers."""
+def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
+    """The numbers of an ended trial that are no curves."""
     attempt = trial.attempt
-    ended_at = end_of(trial)
+    ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
     numbers: dict[str, float | None] = {
         "score": attempt.score,
@@ -167,21 +174,21 @@ def results(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
     }
     for name, number in numbers.items():
         if number is not None:
-            yield Point(name, float(number), milliseconds(ended_at), 0)
+            yield Point(name, float(number), to_milliseconds(ended_at), 0)
 
 
-def status(trial: TrackedTrial) -> str:
-    """An ended trial's, in MLflow's words."""
+def run_status(trial: TrackedTrial) -> str:
+    """The state of an ended trial's run, in MLflow's words."""
     return "FAILED" if trial.state == "FAIL" else "FINISHED"
 
 
-def end_of(trial: TrackedTrial) -> float:
+def end_seconds(trial: TrackedTrial) -> float:
     """When an ended trial ended, in seconds since 1970."""
     return trial.attempt.ended_at or trial.attempt.started_at
 
 
 def study_params(spec: StudySpec) -> dict[str, str]:
-    """A study's definition, in the words of the command that creates it."""
+    """A study's definition, named as the options of the command that creates it."""
     fixed = {
         "network": spec.space.network,
         "data": spec.data.source,
@@ -197,7 +204,7 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
     rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
-    return _held_params(fixed | rows)
+    return _allowed_params(fixed | rows)
 
 
 def _range(values: str, condition: str) -> str:
@@ -210,7 +217,7 @@ def _choice(choice: Choice) -> str:
 
 
 def best_tags(trials: list[Completed], direction: str) -> dict[str, str]:
-    """Of trials of which there is one at least."""
+    """The best of at least one completed trial."""
     best = improvements(trials, direction)[-1]
     return {"best_trial": str(best.number), "best_score": f"{best.score:.6g}"}
 
@@ -223,5 +230,67 @@ def best_scores(trials: list[Completed], direction: str) -> list[Point]:
     for step, trial in enumerate(trials, start=1):
         if bests and bests[0] is trial:
             best = bests.pop(0).score
-        points.append(Point("best_score", best, milliseconds(trial.ended_at), step))
+        points.append(Point("best_score", best, to_milliseconds(trial.ended_at), step))
     return points
+
+
+# 64 bits of the fingerprint, short enough to read; MLflow takes at most 36 characters.
+_DIGEST = 16
+_EXAMPLE_ROWS = 2
+
+
+def open_prepared(folder: Path | None) -> Dataset | None:
+    """The prepared data, mapped from disk; None if there are none."""
+    if folder is None:
+        return None
+    try:
+        return open_dataset(folder)
+    except DatasetError:
+        return None
+
+
+def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
+    """MLflow's record of a run's data: a name, a digest, a small description."""
+    from mlflow.entities import Dataset as DatasetEntity
+    from mlflow.entities import DatasetInput, InputTag
+
+    source = spec.data.source
+    entity = DatasetEntity(
+        name=dataset_name(Path(source).name or source),
+        digest=spec.fingerprint[:_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": dataset_source(source)}),
+        schema=json.dumps(_schema(dataset)) if dataset else None,
+        profile=json.dumps(_profile(spec, dataset)),
+    )
+    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+
+
+def _schema(dataset: Dataset) -> dict[str, Any]:
+    def tensor(array: Any) -> list[dict[str, Any]]:
+        shape = [-1, *(int(size) for size in array.shape[1:])]
+        return [{"type": "tensor", "tensor-spec": {"dtype": str(array.dtype), "shape": shape}}]
+
+    split = dataset.train
+    # MLflow expects both as JSON within JSON.
+    specs = {"features": json.dumps(tensor(split.x)), "targets": json.dumps(tensor(split.y))}
+    return {"mlflow_tensorspec": specs}
+
+
+def _profile(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {"task": spec.task, "train_rows": spec.train_rows}
+    rows = {f"{part}_rows": len(split) for part, split in dataset.splits.items()}
+    return {"task": spec.task, **rows, "bytes": dataset.nbytes, "labels": list(dataset.labels)[:50]}
+
+
+def input_example(dataset: Dataset | None, shape: tuple[int, ...]) -> Any:
+    """Unscaled training rows (n, *shape), float32 or the network's own dtype; one row of zeros if
+    the data are not there."""
+    if dataset is None or dataset.input_shape != shape:
+        return np.zeros((1, *shape), np.float32)
+    rows = np.asarray(dataset.train.x[:_EXAMPLE_ROWS], np.float32)
+    if dataset.shift is None:
+        return rows
+    exact = rows.astype(np.float64) + dataset.shift
+    return exact if dataset.float64_inputs else exact.astype(np.float32)

@@ -1,7 +1,7 @@
-"""The tracker as its loop sees it: a process that is started, left alone, and asked to finish.
+"""The tracker process as the loop uses it: start it, leave it alone, ask it to finish.
 
-It imports no MLflow. The tracker hears of nothing but what its stdin says: to finish, or by its end
-that the loop has died.
+This module does not import MLflow. The tracker gets everything through its stdin: its setup, the
+word to finish, and, when stdin ends, the news that the loop has died.
 """
 
 import contextlib
@@ -23,21 +23,22 @@ from tuner.storage.deliveries import count_delivered, read_delivery
 from tuner.storage.read_only import look_once
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
+from tuner.system import logs
 from tuner.system.locations import sqlite_file
 from tuner.system.names import command
 from tuner.system.temporary_folders import OwnFolder
 
-PROBLEM = "tuner: "
+PROBLEM = logs.STDERR_PREFIX
 RESULT = "tuner found: "
 FINISH = b"finish"
-# How long a tracker may go on once there is haste.
+# How long a tracker may continue once the user is in a hurry.
 _HURRIED_S = 3.0
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class TrackerSetup:
-    """What a tracker is told. The uuid tells a study from a later one of its name. `log_models`:
+    """What a tracker needs. The UUID tells a study from a later one of the same name. `log_models`:
     best, all or none. `data`: a folder of prepared arrays, for models' input examples. `networks`:
     the project's folder of saved networks."""
 
@@ -52,24 +53,24 @@ class TrackerSetup:
 
 @dataclass(frozen=True)
 class Delivered:
-    """How many of the study's ended trials MLflow has whole, how many it lacks or shows otherwise,
-    and why. A problem without any such trial is about the study's own run."""
+    """How many of the study's ended trials MLflow has (`sent`), how many are missing or differ
+    (`missing`), and why. A problem without such a trial concerns the study's own run."""
 
     sent: int
-    owed: int
+    missing: int
     problem: str | None = None
 
 
 class TrackerProcess:
-    """A running tracker. `log`: the file for what it and MLflow have to say; a temporary one by
-    default."""
+    """A running tracker. `log`: the file for its messages and MLflow's; by default a temporary
+    one."""
 
     def __init__(self, setup: TrackerSetup, log: Path | None = None) -> None:
         self._setup = setup
         self._temporary: OwnFolder | None = None
         with self._open_log(log) as output:
-            # A session of its own: Ctrl-C at the terminal is the loop's to handle. -P: a file of
-            # the user's folder must not pass for a module.
+            # A session of its own: the loop handles Ctrl-C. -P: a file in the user's folder must
+            # not be imported as a module.
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tuner.tracking"],
                 env=python_environment(),
@@ -78,12 +79,11 @@ class TrackerProcess:
                 stderr=output,
                 start_new_session=True,
             )
-        # Through the pipe: arguments are for every user of the machine to read, and URLs hold
-        # passwords.
-        self._say(json.dumps(asdict(setup)).encode() + b"\n")
+        # Through the pipe: every user of the machine can read arguments, and URLs hold passwords.
+        self._write(json.dumps(asdict(setup)).encode() + b"\n")
 
     def _open_log(self, log: Path | None) -> BinaryIO:
-        """The log, emptied. A full disk is no reason not to deliver: then nothing is kept."""
+        """The log, emptied. If the disk is full, messages are dropped and delivery goes on."""
         try:
             if log is None:
                 self._temporary = OwnFolder("tuner-tracking-")
@@ -101,13 +101,13 @@ class TrackerProcess:
     def finish(
         self, timeout_s: float = 60.0, hurry: Callable[[], bool] = lambda: False
     ) -> Delivered:
-        """Wait until all is delivered, or MLflow will not take it, or the time is over; once
-        `hurry` says so, only for seconds."""
-        self._say(FINISH + b"\n")
+        """Wait until everything is delivered, MLflow refuses it, or the time is over. Once `hurry`
+        is true, wait a few seconds at most."""
+        self._write(FINISH + b"\n")
         began = time.monotonic()
         until, hurried = began + timeout_s, False
         while self.alive and time.monotonic() < until:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
             if hurry() and not hurried:
                 until, hurried = min(until, time.monotonic() + _HURRIED_S), True
         late = f"MLflow took longer than {until - began:.0f} s" if self.alive else None
@@ -117,7 +117,7 @@ class TrackerProcess:
         return outcome
 
     def kill(self) -> None:
-        """End it at once. What SQL holds can be delivered at any later time."""
+        """End the process at once. Everything is in SQL and can be delivered later."""
         self._end()
         if self._temporary is not None:
             self._temporary.cleanup()
@@ -129,53 +129,53 @@ class TrackerProcess:
         self.process.kill()
         self.process.wait()
 
-    def _say(self, line: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has died already; its log says why
+        with contextlib.suppress(BrokenPipeError):  # it has died already, and its log says why
             self.process.stdin.write(line)
             self.process.stdin.flush()
 
     def _outcome(self, late: str | None) -> Delivered:
         try:
             with contextlib.closing(open_store(self._setup.store_url)) as store:
-                study = study_of(self._setup, store)
-                sent, owed = count_delivered(store, study)
+                study = load_tracked_study(self._setup, store)
+                sent, missing = count_delivered(store, study)
         except TunerError as error:
             return Delivered(0, 0, str(error))
-        if owed == 0 and self.process.returncode == 0:
-            lacking, what = self._found()
+        if missing == 0 and self.process.returncode == 0:
+            lacking, what = self._check_result()
             return Delivered(sent - lacking, lacking, what)
-        return Delivered(sent, owed, self._complaint() or late or self._last_words())
+        return Delivered(sent, missing, self._last_problem() or late or self._last_line())
 
-    def _found(self) -> tuple[int, str | None]:
-        """Of how many trials MLflow lacks something after all, as the tracker saw it at its end."""
-        said = [line for line in self._lines() if line.startswith(RESULT)]
-        if not said:
+    def _check_result(self) -> tuple[int, str | None]:
+        """How many trials differ in MLflow, by the tracker's check at its end, and how."""
+        results = [line for line in self._lines() if line.startswith(RESULT)]
+        if not results:
             return 0, None
-        result = json.loads(said[-1].removeprefix(RESULT))
+        result = json.loads(results[-1].removeprefix(RESULT))
         return result["lacking"], result["what"]
 
     def _lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
 
-    def _complaint(self) -> str | None:
-        """What the tracker itself last had to say."""
-        said = [line for line in self._lines() if line.startswith(PROBLEM)]
-        return said[-1].removeprefix(PROBLEM) if said else None
+    def _last_problem(self) -> str | None:
+        """The last problem that the tracker reported."""
+        problems = [line for line in self._lines() if line.startswith(PROBLEM)]
+        return problems[-1].removeprefix(PROBLEM) if problems else None
 
-    def _last_words(self) -> str:
-        """What it died of, if it did not come to say anything."""
+    def _last_line(self) -> str:
+        """The last line of its log: the error that ended it, if it reported none."""
         return (self._lines() or [f"the tracker ended with {self.process.returncode}"])[-1]
 
 
-def study_of(setup: TrackerSetup, store: Store) -> StudyRow:
-    """The study that the setup means. Raises StudyError where it was deleted, also if there is
-    another one of its name now."""
+def load_tracked_study(setup: TrackerSetup, store: Store) -> StudyRow:
+    """The study of the setup. Raises StudyError if it was deleted, also if another study has its
+    name now."""
     study = load_study(store, setup.study_name)
     if study.uuid != setup.study_uuid:
         raise StudyError(
-            f"study {study.name!r} was deleted, and another one of that name was created: that one "
-            "is not delivered in its place"
+            f"study {study.name!r} was deleted, and a new study has its name; the new one is not "
+            "delivered by this search"
         )
     return study
 
@@ -188,7 +188,7 @@ def start_tracker(
     log: Path | None = None,
 ) -> TrackerProcess:
     """Start delivering a study to MLflow. `log_models`: best, all or none. `data`: a folder of
-    prepared arrays, kept until `finish`, for models' input examples."""
+    prepared arrays for models' input examples; it must exist until `finish`."""
     folder = str(data.absolute()) if data else None
     networks = str(settings.checkpoints.absolute())
     setup = TrackerSetup(
@@ -203,24 +203,24 @@ def start_tracker(
     return TrackerProcess(setup, log)
 
 
-def experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
-    """What the study's experiment is called now, where that can be looked up without asking a
-    server: people rename it, and its name may have been taken."""
+def current_experiment_name(tracking_uri: str, study: StudyRow, store: Store) -> str:
+    """The present name of the study's experiment, which may have been renamed, read from a local
+    store. A server is not asked: then it is the name in the study."""
     with contextlib.suppress(sqlite3.Error, TunerError):
-        file, known = sqlite_file(tracking_uri), read_delivery(store, study)
-        if file is not None and known is not None and file.exists():
+        file, delivery = sqlite_file(tracking_uri), read_delivery(store, study)
+        if file is not None and delivery is not None and file.exists():
             query = (
                 "SELECT experiments.name FROM experiments"
                 " JOIN runs USING (experiment_id) WHERE run_uuid = ?"
             )
-            for row in look_once(file, query, (known.run_id,)):
+            for row in look_once(file, query, (delivery.run_id,)):
                 return str(row[0])
     return study.experiment
 
 
 def run_link(tracking_uri: str, run_id: str | None = None) -> str:
-    """Where a person finds the runs: an address to open, or a command to type. `run_id`: of the
-    study's own run, as the delivery of PARENT remembers it."""
+    """Where to see the runs: an address to open, or a command to type. `run_id`: the study's own
+    run, from the delivery of PARENT."""
     if not tracking_uri.startswith(("http://", "https://")):
         return command("ui")
     scheme, _, rest = tracking_uri.rstrip("/").partition("://")

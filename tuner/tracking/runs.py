@@ -1,4 +1,4 @@
-"""Which run shows what: the study's own run, and one run a trial."""
+"""The runs of a study in MLflow: one for the study itself, and one for each trial."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,33 +12,39 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.tracking import content
 from tuner.tracking.client import Client
-from tuner.tracking.content import PARENT_TAG, Point, milliseconds
-from tuner.tracking.experiments import claim_experiment, open_experiment, taken_out
-from tuner.tracking.inputs import dataset_input
-from tuner.tracking.models import remove_models
-from tuner.tracking.ownership import (
-    ALL,
-    DELETED,
+from tuner.tracking.content import (
+    PARENT_TAG,
     STUDY_TAG,
     TRIAL_TAG,
     UUID_TAG,
+    Point,
+    dataset_input,
+    to_milliseconds,
+)
+from tuner.tracking.experiments import (
+    ALL,
+    DELETED,
     all_experiments,
+    claim_experiment,
     find_run,
     find_runs,
     is_active,
-    is_own,
+    is_own_run,
+    open_experiment,
     own_filter,
     own_runs,
+    restore_experiment,
     runs_by_id,
 )
+from tuner.tracking.logged_models import remove_models
 
-# A server refuses requests of more than a million bytes, of any form that JSON gives them.
+# A server refuses requests of more than a million bytes; JSON may need more bytes than the text.
 _LONGEST_REQUEST = 500_000
-# Of more trials than these all runs are asked for at once.
+# For more trials than these, all runs are read at once.
 _MOST_QUERIES = 20
 
 
-def send(
+def send_to_run(
     client: Client,
     run_id: str,
     points: list[Point],
@@ -46,8 +52,8 @@ def send(
     tags: dict[str, str] | None = None,
     model_id: str | None = None,
 ) -> None:
-    """All of it in one call where it fits: MLflow takes ten times longer for single values. A score
-    is the model's too, where there is one."""
+    """Log everything in one call if it fits: for single values MLflow takes ten times longer. The
+    score belongs to the model too, if `model_id` names one."""
     from mlflow.entities import Metric, Param, RunTag
 
     metrics = [
@@ -55,36 +61,36 @@ def send(
     ]
     texts: list[Any] = [Param(name, value) for name, value in (params or {}).items()]
     texts += [RunTag(name, value) for name, value in (tags or {}).items()]
-    for some in _requests(texts):
-        some_params = [text for text in some if isinstance(text, Param)]
-        some_tags = [text for text in some if isinstance(text, RunTag)]
-        client.log_batch(run_id, metrics, some_params, some_tags)
+    for batch in _split_into_requests(texts):
+        batch_params = [text for text in batch if isinstance(text, Param)]
+        batch_tags = [text for text in batch if isinstance(text, RunTag)]
+        client.log_batch(run_id, metrics, batch_params, batch_tags)
         metrics = []
 
 
-def _requests(texts: list[Any]) -> Iterator[list[Any]]:
-    """One request at least."""
+def _split_into_requests(texts: list[Any]) -> Iterator[list[Any]]:
+    """At least one request."""
     request: list[Any] = []
     length = 0
     for text in texts:
-        more = len(json.dumps([text.key, text.value]))
-        if request and length + more > _LONGEST_REQUEST:
+        text_length = len(json.dumps([text.key, text.value]))
+        if request and length + text_length > _LONGEST_REQUEST:
             yield request
             request, length = [], 0
         request.append(text)
-        length += more
+        length += text_length
     yield request
 
 
-def restored(client: Client, run: Any) -> None:
-    """Take a run, and its experiment, out of the bin where they are there."""
-    taken_out(client, run.info.experiment_id)
+def restore_run(client: Client, run: Any) -> None:
+    """Take a run and its experiment out of MLflow's bin, if they are there."""
+    restore_experiment(client, run.info.experiment_id)
     if not is_active(client.get_run(run.info.run_id).info):
         client.restore_run(run.info.run_id)
 
 
-class Child(NamedTuple):
-    """Of a trial's run in MLflow. `parent_id`: of the run that it is shown beneath."""
+class ChildRun(NamedTuple):
+    """A trial's run. `parent_id`: the id of the run that it is shown beneath."""
 
     run_id: str
     experiment_id: str
@@ -92,72 +98,79 @@ class Child(NamedTuple):
 
 
 class StudyRun:
-    """The run that stands for a study; the runs of its trials are shown beneath it. It is known by
-    its id, and taken out of the bin; where it is gone for good, by the study's UUID."""
+    """The study's own run; the runs of its trials are shown beneath it.
+
+    It is found by the id that SQL has, and taken out of the bin. If it is gone for good, it is
+    found by the study's UUID."""
 
     def __init__(self, store: Store, client: Client, study: StudyRow) -> None:
         self._store, self._client, self._study = store, client, study
         self._delivery = deliveries.read_delivery(store, study)
         self._experiment_id: str | None = None
-        # Whether no run of a trial can be in this MLflow.
+        # Whether this MLflow certainly has no run of a trial.
         self.is_first = False
-        if self._delivery is not None and not self._remembered(self._delivery.run_id):
-            # Another MLflow, or an emptied one: what is not there is to be delivered again.
+        if self._delivery is not None and not self._recover(self._delivery.run_id):
+            # Another MLflow, or an emptied one: missing runs must be delivered again.
             self._forget_missing()
             self._delivery = None
 
-    def _remembered(self, run_id: str) -> bool:
+    def _recover(self, run_id: str) -> bool:
+        """Make the run that SQL remembers usable. Returns whether MLflow has it."""
         run = find_run(self._client, run_id)
-        if run is None or not is_own(run, self._study, remembered=True):
+        if run is None or not is_own_run(run, self._study, remembered=True):
             return False
         if not is_active(run.info):
-            self._take_out(run)
+            self._restore_all(run)
         if UUID_TAG not in run.data.tags:  # an earlier version made it
-            send(self._client, run_id, [], tags=content.study_tags(self._study))
+            send_to_run(self._client, run_id, [], tags=content.study_tags(self._study))
             claim_experiment(self._client, self._study, run.info.experiment_id)
         self._experiment_id = run.info.experiment_id
         return True
 
-    def _take_out(self, run: Any) -> None:
-        """Somebody deleted the study's runs by hand: those that SQL remembers come out of the bin,
-        and are owed once more."""
-        restored(self._client, run)
-        known = deliveries.known_runs(self._store, self._study)
-        experiment_ids = [one.experiment_id for one in all_experiments(self._client)]
-        there: set[str] = set()
-        for page in runs_by_id(self._client, experiment_ids, sorted(known.values()), DELETED):
+    def _restore_all(self, run: Any) -> None:
+        """Somebody deleted the study's runs by hand: take those that SQL remembers out of the bin,
+        and have them delivered once more."""
+        restore_run(self._client, run)
+        run_ids = deliveries.known_runs(self._store, self._study)
+        deleted: set[str] = set()
+        for page in runs_by_id(
+            self._client, self._experiment_ids(), sorted(run_ids.values()), DELETED
+        ):
             for child in page:
-                if is_own(child, self._study, remembered=True):
-                    restored(self._client, child)
-            there.update(child.info.run_id for child in page)
-        for trial_id, run_id in known.items():
+                if is_own_run(child, self._study, remembered=True):
+                    restore_run(self._client, child)
+            deleted.update(child.info.run_id for child in page)
+        for trial_id, run_id in run_ids.items():
             delivery = deliveries.read_delivery(self._store, self._study, trial_id)
-            if trial_id != PARENT and run_id in there and delivery is not None:
+            if trial_id != PARENT and run_id in deleted and delivery is not None:
                 again = Delivery(run_id, delivery.attempt, 0, "RUNNING")
                 deliveries.mark(self._store, self._study, trial_id, again)
 
     def _forget_missing(self) -> None:
-        there = {
+        existing = {
             run.info.run_id
             for page in own_runs(self._store, self._client, self._study, ALL)
             for run in page
         }
-        known = deliveries.known_runs(self._store, self._study)
-        gone = [trial_id for trial_id, run_id in known.items() if run_id not in there]
-        deliveries.forget(self._store, self._study, [PARENT, *gone])
+        run_ids = deliveries.known_runs(self._store, self._study)
+        missing = [trial_id for trial_id, run_id in run_ids.items() if run_id not in existing]
+        deliveries.forget(self._store, self._study, [PARENT, *missing])
+
+    def _experiment_ids(self) -> list[str]:
+        return [experiment.experiment_id for experiment in all_experiments(self._client)]
 
     def open(self, dataset: Dataset | None, again: bool = False) -> tuple[str, str]:
-        """The ids of experiment and run, made where they are missing. The run is running. `again`:
-        what it shows is sent once more."""
+        """The ids of experiment and run, created if they are missing. The run's state becomes
+        RUNNING. `again`: its params and tags are sent once more."""
         if self._delivery is None:
             children = list(self._children())
-            run_id = self._find() or self._create(children)
-            self._tell(run_id, dataset)
+            run_id = self._find_untracked() or self._create(children)
+            self._send_definition(run_id, dataset)
             self._mark(Delivery(run_id, 0, 0, "RUNNING"))
             self._adopt(run_id, children)
             self.is_first = not children
         elif again:
-            self._tell(self._delivery.run_id, dataset)
+            self._send_definition(self._delivery.run_id, dataset)
             self._client.update_run(self._delivery.run_id, status="RUNNING")
             self._mark(Delivery(self._delivery.run_id, 0, 0, "RUNNING"))
         elif self._delivery.state != "RUNNING":
@@ -167,44 +180,43 @@ class StudyRun:
         assert self._experiment_id is not None
         return self._experiment_id, self._delivery.run_id
 
-    def _children(self) -> Iterator[Child]:
+    def _children(self) -> Iterator[ChildRun]:
         for page in own_runs(self._store, self._client, self._study, ALL):
             for run in page:
                 tags = run.data.tags
                 if TRIAL_TAG in tags:
-                    yield Child(run.info.run_id, run.info.experiment_id, tags.get(PARENT_TAG))
+                    yield ChildRun(run.info.run_id, run.info.experiment_id, tags.get(PARENT_TAG))
 
-    def _find(self) -> str | None:
-        """One that was made, but SQL does not know of."""
-        experiment_ids = [one.experiment_id for one in all_experiments(self._client)]
+    def _find_untracked(self) -> str | None:
+        """A run that was created, but whose id never reached SQL."""
         condition = own_filter(self._study, f"tags.`{STUDY_TAG}` LIKE '%'")
-        for page in find_runs(self._client, experiment_ids, condition):
+        for page in find_runs(self._client, self._experiment_ids(), condition):
             for run in page:
-                self._experiment_id = taken_out(self._client, run.info.experiment_id)
+                self._experiment_id = restore_experiment(self._client, run.info.experiment_id)
                 return str(run.info.run_id)
         return None
 
-    def _create(self, children: list[Child]) -> str:
+    def _create(self, children: list[ChildRun]) -> str:
         if children:
-            self._experiment_id = taken_out(self._client, children[0].experiment_id)
+            self._experiment_id = restore_experiment(self._client, children[0].experiment_id)
         else:
             self._experiment_id = open_experiment(self._client, self._study)
         created_at = self._study.created_at
         run = self._client.create_run(
             self._experiment_id,
-            start_time=created_at and milliseconds(created_at.timestamp()),
+            start_time=created_at and to_milliseconds(created_at.timestamp()),
             tags=content.study_tags(self._study),
             run_name=self._study.name,
         )
         return str(run.info.run_id)
 
-    def _tell(self, run_id: str, dataset: Dataset | None) -> None:
+    def _send_definition(self, run_id: str, dataset: Dataset | None) -> None:
         params, tags = content.study_params(self._study.spec), content.study_tags(self._study)
-        send(self._client, run_id, [], params, tags)
+        send_to_run(self._client, run_id, [], params, tags)
         self._client.log_inputs(run_id, [dataset_input(self._study.spec, dataset)])
 
-    def _adopt(self, run_id: str, children: list[Child]) -> None:
-        """Show the runs of trials beneath this one, those in the bin left alone."""
+    def _adopt(self, run_id: str, children: list[ChildRun]) -> None:
+        """Show the runs of trials beneath this one. Runs in the bin stay as they are."""
         for child in children:
             if child.parent_id != run_id:
                 run = find_run(self._client, child.run_id)
@@ -212,21 +224,21 @@ class StudyRun:
                     self._client.set_tag(child.run_id, PARENT_TAG, run_id)
 
     def update(self, close: bool) -> None:
-        """Tell of the scores that are new; and, with `close`, that the study rests."""
+        """Send new scores. `close`: also mark the run as finished."""
         if self._delivery is None:
             return
         self._send_scores(self._delivery)
         if close and self._delivery.state == "RUNNING":
             trials = deliveries.completed(self._store, self._study)
             last = max((trial.ended_at for trial in trials), default=None)
-            end_time = milliseconds(last) if last else None
+            end_time = to_milliseconds(last) if last else None
             self._client.set_terminated(self._delivery.run_id, "FINISHED", end_time)
             self._mark(Delivery(self._delivery.run_id, 0, self._delivery.step, "FINISHED"))
 
     def _send_scores(self, delivery: Delivery) -> None:
         if not self._study.spec.selects:
             return
-        # Counting is cheap where reading them all is not.
+        # Counting them is cheap, reading them all is not.
         if deliveries.count_completed(self._store, self._study) <= delivery.step:
             return
         direction, sent = self._study.spec.direction, delivery.step
@@ -234,7 +246,7 @@ class StudyRun:
         if len(trials) > sent:
             points = content.best_scores(trials, direction)[sent:]
             tags = content.best_tags(trials, direction)
-            send(self._client, delivery.run_id, points, tags=tags)
+            send_to_run(self._client, delivery.run_id, points, tags=tags)
             self._mark(Delivery(delivery.run_id, 0, len(trials), delivery.state))
 
     def _mark(self, delivery: Delivery) -> None:
@@ -243,7 +255,7 @@ class StudyRun:
 
 
 class TrialRuns:
-    """Finds the run of a trial before it makes one."""
+    """Finds the run of a trial, or creates it."""
 
     def __init__(
         self,
@@ -257,67 +269,69 @@ class TrialRuns:
         self._store, self._client, self._study = store, client, study
         self._still_mine = still_mine
         self._experiment_id, self._parent_id = experiment_id, parent_id
-        # Trials of these numbers may have a run that SQL does not know of. Later ones begin under
-        # our eyes.
-        self._unsure: set[int] = set()
+        # Numbers of trials that may have a run whose id never reached SQL. Trials that begin later
+        # have none.
+        self._uncertain: set[int] = set()
         self._listed: dict[int, list[Any]] | None = None
 
-    def look_for(self, trials: list[TrackedTrial]) -> None:
-        """Trials that a former tracker may have begun to deliver, when its answer was lost."""
-        self._unsure = {trial.number for trial in trials if trial.delivery is None}
-        if len(self._unsure) > _MOST_QUERIES:
+    def expect_untracked(self, trials: list[TrackedTrial]) -> None:
+        """Search for runs of these trials before creating one: a former tracker may have created
+        them, and MLflow's reply was lost."""
+        self._uncertain = {trial.number for trial in trials if trial.delivery is None}
+        if len(self._uncertain) > _MOST_QUERIES:
             self._listed = {}
             for page in own_runs(self._store, self._client, self._study):
                 for run in page:
                     number = run.data.tags.get("trial", "")
                     if TRIAL_TAG in run.data.tags and number.isdecimal():
-                        self._listed.setdefault(int(number), []).append(_brief(run))
+                        self._listed.setdefault(int(number), []).append(_summarize(run))
 
-    def of(self, trial: TrackedTrial, trusted: bool) -> Delivery:
-        """The run that shows the trial's last attempt. `trusted`: what SQL remembers of it is
-        believed. MLflow cannot take points back, so a new attempt gets a new run."""
-        run = trial.delivery if trusted else self._looked_at(trial.delivery)
-        if run is None and (trial.number in self._unsure or not trusted):
-            run = self._found(trial)
+    def find_or_create(self, trial: TrackedTrial, trusted: bool) -> Delivery:
+        """The run that shows the trial's last attempt. `trusted`: the id in SQL is used unchecked.
+        Points cannot be deleted in MLflow, so a new attempt gets a new run."""
+        run = trial.delivery if trusted else self._check(trial.delivery)
+        if run is None and (trial.number in self._uncertain or not trusted):
+            run = self._find_untracked(trial)
         if run is not None and run.attempt != trial.attempt.attempt:
             drop_run(self._client, run.run_id)
             run = None
         return run or self._create(trial)
 
-    def _looked_at(self, delivery: Delivery | None) -> Delivery | None:
-        """The run that SQL remembers, out of the bin; None where it is gone. All is sent again."""
+    def _check(self, delivery: Delivery | None) -> Delivery | None:
+        """The run that SQL remembers, taken out of the bin, to get all its values again; None if it
+        is gone."""
         run = find_run(self._client, delivery.run_id) if delivery else None
-        if delivery is None or run is None or not is_own(run, self._study, remembered=True):
+        if delivery is None or run is None or not is_own_run(run, self._study, remembered=True):
             return None
-        restored(self._client, run)
+        restore_run(self._client, run)
         return Delivery(delivery.run_id, delivery.attempt, 0, "RUNNING")
 
-    def _found(self, trial: TrackedTrial) -> Delivery | None:
-        """One that was made, but SQL does not know of. Others of this number are superfluous: of
-        earlier attempts, or of a trial that an older copy of the database had."""
-        wanted = (trial.attempt.attempt, milliseconds(trial.started_at))
-        found = None
+    def _find_untracked(self, trial: TrackedTrial) -> Delivery | None:
+        """A run that was created, but whose id never reached SQL. Other runs of this number are
+        dropped: of earlier attempts, or of a trial in an older copy of the database."""
+        wanted = (trial.attempt.attempt, to_milliseconds(trial.started_at))
+        delivery = None
         for run in self._candidates(trial.number):
-            if found is None and (run.attempt, run.started_at) == wanted:
-                found = Delivery(run.run_id, run.attempt, 0, "RUNNING")
+            if delivery is None and (run.attempt, run.started_at) == wanted:
+                delivery = Delivery(run.run_id, run.attempt, 0, "RUNNING")
             else:
                 drop_run(self._client, run.run_id)
-        return found
+        return delivery
 
-    def _candidates(self, number: int) -> list["_Brief"]:
+    def _candidates(self, number: int) -> list["_RunSummary"]:
         if self._listed is not None:
             return self._listed.pop(number, [])
         condition = own_filter(self._study, f"tags.trial = '{number}'")
         pages = find_runs(self._client, [self._experiment_id], condition)
-        return [_brief(run) for page in pages for run in page if TRIAL_TAG in run.data.tags]
+        return [_summarize(run) for page in pages for run in page if TRIAL_TAG in run.data.tags]
 
     def _create(self, trial: TrackedTrial) -> Delivery:
         if not self._still_mine():
-            # The turn ends with the connection to the database: it may have been lost since.
+            # Another tracker may have got the turn: it is lost with the connection to the database.
             raise TrackingError("another loop's tracker delivers this study")
         run = self._client.create_run(
             self._experiment_id,
-            start_time=milliseconds(trial.started_at),
+            start_time=to_milliseconds(trial.started_at),
             tags=self.identity_tags(trial),
             run_name=f"trial {trial.number}",
         )
@@ -327,20 +341,20 @@ class TrialRuns:
         return content.identity_tags(self._study, trial, self._parent_id)
 
 
-class _Brief(NamedTuple):
+class _RunSummary(NamedTuple):
     run_id: str
     attempt: int
     started_at: int
 
 
-def _brief(run: Any) -> _Brief:
+def _summarize(run: Any) -> _RunSummary:
     attempt = run.data.tags.get("attempt", "")
     number = int(attempt) if attempt.isdecimal() else 0
-    return _Brief(run.info.run_id, number, run.info.start_time)
+    return _RunSummary(run.info.run_id, number, run.info.start_time)
 
 
 def drop_run(client: Client, run_id: str) -> None:
-    """Put a run into MLflow's bin, its models that nobody registered with it."""
+    """Put a run into MLflow's bin. Its models are deleted, except registered ones."""
     run = find_run(client, run_id)
     if run is not None and is_active(run.info):
         remove_models(client, run)

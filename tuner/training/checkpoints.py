@@ -64,7 +64,7 @@ def identity(request: TrialRequest, network: str, fingerprint: str, surroundings
             "direction": request.goal.direction,
             "target": None,
         },
-        "intervals": request.intervals,
+        "intervals": request.first_epoch_reports,
         "held_out": request.held_out,
         "choices": request.choices,
         "engine": _KERAS_IN_IDENTITY if request.engine == "keras" else request.engine,

@@ -5,6 +5,8 @@ import sys
 from importlib.metadata import version
 from typing import Any
 
+from tuner.system.logs import write_line
+
 
 def main() -> None:
     from tuner.networks.libraries import tensorflow as tf
@@ -22,7 +24,7 @@ def main() -> None:
         "cuda": tf.test.is_built_with_cuda(),
         "works": _computes(tf, "/CPU:0"),
     }
-    sys.stdout.write(f"{json.dumps(facts)}\n")
+    write_line(sys.stdout, json.dumps(facts))
 
 
 def _computes(tf: Any, device: str) -> bool:

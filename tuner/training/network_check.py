@@ -18,14 +18,14 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.errors import NetworkError
-from tuner.networks import build_network, export_network, structure_key
+from tuner.networks import build_network, export_network
 from tuner.networks.custom import (
     CustomNetwork,
     GivenParams,
     HiddenParameter,
     MissingParameter,
+    model_problems,
     precision_problem,
-    problems,
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
@@ -33,6 +33,7 @@ from tuner.study.messages import Goal, TrialRequest
 from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
+from tuner.training.program_key import structure_key
 from tuner.training.trial_builds import TrialBuilds, Tried
 from tuner.values import clipped
 
@@ -108,7 +109,7 @@ class _Check:
         for params in self._request.configurations:
             if len(structures) >= _LEAST_STRUCTURES and self._is_late():
                 break
-            self._params, key = params, structure_key(self._network, params)
+            self._params, key = params, structure_key(self._network.identity, params)
             if key not in structures:
                 self._try(params, first=not structures)
                 structures.add(key)
@@ -197,7 +198,7 @@ class _Check:
         self._read |= given.read
         if given.asked:
             raise self._refusal(why_hidden(min(given.asked)))
-        if problem := next(problems(model), None):
+        if problem := next(model_problems(model), None):
             raise self._refusal(problem)
 
     def _another_structure(self, error: BaseException) -> str | None:

@@ -1,15 +1,25 @@
-"""Which shared program can train a trial: what is fixed in the program, and what it leaves open.
+"""Which program can train a trial. A shared program trains the different structures of a study; a
+program of the Keras engine trains those of one structure.
 
-What becomes of each parameter follows from its role. TensorFlow is not imported here: a loop asks
-which worker already has a trial's program, and `space show` which engine would train.
+What either does with a parameter follows from its role. TensorFlow is not imported here: a loop
+asks which worker already has a trial's program, and `space show` which engine would train.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.search_space import Space
 from tuner.search_space.parameter_types import Parameter, Role
-from tuner.search_space.parameters import NETWORKS, catalogue, parameters_with
+from tuner.search_space.parameters import (
+    NETWORKS,
+    catalogue,
+    parameters_with,
+    training_only_names,
+    training_parameters,
+)
+from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.study.messages import TrialRequest
 from tuner.values import Scalar, word
 
@@ -74,10 +84,28 @@ def slower_engine_reason(network: str, params: Mapping[str, Any]) -> str | None:
     return None
 
 
+def slower_space_reason(space: Space) -> str | None:
+    """The same for all trials of a space. Of single values that it searches, the rows of
+    `space show` have notes."""
+    constants = {
+        name: declared
+        for name, declared in space.parameters.items()
+        if isinstance(declared, bool | int | float | str)
+    }
+    return slower_engine_reason(space.network, constants)
+
+
+def engine_with_reason(engine: str, network: str, params: Mapping[str, Any]) -> str:
+    """The name of the engine that trained a trial and, if it is Keras' for want of a shared
+    program, why: "keras, because network cnn has no shared program"."""
+    reason = slower_engine_reason(network, params) if engine in (KERAS, KERAS_XLA) else None
+    return f"{engine}, because {reason}" if reason else engine
+
+
 def program_key_of(request: TrialRequest) -> ProgramKey | None:
     """The key of the program that can train this trial and the other trials of its study. None if
     the trial needs a program of its own."""
-    if request.engine == "keras" or slower_engine_reason(request.network, request.params):
+    if request.engine != "auto" or slower_engine_reason(request.network, request.params):
         return None
     values = _StudyValues(request)
     included, always = set[str](), set[str]()
@@ -155,3 +183,22 @@ class _StudyValues:
 
 def _is_positive(value: Any) -> bool:
     return any(map(_is_positive, value)) if isinstance(value, list) else value > 0
+
+
+def structure_key(network: str, params: Mapping[str, Any]) -> str:
+    """A text equal for exactly those params that can share one program of the Keras engine.
+    `network`: a shipped one's name, or the identity of a user's own.
+
+    Numbers that the step reads, rates, and how weights are drawn do not affect compilation; whether
+    a number or rate is above zero does. To a user's own network, only the training's parameters
+    mean what the catalogue says.
+    """
+    ignored = set(training_only_names())
+    kind = NETWORKS.get(network)
+    if kind is not None:
+        ignored |= parameters_with(network, Role.SCALAR, Role.DROPOUT, Role.INIT).keys()
+    structure = {name: value for name, value in params.items() if name not in ignored}
+    if kind is not None:
+        structure["dropout_layers"] = [rate > 0 for rate in kind.dropout_rates(params)]
+    present = [number for number in training_parameters(Role.SCALAR) if params.get(number, 0) > 0]
+    return json.dumps([network, structure, present], sort_keys=True)

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.networks import structure_key
 from tuner.networks.custom import CustomNetwork
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
@@ -32,7 +31,7 @@ from tuner.training.engines.lanes import padded_widths
 from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
 from tuner.training.ops.losses import metrics_in_target_units
-from tuner.training.program_key import ProgramKey, program_key_of
+from tuner.training.program_key import ProgramKey, program_key_of, structure_key
 from tuner.training.schedules import learning_rates
 
 # A program and what feeds it; they are one object where the program brings its own data.
@@ -142,7 +141,8 @@ class Trainer:
             compilation = Compilation(program.xla, traces_last_batch)
             return _FedProgram(program, self._feed(program, batch_size, compilation))
 
-        structure = structure_key(network, request.params)
+        name = self._network.identity if self._network else request.network
+        structure = structure_key(name, request.params)
         key = ("keras", self._number, structure, xla, traces_last_batch)
         fed = self._programs.get_or_make(key, make)
         return fed.program, fed.feed
@@ -238,8 +238,8 @@ class _TrialRun:
         return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
-        """The first epoch reports `intervals` times, so that hopeless trials can end inside it."""
-        parts = min(self._request.intervals, self._steps) if epoch == 1 else 1
+        """The first epoch reports several times, so that hopeless trials can end inside it."""
+        parts = min(self._request.first_epoch_reports, self._steps) if epoch == 1 else 1
         order = epoch_order(self._request.seed, epoch, self._rows)
         self._is_between_epochs = False
         rates = learning_rates(
@@ -260,7 +260,7 @@ class _TrialRun:
                 metrics |= self._evaluate()
             if whole and _all_finite(metrics):
                 self._finish_epoch(epoch, metrics.get(self._goal.metric))
-            step = part if epoch == 1 and not whole else epoch * self._request.intervals
+            step = part if epoch == 1 and not whole else epoch * self._request.first_epoch_reports
             seconds, engine = dict(self._progress.seconds), self._program.engine
             yield Report(step, epoch, whole, metrics, seconds, engine)
 

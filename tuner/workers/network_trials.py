@@ -1,5 +1,5 @@
-"""A user's own network tried in a process of its own, before a study is made of it: what it does
-wrong, hangs or takes too much memory ends that process, and becomes one line."""
+"""A user's own network tried in a process of its own, before a study is created with it: an error,
+a hang, a crash or too much memory ends that process and becomes one line."""
 
 import contextlib
 import multiprocessing
@@ -19,11 +19,11 @@ from tuner.settings import python_environment
 from tuner.system.machine import default_workers, driver_gpus, free_bytes, memory_bytes
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
-# What runs in the process, named as a text: this room knows no TensorFlow.
+# Named by string: nothing here imports TensorFlow.
 MODULE = "tuner.training.try_network"
-_LOOK_S = 0.05
+_POLL_S = 0.05
 # TensorFlow alone takes 0.8 GB.
-_LEAST_BYTES = 2 * 2**30
+_MIN_BYTES = 2 * 2**30
 _SHARE_OF_FREE = 0.8
 # Importing TensorFlow, on a machine that is busy.
 _START_S = 120.0
@@ -33,7 +33,7 @@ _END_S = 5.0
 @dataclass(frozen=True)
 class BuildLimits:
     """`silent_s`: how long one step may take: building a configuration, training a batch, saving.
-    `memory_bytes`: what the process may hold; None: a worker's share, as far as it is
+    `memory_bytes`: the memory that the process may use; None: a worker's share, as far as that is
     free."""
 
     silent_s: float = 60.0
@@ -60,8 +60,8 @@ def _process(theirs: Connection) -> Iterator[subprocess.Popen[bytes]]:
         "CUDA_VISIBLE_DEVICES": "-1",  # a search may be using them
     }
     with contextlib.closing(theirs):
-        # A session of its own, so that whatever it starts ends with it. -P: a file of the user's
-        # folder must not pass for a module.
+        # A session of its own, so that the processes it starts end with it. -P: a file in the
+        # user's folder must not be imported in place of a module.
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", MODULE, str(theirs.fileno())],
             env=environment,
@@ -95,7 +95,7 @@ class _Watch:
     def result(self) -> Tried:
         heard = time.monotonic()
         while True:
-            if self._connection.poll(_LOOK_S):
+            if self._connection.poll(_POLL_S):
                 match self._receive():
                     case Step(text):
                         self._doing, heard = text, time.monotonic()
@@ -121,7 +121,7 @@ class _Watch:
         return self._doing or "starts"
 
     def _check_memory(self) -> None:
-        if _held_bytes(self._process.pid) > self._memory_bytes:
+        if _used_bytes(self._process.pid) > self._memory_bytes:
             raise NetworkError(
                 f"{self._where}: took more than {self._memory_bytes / 2**30:.1f} GiB of memory "
                 f"while tuner {self._words()}; make the largest values of the space smaller"
@@ -130,7 +130,7 @@ class _Watch:
 
 def _share_bytes() -> float:
     share = memory_bytes() / default_workers(driver_gpus())
-    return max(_LEAST_BYTES, min(share, _SHARE_OF_FREE * free_bytes()))
+    return max(_MIN_BYTES, min(share, _SHARE_OF_FREE * free_bytes()))
 
 
 def _ended(where: str, process: subprocess.Popen[bytes], doing: str) -> NetworkError:
@@ -141,12 +141,12 @@ def _ended(where: str, process: subprocess.Popen[bytes], doing: str) -> NetworkE
     return NetworkError(f"{where}: ended its process ({how}) while tuner {doing or 'starts'}")
 
 
-def _held_bytes(pid: int) -> int:
-    """Of the process and those that it has started."""
-    held = 0
+def _used_bytes(pid: int) -> int:
+    """The memory of the process and of those that it has started."""
+    used = 0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
-                held += each.memory_info().rss
-    return held
+                used += each.memory_info().rss
+    return used

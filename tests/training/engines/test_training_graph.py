@@ -19,13 +19,12 @@ import tuner
 from tuner.data import Dataset
 from tuner.networks import export_network
 from tuner.search_space import Space, load_space
-from tuner.search_space.parameters import ACTIVATIONS, OPTIMIZERS, catalogue
+from tuner.search_space.parameters import ACTIVATIONS, OPTIMIZERS
 from tuner.study.messages import TrialRequest
 from tuner.training.engines.lanes import padded_widths
 from tuner.training.engines.tiered import TieredProgram
 from tuner.training.engines.xla import LaneProgram
-from tuner.training.ops.optimizers import optimizer_variants
-from tuner.training.program_key import program_key, program_key_of
+from tuner.training.program_key import program_key_of
 from tuner.training.trial import Trainer, epoch_order
 
 pytestmark = pytest.mark.tensorflow
@@ -261,54 +260,3 @@ def test_what_comes_out_is_a_plain_model_of_the_true_size() -> None:
     assert ended.best_epoch is not None
     best = intervals[ended.best_epoch - 1].metrics["val_loss"]
     assert -np.log(rows).mean() == pytest.approx(best, rel=1e-5)
-
-
-def test_trials_of_a_study_have_one_program_key_where_inputs_differ() -> None:
-    choices = {"activation": ("relu", "tanh"), "dropout": (0.0, 0.5), "optimizer": ("adam", "sgd")}
-    base = replace(make_request(activation="relu"), choices=choices)
-
-    def key(**params: Any) -> str:
-        return program_key(replace(base, params=base.params | params))
-
-    assert key() == key(width=99, activation="tanh", dropout=0.3, batch_size=64, **ADAM)
-    assert key() != key(depth=2)
-    assert key() != key(batch_norm=True)  # the study has none
-    assert program_key(replace(base, engine="keras")) == ""
-    assert program_key(replace(base, network="cnn")) == ""
-    assert program_key(replace(base, network="nets.py:build")) == ""
-
-
-@pytest.mark.parametrize("name", SPACES)
-def test_a_shipped_space_has_one_program_a_depth(name: str) -> None:
-    study = create_study(sampler=RandomSampler(0))
-    requests = []
-    for _ in range(60):
-        params: dict[str, Any] = dict(space(name).sample(study.ask()))
-        requests.append(replace(make_request(), params=params, choices=space(name).choices()))
-    kinds = {(request.params["depth"], request.params["loss"]) for request in requests}
-    assert len({program_key(request) for request in requests}) == len(kinds)
-
-
-def test_slots_of_momentum_are_there_where_a_trial_may_have_it() -> None:
-    def forms(request: TrialRequest) -> tuple[str, ...]:
-        key = program_key_of(request)
-        assert key is not None
-        return optimizer_variants(key.optimizers, "momentum" in key.included)
-
-    assert forms(make_request()) == ("sgd",)
-    assert forms(make_request(momentum=0.5)) == ("sgd", "momentum", "nesterov")
-    assert forms(replace(make_request(), choices={"momentum": (0.0, 0.9)})) == forms(
-        make_request(momentum=0.5)
-    )
-    # One momentum for all trials of sgd, of which those of adam do not say anything.
-    both = {"optimizer": ("adam", "sgd")}
-    sgd, adam = (replace(make_request(**p), choices=both) for p in ({"momentum": 0.9}, ADAM))
-    assert program_key(sgd) == program_key(adam)
-    assert forms(adam) == ("adam", "sgd", "momentum", "nesterov")
-
-
-def test_the_programs_know_every_parameter_of_the_catalogue() -> None:
-    every = {name: parameter.default for name, parameter in catalogue("mlp").items()}
-    request = replace(make_request(), params=every)
-    assert program_key(request)
-    assert program_key(replace(request, params=request.params | {"novelty": 1})) == ""

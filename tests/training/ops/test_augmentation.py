@@ -40,9 +40,11 @@ def augmented(x: np.ndarray, seed: int = 1, steps: int = 0, **params: Any) -> np
     """The rows as the step after `steps` others trains on them."""
     most, flips = float(params.get("augment_shift", 0)), params.get("augment_flip", False)
     at = tf.constant(seed, tf.uint32), tf.constant(steps, tf.uint32)
-    found = Augmentation(most > 0, flips)(tf.constant(x), tf.constant(most), tf.constant(0.5), *at)
-    assert found.dtype == x.dtype
-    return np.asarray(found)
+    changed = Augmentation(most > 0, flips)(
+        tf.constant(x), tf.constant(most), tf.constant(0.5), *at
+    )
+    assert changed.dtype == x.dtype
+    return np.asarray(changed)
 
 
 def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -56,14 +58,14 @@ def moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
     return result
 
 
-def offsets(x: np.ndarray, found: np.ndarray, most: int) -> np.ndarray:
+def offsets(x: np.ndarray, changed: np.ndarray, most: int) -> np.ndarray:
     """By how much each row was moved down and right (rows, 2)."""
-    known = {
+    offsets_by_image = {
         moved(x[0], down, right).tobytes(): (down, right)
         for down in range(-most, most + 1)
         for right in range(-most, most + 1)
     }
-    return np.array([known[row.tobytes()] for row in found])
+    return np.array([offsets_by_image[row.tobytes()] for row in changed])
 
 
 def plausible(p_value: float) -> bool:
@@ -72,9 +74,9 @@ def plausible(p_value: float) -> bool:
 
 def test_half_of_the_rows_are_flipped() -> None:
     x = images()
-    found = augmented(x, augment_flip=True)
-    flipped = (found == x[:, :, ::-1]).all((1, 2))
-    assert (flipped | (found == x).all((1, 2))).all()
+    changed = augmented(x, augment_flip=True)
+    flipped = (changed == x[:, :, ::-1]).all((1, 2))
+    assert (flipped | (changed == x).all((1, 2))).all()
     assert abs(flipped.mean() - 0.5) < 4 * 0.5 / np.sqrt(ROWS)
     alike = (flipped[1:] == flipped[:-1]).mean()  # neither all rows alike nor in turns
     assert abs(alike - 0.5) < 4 * 0.5 / np.sqrt(ROWS)
@@ -83,12 +85,12 @@ def test_half_of_the_rows_are_flipped() -> None:
 @pytest.mark.parametrize("most", [1, 3])
 def test_each_shift_is_as_likely_as_another(most: int) -> None:
     x = images()
-    found = offsets(x, augmented(x, augment_shift=most), most)
+    moves = offsets(x, augmented(x, augment_shift=most), most)
     side = 2 * most + 1
-    pairs = (found + most) @ np.array([side, 1])
+    pairs = (moves + most) @ np.array([side, 1])
     counts = np.bincount(pairs, minlength=side**2)
     assert plausible(stats.chisquare(counts).pvalue)  # of the two directions together
-    assert plausible(stats.chisquare(np.bincount(found[1:, 0] - found[:-1, 0] + 2 * most),
+    assert plausible(stats.chisquare(np.bincount(moves[1:, 0] - moves[:-1, 0] + 2 * most),
         (ROWS - 1) * np.convolve(np.ones(side), np.ones(side)) / side**2).pvalue)  # fmt: skip
 
 
@@ -97,14 +99,14 @@ def test_each_shift_is_as_likely_as_another(most: int) -> None:
 def test_channels_move_together(channels: int, dtype: Any) -> None:
     x = images(channels, dtype)
     assert len(np.unique(offsets(x, augmented(x, augment_shift=1), 1), axis=0)) == 9
-    found = augmented(x, augment_flip=True)
-    assert {row.tobytes() for row in found} == {x[0].tobytes(), x[0, :, ::-1].tobytes()}
+    changed = augmented(x, augment_flip=True)
+    assert {row.tobytes() for row in changed} == {x[0].tobytes(), x[0, :, ::-1].tobytes()}
 
 
 def test_shifts_wider_than_the_image_leave_zeros() -> None:
     x = images()
-    found = augmented(x, augment_shift=64)
-    empty = (found == 0).all((1, 2))
+    changed = augmented(x, augment_shift=64)
+    empty = (changed == 0).all((1, 2))
     inside = (2 * HEIGHT - 1) * (2 * WIDTH - 1) / 129**2
     assert abs((~empty).mean() - inside) < 4 * np.sqrt(inside / ROWS)
 
@@ -144,9 +146,9 @@ def test_training_sees_changed_images_and_validation_does_not() -> None:
     dataset = make_dataset(images=True)
     plain = one_step_losses(dataset)
     for params in ({"augment_flip": True}, {"augment_shift": 1}):
-        found = one_step_losses(dataset, **params)
-        assert found["val_loss"] == plain["val_loss"]
-        assert found["loss"] != pytest.approx(plain["loss"], rel=1e-3)
+        values = one_step_losses(dataset, **params)
+        assert values["val_loss"] == plain["val_loss"]
+        assert values["loss"] != pytest.approx(plain["loss"], rel=1e-3)
     # Images that look the same from both sides, and such that a shift leaves empty.
     mirrored = np.concatenate([dataset.train.x, dataset.train.x[:, :, ::-1]], axis=2)
     same = replace(dataset, train=Split(mirrored, dataset.train.y), validation=Split(

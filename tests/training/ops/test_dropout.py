@@ -12,7 +12,13 @@ import tensorflow as tf
 from scipy import stats
 
 from tuner.networks.layers import CompiledLayers
-from tuner.training.ops.dropout import DropoutClock, FastDropout, multipliers
+from tuner.training.ops.dropout import (
+    DropoutClock,
+    FastDropout,
+    draw_masks,
+    multipliers,
+    steps_at_once,
+)
 from tuner.training.ops.scalars import Scalars
 
 pytestmark = pytest.mark.tensorflow
@@ -37,9 +43,9 @@ def many(rate: float, steps: int = 50) -> np.ndarray:
     return np.stack([mask(rate, step=step) for step in range(steps)])
 
 
-def deviations(one: np.ndarray, other: np.ndarray) -> float:
+def deviations(first: np.ndarray, second: np.ndarray) -> float:
     """The correlation of two sets of draws, in standard deviations of independent ones."""
-    return abs(float(np.corrcoef(one.ravel(), other.ravel())[0, 1])) * np.sqrt(one.size)
+    return abs(float(np.corrcoef(first.ravel(), second.ravel())[0, 1])) * np.sqrt(first.size)
 
 
 def layer_at(rate: float, seed: int = 1) -> FastDropout:
@@ -57,12 +63,12 @@ def plausible(p_value: float) -> bool:
 
 @pytest.mark.parametrize("rate", RATES)
 def test_keep_rate(rate: float) -> None:
-    kept = many(rate)
+    stays = many(rate)
     keep = 1 - rate
-    assert abs(kept.mean() - keep) < 4 * np.sqrt(keep * rate / kept.size)
+    assert abs(stays.mean() - keep) < 4 * np.sqrt(keep * rate / stays.size)
     for axes in [(1, 2), (0, 2), (0, 1), (0,)]:  # by step, by row, by unit, by row and unit
-        counts = kept.sum(axis=axes)
-        n = kept.size / counts.size
+        counts = stays.sum(axis=axes)
+        n = stays.size / counts.size
         spread = np.square(counts - n * keep).sum() / (n * keep * rate)
         assert plausible(stats.chi2.sf(spread, counts.size)), axes
 
@@ -94,11 +100,11 @@ def test_scale(rate: float) -> None:
     ids=str,
 )
 def test_steps_layers_and_seeds_are_independent(rate: float, other: dict[str, int]) -> None:
-    one, two = mask(rate), mask(rate, **other)
-    assert deviations(one, two) < FAR
+    first, second = mask(rate), mask(rate, **other)
+    assert deviations(first, second) < FAR
     for shift in (1, 2, 16, UNITS - 1, UNITS, UNITS + 1):  # nor is one a shifted copy of the other
-        assert deviations(one.ravel()[shift:], two.ravel()[:-shift]) < FAR
-        assert deviations(one.ravel()[:-shift], two.ravel()[shift:]) < FAR
+        assert deviations(first.ravel()[shift:], second.ravel()[:-shift]) < FAR
+        assert deviations(first.ravel()[:-shift], second.ravel()[shift:]) < FAR
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.5])
@@ -112,10 +118,10 @@ def test_units_and_rows_are_independent(rate: float) -> None:
 @pytest.mark.parametrize(
     "groups",
     [
-        lambda kept: kept.reshape(-1, 6),  # neighbouring units
-        lambda kept: kept.reshape(-1, 6, 64).swapaxes(1, 2).reshape(-1, 6),  # every 64th unit
-        lambda kept: kept.reshape(-1, 6, UNITS).swapaxes(1, 2).reshape(-1, 6),  # rows of a batch
-        lambda kept: kept.reshape(6, -1).T,  # the same unit in several steps
+        lambda stays: stays.reshape(-1, 6),  # neighbouring units
+        lambda stays: stays.reshape(-1, 6, 64).swapaxes(1, 2).reshape(-1, 6),  # every 64th unit
+        lambda stays: stays.reshape(-1, 6, UNITS).swapaxes(1, 2).reshape(-1, 6),  # rows of a batch
+        lambda stays: stays.reshape(6, -1).T,  # the same unit in several steps
     ],
     ids=["neighbours", "strided", "rows", "steps"],
 )
@@ -123,8 +129,8 @@ def test_joint_counts_of_six_draws(rate: float, groups: Callable[[np.ndarray], n
     joint = groups(many(rate, steps=12))
     patterns = joint @ (1 << np.arange(6))
     counts = np.bincount(patterns, minlength=64)
-    kept = np.array([bin(pattern).count("1") for pattern in range(64)])
-    expected = len(joint) * (1 - rate) ** kept * rate ** (6 - kept)
+    staying = np.array([bin(pattern).count("1") for pattern in range(64)])
+    expected = len(joint) * (1 - rate) ** staying * rate ** (6 - staying)
     often = expected >= 5  # rarer patterns are counted together
     observed = [*counts[often], counts[~often].sum()]
     wanted = [*expected[often], max(expected[~often].sum(), 1e-9)]
@@ -183,3 +189,41 @@ def test_each_layer_of_a_network_has_its_own_rate() -> None:
     parts.reset(seed=4, rates=[0.1, 0.6])
     for layer, before in zip(layers, drawn, strict=True):
         np.testing.assert_array_equal(layer(inputs, training=True), before)
+
+
+def test_masks_drawn_in_advance_are_those_of_the_layers() -> None:
+    """Of several steps and places at once, in tiles: each is what the place would draw alone."""
+    shapes, rates = [(BATCH, UNITS), (0, 3), (BATCH, 7), (1, 1)], [0.3, 0.5, 0.6, 0.2]
+    masks = draw_masks(shapes, rates, steps=3, seed=1, first=4)
+    assert [tuple(m.shape) for m in masks] == [
+        (3, BATCH, UNITS), (1, 0, 0), (3, BATCH, 7), (3, 1, 1)
+    ]  # fmt: skip
+    for step in range(3):
+        np.testing.assert_array_equal(masks[0][step] > 0, mask(0.3, layer=0, step=4 + step))
+        flat = mask(0.6, layer=2, step=4 + step).ravel()[: BATCH * 7]
+        np.testing.assert_array_equal(tf.reshape(masks[2][step], [-1]) > 0, flat)
+    np.testing.assert_allclose(masks[2][masks[2] > 0], 1 / 0.4, rtol=1e-6)
+    again = draw_masks(shapes, rates, steps=3, seed=1, first=4)
+    for first, second in zip(masks, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
+def test_masks_drawn_in_advance_have_their_rate_and_are_independent(rate: float) -> None:
+    first, second = (
+        np.asarray(part) > 0 for part in draw_masks([(40, 50)] * 2, [rate] * 2, 20, 7, 0)
+    )
+    for part in (first, second):
+        assert abs(part.mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / part.size)
+    assert deviations(first, second) < FAR
+    for shift in (1, 50, 2000):  # the next unit, row and step
+        assert deviations(first.ravel()[shift:], first.ravel()[:-shift]) < FAR
+    other = np.asarray(draw_masks([(40, 50)], [rate], 20, seed=8, first=0)[0]) > 0
+    assert deviations(first, other) < FAR
+
+
+def test_how_many_steps_are_drawn_at_once() -> None:
+    assert steps_at_once([(32, 32)], 100) == 100
+    assert steps_at_once([(32, 64), (32, 32)], 10_000) == 1024 // 3
+    assert steps_at_once([(5000, 5000)], 10) == 1  # never none
+    assert steps_at_once([(0, 64)], 77) == 77  # where nothing is dropped

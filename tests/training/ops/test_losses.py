@@ -76,7 +76,7 @@ def by_keras(task: str, params: dict[str, Any], loss: Any) -> Built:
 
 
 def plain_loss(task: str) -> Any:
-    return next(loss for known, _, loss in CASES if known == task)
+    return next(loss for its_task, _, loss in CASES if its_task == task)
 
 
 @cache
@@ -93,25 +93,25 @@ def row_losses(task: str, outputs: int, y: Any, predicted: Any, **params: Any) -
 
 def test_huber_changes_at_its_delta() -> None:
     errors = np.array([-3.0, -0.51, -0.5, -0.1, 0.0, 0.25, 0.5, 0.51, 2.0], np.float32)
-    found = row_losses(
+    losses = row_losses(
         "regression", 1, np.zeros(9, np.float32), errors[:, None], loss="huber", huber_delta=0.5
     )
     size = np.abs(errors)
     expected = np.where(size <= 0.5, size**2 / 2, 0.5 * (size - 0.25))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)
 
 
 def test_smoothed_targets_by_hand() -> None:
     p = np.array([[0.7, 0.2, 0.1], [0.05, 0.05, 0.9]])
     target = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])  # a share of 0.3 over three classes
     y = np.array([0, 1], np.int32)
-    found = row_losses("classes", 3, y, p, label_smoothing=0.3)
-    np.testing.assert_allclose(found, -(target * np.log(p)).sum(1), rtol=1e-5)
-    found = row_losses("classes", 3, y, p, loss="mse", label_smoothing=0.3)
-    np.testing.assert_allclose(found, ((target - p) ** 2).mean(1), rtol=1e-5)
+    losses = row_losses("classes", 3, y, p, label_smoothing=0.3)
+    np.testing.assert_allclose(losses, -(target * np.log(p)).sum(1), rtol=1e-5)
+    losses = row_losses("classes", 3, y, p, loss="mse", label_smoothing=0.3)
+    np.testing.assert_allclose(losses, ((target - p) ** 2).mean(1), rtol=1e-5)
     share = np.array([0.15, 0.85])
-    found = row_losses("binary", 1, y, p[:, :1], loss="mse", label_smoothing=0.3)
-    np.testing.assert_allclose(found, (share - p[:, 0]) ** 2, rtol=1e-5)
+    losses = row_losses("binary", 1, y, p[:, :1], loss="mse", label_smoothing=0.3)
+    np.testing.assert_allclose(losses, (share - p[:, 0]) ** 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("task", LOSSES)

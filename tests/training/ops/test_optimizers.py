@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ from keras_reference import compare, dense_network, far_apart, fitted
 from tensorflow_helpers import make_dataset, make_request, train, weights
 
 from tuner.search_space.parameters import OPTIMIZERS as KNOWN
+from tuner.search_space.parameters import TRAINING
+from tuner.training.engines.keras import KerasProgram
+from tuner.training.engines.tiered import TieredProgram
+from tuner.training.ops import optimizers
+from tuner.training.program_key import program_key_of, slower_engine_reason
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -74,12 +80,12 @@ def test_every_optimizer_is_that_of_keras(name: str) -> None:
 
 
 def test_nesterov_differs() -> None:
-    found = []
+    results = []
     for name in ("momentum", "nesterov"):
         trainer = Trainer(make_dataset())
         train(trainer, request_of(name))
-        found.append(weights(trainer))
-    assert far_apart(*found)
+        results.append(weights(trainer))
+    assert far_apart(*results)
 
 
 @pytest.mark.parametrize("name", ["nesterov", "nadam"])
@@ -112,12 +118,12 @@ def test_weight_decay_is_that_of_keras(name: str) -> None:
 
 
 def test_adamw_without_decay_is_adam() -> None:
-    found = []
+    results = []
     for name in ("adam", "adamw"):
         trainer = Trainer(make_dataset())
         train(trainer, request_of(name, weight_decay=0.2))
-        found.append([w.tobytes() for w in weights(trainer)])
-    assert found[0] == found[1]
+        results.append([w.tobytes() for w in weights(trainer)])
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad"])
@@ -143,3 +149,40 @@ def test_no_clipped_step_is_longer_than_the_norm() -> None:
         length = np.sqrt(sum(np.square(m).sum() for m in moved))
         assert length <= longest * 1.00001
         assert length > 0.0499
+
+
+@pytest.fixture
+def lion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimizer that has a Keras form alone: the two entries that add one."""
+    parameter = TRAINING["optimizer"]
+    choices, keras_only = (*parameter.choices, "lion"), ("lion",)
+    changed = replace(parameter, choices=choices, keras_only=keras_only)
+    monkeypatch.setitem(TRAINING, "optimizer", changed)
+    entry = optimizers.Optimizer(lambda numbers: keras.optimizers.Lion())
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "lion", entry)
+
+
+@pytest.mark.usefixtures("lion")
+def test_an_optimizer_without_a_shared_form_trains_in_the_keras_engine() -> None:
+    request = make_request(optimizer="lion", learning_rate=0.01, batch_size=16)
+    assert request.engine == "auto"
+    reason = slower_engine_reason(request.network, request.params)
+    assert reason is not None
+    assert "lion" in reason
+    expected = by_keras(request, KERAS.Lion(0.01))
+    trainer = Trainer(make_dataset())
+    compare(trainer, request, expected)
+    assert isinstance(trainer.program, KerasProgram)
+    compare(trainer, request, expected)  # a second trial starts with an optimizer as new
+
+
+@pytest.mark.usefixtures("lion")
+def test_other_trials_of_its_study_share_a_program() -> None:
+    choices = {"optimizer": ("adam", "lion", "sgd")}
+    request = replace(request_of("adam"), choices=choices)
+    key = program_key_of(request)
+    assert key is not None
+    assert key.optimizers == ("adam", "sgd")
+    trainer = Trainer(make_dataset())
+    train(trainer, request)
+    assert isinstance(trainer.program, TieredProgram)

@@ -109,14 +109,14 @@ def outputs(request: TrialRequest, dataset: Dataset, training: bool) -> Any:
     inspected = keras.Model(
         program.model.input, {layer.name: layer.output for layer in program.model.layers}
     )
-    found = inspected(np.ones((2000, *dataset.input_shape), np.float32), training=training)
-    return {name: np.asarray(value) for name, value in found.items()}
+    values = inspected(np.ones((2000, *dataset.input_shape), np.float32), training=training)
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
-def share_dropped(found: np.ndarray, scale: float) -> float:
+def share_dropped(values: np.ndarray, scale: float) -> float:
     """Of values that are all one before; what is kept must be scaled up."""
-    dropped = found == 0
-    np.testing.assert_allclose(found[~dropped], scale, rtol=1e-5)
+    dropped = values == 0
+    np.testing.assert_allclose(values[~dropped], scale, rtol=1e-5)
     return float(dropped.mean())
 
 
@@ -124,10 +124,10 @@ def share_dropped(found: np.ndarray, scale: float) -> float:
 def test_the_share_of_inputs_that_is_dropped(rate: float) -> None:
     dataset = make_dataset()
     request = make_request(input_dropout=rate, dropout=0.5, activation="softplus", width=20)
-    found = outputs(request, dataset, training=True)
-    share = share_dropped(found["dropout_0"], 1 / (1 - rate))
+    values = outputs(request, dataset, training=True)
+    share = share_dropped(values["dropout_0"], 1 / (1 - rate))
     assert share == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / 12_000))
-    assert (found["dropout_1"] == 0).mean() == pytest.approx(0.5, abs=0.01)
+    assert (values["dropout_1"] == 0).mean() == pytest.approx(0.5, abs=0.01)
     still = outputs(request, dataset, training=False)
     assert (still["dropout_0"] == 1).all()
 
@@ -136,9 +136,9 @@ def test_the_share_of_a_blocks_outputs_that_is_dropped() -> None:
     dataset = make_dataset(images=True)
     blocks: dict[str, Any] = {"blocks": 2, "block_dropout": [0.2, 0.7], "filter_growth": 1.0}
     request = make_request(network="cnn", activation="softplus", kernel=1, pool=1, **blocks)
-    found = outputs(request, dataset, training=True)
+    values = outputs(request, dataset, training=True)
     for name, rate in (("dropout_1", 0.2), ("dropout_2", 0.7)):
-        dropped = found[name] == 0
+        dropped = values[name] == 0
         assert dropped.shape == (2000, 3, 4, 4)
         assert dropped.mean() == pytest.approx(rate, abs=4 * np.sqrt(rate * (1 - rate) / 96_000))
     still = outputs(request, dataset, training=False)

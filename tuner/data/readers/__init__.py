@@ -1,0 +1,119 @@
+"""The formats of data, and the way from the text of `--data` to its reader."""
+
+import difflib
+import re
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.data.raw import Raw
+from tuner.data.readers import bundled, delimited, idx, npz, parquet, user_function
+from tuner.data.readers.bundled import NAMES
+from tuner.data.readers.reader import Reader, Source
+from tuner.data.rows import project_folder
+from tuner.errors import DatasetError
+from tuner.settings import Settings
+
+if TYPE_CHECKING:  # training reads data without pydantic
+    from tuner.study.spec import DataSpec
+
+# To add a format: a file of this folder with its Reader, and a line here.
+READERS: tuple[Reader, ...] = (
+    idx.READER,
+    npz.READER,
+    delimited.READER,
+    parquet.READER,
+    user_function.READER,
+)
+
+_BY_ENDING = {ending: reader for reader in READERS for ending in reader.endings}
+_FOLDERS = next(reader for reader in READERS if reader.is_folder)
+
+# The name may hold colons; the first known ending ends it.
+_FILE = re.compile(
+    rf"(?P<path>.*?[^/](?P<ending>{'|'.join(map(re.escape, _BY_ENDING))}))(?::(?P<selector>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def list_formats() -> str:
+    """How to name data of each format, for messages."""
+    *others, last = (reader.example for reader in READERS)
+    return f"{', '.join(others)} or {last}"
+
+
+def parse_source(text: str) -> Source:
+    """Take a source apart without looking for it. A known name goes before a folder of that
+    name."""
+    if text in NAMES:
+        return Source(text, text, bundled.READER)
+    file = _FILE.fullmatch(text)
+    if file is not None:
+        path, ending = _expanded(file["path"]), file["ending"]
+        name = path.name[: -len(ending)]
+        return Source(text, name, _BY_ENDING[ending.lower()], path, file["selector"] or "")
+    # A folder's own name may hold a colon.
+    heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
+    head = next((head for head in heads if head and _expanded(head).is_dir()), text)
+    path = _expanded(head)
+    return Source(text, path.resolve().name, _FOLDERS, path, text[len(head) + 1 :])
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~ and the name of nobody on this machine
+        return Path(text)
+
+
+def find_source(text: str, settings: Settings) -> list[Source]:
+    """Where the data lie: a relative path is looked for in the current folder, then in that of a
+    SQLite database. Raises DatasetError, naming these folders, where it is in neither."""
+    source = parse_source(text)
+    if source.path is None:
+        return [source]
+    folders = [Path.cwd()]
+    project = project_folder(settings)
+    if project is not None and project.resolve() != folders[0].resolve():
+        folders.append(project)
+    if source.path.is_absolute():
+        folders = folders[:1]
+    # A path in the current folder stays as it was typed.
+    paths = [source.path, *(folder / source.path for folder in folders[1:])]
+    sources = [
+        replace(source, path=path) for path in paths if _exists(path, source.reader.is_folder)
+    ]
+    if sources:
+        return sources
+    looked = "" if source.path.is_absolute() else f" in {' or '.join(map(str, folders))}"
+    if source.reader.is_folder:
+        raise _unknown(text, looked)
+    raise DatasetError(f"{source.path}: no such file{looked}")
+
+
+def _exists(path: Path, is_folder: bool) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode) or not is_folder
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return True  # its reader will say what is wrong
+
+
+def _unknown(text: str, looked: str) -> DatasetError:
+    close = difflib.get_close_matches(text.lower().replace("-", "_"), NAMES, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return DatasetError(
+        f"no data set or folder {text!r}{hint}{looked}; known are {', '.join(NAMES)}; or give "
+        f"{list_formats()}"
+    )
+
+
+def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    """Read what was found. Raises DatasetError where it cannot be read."""
+    if source.selector and not source.selects:
+        raise DatasetError(
+            f"{source.text}: nothing may follow the name of an .npz file or IDX folder"
+        )
+    return source.reader.read(source, settings, spec)

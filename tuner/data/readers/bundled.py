@@ -11,6 +11,7 @@ import numpy as np
 from tuner.data.raw import Pair, Raw, first_line
 from tuner.data.readers.idx import holds_idx, read_idx_folder
 from tuner.data.readers.npz import read_npz
+from tuner.data.readers.reader import Reader
 from tuner.errors import DatasetError
 from tuner.settings import SYSTEM_DATA, Settings
 from tuner.system.logs import stderr_muted
@@ -22,9 +23,7 @@ _CLOTHES = (
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 _MNIST_LABELS = {"fashion_mnist": _CLOTHES, "mnist": _DIGITS}
-
 NAMES = tuple(sorted((*SKLEARN, *_MNIST_LABELS)))
-
 _DOWNLOAD_TIMEOUT_S = 30.0
 
 
@@ -54,7 +53,7 @@ def _read_mnist(name: str, settings: Settings) -> dict[str, Pair]:
             return read_idx_folder(place, settings)
         archive = place.with_name(f"{place.name}.npz")
         if archive.is_file():
-            return read_npz(archive, settings)
+            return read_npz(archive, settings)[0]
     try:
         return _download(name)
     except Exception as error:
@@ -91,3 +90,6 @@ def _download(name: str) -> dict[str, Pair]:
     finally:
         socket.setdefaulttimeout(before)
     return {"train": Pair(*train), "test": Pair(*test)}
+
+
+READER = Reader("", lambda source, settings, spec: read_named(source.name, settings))

@@ -1,101 +1,90 @@
-"""CSV files and their kin, read so that no cell loses anything.
+"""CSV files and similar ones, read without losing anything of a cell.
 
-Arrow splits the file and recognises numbers; the scan and the checks here find what it would
-change: zeros in front, long ids, dates, words for missing values. Such columns stay text.
+Arrow splits the file and recognises numbers. The scan and the checks here find what Arrow would
+change: leading zeros, long ids, dates, words for missing values. Such columns stay text.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.cells import is_index, row_number_notes
-from tuner.data.raw import listed, reading
-from tuner.data.readers.csv_reader import WESTERN, BlockStream, TextFile, open_text
-from tuner.data.readers.dialect import NUMBER, Dialect, Record, Scan, find_dialect, records, scan
+from tuner.data.raw import dataset_errors, join_names
+from tuner.data.readers.arrow_columns import (
+    COMMA_NUMBER,
+    DOT_THOUSANDS,
+    EXACT_LIMIT,
+    choose_true_form,
+    coded_text_type,
+    different_texts,
+    encode_texts,
+    exceeds,
+    find_free_name,
+    is_text_column,
+    is_whole_column,
+    parse_decimal_commas,
+    parse_dot_thousands,
+    to_pandas,
+    total_row_notes,
+)
+from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, read_records
+from tuner.data.readers.reader import TableFile, table_reader
+from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan_text
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
-    import pandas as pd
+    pass
 
 _BLOCK_BYTES = 2**23
 _ROWS_AT_ONCE = 5000
-# Beyond it, float64 does not hold every whole number.
-_EXACT = 2**53
 _BLANKS = [" " * count for count in range(33)]
 _BOOLS = ("true", "false")
 _WHOLE_NUMBER = re.compile(r"-?\d{1,18}")
-_LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
-_ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # 0x10 is no number here, but one to Arrow
-_COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
-_CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
 _CERTAIN_POINT = r"\.(\d{1,2}|\d{4,})$"
-_DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
-_TOTALS = {"total", "totals", "grand total", "sum", "sum total", "gesamt", "summe", "totaal"}
 
 
-@dataclass(frozen=True)
-class DelimitedFile:
-    """`frame`: each column is int64, float64 (NaN for an empty cell), bool, or text as in the file
-    but for the blanks around it, with gaps for empty cells alone. Words such as NA are text.
-    `notes`: what was taken for what, a line each. `looks_like_data`: whether the header does."""
-
-    frame: "pd.DataFrame"
-    notes: tuple[str, ...]
-    looks_like_data: bool = False
+_NO_HEADER = "; its first line looks like data: if the header is missing, add one"
+_NO_SEPARATOR = "; no ',', ';', tab or '|' separates cells in its first lines; save it as CSV"
 
 
-def read_delimited(path: Path) -> DelimitedFile:
+def read_delimited(path: Path) -> TableFile:
     """Values separated by ',', ';', tab or '|', UTF-8, UTF-16 or Windows-1252, also packed by gzip.
+    Each column is int64, float64 (NaN for an empty cell), bool, or text as in the file but for the
+    blanks around it, with gaps for empty cells alone. Words such as NA are text.
 
     Raises DatasetError, with the line and what to do, for what is no such file, rows of unlike
     length, quotes that do not close, and columns of one name.
     """
     import pyarrow as pa
 
-    with reading(str(path)):
+    with dataset_errors(str(path)):
         state = path.stat()
         file = open_text(path)
         dialect = find_dialect(file.head_text(), file.whole, str(path))
-        file, seen = scan(file, dialect.separator)
-        table, notes = _Reader(file, dialect, seen).read()
+        file, seen = scan_text(file, dialect.separator)
+        table, notes = _DelimitedTable(file, dialect, seen).read()
         after = path.stat()
         if (state.st_size, state.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise DatasetError(f"{path}: changed while it was read; try again")
         names, columns = table.column_names, table.columns
         del table
-        frame = _to_pandas(names, columns)
+        frame = to_pandas(names, columns)
         pa.default_memory_pool().release_unused()  # a third of what the process would keep
     western = file.encoding in WESTERN
     encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
-    return DelimitedFile(frame, (*encoding, *dialect.notes, *notes), dialect.looks_like_data)
-
-
-def _to_pandas(names: list[str], columns: list[Any]) -> "pd.DataFrame":
-    """Takes the columns out of their list, so that no more than one of them is held twice."""
-    import pandas as pd
-    import pyarrow as pa
-
-    count = len(columns[0])
-    series = {}
-    columns.reverse()
-    for name in names:
-        column = columns.pop()
-        if pa.types.is_dictionary(column.type):
-            series[name] = pd.Series(pd.array(column, dtype=pd.ArrowDtype(column.type)))
-        else:
-            series[name] = column.to_pandas()
-    return pd.DataFrame(series, index=pd.RangeIndex(count), copy=False)
+    hint = _NO_HEADER if dialect.looks_like_data else ""
+    hint = hint or (_NO_SEPARATOR if frame.shape[1] == 1 else "")
+    return TableFile(frame, (*encoding, *dialect.notes, *notes), hint)
 
 
 def _replaced(table: Any, label: str, column: Any) -> Any:
     return table if column is table[label] else table.set_column(int(label), label, column)
 
 
-class _Reader:
+class _DelimitedTable:
     """A file as an Arrow table. Its columns are called 0, 1, … until the end, since a file may have
     columns without a name."""
 
@@ -120,34 +109,34 @@ class _Reader:
         suspects = [label for label in self._labels if self._may_change(table[label])]
         originals = self._originals(suspects)
         for label in suspects:
-            table = _replaced(table, label, _true_to_text(table[label], originals[label]))
+            table = _replaced(table, label, choose_true_form(table[label], originals[label]))
         for label in self._labels:
-            if _is_text(table[label]):
-                table = _replaced(table, label, _as_codes(table[label]))
+            if is_text_column(table[label]):
+                table = _replaced(table, label, encode_texts(table[label]))
             elif pa.types.is_null(table[label].type):
                 table = _replaced(table, label, table[label].cast(pa.float64()))
         table, commas = self._with_decimal_commas(table)
         table, empty_rows = self._without_empty_rows(table)
         table, names = self._named(table)
-        whole = {n: table[n].to_numpy() for n in table.column_names if _is_whole(table[n])}
+        whole = {n: table[n].to_numpy() for n in table.column_names if is_whole_column(table[n])}
         notes = (*commas, *empty_rows, *self._comment_notes(), *names, *row_number_notes(whole))
-        return table, (*notes, *_total_notes(table))
+        return table, (*notes, *total_row_notes(table))
 
     def _originals(self, labels: list[str]) -> Any:
-        """The cells of some columns as they stand in the file."""
+        """The cells of some columns as they are in the file."""
         import pyarrow as pa
 
         return self._parsed({label: pa.string() for label in labels}, labels) if labels else {}
 
     def _typed(self) -> Any:
-        """All rows, each column of the type that its first rows show, or another if need be."""
+        """All rows, each column of the type that its first rows suggest, or another if needed."""
         import pyarrow as pa
 
         types = {label: self._type(int(label)) for label in self._labels}
-        texts = {label: kind for label, kind in types.items() if kind == _codes_type()}
+        texts = {label: kind for label, kind in types.items() if kind == coded_text_type()}
         certain = {label: kind for label, kind in types.items() if kind is not None}
         try:
-            # Where no type is open, Arrow need not keep what it has read: half the memory.
+            # If all types are given, Arrow needs half the memory.
             return self._parsed(certain)
         except pa.ArrowInvalid as error:
             if "conversion error" not in str(error):
@@ -155,7 +144,7 @@ class _Reader:
             return self._parsed(texts)
 
     def _type(self, number: int) -> Any:
-        """What the first rows show that a column is; None where they are empty."""
+        """The type that a column's first rows suggest; None if they are empty."""
         import pyarrow as pa
 
         cells = self._sample[number]
@@ -167,7 +156,7 @@ class _Reader:
             not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal())
             for cell in cells
         ):
-            return _codes_type()
+            return coded_text_type()
         return pa.int64() if all(map(_WHOLE_NUMBER.fullmatch, cells)) else pa.float64()
 
     def _parsed(self, types: dict[str, Any], only: list[str] | None = None) -> Any:
@@ -186,7 +175,7 @@ class _Reader:
                 return pa.table({label: pa.nulls(0) for label in only or self._labels})
             if self._clean or "conversion error" in str(error):
                 raise
-            # Comments and blanks between rows may be left out; whatever else is wrong, is told.
+            # Comments and blank lines between rows are left out; other problems are reported.
             self._clean = True
             return self._parsed(types, only)
 
@@ -225,7 +214,7 @@ class _Reader:
 
     def _records(self, strict: bool = False) -> Iterator[Record]:
         try:
-            for record in records(self._file.lines(), self._dialect.separator, strict):
+            for record in read_records(self._file.lines(), self._dialect.separator, strict):
                 if record.last > self._dialect.skip:
                     yield record
         except DatasetError as error:
@@ -269,8 +258,8 @@ class _Reader:
         for one."""
         import pyarrow.compute as pc
 
-        texts = [table[label] for label in self._labels if _is_text(table[label])]
-        values = [chunk for text in texts for chunk in _different(text)]
+        texts = [table[label] for label in self._labels if is_text_column(table[label])]
+        values = [chunk for text in texts for chunk in different_texts(text)]
         breaks = any(pc.any(pc.match_substring_regex(each, r"[\n\r]")).as_py() for each in values)
         if breaks or self._seen.quotes % 2:
             for _ in self._records(strict=True):
@@ -281,7 +270,7 @@ class _Reader:
         import pyarrow as pa
 
         kind = column.type
-        if _is_text(column) or pa.types.is_null(kind):
+        if is_text_column(column) or pa.types.is_null(kind):
             return False
         if pa.types.is_boolean(kind):
             return bool(column.null_count)
@@ -290,8 +279,8 @@ class _Reader:
         if self._seen.zeros:
             return True
         if pa.types.is_integer(kind):
-            return bool(column.null_count) and _beyond(column, _EXACT)
-        return _beyond(column, _EXACT)
+            return bool(column.null_count) and exceeds(column, EXACT_LIMIT)
+        return exceeds(column, EXACT_LIMIT)
 
     def _with_decimal_commas(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """Columns of text that are numbers with decimal commas, as numbers. A comma before three
@@ -301,7 +290,7 @@ class _Reader:
         is_certain = self._dialect.separator == ";" and not self._has_decimal_points(table)
         for label in self._labels:
             if self._has_commas(int(label)):
-                column = _from_commas(table[label], is_certain)
+                column = parse_decimal_commas(table[label], is_certain)
                 if column is not None:
                     table = _replaced(table, label, column)
                     with_commas.append(label)
@@ -311,7 +300,7 @@ class _Reader:
         dotted = [label for label in self._labels if self._has_dot_thousands(int(label))]
         originals, changed = self._originals(dotted), []
         for label in dotted:
-            column = _from_thousands(originals[label])
+            column = parse_dot_thousands(originals[label])
             if column is not None:
                 table = _replaced(table, label, column)
                 changed.append(label)
@@ -330,17 +319,15 @@ class _Reader:
 
     def _has_commas(self, number: int) -> bool:
         cells = self._sample[number]
-        return any("," in cell for cell in cells) and all(re.match(_COMMA_NUMBER, c) for c in cells)
+        return any("," in cell for cell in cells) and all(re.match(COMMA_NUMBER, c) for c in cells)
 
     def _has_dot_thousands(self, number: int) -> bool:
         cells = self._sample[number]
-        return any("." in cell for cell in cells) and all(
-            re.match(_DOT_THOUSANDS, c) for c in cells
-        )
+        return any("." in cell for cell in cells) and all(re.match(DOT_THOUSANDS, c) for c in cells)
 
     def _listed(self, labels: list[str]) -> str:
         names = self._dialect.names
-        return listed(names[int(label)] or f"column {int(label) + 1}" for label in labels)
+        return join_names(names[int(label)] or f"column {int(label) + 1}" for label in labels)
 
     def _comment_notes(self) -> tuple[str, ...]:
         if not self._comments:
@@ -371,135 +358,22 @@ class _Reader:
             if not name and len(table) and column.null_count == len(table):
                 drop.add(number)
                 notes.append(f"column {number + 1}, without a name or values, is left out")
-            elif number == 0 and _is_whole(column) and is_index(name, column.to_numpy()):
+            elif number == 0 and is_whole_column(column) and is_index(name, column.to_numpy()):
                 drop.add(number)
                 called = f" ({name})" if name else ""
                 notes.append(f"the first column{called}, an index of the rows, is left out")
             elif not name:
-                names[number] = _free_name(f"column {number + 1}", names)
+                names[number] = find_free_name(f"column {number + 1}", names)
                 notes.append(f"column {number + 1} has no name; it is called {names[number]!r}")
-        kept = [number for number in range(len(names)) if number not in drop]
-        table = table.select([str(number) for number in kept])
-        return table.rename_columns([names[number] for number in kept]), tuple(notes)
+        numbers = [number for number in range(len(names)) if number not in drop]
+        table = table.select([str(number) for number in numbers])
+        return table.rename_columns([names[number] for number in numbers]), tuple(notes)
 
 
-def _is_whole(column: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_integer(column.type)) and not column.null_count
-
-
-def _free_name(wanted: str, names: Sequence[str]) -> str:
-    while wanted in names:
-        wanted += "_"
-    return wanted
-
-
-def _beyond(column: Any, limit: int) -> bool:
-    """Whether numbers lie beyond -limit and limit, or a float is none (NaN, which is no gap)."""
-    for chunk in column.chunks:
-        values = (chunk.drop_null() if chunk.null_count else chunk).to_numpy()
-        # NaN makes both comparisons false.
-        if len(values) and not (values.min() >= -limit and values.max() <= limit):
-            return True
-    return False
-
-
-def _true_to_text(typed: Any, original: Any) -> Any:
-    """The column of numbers, or of text where numbers would not say what the cells say."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    is_whole, is_float = pa.types.is_integer(typed.type), pa.types.is_floating(typed.type)
-    if not (is_whole or is_float) or pc.any(_matches(original, _ZERO_IN_FRONT)).as_py():
-        return original
-    if is_whole:
-        return original if typed.null_count and _beyond(typed, _EXACT) else typed
-    if pc.any(pc.is_nan(typed)).as_py():  # a word: gaps are null
-        return original
-    if _beyond(typed, _EXACT):
-        long = original.filter(_matches(original, _LONG_WHOLE_NUMBER))
-        if any(
-            int(cell) != int(float(cell)) for chunk in long.chunks for cell in chunk.to_pylist()
-        ):
-            return original
-    return typed
-
-
-def _matches(column: Any, pattern: str) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.match_substring_regex(column, pattern)
-
-
-def _codes_type() -> Any:
-    """Of text: each different one is held once, and its number for each row."""
-    import pyarrow as pa
-
-    return pa.dictionary(pa.int32(), pa.string())
-
-
-def _is_text(column: Any) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(column.type) or pa.types.is_dictionary(column.type))
-
-
-def _different(text: Any) -> list[Any]:
-    """Arrays of the different texts, or of all."""
-    import pyarrow as pa
-
-    is_coded = pa.types.is_dictionary(text.type)
-    return [chunk.dictionary if is_coded else chunk for chunk in text.chunks]
-
-
-def _as_codes(column: Any) -> Any:
-    """Text as the numbers of different texts, these without the blanks around them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_string(column.type):
-        column = pc.dictionary_encode(column)
-    codes = column.unify_dictionaries().combine_chunks()
-    bare = pc.utf8_trim_whitespace(codes.dictionary)
-    if not bare.equals(codes.dictionary):
-        texts = bare.take(codes.indices)
-        codes = pc.dictionary_encode(pc.if_else(pc.equal(texts, ""), None, texts))
-    return pa.chunked_array([codes])
-
-
-def _from_commas(column: Any, is_certain: bool) -> Any | None:
-    """Text of numbers with decimal commas as float64; None for anything else. `is_certain`: commas
-    before three digits are decimal commas too."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = column.cast(pa.string())
-    if not pc.all(_matches(column, _COMMA_NUMBER)).as_py():
-        return None
-    if pc.any(_matches(column, _ZERO_IN_FRONT)).as_py():
-        return None
-    if not is_certain and not pc.any(_matches(column, _CERTAIN_COMMA)).as_py():
-        return None
-    return pc.cast(pc.replace_substring(column, ",", "."), pa.float64())
-
-
-def _from_thousands(column: Any) -> Any | None:
-    """Text of whole numbers with dots before each three digits as int64; None for anything else."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not pc.all(_matches(column, _DOT_THOUSANDS)).as_py():
-        return None
-    return pc.cast(pc.replace_substring(column, ".", ""), pa.int64())
-
-
-def _total_notes(table: Any) -> tuple[str, ...]:
-    """What to say of a last row that sums up the others."""
-    if not len(table):
-        return ()
-    last = [table[name][len(table) - 1].as_py() for name in table.column_names]
-    words = [cell for cell in last if isinstance(cell, str) and cell.strip(": ").lower() in _TOTALS]
-    if not words:
-        return ()
-    return (f"the last row looks like a sum of the others ({words[0]!r}); if so, remove it",)
+_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+READER = table_reader(
+    *_SUFFIXES,
+    *(f"{suffix}.gz" for suffix in _SUFFIXES),
+    example="file.csv:target (also .tsv, .txt, .csv.gz)",
+    read_file=read_delimited,
+)

@@ -1,8 +1,5 @@
-"""How a file of separated values is written, as its first lines show: the separator, where the
-header is, and the names in it.
-
-One pass over a file of separated values for what a fast reader does not tell: its encoding, its
-quotes, and numbers that begin with zeros.
+"""How a file of separated values is written, by its first lines: the separator, the header and the
+names of the columns.
 """
 
 import csv
@@ -10,98 +7,14 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from tuner.data.raw import listed
-from tuner.data.readers.csv_reader import WESTERN, TextFile, Utf8Check, refuse_nul, western_encoding
+from tuner.data.raw import join_names
 from tuner.errors import DatasetError
-
-# What stands before a cell, but ';' and '|', is not above the comma: tab, line ends, blank, quote.
-_BEFORE_CELL = ord(",")
-_ZERO = ord("0")
-# A Latin letter with an accent in UTF-8. As Windows-1252 it is one such letter and a sign, which
-# hardly any word has.
-_UTF8_LETTER = re.compile(rb"[\xc3-\xc5][\x80-\xbf]")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """`zeros`: whether a cell may begin with a zero before another digit. `quotes`: how many there
-    are. `loose_quotes`: whether blanks stand between a separator and a quote."""
-
-    zeros: bool = False
-    quotes: int = 0
-    loose_quotes: bool = False
-
-
-def scan(file: TextFile, separator: str) -> tuple[TextFile, Scan]:
-    """What is in the file, and the file in the encoding that it turned out to have. Raises
-    DatasetError for NUL bytes, for UTF-8 that ends in the middle, and for lines in UTF-8 beside
-    others that are not."""
-    seen, before, encoding, taken = Scan(), b"\n", file.encoding, 0
-    check = Utf8Check(file.path, file.gzipped) if encoding == "utf-8" else None
-    loose = re.compile(rb"[%b\n\r][ ]+\"" % re.escape(separator).encode())
-    # Of one byte a character: what is looked for is ASCII, and lies there as it is.
-    is_raw = encoding in ("utf-8", *WESTERN)
-    for block in file.raw_blocks() if is_raw else file.blocks():
-        refuse_nul(block, str(file.path))
-        if check is not None and not check.takes(block):
-            check, encoding = None, WESTERN[0]
-        if encoding in WESTERN and not block.isascii():
-            _refuse_utf8_lines(file, block, taken)
-            encoding = western_encoding(block) if encoding == WESTERN[0] else encoding
-        taken += len(block)
-        joined = before + block
-        quotes = block.count(b'"') if b'"' in block else 0
-        seen = Scan(
-            seen.zeros or _has_zeros(joined, separator),
-            seen.quotes + quotes,
-            seen.loose_quotes or (quotes > 0 and loose.search(joined) is not None),
-        )
-        before = joined[-2:]
-    if check is not None and not check.takes(b"", final=True):
-        encoding = WESTERN[0]
-    return replace(file, encoding=encoding), seen
-
-
-def _refuse_utf8_lines(file: TextFile, block: bytes, taken: int) -> None:
-    """Raises DatasetError for a line of UTF-8 in a file that is not: its letters would be wrong.
-    Lines that do not lie in the block as a whole are not looked at. `taken`: bytes before it."""
-    for match in _UTF8_LETTER.finditer(block):
-        start, stop = block.rfind(b"\n", 0, match.start()) + 1, block.find(b"\n", match.end())
-        if stop < 0 or (start == 0 and taken):
-            continue
-        try:
-            line = block[start:stop].decode("utf-8").strip()
-        except UnicodeDecodeError:
-            continue
-        raise DatasetError(
-            f"{file.path}: line {file.line_at(taken + start)} is UTF-8 text "
-            f"({line if len(line) <= 40 else f'{line[:39]}…'}), others are not: parts are in "
-            "different encodings; save it as UTF-8"
-        )
-
-
-def _has_zeros(text: bytes, separator: str) -> bool:
-    codes = np.frombuffer(text, np.uint8)
-    if len(codes) < 3:
-        return False
-    # Comparisons of whole blocks, combined in place: 0.4 s a GB.
-    at_cell: npt.NDArray[np.bool_] = codes[:-2] <= _BEFORE_CELL
-    if ord(separator) > _BEFORE_CELL:
-        at_cell |= codes[:-2] == ord(separator)
-    at_cell &= codes[1:-1] == _ZERO
-    at_cell &= codes[2:] >= _ZERO  # letters too: the columns in question are looked at again
-    return bool(at_cell.any())
-
 
 SEPARATORS = {",": "','", ";": "';' (semicolon)", "\t": "tab", "|": "'|'"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|inf|infinity)", re.IGNORECASE)
-
 _MOST_ROWS = 100
 _MOST_CELLS = 20_000
 _FEWEST_ROWS = 20
@@ -144,7 +57,7 @@ class Record(NamedTuple):
         return sum(bool(cell.strip()) for cell in self.cells)
 
 
-def records(lines: Iterator[str], separator: str, strict: bool = False) -> Iterator[Record]:
+def read_records(lines: Iterator[str], separator: str, strict: bool = False) -> Iterator[Record]:
     """Raises DatasetError, without the name of the file, where quotes are wrong (`strict`)."""
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=strict)
     before = 0
@@ -188,19 +101,19 @@ def find_dialect(text: str, whole: bool, source: str) -> Dialect:
 
 
 def _first_records(text: str, separator: str, whole: bool) -> list[Record]:
-    found: list[Record] = []
+    first_records: list[Record] = []
     cells = 0
     try:
-        for record in records(io.StringIO(text, newline=""), separator):
-            found.append(record)
+        for record in read_records(io.StringIO(text, newline=""), separator):
+            first_records.append(record)
             cells += len(record.cells)
-            full = len(found) >= _FEWEST_ROWS and cells >= _MOST_CELLS
-            if full or len(found) >= _MOST_ROWS:
-                return found
-    except DatasetError:  # a cell that is too long: what comes after it is not looked at
-        return found
+            full = len(first_records) >= _FEWEST_ROWS and cells >= _MOST_CELLS
+            if full or len(first_records) >= _MOST_ROWS:
+                return first_records
+    except DatasetError:  # a cell that is too long: the rest is not examined
+        return first_records
     # The last row of a part may go on.
-    return found if whole or len(found) < 2 else found[:-1]
+    return first_records if whole or len(first_records) < 2 else first_records[:-1]
 
 
 def _usual_width(rows: Sequence[Record]) -> int:
@@ -273,18 +186,18 @@ def _check_names(names: Sequence[str], like_data: bool, source: str) -> None:
         raise DatasetError(f"{source}: the columns have no names; {advice}")
     if all(NUMBER.fullmatch(name) for name in filled) and not _is_range(filled):
         raise DatasetError(
-            f"{source}: the first line holds numbers only ({listed(filled[:5])}): the header is "
-            f"missing, and this row would be lost; {advice}"
+            f"{source}: the first line holds numbers only ({join_names(filled[:5])}): the header "
+            f"is missing, and this row would be lost; {advice}"
         )
     twice = sorted(name for name, count in Counter(filled).items() if count > 1)
     if twice and like_data:
         raise DatasetError(
-            f"{source}: the first line looks like data ({listed(filled[:5])}): the header is "
+            f"{source}: the first line looks like data ({join_names(filled[:5])}): the header is "
             f"missing; {advice}"
         )
     if twice:
         raise DatasetError(
-            f"{source}: several columns are named {listed(map(repr, twice))}; rename or remove "
+            f"{source}: several columns are named {join_names(map(repr, twice))}; rename or remove "
             "all but one"
         )
 
@@ -314,9 +227,9 @@ def _header_notes(names: Sequence[str], like_data: bool) -> tuple[str, ...]:
     filled = [name for name in names if name]
     if like_data:
         return (
-            f"the first line ({listed(filled[:5])}) is taken for the names of the columns; if it "
-            "is data, add a line of names above it",
+            f"the first line ({join_names(filled[:5])}) is taken for the names of the columns; if "
+            "it is data, add a line of names above it",
         )
     if all(name.isdecimal() for name in filled):
-        return (f"the first line ({listed(filled[:5])}) is taken for the names of the columns",)
+        return (f"the first line ({join_names(filled[:5])}) is taken for the names of the columns",)
     return ()

@@ -7,15 +7,26 @@ import re
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from tuner.data.memory_maps import Spool, scratch_place
-from tuner.data.raw import Pair, reading
-from tuner.data.rows import AnyRows, Rows, StoredRows, converted, is_small
+from tuner.data.raw import Pair, Raw, dataset_errors
+from tuner.data.readers.reader import Reader, Source
+from tuner.data.rows import (
+    AnyRows,
+    Rows,
+    Spool,
+    StoredRows,
+    convert_rows,
+    is_small,
+    make_scratch_folder,
+)
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+
+if TYPE_CHECKING:
+    from tuner.study.spec import DataSpec
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -43,13 +54,13 @@ def read_idx(path: Path, settings: Settings) -> AnyRows:
 
     Raises DatasetError when the file is corrupt, cut short, or longer than its header says.
     """
-    with reading(str(path)), path.open("rb") as file:
+    with dataset_errors(str(path)), path.open("rb") as file:
         zipped = file.read(2) == _GZIP_MAGIC
         file.seek(0)
         array = _zipped(path, file, settings) if zipped else _plain(path, file)
         native = array.dtype.newbyteorder("=")
         if isinstance(array, Rows):
-            return array if native == array.dtype else converted(array, native)
+            return array if native == array.dtype else convert_rows(array, native)
         return array.astype(native, copy=False)
 
 
@@ -61,7 +72,7 @@ def _plain(path: Path, file: BinaryIO) -> AnyRows:
 
 
 def _zipped(path: Path, file: BinaryIO, settings: Settings) -> AnyRows:
-    spool = Spool(lambda: scratch_place(settings))
+    spool = Spool(lambda: make_scratch_folder(settings))
     try:
         with gzip.open(file) as content:
             head = content.read(_MOST_HEADER)
@@ -85,13 +96,13 @@ def _zipped(path: Path, file: BinaryIO, settings: Settings) -> AnyRows:
 
 
 def _check_length(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic], found: int
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic], value_bytes: int
 ) -> None:
     expected = math.prod(shape) * dtype.itemsize
-    if found != expected:
+    if value_bytes != expected:
         raise DatasetError(
             f"{path}: corrupt IDX file, its header {shape} asks for {expected} bytes and "
-            f"{found} follow"
+            f"{value_bytes} follow"
         )
 
 
@@ -109,7 +120,7 @@ def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.ge
 
 def holds_idx(folder: Path) -> bool:
     """Whether the folder holds anything named as a training part of IDX files."""
-    return folder.is_dir() and any(part == "train" for part, _ in _find(folder))
+    return folder.is_dir() and any(part == "train" for part, _ in _find_files(folder))
 
 
 def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
@@ -118,16 +129,16 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     Raises DatasetError when there is no training pair, when one file of a pair is missing, when
     two files claim one role, or when a file is corrupt.
     """
-    with reading(str(folder)):
-        found = _find(folder)
+    with dataset_errors(str(folder)):
+        files = _find_files(folder)
     parts = {}
-    for part in dict.fromkeys(part for part, _ in found):
+    for part in dict.fromkeys(part for part, _ in files):
         for role in ("images", "labels"):
-            if (part, role) not in found:
+            if (part, role) not in files:
                 raise DatasetError(f"{folder}: the {part} part has no IDX file of {role}")
         parts[part] = Pair(
-            read_idx(found[part, "images"], settings),
-            np.asarray(read_idx(found[part, "labels"], settings)),
+            read_idx(files[part, "images"], settings),
+            np.asarray(read_idx(files[part, "labels"], settings)),
         )
     if "train" not in parts:
         raise DatasetError(
@@ -137,18 +148,26 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     return parts
 
 
-def _find(folder: Path) -> dict[tuple[str, str], Path]:
+def _find_files(folder: Path) -> dict[tuple[str, str], Path]:
     """(part, role) -> file; of one file both plain and gzipped, the plain one."""
-    found: dict[tuple[str, str], Path] = {}
+    files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz
         match = _FILE.fullmatch(path.name)
         if not match:
             continue
         key = _PARTS[match["part"].lower()], match["role"].lower()
-        other = found.setdefault(key, path)
+        other = files.setdefault(key, path)
         if other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
             raise DatasetError(
                 f"{folder}: both {other.name} and {path.name} are {key[0]} {key[1]}; "
                 "keep one of them in the folder"
             )
-    return found
+    return files
+
+
+def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    assert source.path is not None
+    return Raw(source.text, source.name, read_idx_folder(source.path, settings))
+
+
+READER = Reader("a folder of IDX files", _read, is_folder=True)

@@ -1,33 +1,42 @@
-"""`.npz` archives of NumPy arrays."""
+"""`.npz` archives of NumPy arrays, and the names of arrays that make up data."""
 
 import math
 import os
+import re
 import struct
 import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tuner.data.memory_maps import (
-    FEATURES,
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names
+from tuner.data.readers.reader import Reader, Source
+from tuner.data.rows import (
+    AnyRows,
     Spool,
-    array_name,
-    check_room,
-    parts_from_mapping,
-    scratch_place,
+    StoredRows,
+    check_free_space,
+    is_small,
+    make_scratch_folder,
 )
-from tuner.data.raw import RawParts, reading
-from tuner.data.rows import AnyRows, StoredRows, is_small
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 
+if TYPE_CHECKING:
+    from tuner.study.spec import DataSpec
+
 _CHUNK_BYTES = 2**20
+
 # What comes before a member's name in the archive, and where in it the lengths of name and extras.
 _LOCAL_HEADER, _LENGTHS_AT = 30, 26
 
 
-def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> RawParts:
+Parts = tuple[dict[str, Pair], tuple[str, ...]]  # pairs by part, and notes on how they were found
+
+
+def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Parts:
     """The parts of an archive of x and y, or x_train, y_train, x_val, y_val, x_test and y_test.
     Large features stay in the file or, where they are compressed, in a scratch copy.
     `first_reading`: as `parts_from_mapping` takes it.
@@ -36,7 +45,7 @@ def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Raw
     are never unpickled: an archive is data, not code.
     """
     source = str(path)
-    with reading(source):
+    with dataset_errors(source):
         if path.is_file() and not zipfile.is_zipfile(path):
             raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
         with np.load(path, allow_pickle=False) as archive:
@@ -98,8 +107,8 @@ def _large(
             while member.read(_CHUNK_BYTES):
                 continue
             return rows
-        check_room(scratch_place(settings), info.file_size)
-        spool = Spool(lambda: scratch_place(settings))
+        check_free_space(make_scratch_folder(settings), info.file_size)
+        spool = Spool(lambda: make_scratch_folder(settings))
         while chunk := member.read(_CHUNK_BYTES):
             spool.write(chunk)
     return spool.stored(0, shape, dtype, str(path), by_columns)
@@ -117,3 +126,120 @@ def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     says."""
     lengths = os.pread(file.fileno(), 4, info.header_offset + _LENGTHS_AT)
     return info.header_offset + _LOCAL_HEADER + sum(struct.unpack("<HH", lengths))
+
+
+KEYS = {
+    "train": ("x_train", "y_train"),
+    "validation": ("x_val", "y_val"),
+    "test": ("x_test", "y_test"),
+}
+
+WHOLE = ("x", "y")
+FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
+_NAMES = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
+_FORMS = "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test)"
+
+# How people write the parts otherwise, from the second reading of data on (spec.READING).
+_SPELLINGS = {"train": "train|training", "val": "val|valid|validation|dev", "test": "test|testing"}
+_ROLE = "(?P<role>[xy])"
+
+# Words that make an array look like a part of the data.
+_SPLIT_WORDS = set("|".join(_SPELLINGS.values()).split("|")) | {
+    "eval", "evaluation", "holdout", "heldout", "tr", "va", "te", "tst", "trn", "vld",
+}  # fmt: skip
+
+_ROLE_WORDS = {
+    "x", "y", "data", "feature", "features", "image", "images", "input", "inputs", "label",
+    "labels", "target", "targets",
+}  # fmt: skip
+
+# Words of arrays that go with a part, but are neither its features nor its target.
+_BESIDE_WORDS = {
+    "file", "files", "group", "groups", "id", "ids", "idx", "index", "indices", "mask", "mean",
+    "name", "names", "path", "paths", "shape", "std", "weight", "weights",
+}  # fmt: skip
+
+
+def array_name(name: str, first_reading: bool = False) -> str | None:
+    """The name in KEYS or WHOLE that is meant; None if it is none of them."""
+    lower = name.lower()
+    if lower in _NAMES or first_reading:
+        return lower if lower in _NAMES else None
+    for part, spellings in _SPELLINGS.items():
+        one_of = f"(?:{spellings})"
+        for pattern in (f"{_ROLE}[-_. ]?{one_of}", f"{one_of}[-_. ]?{_ROLE}"):
+            if match := re.fullmatch(pattern, lower):
+                return f"{match['role']}_{part}"
+    return None
+
+
+def parts_from_mapping(
+    source: str, values: Mapping[str, Any], first_reading: bool = False
+) -> Parts:
+    """Parts from arrays named as in KEYS or WHOLE, in any case, or nearly so, which is noted.
+    Other names are noted, too.
+
+    Raises DatasetError for features without a target, for several arrays of one meaning, and for a
+    name that looks like a part but is none. `first_reading`: other names are not looked at.
+    """
+    names = _by_meaning(source, values, first_reading)
+    pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
+    parts: dict[str, Pair] = {}
+    for part, (x_key, y_key) in pairs.items():
+        if (x_key in names) != (y_key in names):
+            there, missing = (x_key, y_key) if x_key in names else (y_key, x_key)
+            raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
+        if x_key in names:
+            parts[part] = Pair(values[names[x_key]], values[names[y_key]])
+    if "train" not in parts:
+        all_names = join_names(sorted(map(str, values))) or "nothing"
+        raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
+    if first_reading:
+        return parts, ()
+    used = {key for part in parts for key in pairs[part]}
+    _refuse_parts(source, [str(name) for name in values if name not in names.values()])
+    _refuse_parts(source, [names[key] for key in names if key not in used])
+    return parts, _notes({key: names[key] for key in names if key in used}, values)
+
+
+def _by_meaning(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
+    """The mapping's own names by the names that they stand for."""
+    names: dict[str, str] = {}
+    for name in values:
+        meant = array_name(str(name), first_reading)
+        if meant is None:
+            continue
+        if meant in names and not first_reading:
+            raise DatasetError(f"{source}: holds {names[meant]!r} and {name!r}; leave one out")
+        names[meant] = name
+    return names
+
+
+def _refuse_parts(source: str, names: Iterable[str]) -> None:
+    """Raises DatasetError for names that look like a part: an unused part would be split off from
+    the training rows instead."""
+    for name in names:
+        words = set(re.split(r"[^a-z]+", name.lower()))
+        if words & _SPLIT_WORDS and words & _ROLE_WORDS and not words & _BESIDE_WORDS:
+            raise DatasetError(
+                f"{source}: {name!r} looks like a part of the data, but is not used; name "
+                "the parts x_train, y_train, x_val, y_val, x_test and y_test, or leave it out"
+            )
+
+
+def _notes(used: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, ...]:
+    renamed = [f"{name} for {key}" for key, name in used.items() if str(name).lower() != key]
+    unused = [str(name) for name in values if name not in used.values()]
+    return (
+        *([f"taken: {', '.join(renamed)}"] if renamed else []),
+        *([f"not used: {join_names(unused)} (used are {_FORMS})"] if unused else []),
+    )
+
+
+def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    assert source.path is not None
+    parts, notes = read_npz(source.path, settings, spec.reading == FIRST_READING)
+    return Raw(source.text, source.name, parts, notes=notes)
+
+
+READER = Reader("file.npz", _read, (".npz",))

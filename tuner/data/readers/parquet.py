@@ -1,55 +1,34 @@
-"""Files of tables: CSV and its kin, and Parquet."""
+"""Parquet files, as pandas and others write them."""
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tuner.data.cells import is_index, row_number_notes
-from tuner.data.raw import listed, reading
-from tuner.data.readers.delimited import read_delimited
+from tuner.data.raw import join_names
+from tuner.data.readers.reader import TableFile, table_reader
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_NO_HEADER = "; its first line looks like data: if the header is missing, add one"
-_NO_SEPARATOR = "; no ',', ';', tab or '|' separates cells in its first lines; save it as CSV"
 
-
-@dataclass(frozen=True)
-class TableFile:
-    """All columns of a file. `notes`: what was taken for what, a line each. `hint`: added to a
-    message that the target is not there."""
-
-    frame: "pd.DataFrame"
-    notes: tuple[str, ...] = ()
-    hint: str = ""
-
-
-def read_table_file(path: Path) -> TableFile:
-    """Raises DatasetError where it cannot be read."""
-    if path.suffix.lower() == ".parquet":
-        with reading(str(path)):
-            return _read_parquet(path)
-    file = read_delimited(path)
-    hint = _NO_HEADER if file.looks_like_data else ""
-    hint = hint or (_NO_SEPARATOR if file.frame.shape[1] == 1 else "")
-    return TableFile(file.frame, file.notes, hint)
-
-
-def _read_parquet(path: Path) -> TableFile:
-    """The index of a frame that was saved is left out, or becomes a column where it has a name."""
+def read_parquet(path: Path) -> TableFile:
+    """Raises DatasetError for columns of one name, and whatever Arrow raises for a broken file."""
     import pandas as pd
-    import pyarrow.parquet as parquet
+    import pyarrow.parquet
 
-    _refuse_twice(parquet.read_schema(path).names, path)
-    frame = pd.read_parquet(path)
+    refuse_same_names(pyarrow.parquet.read_schema(path).names, path)
+    return tidy_frame(pd.read_parquet(path), path)
+
+
+def tidy_frame(frame: "pd.DataFrame", path: Path) -> TableFile:
+    """A frame that pandas saved. Its index is left out, or becomes a column if it has a name."""
     frame, notes = _without_index(frame)
     frame.columns = frame.columns.map(str)
-    _refuse_twice(list(frame.columns), path)
+    refuse_same_names(list(frame.columns), path)
     whole = {str(name): column.to_numpy() for name, column in frame.items() if _is_whole(column)}
     indices = [name for name, values in whole.items() if is_index(name, values)]
     notes += [f"{name}: an index of the rows, is left out" for name in indices]
@@ -58,11 +37,12 @@ def _read_parquet(path: Path) -> TableFile:
     return TableFile(frame, (*notes, *row_number_notes(named)))
 
 
-def _refuse_twice(names: list[str], path: Path) -> None:
+def refuse_same_names(names: list[str], path: Path) -> None:
+    """Raises DatasetError where two columns have one name."""
     twice = [repr(name) for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DatasetError(
-            f"{path}: several columns are named {listed(twice)}; rename or remove all but one"
+            f"{path}: several columns are named {join_names(twice)}; rename or remove all but one"
         )
 
 
@@ -84,3 +64,6 @@ def _counts(index: "pd.Index[Any]") -> bool:
 
 def _is_whole(column: "pd.Series[Any]") -> bool:
     return isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu"
+
+
+READER = table_reader(".parquet", example="file.parquet:target", read_file=read_parquet)

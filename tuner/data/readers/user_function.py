@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tuner.data.memory_maps import parts_from_mapping
-from tuner.data.raw import Pair, first_line, reading
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, first_line
+from tuner.data.readers.npz import Parts, parts_from_mapping
+from tuner.data.readers.reader import Reader, Source
 from tuner.errors import DatasetError
-from tuner.settings import quiet_tensorflow
+from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
 from tuner.system.user_modules import Surroundings, read_modules
+
+if TYPE_CHECKING:
+    from tuner.study.spec import DataSpec
 
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
 
-def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> dict[str, Pair]:
+def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> Parts:
     """Call the function and take apart what it returns.
 
     It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
@@ -28,7 +32,7 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
-    with reading(str(path)):
+    with dataset_errors(str(path)):
         text = path.read_bytes()
         surroundings = Surroundings(file, str(path), read_modules(file, text))
     quiet_tensorflow()  # the file may import it
@@ -45,8 +49,8 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
     first, second = returned
     # Only tuples are pairs: a list of two rows is an x of two rows.
     if all(isinstance(each, tuple) and len(each) == 2 for each in (first, second)):
-        return {"train": Pair(*first), "test": Pair(*second)}
-    return {"train": Pair(first, second)}
+        return {"train": Pair(*first), "test": Pair(*second)}, ()
+    return {"train": Pair(first, second)}, ()
 
 
 def _function(path: Path, name: str, text: bytes, surroundings: Surroundings) -> Callable[[], Any]:
@@ -91,3 +95,12 @@ def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
         ]
         where = lines[-1] if lines else str(path)
         raise DatasetError(f"{where}: {first_line(error)}") from error
+
+
+def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
+    assert source.path is not None
+    parts, notes = read_user_code(source.path, source.selector, spec.reading == FIRST_READING)
+    return Raw(source.text, source.name, parts, notes=notes)
+
+
+READER = Reader("file.py:load", _read, (".py",), selects="function", runs_code=True)

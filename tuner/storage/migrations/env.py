@@ -2,8 +2,7 @@
 
 from alembic import context
 
-from tuner.storage.schema import metadata
-from tuner.storage.upgrades import VERSION_TABLE, include_ours
+from tuner.storage.schema import VERSION_TABLE, include_ours, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar, cast
 
 from cachetools import LRUCache
 
-from tuner.study.engines import KEPT_PROGRAMS
+from tuner.study.messages import KEPT_PROGRAMS
 from tuner.training.engines.cost import PROGRAMS_BYTES
 
 # A trial that changes from the graph to XLA has two.

@@ -12,8 +12,8 @@ import numpy as np
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.study.engines import KEPT_PROGRAMS, LANES
-from tuner.study.messages import Params, TrialRequest
+from tuner.study.engines import LANES
+from tuner.study.messages import KEPT_PROGRAMS, Params, TrialRequest
 from tuner.training.engines.cache import PROGRAMS_A_TRIAL, ProgramCache
 from tuner.training.engines.feeds import Floats, ResidentData
 from tuner.training.engines.keras import State

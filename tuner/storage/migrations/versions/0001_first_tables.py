@@ -1,4 +1,4 @@
-"""The first tables: studies, places, loops, attempts, intervals, deliveries."""
+"""The first tables: studies, trial slots, loops, attempts, reports, deliveries."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -36,6 +36,10 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double, nullable=False),
         sa.Column("expires_at", sa.Double, nullable=False),
     )
+    _create_trial_tables()
+
+
+def _create_trial_tables() -> None:
     op.create_table(
         "tuner_attempts",
         sa.Column("trial_id", sa.Integer, primary_key=True, autoincrement=False),

@@ -1,4 +1,4 @@
-"""Leases that hold: who a loop is, which command added a place, where an attempt went on."""
+"""Leases that hold: a loop's process, the command that added a slot, where an attempt resumed."""
 
 from typing import Any
 
@@ -16,9 +16,10 @@ def upgrade() -> None:
 
 
 def _add(table: str, column: sa.Column[Any]) -> None:
-    """Unless the table has it: where an older revision was written down than the tables are of."""
-    found = sa.inspect(op.get_bind()).get_columns(table)
-    if column.name not in {each["name"] for each in found}:
+    """Add a column unless the table has it, since the recorded revision may be older than the
+    tables are."""
+    columns = sa.inspect(op.get_bind()).get_columns(table)
+    if column.name not in {present["name"] for present in columns}:
         op.add_column(table, column)
 
 

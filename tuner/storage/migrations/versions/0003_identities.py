@@ -1,7 +1,7 @@
 """Identities: what trials leave behind is keyed by a study's uuid, networks have checksums.
 
-Optuna's ids cannot be the keys, since SQLite gives those of deleted rows to new ones. A table that
-has its new form already is left as it is.
+Optuna's ids cannot be the keys, since SQLite reuses those of deleted rows. A table that has its new
+form already stays as it is.
 """
 
 import json
@@ -47,11 +47,11 @@ def _has(table: str, column: str) -> bool:
     inspector = sa.inspect(op.get_bind())
     if table not in inspector.get_table_names():
         return False
-    return column in {found["name"] for found in inspector.get_columns(table)}
+    return column in {present["name"] for present in inspector.get_columns(table)}
 
 
 def _indices(table: str) -> set[str | None]:
-    return {found["name"] for found in sa.inspect(op.get_bind()).get_indexes(table)}
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
 
 
 def _rebuild_studies() -> None:
@@ -196,8 +196,8 @@ def _rebuild_intervals() -> None:
 
 
 def _rebuild_places() -> None:
-    found = sa.inspect(op.get_bind()).get_unique_constraints("tuner_places")
-    if "tuner_places_trial" in {constraint["name"] for constraint in found}:
+    constraints = sa.inspect(op.get_bind()).get_unique_constraints("tuner_places")
+    if "tuner_places_trial" in {constraint["name"] for constraint in constraints}:
         return
     op.create_table(
         "tuner_places_new",
@@ -222,7 +222,7 @@ def _rebuild_places() -> None:
 
 
 def _make_model_paths_relative() -> None:
-    """Networks of before lie under their study's name, and were kept by their absolute path."""
+    """Older networks lie under their study's name, and were stored by their absolute path."""
     bind = op.get_bind()
     rows = bind.execute(
         sa.text(

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from test_models import keras_file
+from test_logged_models import keras_file
 from tracking_helpers import Search, make_spec
 
 from tuner.storage import open_store
@@ -13,8 +13,8 @@ from tuner.storage.studies import create_study, load_study
 from tuner.system.locations import sqlite_url
 from tuner.tracking import remove_study
 from tuner.tracking.client import artifact_location, open_client
-from tuner.tracking.moved import relocate
-from tuner.tracking.ownership import all_experiments
+from tuner.tracking.experiments import all_experiments
+from tuner.tracking.moved_store import relocate_store
 from tuner.tracking.sync import check_study, sync_study
 
 
@@ -63,8 +63,8 @@ def test_a_moved_project_takes_its_files_with_it(tmp_path: Path, made_tables: Pa
     old = project_in(tmp_path / "old", made_tables, ("s", "t"))
     new = old.rename(tmp_path / "new")
     assert differences(new) == ["its model's files are missing"]
-    assert relocate(uri_of(new)) == 3  # MLflow's default experiment too
-    assert relocate(uri_of(new)) == 0
+    assert relocate_store(uri_of(new)) == 3  # MLflow's default experiment too
+    assert relocate_store(uri_of(new)) == 0
     assert all(place.startswith(str(new / "mlruns")) for place in locations(new))
     assert differences(new) == differences(new, "t") == []
     store = open_store(f"sqlite:///{new}/tuner.db")
@@ -80,7 +80,7 @@ def test_a_copy_leaves_the_original_alone(tmp_path: Path, made_tables: Path) -> 
     old = project_in(tmp_path / "old", made_tables)
     files = sorted(path for path in (old / "mlruns").rglob("*") if path.suffix == ".keras")
     copy = Path(shutil.copytree(old, tmp_path / "copy"))
-    assert relocate(uri_of(copy)) == 0
+    assert relocate_store(uri_of(copy)) == 0
     store = open_store(f"sqlite:///{copy}/tuner.db")
     remove_study(uri_of(copy), load_study(store, "s"), store)
     store.close()
@@ -92,7 +92,7 @@ def test_a_project_that_the_user_says_was_moved(tmp_path: Path, made_tables: Pat
     """Though the old folder is there: it may be another project's by now."""
     old = project_in(tmp_path / "old", made_tables)
     new = Path(shutil.copytree(old, tmp_path / "new"))
-    assert relocate(uri_of(new), even_if_there=True) == 2
+    assert relocate_store(uri_of(new), even_if_there=True) == 2
     assert all(place.startswith(str(new)) for place in locations(new))
     assert all(place.startswith(str(old)) for place in locations(old))
 
@@ -103,7 +103,7 @@ def test_what_lies_elsewhere_stays(tmp_path: Path, made_tables: Path) -> None:
     away = f"{tmp_path}/disk/s"
     experiment_id = open_client(uri_of(old)).create_experiment("away", away)
     new = old.rename(tmp_path / "new")
-    relocate(uri_of(new))
+    relocate_store(uri_of(new))
     assert open_client(uri_of(new)).get_experiment(experiment_id).artifact_location == away
 
 
@@ -111,7 +111,7 @@ def test_what_lies_elsewhere_stays(tmp_path: Path, made_tables: Path) -> None:
 def test_folders_of_any_name(tmp_path: Path, made_tables: Path, name: str) -> None:
     old = project_in(tmp_path / name / "old", made_tables)
     new = old.rename(tmp_path / f"{name} new")
-    relocate(uri_of(new))
+    relocate_store(uri_of(new))
     assert differences(new) == []
     places = {unquote(place.removeprefix("file://")) for place in locations(new)}
     assert all(place.startswith(str(new)) for place in places)
@@ -128,5 +128,5 @@ def test_a_project_of_an_earlier_version(tmp_path: Path, made_tables: Path) -> N
         connection.execute("DELETE FROM tags WHERE key = 'tuner.study_uuid'")
     connection.close()
     new = old.rename(tmp_path / "new")
-    assert relocate(uri_of(new)) == 2
+    assert relocate_store(uri_of(new)) == 2
     assert differences(new) == []

@@ -1,4 +1,4 @@
-"""MLflow's local store in a project that was moved: it keeps absolute paths of artifacts."""
+"""MLflow's local store in a project that was moved. The store holds absolute paths of files."""
 
 import contextlib
 import re
@@ -9,11 +9,10 @@ from pathlib import Path
 from tuner.storage.store import Store
 from tuner.system.locations import local_path, sqlite_file
 from tuner.tracking.client import artifact_location, tracking_errors
+from tuner.tracking.content import UUID_TAG
 from tuner.tracking.experiments import FOLDER_TAG, folder_of, is_below
-from tuner.tracking.ownership import UUID_TAG
 
-# Where MLflow keeps locations of artifacts, of any version that has the table and the column; and
-# in which rows.
+# The columns with locations of files, and their rows. Versions of MLflow lack some of them.
 _COLUMNS = (
     ("experiments", "artifact_location", "TRUE"),
     ("runs", "artifact_uri", "TRUE"),
@@ -24,10 +23,10 @@ _COLUMNS = (
 )
 
 
-def relocate(tracking_uri: str, even_if_there: bool = False) -> int:
-    """Point the local store to the folders that lie beside it, where those that it knows are gone:
-    how many experiments. `even_if_there`: also where the old folders are there still, because the
-    user says that the project was moved. Raises TrackingError."""
+def relocate_store(tracking_uri: str, even_if_there: bool = False) -> int:
+    """Make a local store use the folders beside it, if those in its rows do not exist. Returns the
+    number of experiments changed. `even_if_there`: also if the old folders exist, because the user
+    says that the project was moved. Raises TrackingError."""
     file = sqlite_file(tracking_uri)
     if file is None or not file.exists():
         return 0
@@ -43,11 +42,11 @@ def relocate(tracking_uri: str, even_if_there: bool = False) -> int:
 
 
 def move_store(tracking_uri: str, store: Store) -> None:
-    """The user says that the project was moved: a local store in its folder knows the files beside
-    it from now on, though the old ones may be there still. Raises TrackingError."""
+    """The user says that the project was moved: a local store in its folder uses the files beside
+    it from now on, even if the old ones exist. Raises TrackingError."""
     database, file = sqlite_file(str(store.url)), sqlite_file(tracking_uri)
     if database is not None and file is not None and is_below(file, database.parent):
-        relocate(tracking_uri, even_if_there=True)
+        relocate_store(tracking_uri, even_if_there=True)
 
 
 @contextlib.contextmanager
@@ -64,8 +63,8 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def _moves(
     connection: sqlite3.Connection, folder: Path, even_if_there: bool
 ) -> Iterator[tuple[Path, Path]]:
-    """Old and new folder of the experiments that were moved with the store."""
-    if not _has(connection, "experiments", "artifact_location"):
+    """The old and the new folder of each experiment that was moved with the store."""
+    if not _has_column(connection, "experiments", "artifact_location"):
         return
     roots = set()
     rest = []
@@ -78,7 +77,7 @@ def _moves(
         if not even_if_there and old.exists():
             continue
         is_ours = old.name == folder_of(name) or _is_marked(connection, experiment_id)
-        new = _new_place(connection, old, folder, is_ours)
+        new = _new_folder(connection, old, folder, is_ours)
         if new is None:
             rest.append(old)
         elif new.is_dir() or even_if_there or not old.parent.exists():
@@ -90,10 +89,10 @@ def _moves(
             yield old, folder / old.name
 
 
-def _new_place(
+def _new_folder(
     connection: sqlite3.Connection, old: Path, folder: Path, is_ours: bool
 ) -> Path | None:
-    """Where the experiment's folder lies now; None where nothing says so."""
+    """The experiment's present folder; None if nothing tells which it is."""
     for parent in old.parents:
         new = folder / old.relative_to(parent)
         if new.is_dir() and any((new / part).exists() for part in _parts(connection, old)):
@@ -102,9 +101,9 @@ def _new_place(
 
 
 def _parts(connection: sqlite3.Connection, old: Path) -> Iterator[Path]:
-    """Folders of runs and models below it, whose names no other has."""
+    """The folders of runs and models below it, relative to it. Their names are unique."""
     for table, column in (("logged_models", "artifact_location"), ("runs", "artifact_uri")):
-        if _has(connection, table, column):
+        if _has_column(connection, table, column):
             for (location,) in connection.execute(f"SELECT {column} FROM {table}"):
                 path = local_path(location or "")
                 if path is not None and path.is_relative_to(old):
@@ -112,17 +111,17 @@ def _parts(connection: sqlite3.Connection, old: Path) -> Iterator[Path]:
 
 
 def _is_marked(connection: sqlite3.Connection, experiment_id: int) -> bool:
-    """Whether tuner made it, and so beside its store."""
+    """Whether tuner created it, and so beside its store."""
     query = "SELECT 1 FROM experiment_tags WHERE experiment_id = ? AND key IN (?, ?)"
     return connection.execute(query, (experiment_id, UUID_TAG, FOLDER_TAG)).fetchone() is not None
 
 
 def _rewrite(connection: sqlite3.Connection, old: Path, new: Path) -> None:
     for table, column, rows in _COLUMNS:
-        if not _has(connection, table, column):
+        if not _has_column(connection, table, column):
             continue
         query = f"SELECT DISTINCT {column} FROM {table} WHERE {rows} AND instr({column}, ?)"
-        for (location,) in connection.execute(query, (_rarest(old),)).fetchall():
+        for (location,) in connection.execute(query, (_unquoted_part(old),)).fetchall():
             path = local_path(location)
             if path is not None and path.is_absolute() and path.is_relative_to(old):
                 moved = artifact_location(new / path.relative_to(old))
@@ -132,11 +131,11 @@ def _rewrite(connection: sqlite3.Connection, old: Path, new: Path) -> None:
                 )
 
 
-def _rarest(folder: Path) -> str:
-    """A part of the folder's path that is the same whether quoted for a URL or not."""
+def _unquoted_part(folder: Path) -> str:
+    """The longest part of the folder's path that looks the same in a quoted URL."""
     return max(re.findall(r"[A-Za-z0-9._~-]+", str(folder)), key=len, default="/")
 
 
-def _has(connection: sqlite3.Connection, table: str, column: str) -> bool:
+def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
     columns = connection.execute(f"SELECT name FROM pragma_table_info('{table}')")
     return column in {name for (name,) in columns}

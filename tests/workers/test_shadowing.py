@@ -16,7 +16,7 @@ from toy_training import TOY
 from tuner.errors import WorkerError
 from tuner.settings import libraries_first
 from tuner.study.messages import Ended, WorkerSetup
-from tuner.system.import_path import ordered_path
+from tuner.system.start_up import ordered_path
 from tuner.workers import EntryPoint
 from tuner.workers.local import LocalWorkers
 

@@ -12,7 +12,7 @@ from tuner.errors import TrackingError
 from tuner.storage import Store, attempt_rows, deliveries
 from tuner.storage.studies import create_study
 from tuner.tracking.client import Client
-from tuner.tracking.mirror import Mirror
+from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
 
@@ -28,7 +28,9 @@ def in_sql(search: Search, trial_id: int, attempt: int, name: str) -> list[tuple
     return [(row.epoch, row.metrics[name], round(row.at * 1000)) for row in rows if row.whole]
 
 
-def test_a_completed_trial(search: Search, mirror: Mirror, runs: Runs, client: Client) -> None:
+def test_a_completed_trial(
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
+) -> None:
     trial = search.start()
     search.train(trial, epochs=4)
     search.complete(trial, score=0.93)
@@ -61,7 +63,7 @@ def test_a_completed_trial(search: Search, mirror: Mirror, runs: Runs, client: C
 
 
 def test_params_are_those_that_were_trained_with(
-    search: Search, mirror: Mirror, runs: Runs
+    search: Search, mirror: StudyDelivery, runs: Runs
 ) -> None:
     trial = search.start()
     search.complete(trial, score=0.5)
@@ -76,7 +78,7 @@ def test_params_are_those_that_were_trained_with(
     assert float(params["learning_rate"]) == pytest.approx(flat["learning_rate"], rel=1e-5)
 
 
-def test_pruned_and_failed_trials(search: Search, mirror: Mirror, runs: Runs) -> None:
+def test_pruned_and_failed_trials(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
     pruned, failed = search.start(), search.start()
     search.train(pruned, epochs=2)
     search.prune(pruned, score=0.4)
@@ -92,7 +94,7 @@ def test_pruned_and_failed_trials(search: Search, mirror: Mirror, runs: Runs) ->
     assert len(shown["trial 1"].data.tags["traceback"]) <= 8000
 
 
-def test_values_that_are_no_numbers(search: Search, mirror: Mirror, runs: Runs) -> None:
+def test_values_that_are_no_numbers(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
     trial = search.start()
     search.interval(trial, step=2, epoch=1, whole=True)
     interval = attempt_rows.Report(4, 2, True, {"loss": math.nan, "val_loss": math.inf})
@@ -103,7 +105,7 @@ def test_values_that_are_no_numbers(search: Search, mirror: Mirror, runs: Runs) 
 
 
 def test_the_study_has_a_run_of_its_own(
-    search: Search, mirror: Mirror, runs: Runs, client: Client
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     for score in (0.5, 0.8, 0.7):
         search.complete(search.start(), score)
@@ -129,7 +131,7 @@ def test_the_study_has_a_run_of_its_own(
     assert run.info.end_time == round(ends[-1] * 1000)
 
 
-def test_the_data_are_the_runs_input(search: Search, mirror: Mirror, runs: Runs) -> None:
+def test_the_data_are_the_runs_input(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
     search.complete(search.start(), 0.5)
     mirror.deliver()
     for run in runs().values():
@@ -156,7 +158,7 @@ def everything(client: Client, runs: Runs) -> dict[str, Any]:
 
 @pytest.mark.parametrize("memory", ["kept", "forgotten"])
 def test_delivering_again_doubles_nothing(
-    search: Search, mirror: Mirror, runs: Runs, client: Client, memory: str
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client, memory: str
 ) -> None:
     done, pruned, running = search.start(), search.start(), search.start()
     search.train(done, epochs=3)
@@ -169,14 +171,14 @@ def test_delivering_again_doubles_nothing(
     assert set(before) == {search.study.name, "trial 0", "trial 1", "trial 2"}
     if memory == "forgotten":
         deliveries.forget(search.store, search.study)
-    again = Mirror(search.store, client, search.study)
+    again = StudyDelivery(search.store, client, search.study)
     assert again.deliver(last=True) == (2 if memory == "forgotten" else 0)
     assert again.deliver(last=True) == 0
     assert everything(client, runs) == before
 
 
 def test_a_running_trials_curve_grows(
-    search: Search, mirror: Mirror, runs: Runs, client: Client
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     trial = search.start()
     search.interval(trial, step=1, epoch=1, whole=False)
@@ -199,7 +201,7 @@ def test_a_running_trials_curve_grows(
 
 
 def test_only_the_last_attempt_is_drawn(
-    search: Search, mirror: Mirror, runs: Runs, client: Client
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     first = search.start()
     search.train(first, epochs=3)
@@ -218,7 +220,7 @@ def test_only_the_last_attempt_is_drawn(
 
 
 def test_a_run_deleted_by_hand_stops_nothing(
-    search: Search, mirror: Mirror, runs: Runs, client: Client
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     trial, other = search.start(), search.start()
     search.train(trial, epochs=1)
@@ -235,18 +237,18 @@ def test_a_run_deleted_by_hand_stops_nothing(
 
 
 def test_an_emptied_mlflow_is_filled_again(
-    search: Search, mirror: Mirror, runs: Runs, client: Client
+    search: Search, mirror: StudyDelivery, runs: Runs, client: Client
 ) -> None:
     search.complete(search.start(), 0.9)
     mirror.deliver(last=True)
     for run in runs().values():
         client.delete_run(run.info.run_id)
     assert runs() == {}
-    assert Mirror(search.store, client, search.study).deliver(last=True) == 1
+    assert StudyDelivery(search.store, client, search.study).deliver(last=True) == 1
     assert set(runs()) == {search.study.name, "trial 0"}
 
 
-def test_a_study_goes_on_after_it_rested(search: Search, mirror: Mirror, runs: Runs) -> None:
+def test_a_study_goes_on_after_it_rested(search: Search, mirror: StudyDelivery, runs: Runs) -> None:
     search.complete(search.start(), 0.5)
     mirror.deliver(last=True)
     search.complete(search.start(), 0.6)
@@ -262,9 +264,9 @@ def test_studies_share_an_experiment(search: Search, client: Client, tmp_path: P
         study = create_study(search.store, name, make_spec(), experiment="shared")
         mine = Search(search.store, study)
         mine.complete(mine.start(), 0.5)
-        Mirror(search.store, client, study).deliver(last=True)
+        StudyDelivery(search.store, client, study).deliver(last=True)
         deliveries.forget(search.store, study)
-        Mirror(search.store, client, study).deliver(last=True)
+        StudyDelivery(search.store, client, study).deliver(last=True)
     experiment = client.get_experiment_by_name("shared")
     found = client.search_runs([experiment.experiment_id])
     studies = sorted(run.data.tags["study"] for run in found if "study" in run.data.tags)
@@ -281,12 +283,12 @@ def test_every_storage_can_be_drawn(
     search.complete(done, score=0.7)
     search.put_back(put_back)
     search.train(running, epochs=1)
-    assert Mirror(store, client, search.study).deliver() == 1
+    assert StudyDelivery(store, client, search.study).deliver() == 1
     assert deliveries.count_delivered(store, search.study) == (1, 0)
     again = search.start()
     search.prune(again, score=0.2)
     search.complete(running, score=0.8)
-    assert Mirror(store, client, search.study).deliver(last=True) == 2
+    assert StudyDelivery(store, client, search.study).deliver(last=True) == 2
     experiment = client.get_experiment_by_name(search.study.name)
     shown = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert shown["trial 1"].data.tags["attempt"] == "2"
@@ -305,7 +307,7 @@ def test_a_dead_server_is_one_line(search: Search) -> None:
     search.complete(search.start(), 0.5)
     client = open_client("http://user:secret@127.0.0.1:9")
     with pytest.raises(TrackingError) as raised:
-        Mirror(search.store, client, search.study).deliver()
+        StudyDelivery(search.store, client, search.study).deliver()
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
     assert deliveries.count_delivered(search.store, search.study) == (0, 1)

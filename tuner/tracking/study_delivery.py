@@ -1,4 +1,4 @@
-"""SQL -> MLflow, as often as one likes: what MLflow has is left, what it lacks is sent."""
+"""Delivers a study from SQL to MLflow: what MLflow lacks is sent. Repeating it does no harm."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -13,21 +13,21 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import Input, input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
-from tuner.tracking.content import milliseconds
-from tuner.tracking.inputs import dataset_input, open_prepared
-from tuner.tracking.models import drop_broken_models, linked_models, log_model, saved_network
-from tuner.tracking.ownership import UUID_TAG
-from tuner.tracking.runs import StudyRun, TrialRuns, send
+from tuner.tracking.content import UUID_TAG, dataset_input, open_prepared, to_milliseconds
+from tuner.tracking.logged_models import drop_broken_models, linked_models, log_model, saved_network
+from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
 
-# One refusal may be about that trial; a second one in a row is about MLflow.
+# One refusal may be due to that trial; a second one in a row is due to MLflow.
 _MOST_REFUSALS = 2
 _STATUS = {"RUNNING": "RUNNING", "WAITING": "SCHEDULED"}
 
 
-class Mirror:
-    """Draws one study in MLflow. `log_models`: best, all or none. `data`: a folder of prepared
-    arrays to take models' input examples from. `still_mine`: whether it is still our turn.
-    `networks`: the project's folder of saved networks."""
+class StudyDelivery:
+    """Delivers one study.
+
+    `log_models`: best, all or none. `data`: a folder of prepared arrays, for the models' input
+    examples. `still_mine`: whether this process may still deliver the study. `networks`: the
+    project's folder of saved networks."""
 
     def __init__(
         self,
@@ -48,10 +48,10 @@ class Mirror:
         self._bests: set[int] | None = None
 
     def deliver(self, live: bool = True, last: bool = False) -> int:
-        """One pass. `live`: the curves of running trials too. `last`: the study's run is closed,
-        unless trials of other loops run. How many trials were delivered to their end.
+        """One pass. `live`: send the curves of running trials too. `last`: close the study's run,
+        unless trials of other loops run. Returns how many ended trials were delivered.
 
-        Raises TrackingError, after all that could be delivered was, and StorageError.
+        Raises TrackingError, once everything that can be delivered is, and StorageError.
         """
         try:
             study_run = self.open_study_run()
@@ -60,27 +60,27 @@ class Mirror:
                 with tracking_errors():
                     self._trial_runs = self._open_trial_runs(trials)
             sent = self._deliver_all([trial for trial in trials if _is_due(trial, live)])
-            resting = last and all(trial.state != "RUNNING" for trial in trials)
+            is_last = last and all(trial.state != "RUNNING" for trial in trials)
             with tracking_errors():
-                study_run.update(close=resting)
+                study_run.update(close=is_last)
         except TrackingError:
-            self.look_again()
+            self.start_over()
             raise
         return sent
 
-    def look_again(self) -> None:
-        """Begin the next pass by looking at what MLflow has."""
+    def start_over(self) -> None:
+        """Begin the next pass by reading what MLflow has."""
         self._study_run = self._trial_runs = None
 
     def open_study_run(self) -> StudyRun:
-        """The study's own run as MLflow has it, out of the bin if it was there."""
+        """The study's own run as MLflow has it, taken out of the bin."""
         if self._study_run is None:
             with tracking_errors():
                 self._study_run = StudyRun(self._store, self._client, self._study)
         return self._study_run
 
-    def show_study_again(self) -> None:
-        """Send what the study's own run shows, though SQL remembers that it was sent."""
+    def resend_study(self) -> None:
+        """Send params and tags of the study's own run once more."""
         with tracking_errors():
             self._trial_runs = None
             self.open_study_run().open(self._dataset, again=True)
@@ -89,7 +89,7 @@ class Mirror:
         sent = refusals = 0
         problem: TrackingError | None = None
         self._bests = None
-        # Those refused before come last, lest they stand in the way of the others.
+        # Trials that were refused before come last, so that they do not block the others.
         for trial in sorted(trials, key=lambda trial: trial.trial_id in self._doubtful):
             try:
                 with tracking_errors():
@@ -107,9 +107,9 @@ class Mirror:
         return sent
 
     def _deliver(self, trial: TrackedTrial) -> None:
-        """Send what the trial's run lacks, and remember it."""
+        """Send what the trial's run lacks, and record the delivery."""
         assert self._trial_runs is not None
-        run = self._trial_runs.of(trial, trusted=trial.trial_id not in self._doubtful)
+        run = self._trial_runs.find_or_create(trial, trusted=trial.trial_id not in self._doubtful)
         last_attempt = trial.attempt.attempt
         after = 0 if trial.ended else run.step
         rows = attempt_rows.read_reports(
@@ -117,11 +117,11 @@ class Mirror:
         )
         if not trial.ended and run == trial.delivery and not rows and run.state == trial.state:
             return
-        points = list(content.curve(row for row in rows if row.step > run.step))
+        points = list(content.curve_points(row for row in rows if row.step > run.step))
         if trial.ended:
-            points += content.results(trial, rows)
+            points += content.result_points(trial, rows)
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
-        send(self._client, run.run_id, points, params, self._tags(trial, run))
+        send_to_run(self._client, run.run_id, points, params, self._tags(trial, run))
         if run.step == 0:
             data = dataset_input(self._study.spec, self._dataset)
             self._client.log_inputs(run.run_id, [data])
@@ -136,9 +136,9 @@ class Mirror:
 
     def _tags(self, trial: TrackedTrial, run: Delivery) -> dict[str, str]:
         assert self._trial_runs is not None
-        if run.step == 0:  # shown anew, perhaps beneath another run of the study
+        if run.step == 0:  # a new run, or perhaps beneath another run of the study
             return self._trial_runs.identity_tags(trial) | content.state_tags(trial)
-        # The UUID again: versions before this one made runs without it.
+        # The UUID again: earlier versions created runs without it.
         return {UUID_TAG: self._study.uuid} | content.state_tags(trial)
 
     def _open_trial_runs(self, trials: list[TrackedTrial]) -> TrialRuns:
@@ -148,13 +148,13 @@ class Mirror:
             self._store, self._client, self._study, experiment_id, parent_id, self._still_mine
         )
         if not study_run.is_first:
-            runs.look_for(trials)
+            runs.expect_untracked(trials)
         return runs
 
     def _end(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
         self._deliver_model(trial, run_id, again)
-        end_time = milliseconds(content.end_of(trial))
-        self._client.set_terminated(run_id, content.status(trial), end_time)
+        end_time = to_milliseconds(content.end_seconds(trial))
+        self._client.set_terminated(run_id, content.run_status(trial), end_time)
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
         if trial.attempt.model_path is None or self._log_models == "none":
@@ -162,7 +162,7 @@ class Mirror:
         return self._log_models == "all" or trial.trial_id in self._best_trials()
 
     def _best_trials(self) -> set[int]:
-        """Those that were the best when they ended."""
+        """The trials that were the best so far when they ended."""
         if not self._study.spec.selects:
             return set()
         if self._bests is None:
@@ -172,7 +172,7 @@ class Mirror:
         return self._bests
 
     def _deliver_model(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
-        """`again`: the run may have a model already, and that may have lost its files."""
+        """`again`: the run may already have a model, whose files may be gone."""
         wanted = self._wants_model(trial)
         if not wanted and not (again and self._has_model(run_id)):
             return
@@ -184,18 +184,18 @@ class Mirror:
         if again:
             drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
         if wanted:
-            # Deleted, or on another machine: no reason to withhold the rest of the trial.
+            # Deleted, or on another machine: the rest of the trial is delivered all the same.
             name = Path(str(trial.attempt.model_path)).name
             tag = {"model": content.tag_value(f"{name} cannot be read here")}
-            send(self._client, run_id, [], tags=tag)
+            send_to_run(self._client, run_id, [], tags=tag)
 
     def _has_model(self, run_id: str) -> bool:
         return any(linked_models(self._client, self._client.get_run(run_id)))
 
     def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
         model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
-        score = [point for point in content.results(trial, []) if point.key == "score"]
-        send(self._client, run_id, score, model_id=model_id)
+        score = [point for point in content.result_points(trial, []) if point.key == "score"]
+        send_to_run(self._client, run_id, score, model_id=model_id)
 
     @cached_property
     def _dataset(self) -> Dataset | None:
@@ -205,5 +205,5 @@ class Mirror:
 def _is_due(trial: TrackedTrial, live: bool) -> bool:
     if trial.state == "RUNNING":
         return live
-    # A trial that was put back before anything of it was drawn has no run yet.
+    # A trial that was interrupted before anything of it was sent has no run yet.
     return trial.ended or (trial.delivery is not None and trial.delivery.state != trial.state)

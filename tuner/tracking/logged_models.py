@@ -1,11 +1,10 @@
 """Logged models: MLflow's Keras flavour of a .keras file, written without TensorFlow.
 
-The layout is what `mlflow.keras.save_model` makes, which would load the model to look at it.
+The files are laid out as `mlflow.keras.save_model` does it, which would load the model first.
 
-What MLflow loads a network with that takes float64 (`Dataset.shift`): Keras' own predict() makes
-NumPy's float64 float32, before the network has subtracted anything.
-
-The code goes into the logged model: who loads it need not have tuner.
+A network that takes float64 (`Dataset.shift`) gets a loader of its own: Keras' predict() makes
+NumPy's float64 float32 before the network can subtract its offsets. The loader's code is part of
+the logged model, so that loading does not need tuner.
 """
 
 import json
@@ -26,15 +25,13 @@ from tuner.study.artifacts import FolderArtifacts, Input
 from tuner.study.spec import StudySpec
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
-from tuner.tracking.client import Client, is_missing, local_folder
-from tuner.tracking.experiments import inside_store
-from tuner.tracking.inputs import input_example
-from tuner.tracking.ownership import UUID_TAG, find_models
+from tuner.tracking.client import Client, is_not_found, local_folder
+from tuner.tracking.content import UUID_TAG, input_example
+from tuner.tracking.experiments import find_models, inside_store
 
-MODULE = "exact_inputs"
-FOLDER = "code"
-
-_CODE = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
+_LOADER_MODULE = "exact_inputs"
+_CODE_FOLDER = "code"
+_LOADER = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
 
 import os
 
@@ -65,31 +62,30 @@ def _load_pyfunc(path, *_, **__):
 '''
 
 
-def add_to(model: Any, folder: Path, data: str) -> None:
-    """Make `model` (MLflow's), in its folder, one that pyfunc loads so."""
+def _add_float64_loader(model: Any, folder: Path, data: str) -> None:
+    """Make pyfunc load `model` (MLflow's), in its folder, by our own loader."""
     from mlflow import pyfunc
 
-    (folder / FOLDER).mkdir()
-    (folder / FOLDER / f"{MODULE}.py").write_text(_CODE)
+    (folder / _CODE_FOLDER).mkdir()
+    (folder / _CODE_FOLDER / f"{_LOADER_MODULE}.py").write_text(_LOADER)
     pyfunc.add_to_model(
         model,
-        loader_module=MODULE,
+        loader_module=_LOADER_MODULE,
         data=data,
-        code=FOLDER,
+        code=_CODE_FOLDER,
         conda_env="conda.yaml",
         python_env="python_env.yaml",
     )
 
 
-NAME = "model"
-
+_MODEL_NAME = "model"
 _DATA = "data"
 _NETWORK = "model.keras"
 _PACKAGES = ("mlflow", "keras", "tensorflow")
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
-    """The network that the attempt saved; None where this machine does not have it."""
+    """The network that the attempt saved; None if this machine does not have it."""
     if attempt.model is None:
         return None
     try:
@@ -106,20 +102,20 @@ def log_model(
     study: StudyRow,
     dataset: Dataset | None,
 ) -> str:
-    """Log the model as the run's output; its id. Repeating it goes on with what an interrupted
-    call began, and writes files again that are gone."""
+    """Log the model as the run's output, and return its id. A repeated call continues an
+    interrupted one, and writes missing files again."""
     run = client.get_run(run_id)
     model = next(linked_models(client, run), None)
     if model is None:
         model = _unlinked(client, run) or _begin(client, run, study)
-        # Linked before it is filled: whoever goes on after a break finds it by its run.
+        # Linked before it has files: after an interruption the run leads to it.
         client.log_outputs(run_id, [_output(model)])
     elif UUID_TAG not in model.tags:
         client.set_logged_model_tags(model.model_id, {UUID_TAG: study.uuid})
     size = keras_file.stat().st_size
     if str(model.status) != "READY" or not has_files(client, model, size):
         with OwnFolder("tuner-model-") as folder:
-            content = Path(folder) / "model"  # all of which goes to MLflow
+            content = Path(folder) / "model"  # everything in it is sent to MLflow
             content.mkdir()
             _write(content, keras_file, takes, study.spec, dataset, model)
             client.log_model_artifacts(model.model_id, str(content))
@@ -128,26 +124,26 @@ def log_model(
 
 
 def drop_broken_models(client: Client, run_id: str, size: int | None) -> None:
-    """Delete the run's models whose files are gone, for want of the network that they held: MLflow
-    could not load them. Registered ones stay."""
+    """Delete the run's models whose files are gone, if they are not registered. MLflow could not
+    load them, and their network is not here to write the files again."""
     for model in linked_models(client, client.get_run(run_id)):
         if not has_files(client, model, size) and not is_registered(model):
             client.delete_logged_model(model.model_id)
 
 
 def linked_models(client: Client, run: Any) -> Iterator[Any]:
-    """The run's models that MLflow has still."""
+    """The run's models that still exist in MLflow."""
     for output in run.outputs.model_outputs if run.outputs else []:
         try:
             yield client.get_logged_model(output.model_id)
         except Exception as error:
-            if not is_missing(error):
+            if not is_not_found(error):
                 raise
 
 
 def has_files(client: Client, model: Any, size: int | None = None) -> bool:
-    """Whether the model's files are where MLflow says, as far as that can be seen from here.
-    `size`: of its network in bytes, where it is known."""
+    """Whether the model's files exist, as far as this machine can tell. `size`: of its network in
+    bytes, if known."""
     if model.artifact_location.startswith("mlflow-artifacts:"):
         names = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
         return {"MLmodel", _DATA} <= names
@@ -161,15 +157,15 @@ def has_files(client: Client, model: Any, size: int | None = None) -> bool:
 
 
 def remove_models(client: Client, run: Any) -> tuple[int, int]:
-    """Delete the models of one of our runs, those of MLflow's registry excepted; how many went, and
-    how many stayed."""
+    """Delete the models of one of our runs, except registered ones. Returns how many were deleted,
+    and how many stay."""
     models = [model for model in linked_models(client, run) if _is_ours(model, run)]
-    stay = sum(not remove_model(client, model) for model in models)
-    return len(models) - stay, stay
+    registered = sum(not remove_model(client, model) for model in models)
+    return len(models) - registered, registered
 
 
 def _is_ours(model: Any, run: Any) -> bool:
-    """A user may link any model to a run."""
+    """Whether we created the model: a user may link any model to a run."""
     uuid = model.tags.get(UUID_TAG)
     if uuid is None:  # an earlier version made it
         return bool(model.source_run_id == run.info.run_id)
@@ -177,8 +173,8 @@ def _is_ours(model: Any, run: Any) -> bool:
 
 
 def remove_model(client: Client, model: Any) -> bool:
-    """Whether the model went; a registered one is in use. Its files go only where they are this
-    store's: in a copied project they are still the original's."""
+    """Delete the model and return True; a registered one is in use, and stays. Files are deleted
+    only if they belong to this store: in a copied project they belong to the original."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     if is_registered(model):
@@ -195,10 +191,10 @@ def is_registered(model: Any) -> bool:
 
 
 def _unlinked(client: Client, run: Any) -> Any:
-    """One that was made, but we did not hear of it."""
+    """The run's model that was created, but is not linked: MLflow's reply was lost."""
     number = run.data.tags["trial"]
-    found = find_models(client, run.info.experiment_id, f"tags.trial = '{number}'")
-    return next((model for model in found if model.source_run_id == run.info.run_id), None)
+    models = find_models(client, run.info.experiment_id, f"tags.trial = '{number}'")
+    return next((model for model in models if model.source_run_id == run.info.run_id), None)
 
 
 def _output(model: Any) -> Any:
@@ -210,7 +206,7 @@ def _output(model: Any) -> Any:
 def _begin(client: Client, run: Any, study: StudyRow) -> Any:
     return client.create_logged_model(
         run.info.experiment_id,
-        name=NAME,
+        name=_MODEL_NAME,
         source_run_id=run.info.run_id,
         tags={key: run.data.tags[key] for key in ("study", "trial")} | {UUID_TAG: study.uuid},
         params=run.data.params,
@@ -226,7 +222,6 @@ def _write(
     logged: Any,
 ) -> None:
     """The model's folder: the network, its flavours, its environment, its example."""
-    from mlflow import pyfunc
     from mlflow.models import Model
 
     (folder / _DATA).mkdir()
@@ -241,6 +236,16 @@ def _write(
         saved_input_example_info=_write_example(folder, input_example(dataset, takes.shape)),
         metadata=_metadata(spec, dataset),
     )
+    _add_flavors(model, folder, takes)
+    model.model_size_bytes = keras_file.stat().st_size
+    model.save(str(folder / "MLmodel"))
+    _write_environment(folder)
+
+
+def _add_flavors(model: Any, folder: Path, takes: Input) -> None:
+    """How MLflow loads the model: as a Keras network, and by its general interface."""
+    from mlflow import pyfunc
+
     model.add_flavor(
         "keras",
         data=_DATA,
@@ -249,7 +254,7 @@ def _write(
         save_exported_model=False,
     )
     if takes.dtype == "float64":
-        add_to(model, folder, _DATA)
+        _add_float64_loader(model, folder, _DATA)
     else:
         pyfunc.add_to_model(
             model,
@@ -257,13 +262,10 @@ def _write(
             conda_env="conda.yaml",
             python_env="python_env.yaml",
         )
-    model.model_size_bytes = keras_file.stat().st_size
-    model.save(str(folder / "MLmodel"))
-    _write_environment(folder)
 
 
 def _outputs(spec: StudySpec, dataset: Dataset | None) -> int:
-    """Units of the head; -1 where only the data could tell."""
+    """Units of the head; -1 if only the data could tell."""
     if dataset is not None:
         return dataset.outputs
     return -1 if spec.task == "classes" else 1
@@ -284,12 +286,12 @@ def _signature(takes: Input, outputs: int, dataset: Dataset | None) -> Any:
 
 
 def _metadata(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
-    known = {"task": spec.task, "data": spec.data.source, "fingerprint": spec.fingerprint}
-    return known | ({"labels": list(dataset.labels)} if dataset and dataset.labels else {})
+    metadata = {"task": spec.task, "data": spec.data.source, "fingerprint": spec.fingerprint}
+    return metadata | ({"labels": list(dataset.labels)} if dataset and dataset.labels else {})
 
 
 def _write_example(folder: Path, example: Any) -> dict[str, str]:
-    """The example as a caller passes it, and as a served model receives it."""
+    """Write the example as a caller passes it, and as a served model receives it."""
     rows = example.tolist()
     (folder / "input_example.json").write_text(json.dumps(rows))
     (folder / "serving_input_example.json").write_text(json.dumps({"inputs": rows}))
@@ -301,7 +303,7 @@ def _write_example(folder: Path, example: Any) -> dict[str, str]:
 
 
 def _write_environment(folder: Path) -> None:
-    pinned = [f"{name}=={found}" for name in _PACKAGES if (found := _version(name))]
+    pinned = [f"{name}=={number}" for name in _PACKAGES if (number := _version(name))]
     (folder / "requirements.txt").write_text("\n".join(pinned) + "\n")
     python = platform.python_version()
     environments: dict[str, dict[str, Any]] = {
@@ -328,17 +330,17 @@ def _version(package: str) -> str | None:
 
 
 def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
-    """The .keras file of the run's logged model, put into `folder`; None where it has none. Raises
+    """Download the .keras file of the run's logged model into `folder`; None if it has none. Raises
     whatever MLflow raises."""
     from mlflow.artifacts import download_artifacts
 
     model = next(linked_models(client, client.get_run(run_id)), None)
     if model is None or str(model.status) != "READY":
         return None
-    found = download_artifacts(
-        # Not models:/…, which is looked up in the process' own MLflow and not in this one.
+    network = download_artifacts(
+        # Not models:/…, which MLflow looks up in the process' own store, not in this one.
         artifact_uri=f"{model.artifact_location}/{_DATA}/{_NETWORK}",
         dst_path=str(folder),
         tracking_uri=client.tracking_uri,
     )
-    return Path(found)
+    return Path(network)

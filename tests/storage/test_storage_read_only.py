@@ -18,7 +18,7 @@ from toy_study import toy_spec
 
 from tuner.errors import StorageError, StorageUnavailable
 from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.read_only import Looker
+from tuner.storage.read_only import ReadOnlyFile
 from tuner.storage.schema import studies
 from tuner.storage.studies import create_study, list_studies, load_study
 
@@ -206,7 +206,7 @@ def test_nothing_is_made(content: bytes | None, tmp_path: Path) -> None:
 def test_who_looks_cannot_write(storage_url: str) -> None:
     store = look_into(storage_url)
     assert store is not None
-    with pytest.raises(StorageError, match="opened for looking"), store.writing():
+    with pytest.raises(StorageError, match="opened for reading only"), store.writing():
         pass
     with pytest.raises(StorageError, match=r"read-?only"), store.reading() as connection:
         connection.execute(sa.delete(studies))
@@ -274,8 +274,8 @@ def test_any_name_of_a_file_is_looked_into(name: str, tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS t (x)")
     connection.close()
-    looker = Looker(path, 1.0)
-    found = looker.connect()
+    file = ReadOnlyFile(path, 1.0)
+    found = file.connect()
     assert found.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
     found.close()
     assert [each.name for each in tmp_path.iterdir() if each != path and "-" in each.name] == []
@@ -290,15 +290,17 @@ def test_a_store_is_read_as_before(store: Store) -> None:
     looking.close()
 
 
-@pytest.mark.parametrize("look", [Looker.journal_mode, Looker._copy], ids=["head", "copy"])
+@pytest.mark.parametrize(
+    "look", [ReadOnlyFile.journal_mode, ReadOnlyFile._copy], ids=["head", "copy"]
+)
 def test_reading_the_plain_file_takes_no_lock_from_those_at_work(
-    tmp_path: Path, look: Callable[[Looker], object]
+    tmp_path: Path, look: Callable[[ReadOnlyFile], object]
 ) -> None:
     """Or another process removes the -wal that is still written to, and commits are lost."""
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     create_study(store, "first", toy_spec())
     path = Path(str(store.url.database))
-    look(Looker(path, 1.0))
+    look(ReadOnlyFile(path, 1.0))
     count = (
         "import sqlite3, sys; connection = sqlite3.connect(sys.argv[1]); "
         "print(*connection.execute('SELECT count(*) FROM tuner_studies').fetchone()); "

@@ -15,7 +15,7 @@ from tuner.data.dataset import Dataset, Split
 from tuner.data.scaling import IDENTITY, Scaling
 from tuner.errors import TrackingError
 from tuner.tracking.client import Client
-from tuner.tracking.mirror import Mirror
+from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
 
@@ -57,7 +57,7 @@ def test_which_models_are_logged(
     search: Search, client: Client, runs: Runs, tmp_path: Path, log_models: str, logged: list[bool]
 ) -> None:
     finish(search, tmp_path, [0.5, 0.4, 0.9])
-    Mirror(search.store, client, search.study, log_models, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, log_models, networks=tmp_path).deliver()
     shown = runs()
     assert [bool(models(client, shown[f"trial {number}"])) for number in range(3)] == logged
 
@@ -69,7 +69,7 @@ def test_a_model_says_what_it_takes_and_gives(
 
     finish(search, tmp_path, [0.5])
     data = prepared(tmp_path / "data")
-    Mirror(search.store, client, search.study, data=data, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, data=data, networks=tmp_path).deliver()
     run = runs()["trial 0"]
     (logged,) = models(client, run)
     assert str(logged.status) == "READY"
@@ -96,9 +96,9 @@ def test_delivering_again_logs_no_second_model(
     from tuner.storage import deliveries
 
     finish(search, tmp_path, [0.5])
-    Mirror(search.store, client, search.study, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
     deliveries.forget(search.store, search.study)
-    Mirror(search.store, client, search.study, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
     assert len(models(client, runs()["trial 0"])) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_break_within_a_model_is_mended(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    mirror = Mirror(search.store, client, search.study, networks=tmp_path)
+    mirror = StudyDelivery(search.store, client, search.study, networks=tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(client, "log_model_artifacts", full)
         with pytest.raises(TrackingError, match="No space left"):
@@ -135,8 +135,8 @@ def test_a_model_that_was_made_unheard_is_gone_on_with(
 
     with monkeypatch.context() as patch, pytest.raises(TrackingError):
         patch.setattr(client, "create_logged_model", create_unheard)
-        Mirror(search.store, client, search.study, networks=tmp_path).deliver()
-    Mirror(search.store, client, search.study, networks=tmp_path).deliver()
+        StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
     run = runs()["trial 0"]
     assert len(models(client, run)) == 1
     assert len(client.search_logged_models([run.info.experiment_id])) == 1
@@ -147,7 +147,7 @@ def test_a_lost_model_file_does_not_hold_up_its_trial(
 ) -> None:
     finish(search, tmp_path, [0.5])
     (tmp_path / "trial-0.keras").unlink()
-    assert Mirror(search.store, client, search.study, networks=tmp_path).deliver() == 1
+    assert StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver() == 1
     run = runs()["trial 0"]
     assert run.data.tags["model"] == "trial-0.keras cannot be read here"
     assert run.info.status == "FINISHED"
@@ -169,7 +169,7 @@ def test_mlflow_loads_the_model_and_predicts(
     trial = search.start()
     search.complete(trial, 0.5, path)
     data = prepared(tmp_path / "data")
-    Mirror(search.store, client, search.study, data=data, networks=tmp_path).deliver()
+    StudyDelivery(search.store, client, search.study, data=data, networks=tmp_path).deliver()
 
     (logged,) = models(client, runs()["trial 0"])
     mlflow.set_tracking_uri(tracking_uri)
@@ -210,7 +210,9 @@ def test_mlflow_gives_float64_to_a_network_that_takes_it(
     export_network("mlp", params, dataset, network.get_weights()).save(path)
     search.complete(search.start(), 0.5, path)
     save_dataset(dataset, tmp_path / "data")
-    Mirror(search.store, client, search.study, data=tmp_path / "data", networks=tmp_path).deliver()
+    StudyDelivery(
+        search.store, client, search.study, data=tmp_path / "data", networks=tmp_path
+    ).deliver()
 
     (logged,) = models(client, runs()["trial 0"])
     mlflow.set_tracking_uri(tracking_uri)

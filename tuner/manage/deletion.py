@@ -1,0 +1,77 @@
+"""Deleting studies: searches are kept off, rows and files go."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tuner.errors import ArtifactError, StudyError
+from tuner.settings import Settings
+from tuner.storage import Store, leases, studies
+from tuner.storage.attempt_rows import saved_networks
+from tuner.storage.damage import is_identity
+from tuner.storage.studies import StudyRow
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifact, open_artifacts
+from tuner.system.names import command, in_command
+
+_POLL_S = 0.5
+# The study is closed to searches for so long, should the command that deletes it be killed.
+_DELETING_S = 600.0
+
+
+def delete_study(
+    settings: Settings, store: Store, study: StudyRow, keep_networks: bool, force: bool
+) -> None:
+    """Delete a study's rows and, unless `keep_networks`, the networks that this project saved under
+    its id. Its MLflow runs are deleted by `tracking.remove`. Raises StudyError while a search is
+    running, unless `force`."""
+    studies.delete_study(store, study, even_while_searched=force)
+    if not is_identity(study.uuid):  # a damaged one, such as "../..", would name another folder
+        return
+    artifacts = open_artifacts(settings)
+    patterns = [f"trial-*/{pattern}" for pattern in CHECKPOINT_PATTERNS] if keep_networks else []
+    artifacts.sweep(study.uuid, patterns)
+
+
+def unowned_networks(settings: Settings, store: Store, study: StudyRow) -> list[Path]:
+    """The networks that an earlier version saved under the study's name. They may belong to another
+    database's study of that name, so deleting the study leaves them."""
+    artifacts = open_artifacts(settings)
+    files: list[Path] = []
+    for artifact in saved_networks(store, study):
+        with contextlib.suppress(ArtifactError):
+            if not artifact.path.startswith(f"{study.uuid}/"):
+                files.append(artifacts.get(Artifact(artifact.path)))
+    return files
+
+
+@contextlib.contextmanager
+def closed_to_searches(
+    store: Store, study: StudyRow, force: bool, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Inside, no search writes the study, and none begins. Raises StudyError while a search is
+    running; with `force` the search is asked to stop, and waited for at most as long as a lease
+    lasts. After an error inside, the study may be searched again."""
+    _refuse_if_searched(store, study, force)
+    leases.ask_to_stop(store, study, _DELETING_S)
+    try:
+        if searching := leases.holders(store, study):
+            _refuse_if_searched(store, study, force)  # one that has begun just now
+            say(f"asking the search to stop: {', '.join(map(str, searching))}")
+            deadline = time.monotonic() + leases.LEASE_S
+            while leases.holders(store, study) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+        yield
+    except BaseException:
+        leases.ask_to_stop(store, study, 0.0)
+        raise
+
+
+def _refuse_if_searched(store: Store, study: StudyRow, force: bool) -> None:
+    searching = leases.holders(store, study)
+    if searching and not force:
+        who = ", ".join(map(str, searching))
+        raise StudyError(
+            f"study {study.name!r} is being searched by {who}; stop that search, or delete the "
+            "study anyway: " + command("study", "delete", in_command(study.name), "--force")
+        )

@@ -1,0 +1,304 @@
+"""One search: from what `tuner optimize` was asked for to how it ended."""
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+
+from tuner.algorithms.pruners import PRUNERS, make_pruner
+from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
+from tuner.data import describe_inputs, save_dataset
+from tuner.errors import LeaseLost, StudyError
+from tuner.manage.trust import find_code, require_trusted
+from tuner.runner.loop import Loop, Outcome
+from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
+from tuner.runner.stopping import Interrupts, Limits, Stopping
+from tuner.runner.study_files import (
+    CHECKPOINT_EVERY_S,
+    TrialFiles,
+    scratch_folder,
+    search_log,
+    trained_on,
+)
+from tuner.runner.trial_writer import TrialWriter, repair
+from tuner.search_space.parameters import NETWORKS
+from tuner.settings import Settings, quiet_tensorflow, tuner_version
+from tuner.storage import Store, leases, slots
+from tuner.storage.corrections import has_definition
+from tuner.storage.damage import is_identity
+from tuner.storage.frozen_trials import OrderedCache, Outlining
+from tuner.storage.leases import LEASE_S, Lease
+from tuner.storage.studies import StudyRow
+from tuner.study.artifacts import open_artifacts
+from tuner.study.ends import StopReason
+from tuner.study.engines import Engine
+from tuner.study.messages import Direction, NetworkCode, WorkerSetup
+from tuner.study.spec import StudySpec
+from tuner.system.logs import log_to_file
+from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
+from tuner.training.program_key import program_key
+from tuner.workers import EntryPoint, Workers, back_end
+
+logger = logging.getLogger(__name__)
+KERAS = EntryPoint(
+    "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
+)
+_DELIVERY_S = 120.0
+# So long a search waits for its database, unless a signal came: it outlasts a restart at night.
+_DATABASE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `tuner optimize` was asked for.
+
+    `log_models`: best, all or none. `data_memory_bytes`: the memory that the data may take in each
+    worker; larger data are streamed; None shares half the machine's memory. `trial_memory_bytes`:
+    with more resident memory than this a worker process ends, and the trials it trains.
+    `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
+    `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
+    TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
+    study's data lie now, if elsewhere. `back_end`: where the workers are
+    (tuner.workers.BACK_ENDS)."""
+
+    limits: Limits
+    workers: int | None = None
+    tracking: bool = True
+    log_models: str = "best"
+    data_memory_bytes: float | None = None
+    trial_memory_bytes: float | None = None
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S
+    lease_s: float = LEASE_S
+    engine: Engine = "auto"
+    lanes: int = 1
+    data: str | None = None
+    back_end: str = "local"
+
+
+def slots_wanted(store: Store, study: StudyRow, trials: int | None, more: int | None) -> int:
+    """The study's total of slots: `trials`, or `more` than it has. A grid has no more than its
+    points. Raises StudyError when neither is given."""
+    is_grid = study.spec.sampler.name == "grid"
+    most = len(study.spec.first_trials()) if is_grid else sys.maxsize
+    if more is not None:
+        return slots.add_slots(store, study, more, most)
+    if trials is None:
+        raise StudyError("say how many trials: --trials 100 in all, or --more 20")
+    slots.ensure_slots(store, study, min(trials, most))
+    return min(trials, most)
+
+
+def optimize(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    request: Request,
+    watcher: Watcher | None = None,
+    stage: Callable[[str], None] = lambda text: None,
+    entry: EntryPoint = KERAS,
+) -> tuple[Outcome, Delivered | None]:
+    """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
+    its running trials are put back. `stage` is told what it is doing, a line each.
+
+    Raises DatasetError when the data are no longer those the study was created with.
+    """
+    search = _Search(
+        settings=settings,
+        store=store,
+        study=study,
+        request=request,
+        watcher=watcher or Silent(),
+        stage=stage,
+        entry=entry,
+        stopping=Stopping(request.limits),
+    )
+    return search.run()
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What the parts of one search need."""
+
+    settings: Settings
+    store: Store
+    study: StudyRow
+    request: Request
+    watcher: Watcher
+    stage: Callable[[str], None]
+    entry: EntryPoint
+    stopping: Stopping
+
+    def run(self) -> tuple[Outcome, Delivered | None]:
+        """How the loop ended, and what of its trials has reached MLflow."""
+        self.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: self.stopping.asked)
+        interrupts = Interrupts(self.stopping)
+        with interrupts.caught(), scratch_folder(self.settings) as folder:
+            quiet_tensorflow()
+            outcome = self._outcome_if_done()
+            if outcome is not None:
+                with interrupts.gently(), self._tracker(None) as tracker:
+                    return outcome, self._deliver(tracker)
+            self.stage("starting the workers and reading the data")
+            data = folder / "data"
+            with self._workers(data) as workers:
+                self._prepare_data(data)
+                workers.start()
+                with interrupts.gently(), self._tracker(data) as tracker:
+                    return self._train(workers), self._deliver(tracker)
+
+    def _outcome_if_done(self) -> Outcome | None:
+        """The outcome of a search whose slots are all done; None where there is something to do.
+        What dead loops left is put right all the same. No worker is started, and neither the data
+        nor the trials are read."""
+        total = self.request.limits.trials
+        if not all_done(self.store, self.study, total):
+            return None
+        repair(self.store, self.study)
+        status = RunStatus(total)
+        refresh_status(self.store, self.study, self.study.spec, status, self.stopping)
+        return Outcome(self.stopping.reason, status, put_back=0)
+
+    def _prepare_data(self, folder: Path) -> None:
+        spec = self.study.spec
+        dataset = trained_on(self.settings, spec, self.request.data)
+        if (network := spec.space.network) not in NETWORKS:  # a user's own
+            self.stage(f"{network} is given {describe_inputs(dataset)}")
+        save_dataset(dataset, folder)
+
+    @contextmanager
+    def _workers(self, data: Path) -> Iterator[Workers]:
+        """Workers whose fork server is warming up. They end with the context."""
+        if not is_identity(self.study.uuid):  # it names the study's folder
+            name = self.study.name
+            raise StudyError(f"study {name!r} is damaged: its id in the database is none")
+        log = search_log(self.settings.checkpoints, self.study.uuid)
+        kind = back_end(self.request.back_end)
+        kind.warm(self.entry, log)
+        workers = kind.open_workers(
+            self.entry,
+            self._setup(data),
+            processes=self.request.workers,
+            data_bytes=self.request.data_memory_bytes,
+            log=log,
+            tell=self.stage,
+        )
+        with log_to_file(log):
+            logger.info(
+                "process %d searches study %r on %d workers, by tuner %s",
+                os.getpid(),
+                self.study.name,
+                workers.count,
+                tuner_version(),
+            )
+            try:
+                yield workers
+            finally:
+                workers.close()
+
+    def _setup(self, data: Path) -> WorkerSetup:
+        return WorkerSetup(
+            data=data,
+            code=user_network(self.settings, self.study.spec),
+            artifacts=open_artifacts(self.settings),
+            memory_bytes=self.request.trial_memory_bytes,
+            lanes=self.request.lanes,
+        )
+
+    def _train(self, workers: Workers) -> Outcome:
+        with self.store.asking_optuna():
+            outcome = self._loop(workers).run()
+        logger.info(
+            "the search ends (%s): %d trials ended, %d put back",
+            outcome.reason or "all trials are done",
+            outcome.status.done_here,
+            outcome.put_back,
+        )
+        if outcome.reason is StopReason.DELETED:
+            raise LeaseLost
+        return outcome
+
+    def _loop(self, workers: Workers) -> Loop:
+        lease = leases.open_lease(self.store, self.study, self.request.lease_s)
+        if not has_definition(self.store, self.study):  # it can be corrected until a lease holds
+            leases.renew_lease(self.store, lease, 0.0)
+            name = self.study.name
+            raise StudyError(f"the code of study {name!r} was corrected just now: run this again")
+        artifacts = open_artifacts(self.settings)
+        return Loop(
+            writer=open_writer(self.store, self.study, lease),
+            workers=workers,
+            stopping=self.stopping,
+            files=TrialFiles(artifacts, self.study.uuid, self.request.checkpoint_every_s),
+            keep_all_models=self.request.log_models == "all",
+            program_key=program_key,
+            engine=self.request.engine,
+            watcher=self.watcher,
+            stage=self.stage,
+        )
+
+    @contextmanager
+    def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
+        """The process that tells MLflow, None without tracking. It is killed at the end."""
+        if not self.request.tracking:
+            yield None
+            return
+        tracker = start_tracker(self.settings, self.study, self.request.log_models, data)
+        try:
+            yield tracker
+        finally:
+            tracker.kill()
+
+    def _deliver(self, tracker: TrackerProcess | None) -> Delivered | None:
+        if tracker is None:
+            return None
+        self.stage("sending what is left to MLflow")
+        return tracker.finish(_DELIVERY_S, hurry=lambda: self.stopping.asked)
+
+
+def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
+    """A loop's writer of trials, with the study's sampler and pruner."""
+    spec = study.spec
+    sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
+    if sampler.bounded:
+        store.optuna.outlining = Outlining(
+            whole=functools.partial(_read_whole, spec.direction),
+            with_reports=pruner.compares_reports,
+        )
+    optuna_study = optuna.load_study(
+        study_name=study.name,
+        storage=OrderedCache(store.optuna),
+        sampler=make_sampler(spec.sampler, spec.space, spec.seed, lease.number),
+        pruner=make_pruner(spec.pruner, spec.max_step, spec.direction),
+    )
+    return TrialWriter(store, optuna_study, spec, lease)
+
+
+def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
+    seen = InView(StudyDirection[direction.upper()]).choose(trials)
+    return None if seen is None else [trial._trial_id for trial in seen]
+
+
+def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
+    """The user's own network, as the study stores it; None for a network of ours. Raises CodeError
+    where its code may not run on this machine."""
+    require_trusted(spec, settings)
+    path = spec.network_path
+    if path is None:
+        return None
+    modules = tuple((name, code.text) for name, code in sorted(spec.modules_of(path).items()))
+    file = find_code(path, settings) or Path(path).absolute()
+    return NetworkCode(
+        path=path,
+        function=spec.space.network.rpartition(":")[2],
+        text=spec.code[path].text,
+        modules=modules if spec.keeps_modules else None,
+        file=str(file),
+    )
