@@ -10,6 +10,7 @@ import pytest
 
 from tuner.cli.live_display import Display
 from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.study.ends import TrialEnd
 from tuner.system.logs import MaskedStream, last_line, output_to
 
 TUNER = [sys.executable, "-c", "from tuner.__main__ import main; main()"]
@@ -134,7 +135,7 @@ def test_a_search_goes_on_where_a_terminal_closes(
         patched.setattr(sys, "stderr", MaskedStream(errors))
         with Display("val_accuracy", quiet=False) as shown:
             shown.stage("one")
-            for end in ("complete", "diverged"):
+            for end in (TrialEnd.COMPLETE, TrialEnd.DIVERGED):
                 shown.changed(STATUS)
                 shown.trial_ended(STATUS, 3, end, 0.5, is_best=True)
             shown.stage("two")

@@ -14,6 +14,7 @@ from tuner.cli.output import say, show_facts, stream_rows
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
 from tuner.reports.study_tables import trial_cells
 from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.study.ends import TrialEnd
 
 NAMES = st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8}){0,3}", fullmatch=True)
 CELLS = st.one_of(
@@ -197,9 +198,8 @@ def test_the_live_display_fits(width: int, workers: int, encoding: str) -> None:
     slots = [
         WorkerStatus(1000 + n, 3, 27, 0.8123) if n % 3 else WorkerStatus() for n in range(workers)
     ]
-    status = RunStatus(
-        1000, 120, 0.81234, 77, {"pruned": 35, "worker_lost": 2}, slots, 30, elapsed_s=40_000
-    )  # fmt: skip
+    ended = {TrialEnd.PRUNED: 35, TrialEnd.WORKER_LOST: 2}
+    status = RunStatus(1000, 120, 0.81234, 77, ended, slots, 30, elapsed_s=40_000)
     lines = [
         "".join(segment.text for segment in line)
         for line in console.render_lines(

@@ -32,8 +32,10 @@ def test_mlflow_down_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_silent_mlflow_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hurried = search_checks.probe
-    monkeypatch.setattr(search_checks, "probe", lambda settings: hurried(settings, within_s=0.5))
+    hurried = search_checks.probe_server
+    monkeypatch.setattr(
+        search_checks, "probe_server", lambda settings: hurried(settings, within_s=0.5)
+    )
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         told = mlflow_at(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
