@@ -2,8 +2,8 @@
 
 python -m benchmarks [ROW …] [--save FILE]
 
-Every figure comes from processes of its own, one at a time, tuner and peers in turn. What is
-reported is ratios: seconds depend on the machine.
+Every figure comes from processes of its own, one at a time, tuner and peers in turn. The table
+reports ratios, because seconds depend on the machine.
 """
 
 import argparse
@@ -27,7 +27,7 @@ LIMIT_S = 300
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. `floor` and `aim` in words; `measure` gives what was seen in words."""
+    """A line of the table. `floor` and `aim` are texts; `measure` returns the measured text."""
 
     figure: str
     floor: str
@@ -120,34 +120,34 @@ def _program() -> str:
     for wanted in PROGRAMS:
         plain: Result = {"activation": "relu", "dropout": 0.0, "batch_norm": False}
         plain |= {"batch_size": 32, "learning_rate": 0.01}
-        found = run("programs", "program_epoch", configuration=plain | wanted)
-        exact = found["exact"]
+        seconds = run("programs", "program_epoch", configuration=plain | wanted)
+        keras = seconds["keras"]
         words.append(
-            f"{wanted['depth']}x{wanted['width']}: XLA **{found['xla'] / exact:.2f}x**, "
-            f"graph {found['graph'] / exact:.2f}x of {exact:.2f} s"
+            f"{wanted['depth']}x{wanted['width']}: XLA **{seconds['xla'] / keras:.2f}x**, "
+            f"graph {seconds['graph'] / keras:.2f}x of {keras:.2f} s"
         )
     return "; ".join(words)
 
 
 def _warm() -> str:
-    found = run("programs", "warm")
-    return f"**{found['warm_s']:.3f} s** (the first trial {found['first_s']:.1f} s)"
+    result = run("programs", "warm")
+    return f"**{result['warm_s']:.3f} s** (the first trial {result['first_s']:.1f} s)"
 
 
 def _lanes() -> str:
     words = []
     for width in (64, 256):
-        found = run("programs", "population", configuration={"width": width})
-        ratio = found["together"] / found["alone"]
-        words.append(f"2x{width}: **{ratio:.2f}x** of {found['alone']:.2f} s")
+        seconds = run("programs", "lane_program", configuration={"width": width})
+        ratio = seconds["together"] / seconds["alone"]
+        words.append(f"2x{width}: **{ratio:.2f}x** of {seconds['alone']:.2f} s")
     return "; ".join(words)
 
 
 def _study() -> str:
-    found = run("ours", "study")
+    result = run("ours", "study")
     return (
-        f"**{found['share_of_peak']:.0%}** ({found['gflop_s']:.0f} of "
-        f"{found['peak_gflop_s']:.0f} GFLOP/s, {found['whole_command_s']:.0f} s)"
+        f"**{result['share_of_peak']:.0%}** ({result['gflop_s']:.0f} of "
+        f"{result['peak_gflop_s']:.0f} GFLOP/s, {result['whole_command_s']:.0f} s)"
     )
 
 
@@ -158,13 +158,13 @@ def _digits() -> str:
 
 
 def _searching() -> str:
-    found = run("large", "searching", trials=50_000)
-    (idle, idle_cpu, idle_mib), (first, first_cpu) = found["idle"], found["first"]
-    further, cpu = found["further"]
+    result = run("large", "searching", trials=50_000)
+    (idle, idle_cpu, idle_mib), (first, first_cpu) = result["idle"], result["first"]
+    further, cpu = result["further"]
     return (
         f"nothing to do **{idle:.1f} s** ({idle_cpu:.1f} s of CPU, {idle_mib} MiB); a trial beside "
         f"its training **{further:.2f} s** ({cpu:.2f} s of CPU), the first {first:.1f} s "
-        f"({first_cpu:.1f} s of CPU); the loop {found['mib']} MiB"
+        f"({first_cpu:.1f} s of CPU); the loop {result['mib']} MiB"
     )
 
 
@@ -179,19 +179,19 @@ def _tracking() -> str:
 
 
 def _looking() -> str:
-    found = run("scale", "looking", trials=50_000)
+    result = run("scale", "looking", trials=50_000)
     return "; ".join(
         f"{name} **{seconds:.2f} s** ({cpu:.2f} s of CPU, {mib:.0f} MiB)"
-        for name, (seconds, cpu, mib) in found.items()
+        for name, (seconds, cpu, mib) in result.items()
     )
 
 
 def _csv() -> str:
-    found = run("csv_files", "reading")
+    result = run("csv_files", "reading")
     return "; ".join(
         f"{kind}: **{seconds['tuner'] / seconds['pandas']:.1f}x**, `tuner data describe` less its "
         f"start-up {seconds['describe'] / seconds['pandas']:.1f}x of {seconds['pandas']:.2f} s"
-        for kind, seconds in found.items()
+        for kind, seconds in result.items()
     )
 
 
@@ -218,7 +218,7 @@ ROWS = {
     "until": Row("seconds to validation accuracy 0.88, median of 3 seeds", "10x", "15x", _until),
     "workers": Row("two workers against one, on that list", "1.7x", "1.9x", _two_workers),
     "scale-search": Row(
-        "50 000 finished trials in SQLite: `tuner optimize` with nothing to do; claim, ask, 2 "
+        "50 000 finished trials in SQLite: `tuner optimize` with nothing to do; reserve, ask, 2 "
         "reports and tell of further trials",
         "3 s, 400 MB; 0.3 s",
         "",
@@ -227,13 +227,13 @@ ROWS = {
     "digits": Row("100 trials on digits, two workers, start to end", "45 s", "25 s", _digits),
     "warm": Row("a trial's fixed cost where its program is warm", "0.2 s", "0.1 s", _warm),
     "program": Row(
-        "an epoch in the shared programs against the exact compiled one, Fashion-MNIST, batch 32",
+        "an epoch in the shared programs against the Keras engine, Fashion-MNIST, batch 32",
         "1.25x",
         "1.0x",
         _program,
     ),
-    "population": Row(
-        "an epoch of one of 8 trials in a program against one alone, Fashion-MNIST, batch 32",
+    "lanes": Row(
+        "an epoch of one of 8 lanes of a program against a trial alone, Fashion-MNIST, batch 32",
         "",
         "",
         _lanes,
@@ -245,7 +245,7 @@ ROWS = {
         _study,
     ),
     "scale": Row(
-        "50 000 finished trials in SQLite: commands that look, start-up included",
+        "50 000 finished trials in SQLite: commands that only read, start-up included",
         "1 s each; all of them printed in bounded memory",
         "",
         _looking,

@@ -1,5 +1,5 @@
-"""What the peers are given: Fashion-MNIST, a fixed list of configurations, the space in each tool's
-words, and the Keras model that a user of those tools writes for a configuration.
+"""What the peers get: Fashion-MNIST, a fixed list of configurations, the space in each tool's own
+terms, and the Keras model that a user of those tools writes for a configuration.
 """
 
 import gzip
@@ -78,30 +78,30 @@ def configurations(n: int = 20, seed: int = 0) -> list[Configuration]:
 
 def _configuration(point: list[float]) -> Configuration:
     """The configuration at a point of [0, 1)^9, whose last coordinate is the momentum's."""
-    *places, momentum = point
-    named = zip(DIMENSIONS.items(), places, strict=True)
-    drawn = {name: value_at(place) for (name, value_at), place in named}
+    *coordinates, momentum = point
+    pairs = zip(DIMENSIONS.items(), coordinates, strict=True)
+    drawn = {name: value_at(coordinate) for (name, value_at), coordinate in pairs}
     if drawn["optimizer"] == "sgd":
         drawn["momentum"] = _between(MOMENTUM, momentum)
     return drawn
 
 
-def _between(ends: tuple[float, float], place: float) -> float:
-    return ends[0] + place * (ends[1] - ends[0])
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
 
 
-def _between_log(ends: tuple[float, float], place: float) -> float:
-    return math.exp(_between((math.log(ends[0]), math.log(ends[1])), place))
+def _between_log(ends: tuple[float, float], share: float) -> float:
+    return math.exp(_between((math.log(ends[0]), math.log(ends[1])), share))
 
 
-def _one_of(choices: Sequence[Any], place: float) -> Any:
-    return choices[int(place * len(choices))]
+def _one_of(choices: Sequence[Any], share: float) -> Any:
+    return choices[int(share * len(choices))]
 
 
 # Half a unit more at both ends of a width, so that they come up as often as their neighbours.
 DIMENSIONS: dict[str, Callable[[float], Any]] = {
     "depth": partial(_one_of, range(DEPTH[0], DEPTH[1] + 1)),
-    "width": lambda place: round(_between_log((WIDTH[0] - 0.5, WIDTH[1] + 0.5), place)),
+    "width": lambda share: round(_between_log((WIDTH[0] - 0.5, WIDTH[1] + 0.5), share)),
     "activation": partial(_one_of, ACTIVATIONS),
     "dropout": partial(_between, DROPOUT),
     "batch_norm": partial(_one_of, [True, False]),

@@ -43,9 +43,8 @@ _PROGRAM = Path(sys.executable).with_name("tuner")
 
 def searching(trials: int = 50_000, runs: int = 3) -> Result:
     """`idle`: seconds, seconds of CPU and peak MiB of `tuner optimize` with nothing to do, the best
-    of some runs; `first`
-    and `further`: seconds and seconds of CPU of a trial without its training, from its claim to its
-    end; `mib`: the peak of the loop's process."""
+    of some runs. `first` and `further`: seconds and seconds of CPU of a trial without its training,
+    from its slot to its end. `mib`: the peak of the loop's process."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)
@@ -59,8 +58,8 @@ def searching(trials: int = 50_000, runs: int = 3) -> Result:
         done = subprocess.run(
             [*asking, json.dumps({"url": url})], stdout=subprocess.PIPE, check=True
         )
-        found: Result = json.loads(done.stdout)
-        return {"idle": idle} | found
+        costs: Result = json.loads(done.stdout)
+        return {"idle": idle} | costs
 
 
 def _measured(command: list[str]) -> list[float]:
@@ -82,7 +81,7 @@ def fill(store: Store, study: StudyRow, trials: int) -> None:
     _end(writer, running)
     writer.close()
     with store.writing() as connection:
-        # Beyond the first trials, which wait in the queue.
+        # After the first trials, which wait in the queue.
         last = connection.execute(sa.text("SELECT max(trial_id), max(number) FROM trials")).one()
         values = {"n": trials, "id": running.trial_id, "last": last[0], "numbered": last[1]}
         for table in ("trials", *_TABLES):
@@ -125,7 +124,7 @@ def _end(writer: TrialWriter, running: RunningTrial) -> None:
 
 
 def asking(url: str) -> Result:
-    """Of this process: what trials cost beside their training."""
+    """What trials cost in this process beside their training."""
     store = open_store(url)
     study = load_study(store)
     writer = open_writer(store, study, leases.open_lease(store, study))

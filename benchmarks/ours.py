@@ -1,4 +1,4 @@
-"""What tuner does, measured as the peers are: imports excluded, compilation included.
+"""tuner's searches, measured like the peers: imports excluded, compilation included.
 
 Each function runs in a process of its own: python -m benchmarks.ours NAME --json '{…}'.
 """
@@ -52,8 +52,8 @@ def fixed_list(
 
 
 def until(target: float = 0.88, seed: int = 0, limit_s: float = 600.0) -> Result:
-    """Seconds of search until a network scores `target`. The shipped space without its baselines:
-    the peers are given none either."""
+    """Seconds of search until a network scores `target`. Without the space's baselines, because the
+    peers have none either."""
     with tempfile.TemporaryDirectory() as folder:
         rows = _search(
             Path(folder), baselines=[], trials=1000, seed=seed, target=target, timeout_s=limit_s
@@ -94,13 +94,13 @@ def study(
         whole = time.perf_counter() - begun
     done = sum(_operations(row) for row in rows)
     peak = _matrix_products_per_s() * (os.cpu_count() or 1)
-    told = [(row.number, row.state, row.value, row.params) for row in rows]
+    scores = [(row.number, row.state, row.value, row.params) for row in rows]
     return _summary(rows) | {
         "whole_command_s": whole,
         "gflop_s": done / whole / 1e9,
         "peak_gflop_s": peak / 1e9,
         "share_of_peak": done / whole / peak,
-        "told": told,
+        "scores": scores,
     }
 
 
@@ -111,7 +111,7 @@ def _operations(row: TrialRow) -> float:
     first, *others = pairwise([784, *[params["width"]] * params["depth"], 10])
     inputs, rest = math.prod(first), sum(before * after for before, after in others)
     an_epoch = (4 * inputs + 6 * rest) * 50_000 + 2 * (inputs + rest) * 10_000
-    # A trial pruned in its first epoch has trained two of five intervals on average.
+    # A trial pruned in its first epoch has trained two of five reports' rows on average.
     return sum(an_epoch * (attempt.epochs or 0.4) for attempt in row.attempts)
 
 
@@ -171,7 +171,7 @@ def _settings(folder: Path) -> Settings:
 
 
 def _space(folder: Path, baselines: Sequence[Configuration] | None) -> str:
-    """The benchmarks' space, its baselines replaced where others are given."""
+    """The benchmarks' space, with these baselines if any are given."""
     import yaml
 
     shared = Path(__file__).with_name("space.yaml")

@@ -7,10 +7,10 @@ line of JSON (everything else goes to stderr). What holds for all of them:
 - Fashion-MNIST's 60 000 training images, float32 in [0, 1], split once into 50 000 for training
   and 10 000 for validation, handed to `fit` as NumPy arrays: as the guides of both tools do.
 - One process, TensorFlow's own choice of threads (so all cores), trials one after the other: how
-  both tools run unless told otherwise. Keras' defaults decide about XLA; `verbose=0`.
+  both tools run by default. Keras' defaults decide about XLA; `verbose=0`.
 - Clocks start after the imports (`import_s`) and the reading of the data (`load_s`), both stated
-  apart. All that a tool does after that is counted: models built, graphs traced and compiled,
-  validation after every epoch, the tool's own files.
+  separately. Everything that a tool does after that is counted: models built, graphs traced and
+  compiled, validation after every epoch, the tool's own files.
 - A trial-epoch is one epoch run in one trial, its validation included.
 """
 

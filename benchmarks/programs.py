@@ -56,21 +56,21 @@ def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = 
 
 
 def program_epoch(configuration: dict[str, Any]) -> Result:
-    """Seconds an epoch of a configuration in the shared programs, graph and XLA, and in the exact
-    compiled one, in turn: the least of 3 each after a first step that compiles."""
+    """Seconds an epoch of a configuration in the Keras engine and in the shared programs, graph and
+    XLA, in turn: the least of 3 each after a first step that compiles."""
     from tuner.study.messages import Goal, TrialRequest
     from tuner.training.trial import Trainer, epoch_order
 
     _one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = {"epochs": 27, "patience": 5, "momentum": 0.0} | configuration
-    exact = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="keras")
+    keras = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="keras")
     trainer, rows = Trainer(dataset), len(dataset.train.y)
-    shared = replace(exact, engine="auto", choices=_space_choices())
+    shared = replace(keras, engine="auto", choices=_space_choices())
     # A trial of one epoch stays in the graph.
     graph = replace(shared, params=params | {"epochs": 1})
     feeds: dict[str, Callable[..., Any]] = {}
-    for name, request in (("exact", exact), ("graph", graph)):
+    for name, request in (("keras", keras), ("graph", graph)):
         program, feed = trainer.prepare(request)
         program.start(params, 0)
         feeds[name] = feed.train
@@ -94,8 +94,8 @@ def program_epoch(configuration: dict[str, Any]) -> Result:
 
 
 def warm() -> Result:
-    """Seconds from a trial's params to its first step where its program is at hand: the median over
-    trials of other widths, activations and optimizers than the first one's."""
+    """Seconds from a trial's params to its first step if its program is cached: the median over
+    trials whose widths, activations and optimizers differ from the first one's."""
     from tuner.study.messages import Ended, Goal, TrialRequest
     from tuner.training.trial import Trainer
 
@@ -114,8 +114,8 @@ def warm() -> Result:
 
 
 def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) -> Result:
-    """Seconds an epoch and trial of so many equal configurations side by side in one program, and
-    of one by itself: the least of 3 each after a first step that compiles."""
+    """Seconds an epoch and trial of `lanes` equal configurations side by side in one program, and
+    of one alone: the least of 3 each after a first step that compiles."""
     from tuner.study.messages import Goal, TrialRequest
     from tuner.training.engines.feeds import ResidentData
     from tuner.training.engines.lanes import widest_widths

@@ -1,4 +1,4 @@
-"""How long the commands take that only look, on a study of many thousands of finished trials.
+"""How long commands that only read take on a study of many thousands of finished trials.
 
 Each runs in a process of its own: python -m benchmarks.scale looking --json '{"trials": 50000}'.
 """
@@ -41,7 +41,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 
 def looking(trials: int = 50_000) -> Result:
     """Seconds, seconds of CPU and peak MiB of each command, its start included: the best of three
-    of those that take a moment, a single one of those that print all."""
+    runs, or the only run of commands that print everything."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/tuner.db"
         store = open_store(url)
@@ -87,7 +87,7 @@ class Trial(NamedTuple):
 
 
 def fill(store: Store, study: StudyRow, trials: int) -> None:
-    """Add finished trials to a new study, with the rows that a search leaves of them."""
+    """Add finished trials to a new study, with all rows that a search would write."""
     waiting = len(study.spec.first_trials())
     scores = random.Random(0)
     with store.writing() as connection:
@@ -105,7 +105,7 @@ def fill(store: Store, study: StudyRow, trials: int) -> None:
 
 
 class _Rows:
-    """What trials leave in each table. All have one configuration, the space's first baseline."""
+    """The rows of trials in each table. All have one configuration, the space's first baseline."""
 
     def __init__(self, study: StudyRow) -> None:
         self._study, space = study, study.spec.space

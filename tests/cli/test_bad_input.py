@@ -25,7 +25,7 @@ MISTAKES = {
     "unknown option": ([*CREATE, "--sampler-option", "n=1"], "n_startup_trials"),
     "unknown pruner": ([*CREATE, "--pruner", "hyper"], "hyperband"),
     "grid of floats": ([*CREATE, "--sampler", "grid"], "learning_rate"),
-    "unknown metric": ([*CREATE, "--metric", "val_f1"], "val_accuracy"),
+    "unknown metric": ([*CREATE, "--metric", "val_f2"], "val_accuracy"),
     "wrong direction": ([*CREATE, "--direction", "minimize"], "maximize"),
     "bad set": ([*CREATE, "--set", "depth"], "--set"),
     "set out of range": ([*CREATE, "--set", "dropout=1.5"], "dropout"),

@@ -164,7 +164,7 @@ def test_the_next_command_after_a_kill(database: Path, tuner: Any) -> None:
     assert "0.123456" in tuner("trial", "list", "s", "--json").out
     assert database.with_name("tuner.db-wal").stat().st_size > 0
     before = [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
-    assert "a row was written, and taken back" in tuner("doctor", "--quick").out
+    assert "a row was written and rolled back" in tuner("doctor", "--quick").out
     assert before == [each.read_bytes() for each in (database, database.with_name("tuner.db-wal"))]
     assert tuner("study", "repair", "s").code == 0
     assert_whole(database)
@@ -255,8 +255,8 @@ def test_a_database_that_was_moved_away_is_not_made_again(database: Path) -> Non
 # MLflow's server takes 8 s of CPU to start, and has no part in this: the dashboard writes.
 SERVES = """
 import sys
-from tuner.cli import main, servers
-servers._mlflow = lambda settings, port: [
+from tuner.cli import main, ui_command
+ui_command._mlflow = lambda settings, port: [
     sys.executable, "-P", "-m", "http.server", str(port), "--bind", "127.0.0.1"
 ]
 main()

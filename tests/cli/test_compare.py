@@ -146,7 +146,7 @@ def test_the_whole_way(compare, tmp_path):
 
 def test_the_table_for_people(compare, tmp_path):
     done = compare("--to", "out/table", "--seeds", "1")
-    assert "the test split is read, after each last epoch alone" in done.out
+    assert "scored on the test split after each last epoch" in done.out
     assert "trained on train + validation (51 rows)" in done.out
     assert "wrote out/table.md, out/table.csv" in done.out
     assert "test accuracy %" in done.out
@@ -253,7 +253,7 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     done = compare("--seeds", "3")
     assert done.code == 1
-    assert "stopped: three trials in a row failed; the same command goes on" in done.out
+    assert "stopped: three trials in a row failed; the same command continues" in done.out
     assert "user error" in done.out
 
 
@@ -262,7 +262,7 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
     {
         "neither": ([], "either a file, or --study NAME"),
         "both": (["./mine.yaml", "--study", "x"], "either a file, or --study NAME"),
-        "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial goes with --study"),
+        "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial needs --study"),
         "values of a study": (
             ["--study", "x", "--scaling", "none"],
             "no --column, --scaling or --set",

@@ -290,4 +290,4 @@ def test_the_best_trial_that_can_be_read_is_taken(copies: Any) -> None:
     code, out, err = project.tuner("study", "best", "--json", SPOILED)
     assert code == 0
     assert json.loads(out)["trial"] == rows[1]["trial"]
-    assert f"trial {rows[0]['trial']}, whose score is better, is damaged" in err
+    assert f"trial {rows[0]['trial']} has a better score, but is damaged" in err

@@ -18,7 +18,7 @@ def findings(monkeypatch):
 def test_all_is_well(tuner, findings):
     done = tuner("doctor")
     assert (done.code, done.err) == (0, "")
-    assert done.out == "ok    python       3.12\n\nall is well\n"
+    assert done.out == "ok    python       3.12\n\nall checks passed\n"
 
 
 def test_a_warning_is_no_failure(tuner, findings):

@@ -38,7 +38,7 @@ def test_an_error_inside_is_no_interruption(
     assert "interrupted" not in done.err
     assert "Traceback" in done.err
     last = done.err.strip().splitlines()[-1]
-    assert last.startswith("tuner: an error in tuner itself, told in full above: ")
+    assert last.startswith("tuner: an error in tuner itself, with its traceback above: ")
     assert type(error).__name__ in last
 
 

@@ -165,8 +165,9 @@ def test_a_corrected_module_is_taken_while_no_trial_has_finished(study: Command)
     done = study(*CREATE)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[0] == (
-        "study s takes the corrected code, since no trial has finished (nets/parts/__init__.py has "
-        "changed; nets/parts/blocks.py has changed; nets/parts/heads.py is new): "
+        "study s takes the corrected code, because no trial has finished "
+        "(nets/parts/__init__.py has changed; nets/parts/blocks.py has changed; "
+        "nets/parts/heads.py is new): "
         "val_accuracy, maximize"
     )
     assert row().spec.code["nets/parts/blocks.py"].text == "def block(): return 1\n"

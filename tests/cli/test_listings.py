@@ -12,7 +12,15 @@ from optuna.trial import create_trial
 from toy_study import ANY_X, any_of, toy_spec
 
 from tuner.cli import output
-from tuner.cli.output import clipped, complain, escaped, one_line, say, show_facts, stream_rows
+from tuner.cli.output import (
+    clipped,
+    complain,
+    escape_controls,
+    one_line,
+    say,
+    show_facts,
+    stream_rows,
+)
 from tuner.storage import open_store, trials
 from tuner.storage.studies import create_study
 
@@ -73,7 +81,7 @@ def test_all_prints_all_and_programs_get_all(tuner: Any, study: str) -> None:
 
 def test_all_and_a_limit_exclude_each_other(tuner: Any, study: str) -> None:
     done = tuner("trial", "list", "--all", "--limit", "3")
-    assert (done.code, done.err) == (2, "tuner: either --all, or --limit\n")
+    assert (done.code, done.err) == (2, "tuner: give either --all or --limit, not both\n")
 
 
 def test_looking_reads_no_more_trials_than_it_shows(
@@ -147,7 +155,7 @@ def test_control_characters_are_shown_as_text(capsys: pytest.CaptureFixture[str]
     output.print_json({NASTY: NASTY})
     captured = capsys.readouterr()
     text = (captured.out + captured.err).replace("\r\n", "\n")
-    assert text == escaped(text)
+    assert text == escape_controls(text)
     assert "a\\x1b[31mb" in captured.out
     assert "a\\x1b[31mb" in captured.err
 
@@ -169,4 +177,4 @@ def test_a_fact_of_several_lines_cannot_pose_as_another(capsys: pytest.CaptureFi
 
 def test_help_says_what_programs_get(tuner: Any) -> None:
     words = " ".join(tuner("trial", "list", "--help").out.split())
-    assert "all with --json" in words
+    assert "with --json all" in words

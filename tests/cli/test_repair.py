@@ -31,9 +31,15 @@ def test_repair_opens_slots_and_fails_stray_trials(tuner, store: Store) -> None:
     )
     # Its loop lives: only the trial that has no place is put right.
     done = tuner("study", "repair", "mine")
-    assert (done.code, done.out) == (0, "study mine: 1 running trials without a place failed\n")
+    assert (done.code, done.out) == (
+        0,
+        "study mine: 1 running trials without a slot marked failed\n",
+    )
     leases.renew_lease(store, lease, lasts_s=-1.0)
-    assert tuner("study", "repair", "mine").out == "study mine: 1 places of dead loops settled\n"
+    assert (
+        tuner("study", "repair", "mine").out
+        == "study mine: 1 trial slots of dead searches released\n"
+    )
     assert store.optuna.get_trial(slot.trial_id).state == TrialState.WAITING
     assert tuner("study", "repair", "mine").out == "study mine: nothing to repair\n"
     rows = json.loads(tuner("trial", "list", "mine", "--json").out)

@@ -118,14 +118,14 @@ def test_a_search_in_what_may_be_a_copy_leaves_mlflow_alone(tuner, copy, project
 
     monkeypatch.setattr(room, "optimize", optimize)
     done = tuner("optimize", "s", "--trials", "1")
-    assert "MLflow is left alone" in done.err
+    assert "nothing is sent to MLflow" in done.err
     assert tuner("db", "copied").code == 0
-    assert "MLflow is left alone" not in tuner("optimize", "s", "--trials", "1").err
+    assert "nothing is sent to MLflow" not in tuner("optimize", "s", "--trials", "1").err
     assert asked == [False, True]
 
 
 def test_doctor_asks_what_it_is(tuner, copy, project):
-    line = f"used at {project}/tuner.db before: moved or copied?"
+    line = f"used at {project}/tuner.db before: was it moved or copied?"
     assert line in tuner("doctor", "--quick").out
     assert tuner("db", "copied").code == 0
     assert "moved or copied?" not in tuner("doctor", "--quick").out

@@ -10,6 +10,7 @@ import pytest
 
 from tuner.cli.live_display import Display
 from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.study.ends import TrialEnd
 from tuner.system.logs import MaskedStream, last_line, output_to
 
 TUNER = [sys.executable, "-c", "from tuner.__main__ import main; main()"]
@@ -83,7 +84,7 @@ def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) 
         sys.stdout = before
     (line,) = capsys.readouterr().err.splitlines()
     assert "Broken pipe" in line
-    assert "the search goes on" in line
+    assert "the search continues" in line
 
 
 def test_messages_that_cannot_be_written_change_no_exit_code(project: Path) -> None:
@@ -134,12 +135,14 @@ def test_a_search_goes_on_where_a_terminal_closes(
         patched.setattr(sys, "stderr", MaskedStream(errors))
         with Display("val_accuracy", quiet=False) as shown:
             shown.stage("one")
-            for end in ("complete", "diverged"):
+            for end in (TrialEnd.COMPLETE, TrialEnd.DIVERGED):
                 shown.changed(STATUS)
                 shown.trial_ended(STATUS, 3, end, 0.5, is_best=True)
             shown.stage("two")
     if isinstance(errors, io.StringIO):
-        assert errors.getvalue().count("the search goes on") == len(errors.getvalue().splitlines())
+        assert errors.getvalue().count("the search continues") == len(
+            errors.getvalue().splitlines()
+        )
         assert len(errors.getvalue().splitlines()) <= 1
 
 

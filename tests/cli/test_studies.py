@@ -22,7 +22,7 @@ def test_create_prints_its_name_and_the_next_command(tuner):
 
 def test_create_says_what_it_leaves_out(tuner):
     assert "left out" not in tuner("study", "create", "--data", "digits").out
-    told = "left out, since these data have no use for it: augment_flip"
+    told = "left out, because it does not apply to these data: augment_flip"
     assert told in tuner("study", "create", "--data", "iris").out
 
 

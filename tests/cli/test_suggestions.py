@@ -18,10 +18,11 @@ from toy_study import ANY_X, Bench, toy_spec
 
 import tuner as package
 from tuner.cli.commands import app
-from tuner.cli.result_commands import print_outcome, queued
+from tuner.cli.result_output import print_outcome, print_queued
 from tuner.runner import Delivered, Outcome, RunStatus
 from tuner.storage import open_store
 from tuner.storage.studies import create_study
+from tuner.study.ends import StopReason
 from tuner.system.names import command, remember_options
 
 Command = Callable[..., Any]
@@ -117,13 +118,13 @@ def test_after_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
     study = bench.create()
     remember_options(f"sqlite:///{tmp_path}/tuner.db", None)
-    failed = Outcome("errors", RunStatus(3, done=3), 0, "trial 7: ValueError: no", 7)
+    failed = Outcome(StopReason.ERRORS, RunStatus(3, done=3), 0, "trial 7: ValueError: no", 7)
     try:
         print_outcome(bench.store, study, failed, Delivered(1, 2, "no answer"), False)
         print_outcome(
             bench.store, study, Outcome(None, RunStatus(3, done=1), 0), Delivered(1, 0, "x"), False
         )
-        print(queued("toy", 1, 1))
+        print_queued("toy", 1, 1)
     finally:
         remember_options(None, None)
         bench.store.close()
@@ -176,7 +177,7 @@ def test_every_message_makes_its_commands_by_the_one_function() -> None:
     found += [
         f"{path.relative_to(folder)}:{node.lineno}: a list of words"
         for path in folder.rglob("*.py")
-        if path.name not in ("suggestions.py", "trust.py")  # that repeats what was typed
+        if path.name not in ("names.py", "consent.py")  # that repeats what was typed
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.List) and node.elts
         if isinstance(node.elts[0], ast.Constant) and node.elts[0].value == "tuner"

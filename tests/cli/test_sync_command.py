@@ -8,7 +8,7 @@ def test_the_command(tuner):
         0,
         "study mlp-digits: MLflow shows all 0 trials as SQL has them\n",
     )
-    assert tuner("sync", "--all").out == "study mlp-digits: 0 trials sent, 0 owed\n"
+    assert tuner("sync", "--all").out == "study mlp-digits: 0 trials sent, 0 not delivered\n"
     assert tuner("sync", "mlp-digits", "--all").code == 2
     down = tuner("--tracking-uri", "http://127.0.0.1:9", "sync")
     assert down.code == 1

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from tuner.cli.live_display import Picture
 from tuner.cli.output import say, show_facts, stream_rows
-from tuner.cli.result_commands import _table_cells
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
+from tuner.reports.study_tables import trial_cells
 from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.study.ends import TrialEnd
 
 NAMES = st.from_regex(r"[a-z]{1,8}(_[a-z]{1,8}){0,3}", fullmatch=True)
 CELLS = st.one_of(
@@ -93,7 +94,7 @@ def test_fifteen_parameters(
     at_width(columns)
     params = ROW["params"] | {VARYING[3]: "a choice of many words and more " * 4}
     stream_rows(
-        [_table_cells(ROW | {"params": params}, VARYING)] * 3, names=VARYING, lead=len(ROW) - 2
+        [trial_cells(ROW | {"params": params}, VARYING)] * 3, names=VARYING, lead=len(ROW) - 2
     )
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= columns
@@ -108,7 +109,7 @@ def test_few_parameters_have_a_column_each(
 ) -> None:
     at_width(80)
     params = {"label_smoothing": 0.0512, "width": 128, "layers": [64, 32]}
-    stream_rows([_table_cells(ROW | {"params": params}, list(params))], names=list(params))
+    stream_rows([trial_cells(ROW | {"params": params}, list(params))], names=list(params))
     _, head, *_, row, _ = capsys.readouterr().out.splitlines()
     assert head.split() == [
         "trial",
@@ -137,13 +138,13 @@ def test_few_parameters_have_a_column_each(
     ],
 )
 def test_state_and_end_are_one_column(state: str, end: str | None, shown: str) -> None:
-    cells = _table_cells(ROW | {"state": state, "end": end}, [])
+    cells = trial_cells(ROW | {"state": state, "end": end}, [])
     assert cells["state"] == shown
     assert "end" not in cells
 
 
 def test_a_searched_parameter_may_be_named_like_a_column() -> None:
-    cells = _table_cells(ROW | {"params": {"epochs": 30}}, ["epochs"])
+    cells = trial_cells(ROW | {"params": {"epochs": 30}}, ["epochs"])
     assert (cells["epochs"], cells["epochs_param"]) == (27, 30)
 
 
@@ -197,9 +198,8 @@ def test_the_live_display_fits(width: int, workers: int, encoding: str) -> None:
     slots = [
         WorkerStatus(1000 + n, 3, 27, 0.8123) if n % 3 else WorkerStatus() for n in range(workers)
     ]
-    status = RunStatus(
-        1000, 120, 0.81234, 77, {"pruned": 35, "worker_lost": 2}, slots, 30, elapsed_s=40_000
-    )  # fmt: skip
+    ended = {TrialEnd.PRUNED: 35, TrialEnd.WORKER_LOST: 2}
+    status = RunStatus(1000, 120, 0.81234, 77, ended, slots, 30, elapsed_s=40_000)
     lines = [
         "".join(segment.text for segment in line)
         for line in console.render_lines(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from stored_spec import change_spec
 
-from tuner.cli.consent import _agreeing
+from tuner.cli.consent import _accepting_command
 from tuner.errors import CodeError, SpecError
 from tuner.manage.trust import UntrustedCode, agree_to_code, require_trusted, trust_code
 from tuner.runner import trained_on
@@ -114,7 +114,7 @@ def test_what_is_of_use_for_saving_alone_is_refused_without(
 def test_the_suggested_command_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--storage", "postgresql://me:one/two@host/db?password=Zq1", "optimize"]
     monkeypatch.setattr("sys.argv", ["tuner", *words])
-    shown = _agreeing([])
+    shown = _accepting_command([])
     assert "two" not in shown
     assert "Zq1" not in shown
     assert shown.startswith("tuner --storage 'postgresql://***@host/db")
@@ -294,4 +294,4 @@ def test_a_person_is_shown_the_code_and_asked_once(
     shown = capsys.readouterr().err
     assert "net.py: " in shown
     assert "SHA-256" in shown
-    assert "more lines; all of it: tuner study code s" in shown
+    assert "more lines; the whole file: tuner study code s" in shown

@@ -17,7 +17,7 @@ from doctor_helpers import OF_A_DATABASE, OF_THE_MACHINE, found_in, of, settings
 from postgres_server import PASSWORD, Postgres
 
 from tuner.doctor import Finding, examine
-from tuner.doctor.findings import look_at
+from tuner.doctor.findings import run_checks
 from tuner.storage import Store, open_store
 
 
@@ -26,8 +26,8 @@ def test_a_healthy_database(store: Store, storage_url: str, tmp_path: Path) -> N
     assert troubles(findings) == []
     own = {"file"} if store.url.get_backend_name() == "sqlite" else {"server"}
     assert {one.check for one in findings} == OF_THE_MACHINE | OF_A_DATABASE | own | {"mlflow"}
-    assert of(findings, "leases").found == "no search is at work"
-    assert of(findings, "leftovers").found == "none"
+    assert of(findings, "leases").message == "no search is running"
+    assert of(findings, "leftovers").message == "none"
 
 
 def test_what_is_looked_at_is_told_before(storage_url: str, tmp_path: Path) -> None:
@@ -38,16 +38,16 @@ def test_what_is_looked_at_is_told_before(storage_url: str, tmp_path: Path) -> N
 
 def test_a_server_tells_its_version_and_its_clock(postgres_store: Store, tmp_path: Path) -> None:
     url = postgres_store.url.render_as_string(hide_password=False)
-    found = of(found_in(url, tmp_path), "server").found
+    found = of(found_in(url, tmp_path), "server").message
     assert found.startswith("PostgreSQL ")
-    assert "time zone UTC; its clock, which leases go by, is 0.0 s" in found
+    assert "time zone UTC; its clock, which leases use, is 0.0 s" in found
 
 
 def test_nothing_is_made_where_there_is_nothing(tmp_path: Path) -> None:
     findings = found_in(f"sqlite:///{tmp_path}/tuner.db", tmp_path)
     assert troubles(findings) == []
-    assert "no database yet: the first study makes" in of(findings, "database").found
-    assert "the first search makes" in of(findings, "mlflow").found
+    assert "no database yet: the first study creates" in of(findings, "database").message
+    assert "the first search creates" in of(findings, "mlflow").message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_changed_in_an_empty_database(postgres: Postgres, tmp_path: P
     url = postgres.url(postgres.create())
     findings = found_in(url, tmp_path)
     assert troubles(findings) == []
-    assert of(findings, "schema").found == "no tables yet; the first study makes them"
+    assert of(findings, "schema").message == "no tables yet; the first study creates them"
     assert of(findings, "writing").state == "ok"
     assert sa.inspect(sa.create_engine(url)).get_table_names() == []
 
@@ -101,7 +101,7 @@ def test_a_read_only_file(as_nobody: Path) -> None:
     chmod_by_its_owner(as_nobody, 0o444)
     finding = of(found_in(f"sqlite:///{as_nobody}", as_nobody.parent), "writing")
     assert finding.state == "fail"
-    assert "readonly database" in finding.found
+    assert "readonly database" in finding.message
     assert f"ls -l {as_nobody}" in str(finding.advice)
 
 
@@ -110,7 +110,7 @@ def test_a_read_only_folder(as_nobody: Path) -> None:
     chmod_by_its_owner(folder, 0o555)
     findings = found_in(f"sqlite:///{as_nobody}", folder)
     assert "fail" in {one.state for one in findings if one.check in ("database", "writing")}
-    refused = {one.found for one in findings if one.check == "folders"}
+    refused = {one.message for one in findings if one.check == "folders"}
     assert f"database: {folder} cannot be written (Permission denied)" in refused
 
 
@@ -119,7 +119,7 @@ def test_a_new_database_in_a_read_only_folder(as_nobody: Path) -> None:
     chmod_by_its_owner(folder, 0o555)
     finding = of(found_in(f"sqlite:///{folder}/new.db", folder), "database")
     assert finding.state == "fail"
-    assert f"{folder} cannot be written (Permission denied)" in finding.found
+    assert f"{folder} cannot be written (Permission denied)" in finding.message
 
 
 def test_a_full_disk(database: Path, tmp_path: Path) -> None:
@@ -131,20 +131,20 @@ def test_a_full_disk(database: Path, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     finding = of(findings, "writing")
     assert finding.state == "fail"
-    assert f"{tmp_path} cannot be written (File too large)" in finding.found
+    assert f"{tmp_path} cannot be written (File too large)" in finding.message
 
 
 def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
     finding = of(found_in(f"sqlite:///{tmp_path}", tmp_path), "database")
     assert finding.state == "fail"
-    assert "unable to open database file" in finding.found
+    assert "unable to open database file" in finding.message
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "tuner.db").write_bytes(b"what is this? " * 100)
     finding = of(found_in(f"sqlite:///{tmp_path}/tuner.db", tmp_path), "database")
     assert finding.state == "fail"
-    assert "file is not a database" in finding.found
+    assert "file is not a database" in finding.message
 
 
 @pytest.mark.parametrize(("page", "check"), [(0, "database"), (-1, "file")])
@@ -175,8 +175,8 @@ def test_a_missing_server(tmp_path: Path) -> None:
         findings = found_in(url, tmp_path)
     finding = of(findings, "database")
     assert finding.state == "fail"
-    assert "Connection refused" in finding.found
-    assert not any("s3cret" in f"{one.found} {one.advice}" for one in findings)
+    assert "Connection refused" in finding.message
+    assert not any("s3cret" in f"{one.message} {one.advice}" for one in findings)
     assert not {one.check for one in findings} & (OF_A_DATABASE - {"database"})
 
 
@@ -187,7 +187,7 @@ def test_a_password_is_never_shown(password: str, postgres: Postgres, tmp_path: 
         url = url.replace("odd:", "odd:wrong")
     findings = found_in(url, tmp_path, f"http://me:{password}@127.0.0.1:1")
     assert of(findings, "database").state == ("fail" if password == "wrong" else "ok")
-    told = " ".join(f"{one.found} {one.advice}" for one in findings)
+    told = " ".join(f"{one.message} {one.advice}" for one in findings)
     assert PASSWORD not in told
     assert "wrong" not in told
 
@@ -199,15 +199,15 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     connection.close()
     findings = found_in(f"sqlite:///{tmp_path}/mlflow.db", tmp_path)
     assert of(findings, "schema").state == "fail"
-    assert "belong to another program" in of(findings, "schema").found
+    assert "belong to another program" in of(findings, "schema").message
 
 
 @pytest.mark.parametrize(
     ("table", "revision", "state", "words"),
     [
-        ("tuner_alembic_version", "0001", "warn", "this version needs"),
-        ("tuner_alembic_version", "9999", "fail", "newer than this version's"),
-        ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables are of v3.0.0.d"),
+        ("tuner_alembic_version", "0001", "warn", "this tuner needs"),
+        ("tuner_alembic_version", "9999", "fail", "newer than"),
+        ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables have version v3.0.0.d"),
         ("alembic_version", "v9.0.0", "fail", "newer (v9.0.0) than Optuna here"),
     ],
 )
@@ -220,7 +220,7 @@ def test_tables_of_another_version(
     findings = found_in(f"sqlite:///{database}", tmp_path)
     (told,) = [one for one in findings if one.check == "schema" and one.state != "ok"]
     assert told.state == state
-    assert words in told.found
+    assert words in told.message
     assert told.advice
     assert {one.check for one in troubles(findings)} == {"schema"}
 
@@ -232,7 +232,7 @@ def test_a_network_file_system(
     partitions = [SimpleNamespace(mountpoint=slot, fstype=kind) for slot, kind in mounts]
     monkeypatch.setattr("psutil.disk_partitions", lambda all: partitions)
     finding = of(found_in(f"sqlite:///{database}", tmp_path), "file")
-    assert (finding.state, finding.found) == ("warn", "lies on a network file system (nfs4)")
+    assert (finding.state, finding.message) == ("warn", "lies on a network file system (nfs4)")
 
 
 def test_a_server_that_only_reads(postgres: Postgres, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_server_that_only_reads(postgres: Postgres, tmp_path: Path) -> None:
         connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
     finding = of(found_in(postgres.url(name), tmp_path), "writing")
     assert finding.state == "fail"
-    assert "read-only transaction" in finding.found
+    assert "read-only transaction" in finding.message
 
 
 def test_a_check_that_breaks_is_a_failure() -> None:
@@ -250,9 +250,9 @@ def test_a_check_that_breaks_is_a_failure() -> None:
         yield Finding("x", "ok", "so far")
         raise ValueError("postgresql://me:s3cret@host/x\nis odd")
 
-    told = list(look_at({"x": breaks, "y": lambda: [Finding("y", "ok", "")]}, lambda text: None))
+    told = list(run_checks({"x": breaks, "y": lambda: [Finding("y", "ok", "")]}, lambda text: None))
     assert [(one.check, one.state) for one in told] == [("x", "ok"), ("x", "fail"), ("y", "ok")]
-    assert told[1].found == "ValueError: postgresql://***@host/x"
+    assert told[1].message == "ValueError: postgresql://***@host/x"
 
 
 def test_a_database_that_breaks_in_an_unknown_way(

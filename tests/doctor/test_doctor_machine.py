@@ -21,9 +21,9 @@ def test_room_on_a_disk(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     folders = {"checkpoints": tmp_path / "still" / "to be made", "database": tmp_path}
-    (told,) = environment_checks.disks(folders)
+    (told,) = environment_checks.check_disks(folders)
     assert told.state == state
-    assert told.found.endswith(f"free at {tmp_path} for checkpoints, database")
+    assert told.message.endswith(f"free at {tmp_path} for checkpoints, database")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -45,7 +45,7 @@ def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_memory_for_the_workers(gib: float, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
     size = SimpleNamespace(total=2**33, available=int(gib * 2**30))
     monkeypatch.setattr("psutil.virtual_memory", lambda: size)
-    (told,) = environment_checks.memory()
+    (told,) = environment_checks.check_memory()
     assert told.state == state
     assert ("--workers 3" in str(told.advice)) == (gib == 3.9)
 
@@ -53,16 +53,16 @@ def test_memory_for_the_workers(gib: float, state: str, monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("a_machine")
 def test_a_container_s_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "memory_limit", lambda: (2**31, 2**30))
-    (told,) = environment_checks.memory()
+    (told,) = environment_checks.check_memory()
     assert told.state == "warn"
-    assert told.found == "1.0 GiB free of 2.0 GiB, for 2 workers by default"
+    assert told.message == "1.0 GiB free of 2.0 GiB, for 2 workers by default"
 
 
 @pytest.mark.usefixtures("a_machine")
 def test_a_container_s_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "core_limit", lambda: 1.5)
-    (told,) = environment_checks.processors()
-    assert (told.state, told.found) == ("ok", "1 core: 1 worker by default")
+    (told,) = environment_checks.check_cores()
+    assert (told.state, told.message) == ("ok", "1 core: 1 worker by default")
 
 
 @pytest.mark.usefixtures("a_machine")
@@ -71,12 +71,12 @@ def test_gpus_that_tensorflow_cannot_use(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / str(number)).mkdir()
     monkeypatch.setattr(computer, "_DRIVER", tmp_path)
     monkeypatch.setattr(machine, "tensorflow_devices", lambda: {"usable": []})
-    (told,) = environment_checks.processors()
-    assert told.found == "4 cores, 2 GPUs (0 usable): 4 workers by default"
+    (told,) = environment_checks.check_cores()
+    assert told.message == "4 cores, 2 GPUs (0 usable): 4 workers by default"
     computer.gpus.cache_clear()
     monkeypatch.setattr(machine, "tensorflow_devices", None)  # must not be asked
-    (told,) = environment_checks.processors(quick=True)
-    assert "2 GPUs (not asked whether TensorFlow can use them): 2 workers" in told.found
+    (told,) = environment_checks.check_cores(quick=True)
+    assert "2 GPUs (not asked whether TensorFlow can use them): 2 workers" in told.message
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_libraries(
     monkeypatch.setattr(
         environment_checks, "_version", lambda n: installed[n] if n in installed else real(n)
     )
-    (finding,) = environment_checks.installed_libraries()
+    (finding,) = environment_checks.check_libraries()
     assert finding.state == ("fail" if told else "ok")
-    assert (told or "optuna ") in finding.found
+    assert (told or "optuna ") in finding.message
     assert bool(finding.advice) == bool(told)

@@ -22,8 +22,8 @@ def test_a_search_at_work(store: Store, storage_url: str, lease: Lease, tmp_path
     begun(store, lease)
     findings = found_in(storage_url, tmp_path)
     assert troubles(findings) == []
-    told = of(findings, "leases").found
-    assert told.startswith(f"toy: {socket.gethostname()} (pid {os.getpid()}) at 1 trial, its lease")
+    told = of(findings, "leases").message
+    assert told.startswith(f"toy: {socket.gethostname()} (pid {os.getpid()}) trains 1 trial, lease")
 
 
 def test_an_expired_lease(store: Store, storage_url: str, lease: Lease, tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_an_expired_lease(store: Store, storage_url: str, lease: Lease, tmp_path
     leases.renew_lease(store, lease, -300)
     (told,) = troubles(found_in(storage_url, tmp_path))
     assert (told.check, told.state) == ("leases", "warn")
-    assert "let its lease expire 5 minutes ago and still holds 1 place" in told.found
+    assert "let its lease expire 5 minutes ago and still holds 1 trial slot" in told.message
     assert "tuner study repair toy" in str(told.advice)
 
 
@@ -43,12 +43,14 @@ def test_a_dead_search(store: Store, storage_url: str, lease: Lease, tmp_path: P
     with store.writing() as connection:
         connection.execute(sa.update(loops).values(process=identity))
     (told,) = troubles(found_in(storage_url, tmp_path))
-    assert "has died and still holds 1 place" in told.found
+    assert "has died and still holds 1 trial slot" in told.message
 
 
-def test_an_ended_search_is_not_told(store: Store, storage_url: str, lease: Lease, tmp_path: Path):
+def test_an_ended_search_is_not_reported(
+    store: Store, storage_url: str, lease: Lease, tmp_path: Path
+):
     leases.renew_lease(store, lease, 0)
-    assert of(found_in(storage_url, tmp_path), "leases").found == "no search is at work"
+    assert of(found_in(storage_url, tmp_path), "leases").message == "no search is running"
 
 
 def test_a_running_trial_without_a_slot(
@@ -57,7 +59,7 @@ def test_a_running_trial_without_a_slot(
     optuna.load_study(study_name=study.name, storage=store.optuna).ask()
     (told,) = troubles(found_in(storage_url, tmp_path))
     assert (told.check, told.state) == ("leftovers", "warn")
-    assert told.found == "toy: 1 trial that runs nowhere"
+    assert told.message == "toy: 1 running trial without a search"
     assert told.advice == "tuner study repair toy"
 
 
@@ -68,13 +70,16 @@ def test_attempts_without_an_end(
     with store.writing() as connection:
         connection.execute(sa.update(slot_rows).values(state="open", loop_id=None))
     (told,) = troubles(found_in(storage_url, tmp_path))
-    assert told.found == "toy: 1 attempt without an end"
+    assert told.message == "toy: 1 attempt without an end"
 
 
 def test_what_mlflow_lacks(store: Store, storage_url: str, lease: Lease, tmp_path: Path) -> None:
     complete(store, lease, begun(store, lease))
-    assert of(found_in(storage_url, tmp_path), "deliveries").found == "toy: 1 on their way"
+    assert (
+        of(found_in(storage_url, tmp_path), "deliveries").message
+        == "toy: 1 ended trial still to be sent"
+    )
     leases.renew_lease(store, lease, 0)
     (told,) = troubles(found_in(storage_url, tmp_path))
-    assert told.found == "toy: MLflow lacks 1 ended trial"
+    assert told.message == "toy: MLflow lacks 1 ended trial"
     assert told.advice == "tuner sync toy"

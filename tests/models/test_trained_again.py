@@ -164,6 +164,6 @@ def test_training_that_fails_is_told_in_one_line(bench: Bench, tmp_path: Path) -
 def test_a_copy_imports_no_tensorflow() -> None:
     import subprocess
 
-    code = "import sys, tuner.models, tuner.cli.result_commands; print('tensorflow' in sys.modules)"
+    code = "import sys, tuner.models, tuner.cli.result_output; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

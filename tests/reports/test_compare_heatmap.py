@@ -7,13 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tuner.reports.comparison_tables import (
-    ComparisonRow,
-    ComparisonTable,
-    draw,
-    in_terminal,
-    panels,
-)
+from tuner.reports.comparison_tables import ComparisonRow, ComparisonTable
+from tuner.reports.heat_maps import heat_map_panels, save_heat_maps, terminal_heat_maps
 
 RATES, SIZES = [0.1, 0.001, 0.01], [64, 16]
 
@@ -33,7 +28,7 @@ def score(params: dict[str, Any]) -> float:
 
 
 def test_values_stand_at_their_sorted_axes() -> None:
-    (panel,) = panels(grid())
+    (panel,) = heat_map_panels(grid())
     assert (panel.title, panel.y, panel.x) == ("", "rate", "size")
     assert (panel.ys, panel.xs) == (sorted(RATES), sorted(SIZES))
     for i, j in itertools.product(range(3), range(2)):
@@ -43,7 +38,7 @@ def test_values_stand_at_their_sorted_axes() -> None:
 
 def test_a_panel_for_each_combination_of_categories() -> None:
     table = grid(kind=["adam", "sgd"], flag=[True, False])
-    titles = [panel.title for panel in panels(table)]
+    titles = [panel.title for panel in heat_map_panels(table)]
     assert titles == [
         f"kind {kind}, flag {flag}" for kind in ("adam", "sgd") for flag in ("true", "false")
     ]
@@ -52,7 +47,7 @@ def test_a_panel_for_each_combination_of_categories() -> None:
 def test_a_configuration_that_never_finished_is_a_gap() -> None:
     table = grid()
     rows = [ComparisonRow(table.rows[0].params), *table.rows[1:]]
-    (panel,) = panels(ComparisonTable(table.metric, rows, table.searched))
+    (panel,) = heat_map_panels(ComparisonTable(table.metric, rows, table.searched))
     assert panel.cells[2][1] is None
 
 
@@ -69,7 +64,7 @@ def test_a_configuration_that_never_finished_is_a_gap() -> None:
     ids=["three numbers", "lists", "comes and goes", "one", "not whole", "one axis"],
 )
 def test_what_is_no_heat_map(table: ComparisonTable) -> None:
-    assert panels(table) == []
+    assert heat_map_panels(table) == []
 
 
 def test_in_the_terminal_the_better_end_is_bright() -> None:
@@ -78,7 +73,7 @@ def test_in_the_terminal_the_better_end_is_bright() -> None:
         table = grid(metric)
         console = Console(width=80, force_terminal=True, color_system="truecolor")
         with console.capture() as captured:
-            console.print(*in_terminal(table, panels(table)))
+            console.print(*terminal_heat_maps(table, heat_map_panels(table)))
         text[metric] = captured.get()
     bright = "48;2;253;231;37"
     shown = {metric: piece.partition(bright)[2][:30] for metric, piece in text.items()}
@@ -89,5 +84,5 @@ def test_in_the_terminal_the_better_end_is_bright() -> None:
 def test_a_picture_of_all_panels(tmp_path: Path) -> None:
     table = grid(kind=["adam", "sgd"])
     path = tmp_path / "map.png"
-    draw(table, panels(table), path)
+    save_heat_maps(table, heat_map_panels(table), path)
     assert path.read_bytes().startswith(b"\x89PNG")

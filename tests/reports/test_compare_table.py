@@ -13,8 +13,8 @@ from tuner.reports.comparison_tables import (
     ComparisonRow,
     ComparisonTable,
     csv_text,
-    in_words,
-    markdown,
+    markdown_table,
+    params_in_words,
 )
 
 SHORT: dict[str, Any] = {"depth": 1, "width": [30], "bias": True, "optimizer": "adam", "epochs": 3}
@@ -83,7 +83,7 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 
 def test_what_is_alike_is_told_once() -> None:
     assert both().common == {"epochs": 3}
-    assert in_words(both().common | {"width": [3, 4], "bias": False, "rate": 0.1}) == (
+    assert params_in_words(both().common | {"width": [3, 4], "bias": False, "rate": 0.1}) == (
         "epochs 3, width 3 4, bias false, rate 0.1"
     )
 
@@ -123,7 +123,7 @@ def test_csv_comes_back() -> None:
 
 
 def test_markdown_comes_back() -> None:
-    lines = [line.strip("| ").split(" | ") for line in markdown(both()).splitlines()]
+    lines = [line.strip("| ").split(" | ") for line in markdown_table(both()).splitlines()]
     names, ruler, *rows = lines
     assert set(ruler) == {"---"}
     shown = [
@@ -136,4 +136,4 @@ def test_markdown_comes_back() -> None:
 
 def test_a_bar_does_not_break_markdown() -> None:
     rows = (ComparisonRow({"depth": "a|b"}), ComparisonRow({"depth": "c"}))
-    assert markdown(table(*rows)).splitlines()[2].startswith("| a\\|b |")
+    assert markdown_table(table(*rows)).splitlines()[2].startswith("| a\\|b |")

@@ -35,7 +35,9 @@ def test_the_winner_with_a_width_a_layer(bench: Bench) -> None:
     assert best is not None
     row = made(bench, subject := of_trial(bench.store, study, None, bench.settings))
     assert row.name == f"compare-toy-trial{best.number}"
-    assert train(bench.settings, bench.store, row, 2, 1, False, entry=TOY) is not None
+    assert (
+        train(bench.settings, bench.store, row, 2, workers=1, tracking=False, entry=TOY) is not None
+    )
     (only,) = results(bench.store, row, subject).rows
     assert len(only.values) == 2
     assert best.last is not None
@@ -43,7 +45,7 @@ def test_the_winner_with_a_width_a_layer(bench: Bench) -> None:
     assert row.spec.data == study.spec.data
     assert row.spec.metric == "test_accuracy"
     # All is done: nothing is started again.
-    assert train(bench.settings, bench.store, row, 2, 1, False, entry=TOY) is None
+    assert train(bench.settings, bench.store, row, 2, workers=1, tracking=False, entry=TOY) is None
 
 
 def test_its_data_may_lie_elsewhere_but_must_be_the_same(bench: Bench) -> None:
@@ -55,7 +57,10 @@ def test_its_data_may_lie_elsewhere_but_must_be_the_same(bench: Bench) -> None:
     subject = of_trial(bench.store, study, None, bench.settings, str(moved))
     row = made(bench, subject, name="here")
     where = subject.data.source
-    assert train(bench.settings, bench.store, row, 1, 1, False, entry=TOY, data=where) is not None
+    assert (
+        train(bench.settings, bench.store, row, 1, workers=1, tracking=False, entry=TOY, data=where)
+        is not None
+    )
     bench.write_data(moved, seed=1)
     with pytest.raises(DatasetError, match="fingerprint"):
         made(bench, subject, name="there")

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.algorithms.options import parse_configuration, parse_options
-from tuner.cli.output import print_csv, short
+from tuner.cli.output import format_param, print_csv
 from tuner.errors import SpaceError
 from tuner.manage.creation import Wanted, data_spec, define_study
-from tuner.reports.comparison_tables import in_words as compared
+from tuner.reports.comparison_tables import params_in_words as compared
 from tuner.search_space import make_space, parse_space
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import equal_values
@@ -67,7 +67,7 @@ def test_choices_are_read_as_they_are_shown(choices: list[Any]) -> None:
 @settings(max_examples=100, deadline=None)
 @given(texts | st.booleans() | st.integers(0, 2**53))
 def test_a_cell_of_a_table_tells_texts_from_other_values(value: Any) -> None:
-    read = parse_word(short(value))
+    read = parse_word(format_param(value))
     assert isinstance(read, str) == isinstance(value, str)
     assert isinstance(read, bool) == isinstance(value, bool)
 
@@ -145,7 +145,7 @@ def test_a_text_among_truth_values_is_itself() -> None:
 
 def test_every_listing_has_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
     params = {"a": True, "b": [False, True], "c": "true"}
-    assert [short(value) for value in params.values()] == ["true", "false true", '"true"']
+    assert [format_param(value) for value in params.values()] == ["true", "false true", '"true"']
     assert compared({"a": True, "b": [False, True]}) == "a true, b false true"
     assert str(Choice(name="tpe", options={"group": True})) == "tpe group=true"
     assert [format_in_sentence(True), format_in_sentence("yes"), format_in_sentence("true")] == [

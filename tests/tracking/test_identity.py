@@ -13,7 +13,7 @@ from mlflow_server import MlflowServer
 from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
 
-from tuner.doctor.search_checks import search_checks
+from tuner.doctor.search_checks import checks_of_searches
 from tuner.errors import TrackingError
 from tuner.storage import deliveries, leases, open_store
 from tuner.storage.diagnostics import open_read_only
@@ -425,7 +425,7 @@ def test_files_of_a_model_that_are_gone_are_seen_and_written_again(
 def _assert_doctor_reports_lost_files(ann: Person, uri: str) -> None:
     """By the doctor and by the end of a search, which are processes that take seconds."""
     (finding,) = [each for each in doctor(ann) if each.state == "warn"]
-    assert finding.found.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
+    assert finding.message.endswith("lacks 1 ended trial (trial 0: its model's files are missing)")
     delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
     assert (delivered.sent, delivered.missing) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"
@@ -458,7 +458,7 @@ def doctor(person: Person) -> list[Any]:
     leases.renew_lease(person.store, person.lease, 0)  # the search is over
     store = open_read_only(person.store.url.render_as_string())
     try:
-        return list(search_checks(store, make_settings(person, person.uri))["deliveries"]())
+        return list(checks_of_searches(store, make_settings(person, person.uri))["deliveries"]())
     finally:
         store.close()
 
@@ -468,10 +468,12 @@ def test_the_doctor_sees_what_sync_sees(person: Make, uri: str) -> None:
     ann = person()
     ann.trials(0.5, 0.8)
     ann.sync()
-    assert [one.found for one in doctor(ann)] == ["MLflow has 2 ended trials"]
+    assert [one.message for one in doctor(ann)] == ["MLflow has 2 ended trials"]
     delete_a_trial(open_client(uri), ann)
     warned = [one for one in doctor(ann) if one.state == "warn"]
-    assert [one.found.partition(":")[2][:28] for one in warned] == [" MLflow lacks 1 ended trial "]
+    assert [one.message.partition(":")[2][:28] for one in warned] == [
+        " MLflow lacks 1 ended trial "
+    ]
 
 
 @ON_A_SERVER

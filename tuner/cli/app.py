@@ -1,8 +1,6 @@
-"""The command tree and what all commands share.
+"""The root command, and what all commands share: options, and the values they take."""
 
-Values of options that need more than a type.
-"""
-
+import inspect
 import re
 import signal
 import sys
@@ -13,66 +11,86 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
 from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+if TYPE_CHECKING:
+    from tuner.storage import Store
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
+_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
-def seconds(text: str, option: str = "--timeout") -> float:
-    """Seconds from 90s, 30m, 1.5h or 2d. Raises UsageError."""
+def parse_seconds(text: str | None, option: str) -> float | None:
+    """Seconds from 90s, 30m, 1.5h or 2d; None stays None. Raises UsageError."""
+    if text is None:
+        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if not match or float(match[1]) <= 0:
         raise UsageError(f"{option} must be a time such as 90s, 30m or 2h, got {text!r}")
-    return float(match[1]) * _UNITS[match[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
-def size(text: str, option: str = "--data-memory") -> float:
-    """Bytes from 512MiB, 4G or 1.5GiB: powers of 1024. Raises UsageError."""
+def parse_bytes(text: str | None, option: str) -> float | None:
+    """Bytes from 512MiB, 4G or 1.5GiB, in powers of 1024; None stays None. Raises UsageError."""
+    if text is None:
+        return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match or float(match[1]) <= 0:
         raise UsageError(f"{option} must be a size such as 512MiB or 4GiB, got {text!r}")
-    return float(match[1]) * _SIZES[match[2].upper()]
-
-
-if TYPE_CHECKING:
-    from tuner.storage import Store
+    return float(match[1]) * _BYTES[match[2].upper()]
 
 
 @dataclass
 class CommandSession:
-    """The global options, resolved. `store`: the database, once it was opened for work."""
+    """The global options, resolved. `store`: the database, once it was opened for writing."""
 
     settings: Settings
     traceback: bool
     store: "Store | None" = None
 
 
-class Escaped(Exception):
-    """What a command raised, kept from Typer: it takes each EOFError for a user who left, and each
-    broken pipe for a reader of ours that did, where it may have been a process of ours that
-    died."""
+class UncaughtError(Exception):
+    """Carries an exception past Typer, which turns every EOFError into an abort by the user and
+    every broken pipe into a quiet exit. Either may come from a child process that died."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
 
 
-class _Commands(TyperGroup):
+class _RootGroup(TyperGroup):
     def invoke(self, context: Any) -> Any:
         try:
             return super().invoke(context)
         except (EOFError, BrokenPipeError, KeyboardInterrupt) as error:
-            raise Escaped(error) from error
+            raise UncaughtError(error) from error
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:
-    return typer.Typer(
+class _Command(TyperCommand):
+    """A command whose help flows to the width of the terminal. Typer would keep the line breaks of
+    its docstring."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+
+
+class CommandGroup(typer.Typer):
+    """A group of commands."""
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, cls=_Command, **options)
+
+
+def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> CommandGroup:
+    """A group of commands with tuner's settings."""
+    return CommandGroup(
         cls=cls,
         help=help_text,
         no_args_is_help=True,
@@ -86,12 +104,17 @@ app = new_typer(
     "Hyperparameter search for Keras networks.\n\n"
     "Example: [bold]tuner study create --data digits[/bold], then "
     "[bold]tuner optimize --trials 100[/bold]",
-    cls=_Commands,
+    cls=_RootGroup,
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def flag(*names: str, text: str, **options: Any) -> Any:
+    """An option without a value. `names`: as they are typed, such as "--json"."""
+    return typer.Option(*names, help=text, metavar="", show_default="off", **options)
+
+
+def _print_version(is_given: bool) -> None:
+    if is_given:
         from tuner.settings import tuner_version
 
         typer.echo(f"tuner {tuner_version()}")
@@ -99,14 +122,14 @@ def _version(wanted: bool) -> None:
 
 
 @contextmanager
-def ending_in_order() -> Iterator[None]:
-    """However a command ends, its databases are closed. SIGTERM, and the terminal's end, interrupt
-    it as Ctrl-C does."""
+def closing_databases() -> Iterator[None]:
+    """Close all databases, however the command ends. SIGTERM and a closed terminal interrupt it
+    as Ctrl-C does."""
     try:
         with _interruptible():
             yield
     finally:
-        # Not imported by a command that opens none: `--help` should be quick.
+        # Commands that open no database do not import this room: `--help` should be quick.
         if (storage := sys.modules.get("tuner.storage")) is not None:
             storage.close_all()
 
@@ -117,7 +140,7 @@ def _interruptible() -> Iterator[None]:
         yield
         return
     signals = [signal.SIGTERM, signal.SIGHUP]
-    # nohup ignores the latter, and so do we then.
+    # nohup ignores SIGHUP; keep it ignored then.
     caught = [each for each in signals if signal.getsignal(each) == signal.SIG_DFL]
     for each in caught:
         signal.signal(each, signal.default_int_handler)
@@ -133,39 +156,67 @@ def root(
     context: typer.Context,
     storage: Annotated[
         str | None,
-        typer.Option(help="Database of the studies.  (default: sqlite:///tuner.db)", metavar="URL"),
+        typer.Option(
+            help="The database of the studies, such as postgresql://user@host/db.",
+            metavar="URL",
+            show_default="TUNER_STORAGE, or sqlite:///tuner.db",
+        ),
     ] = None,
     tracking_uri: Annotated[
         str | None,
-        typer.Option(help="MLflow's store or server.", metavar="URI"),
+        typer.Option(
+            help="MLflow's store or server, such as http://127.0.0.1:5000.",
+            metavar="URI",
+            show_default="MLFLOW_TRACKING_URI, or mlflow.db beside the database",
+        ),
     ] = None,
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show errors in full.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show on stderr what tuner does.  (default: off)")
+    traceback: Annotated[
+        bool, flag("--traceback", text="Print the Python traceback of an error too.")
     ] = False,
+    verbose: Annotated[bool, flag("--verbose", text="Print on stderr what tuner does.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        flag("--version", text="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
-    context.with_resource(ending_in_order())
+    context.with_resource(closing_databases())
     log_to_stderr(verbose=verbose)
     remember_options(storage, tracking_uri)
     context.obj = CommandSession(load_settings(storage, tracking_uri), traceback)
 
 
 def settings_of(context: typer.Context) -> Settings:
+    """The settings that hold for this command."""
     settings: Settings = context.obj.settings
     return settings
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+def data_option(text: str, default: str) -> Any:
+    """An option that takes a data source."""
+    return typer.Option("--data", help=text, metavar="SOURCE", show_default=default)
+
+
+Json = Annotated[bool, flag("--json", text="Print JSON instead of text.")]
+NoTracking = Annotated[
+    bool, flag("--no-tracking", text="Do not write to MLflow. SQL still has everything.")
+]
 StudyName = Annotated[
-    str | None, typer.Argument(help="The study; without it the newest search.", metavar="[STUDY]")
+    str | None,
+    typer.Argument(help="The study's name.", metavar="STUDY", show_default="the newest search"),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="The number of worker processes.",
+        metavar="N",
+        show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
+    ),
 ]
 TrustCode = Annotated[
     list[str] | None,
     typer.Option(
         metavar="HASH",
-        help="Let the study's own code with this SHA-256 run on this machine; may be repeated.",
+        help="Allow code of the study with this SHA-256 to run on this machine. May be repeated.",
+        show_default="ask",
     ),
 ]

@@ -1,30 +1,41 @@
-"""All command groups, hung into one tree."""
+"""The table of all commands. A new command is a file of its own and one line here."""
+
+from collections.abc import Callable
+
+import typer
 
 from tuner.cli import (
     compare_command,
     data_commands,
     database_commands,
+    doctor_command,
     optimize_command,
-    residence,
     space_commands,
     study_commands,
     trial_commands,
-    ui_commands,
+    ui_command,
 )
 from tuner.cli.app import app
 
-app.add_typer(study_commands.app, name="study")
-app.command("optimize", no_args_is_help=False)(optimize_command.optimize)
-app.command("compare", no_args_is_help=False)(compare_command.compare)
-app.add_typer(trial_commands.app, name="trial")
-app.command("sync", no_args_is_help=False)(database_commands.sync)
-app.add_typer(space_commands.app, name="space")
-app.add_typer(data_commands.app, name="data")
-app.add_typer(database_commands.app, name="db")
-database_commands.app.command("moved")(residence.moved)
-database_commands.app.command("copied")(residence.copied)
-app.command("activations", no_args_is_help=False)(space_commands.activations)
-app.command("ui")(ui_commands.ui)
-app.command("doctor", no_args_is_help=False)(database_commands.doctor)
+# A function is a command; a typer.Typer is a group of commands.
+COMMANDS: dict[str, Callable[..., None] | typer.Typer] = {
+    "study": study_commands.app,
+    "optimize": optimize_command.optimize,
+    "compare": compare_command.compare,
+    "trial": trial_commands.app,
+    "sync": database_commands.sync,
+    "space": space_commands.app,
+    "data": data_commands.app,
+    "db": database_commands.app,
+    "activations": space_commands.activations,
+    "ui": ui_command.ui,
+    "doctor": doctor_command.doctor,
+}
+
+for name, member in COMMANDS.items():
+    if isinstance(member, typer.Typer):
+        app.add_typer(member, name=name)
+    else:
+        app.command(name, no_args_is_help=False)(member)
 
 __all__ = ["app"]

@@ -1,4 +1,4 @@
-"""Asking whether code from a database may run on this machine."""
+"""Questions to the user: may code from a database run here, and may a study be deleted?"""
 
 import shlex
 import sys
@@ -7,10 +7,13 @@ from typing import TypeVar
 
 import typer
 
+from tuner.cli.output import one_line
 from tuner.errors import CodeError
 from tuner.manage.trust import Code, UntrustedCode, agree_to_code, require_trusted, trust_code
 from tuner.settings import Settings
+from tuner.storage import Store
 from tuner.storage.studies import StudyRow
+from tuner.storage.trials import count_trials
 from tuner.study.spec import StudySpec
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
@@ -23,21 +26,21 @@ T = TypeVar("T")
 def confirm_code(
     settings: Settings, spec: StudySpec, name: str | None, hashes: Sequence[str]
 ) -> None:
-    """Before a study's code runs: agree to the given hashes, and ask about the rest. `name`: the
-    study's, as it is written in a command. Raises CodeError where nobody can be asked, or the
+    """Before a study's code runs: accept the given hashes, and ask about all other files. `name`:
+    the study's name, for suggested commands. Raises CodeError if nobody can be asked, or the
     answer is no."""
     if hashes:
         agree_to_code(spec, settings, hashes)
     try:
         require_trusted(spec, settings)
     except UntrustedCode as error:
-        _ask(settings, error, in_command(name or ""))
+        _ask_about_code(settings, error, in_command(name or ""))
 
 
-def confirming(
+def with_trusted_code(
     work: Callable[[], T], settings: Settings, row: StudyRow, hashes: Sequence[str]
 ) -> T:
-    """What `work` gives; where it needs code that is not trusted yet, after asking."""
+    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again."""
     if hashes:
         agree_to_code(row.spec, settings, hashes)
     try:
@@ -47,37 +50,48 @@ def confirming(
         return work()
 
 
-def _ask(settings: Settings, error: UntrustedCode, name: str) -> None:
-    all_of_it = command("study", "code", name)
+def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None:
+    show_code = command("study", "code", name)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CodeError(
-            f"{error}; read it with: {all_of_it}; then let it run with: {_agreeing(error.codes)}"
+            f"{error}; read it with: {show_code}; then allow it with: "
+            + _accepting_command(error.codes)
         ) from error
     for code in error.codes:
         lines = code_lines(code)
         typer.echo("\n".join(lines[:_LINES_SHOWN]), err=True)
         if len(lines) > _LINES_SHOWN:
             rest = len(lines) - _LINES_SHOWN
-            typer.echo(f"… and {rest} more lines; all of it: {all_of_it}", err=True)
+            typer.echo(f"… and {rest} more lines; the whole file: {show_code}", err=True)
     what = "this file" if len(error.codes) == 1 else f"these {len(error.codes)} files"
     if not typer.confirm(f"run {what} from the database on this machine?", err=True):
         raise CodeError("the study's code was not trusted, and nothing was run") from error
     trust_code(settings, [code.sha256 for code in error.codes])
 
 
-def _agreeing(codes: Sequence[Code]) -> str:
-    """This command, with the options that agree to all of these."""
+def _accepting_command(codes: Sequence[Code]) -> str:
+    """This command, with the options that accept all of these files."""
     words = [without_secrets(word) for word in sys.argv[1:]]
     options = [word for code in codes for word in ("--trust-code", code.sha256)]
     return printable(shlex.join(["tuner", *words, *options]))
 
 
 def code_lines(code: Code) -> list[str]:
-    """A file of code for people to judge: nothing in it reaches the terminal as a command, or
-    hides what follows."""
+    """A file of code for people to read. Control characters are written out, so that none can
+    hide lines or reach the terminal."""
     head = f"{printable(code.path)}: {len(code.content):,} bytes, SHA-256 {code.sha256}"
-    return [head, *(f"  {_visible(line)}" for line in code.text.split("\n"))]
+    return [head, *(f"  {_printable_line(line)}" for line in code.text.split("\n"))]
 
 
-def _visible(line: str) -> str:
+def _printable_line(line: str) -> str:
     return printable(line.replace("\t", "    "))
+
+
+def confirm_deletion(store: Store, study: StudyRow) -> None:
+    """Ask whether a study may be deleted. Raises typer.Abort if the answer is no."""
+    count = count_trials(store, study)
+    typer.confirm(
+        f"delete study {one_line(study.name)} with its {count} trials, saved networks and "
+        "MLflow runs?",
+        abort=True,
+    )

@@ -1,9 +1,9 @@
-"""The Optuna dashboard for this machine alone: `python -m tuner.cli.dashboard PORT`.
+"""The Optuna dashboard for this machine only: `python -m tuner.cli.dashboard PORT`.
 
-The dashboard asks nobody who they are. On loopback that is enough against other machines, but not
-against web pages in a browser on this one: a page may send requests here (and a form needs no
-permission for that), and by DNS rebinding, where its own name suddenly means 127.0.0.1, it may read
-the answers too. Both show in the headers that a browser sets: Origin and Host.
+The dashboard has no login. On loopback other machines cannot reach it, but web pages in a browser
+on this machine can: a page may send requests here (a form needs no permission), and with DNS
+rebinding, where the page's own name suddenly means 127.0.0.1, it can also read the answers. Both
+attacks show in the headers that the browser sets: Origin and Host.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ Application = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]
 
 
 def loopback_hosts(port: int, listens_on: str = HOST) -> list[str]:
-    """The Host headers with which this machine's own browser may ask."""
+    """The Host headers that a browser on this machine may send."""
     names = dict.fromkeys(("localhost", "127.0.0.1", "[::1]", listens_on))
     hosts = [f"{name}:{port}" for name in names]
-    return [*hosts, *names] if port == 80 else hosts  # browsers leave the usual port out
+    return [*hosts, *names] if port == 80 else hosts  # Browsers omit the default port.
 
 
 class LoopbackOnly:
-    """A WSGI application behind a check of Host and Origin. What fails it is answered 403, before
-    the application hears of it. A missing Origin is fine: no browser leaves it out where a page of
-    another site sends more than a plain reading request."""
+    """A WSGI application behind a check of Host and Origin. Requests that fail it get 403 and never
+    reach the application. Origin may be missing: a browser omits it only for plain reading requests
+    of other sites."""
 
     def __init__(self, application: Application, hosts: Sequence[str]) -> None:
         self._application = application
@@ -51,10 +51,10 @@ class LoopbackOnly:
 
     def _complaint(self, environ: Environment) -> str | None:
         if environ.get("HTTP_HOST", "").lower() not in self._hosts:
-            return "this page is for the names of this machine's loopback alone"
+            return "this page is served only under the names of this machine's loopback"
         origin = environ.get("HTTP_ORIGIN")
         if origin is not None and origin.lower() not in self._origins:
-            return "requests of other sites' pages are not answered"
+            return "requests from pages of other sites are refused"
         return None
 
 
@@ -64,19 +64,19 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """Say nothing of requests."""
+        """Do not log requests."""
 
 
 def serve(port: int) -> None:
     """Serve the dashboard of TUNER_STORAGE until SIGTERM."""
-    # The URL is in the environment: a command line shows its passwords to everybody.
+    # The URL comes from the environment: other users can read a command line.
     from optuna_dashboard import wsgi
 
     from tuner.storage import open_store
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = open_store(load_settings().storage)
-    # Closed, SQLite's file is whole without its -wal.
+    # Closing moves SQLite's -wal into the file.
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(store):
         application = LoopbackOnly(wsgi(store.optuna), loopback_hosts(port))
         with make_server(HOST, port, application, _Server, _Handler) as server:

@@ -1,4 +1,4 @@
-"""`tuner data`: look at data sets."""
+"""`tuner data`, and the options on data that several commands take."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -17,27 +17,46 @@ DATA_HELP = (
     "A name (digits, fashion_mnist, mnist, …), a folder of IDX files, file.npz, "
     "file.csv:target (also .tsv, .txt, .csv.gz), file.parquet:target, or my_file.py:load."
 )
+_MOST_NOTES = 8
 
-
-COLUMN_HELP = (
-    "What a column of a table is: number, category, text, date, drop or target; may be repeated.  "
-    "(default: by its cells)"
-)
-MOST_NOTES = 8
+Pairs = list[str] | None
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", help=COLUMN_HELP, metavar="NAME=KIND")
+    Pairs,
+    typer.Option(
+        "--column",
+        help="How to read a column of a table, such as zip=category. KIND is number, category, "
+        "text, date, drop or target. May be repeated.",
+        metavar="NAME=KIND",
+        show_default="by the column's cells",
+    ),
+]
+Scaling = Annotated[
+    str | None,
+    typer.Option(
+        help="How to scale the inputs: minmax, center, standardize or none.",
+        metavar="METHOD",
+        show_default="the space file's, else by the data",
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What to learn: classes, binary or regression.",
+        metavar="TASK",
+        show_default="the space file's, else by the target",
+    ),
 ]
 
 
 def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
-    """What the columns of new data were taken for, in brief, and the first notes on them."""
+    """Print how the columns of new data were read, in brief, and the first notes on them."""
     from tuner.cli.output import say
 
     if columns:
         say(f"columns: {columns}")
-    for note in notes[:MOST_NOTES]:
+    for note in notes[:_MOST_NOTES]:
         say(f"note: {note}")
-    left = len(notes) - MOST_NOTES
+    left = len(notes) - _MOST_NOTES
     more = f"{left} more note{'s' * (left > 1)} and all columns" if left > 0 else "all columns"
     if columns or left > 0:
         options = [
@@ -50,13 +69,11 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
 def describe_dataset(
     context: typer.Context,
     source: Annotated[str, typer.Argument(help=DATA_HELP, metavar="SOURCE")],
-    task: Annotated[
-        str | None, typer.Option(help="classes, binary or regression.  (default: inferred)")
-    ] = None,
+    task: Task = None,
     column: Columns = None,
     as_json: Json = False,
 ) -> None:
-    """What a data set holds, how it is split and scaled.
+    """Print what a data set holds, and how it is split and scaled.
 
     Example: tuner data describe passengers.csv:survived
     """

@@ -1,4 +1,4 @@
-"""The live display of a search, and its plain form where the output is no terminal."""
+"""The live display of a search in a terminal; elsewhere a line for each trial that ends."""
 
 import contextlib
 import sys
@@ -11,34 +11,36 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from tuner.cli.output import complain, console, duration, one_line
+from tuner.cli.output import complain, console, format_duration, one_line
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
 from tuner.system.start_up import discard_stdout
 
+# Outside a terminal a long search prints a line this often, and for each new best.
 _PLAIN_EVERY_S = 10.0
-_DRAWN_EVERY_S = 0.125
+_REDRAW_EVERY_S = 0.125
+_PRINT_ALL_UP_TO = 200  # trials
 _GAP = 2
-# Of the lines of a terminal, what the picture leaves to those above it.
+# Lines of the terminal that the display leaves free.
 _OTHER_LINES = 4
 _FEWEST_WORKERS = 4
 
 
 class Display:
-    """Watches a loop: a live picture in a terminal, a line a finished trial elsewhere. Where
-    neither can be written, the search goes on without."""
+    """Shows a search while it runs. If the output cannot be written, the search continues without
+    a display."""
 
     def __init__(self, metric: str, quiet: bool) -> None:
         self._metric, self._quiet = metric, quiet
         self._live: Live | None = None
         if not quiet and sys.stdout.isatty():
-            # No thread of its own: what it failed to write would end in a traceback.
+            # No refresh thread: a write error in it would print a traceback.
             self._live = Live(console=console(), auto_refresh=False, transient=True)
-        self._said_at = self._drawn_at = 0.0
+        self._printed_at = self._drawn_at = 0.0
 
     def __enter__(self) -> Self:
         if self._live is not None:
-            with self._going_on():
+            with self._output_errors_caught():
                 self._live.start()
         return self
 
@@ -49,11 +51,11 @@ class Display:
         _trace: TracebackType | None,
     ) -> None:
         if self._live is not None:
-            with self._going_on():
+            with self._output_errors_caught():
                 self._live.stop()
 
     def stage(self, text: str) -> None:
-        """What is going on outside the loop."""
+        """Show what happens before and after the trials."""
         line = f"{one_line(text)} …"
         if self._live is not None:
             self._draw(Text(line, style="dim"))
@@ -61,19 +63,18 @@ class Display:
             self._print(line)
 
     def _print(self, line: str) -> None:
-        with self._going_on():
+        with self._output_errors_caught():
             print(line, flush=True)
 
     def _draw(self, picture: RenderableType) -> None:
         assert self._live is not None
         self._drawn_at = time.monotonic()
-        with self._going_on():
+        with self._output_errors_caught():
             self._live.update(picture, refresh=True)
 
     @contextlib.contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """A reader that went away, a terminal that was closed, or a full disk is no reason to end
-        a search."""
+    def _output_errors_caught(self) -> Iterator[None]:
+        """A closed pipe or terminal, or a full disk, ends the display but not the search."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -82,12 +83,12 @@ class Display:
             if self._live is not None:
                 live, self._live = self._live, None
                 with contextlib.suppress(OSError, ValueError):
-                    live.stop()  # it has stdout and stderr until then
+                    live.stop()  # It redirects stdout and stderr until then.
             why = getattr(error, "strerror", None) or error
-            complain(f"the output cannot be written ({why}); the search goes on")
+            complain(f"the output cannot be written ({why}); the search continues")
 
     def changed(self, status: RunStatus) -> None:
-        if self._live is not None and time.monotonic() - self._drawn_at >= _DRAWN_EVERY_S:
+        if self._live is not None and time.monotonic() - self._drawn_at >= _REDRAW_EVERY_S:
             self._draw(Picture(status, self._metric))
 
     def trial_ended(
@@ -97,12 +98,16 @@ class Display:
             return
         line = self._line(status, trial, end, value, is_best)
         if self._live is not None:
-            # The picture shows all others; new bests and troubles stay on the screen.
+            # The display shows the others. New bests and failures stay on the screen.
             if is_best or not end.is_usual or end is TrialEnd.TARGET:
-                with self._going_on():
+                with self._output_errors_caught():
                     self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
-        elif is_best or time.monotonic() - self._said_at > _PLAIN_EVERY_S or status.total <= 200:
-            self._said_at = time.monotonic()
+        elif (
+            is_best
+            or time.monotonic() - self._printed_at > _PLAIN_EVERY_S
+            or (status.total <= _PRINT_ALL_UP_TO)
+        ):
+            self._printed_at = time.monotonic()
             self._print(line)
 
     def _line(
@@ -119,8 +124,8 @@ class Display:
 
 
 class Picture:
-    """A search as it is now, in lines that fit the terminal: what has no room in one goes to the
-    next, nothing is cut."""
+    """A search's state, in lines that fit the terminal. What has no room in a line moves to the
+    next one; nothing is cut."""
 
     def __init__(self, status: RunStatus, metric: str) -> None:
         self._status, self._metric = status, metric
@@ -129,14 +134,14 @@ class Picture:
         width = options.max_width
         done, left = ("━", "─") if options.encoding.startswith("utf") else ("=", "-")
         self._strokes = done, left
-        yield from _flowed(self._summary(width), width)
+        yield from _flow(self._summary(width), width)
         workers = self._status.workers
         most = max(_FEWEST_WORKERS, options.size.height - _OTHER_LINES)
         if len(workers) > most:
             workers = workers[: most - 1]
-        yield from _in_columns([self._worker(*each) for each in enumerate(workers)], width)
-        if len(workers) < len(self._status.workers):
-            hidden = len(self._status.workers) - len(workers)
+        yield from _align([self._worker(*each) for each in enumerate(workers)], width)
+        hidden = len(self._status.workers) - len(workers)
+        if hidden:
             yield Text(f"and {hidden} more workers", style="dim")
 
     def _summary(self, width: int) -> list[Text]:
@@ -144,12 +149,13 @@ class Picture:
         best = "–" if status.best is None else f"{status.best:.4f} (trial {status.best_trial})"
         pruned = status.ended.get(TrialEnd.PRUNED, 0)
         other = sum(count for end, count in status.ended.items() if not end.is_usual)
+        elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
             Text(f"best {self._metric} {best}"),
             Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
-            Text(f"{duration(status.elapsed_s)} gone, {duration(status.left_s)} left"),
+            Text(f"{elapsed} elapsed, {left} left"),
         ]
 
     def _worker(self, number: int, worker: WorkerStatus) -> list[Text]:
@@ -170,19 +176,19 @@ class Picture:
         return Text.assemble((done * length, "green"), (left * (width - length), "dim"))
 
 
-def _in_columns(rows: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
-    """The rows with their cells below each other, where that fits."""
+def _align(rows: Sequence[Sequence[Text]], width: int) -> Iterator[Text]:
+    """The rows as a table, if it fits the width; else each row flows into lines of its own."""
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
     if sum(widths) + _GAP * (len(widths) - 1) <= width:
         for row in rows:
             for cell, size in zip(row, widths, strict=True):
                 cell.pad_right(size - cell.cell_len)
     for row in rows:
-        yield from _flowed([cell for cell in row if cell.cell_len], width)
+        yield from _flow([cell for cell in row if cell.cell_len], width)
 
 
-def _flowed(pieces: Iterable[Text], width: int) -> Iterator[Text]:
-    """The pieces in lines: each line takes as many as have room."""
+def _flow(pieces: Iterable[Text], width: int) -> Iterator[Text]:
+    """The pieces in lines, each with as many pieces as fit."""
     line = Text()
     for piece in pieces:
         if line.cell_len and line.cell_len + _GAP + piece.cell_len > width:

@@ -1,127 +1,271 @@
 """`tuner optimize`."""
 
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, StudyName, TrustCode, seconds, settings_of, size
+from tuner.cli.app import (
+    Json,
+    NoTracking,
+    StudyName,
+    TrustCode,
+    Workers,
+    data_option,
+    flag,
+    parse_bytes,
+    parse_seconds,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from tuner.runner import Request
+    from tuner.study.engines import Engine
+
+# The names that --engine takes. "exact" is the old name of keras.
+_ENGINES: "dict[str, Engine]" = {"auto": "auto", "keras": "keras", "exact": "keras"}
+
+
+@dataclass(frozen=True)
+class OptimizeOptions:
+    """The options of `tuner optimize`, as they were typed."""
+
+    trials: int | None
+    more: int | None
+    workers: int | None
+    timeout: str | None
+    target: float | None
+    patience_trials: int | None
+    no_tracking: bool
+    log_models: Literal["best", "all", "none"]
+    data_memory: str | None
+    data: str | None
+    trial_timeout: str | None
+    trial_memory: str | None
+    engine: str
+    lanes: int
+    trust_code: list[str]
+    quiet: bool
+    as_json: bool
 
 
 def optimize(
     context: typer.Context,
     study: StudyName = None,
     trials: Annotated[
-        int | None, typer.Option(help="The study's total; repeating the command adds nothing.")
-    ] = None,
-    more: Annotated[int | None, typer.Option(help="This many beyond those it has.")] = None,
-    workers: Annotated[
         int | None,
         typer.Option(
-            help="Worker processes.  (default: one a GPU, or one a core of the machine or "
-            "container, with 1 GiB of memory each)"
+            help="The study's total number of trials, such as 100. Repeating the command adds no "
+            "trial.",
+            metavar="N",
+            show_default="unset: give this or --more",
         ),
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option(
+            help="The number of trials to add to those the study has.",
+            metavar="N",
+            show_default="unset: give this or --trials",
+        ),
+    ] = None,
+    workers: Workers = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Stop after 90s, 30m or 2h; running trials are put back.")
+        str | None,
+        typer.Option(
+            help="Stop after this time, such as 90s, 30m or 2h. The next command continues the "
+            "running trials.",
+            metavar="TIME",
+            show_default="no limit",
+        ),
     ] = None,
     target: Annotated[
-        float | None, typer.Option(help="Stop once a network scores this well.")
+        float | None,
+        typer.Option(
+            help="Stop when a trial's score is this good, such as 0.95.",
+            metavar="SCORE",
+            show_default="no target",
+        ),
     ] = None,
     patience_trials: Annotated[
-        int | None, typer.Option(help="Stop when this many trials in a row bring no better score.")
+        int | None,
+        typer.Option(
+            help="Stop when this many trials in a row bring no better score.",
+            metavar="N",
+            show_default="no limit",
+        ),
     ] = None,
-    no_tracking: Annotated[
-        bool, typer.Option("--no-tracking", help="Leave MLflow out; SQL keeps everything.")
-    ] = False,
+    no_tracking: NoTracking = False,
     log_models: Annotated[
-        Literal["best", "all", "none"], typer.Option(help="Which models go to MLflow.")
+        Literal["best", "all", "none"],
+        typer.Option(help="Which trained networks to send to MLflow."),
     ] = "best",
     data_memory: Annotated[
         str | None,
         typer.Option(
-            help="Stream data larger than this, such as 2GiB, in each worker.  "
-            "(default: half of the memory, shared)",
+            help="Data larger than this, such as 2GiB, are streamed from disk in each worker.",
             metavar="SIZE",
+            show_default="half of the memory, divided by the workers",
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="Where the study's data lie now, if elsewhere: for this command, not remembered. "
-            "Their contents must be the same.",
-            metavar="SOURCE",
+        data_option(
+            "Where the study's data lie now. Their contents must be the same. Holds for this "
+            "command only.",
+            "where they lay when the study was created",
         ),
     ] = None,
     trial_timeout: Annotated[
         str | None,
-        typer.Option(help="End a trial that trains longer than 90s, 10m or 1h as infeasible."),
+        typer.Option(
+            help="End a trial that trains longer than this, such as 10m, and mark it as "
+            "infeasible.",
+            metavar="TIME",
+            show_default="no limit",
+        ),
     ] = None,
     trial_memory: Annotated[
         str | None,
         typer.Option(
-            help="End a trial whose worker holds more memory, such as 2GiB, TensorFlow's own "
-            "0.8 GiB and a population's other trials included.",
+            help="End a trial whose worker process holds more memory than this, such as 2GiB. "
+            "TensorFlow alone takes 0.8 GiB; with --lanes the process holds several trials.",
             metavar="SIZE",
+            show_default="no limit",
         ),
     ] = None,
     engine: Annotated[
-        Literal["auto", "keras"],
+        str,
         typer.Option(
-            help="keras: compile a program for each trial's own network, which is slower, to check "
-            "what the shared ones give."
+            help="How trials are trained. auto shares compiled programs between trials. keras "
+            "compiles a program for each trial, which is slower; use it to check auto's scores.",
+            metavar="auto|keras",
         ),
     ] = "auto",
     lanes: Annotated[
         int,
         typer.Option(
-            help="Trials that each worker process trains at once, in one program: for GPUs.",
+            help="The number of trials that each worker process trains at once in one program. "
+            "More than 1 is for small networks on a GPU.",
+            metavar="N",
         ),
     ] = 1,
+    population: Annotated[
+        int | None, typer.Option(hidden=True, help="Old name of --lanes.")
+    ] = None,
     trust_code: TrustCode = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result.")] = False,
+    quiet: Annotated[bool, flag("--quiet", "-q", text="Print only the result.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train trials until the study has as many as you ask for.
 
     Example: tuner optimize --trials 100 --timeout 30m
 
-    Several of these commands may run on one study at once, on one machine or many: together they
-    do exactly that number. Ctrl-C puts running trials back; the same command goes on with them.
+    Several of these commands may run on one study at once, on one machine or many. Together they
+    train exactly that number of trials. Ctrl-C interrupts the running trials. The same command
+    continues them.
     """
+    options = OptimizeOptions(
+        trials=trials,
+        more=more,
+        workers=workers,
+        timeout=timeout,
+        target=target,
+        patience_trials=patience_trials,
+        no_tracking=no_tracking,
+        log_models=log_models,
+        data_memory=data_memory,
+        data=data,
+        trial_timeout=trial_timeout,
+        trial_memory=trial_memory,
+        engine=engine,
+        lanes=_current_lanes(lanes, population),
+        trust_code=trust_code or [],
+        quiet=quiet,
+        as_json=as_json,
+    )
+    raise typer.Exit(_search(context, study, options))
+
+
+def _current_lanes(lanes: int, population: int | None) -> int:
+    """The value of --lanes; `population`: of its old name, which still works."""
+    from tuner.cli.output import complain
+
+    if population is None:
+        return lanes
+    complain("--population is now called --lanes; the old name still works")
+    return population
+
+
+def _current_engine(name: str) -> "Engine":
+    """The engine that --engine asks for. Raises UsageError."""
+    from tuner.cli.output import complain
+    from tuner.errors import UsageError
+
+    if name not in _ENGINES:
+        raise UsageError(f"--engine must be auto or keras, got {name!r}")
+    if name == "exact":
+        complain("--engine exact is now called --engine keras; the old name still works")
+    return _ENGINES[name]
+
+
+def _search(context: typer.Context, name: str | None, options: OptimizeOptions) -> int:
+    """Open the study, search, and print the result. Returns the exit code."""
     from tuner.cli.consent import confirm_code
-    from tuner.cli.database_access import open_study
+    from tuner.cli.database_access import may_track, open_study
     from tuner.cli.live_display import Display
-    from tuner.cli.residence import may_track
-    from tuner.cli.result_commands import print_outcome
+    from tuner.cli.result_output import print_outcome
     from tuner.manage.creation import check_code
-    from tuner.runner import Limits, Request, slots_wanted
     from tuner.runner import optimize as run
+    from tuner.runner import slots_wanted
     from tuner.storage.studies import check_is_search
 
+    request = _parse_request(options)
     settings = settings_of(context)
-    Limits.check(trials, more, workers, patience_trials, target, lanes)
-    limit_s = seconds(timeout) if timeout else None
-    trial_limit_s = seconds(trial_timeout, "--trial-timeout") if trial_timeout else None
-    memory = size(data_memory) if data_memory else None
-    trial_bytes = size(trial_memory, "--trial-memory") if trial_memory else None
-    store, row = open_study(context, study)
-    check_is_search(row, "optimize")
-    confirm_code(settings, row.spec, row.name, trust_code or [])
-    check_code(row.spec, settings, data)
-    total = slots_wanted(store, row, trials, more)
-    limits = Limits(total, limit_s, target, patience_trials, trial_limit_s)
-    request = Request(
-        limits,
-        workers,
-        not no_tracking and may_track(store),
-        log_models,
-        memory,
-        trial_bytes,
-        engine=engine,
-        lanes=lanes,
-        data=data,
+    store, study = open_study(context, name)
+    check_is_search(study, "optimize")
+    confirm_code(settings, study.spec, study.name, options.trust_code)
+    check_code(study.spec, settings, options.data)
+    total = slots_wanted(store, study, options.trials, options.more)
+    request = replace(
+        request,
+        limits=replace(request.limits, trials=total),
+        tracking=request.tracking and may_track(store),
     )
-    with Display(row.spec.metric, quiet or as_json) as display:
-        display.stage(f"study {row.name}: {total} trials")
-        outcome, delivered = run(settings, store, row, request, display, display.stage)
-    raise typer.Exit(print_outcome(store, row, outcome, delivered, as_json))
+    with Display(study.spec.metric, options.quiet or options.as_json) as display:
+        display.stage(f"study {study.name}: {total} trials")
+        outcome, delivered = run(settings, store, study, request, display, display.stage)
+    return print_outcome(store, study, outcome, delivered, options.as_json)
+
+
+def _parse_request(options: OptimizeOptions) -> "Request":
+    """The request that the options describe; the study decides the total of trials later. Raises
+    UsageError."""
+    from tuner.runner import Limits, Request
+
+    Limits.check(
+        trials=options.trials,
+        more=options.more,
+        workers=options.workers,
+        patience_trials=options.patience_trials,
+        target=options.target,
+        lanes=options.lanes,
+    )
+    limits = Limits(
+        trials=0,
+        timeout_s=parse_seconds(options.timeout, "--timeout"),
+        target=options.target,
+        patience_trials=options.patience_trials,
+        trial_timeout_s=parse_seconds(options.trial_timeout, "--trial-timeout"),
+    )
+    return Request(
+        limits=limits,
+        workers=options.workers,
+        tracking=not options.no_tracking,
+        log_models=options.log_models,
+        data_memory_bytes=parse_bytes(options.data_memory, "--data-memory"),
+        trial_memory_bytes=parse_bytes(options.trial_memory, "--trial-memory"),
+        engine=_current_engine(options.engine),
+        lanes=options.lanes,
+        data=options.data,
+    )

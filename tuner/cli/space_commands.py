@@ -1,21 +1,26 @@
-"""`tuner space`: look at search spaces.
-
-`tuner activations`: what the activations look like.
-"""
+"""`tuner space`: look at search spaces. `tuner activations`: draw the activation functions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tuner.cli.app import Json, new_typer
+from tuner.cli.app import Json, flag, new_typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tuner.reports.activation_curves import ActivationCurve
 
 app = new_typer("Look at search spaces.")
+
+_PANEL_COLUMNS, _PANEL_ROWS = 36, 9
+_FUNCTION_STYLE, _DERIVATIVE_STYLE = "bold cyan", "yellow"
 
 
 @app.command("list")
 def list_spaces(as_json: Json = False) -> None:
-    """The spaces that ship with tuner.
+    """List the search spaces that come with tuner.
 
     Example: tuner space list
     """
@@ -25,23 +30,19 @@ def list_spaces(as_json: Json = False) -> None:
     rows = []
     for name, path in shipped_spaces().items():
         space = load_space(name)
-        rows.append(
-            {
-                "name": name,
-                "network": space.network,
-                "varies": " ".join(space.varying()),
-                "file": str(path),
-            }
-        )
+        varies = " ".join(space.varying())
+        rows.append({"name": name, "network": space.network, "varies": varies, "file": str(path)})
     show_rows(rows, as_json)
 
 
 @app.command("show")
 def show(
-    space: Annotated[str, typer.Argument(help="A shipped name, or a path to a YAML file.")],
+    space: Annotated[
+        str, typer.Argument(help="A shipped name, or a path to a YAML file.", metavar="SPACE")
+    ],
     as_json: Json = False,
 ) -> None:
-    """A space's parameters, and the number of grid points where that is finite.
+    """Print a space's parameters, and its number of grid points if that is finite.
 
     Example: tuner space show mlp
     """
@@ -53,34 +54,29 @@ def show(
     loaded = file.space
     reason = slower_space_reason(loaded)
     points = loaded.grid_size()
+    parameters = [row._asdict() for row in loaded.rows()]
     if as_json:
         facts = {"network": loaded.network, "data": file.data, "grid_points": points}
         facts["slower_engine_reason"] = reason
-        print_json(
-            facts
-            | {
-                "parameters": [row._asdict() for row in loaded.rows()],
-                "baselines": loaded.baselines,
-            }
-        )
+        print_json(facts | {"parameters": parameters, "baselines": loaded.baselines})
         return
     data = ", ".join(f"{name} {value}" for name, value in file.data.items())
     title = f"network: {loaded.network}" + (f";  data: {data}" if data else "")
     if reason is not None:
         title += f";  engine: keras, because {reason}"
-    show_rows([row._asdict() for row in loaded.rows()], as_json, title)
-    known = "not finite: a float without step" if points is None else f"{points:,}"
-    say(f"grid points: {known};  baselines tried first: {len(loaded.baselines)}")
+    show_rows(parameters, as_json, title)
+    count = "not finite: a float has no step" if points is None else f"{points:,}"
+    say(f"grid points: {count};  baselines tried first: {len(loaded.baselines)}")
 
 
 @app.command("parameters")
 def parameters(
     as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print Markdown, as in the README.")
+        bool, flag("--markdown", text="Print Markdown, as in docs/parameters.md.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """All parameters that a space file can search or fix, with their values and meaning.
+    """List all parameters that a space file can search or fix, with their values and meaning.
 
     Example: tuner space parameters
     """
@@ -89,20 +85,20 @@ def parameters(
     from tuner.cli.output import print_json, show_rows
     from tuner.search_space.reference import reference_entries, reference_markdown
 
-    if as_markdown and not as_json:
-        print(reference_markdown())
-        return
     if as_json:
         print_json([entry._asdict() for entry in reference_entries()])
-        return
-    for group, found in groupby(reference_entries(), key=lambda entry: entry.group):
-        rows = [entry._asdict() for entry in found]
-        show_rows([{k: v for k, v in row.items() if k != "group"} for row in rows], False, group)
+    elif as_markdown:
+        print(reference_markdown())
+    else:
+        for group, members in groupby(reference_entries(), key=lambda entry: entry.group):
+            rows = [entry._asdict() for entry in members]
+            columns = [name for name in rows[0] if name != "group"]
+            show_rows([{name: row[name] for name in columns} for row in rows], False, group)
 
 
 @app.command("schema")
 def schema() -> None:
-    """The JSON Schema of a search-space file, for editors.
+    """Print the JSON Schema of search-space files, for editors.
 
     Example: tuner space schema > space.schema.json
     """
@@ -112,22 +108,23 @@ def schema() -> None:
     print_json(space_schema())
 
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from tuner.reports.activation_curves import Drawn
-
-_COLUMNS, _ROWS = 36, 9
-_VALUE, _SLOPE = "bold cyan", "yellow"
-
-
 def activations(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Which ones; all where none is named.")
+        list[str] | None,
+        typer.Argument(
+            help="The activations to draw, such as relu.", metavar="[NAME …]", show_default="all"
+        ),
     ] = None,
-    leaky_slope: Annotated[float, typer.Option(help="Of leaky_relu below zero.")] = 0.2,
+    leaky_slope: Annotated[
+        float, typer.Option(help="The slope of leaky_relu below zero.", metavar="SLOPE")
+    ] = 0.2,
     save: Annotated[
-        Path | None, typer.Option(help="Draw them into this file too: .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(
+            help="Draw them into this file too, a .png, .svg or .pdf.",
+            metavar="FILE",
+            show_default="no file",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -136,39 +133,46 @@ def activations(
     Example: tuner activations relu gelu --save activations.png
     """
     from tuner.cli.output import print_json, say
-    from tuner.reports.activation_curves import check_drawing, curves, save_drawing
+    from tuner.reports.activation_curves import activation_curves, check_drawing, save_drawing
 
     if save is not None:
         check_drawing(save)
-    drawn = curves(names or [], leaky_slope)
+    curves = activation_curves(names or [], leaky_slope)
     if as_json:
-        print_json([one._asdict() for one in drawn])
+        print_json([curve._asdict() for curve in curves])
     else:
-        _show(drawn)
+        _print_curves(curves)
     if save is not None:
-        save_drawing(drawn, save)
+        save_drawing(curves, save)
         if not as_json:
             say(f"wrote {save}")
 
 
-def _show(drawn: list["Drawn"]) -> None:
+def _print_curves(curves: "list[ActivationCurve]") -> None:
     from rich.columns import Columns
     from rich.text import Text
 
     from tuner.cli.output import console
 
-    legend = Text.assemble(("function", _VALUE), ", ", ("derivative", _SLOPE), ", ")
-    legend.append(f"x from {drawn[0].x[0]:g} to {drawn[0].x[-1]:g}")
+    legend = Text.assemble(
+        ("function", _FUNCTION_STYLE), ", ", ("derivative", _DERIVATIVE_STYLE), ", "
+    )
+    legend.append(f"x from {curves[0].x[0]:g} to {curves[0].x[-1]:g}")
     console().print(legend)
-    console().print(Columns([_panel(one) for one in drawn]))
+    console().print(Columns([_curve_panel(curve) for curve in curves]))
 
 
-def _panel(one: "Drawn") -> "RenderableType":
+def _curve_panel(curve: "ActivationCurve") -> "RenderableType":
     from rich.panel import Panel
 
-    from tuner.cli.output import drawn
+    from tuner.reports.activation_curves import plot_braille
 
-    value, slope = (list(zip(one.x, curve, strict=True)) for curve in (one.y, one.derivative))
-    picture = drawn([(slope, _SLOPE), (value, _VALUE)], _COLUMNS, _ROWS)
-    low, high = min(one.y), max(one.y)
-    return Panel(picture, title=one.name, subtitle=f"y from {low:.3g} to {high:.3g}", expand=False)
+    function = list(zip(curve.x, curve.y, strict=True))
+    derivative = list(zip(curve.x, curve.derivative, strict=True))
+    picture = plot_braille(
+        [(derivative, _DERIVATIVE_STYLE), (function, _FUNCTION_STYLE)],
+        columns=_PANEL_COLUMNS,
+        rows=_PANEL_ROWS,
+    )
+    y_range = f"y from {min(curve.y):.3g} to {max(curve.y):.3g}"
+    return Panel(picture, title=curve.name, subtitle=y_range, expand=False)

@@ -1,186 +1,316 @@
-"""`tuner study`: create, list, show, best, export, delete."""
+"""`tuner study`: create, list, show, best, export, code, repair, delete."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, StudyName, TrustCode, new_typer, settings_of
-from tuner.cli.data_commands import DATA_HELP, Columns, say_data
+from tuner.cli.app import (
+    Json,
+    StudyName,
+    TrustCode,
+    data_option,
+    flag,
+    new_typer,
+    settings_of,
+)
+from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, say_data
 
 if TYPE_CHECKING:
-    from tuner.manage.creation import Created
+    from tuner.manage.creation import Created, Wanted
+    from tuner.storage import Store
+    from tuner.storage.studies import StudyRow
+    from tuner.storage.trials import TrialRow
 
 app = new_typer("Create studies and look at them.")
 
-Pairs = list[str] | None
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """The options of `tuner study create`, as they were typed."""
+
+    name: str | None
+    space: str
+    data: str | None
+    columns: list[str]
+    task: str | None
+    scaling: str | None
+    validation: float | None
+    test: float | None
+    sampler: str
+    sampler_options: list[str]
+    pruner: str
+    pruner_options: list[str]
+    epochs: int | None
+    patience: int | None
+    metric: str | None
+    direction: Literal["maximize", "minimize"] | None
+    seed: int
+    values: list[str]
+    experiment: str | None
 
 
 @app.command("create")
 def create(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(help="Its name.  (default: made of space and data)")
-    ] = None,
-    space: Annotated[
-        str, typer.Option(help="A shipped search space, or a path to a YAML file.")
-    ] = "mlp",
-    data: Annotated[
         str | None,
-        typer.Option(
-            help=f"{DATA_HELP}  (default: the space file's data, else fashion_mnist)",
-            metavar="SOURCE",
+        typer.Argument(
+            help="The study's name.", metavar="NAME", show_default="made of the space and the data"
         ),
     ] = None,
+    space: Annotated[
+        str,
+        typer.Option(
+            help="What to search: a shipped space such as cnn, or a path to a YAML file.",
+            metavar="SPACE",
+        ),
+    ] = "mlp",
+    data: Annotated[
+        str | None, data_option(DATA_HELP, "the space file's data, else fashion_mnist")
+    ] = None,
     column: Columns = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="classes, binary or regression.  (default: the file's, else inferred)"),
-    ] = None,
-    scaling: Annotated[
-        str | None,
-        typer.Option(help="minmax, center, standardize or none.  (default: by the data)"),
-    ] = None,
+    task: Task = None,
+    scaling: Scaling = None,
     validation: Annotated[
-        float | None, typer.Option(help="Share of the training rows for validation.")
+        float | None,
+        typer.Option(
+            help="The share of the training rows for the validation split, such as 0.1.",
+            metavar="SHARE",
+            show_default="the space file's, else 1/6",
+        ),
     ] = None,
     test: Annotated[
-        float | None, typer.Option(help="Share for the test, where the data bring none.")
+        float | None,
+        typer.Option(
+            help="The share of all rows for the test split, if the data bring none.",
+            metavar="SHARE",
+            show_default="the space file's, else 0.15",
+        ),
     ] = None,
     sampler: Annotated[
-        str, typer.Option(help="tpe, random, grid, listed, qmc, cmaes or gp.")
+        str,
+        typer.Option(
+            help="How to choose parameters: tpe, random, grid, listed, qmc, cmaes or gp.",
+            metavar="NAME",
+        ),
     ] = "tpe",
-    sampler_option: Annotated[Pairs, typer.Option(metavar="K=V", help="May be repeated.")] = None,
+    sampler_option: Annotated[
+        Pairs,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An option of the sampler, such as n_startup_trials=20. May be repeated.",
+            show_default="the sampler's own",
+        ),
+    ] = None,
     pruner: Annotated[
         str,
-        typer.Option(help="hyperband, asha, median, percentile, threshold, patient or none."),
+        typer.Option(
+            help="How to end hopeless trials early: hyperband, asha, median, percentile, "
+            "threshold, patient or none.",
+            metavar="NAME",
+        ),
     ] = "hyperband",
-    pruner_option: Annotated[Pairs, typer.Option(metavar="K=V", help="May be repeated.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial trains.")] = None,
+    pruner_option: Annotated[
+        Pairs,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An option of the pruner, such as reduction_factor=4. May be repeated.",
+            show_default="the pruner's own",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="The number of epochs a trial trains at most.",
+            metavar="N",
+            show_default="the space file's, else 27",
+        ),
+    ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Epochs without a better score before a trial ends.")
+        int | None,
+        typer.Option(
+            help="A trial stops early after this many epochs without a better score.",
+            metavar="N",
+            show_default="the space file's, else 5",
+        ),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="The objective, for instance val_accuracy or val_loss.")
+        str | None,
+        typer.Option(
+            help="The objective, such as val_loss.",
+            metavar="METRIC",
+            show_default="val_accuracy; for regression val_loss",
+        ),
     ] = None,
     direction: Annotated[
         Literal["maximize", "minimize"] | None,
-        typer.Option(help="Of the metric; only its own is accepted.  (default: the metric's)"),
+        typer.Option(
+            help="The direction of the objective. Only the metric's own is accepted.",
+            show_default="the metric's",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search, the splits and all trials.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The seed of the search, the splits and all trials.", metavar="N")
+    ] = 0,
     set_: Annotated[
         Pairs,
-        typer.Option("--set", metavar="K=V", help="Fix a parameter; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Fix a parameter, such as batch_size=64. May be repeated.",
+            show_default="the space file's values",
+        ),
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="MLflow experiment to share.  (default: the study's own)")
+        str | None,
+        typer.Option(
+            help="The MLflow experiment to share with other studies.",
+            metavar="NAME",
+            show_default="one of the study's own",
+        ),
     ] = None,
 ) -> None:
-    """Create a study: what is searched, on which data, how.
+    """Create a study: what to search, on which data, and how.
 
     Example: tuner study create digits-mlp --data digits --epochs 20 --set batch_size=32
 
-    A name that exists already with the very same definition is left as it is; with any other
-    definition it is refused. While no trial of the study has finished, your own files (a network,
-    data, and the modules that they import from their folders) may be corrected: repeat the command.
+    If the study exists with the same definition, nothing changes. If it exists with another one,
+    the command is refused. While no trial of the study has finished, you may correct your own files
+    (a network, data, and the modules that they import from their folders): repeat the command.
     """
-    from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
-    from tuner.cli.database_access import open_for_work
-    from tuner.cli.output import complain, say
-    from tuner.manage.creation import Wanted, create_study, file_data
-    from tuner.search_space import load_file
-    from tuner.study.spec import Choice
-    from tuner.system.names import command, in_command
-
-    overrides = dict(parse_configuration(set_ or [], "--set"))
-    overrides |= {
-        key: value
-        for key, value in {"epochs": epochs, "patience": patience}.items()
-        if value is not None
-    }
-    wanted = Wanted(
+    options = CreateOptions(
         name=name,
         space=space,
-        data=file_data(
-            load_file(space),
-            seed,
-            source=data,
-            columns=parse_columns(column or []),
-            task=task,
-            scaling=scaling,
-            validation=validation,
-            test=test,
-        ),
-        sampler=Choice(
-            name=sampler, options=parse_options(sampler_option or [], "--sampler-option")
-        ),
-        pruner=Choice(name=pruner, options=parse_options(pruner_option or [], "--pruner-option")),
-        overrides=overrides,
+        data=data,
+        columns=column or [],
+        task=task,
+        scaling=scaling,
+        validation=validation,
+        test=test,
+        sampler=sampler,
+        sampler_options=sampler_option or [],
+        pruner=pruner,
+        pruner_options=pruner_option or [],
+        epochs=epochs,
+        patience=patience,
         metric=metric,
         direction=direction,
         seed=seed,
+        values=set_ or [],
         experiment=experiment,
     )
-    settings = settings_of(context)
-    created = create_study(wanted, settings, lambda: open_for_work(context), complain)
-    row = created.study
-    say(f"{_how_made(created)}: {row.spec.metric}, {row.spec.direction}")
+    _create(context, options)
+
+
+def _create(context: typer.Context, options: CreateOptions) -> None:
+    """Create the study, and print how it reads its data and what to do next."""
+    from tuner.cli.database_access import open_database
+    from tuner.cli.output import complain, say
+    from tuner.manage.creation import create_study
+    from tuner.system.names import command, in_command
+
+    created = create_study(
+        _wanted_study(options), settings_of(context), lambda: open_database(context), complain
+    )
+    study = created.study
+    say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
     if created.left_out:
-        say(f"left out, since these data have no use for it: {', '.join(created.left_out)}")
-    say_data(created.columns, created.notes, row.spec.data)
+        say(f"left out, because it does not apply to these data: {', '.join(created.left_out)}")
+    say_data(created.columns, created.notes, study.spec.data)
     if created.given:
         say(created.given)
-    say(f"next: {command('optimize', in_command(row.name), '--trials', 100)}")
+    say(f"next: {command('optimize', in_command(study.name), '--trials', 100)}")
 
 
-def _how_made(created: "Created") -> str:
+def _wanted_study(options: CreateOptions) -> "Wanted":
+    """The definition that the options describe. Raises a UsageError."""
+    from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
+    from tuner.manage.creation import Wanted, file_data
+    from tuner.search_space import load_file
+    from tuner.study.spec import Choice
+
+    overrides = dict(parse_configuration(options.values, "--set"))
+    if options.epochs is not None:
+        overrides["epochs"] = options.epochs
+    if options.patience is not None:
+        overrides["patience"] = options.patience
+    data = file_data(
+        load_file(options.space),
+        options.seed,
+        source=options.data,
+        columns=parse_columns(options.columns),
+        task=options.task,
+        scaling=options.scaling,
+        validation=options.validation,
+        test=options.test,
+    )
+    return Wanted(
+        name=options.name,
+        space=options.space,
+        data=data,
+        sampler=Choice(
+            name=options.sampler,
+            options=parse_options(options.sampler_options, "--sampler-option"),
+        ),
+        pruner=Choice(
+            name=options.pruner, options=parse_options(options.pruner_options, "--pruner-option")
+        ),
+        overrides=overrides,
+        metric=options.metric,
+        direction=options.direction,
+        seed=options.seed,
+        experiment=options.experiment,
+    )
+
+
+def _describe_creation(created: "Created") -> str:
     name = created.study.name
     if created.is_new:
         return f"created study {name}"
     if not created.corrected:
         return f"study {name} exists already, with this definition"
     changes = "; ".join(created.corrected)
-    return f"study {name} takes the corrected code, since no trial has finished ({changes})"
+    return f"study {name} takes the corrected code, because no trial has finished ({changes})"
 
 
 @app.command("list")
 def list_studies(context: typer.Context, as_json: Json = False) -> None:
-    """All studies, newest first.
+    """List all studies, newest first.
 
     Example: tuner study list
     """
-    from tuner.cli.database_access import look
+    from tuner.cli.database_access import read_database
     from tuner.cli.output import say, show_rows
-    from tuner.cli.result_commands import study_rows
+    from tuner.reports.study_tables import short_study_list_rows, study_list_rows
     from tuner.storage.studies import how_to_create, list_studies
 
-    store = look(context)
-    found = list_studies(store) if store is not None else []
-    if not found and not as_json:
+    store = read_database(context)
+    studies = list_studies(store) if store is not None else []
+    if not studies and not as_json:
         say(f"no study yet; {how_to_create()}")
         return
-    show_rows(study_rows(found, as_json), as_json)
+    show_rows((study_list_rows if as_json else short_study_list_rows)(studies), as_json)
 
 
 @app.command("show")
 def show(context: typer.Context, study: StudyName = None, as_json: Json = False) -> None:
-    """How a study is defined, and how its trials ended.
+    """Print how a study is defined, and how its trials ended.
 
     Example: tuner study show mlp-digits
     """
-    from tuner.cli.database_access import look_at_study
+    from tuner.cli.database_access import read_study
     from tuner.cli.output import show_facts
-    from tuner.cli.result_commands import complain_of_damage, study_facts
+    from tuner.cli.result_output import complain_of_damage
+    from tuner.reports.study_tables import study_facts
     from tuner.storage.trials import summarize
     from tuner.tracking.process import current_experiment_name
 
-    store, row = look_at_study(context, study)
+    store, row = read_study(context, study)
     summary = summarize(store, row)
-    facts = study_facts(row, summary)
-    facts["mlflow_experiment"] = current_experiment_name(
-        settings_of(context).tracking_uri, row, store
-    )
-    show_facts(facts, as_json)
+    experiment = current_experiment_name(settings_of(context).tracking_uri, row, store)
+    show_facts(study_facts(row, summary, experiment), as_json)
     complain_of_damage(summary.best)
 
 
@@ -189,43 +319,76 @@ def show_best(
     context: typer.Context,
     study: StudyName = None,
     save: Annotated[
-        Path | None, typer.Option(help="Write the best network to this .keras file.")
+        Path | None,
+        typer.Option(
+            help="Write the best network to this .keras file.",
+            metavar="FILE",
+            show_default="no file",
+        ),
     ] = None,
     trust_code: TrustCode = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            help="With --save, where the network must be trained again: where the data lie now.",
-            metavar="SOURCE",
+        data_option(
+            "With --save, if the network must be trained again: where the data lie now.",
+            "where they lay when the study was created",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The best trial; with --save its network, which takes unscaled inputs.
+    """Print the best trial. With --save, write its network, which takes unscaled inputs.
 
     Example: tuner study best --save best.keras
     """
-    from tuner.cli.database_access import look_at_study
-    from tuner.cli.result_commands import complain_of_damage, show_best
-    from tuner.errors import StudyError, UsageError
-    from tuner.storage.studies import no_finished_trial
+    from tuner.cli.database_access import read_study
+    from tuner.cli.output import print_json, say
+    from tuner.cli.result_output import complain_of_damage, print_best
+    from tuner.errors import UsageError
+    from tuner.reports.study_tables import best_facts, require_best
     from tuner.storage.trials import find_best
 
     for option, value in {"--trust-code": trust_code, "--data": data}.items():
         if value is not None and save is None:
-            raise UsageError(f"{option} has an effect only with --save FILE: nothing else is read")
-    store, row = look_at_study(context, study)
+            raise UsageError(f"{option} has an effect only with --save FILE")
+    store, row = read_study(context, study)
     best = find_best(store, row)
-    found = best.trial
     complain_of_damage(best)
-    if not row.spec.selects:
-        raise StudyError(f"study {row.name!r} is a comparison: nothing is chosen in it")
-    if found is None and best.damaged:
-        raise StudyError(f"study {row.name!r} has no finished trial that can be read")
-    if found is None:
-        raise no_finished_trial(row)
-    hashes = trust_code or []
-    show_best(settings_of(context), store, row, found, save, as_json, data, hashes)
+    trial = require_best(row, best)
+    if not as_json:
+        say(f"study {row.name}")
+        print_best(row, trial)
+    source = None
+    if save is not None:
+        source = _save_network(context, store, row, trial, save, data, trust_code or [])
+    if as_json:
+        written = {"network": {"path": str(save), "source": source}} if source else {}
+        print_json(best_facts(row, trial) | written)
+    elif source is not None:
+        say(f"\nwrote {save} ({source})")
+
+
+def _save_network(
+    context: typer.Context,
+    store: "Store",
+    study: "StudyRow",
+    trial: "TrialRow",
+    file: Path,
+    data: str | None,
+    hashes: list[str],
+) -> str:
+    """Write the trial's network, and say where it came from. If it must be trained again: `data`,
+    where the data lie now; `hashes`, of code that the user trusts."""
+    from tuner.cli.consent import with_trusted_code
+    from tuner.cli.output import complain
+    from tuner.models import save_network
+
+    settings = settings_of(context)
+    network = with_trusted_code(
+        lambda: save_network(settings, store, study, trial, file, data), settings, study, hashes
+    )
+    for remark in network.remarks:
+        complain(remark)
+    return str(network.source)
 
 
 @app.command("export")
@@ -233,18 +396,18 @@ def export(
     context: typer.Context,
     study: StudyName = None,
     to: Annotated[
-        Literal["csv", "json"], typer.Option("--format", help="Of what is printed.")
+        Literal["csv", "json"], typer.Option("--format", help="The format of the output.")
     ] = "csv",
 ) -> None:
-    """Every trial with its params, on standard output, as they are read.
+    """Print every trial with its parameters.
 
     Example: tuner study export > trials.csv
     """
-    from tuner.cli.database_access import look_at_study
+    from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
     from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
 
-    store, row = look_at_study(context, study)
+    store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
         print_json_rows(rows)
@@ -254,70 +417,69 @@ def export(
 
 @app.command("code")
 def code(context: typer.Context, study: StudyName = None) -> None:
-    """The user's own code that a study keeps and runs.
+    """Print the user's own code that a study stores and runs.
 
     Example: tuner study code mlp-digits
     """
     from tuner.cli.consent import code_lines
-    from tuner.cli.database_access import look_at_study
+    from tuner.cli.database_access import read_study
     from tuner.cli.output import say
     from tuner.manage.trust import code_of
 
-    _, row = look_at_study(context, study)
-    codes = code_of(row.spec)
-    for each in codes:
-        say("\n".join(code_lines(each)))
-    if not codes:
+    _, row = read_study(context, study)
+    files = code_of(row.spec)
+    for file in files:
+        say("\n".join(code_lines(file)))
+    if not files:
         say(f"study {row.name} runs no code of its own")
 
 
 @app.command("repair")
 def repair(context: typer.Context, study: StudyName = None) -> None:
-    """Put right what killed searches have left, without running any trial.
+    """Repair what killed searches have left, without running trials.
 
     Example: tuner study repair mlp-digits
 
-    tuner optimize does the same when it starts. Searches that are at work are left alone.
+    tuner optimize does the same when it starts. Running searches are left alone.
     """
     from tuner.cli.database_access import open_study
-    from tuner.cli.output import say
-    from tuner.cli.result_commands import repaired
+    from tuner.cli.result_output import print_repaired
     from tuner.runner import repair as repair_study
 
     store, row = open_study(context, study)
-    say(repaired(row.name, repair_study(store, row)))
+    print_repaired(row.name, repair_study(store, row))
 
 
 @app.command("delete")
 def delete(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="The study's name.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    keep_runs: Annotated[bool, typer.Option("--keep-runs", help="Leave MLflow's runs.")] = False,
+    study: Annotated[str, typer.Argument(help="The study's name.", metavar="STUDY")],
+    yes: Annotated[bool, flag("--yes", "-y", text="Do not ask.")] = False,
+    keep_runs: Annotated[bool, flag("--keep-runs", text="Keep the MLflow runs.")] = False,
     keep_networks: Annotated[
-        bool, typer.Option("--keep-networks", help="Leave the files of saved networks.")
+        bool, flag("--keep-networks", text="Keep the files of saved networks.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Have searches that run on it stop, on any machine.")
+        bool, flag("--force", text="Stop searches that run on the study, on any machine.")
     ] = False,
 ) -> None:
     """Delete a study: its trials, its saved networks, its MLflow runs.
 
     Example: tuner study delete mlp-digits --yes
 
-    While a search runs on it, on whichever machine, it is refused. With --force the search is asked
-    to stop, which it does within a minute, and the study is deleted then.
+    While a search runs on the study, on any machine, the command is refused. With --force the
+    search is asked to stop, which takes at most a minute, and then the study is deleted.
     """
-    from tuner.cli.database_access import open_study
+    from tuner.cli.consent import confirm_deletion
+    from tuner.cli.database_access import check_settled, open_study
     from tuner.cli.output import say
-    from tuner.cli.residence import check_settled
-    from tuner.cli.result_commands import confirm_deletion
     from tuner.manage.deletion import closed_to_searches, delete_study, unowned_networks
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "study delete")
-    confirm_deletion(store, row, yes)
+    if not yes:
+        confirm_deletion(store, row)
     with closed_to_searches(store, row, force, say):
         if not keep_runs:
             from tuner.tracking.sync import remove_study
@@ -327,4 +489,4 @@ def delete(
         delete_study(settings, store, row, keep_networks, force)
     say(f"deleted study {row.name}")
     if left and not keep_networks:
-        say(f"left, since an earlier version saved it without an id: {left[0].parents[1]}")
+        say(f"kept, because an earlier version saved it without an id: {left[0].parents[1]}")

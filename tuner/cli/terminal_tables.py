@@ -1,5 +1,5 @@
-"""Tables of text. Where a terminal shows them they fit its width, and no value is cut: heads and
-texts take several lines, and where that is not enough, each row does. In a pipe a row is a line.
+"""Tables of text. In a terminal they fit its width without cutting values: names and texts wrap,
+and if that is not enough, each row folds into several lines. In a pipe each row is one line.
 """
 
 import math
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 _GAP = 2
-# A text that is given several lines is not made narrower than this, if it is as wide.
+# A column of wrapped text is at least this wide.
 _NARROWEST_TEXT = 12
-# In a pipe a longer cell moves those behind it, and does not widen its whole column.
+# In a pipe a longer cell does not widen its whole column.
 _WIDEST_IN_PIPE = 60
 _FOLD_INDENT = 6
 _WIDEST_SLOT = 24
-# The margin of what has no room behind its name.
+# The margin of a text that stands below its name.
 _BELOW = 4
 
 
 @dataclass(frozen=True)
 class TableColumn:
-    """A column of cells. `right`: its values are numbers, and end below each other."""
+    """A column. `right`: align it right, as numbers are."""
 
     name: str
     right: bool = False
@@ -32,9 +32,9 @@ Row = Mapping[str, str]
 
 
 class Layout:
-    """How a table's rows become lines, decided by its first rows. `width`: the terminal's, None for
-    lines of any length. `lead`: how many columns stand in a row's first line where it is folded;
-    None for as many as fit."""
+    """How a table's rows become lines, decided by its first rows. `width`: of the terminal; None
+    for lines of any length. `lead`: the columns in the first line of a folded row; None for as
+    many as fit."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Layout:
         if width is None:
             self._widths = [min(size, _WIDEST_IN_PIPE) for size in natural]
             return
-        # A long name over short values stands in several lines.
+        # A long name over short values wraps.
         values = [_widest([*_parts(c.name), *cells[c.name]]) for c in columns]
         least = [
             size if c.right else _least(c.name, cells[c.name], size)
@@ -79,14 +79,14 @@ class Layout:
         self._slot = min(max(usual) + _GAP, self._room)
 
     def head(self) -> list[str]:
-        """The names of the columns over a rule."""
+        """The column names and a rule below them."""
         names = {column.name: column.name for column in self._columns}
         lines = self._lines(names, bottom=True)
         length = max([*map(cell_len, lines), _total(self._widths) if self._width else 0])
         return [*lines, "─" * (min(length, self._width) if self._width else length)]
 
     def lines(self, row: Row) -> list[str]:
-        """A row's lines."""
+        """The lines of one row."""
         lines = self._lines(row)
         return [*lines, *self._folded_lines(row)] if self._folded else lines
 
@@ -114,7 +114,7 @@ class Layout:
         return (" " * _GAP).join(padded).rstrip()
 
     def _folded_lines(self, row: Row) -> Iterator[str]:
-        """`name=value` of the columns that have no room, in slots below each other."""
+        """`name=value` for the columns that have no room, aligned in slots."""
         line = ""
         for column in self._folded:
             if not row[column.name]:
@@ -142,25 +142,25 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _parts(name: str) -> list[str]:
-    """Where a name may be broken: behind a blank or an underscore."""
+    """The parts of a name between which it may break: after a blank or an underscore."""
     return re.findall(r"[^ _]*_|[^ _]+", name) or [name]
 
 
 def _least(name: str, cells: Sequence[str], size: int) -> int:
-    """How narrow a column of text may be: no word of it is broken."""
+    """The least width of a text column: none of its words breaks."""
     words = [word for cell in cells for word in cell.split()] or [""]
     return max(_widest([*_parts(name), *words]), min(size, _NARROWEST_TEXT))
 
 
 def _stretched(widths: Sequence[int], wanted: Sequence[int], most: int) -> list[int]:
-    """The widths, with what is left of `most` given to those that lack most."""
-    found = list(widths)
+    """The widths, with the room that is left of `most` given to the narrowest columns."""
+    stretched = list(widths)
     for _ in range(most - _total(widths)):
-        lacking = [want - has for want, has in zip(wanted, found, strict=True)]
+        lacking = [want - has for want, has in zip(wanted, stretched, strict=True)]
         if max(lacking) <= 0:
             break
-        found[lacking.index(max(lacking))] += 1
-    return found
+        stretched[lacking.index(max(lacking))] += 1
+    return stretched
 
 
 def _padded(cell: str, width: int, right: bool) -> str:
@@ -169,8 +169,8 @@ def _padded(cell: str, width: int, right: bool) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """In lines of at most that width: broken between words, else behind an underscore, else
-    anywhere."""
+    """The text in lines of at most that width, broken between words if possible, else after
+    underscores, else anywhere."""
     if cell_len(text) <= width:
         return [text]
     lines = [""]
@@ -195,9 +195,9 @@ def _cut(word: str, width: int) -> list[str]:
 
 
 def wrapped_words(text: str, width: int, indent: int) -> str:
-    """A text behind a margin of `indent` columns, in lines that begin below each other; where there
-    is no room for that, or one of its words is longer, all of it stands below the margin. Nothing
-    is broken that stands together by no-break blanks, unless it has to be."""
+    """A text after a margin of `indent` columns, in lines that begin below each other. If the room
+    is too small for that or for one of the words, the text begins in a new line. Words joined by
+    no-break blanks stay together if possible."""
     room = max(width - indent, _NARROWEST_TEXT)
     tokens = text.split(" ")
     words = [word for token in tokens for word in _breakable(token, room)]

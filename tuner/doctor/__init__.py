@@ -1,4 +1,4 @@
-"""Everything that a search needs, looked at: what is found, whether it is fine, what to do."""
+"""`tuner doctor`: checks of everything that a search needs."""
 
 import tempfile
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from pathlib import Path
 from tuner.data import scratch_folder
 from tuner.doctor.database_checks import (
     OpenedDatabase,
-    database_checks,
+    checks_of_database,
     database_folder,
     open_database,
 )
 from tuner.doctor.environment_checks import (
-    disks,
-    installed_libraries,
-    memory,
-    processors,
-    python,
-    tensorflow,
-    writable,
+    check_cores,
+    check_disks,
+    check_folders,
+    check_libraries,
+    check_memory,
+    check_python,
+    check_tensorflow,
 )
-from tuner.doctor.findings import Finding, Look, Stage, broken, look_at
-from tuner.doctor.search_checks import mlflow, search_checks, store_file
+from tuner.doctor.findings import Check, Finding, Stage, failed_check, run_checks
+from tuner.doctor.search_checks import check_mlflow, checks_of_searches, mlflow_file
 from tuner.settings import Settings
 
 __all__ = ["Finding", "examine"]
@@ -31,29 +31,29 @@ __all__ = ["Finding", "examine"]
 def examine(
     settings: Settings, quick: bool = False, stage: Stage = lambda text: None
 ) -> Iterator[Finding]:
-    """What each check finds, as soon as it is known. Nothing is changed, and nothing raised.
-    `quick`: TensorFlow, which takes seconds to start, is left out. `stage` is told what is being
-    looked at."""
-    yield from look_at({"python": python, "libraries": installed_libraries}, stage)
-    yield from look_at(_machine(settings, quick), stage)
-    yield from _database(settings, stage)
-    yield from look_at({"mlflow": partial(mlflow, settings)}, stage)
+    """The findings of all checks, as soon as each is known. Changes nothing and raises nothing.
+    `quick`: skip TensorFlow, which takes seconds to start. `stage` gets the name of each check
+    before it runs."""
+    yield from run_checks({"python": check_python, "libraries": check_libraries}, stage)
+    yield from run_checks(_machine_checks(settings, quick), stage)
+    yield from _examine_database(settings, stage)
+    yield from run_checks({"mlflow": partial(check_mlflow, settings)}, stage)
     if not quick:
-        yield from look_at({"tensorflow": tensorflow}, stage)
+        yield from run_checks({"tensorflow": check_tensorflow}, stage)
 
 
-def _machine(settings: Settings, quick: bool) -> dict[str, Look]:
+def _machine_checks(settings: Settings, quick: bool) -> dict[str, Check]:
     return {
-        "cores": partial(processors, quick),
-        "memory": partial(memory, quick),
-        "folders": lambda: writable(_folders(settings)),
-        "disk space": lambda: disks(_folders(settings)),
+        "cores": partial(check_cores, quick),
+        "memory": partial(check_memory, quick),
+        "folders": lambda: check_folders(_folders(settings)),
+        "disk space": lambda: check_disks(_folders(settings)),
     }
 
 
 def _folders(settings: Settings) -> dict[str, Path]:
-    """The folders that a search writes to, by what they hold."""
-    store = store_file(settings.tracking_uri)
+    """The folders that a search writes to, under the names of their contents."""
+    store = mlflow_file(settings.tracking_uri)
     folders = {
         "database": database_folder(settings.storage),
         "checkpoints": settings.checkpoints,
@@ -61,18 +61,18 @@ def _folders(settings: Settings) -> dict[str, Path]:
         "mlruns": None if store is None else store.parent,
         "temporary files": Path(tempfile.gettempdir()),
     }
-    return {holds: folder for holds, folder in folders.items() if folder is not None}
+    return {content: folder for content, folder in folders.items() if folder is not None}
 
 
-def _database(settings: Settings, stage: Stage) -> Iterator[Finding]:
+def _examine_database(settings: Settings, stage: Stage) -> Iterator[Finding]:
     stage("database")
     try:
         opened = open_database(settings.storage)
-    except Exception as error:  # as in look_at
-        opened = OpenedDatabase(broken("database", error))
+    except Exception as error:  # As in run_checks.
+        opened = OpenedDatabase(failed_check("database", error))
     yield opened.finding
-    yield from look_at(database_checks(opened), stage)
+    yield from run_checks(checks_of_database(opened), stage)
     if opened.store is not None:
         if opened.schemas is not None and opened.schemas.ready:
-            yield from look_at(search_checks(opened.store, settings), stage)
+            yield from run_checks(checks_of_searches(opened.store, settings), stage)
         opened.store.close()

@@ -1,4 +1,4 @@
-"""What a check of `tuner doctor` has found."""
+"""Findings of `tuner doctor`, and how its checks run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,54 +13,54 @@ Stage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at and found. `advice`: what to do where that is not fine."""
+    """One line of the output. `advice`: what to do if something is wrong."""
 
     check: str
     state: State
-    found: str
+    message: str
     advice: str | None = None
 
 
-# A check by name: it may have several things to say.
-Look = Callable[[], Iterable[Finding]]
+# A check may have several findings.
+Check = Callable[[], Iterable[Finding]]
 
 
-def fine(check: str, found: str) -> Finding:
-    return Finding(check, "ok", without_secrets(found))
+def fine(check: str, message: str) -> Finding:
+    return Finding(check, "ok", without_secrets(message))
 
 
-def warning(check: str, found: str, advice: str) -> Finding:
-    return Finding(check, "warn", without_secrets(found), without_secrets(advice))
+def warning(check: str, message: str, advice: str) -> Finding:
+    return Finding(check, "warn", without_secrets(message), without_secrets(advice))
 
 
-def failure(check: str, found: str, advice: str | None = None) -> Finding:
-    return Finding(check, "fail", without_secrets(found), advice and without_secrets(advice))
+def failure(check: str, message: str, advice: str | None = None) -> Finding:
+    return Finding(check, "fail", without_secrets(message), advice and without_secrets(advice))
 
 
-def broken(check: str, error: Exception, advice: str | None = None) -> Finding:
-    """A check that could not be made."""
-    if isinstance(error, TunerError):  # worded for the user
+def failed_check(check: str, error: Exception, advice: str | None = None) -> Finding:
+    """The finding for a check that raised an error."""
+    if isinstance(error, TunerError):  # Its message is meant for the user.
         return failure(check, str(error), advice)
     line = f"{type(error).__name__}: {error}".strip(": ").splitlines()[0]
     return failure(check, line, advice)
 
 
-def look_at(looks: Mapping[str, Look], stage: Stage) -> Iterator[Finding]:
-    """What the checks find, one after another; what one of them raises is its failure."""
-    for check, look in looks.items():
-        stage(check)
+def run_checks(checks: Mapping[str, Check], stage: Stage) -> Iterator[Finding]:
+    """The findings of the checks, in order. A check that raises has failed; others still run."""
+    for name, check in checks.items():
+        stage(name)
         try:
-            yield from look()
-        except Exception as error:  # a doctor that dies of an illness has not told of it
-            yield broken(check, error)
+            yield from check()
+        except Exception as error:
+            yield failed_check(name, error)
 
 
-def several(told: list[str], most: int = 3) -> str:
-    """The first few of many, and how many more there are."""
-    rest = [f"and {len(told) - most} more"] if len(told) > most else []
-    return "; ".join([*told[:most], *rest])
+def join_first(texts: list[str], most: int = 3) -> str:
+    """The first few texts, and how many more there are."""
+    rest = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return "; ".join([*texts[:most], *rest])
 
 
 def counted(count: int, noun: str) -> str:
-    """ "1 place", "2 places" """
+    """ "1 trial", "2 trials" """
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

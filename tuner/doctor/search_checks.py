@@ -1,13 +1,10 @@
-"""What the database says of searches: those at work, and what dead ones have left.
-
-MLflow: whether its store or server answers.
-"""
+"""Checks of searches, running and dead, and of MLflow, which shows their trials."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuner.doctor.findings import Finding, Look, counted, fine, several, warning
+from tuner.doctor.findings import Check, Finding, counted, fine, join_first, warning
 from tuner.errors import LocationError, TrackingError
 from tuner.settings import Settings
 from tuner.storage import diagnostics
@@ -20,133 +17,137 @@ from tuner.system.names import command, in_command
 from tuner.tracking.probe import StudyCheck, check_studies, probe_server
 
 
-def search_checks(store: ReadOnlyStore, settings: Settings) -> dict[str, Look]:
+def checks_of_searches(store: ReadOnlyStore, settings: Settings) -> dict[str, Check]:
+    """The checks of a database with tables of this version."""
     return {
-        "leases": lambda: _leases(store),
-        "place": lambda: _slot(store),
-        "leftovers": lambda: _leftovers(store),
-        "deliveries": lambda: _deliveries(store, settings),
+        "leases": lambda: _check_leases(store),
+        "place": lambda: _check_residence(store),
+        "leftovers": lambda: _check_leftovers(store),
+        "deliveries": lambda: _check_deliveries(store, settings),
     }
 
 
-def _leases(store: ReadOnlyStore) -> Iterator[Finding]:
+def _check_leases(store: ReadOnlyStore) -> Iterator[Finding]:
     loops = diagnostics.loops_at_work(store)
-    working = [_at_work(loop) for loop in loops if loop.is_at_work]
-    yield fine("leases", several(working) if working else "no search is at work")
-    gone = [loop for loop in loops if not loop.is_at_work]
-    for study in sorted({loop.study for loop in gone}):
-        told = several([_gone(loop) for loop in gone if loop.study == study])
-        name = in_command(study)
-        advice = "the next search of the study takes them over; without running: " + command(
-            "study", "repair", name
-        )
-        yield warning("leases", f"{study}: {told}", advice)
+    running = [_describe_running(loop) for loop in loops if loop.is_at_work]
+    yield fine("leases", join_first(running) if running else "no search is running")
+    dead = [loop for loop in loops if not loop.is_at_work]
+    for study in sorted({loop.study for loop in dead}):
+        texts = join_first([_describe_dead(loop) for loop in dead if loop.study == study])
+        repair = command("study", "repair", in_command(study))
+        advice = f"the next search of the study takes them over; without a search: {repair}"
+        yield warning("leases", f"{study}: {texts}", advice)
 
 
-def _slot(store: ReadOnlyStore) -> Iterator[Finding]:
+def _check_residence(store: ReadOnlyStore) -> Iterator[Finding]:
     where = residence(store)
     if where.identity != DatabaseIdentity.UNSURE:
         yield fine("place", "the studies' ids are this database's own")
         return
-    found = f"used at {where.elsewhere} before: moved or copied? MLflow is left alone until then"
-    yield warning("place", found, f"{command('db', 'moved')}, or {command('db', 'copied')}")
+    message = (
+        f"used at {where.elsewhere} before: was it moved or copied? Until that is known, nothing "
+        "is sent to MLflow"
+    )
+    yield warning("place", message, f"{command('db', 'moved')}, or {command('db', 'copied')}")
 
 
-def _at_work(loop: LoopRow) -> str:
-    holds = counted(loop.slots, "trial")
-    return f"{loop.study}: {_who(loop)} at {holds}, its lease good for {loop.seconds_left:.0f} s"
+def _describe_running(loop: LoopRow) -> str:
+    trials = counted(loop.slots, "trial")
+    return f"{loop.study}: {_process(loop)} trains {trials}, lease {loop.seconds_left:.0f} s"
 
 
-def _gone(loop: LoopRow) -> str:
-    why = "has died" if loop.is_dead else f"let its lease expire {_ago(-loop.seconds_left)} ago"
-    return f"{_who(loop)} {why} and still holds {counted(loop.slots, 'place')}"
+def _describe_dead(loop: LoopRow) -> str:
+    why = "has died"
+    if not loop.is_dead:
+        why = f"let its lease expire {_format_age(-loop.seconds_left)} ago"
+    return f"{_process(loop)} {why} and still holds {counted(loop.slots, 'trial slot')}"
 
 
-def _who(loop: LoopRow) -> str:
+def _process(loop: LoopRow) -> str:
     return f"{loop.host} (pid {loop.pid})"
 
 
-def _ago(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     for length, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= length:
             return counted(int(seconds // length), unit)
     return counted(int(seconds), "second")
 
 
-def _leftovers(store: ReadOnlyStore) -> Iterator[Finding]:
-    found = diagnostics.leftovers(store)
-    for left in found:
-        parts = {"trial that runs nowhere": left.trials, "attempt without an end": left.attempts}
-        told = " and ".join(_plural(count, what) for what, count in parts.items() if count)
+def _check_leftovers(store: ReadOnlyStore) -> Iterator[Finding]:
+    studies = diagnostics.leftovers(store)
+    for left in studies:
+        parts = []
+        if left.trials:
+            parts.append(f"{counted(left.trials, 'running trial')} without a search")
+        if left.attempts:
+            parts.append(f"{counted(left.attempts, 'attempt')} without an end")
         advice = command("study", "repair", in_command(left.study))
-        yield warning("leftovers", f"{left.study}: {told}", advice)
-    if not found:
+        yield warning("leftovers", f"{left.study}: {' and '.join(parts)}", advice)
+    if not studies:
         yield fine("leftovers", "none")
 
 
-def _plural(count: int, what: str) -> str:
-    """ "2 attempts without an end" """
-    noun, rest = what.split(" ", 1)
-    return f"{counted(count, noun)} {rest.replace('runs', 'run') if count != 1 else rest}"
-
-
-def _deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
+def _check_deliveries(store: ReadOnlyStore, settings: Settings) -> Iterator[Finding]:
     at_work = {loop.study for loop in diagnostics.loops_at_work(store) if loop.is_at_work}
-    looked = _looked_at(store, settings)
-    for one in looked:
-        if one.study in at_work and (one.lacking or one.what):
-            yield fine("deliveries", f"{one.study}: {one.lacking:,} on their way")
-        elif one.lacking:
-            why = f" ({one.what})" if one.what else ""
-            found = f"{one.study}: MLflow lacks {counted(one.lacking, 'ended trial')}{why}"
-            yield warning("deliveries", found, command("sync", in_command(one.study)))
-        elif one.what:
-            advice = command("sync", in_command(one.study))
-            yield warning("deliveries", f"{one.study}: {one.what}", advice)
-    sent = sum(one.ended - one.lacking for one in looked)
-    if sent or not any(one.lacking or one.what for one in looked):
-        some = "" if all(one.is_whole for one in looked) else "; not all were looked at"
-        yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}{some}")
+    studies = _compare_with_mlflow(store, settings)
+    for study in studies:
+        if study.study in at_work and (study.lacking or study.what):
+            yield fine(
+                "deliveries",
+                f"{study.study}: {counted(study.lacking, 'ended trial')} still to be sent",
+            )
+        elif study.lacking:
+            why = f" ({study.what})" if study.what else ""
+            message = f"{study.study}: MLflow lacks {counted(study.lacking, 'ended trial')}{why}"
+            yield warning("deliveries", message, command("sync", in_command(study.study)))
+        elif study.what:
+            advice = command("sync", in_command(study.study))
+            yield warning("deliveries", f"{study.study}: {study.what}", advice)
+    sent = sum(study.ended - study.lacking for study in studies)
+    if sent or not any(study.lacking or study.what for study in studies):
+        partial = "" if all(study.is_whole for study in studies) else "; not all were checked"
+        yield fine("deliveries", f"MLflow has {counted(sent, 'ended trial')}{partial}")
 
 
-def _looked_at(store: ReadOnlyStore, settings: Settings) -> list[StudyCheck]:
-    """What MLflow shows; where it cannot be asked, what SQL remembers."""
+def _compare_with_mlflow(store: ReadOnlyStore, settings: Settings) -> list[StudyCheck]:
+    """What MLflow has of each study. If it does not answer, what SQL recorded as sent."""
     counts = diagnostics.all_delivered(store)
-    file = store_file(settings.tracking_uri)
+    file = mlflow_file(settings.tracking_uri)
     has_store = file is None or file.exists()
     shown = {}
     if has_store and any(sent for sent, _ in counts.values()):
-        with contextlib.suppress(TrackingError):  # the check of MLflow itself says so
-            shown = {one.study: one for one in check_studies(settings)}
-    remembered = {
+        with contextlib.suppress(TrackingError):  # check_mlflow reports it.
+            shown = {study.study: study for study in check_studies(settings)}
+    recorded = {
         study: StudyCheck(study, sent + owed, owed if has_store else sent + owed, None, True)
         for study, (sent, owed) in counts.items()
     }
-    return [shown.get(study, one) for study, one in remembered.items()]
+    return [shown.get(name, study) for name, study in recorded.items()]
 
 
-def mlflow(settings: Settings) -> Iterator[Finding]:
-    shown = without_secrets(settings.tracking_uri)
+def check_mlflow(settings: Settings) -> Iterator[Finding]:
+    uri = without_secrets(settings.tracking_uri)
     try:
         database = sqlite_file(settings.tracking_uri)
     except LocationError as error:
-        yield warning("mlflow", f"{shown}: {error}", "give another one by MLFLOW_TRACKING_URI")
+        yield warning("mlflow", f"{uri}: {error}", "set another one by MLFLOW_TRACKING_URI")
         return
     if database is not None and not database.exists():
-        yield fine("mlflow", f"no store yet: the first search makes {database}")
+        yield fine("mlflow", f"no store yet: the first search creates {database}")
         return
     try:
         probe_server(settings)
     except TrackingError as error:
-        advice = f"searches work without it; to deliver later: {command('sync', '--all')}"
-        found = str(error) if shown in str(error) else f"{shown}: {error}"
-        yield warning("mlflow", found, advice)
+        advice = f"searches work without it; to send their trials later: {command('sync', '--all')}"
+        message = str(error) if uri in str(error) else f"{uri}: {error}"
+        yield warning("mlflow", message, advice)
     else:
-        yield fine("mlflow", f"{shown} answers")
+        yield fine("mlflow", f"{uri} answers")
 
 
-def store_file(tracking_uri: str) -> Path | None:
-    """The file of a local store; None where there is none, or its URL names none."""
+def mlflow_file(tracking_uri: str) -> Path | None:
+    """The file of a local SQLite store; None for a server or an invalid URL."""
     with contextlib.suppress(LocationError):
         return sqlite_file(tracking_uri)
     return None

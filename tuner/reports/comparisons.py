@@ -1,7 +1,8 @@
-"""`tuner compare`: configurations trained as trials on train + validation, each with several seeds.
+"""`tuner compare`: configurations, each trained with several seeds, scored on the test split.
 
-Nothing is selected: the test split is read after the last epoch of each trial alone. A comparison
-is a study like any other, so it is interrupted, gone on with and tracked like one.
+Trials train on the training and validation splits. Nothing is selected: the test split is read only
+after each trial's last epoch. A comparison is a study, so it is stored, interrupted, continued and
+tracked like one.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,12 +26,11 @@ from tuner.manage.creation import (
 from tuner.reports.comparison_tables import (
     ComparisonTable,
     csv_text,
-    draw,
-    in_words,
     make_table,
-    markdown,
-    panels,
+    markdown_table,
+    params_in_words,
 )
+from tuner.reports.heat_maps import heat_map_panels, save_heat_maps
 from tuner.runner import (
     KERAS,
     Delivered,
@@ -59,8 +59,8 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    none at all. `name`: of the comparison's study. `metric`: None for the task's first.
-    `fingerprint` and `sources` of its data, where they are a study's; `study`: that one."""
+    empty. `name`: of the comparison's study. `metric`: None for the task's default. If a study's
+    trial is compared: `fingerprint` and `sources` of its data, and `study`, its definition."""
 
     space: Space
     data: DataSpec
@@ -75,8 +75,8 @@ class Subject:
 def of_file(
     name_or_path: str, overrides: Mapping[str, object], seed: int, **options: Any
 ) -> Subject:
-    """A space file's configurations: its baselines, or else its grid. `options` of the data go
-    before the file's own. Raises a UsageError."""
+    """The configurations of a space file: its baselines, or else its grid. `options` override the
+    file's own data section. Raises a UsageError."""
     file = load_file(name_or_path)
     space = file.space.override(overrides) if overrides else file.space
     try:
@@ -85,7 +85,7 @@ def of_file(
         raise SpaceError(f"{file.source}: {error}") from error
     data = file_data(file, seed, **options)
     name = make_name("compare", default_name(Wanted(space=name_or_path, data=data)))
-    # Overrides can make two baselines one; what is known of either is then of no use.
+    # Overrides can make two baselines equal. Then no reference belongs to a single row.
     aligned = len(space.baselines) == len(file.space.baselines)
     return Subject(space, data, name, file.references if aligned else ())
 
@@ -93,18 +93,18 @@ def of_file(
 def of_trial(
     store: Store, study: StudyRow, number: int | None, settings: Settings, data: str | None = None
 ) -> Subject:
-    """A study's best trial, or the one of that number, on the study's own data. `data`: where these
+    """A study's best trial, or the trial of that number, on the study's data. `data`: where these
     lie now, if elsewhere. Raises a UsageError.
 
-    It trains to the epoch that the study has chosen on the validation split. A schedule is made for
-    all epochs, so with one they are all trained.
+    It trains up to its best epoch on the validation split. With a learning-rate schedule it trains
+    all epochs, because the schedule depends on their number.
     """
     if study.spec.held_out == "test":
         raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
     check_code(study.spec, settings, data)
     sources = check_data(settings, study.spec, data)
-    trial = _chosen(store, study, number)
-    space = study.spec.space.override({"epochs": _epochs(trial)})
+    trial = _find_trial(store, study, number)
+    space = study.spec.space.override({"epochs": _epochs_to_train(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
         space=space.only(configuration),
@@ -117,7 +117,7 @@ def of_trial(
     )
 
 
-def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
+def _find_trial(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     if number is None:
         best = find_best(store, study).trial
         if best is None:
@@ -132,10 +132,10 @@ def _chosen(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     return trial
 
 
-def _epochs(trial: TrialRow) -> int:
+def _epochs_to_train(trial: TrialRow) -> int:
     best = trial.last.best_epoch if trial.last else None
     epochs = trial.params["epochs"]
-    assert isinstance(epochs, int)  # the catalogue has seen to it
+    assert isinstance(epochs, int)  # The catalogue has checked it.
     return best if best and trial.params.get("schedule", "constant") == "constant" else epochs
 
 
@@ -148,9 +148,9 @@ def prepare(
     seed: int = 0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> StudyRow:
-    """The comparison's study, new or gone on with. `seed`: of all its trials. `tell` gets lines
-    about an own network that is tried; one that a study has already is not. Raises a UsageError,
-    also where the name belongs to a study that is defined otherwise."""
+    """The comparison's study, created or found. `seed`: of all its trials. `tell` gets lines about
+    the test run of the user's own network; the network of a stored study was tested before. Raises
+    a UsageError, also if the name belongs to a study with another definition."""
     if not 1 <= seeds <= MOST_SEEDS:
         raise UsageError(f"--seeds must be between 1 and {MOST_SEEDS}, got {seeds}")
     _check_schedules(subject.space)
@@ -195,6 +195,7 @@ def train(
     store: Store,
     study: StudyRow,
     seeds: int,
+    *,
     workers: int | None = None,
     tracking: bool = True,
     watcher: Watcher | None = None,
@@ -202,38 +203,40 @@ def train(
     entry: EntryPoint = KERAS,
     data: str | None = None,
 ) -> tuple[Outcome, Delivered | None] | None:
-    """Train what is missing of `seeds` trials a configuration; None when nothing is. `data`: where
+    """Train what is missing of `seeds` trials per configuration; None if nothing is. `data`: where
     the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers, tracking, data=data)
+    request = Request(Limits(total), workers=workers, tracking=tracking, data=data)
     return optimize(settings, store, study, request, watcher, stage, entry)
 
 
 def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:
-    """The table so far. References are left out where the data made baselines of the file one."""
-    found = study.spec.space.configurations()
-    references = subject.references if len(subject.references) == len(found) else ()
+    """The table so far. References are left out if two baselines became equal for these data."""
+    configurations = study.spec.space.configurations()
+    aligned = len(subject.references) == len(configurations)
+    references = subject.references if aligned else ()
     return make_table(study.spec, list_trials(store, study), references)
 
 
 def caption(study: StudyRow) -> str:
-    """What the table's numbers mean, in a sentence or two."""
+    """What the table's numbers mean."""
     spec = study.spec
     return (
         f"{Path(spec.data.source).name}, trained on train + validation ({spec.train_rows:,} rows); "
-        "the test split was read after the last epoch alone. Mean ± sample standard deviation over "
-        "seeds; seconds: spent on training, the mean of a trial."
+        "the test split was read only after the last epoch. Mean ± sample standard deviation over "
+        "seeds; seconds: training time, the mean of a trial."
     )
 
 
 def save(study: StudyRow, table: ComparisonTable, prefix: Path) -> list[Path]:
-    """Write the table as Markdown and CSV, and a heat map as PNG where it is one. The files.
-    Raises UsageError where they cannot be written."""
-    maps = panels(table)
-    page = _page(study, table) + (f"\n![{study.name}]({prefix.name}.png)\n" if maps else "")
+    """Write the table as Markdown and CSV, and as a PNG if it makes a heat map. Returns the files.
+    Raises UsageError if they cannot be written."""
+    panels = heat_map_panels(table)
+    page = _markdown_page(study, table)
+    page += f"\n![{study.name}]({prefix.name}.png)\n" if panels else ""
     texts = {".md": page, ".csv": csv_text(table)}
     written = []
     try:
@@ -241,15 +244,15 @@ def save(study: StudyRow, table: ComparisonTable, prefix: Path) -> list[Path]:
         for ending, text in texts.items():
             written.append(prefix.with_name(prefix.name + ending))
             written[-1].write_text(text, encoding="utf-8")
-        if maps:
+        if panels:
             written.append(prefix.with_name(prefix.name + ".png"))
-            draw(table, maps, written[-1])
+            save_heat_maps(table, panels, written[-1])
     except OSError as error:
         raise UsageError(f"{prefix}: cannot be written: {error.strerror or error}") from error
     return written
 
 
-def _page(study: StudyRow, table: ComparisonTable) -> str:
-    common = in_words(table.common)
+def _markdown_page(study: StudyRow, table: ComparisonTable) -> str:
+    common = params_in_words(table.common)
     shared = f"\nThe same for all: {common}; all else by default.\n" if common else ""
-    return f"# {study.name}\n\n{caption(study)}\n\n{markdown(table)}{shared}"
+    return f"# {study.name}\n\n{caption(study)}\n\n{markdown_table(table)}{shared}"

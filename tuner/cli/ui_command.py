@@ -1,7 +1,4 @@
-"""The two web servers of `tuner ui`, as child processes.
-
-`tuner ui`: MLflow's pages and Optuna's dashboard on loopback.
-"""
+"""`tuner ui`: MLflow's server and the Optuna dashboard on loopback, as child processes."""
 
 import contextlib
 import os
@@ -29,14 +26,35 @@ from tuner.system.temporary_folders import OwnFolder
 _START_S = 90.0
 
 
+def ui(
+    context: typer.Context,
+    mlflow_port: Annotated[
+        int, typer.Option(help="The port of MLflow's pages; 0 takes any free port.", metavar="PORT")
+    ] = 5000,
+    dashboard_port: Annotated[
+        int,
+        typer.Option(
+            help="The port of the Optuna dashboard; 0 takes any free port.", metavar="PORT"
+        ),
+    ] = 8080,
+) -> None:
+    """Serve MLflow's UI and the Optuna dashboard on this machine. Ctrl-C stops both.
+
+    Example: tuner ui
+    """
+    from tuner.cli.output import say
+
+    serve_pages(settings_of(context), mlflow_port, dashboard_port, say)
+
+
 def serve_pages(
     settings: Settings, mlflow_port: int, dashboard_port: int, say: Callable[[str], None]
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises TunerError when a server does not start."""
     if not exists(settings.storage):
-        raise StudyError(f"there is no study to look at yet; {how_to_create()}")
-    open_store(settings.storage)  # closed when the command ends, after its children
-    ports = {"MLflow": _free(mlflow_port), "Optuna dashboard": _free(dashboard_port)}
+        raise StudyError(f"there is no study to show yet; {how_to_create()}")
+    open_store(settings.storage)  # Closed when the command ends, after its child processes.
+    ports = {"MLflow": _free_port(mlflow_port), "Optuna dashboard": _free_port(dashboard_port)}
     commands = {
         "MLflow": _mlflow(settings, ports["MLflow"]),
         "Optuna dashboard": _dashboard(ports["Optuna dashboard"]),
@@ -55,17 +73,17 @@ def serve_pages(
             while all(child.poll() is None for child in children.values()):
                 time.sleep(0.5)
             ended = next(name for name, child in children.items() if child.poll() is not None)
-            raise TunerError(f"{ended} has stopped by itself{_last_words(Path(folder) / ended)}")
+            raise TunerError(f"{ended} has stopped unexpectedly{_last_line(Path(folder) / ended)}")
         except KeyboardInterrupt:
             say("stopped")
 
 
 def _mlflow(settings: Settings, port: int) -> list[str]:
-    # The store is in the environment: a command line shows its passwords to everybody.
+    # The URL goes through the environment: other users can read a command line.
     if settings.tracking_uri.startswith(("http://", "https://")):
-        shown = without_secrets(settings.tracking_uri)
-        raise TunerError(f"MLflow is a server already: open {shown}")
-    # uvicorn puts the current folder before all libraries, unless it is given another one.
+        url = without_secrets(settings.tracking_uri)
+        raise TunerError(f"MLflow runs as a server already: open {url}")
+    # uvicorn puts the current folder before all libraries, unless it gets another one.
     python = shlex.join(["--app-dir", str(Path(os.__file__).parent)])
     options = ["--host", HOST, "--port", str(port), "--workers", "1", "--uvicorn-opts", python]
     return [sys.executable, "-P", "-m", "mlflow", "server", *options]
@@ -79,12 +97,12 @@ def _dashboard(port: int) -> list[str]:
 def _children(
     environment: dict[str, str], commands: dict[str, list[str]], logs: Path
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The running commands; each writes to a file of its name in `logs`."""
+    """Run the commands; each writes to the file of its name in the folder `logs`."""
     children = {}
     try:
         for name, command in commands.items():
             with (logs / name).open("wb") as log:
-                # A session of its own: Ctrl-C comes to us alone, and we end them in order.
+                # In a session of its own the child gets no Ctrl-C; it is ended below.
                 children[name] = subprocess.Popen(
                     command,
                     env=environment,
@@ -107,7 +125,7 @@ def _children(
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM as Ctrl-C."""
+    """Treat SIGTERM as Ctrl-C."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -115,24 +133,26 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _free(port: int) -> int:
-    """`port`, checked to be free; for 0 any free one."""
+def _free_port(port: int) -> int:
+    """The port, which is free; for 0 any free port. Raises StudyError."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise StudyError(f"port {port} is not free; choose another, or 0 for any") from error
-        found: int = probe.getsockname()[1]
-        return found
+            raise StudyError(f"port {port} is in use; choose another one, or 0 for any") from error
+        free_port: int = probe.getsockname()[1]
+        return free_port
 
 
 def _await_port(name: str, child: subprocess.Popen[bytes], port: int, logs: Path) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            why = _last_words(logs / name)
-            raise TunerError(f"{name} ended with exit code {child.returncode} as it started{why}")
+            why = _last_line(logs / name)
+            raise TunerError(
+                f"{name} ended with exit code {child.returncode} while it started{why}"
+            )
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
@@ -140,21 +160,7 @@ def _await_port(name: str, child: subprocess.Popen[bytes], port: int, logs: Path
     raise TunerError(f"{name} did not answer on port {port} within {_START_S:.0f} s")
 
 
-def _last_words(log: Path) -> str:
-    """What a server that has ended said last, without passwords."""
+def _last_line(log: Path) -> str:
+    """The last line that a server wrote, without passwords."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f": {without_secrets(lines[-1].strip())}" if lines else ""
-
-
-def ui(
-    context: typer.Context,
-    mlflow_port: Annotated[int, typer.Option(help="0 takes any free one.")] = 5000,
-    dashboard_port: Annotated[int, typer.Option(help="0 takes any free one.")] = 8080,
-) -> None:
-    """Open MLflow's UI and the Optuna dashboard on this machine; Ctrl-C stops both.
-
-    Example: tuner ui
-    """
-    from tuner.cli.output import say
-
-    serve_pages(settings_of(context), mlflow_port, dashboard_port, say)

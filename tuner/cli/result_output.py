@@ -1,0 +1,327 @@
+"""What commands print of searches, comparisons, trials and MLflow's state.
+
+Imported inside the bodies of commands: `--help` needs no storage.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.cli.output import (
+    complain,
+    console,
+    format_param,
+    format_value,
+    one_line,
+    print_fact,
+    print_json,
+    print_json_rows,
+    say,
+    show_facts,
+    show_rows,
+    stream_rows,
+)
+from tuner.reports.study_tables import (
+    TrialReport,
+    param_column,
+    trial_cells,
+    trial_state,
+)
+from tuner.storage import Store
+from tuner.storage.corrections import has_finished
+from tuner.storage.studies import StudyRow
+from tuner.storage.trials import (
+    TABLE_COLUMNS,
+    Best,
+    Summary,
+    TrialRow,
+    count_trials,
+    stream_trials,
+    summarize,
+    table_row,
+)
+from tuner.study.ends import StopReason
+from tuner.system.names import command, in_command, printable
+
+if TYPE_CHECKING:
+    from tuner.reports.comparison_tables import ComparisonTable
+    from tuner.runner import Delivered, Outcome, Repaired
+    from tuner.tracking.sync import Checked, Synced
+
+# A trial's table of reports is cut at this many columns: 14 fit most terminals.
+_MOST_COLUMNS = 14
+EXIT_CODES: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
+STOP_REASONS = {
+    StopReason.TIMEOUT: "the time limit is reached",
+    StopReason.TARGET: "the target is reached",
+    StopReason.PATIENCE: "the last trials brought no better score",
+    StopReason.INTERRUPTED: "interrupted",
+    StopReason.ERRORS: "three trials in a row failed",
+}
+
+
+def print_outcome(
+    store: Store,
+    study: StudyRow,
+    outcome: "Outcome",
+    delivered: "Delivered | None",
+    as_json: bool,
+) -> int:
+    """Print how a search ended, its best trial and what to do next. Returns the exit code."""
+    summary = summarize(store, study)
+    best = summary.best.trial
+    if as_json:
+        facts = {"study": study.name, "stopped": outcome.reason, "ends": summary.ends}
+        print_json(facts | {"best": table_row(best) if best else None})
+    else:
+        _print_ends(study, summary, outcome)
+        if best is not None:
+            print_best(study, best)
+        _print_next_steps(study, outcome, has_best=best is not None)
+    complain_of_damage(summary.best)
+    complain_of_delivery(study, delivered)
+    if outcome.reason is StopReason.ERRORS:
+        complain(_describe_failure(study, outcome))
+        if study.spec.code:
+            complain(_how_to_correct(study, has_finished(store, study)))
+    return EXIT_CODES.get(outcome.reason, 0)
+
+
+def _describe_failure(study: StudyRow, outcome: "Outcome") -> str:
+    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
+    return f"{outcome.failure}; the traceback: {show}"
+
+
+def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
+    """What to do after an error in the user's own code."""
+    files = ", ".join(printable(path) for path in study.spec.code)
+    if has_finished:
+        return (
+            f"trials have finished with the study's {files} as stored, so corrected files need a "
+            "new study with another name"
+        )
+    return (
+        f"if the mistake is in {files}: correct it, and create the study again with the same "
+        "options. No trial has finished, so the study takes the corrected files. Then: "
+        + command("optimize", in_command(study.name))
+    )
+
+
+def _print_ends(study: StudyRow, summary: Summary, outcome: "Outcome") -> None:
+    counts = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in summary.ends.items())
+    say(f"\nstudy {study.name}: {counts or 'no trial yet'}")
+    if outcome.reason:
+        say(_describe_stop(outcome))
+
+
+def _describe_stop(outcome: "Outcome") -> str:
+    assert outcome.reason is not None  # It stopped before its end.
+    count = outcome.put_back
+    interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
+    return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
+
+
+def print_best(study: StudyRow, best: TrialRow) -> None:
+    """Print the best trial as a small table."""
+    spec = study.spec
+    score = format_value(best.value)
+    say(f"\nbest: trial {best.number}, {spec.metric} {score} on the validation split")
+    # Parameters that the space file does not name have their defaults, and would hide the others.
+    params = {name: value for name, value in best.params.items() if name in spec.space.parameters}
+    width = max((len(name) for name in params), default=0)
+    for name, value in params.items():
+        print_fact(f"  {name:<{width}}  ", one_line(_format_params(value)))
+    last = best.last
+    if last is not None and last.parameter_count:
+        epochs = f"best epoch {last.best_epoch} of {last.epochs}"
+        say(f"  ({last.parameter_count:,} parameters, {epochs})")
+
+
+def _format_params(value: Any) -> str:
+    return " ".join(map(format_param, value)) if isinstance(value, list) else format_param(value)
+
+
+def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+    name = in_command(study.name)
+    say("\nnext:")
+    if outcome.status.done < outcome.status.total:
+        again = command("optimize", name, "--trials", outcome.status.total)
+        say(f"  {again}   continues the search")
+    else:
+        say(f"  {command('optimize', name, '--more', 50)}   adds trials")
+    if has_best:
+        say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
+    say(f"  {command('ui')}   opens MLflow and the Optuna dashboard")
+
+
+def complain_of_damage(best: Best) -> None:
+    """Name the trials that would be the best if their rows could be read."""
+    if best.damaged:
+        first, others = best.damaged[0], len(best.damaged) - 1
+        more = f", and {others:,} more" if others else ""
+        complain(
+            f"trial {first.number} has a better score, but is damaged ({first.damage}){more}: "
+            "left out"
+        )
+
+
+def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
+    """Say what MLflow lacks after a search, and how to send it."""
+    if delivered is None:
+        return
+    sync = command("sync", in_command(study.name))
+    if delivered.problem and not delivered.missing:
+        complain(f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}")
+    elif delivered.missing:
+        why = f" ({delivered.problem})" if delivered.problem else ""
+        complain(
+            f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
+            f"when MLflow is back: {sync}"
+        )
+
+
+def print_comparison(
+    study: StudyRow,
+    table: "ComparisonTable",
+    files: Sequence[Path],
+    ran: "tuple[Outcome, Delivered | None] | None",
+    as_json: bool,
+) -> int:
+    """Print a comparison's table. `ran`: how its search ended; None if nothing was left to train.
+    Returns the exit code."""
+    outcome, delivered = ran if ran is not None else (None, None)
+    reason = outcome.reason if outcome is not None else None
+    if as_json:
+        facts = {"study": study.name, "metric": study.spec.metric, "stopped": reason}
+        rows = {"common": table.common, "rows": table.numbers()}
+        print_json(facts | rows | {"files": [str(file) for file in files]})
+    else:
+        _print_comparison_table(study, table, files)
+    if outcome is not None and reason is not None:
+        if not as_json:
+            say(f"{_describe_stop(outcome)}; the same command continues")
+        if reason is StopReason.ERRORS:
+            complain(_describe_failure(study, outcome))
+    complain_of_delivery(study, delivered)
+    return EXIT_CODES.get(reason, 0)
+
+
+def _print_comparison_table(
+    study: StudyRow, table: "ComparisonTable", files: Sequence[Path]
+) -> None:
+    from tuner.reports.comparison_tables import params_in_words
+    from tuner.reports.comparisons import caption
+    from tuner.reports.heat_maps import heat_map_panels, terminal_heat_maps
+
+    say(f"\nstudy {study.name}: {caption(study)}")
+    show_rows(table.words(), False)
+    for picture in terminal_heat_maps(table, heat_map_panels(table)):
+        console().print(picture)
+        say()
+    if table.common:
+        say(f"the same for all: {params_in_words(table.common)}; all else by default")
+    say(f"wrote {', '.join(str(file) for file in files)}")
+
+
+def print_trials(
+    store: Store, study: StudyRow, best_first: bool, most: int | None, as_json: bool
+) -> None:
+    """Print a study's trials, at most `most`; under a table also how many more there are."""
+    spec = study.spec
+    trials = stream_trials(store, study, best_first, most)
+    varying = spec.space.varying()
+    rows = (table_row(trial, only=varying) for trial in trials)
+    if as_json:
+        print_json_rows(rows)
+        return
+    say(f"study {study.name}: {spec.metric}, {spec.direction}")
+    printed = stream_rows(
+        (trial_cells(row, varying) for row in rows),
+        names=[*map(param_column, varying)],
+        lead=len(TABLE_COLUMNS) - 1,
+    )
+    more = count_trials(store, study) - printed if printed == most else 0
+    if more > 0:
+        order = ["--best-first"] if best_first else []
+        all_trials = command("trial", "list", in_command(study.name), *order, "--all")
+        say(f"{more:,} more; all: {all_trials}")
+
+
+def print_trial(trial: TrialReport, as_json: bool) -> None:
+    """Print one trial: its facts, its attempts if there were several, and its reports."""
+    if as_json:
+        print_json(trial.facts | {"attempts": trial.attempts, "intervals": trial.reports})
+        return
+    facts = {name: value for name, value in trial.facts.items() if name not in ("queued", "end")}
+    if facts["state"] != "damaged":
+        facts["state"] = trial_state(trial.facts | {"damage": None})
+    if facts.get("engine") and trial.engine_reason:
+        facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
+    show_facts(facts, False)
+    if len(trial.attempts) > 1:
+        show_rows(trial.attempts, False)
+    columns = [*trial.reports[0]][:_MOST_COLUMNS] if trial.reports else []
+    show_rows([{name: row[name] for name in columns} for row in trial.reports], False)
+
+
+def print_queued(study: str, number: int, waiting: int) -> None:
+    """Print what happens with a trial that was queued."""
+    say(
+        f"study {study}: trial {number} is queued ({waiting} waiting)\n"
+        "it takes one of the study's trial slots, before the sampler proposes others\n"
+        "next: " + command("optimize", in_command(study), "--more", 1)
+    )
+
+
+def print_repaired(study: str, done: "Repaired") -> None:
+    """Print what `study repair` did."""
+    counts = {
+        "trial slots of dead searches released": done.settled,
+        "running trials without a slot marked failed": done.failed,
+        "attempts without an end closed": done.closed,
+    }
+    repairs = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    say(f"study {study}: {repairs or 'nothing to repair'}")
+
+
+def print_synced(results: Sequence["Synced"], as_json: bool) -> int:
+    """Print what `sync` sent. Returns the exit code."""
+    if as_json:
+        print_json([_sync_facts(result) for result in results])
+    for result in results:
+        if not as_json:
+            say(f"study {result.study}: {result.sent} trials sent, {result.missing} not delivered")
+        if result.problem:
+            complain(f"study {result.study}: {result.problem}")
+    return 1 if any(result.missing or result.problem for result in results) else 0
+
+
+def _sync_facts(result: "Synced") -> dict[str, Any]:
+    return {
+        "study": result.study,
+        "sent": result.sent,
+        "owed": result.missing,
+        "problem": result.problem,
+    }
+
+
+def print_checked(results: Sequence["Checked"], as_json: bool) -> int:
+    """Print where MLflow differs from SQL. Returns the exit code."""
+    rows = [
+        {"study": result.study, "trial": difference.trial, "difference": difference.what}
+        for result in results
+        for difference in result.differences
+    ]
+    if as_json:
+        print_json(rows)
+        return 1 if rows else 0
+    show_rows(rows, False)
+    for result in results:
+        if not result.differences:
+            say(f"study {result.study}: MLflow shows all {result.trials} trials as SQL has them")
+    remedies = {difference.remedy for result in results for difference in result.differences}
+    what = "what can be repaired" if "none" in remedies else "this"
+    for result in results:
+        if result.differences:
+            say(f"to repair {what}: {command('sync', in_command(result.study))}")
+    return 1 if rows else 0

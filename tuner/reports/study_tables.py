@@ -1,0 +1,182 @@
+"""What commands show of studies and trials, as names and values: no printing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.errors import StudyError
+from tuner.storage.attempt_rows import AttemptRow, ReportRow
+from tuner.storage.studies import StudyRow, StudySummary, no_finished_trial
+from tuner.storage.trials import TABLE_COLUMNS, Best, Summary, TrialRow, table_row
+from tuner.training.program_key import slower_engine_reason
+from tuner.values import clipped, word
+
+Facts = dict[str, Any]
+
+_DAMAGE_CHARACTERS = 120
+_DAMAGES_NAMED = 3
+
+
+def study_list_rows(studies: Sequence[StudySummary]) -> list[Facts]:
+    """A row for each study, complete. Of a damaged study: its name and the damage."""
+    return [_study_list_row(study, damage_column=True) for study in studies]
+
+
+def short_study_list_rows(studies: Sequence[StudySummary]) -> list[Facts]:
+    """The same in fewer columns, for 80 characters: only the day of creation, and no column that
+    is 0 in all rows."""
+    rows = [_study_list_row(study, damage_column=False) for study in studies]
+    empty = [name for name in ("running", "failed") if not any(row[name] for row in rows)]
+    for row, study in zip(rows, studies, strict=True):
+        row["created"] = study.created_at and study.created_at.astimezone().date()
+    return [{name: row[name] for name in row if name not in empty} for row in rows]
+
+
+def _study_list_row(study: StudySummary, damage_column: bool) -> Facts:
+    row = {
+        "study": study.name,
+        "data": study.data,
+        "network": study.space,
+        "finished": study.finished,
+        "running": study.states.get("RUNNING", 0),
+        "failed": study.states.get("FAIL", 0),
+        "best": study.best,
+        "metric": study.metric,
+        "created": study.created_at,
+    }
+    if study.damage is None:
+        return row
+    row |= dict.fromkeys(("network", "finished", "running", "failed", "metric"))
+    if damage_column:
+        return row | {"data": None, "damage": study.damage}
+    return row | {"data": f"damaged: {clipped(study.damage, _DAMAGE_CHARACTERS)}"}
+
+
+def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Facts:
+    """What `study show` prints. `experiment`: the name of the study's MLflow experiment."""
+    spec = study.spec
+    best = summary.best.trial
+    is_comparison = spec.held_out == "test"
+    return {
+        "study": study.name,
+        "damaged": study.damage,
+        "created": study.created_at,
+        "made_by": f"tuner {study.version}" if study.version else None,
+        "data": spec.data.source,
+        "columns": spec.data.columns,
+        "task": spec.task,
+        "train_rows": spec.train_rows,
+        "fingerprint": spec.fingerprint[:16],
+        "network": spec.space.network,
+        "varies": spec.space.varying(),
+        "epochs": spec.epochs,
+        "metric": f"{spec.metric}, {spec.direction}",
+        "scored_on": "test split, after the last epoch" if is_comparison else None,
+        "sampler": _with_options(spec.sampler.name, spec.sampler.options),
+        "pruner": _with_options(spec.pruner.name, spec.pruner.options),
+        "seed": spec.seed,
+        "mlflow_experiment": experiment,
+        "trials": summary.trials,
+        "ends": summary.ends,
+        "attempts_lost": summary.lost or None,
+        "best_trial": best.number if best else None,
+        "best_score": best.value if best else None,
+        "best_params": best.params if best else None,
+    }
+
+
+def require_best(study: StudyRow, best: Best) -> TrialRow:
+    """The best trial. Raises StudyError where there is none, and for a comparison."""
+    if not study.spec.selects:
+        raise StudyError(f"study {study.name!r} is a comparison: nothing is chosen in it")
+    if best.trial is not None:
+        return best.trial
+    if best.damaged:
+        raise StudyError(f"study {study.name!r} has no finished trial that can be read")
+    raise no_finished_trial(study)
+
+
+def best_facts(study: StudyRow, best: TrialRow) -> Facts:
+    """The best trial's row, with its study and metric."""
+    return {"study": study.name, "metric": study.spec.metric} | table_row(best)
+
+
+def _with_options(name: str, options: Mapping[str, Any]) -> str:
+    return " ".join([name, *(f"{option}={word(value)}" for option, value in options.items())])
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One trial: its facts, a row for each attempt, and a row for each report. `engine_reason`: why
+    no faster engine can train it, worded to follow "because"; None if the engine is the fastest,
+    or was asked for."""
+
+    facts: Facts
+    attempts: list[Facts]
+    reports: list[Facts]
+    engine_reason: str | None = None
+
+
+def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -> TrialReport:
+    """What `trial show` prints. `curve`: the trial's reports."""
+    facts: Facts = {"study": study.name, "queued": trial.state == "WAITING"}
+    facts |= table_row(trial) | {"retry_of": trial.retry_of}
+    if damages := list(dict.fromkeys(damage for report in curve for damage in report.damage)):
+        named = "; ".join(damages[:_DAMAGES_NAMED])
+        facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, named]))}
+    if trial.last is not None:
+        facts |= _last_attempt_facts(trial.last)
+    metrics = dict.fromkeys(name for report in curve for name in report.metrics)
+    reports: list[Facts] = [
+        {"epoch": report.epoch, "step": report.step}
+        | {name: report.metrics.get(name) for name in metrics}
+        for report in curve
+    ]
+    return TrialReport(
+        facts=facts,
+        attempts=[_attempt_row(attempt) for attempt in trial.attempts],
+        reports=reports,
+        engine_reason=slower_engine_reason(study.spec.space.network, trial.params),
+    )
+
+
+def _last_attempt_facts(attempt: AttemptRow) -> Facts:
+    return {
+        "best_epoch": attempt.best_epoch,
+        "parameter_count": attempt.parameter_count,
+        "engine": attempt.engine,
+        "model": attempt.model_path,
+        "detail": attempt.detail,
+    }
+
+
+def _attempt_row(attempt: AttemptRow) -> Facts:
+    return {
+        "attempt": attempt.attempt,
+        "worker": attempt.worker,
+        "from_epoch": (attempt.resumed_epoch or 0) + 1,
+        "end": attempt.end,
+        "score": attempt.score,
+    }
+
+
+def trial_cells(row: Mapping[str, Any], varying: Sequence[str]) -> Facts:
+    """A trial's row for people: one column for state and end, one for each varying parameter."""
+    cells = {name: row[name] for name in TABLE_COLUMNS if name != "end"}
+    cells["state"] = trial_state(row)
+    return cells | {param_column(name): row["params"].get(name) for name in varying}
+
+
+def param_column(name: str) -> str:
+    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained."""
+    return f"{name}_param" if name in TABLE_COLUMNS else name
+
+
+def trial_state(row: Mapping[str, Any]) -> str:
+    """How a trial ended, or its state before that: `worker_lost` says more than `pruned`."""
+    state, end = row["state"], row["end"]
+    if row.get("damage"):
+        return f"damaged: {clipped(row['damage'], _DAMAGE_CHARACTERS)}"
+    if state in ("waiting", "running"):
+        return f"{state} ({end})" if end else str(state)
+    return str(end or state)
