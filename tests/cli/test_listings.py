@@ -88,14 +88,14 @@ def test_looking_reads_no_more_trials_than_it_shows(
     tuner: Any, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[int] = []
-    real = trials._row
+    real = trials._trial_row
 
     def counted(*words: Any) -> trials.TrialRow:
         row = real(*words)
         built.append(row.number)
         return row
 
-    monkeypatch.setattr(trials, "_row", counted)
+    monkeypatch.setattr(trials, "_trial_row", counted)
     for words, most in {
         ("study", "show"): 1,
         ("study", "best"): 1,
