@@ -29,7 +29,7 @@ EXERCISES = {
 }
 
 KERAS = keras.losses
-# `auto` is compared in engines/test_keras.py.
+# `auto` is compared in engines/test_keras_engine.py.
 CASES: list[tuple[str, dict[str, Any], Any]] = [
     ("classes", {"loss": "cross_entropy"}, KERAS.CategoricalCrossentropy()),
     ("classes", {"loss": "mse"}, KERAS.MeanSquaredError()),
