@@ -29,7 +29,7 @@ SWITCH_TEXTS = ("yes", "no", "on", "off", "y", "n")
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"' r"|'(?:[^']|'')*'"
 _ITEM = re.compile(rf"\s*({_QUOTED}|[^,]*?)\s*(?:,|\Z)", re.DOTALL)
-_NEEDS_QUOTES = re.compile(r"[\s,:#\[\]{}\"'`=]|\A[-?!&*|>%@]")
+_NEEDS_QUOTES = re.compile(r"[\s,:#\[\]{}\"'`=?]|\A[-!&*|>%@]")
 
 
 def parse_scalar(text: str) -> Scalar | None:

@@ -23,7 +23,7 @@ from tuner.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
 TRICKY = (
     "true", "False", "yes", "No", "on", "OFF", "null", "~", "", "12", "1e-4", "0x1f", ".inf",
     "a, b", " a", "a ", "'a'", '"a"', "it's", 'say "a"', "[a]", "a: b", "# a", "-", "é", "\n",
-    "a\\b", "a=b", "relu", "a-b", "a.b", "{}", "!x", "&x", "*x", "\x1b[1m", "\x7f", "'", '"',
+    "a\\b", "a=b", "relu", "a-b", "a.b", "{}", "0?", "!x", "&x", "*x", "\x1b[1m", "\x7f", "'", '"',
     "a'b, c", "\u202e", "\u2028", "\U0001f600",
 )  # fmt: skip
 texts = st.sampled_from(TRICKY) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

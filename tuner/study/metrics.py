@@ -7,12 +7,11 @@ predictions for the split that is evaluated; one without is a running sum in the
 On a split a metric has that split's prefix: `val_accuracy`, `test_accuracy`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import SpecError
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
@@ -21,7 +20,11 @@ from tuner.study.messages import Direction, HeldOut
 Task = Literal["classes", "binary", "regression"]
 # "share": between 0 and 1, shown in percent. "target": in the units of the target. "": no unit.
 Unit = Literal["share", "target", ""]
-Function = Callable[[npt.NDArray[Any], npt.NDArray[np.float32], Task], float]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Function = Callable[[npt.NDArray[Any], npt.NDArray[np.float32], Task], float]
 
 TASKS: tuple[Task, ...] = ("classes", "binary", "regression")
 SPLITS: tuple[HeldOut, ...] = ("val", "test")
@@ -51,12 +54,8 @@ def _f1(y_true: npt.NDArray[Any], predictions: npt.NDArray[np.float32], task: Ta
     return float(f1_score(y_true, labels, average=average, zero_division=0.0))
 
 
-def _predicted_labels(
-    predictions: npt.NDArray[np.float32], task: Task
-) -> npt.NDArray[np.signedinteger[Any]]:
-    if task == "binary":
-        return (predictions > 0.5).astype(np.int32)
-    return np.argmax(predictions, axis=-1)
+def _predicted_labels(predictions: npt.NDArray[np.float32], task: Task) -> npt.NDArray[Any]:
+    return (predictions > 0.5).astype("int32") if task == "binary" else predictions.argmax(axis=-1)
 
 
 # In this order they are listed; the first of a task is its default objective.
@@ -87,6 +86,8 @@ def compute(
     A value is NaN where a prediction is not finite: the trial has diverged.
     """
     functions = {name: METRICS[name].function for name in names}
+    import numpy as np  # here, because every command imports this module
+
     is_finite = bool(np.isfinite(predictions).all())
     return {
         name: function(y_true, predictions, task) if is_finite else float("nan")
