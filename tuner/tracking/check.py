@@ -16,6 +16,7 @@ from tuner.storage.deliveries import TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import input_of
+from tuner.study.engines import engine_name
 from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG, TRIAL_TAG, UUID_TAG
@@ -217,7 +218,8 @@ class _DeliveryCheck:
         yield from _unlike(run.data.params, params, "param")
         if run.data.tags.get("attempt") != str(trial.attempt.attempt):
             yield "tag attempt is another", "replace"
-        yield from _unlike(run.data.tags, content.state_tags(trial), "tag")
+        tags = _with_present_engine(run.data.tags, trial.attempt.engine)
+        yield from _unlike(tags, content.state_tags(trial), "tag")
         yield from self._unlike_curves(trial, run)
         yield from self._unlike_model(trial, run)
 
@@ -267,6 +269,13 @@ class _DeliveryCheck:
 def _number(run: Any) -> int:
     number = run.data.tags.get("trial", "")
     return int(number) if number.isdecimal() and len(number) < 10 else -1
+
+
+def _with_present_engine(tags: dict[str, str], engine: str | None) -> dict[str, str]:
+    """The tags of a run, the engine by its present name if an earlier version wrote another."""
+    if engine and engine_name(tags.get("engine", "")) == engine:
+        return tags | {"engine": engine}
+    return tags
 
 
 def _unlike(
