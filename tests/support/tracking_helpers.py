@@ -98,7 +98,7 @@ class Search:
         attempt_rows.record_report(self.store, self.lease, running.slot, report)
 
     def complete(self, running: Running, score: float, model: Path | None = None) -> None:
-        ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "xla")
+        ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "graph")
         saved = measure(model.name, model) if model else None
         end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)

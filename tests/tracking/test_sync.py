@@ -150,3 +150,17 @@ def test_a_retried_trial_names_its_first(searched: Search, tracking_uri: str, ru
     searched.complete(again, score=0.7)
     sync_study(searched.store, tracking_uri, searched.study)
     assert runs()[f"trial {again.number}"].data.tags["retry_of"] == "1"
+
+
+def test_an_earlier_name_of_the_engine_is_no_difference(
+    searched: Search, tracking_uri: str, client: Client, runs: Runs
+) -> None:
+    sync_study(searched.store, tracking_uri, searched.study)
+    run = runs()["trial 0"]
+    assert run.data.tags["engine"] == "graph"
+    client.set_tag(run.info.run_id, "engine", "shared graph")
+    assert differences(searched, tracking_uri) == []
+    client.set_tag(run.info.run_id, "engine", "population")
+    assert differences(searched, tracking_uri) == [(0, "tag engine is another")]
+    sync_study(searched.store, tracking_uri, searched.study)
+    assert runs()["trial 0"].data.tags["engine"] == "graph"

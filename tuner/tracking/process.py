@@ -192,13 +192,13 @@ def start_tracker(
     folder = str(data.absolute()) if data else None
     networks = str(settings.checkpoints.absolute())
     setup = TrackerSetup(
-        settings.storage,
-        settings.tracking_uri,
-        study.name,
-        study.uuid,
-        log_models,
-        folder,
-        networks,
+        store_url=settings.storage,
+        tracking_uri=settings.tracking_uri,
+        study_name=study.name,
+        study_uuid=study.uuid,
+        log_models=log_models,
+        data=folder,
+        networks=networks,
     )
     return TrackerProcess(setup, log)
 
