@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras_reference import Built, compare, dense_network, fitted
 from tensorflow_helpers import LOWEST_LOSS, make_dataset, make_request, on_disk, train, weights
-from test_trial_resume import interrupt, second_attempt
 from test_schedules import Plateau
+from test_trial_resume import interrupt, second_attempt
 
 from tuner.study.messages import Goal, Report, Resumed, TrialRequest
 from tuner.training.engines.keras import KerasProgram
