@@ -195,7 +195,7 @@ def test_a_score_outlives_a_network_that_cannot_be_saved(bench: Bench, act: str)
 
 
 @SQLITE
-@pytest.mark.parametrize("limit", [{"timeout_s": 2.0}, {"trial_timeout_s": 1.0}])
+@pytest.mark.parametrize("limit", [{"timeout_s": 6.0}, {"trial_timeout_s": 1.0}])
 def test_what_is_trained_outlives_a_save_that_is_cut_off(
     bench: Bench, limit: dict[str, float]
 ) -> None:
