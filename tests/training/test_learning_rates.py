@@ -60,9 +60,8 @@ def test_each_step_has_its_own_rate(name: str) -> None:
     request, expected = by_keras(name)
     compare(Trainer(make_dataset()), request, expected)
     if name == "cosine":  # in parts, too
-        intervals, _ = train(
-            trainer := Trainer(make_dataset()), replace(request, first_epoch_reports=3)
-        )
+        in_parts = replace(request, first_epoch_reports=3)
+        intervals, _ = train(trainer := Trainer(make_dataset()), in_parts)
         assert len(intervals) == 3
         for ours, theirs in zip(weights(trainer), expected[0], strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
