@@ -25,13 +25,16 @@ from tuner.workers import EntryPoint
 
 NETWORK = "toy.py:build"
 PARAMETERS: dict[str, Any] = {"act": "learn", "at": 2, "crashes": 99, "pace": 0.0}
-# pytest: every worker imports the main module of its loop anew, which here is that.
-TOY = EntryPoint("toy_training:open_session", preload=("pytest", "numpy", "toy_training"))
+# pytest: every worker imports the main module of its loop anew, which here is that. Then what this
+# module imports: the fork server of Python 3.11 does not find the module itself, whose folder only
+# pytest puts on the path.
+PRELOAD = ("pytest", "numpy", "tuner.data", "tuner.training.checkpoints", "tuner.workers.worker")
+TOY = EntryPoint("toy_training:open_session", PRELOAD)
 _BELOW_ACCURACY = 0.1
 _LEFT: list[np.ndarray] = []
-BROKEN = EntryPoint("toy_training:open_broken")
-STILLBORN = EntryPoint("toy_training:open_stillborn")
-SLOW = EntryPoint("toy_training:open_slowly", TOY.preload)
+BROKEN = EntryPoint("toy_training:open_broken", PRELOAD)
+STILLBORN = EntryPoint("toy_training:open_stillborn", PRELOAD)
+SLOW = EntryPoint("toy_training:open_slowly", PRELOAD)
 
 
 class ToySession:
