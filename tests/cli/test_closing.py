@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 import typer
+from fork_server import Forked, run_command, start
 from toy_study import toy_spec
 
 from tuner.cli.commands import app
 from tuner.storage import fold_all, open_store
 from tuner.storage.studies import create_study
-
-TUNER = [sys.executable, "-c", "from tuner.cli import main; main()"]
 
 # How each command is called here: as it ends well, or as well as it can without training.
 CALLS: dict[str, list[list[str]]] = {
@@ -127,19 +126,16 @@ main()
 """
 
 
-def waiting(folder: Path) -> subprocess.Popen[str]:
-    """A command that has written something, and has not ended."""
+def waiting(folder: Path) -> Forked:
+    """A command that has written something, and has not ended. Its messages are in `errors`."""
     environment = {key: value for key, value in os.environ.items() if "TUNER" not in key}
-    process = subprocess.Popen(
-        [sys.executable, "-c", WAITS],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
+    reading, writing = os.pipe()
+    with Path(os.devnull).open() as nothing, (folder / "errors").open("w") as errors:
+        streams = (nothing.fileno(), writing, errors.fileno())
+        process = start(WAITS, [], folder, streams, environment)
+    os.close(writing)
+    with os.fdopen(reading) as printed:
+        assert printed.readline() == "waiting\n"
     return process
 
 
@@ -148,9 +144,8 @@ def test_after_a_signal(number: signal.Signals, database: Path) -> None:
     process = waiting(database.parent)
     assert database.with_name("tuner.db-wal").stat().st_size > 0
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert process.wait(20) == 130
+    assert "Traceback" not in (database.parent / "errors").read_text()
     assert_whole(database)
     assert any("0.123456" in row for row in rows_of(database))
 
@@ -158,7 +153,7 @@ def test_after_a_signal(number: signal.Signals, database: Path) -> None:
 def test_the_next_command_after_a_kill(database: Path, tuner: Any) -> None:
     process = waiting(database.parent)
     process.kill()
-    process.communicate()
+    process.wait(20)
     assert database.with_name("tuner.db-wal").stat().st_size > 0
     # Who only looks sees it all, and leaves it to others.
     assert "0.123456" in tuner("trial", "list", "s", "--json").out
@@ -177,7 +172,7 @@ def test_beside_a_command_that_goes_on(database: Path, tuner: Any) -> None:
         assert tuner("trial", "add", "x=0.654321", "--study", "s").code == 0
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.wait(20)
     assert_whole(database)
     for value in ("0.123456", "0.654321"):
         assert any(value in row for row in rows_of(database))
@@ -186,14 +181,8 @@ def test_beside_a_command_that_goes_on(database: Path, tuner: Any) -> None:
 def test_after_a_broken_pipe(database: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(
-        [*TUNER, "trial", "add", "x=0.5", "--study", "s"],
-        cwd=database.parent,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    words = ["trial", "add", "x=0.5", "--study", "s"]
+    done = run_command(words, database.parent, stdout=writer)
     os.close(writer)
     assert done.stderr == ""
     assert_whole(database)
@@ -222,9 +211,10 @@ if len(sys.argv) > 2:
 
 @pytest.mark.parametrize("cut_off", [["at once"], []], ids=["cut off", "in order"])
 def test_with_connections_of_other_threads(cut_off: list[str], database: Path) -> None:
-    words = [sys.executable, "-c", ENDS_AT_ONCE, f"sqlite:///{database}", *cut_off]
-    done = subprocess.run(words, check=False)
-    assert done.returncode == (9 if cut_off else 0)
+    with Path(os.devnull).open("w") as nothing:
+        words = [f"sqlite:///{database}", *cut_off]
+        process = start(ENDS_AT_ONCE, words, database.parent, [nothing.fileno()] * 3)
+    assert process.wait(60) == (9 if cut_off else 0)
     wal = database.with_name("tuner.db-wal")
     assert not wal.exists() or wal.stat().st_size == 0
     for value in ("0.123456", "0.654321"):

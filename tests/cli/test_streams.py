@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fork_server import run_command
 
 from tuner.cli.live_display import Display
 from tuner.runner.progress import RunStatus, WorkerStatus
@@ -33,23 +34,33 @@ def run(folder: Path, shell: str, **variables: str) -> subprocess.CompletedProce
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    done = run(folder, "tuner study create s --data iris")
+    done = run_command(["study", "create", "s", "--data", "iris"], folder)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [(1,), (2,), (0,)], ids=[">&-", "2>&-", "<&-"])
 @pytest.mark.parametrize("command", ["study list", "trial add width=64"])
-def test_closed_streams_do_not_matter(project: Path, closed: str, command: str) -> None:
-    done = run(project, f"tuner {command} {closed}")
+def test_a_closed_stream_does_not_matter(
+    project: Path, closed: tuple[int, ...], command: str
+) -> None:
+    done = run_command(command.split(), project, *closed)
     assert (done.returncode, done.stderr) == (0, "")
     # What native code writes to a closed stderr must not go into the database.
-    assert run(project, "tuner study list").returncode == 0
+    assert run_command(["study", "list"], project).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["study list", "trial add width=64"])
+def test_an_interpreter_that_has_no_stream_does_not_matter(project: Path, command: str) -> None:
+    """Not forked: it has none while it imports either."""
+    done = run(project, f"tuner {command} <&- >&- 2>&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run_command(["study", "list"], project).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["study list", "study show", "study export"])
 def test_a_full_disk_is_told_in_one_line(project: Path, command: str) -> None:
-    done = run(project, f"tuner {command} > /dev/full")
+    done = run_command(command.split(), project, stdout="/dev/full")
     assert done.returncode == 1
     assert done.stderr == "tuner: the output cannot be written: No space left on device\n"
 
@@ -88,8 +99,9 @@ def test_a_search_goes_on_when_nobody_reads(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_messages_that_cannot_be_written_change_no_exit_code(project: Path) -> None:
-    assert run(project, "tuner study show nobody 2> /dev/full").returncode == 2
-    assert run(project, "tuner nonsense > /dev/full 2>&1").returncode == 2
+    full = "/dev/full"
+    assert run_command(["study", "show", "nobody"], project, stderr=full).returncode == 2
+    assert run_command(["nonsense"], project, stdout=full, stderr=full).returncode == 2
 
 
 class Terminal:

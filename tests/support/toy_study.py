@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from loop_server import ForkedLoop, start_loop
+from fork_server import Forked, start_loop
 from optuna.storages._rdb import storage as rdb
 from toy_training import NETWORK, PARAMETERS, TOY
 
@@ -45,7 +45,7 @@ from tuner.workers import EntryPoint
 
 # What this process finds beside the installed packages, a child finds too.
 _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-Loop = subprocess.Popen[str] | ForkedLoop
+Loop = subprocess.Popen[str] | Forked
 # Its workers have no pytest to import: none of their main modules is that.
 TOY_ALONE = EntryPoint(TOY.name, tuple(name for name in TOY.preload if name != "pytest"))
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
