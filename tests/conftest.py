@@ -2,6 +2,7 @@
 import path for them."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -121,16 +122,23 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTables]:
-    """MLflow takes 1.5 s to make its tables: they are made once, and copied. The function that
-    makes them."""
+    """MLflow takes 1.5 s to make its tables: they are made once, by the first of pytest's processes
+    that needs them, and copied. The function that makes them."""
     make: MakeTables = client._make_tables
-    made = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-tables"
+    folder.mkdir(exist_ok=True)
+    made = folder / "mlflow.db"
 
     def copy(database: Path, artifacts: Path) -> None:
-        if not made.exists():
-            with contextlib.closing(sqlite3.connect(made)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            make(made, made.parent)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                first = folder / "first.db"
+                with contextlib.closing(sqlite3.connect(first)) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                make(first, folder)
+                first.rename(made)
         shutil.copy(made, database)
         location = f"{client.artifact_location(artifacts)}/0"
         with contextlib.closing(sqlite3.connect(database)) as connection:

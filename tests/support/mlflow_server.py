@@ -1,9 +1,11 @@
 """A real MLflow server on loopback, and a proxy before it that misbehaves as it is told."""
 
+import contextlib
 import os
 import random
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,6 +14,8 @@ import urllib.request
 from pathlib import Path
 
 from pump import pump
+
+from tuner.tracking import client
 
 _ERROR = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
@@ -23,15 +27,22 @@ class MlflowServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
-        log = (folder / "server.log").open("wb")
+        (folder / "artifacts").mkdir(exist_ok=True)
+        self._make_tables(folder / "mlflow.db")
+        # What `mlflow server` starts, without its own interpreter, which imports MLflow too: 3 s.
+        # By mlflow.server.constants, whose import would load a server into this process.
+        environment = os.environ | {
+            "_MLFLOW_SERVER_FILE_STORE": f"sqlite:///{folder / 'mlflow.db'}",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(folder / "artifacts"),
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        stores = {"--backend-store-uri": "mlflow.db", "--artifacts-destination": "artifacts"}
-        for option, name in stores.items():
-            prefix = "sqlite:///" if name.endswith(".db") else ""
-            arguments += [option, f"{prefix}{folder / name}"]
+        log = (folder / "server.log").open("wb")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *arguments],
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            [sys.executable, "-m", "uvicorn", *arguments, "mlflow.server.fastapi_app:app"],
+            env=environment,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -39,15 +50,27 @@ class MlflowServer:
         log.close()
         self._wait()
 
+    @staticmethod
+    def _make_tables(database: Path) -> None:
+        """`mlflow server` makes them before it serves."""
+        client._make_tables(database, database.parent)
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("UPDATE experiments SET artifact_location = 'mlflow-artifacts:/0'")
+            connection.commit()
+
     def _wait(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.uri}/health", timeout=2).close()
-                return
+                break
             except OSError:
                 time.sleep(0.2)
-        raise AssertionError("the server does not start")
+        else:
+            raise AssertionError("the server does not start")
+        # The first request opens the store.
+        experiments = f"{self.uri}/api/2.0/mlflow/experiments/search?max_results=1"
+        urllib.request.urlopen(experiments, timeout=60).close()
 
     @property
     def uri(self) -> str:
