@@ -19,6 +19,7 @@ from tuner.training.engines.feeds import (
     as_predictions,
     evaluate_chunks,
     predict_chunks,
+    sum_steps,
 )
 from tuner.training.engines.graph_network import (
     GraphInputs,
@@ -194,7 +195,7 @@ class GraphProgram:
     ) -> tf.Tensor:  # fmt: skip
         size, rows = inputs.batch_size, tf.shape(order)[0]
 
-        def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def train_step(step: tf.Tensor) -> tf.Tensor:
             at = step - start
             begin = step * size
             chosen = tf.slice(order, [begin], [tf.minimum(size, rows - begin)])
@@ -205,13 +206,9 @@ class GraphProgram:
             x, y = (tf.gather(part, chosen) for part in self._data.train)
             done = first + tf.cast(at, tf.uint32)
             numbers = tf.unstack(schedule[at])
-            return step + 1, sums + self._step(inputs, x, y, numbers, of_step, done)
+            return self._step(inputs, x, y, numbers, of_step, done)
 
-        def unfinished(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
-
-        zeros = tf.zeros([len(self.objective.names)])
-        return tf.while_loop(unfinished, body, [start, zeros])[1]
+        return sum_steps(train_step, start, stop, count=len(self.objective.names))
 
     def _mask_of_step(
         self, place: int, mask: tf.Tensor, at: tf.Tensor, rows: tf.Tensor
