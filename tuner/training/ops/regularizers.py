@@ -149,10 +149,15 @@ class Regularizers:
     def penalty(self, kernels: Sequence[tf.Tensor], numbers: Numbers) -> tf.Tensor:
         """What is added to the mean loss of a batch: () or (lanes,); 0.0 without a rule."""
         total = tf.constant(0.0)
-        for name, rule in self._rules.items():
-            if rule.penalty is not None:
-                sums = [self._layout.total(rule.penalty(kernel)) for kernel in kernels]
-                total += numbers[name] * tf.add_n(sums)
+        rules = [(numbers[name], r.penalty) for name, r in self._rules.items() if r.penalty]
+        # Orders of summing that earlier versions had: loss curves stay equal to the last bit.
+        if self._layout.lanes:
+            for kernel in kernels:
+                for number, measure in rules:
+                    total += number * self._layout.total(measure(kernel))
+            return total
+        for number, measure in rules:
+            total += number * tf.add_n([self._layout.total(measure(kernel)) for kernel in kernels])
         return total
 
     def add_slopes(self, gradient: tf.Tensor, kernel: tf.Tensor, numbers: Numbers) -> tf.Tensor:
