@@ -70,7 +70,7 @@ def lane_outputs(
     """What comes before the task's activation (lanes, rows, outputs), for x (lanes or 1, rows,
     inputs), and each hidden layer's batch statistics (lanes, units). Without a batch nothing is
     dropped, and the moving statistics are used."""
-    forward = _Forward(key, inputs, batch)
+    forward = _LaneForward(key, inputs, batch)
     hidden = forward.drop(x, 0)
     for number, layer in enumerate(layers[:-1]):
         hidden = forward.activate(_dense(hidden, layer), layer, number)
@@ -78,7 +78,7 @@ def lane_outputs(
     return _dense(hidden, layers[-1]), forward.statistics
 
 
-class _Forward:
+class _LaneForward:
     """One pass through the layers."""
 
     def __init__(self, key: ProgramKey, inputs: LaneInputs, batch: Batch | None) -> None:
