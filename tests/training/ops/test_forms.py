@@ -204,7 +204,8 @@ def test_every_rule_is_a_parameter() -> None:
 def context(layout: ArrayLayout) -> StepContext:
     lanes = [2] if layout.lanes else []
     rate, step = tf.fill(lanes, 0.05), tf.fill(lanes, tf.constant(STEP, tf.uint32))
-    return StepContext(layout, rate, seed=tf.fill(lanes, tf.constant(SEED, tf.uint32)), step=step)
+    seed = tf.fill(lanes, tf.constant(SEED, tf.uint32))
+    return StepContext(layout, rate, seed=seed, step=step, arrays=(0, 1))
 
 
 def apply_rule(

@@ -218,6 +218,15 @@ def array_names(key: ProgramKey, number: int) -> list[str]:
     return names
 
 
+def array_number(number: int, name: str) -> int:
+    """A number of its own for each array of a network. Where there are only kernels and biases it
+    is the array's place among the Keras network's."""
+    names = list(_STARTS)
+    if names.index(name) < 2:
+        return 2 * number + names.index(name)
+    return 1000 * names.index(name) + number
+
+
 def present_arrays(params: Params, number: int) -> list[str]:
     """The arrays that the Keras network of these `params` has in a layer, in its order."""
     hidden = number < int(params["depth"])

@@ -58,12 +58,14 @@ LANES = ArrayLayout(lanes=True)
 
 class StepContext(NamedTuple):
     """What a rule may read besides its number: the step's learning rate, and the trial's seed and
-    the steps taken before (uint32) for random draws; () or (lanes,)."""
+    the steps taken before (uint32) for random draws; () or (lanes,). `arrays`: a number for each
+    gradient that `Rule.gradients` is given, so that each draws bits of its own."""
 
     layout: ArrayLayout
     rate: tf.Tensor
     seed: tf.Tensor
     step: tf.Tensor
+    arrays: Sequence[int] = ()
 
 
 ChangeAll = Callable[[Tensors, tf.Tensor, StepContext], Tensors]
@@ -75,14 +77,14 @@ class Rule:
 
     `penalty`: summed over a kernel's weights and multiplied by the number, it is added to the
     loss; `slope(kernel, number)`: the derivative of that.
-    `gradients`: what becomes of the gradients of all trained weights; `fills_padding`: a padded
-    one may no longer be zero.
+    `gradients`: what becomes of the gradients of all trained weights; `fills_unused`: that of a
+    weight that the trial does not have may no longer be zero.
     `before`, `after`: what becomes of the kernels before and after the optimizer's step.
     """
 
     penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
     slope: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-    fills_padding: bool = False
+    fills_unused: bool = False
     gradients: ChangeAll | None = None
     before: ChangeAll | None = None
     after: ChangeAll | None = None
@@ -142,9 +144,10 @@ class Regularizers:
         self._layout = layout
 
     @property
-    def fill_padding(self) -> bool:
-        """Whether gradients of a lane's padding may no longer be zero."""
-        return any(rule.fills_padding for rule in self._rules.values())
+    def fill_unused(self) -> bool:
+        """Whether the gradient of a weight that a trial does not have may no longer be zero: a
+        lane's padding, or a bias of another trial."""
+        return any(rule.fills_unused for rule in self._rules.values())
 
     def penalty(self, kernels: Sequence[tf.Tensor], numbers: Numbers) -> tf.Tensor:
         """What is added to the mean loss of a batch: () or (lanes,); 0.0 without a rule."""
@@ -238,7 +241,9 @@ class ModelRegularizers:
 
     def change_gradients(self, gradients: list[Any], context: StepContext) -> list[Any]:
         """The gradient of a variable that takes no part stays None."""
-        wanted = [gradient for gradient in gradients if gradient is not None]
+        used = {place: each for place, each in enumerate(gradients) if each is not None}
+        context = context._replace(arrays=tuple(used))
+        wanted = list(used.values())
         changed = iter(self._rules.change_gradients(wanted, self._numbers, context))
         return [None if gradient is None else next(changed) for gradient in gradients]
 
