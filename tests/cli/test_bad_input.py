@@ -32,14 +32,16 @@ MISTAKES = {
     "set unknown": ([*CREATE, "--set", "widht=3"], "width"),
     "epochs 0": ([*CREATE, "--epochs", "0"], "epochs"),
     "bad name": (["study", "create", "../x", "--data", "digits"], "name"),
-    "bad seed": ([*CREATE, "--seed", "-1"], "seed"),
+    "bad seed": ([*CREATE, "--seed", "-1"], "tuner: the seed must be"),
     "bad share": ([*CREATE, "--validation", "1.5"], "validation"),
     "unknown storage": (["--storage", "oracle://x/y", *CREATE], "sqlite or postgresql"),
     "no folder": (["--storage", "sqlite:////no/such/folder/x.db", *CREATE], "/no/such/folder"),
     "no url": (["--storage", "tuner.db", *CREATE], "sqlite:///"),
     "unknown command": (["optimise"], "optimise"),
     "unknown option of a command": (["study", "list", "--all"], "--all"),
-    "not a number": (["optimize", "--trials", "many"], "--trials"),
+    "not a number": (["optimize", "--trials", "many"], "--trials must be a whole number"),
+    "no such choice": (["optimize", "--log-models", "some"], "--log-models: 'some' is not one of"),
+    "trial is no number": (["trial", "show", "x"], "NUMBER must be a whole number, got 'x'"),
 }
 
 

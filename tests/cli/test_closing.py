@@ -245,8 +245,8 @@ def test_a_database_that_was_moved_away_is_not_made_again(database: Path) -> Non
 # MLflow's server takes 8 s of CPU to start, and has no part in this: the dashboard writes.
 SERVES = """
 import sys
-from tuner.cli import main, ui_command
-ui_command._mlflow = lambda settings, port: [
+from tuner.cli import main, ui_servers
+ui_servers._mlflow = lambda settings, port: [
     sys.executable, "-P", "-m", "http.server", str(port), "--bind", "127.0.0.1"
 ]
 main()

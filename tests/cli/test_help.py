@@ -6,6 +6,8 @@ import pytest
 import typer.main
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
+from tuner.algorithms.pruners import PRUNERS
+from tuner.algorithms.samplers import SAMPLERS
 from tuner.cli.commands import app
 
 # Typer adds these itself.
@@ -76,3 +78,9 @@ def test_help_fits_80_columns(tuner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, lines)) <= 80
     assert any("Together they train exactly" in line for line in lines)  # It flows.
     assert "[default: (no limit)]" in " ".join(" ".join(lines).replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("option", "names"), [("sampler", SAMPLERS), ("pruner", PRUNERS)])
+def test_every_sampler_and_pruner_is_named(option: str, names: dict[str, object]) -> None:
+    words = (PARAMETERS[f"tuner study create --{option}"].help or "").replace(",", " ").split()
+    assert {*names} <= {word.strip(".:") for word in words}

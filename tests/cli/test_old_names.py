@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tuner.cli.optimize_command import _current_engine, _current_lanes
+from tuner.errors import UsageError
 from tuner.runner import Outcome, RunStatus
 
 
@@ -57,4 +58,6 @@ def test_the_help_names_the_new_ones_alone(tuner: Any) -> None:
 def test_lanes_of_either_name() -> None:
     assert _current_lanes(4, None) == 4
     assert _current_lanes(1, 8) == 8
+    with pytest.raises(UsageError, match="not both"):
+        _current_lanes(4, 8)
     assert _current_engine("auto") == "auto"

@@ -23,6 +23,10 @@ def imported_by(words: list[str], cwd: str) -> set[str]:
     return set(done.stdout.rpartition("MODULES")[2].split())
 
 
+def test_help_needs_no_database_and_no_study(tmp_path) -> None:
+    assert not {"sqlalchemy", "pydantic", "http"} & imported_by(["--help"], str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -206,7 +206,7 @@ def test_a_foreign_database_is_left_alone(tmp_path: Path) -> None:
     ("table", "revision", "state", "words"),
     [
         ("tuner_alembic_version", "0001", "warn", "this tuner needs"),
-        ("tuner_alembic_version", "9999", "fail", "newer than"),
+        ("tuner_alembic_version", "9999", "fail", "tuner's tables have version 9999, newer than"),
         ("alembic_version", "v3.0.0.d", "fail", "Optuna's tables have version v3.0.0.d"),
         ("alembic_version", "v9.0.0", "fail", "newer (v9.0.0) than Optuna here"),
     ],

@@ -32,7 +32,7 @@ def a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """4 cores, 8 GiB of memory and no GPU, not in a container."""
     monkeypatch.setattr(machine, "memory_limit", lambda: None)
     monkeypatch.setattr(machine, "core_limit", lambda: None)
-    monkeypatch.setattr(computer, "_affinity", lambda: 4)
+    monkeypatch.setattr(computer, "scheduled_cores", lambda: 4)
     monkeypatch.setattr(computer, "_DRIVER", Path("/nowhere"))
     computer.gpus.cache_clear()
     monkeypatch.setattr(

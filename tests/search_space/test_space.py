@@ -121,7 +121,7 @@ def test_configurations_flatten(configuration: dict[str, object], flat: dict[str
 
 
 def test_configuration_mistakes_are_space_errors() -> None:
-    with pytest.raises(SpaceError, match=r"^width must be one of 8 … 16, step 8; got 9$"):
+    with pytest.raises(SpaceError, match=r"^width must be in 8 … 16, step 8; got 9$"):
         space_of(LAYERED).flatten({"depth": 1, "width": [9]})
     with pytest.raises(SpaceError, match=r"^learning_rate is fixed to 0\.01, got 0\.1$"):
         space_of(LAYERED).flatten({"learning_rate": 0.1})

@@ -56,6 +56,7 @@ def refusal(text: str) -> str:
         ("depth: {type: int, low: true, high: 2}", "depth.low must be a number, got true"),
         ("depth: {type: int, low: 1, high: 2, log: 1}", "depth.log must be true or false, got 1"),
         ("depth: {type: int, low: 1}", "depth.high is missing"),
+        ("depth: {type: int, low: 1, hihg: 4}", "depth.hihg is no known key; known: high, "),
         ("depth: {type: int, low: 1, high: 99999999999999999}", "depth.high must lie within"),
         (
             "depth: {type: int, low: 1, hihg: 2, high: 2}",
@@ -199,7 +200,7 @@ def test_mistake_in_a_network_of_ones_own(lines: str, message: str) -> None:
     ("baseline", "message"),
     [
         ("{dept: 2}", "baselines[0].dept is no parameter of this space; did you mean depth?"),
-        ("{depth: 3}", "baselines[0].depth must be one of 1 … 2; got 3"),
+        ("{depth: 3}", "baselines[0].depth must be in 1 … 2; got 3"),
         ("{depth: one}", "baselines[0].depth must be a number, got 'one'"),
         ("{optimizer: rmsprop}", "baselines[0].optimizer must be one of adam, sgd"),
         ("{momentum: 0.5}", "momentum only matters when optimizer is sgd; name that too"),
@@ -238,6 +239,7 @@ baselines:
         ("", "mine.yaml: must be a mapping with network and parameters"),
         ("- 1", "mine.yaml: must be a mapping"),
         ("network: mlp", "mine.yaml: parameters is missing"),
+        ("network: mlp\nparamters: {}", "paramters is no known key; known: parameters, "),
         ("parameters: {}", "mine.yaml: network is missing"),
         (
             "network: mpl\nparameters: {}",

@@ -144,3 +144,16 @@ def test_what_is_swept(artifacts: FolderArtifacts) -> None:
 def test_a_project_has_its_store_beside_its_database(tmp_path: Path) -> None:
     settings = load_settings(f"sqlite:///{tmp_path}/tuner.db")
     assert str(open_artifacts(settings)) == str(tmp_path / ".tuner" / "checkpoints")
+
+
+def test_deleting_removes_what_a_killed_put_left(artifacts: FolderArtifacts) -> None:
+    partials: list[Path] = []
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"half")
+        partials.append(path)
+
+    artifacts.put(NAME, write)
+    partials[0].write_bytes(b"half")  # as a process that is killed leaves it
+    artifacts.delete(NAME)
+    assert files(artifacts) == []

@@ -26,7 +26,7 @@ def forgotten() -> Iterator[None]:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """64 cores, 256 GiB, no GPU."""
-    monkeypatch.setattr(machine, "_affinity", lambda: 64)
+    monkeypatch.setattr(machine, "scheduled_cores", lambda: 64)
     monkeypatch.setattr(machine, "_DRIVER", Path("/nowhere"))
     memory = SimpleNamespace(total=256 * GIB, available=200 * GIB)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
@@ -101,7 +101,7 @@ def test_never_more_than_the_limits_and_never_none(
 ) -> None:
     total = 64 * GIB
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "_affinity", lambda: affinity)
+        patch.setattr(machine, "scheduled_cores", lambda: affinity)
         patch.setattr(machine, "core_limit", lambda: quota)
         patch.setattr(machine, "memory_limit", lambda: None if limit is None else (limit, 0))
         patch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=total, available=1))

@@ -24,7 +24,7 @@ def main() -> None:
         code = commands.app(standalone_mode=False)
         sys.stdout.flush()  # Else Python reports a full disk in its own words as it ends.
     except typer.TyperException as error:
-        code = _fail(error, error.format_message(), getattr(error, "exit_code", 2))
+        code = _fail(error, _usage_text(error), getattr(error, "exit_code", 2))
     except TunerError as error:
         code = _fail(error, str(error), error.exit_code)
     except typer.Abort as error:
@@ -35,6 +35,32 @@ def main() -> None:
         code = _unexpected(error)
     discard_unwritable_stderr()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+# The texts of pydantic, which Typer passes on, do not say which value is wrong.
+_EXPECTED = {"int_parsing": "a whole number", "float_parsing": "a number"}
+
+
+def _usage_text(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and with which of its values."""
+    from pydantic import ValidationError  # here, because most commands have no such error
+
+    if not isinstance(error, typer.BadParameter) or error.param is None:
+        return _with_help(error)
+    if not isinstance(error.__cause__, ValidationError):
+        return error.format_message()
+    name = error.param.get_error_hint().strip("'")
+    reason = error.__cause__.errors()[0]
+    if (expected := _EXPECTED.get(reason["type"])) is not None:
+        return f"{name} must be {expected}, got {reason['input']!r}"
+    return f"{name}: {reason['msg'].removeprefix('Value error, ').rstrip('.')}"
+
+
+def _with_help(error: typer.TyperException) -> str:
+    """What is wrong with the words of the command line, and which command lists the right ones."""
+    context = getattr(error, "ctx", None)
+    text = error.format_message()
+    return text if context is None else f"{text.rstrip('.')}; see {context.command_path} --help"
 
 
 def _fail(error: BaseException, text: str, code: int) -> int:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 app = new_typer("Look at data sets.")
 
 DATA_HELP = (
-    "A name (digits, fashion_mnist, mnist, …), a folder of IDX files, file.npz, "
-    "file.csv:target (also .tsv, .txt, .csv.gz), file.parquet:target, or my_file.py:load."
+    "A name such as digits, a folder of IDX files, a file with its target column such as "
+    "file.csv:target or file.parquet:target, file.npz, or my_file.py:load. An unknown name is "
+    "answered with all formats."
 )
 _MOST_NOTES = 8
 

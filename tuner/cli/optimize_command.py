@@ -188,11 +188,14 @@ def optimize(
 
 
 def _current_lanes(lanes: int, population: int | None) -> int:
-    """The value of --lanes; `population`: of its old name, which still works."""
+    """The value of --lanes; `population`: of its old name, which still works. Raises UsageError."""
     from tuner.cli.output import complain
+    from tuner.errors import UsageError
 
     if population is None:
         return lanes
+    if lanes not in (1, population):
+        raise UsageError("give --lanes or its old name --population, not both")
     complain("--population is now called --lanes; the old name still works")
     return population
 

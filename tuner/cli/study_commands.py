@@ -16,6 +16,7 @@ from tuner.cli.app import (
     settings_of,
 )
 from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, say_data
+from tuner.study.metrics import TASKS, metrics_of
 
 if TYPE_CHECKING:
     from tuner.manage.creation import Created, Wanted
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tuner.storage.trials import TrialRow
 
 app = new_typer("Create studies and look at them.")
+
+_OBJECTIVES = "; ".join(f"for {task} {', '.join(metrics_of(task))}" for task in TASKS)
 
 
 @dataclass(frozen=True)
@@ -139,9 +142,9 @@ def create(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="The objective, such as val_loss.",
+            help=f"The objective: {_OBJECTIVES}.",
             metavar="METRIC",
-            show_default="val_accuracy; for regression val_loss",
+            show_default="val_accuracy; for regression val_loss, or val_mae if loss is searched",
         ),
     ] = None,
     direction: Annotated[

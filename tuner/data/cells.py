@@ -4,7 +4,6 @@ Columns that only number the rows are found here too: in a file sorted by class 
 away.
 """
 
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from tuner.data.date_texts import to_seconds
 from tuner.data.raw import first_line, join_names
 from tuner.errors import DatasetError
+from tuner.system.machine import scheduled_cores
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
@@ -265,14 +265,8 @@ def map_columns(
 ) -> list[_Result]:
     """The results of `work` for all items, in their order, computed in threads: NumPy and Arrow
     release the interpreter's lock."""
-    threads = min(_MOST_THREADS, _cores())
+    threads = min(_MOST_THREADS, scheduled_cores())
     if rows < _FEWEST_ROWS_FOR_THREADS or threads < 2:
         return [work(item) for item in items]
     with ThreadPoolExecutor(threads, thread_name_prefix="columns") as pool:
         return list(pool.map(work, items))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -46,6 +46,7 @@ from tuner.search_space.parameter_types import sort_by_similarity
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.data.table_encoding import Column
     from tuner.study.spec import ColumnKind
 
 
@@ -94,12 +95,21 @@ def _read_part(
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking:
         return {}, [f"{part} lacks the columns {join_names(lacking)}"]
+    cells, problems = read_known_columns(frame, columns)
+    return cells, [f"{part}: {problem}" for problem in problems]
+
+
+def read_known_columns(
+    frame: "pd.DataFrame", columns: "Sequence[ReadColumn | Column]"
+) -> tuple[dict[str, Cells], list[str]]:
+    """The cells by column, read with the kinds and formats that were learnt; and the errors of
+    columns that hold anything else."""
     cells, problems = {}, []
     for column in columns:
         try:
             cells[column.name] = read_cells_as(frame[column.name], column.kind, column.format)
         except (DatasetError, UnclearColumn) as error:
-            problems.append(f"{part}: {error}")
+            problems.append(str(error))
     return cells, problems
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells, map_columns
-from tuner.data.columns import read_cells_as
+from tuner.data.columns import read_known_columns
 from tuner.data.raw import join_names
 from tuner.data.rows import Indices, Rows
-from tuner.data.text_columns import AS_TYPED, CellFormat, ReadColumn, UnclearColumn
+from tuner.data.text_columns import AS_TYPED, CellFormat, ReadColumn
 from tuner.errors import DatasetError
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -143,12 +143,7 @@ def encode_frame(frame: "pd.DataFrame", columns: Sequence[Column], source: str) 
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking:
         raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
-    cells, problems = {}, []
-    for column in columns:
-        try:
-            cells[column.name] = read_cells_as(frame[column.name], column.kind, column.format)
-        except (DatasetError, UnclearColumn) as error:
-            problems.append(str(error))
+    cells, problems = read_known_columns(frame, columns)
     if problems:
         raise DatasetError(f"{source}: {'; '.join(problems)}")
     return TableRows(Table(cells), columns).read(0, len(frame))

@@ -74,21 +74,21 @@ def data_spec(**values: Any) -> DataSpec:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
-        raise SpecError(f"{where}: {first['msg']}, got {first['input']!r}") from error
+        reason = first["msg"].replace("Input should be", "must be")
+        raise SpecError(f"{where}: {reason}, got {first['input']!r}") from error
 
 
 def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:
     """The data that a space's file names. Options that are not None replace its keys; columns are
     merged. `seed`: of the split, unless the file sets one. Raises a UsageError."""
-    values: dict[str, Any] = {"seed": seed, **file.data}
     try:
         _check_keys(file.data)
-        data_spec(**values)
+        data_spec(**file.data)
     except SpecError as error:
         raise SpaceError(f"{file.source}: data: {error}") from error
     options["columns"] = file.columns | (options.get("columns") or {})
     chosen = {key: value for key, value in options.items() if value is not None}
-    return data_spec(**values | chosen)
+    return data_spec(**{"seed": seed, **file.data, **chosen})
 
 
 def _check_keys(data: Mapping[str, object]) -> None:

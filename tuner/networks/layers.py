@@ -132,13 +132,8 @@ def add_dense_layers(
     return output_layer(task, outputs, uses_bias(params, first))(hidden)
 
 
-# He et al. (2015) for activations that are near zero on one side, Klambauer et al. (2017) for selu,
-# Glorot and Bengio (2010) for the others.
-_BY_ACTIVATION = {
-    **dict.fromkeys(("relu", "leaky_relu", "elu", "gelu", "swish"), "he_normal"),
-    "selu": "lecun_normal",
-}
-_DEFAULT_INITIALIZER = "glorot_uniform"
+# What `auto` means for the output layer (Glorot and Bengio, 2010).
+_OUTPUT_INITIALIZER = "glorot_uniform"
 
 _INITIALIZERS: dict[str, Callable[[int, float], Any]] = {
     "glorot_uniform": lambda seed, _: keras.initializers.GlorotUniform(seed),
@@ -186,11 +181,7 @@ def first_weights(
 def _make_initializer(params: Params, output: bool, seed: int) -> Any:
     name = params.get("initializer", "auto")
     if name == "auto":
-        name = (
-            _DEFAULT_INITIALIZER
-            if output
-            else _BY_ACTIVATION.get(params["activation"], _DEFAULT_INITIALIZER)
-        )
+        name = _OUTPUT_INITIALIZER if output else ACTIVATIONS[params["activation"]].initializer
     return _INITIALIZERS[name](seed, params.get("init_sigma", 1.0))
 
 

@@ -44,6 +44,7 @@ from tuner.runner import (
     slots_wanted,
 )
 from tuner.search_space import Space, load_file
+from tuner.search_space.parameters import SCHEDULES_BY_SCORE
 from tuner.settings import Settings
 from tuner.storage import Store, slots
 from tuner.storage.studies import StudyRow, no_finished_trial
@@ -182,11 +183,12 @@ def prepare(
 
 def _check_schedules(space: Space) -> None:
     for number, flat in enumerate(space.configurations()):
-        if space.resolve(flat).get("schedule") == "plateau":
+        schedule = space.resolve(flat).get("schedule")
+        if schedule in SCHEDULES_BY_SCORE:
             where = f"baselines[{number}]: " if space.baselines else ""
             raise SpecError(
-                f"{where}schedule plateau watches the validation split, which a comparison trains "
-                "on; choose another schedule"
+                f"{where}schedule {schedule} watches the validation split, which a comparison "
+                "trains on; choose another schedule"
             )
 
 

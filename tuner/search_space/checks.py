@@ -41,7 +41,10 @@ _TEXTS = {
 
 def explain_validation_error(error: ValidationError) -> InvalidError:
     """The first of pydantic's mistakes, counting the others."""
-    details = error.errors(include_url=False)
+    # Unknown keys first: a key that is missing is often one of them, misspelled.
+    details = sorted(
+        error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden"
+    )
     first = _as_invalid_error(details[0])
     first.more += len(details) - 1
     return first

@@ -25,6 +25,8 @@ INITIALIZERS = (
 )  # fmt: skip
 OPTIMIZERS = ("adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad")
 SCHEDULES = ("constant", "plateau", "cosine", "exponential", "one_cycle")
+# Those that follow the objective on the validation split, which a comparison trains on.
+SCHEDULES_BY_SCORE = ("plateau",)
 
 # By task, the losses that fit it; the first is what `auto` means.
 LOSSES: dict[str, tuple[str, ...]] = {

@@ -182,7 +182,7 @@ class IntRange(_Range):
         except InvalidError as wrong:
             return wrong.text
         if not self.low <= number <= self.top or (number - self.low) % self.step:
-            return f"must be one of {self.describe()}; got {format_value(value)}"
+            return f"must be in {self.describe()}; got {format_value(value)}"
         return None
 
     def canonical(self, value: Scalar) -> Scalar:
@@ -267,7 +267,7 @@ class FloatRange(_Range):
             return wrong.text
         if self.low <= number <= self.top and self._on_step(number):
             return None
-        return f"must be one of {self.describe()}; got {format_value(value)}"
+        return f"must be in {self.describe()}; got {format_value(value)}"
 
     def _on_step(self, number: float) -> bool:
         if self.step is None:

@@ -73,7 +73,8 @@ class Artifacts(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Nothing happens where there is no such file. Raises OSError."""
+        """With what a `put` of that name that was killed has left. Nothing happens where there is
+        no such file. Raises OSError."""
         ...
 
     def names(self, pattern: str) -> list[str]:
@@ -100,8 +101,7 @@ class FolderArtifacts:
 
     def put(self, name: str, content: Content, *, checksum: bool = True) -> Artifact:
         file = self._locate(name)
-        # The same suffix: Keras decides by it what it writes.
-        partial = file.with_name(f".{file.stem}.partial{file.suffix}")
+        partial = _partial(file)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(partial, content)
@@ -139,7 +139,9 @@ class FolderArtifacts:
             shutil.copyfile(source, target)
 
     def delete(self, name: str) -> None:
-        self._locate(name).unlink(missing_ok=True)
+        file = self._locate(name)
+        file.unlink(missing_ok=True)
+        _partial(file).unlink(missing_ok=True)
 
     def names(self, pattern: str) -> list[str]:
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.glob(pattern))
@@ -180,6 +182,12 @@ def check_file(file: Path, saved: Artifact) -> None:
         raise ArtifactError(f"{file} is no file")
     if saved.sha256 is not None and measure(saved.path, file).sha256 != saved.sha256:
         raise ArtifactError(f"{file} is not the file that was saved (another checksum)")
+
+
+def _partial(file: Path) -> Path:
+    """The file as it is written; a writer that is killed leaves it. It has the same suffix: Keras
+    decides by that what it writes."""
+    return file.with_name(f".{file.stem}.partial{file.suffix}")
 
 
 def _write(file: Path, content: Content) -> None:

@@ -28,6 +28,7 @@ from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import Task as Task
 from tuner.study.metrics import check_metric, direction_of
+from tuner.system.locations import expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
@@ -264,7 +265,7 @@ class StudySpec(BaseModel):
     @property
     def data_path(self) -> str | None:
         """The user's own file that the data come from, if there is one."""
-        source = f"{_expanded(self.data.source)}:"
+        source = f"{expanded_path(self.data.source)}:"
         return next((path for path in self.code if source.startswith(f"{path}:")), None)
 
     @property
@@ -410,14 +411,7 @@ def _request(spec: StudySpec) -> DataSpec:
 
 def _data_location(spec: StudySpec) -> Path:
     """The data's path, the same however it is spelled."""
-    return _expanded(spec.data.source).resolve()
-
-
-def _expanded(source: str) -> Path:
-    try:
-        return Path(source).expanduser()
-    except RuntimeError:  # ~ with the name of no user of this machine
-        return Path(source)
+    return expanded_path(spec.data.source).resolve()
 
 
 def _check_seed(seed: int) -> None:

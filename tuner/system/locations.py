@@ -43,6 +43,14 @@ def sqlite_file(url: str) -> Path | None:
     return path
 
 
+def expanded_path(text: str) -> Path:
+    """The path with the home folder in place of a leading ~ or ~name."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~name of an unknown user
+        return Path(text)
+
+
 def real_file(path: Path) -> Path:
     """Of a SQLite file: where a link leads, since SQLite makes its other files there."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path

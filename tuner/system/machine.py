@@ -138,11 +138,12 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 def cores() -> int:
     """The cores that this process may keep busy; a container's limit of 1.5 counts as one."""
     limit = core_limit()
-    usable = _affinity()
+    usable = scheduled_cores()
     return usable if limit is None else max(1, min(usable, int(limit)))
 
 
-def _affinity() -> int:
+def scheduled_cores() -> int:
+    """The cores that the scheduler may use for this process, whatever a container's limit is."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

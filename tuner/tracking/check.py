@@ -21,7 +21,14 @@ from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG, TRIAL_TAG, UUID_TAG
 from tuner.tracking.experiments import own_runs, own_study_runs
-from tuner.tracking.logged_models import has_files, is_registered, linked_models, saved_network
+from tuner.tracking.logged_models import (
+    best_trials,
+    has_files,
+    is_registered,
+    linked_models,
+    saved_network,
+    wants_model,
+)
 
 # MLflow returns an infinity as the largest float.
 _INFINITY = 1.7e308
@@ -104,8 +111,7 @@ class _DeliveryCheck:
         self._trials = {trial.number: trial for trial in deliveries.outlines(store, study)}
         completed = deliveries.completed(store, study)
         self._completed = completed
-        bests = deliveries.improvements(completed, study.spec.direction)
-        self._bests = {best.trial_id for best in bests} if study.spec.selects else set()
+        self._bests = best_trials(study, completed)
         self._run_checks: dict[int, list[_RunCheck]] = {}
         self._unknown_runs: list[Difference] = []
         self._parent: Any = None
@@ -256,9 +262,7 @@ class _DeliveryCheck:
             yield "its model is missing", "send"
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
-        if trial.attempt.model is None or self._log_models == "none":
-            return False
-        return self._log_models == "all" or trial.trial_id in self._bests
+        return wants_model(trial, self._log_models, lambda: self._bests)
 
     def _is_readable(self, trial: TrackedTrial) -> bool:
         path = saved_network(self._networks, trial.attempt)

@@ -10,7 +10,7 @@ the logged model, so that loading does not need tuner.
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import yaml
 from tuner.data import Dataset
 from tuner.errors import ArtifactError
 from tuner.storage.attempt_rows import AttemptRow
+from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import FolderArtifacts, Input
 from tuner.study.spec import StudySpec
@@ -60,6 +61,21 @@ class Network:
 def _load_pyfunc(path, *_, **__):
     return Network(keras.saving.load_model(os.path.join(path, "model.keras")))
 '''
+
+
+def best_trials(study: StudyRow, trials: list[Completed]) -> set[int]:
+    """The ids of the trials that were the best so far when they ended."""
+    if not study.spec.selects:
+        return set()
+    return {best.trial_id for best in improvements(trials, study.spec.direction)}
+
+
+def wants_model(trial: TrackedTrial, log_models: str, bests: Callable[[], set[int]]) -> bool:
+    """Whether the trial's network belongs in MLflow. `bests`: as `best_trials` returns them; called
+    only if it decides."""
+    if trial.attempt.model is None or log_models == "none":
+        return False
+    return log_models == "all" or trial.trial_id in bests()
 
 
 def _add_float64_loader(model: Any, folder: Path, data: str) -> None:

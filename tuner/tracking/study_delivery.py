@@ -14,7 +14,14 @@ from tuner.study.artifacts import Input, input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.content import UUID_TAG, dataset_input, open_prepared, to_milliseconds
-from tuner.tracking.logged_models import drop_broken_models, linked_models, log_model, saved_network
+from tuner.tracking.logged_models import (
+    best_trials,
+    drop_broken_models,
+    linked_models,
+    log_model,
+    saved_network,
+    wants_model,
+)
 from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
 
 # One refusal may be due to that trial; a second one in a row is due to MLflow.
@@ -157,18 +164,12 @@ class StudyDelivery:
         self._client.set_terminated(run_id, content.run_status(trial), end_time)
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
-        if trial.attempt.model_path is None or self._log_models == "none":
-            return False
-        return self._log_models == "all" or trial.trial_id in self._best_trials()
+        return wants_model(trial, self._log_models, self._best_trials)
 
     def _best_trials(self) -> set[int]:
-        """The trials that were the best so far when they ended."""
-        if not self._study.spec.selects:
-            return set()
         if self._bests is None:
             trials = deliveries.completed(self._store, self._study)
-            bests = deliveries.improvements(trials, self._study.spec.direction)
-            self._bests = {best.trial_id for best in bests}
+            self._bests = best_trials(self._study, trials)
         return self._bests
 
     def _deliver_model(self, trial: TrackedTrial, run_id: str, again: bool) -> None:

@@ -428,7 +428,7 @@ def test_a_long_table_is_learnt_as_a_short_one(
     (tmp_path / "t.csv").write_text(content)
     whole = load(f"{tmp_path / 't.csv'}:ok")
     monkeypatch.setattr(cells_module, "_FEWEST_ROWS_FOR_THREADS", 1)
-    monkeypatch.setattr(cells_module, "_cores", lambda: 3)
+    monkeypatch.setattr(cells_module, "scheduled_cores", lambda: 3)
     monkeypatch.setattr(table_encoding, "_ROWS_AT_ONCE", 7)
     parts = load(f"{tmp_path / 't.csv'}:ok")
     assert (parts.fingerprint, parts.columns, parts.notes) == (

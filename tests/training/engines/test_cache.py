@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tuner.training.engines.cache import ProgramCache
+from tuner.study.messages import KEPT_PROGRAMS
+from tuner.training.engines.cache import PROGRAMS_A_TRIAL, ProgramCache
 
 pytestmark = pytest.mark.tensorflow  # by what tuner.networks imports
 
@@ -33,6 +34,12 @@ def test_a_kept_program_is_given_again(cache: ProgramCache) -> None:
 
 def test_the_programs_used_last_are_kept(cache: ProgramCache) -> None:
     assert ask(cache, 1, 2, 3, 4, 1, 5) == [1, 3, 4, 5]
+
+
+def test_as_many_are_kept_as_the_loop_counts_on() -> None:
+    most = KEPT_PROGRAMS * PROGRAMS_A_TRIAL
+    sizes = range(1, most + 3)
+    assert ask(ProgramCache(), *sizes) == sorted(sizes[2:], key=str)
 
 
 def test_older_ones_go_if_they_take_too_much(cache: ProgramCache) -> None:

@@ -17,7 +17,10 @@ from tensorflow_helpers import make_dataset, make_request
 from tuner.data import save_dataset
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Checkpoints, Ended, Report, Resumed, TrialRequest, WorkerSetup
-from tuner.training.engines.lanes import Lane, widest_widths
+from tuner.training.engines.cache import ProgramCache
+from tuner.training.engines.feeds import ResidentData
+from tuner.training.engines.lanes import Lane, LaneScheduler, widest_widths
+from tuner.training.program_key import program_key_of
 from tuner.training.session import LaneSession, open_session
 
 pytestmark = pytest.mark.tensorflow
@@ -199,6 +202,30 @@ def test_what_cannot_share_trains_beside_the_lanes(
     )
     for weight, expected in zip(found[4][2], alone[4][2], strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_group_is_found_again_while_its_trials_train() -> None:
+    dataset = make_dataset()
+    scheduler = LaneScheduler(dataset, ResidentData(dataset), lanes=2)
+    scheduler.programs = ProgramCache(most_programs=1)
+
+    def lane(number: int, batch_size: int = 8) -> Lane:
+        request = make_request(batch_size=batch_size)
+        key = program_key_of(request)
+        assert key is not None
+        return scheduler.lane(request, key, number)
+
+    first, other = lane(0), lane(1, batch_size=9)
+    assert lane(0)._group is not first._group is not other._group
+    first = lane(0)
+    with scheduler.turn:
+        first.start(make_request().params, seed=0)
+    lane(1, batch_size=9)  # the cache lets the group of the first go
+    assert lane(1)._group is first._group
+    with scheduler.turn:
+        first.leave()
+    lane(1, batch_size=9)
+    assert lane(0)._group is not first._group
 
 
 def test_room_is_for_the_widest_of_the_study() -> None:

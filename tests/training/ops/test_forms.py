@@ -46,7 +46,7 @@ from tuner.training.ops.regularizers import (
     LANES,
     ONE_TRIAL,
     RULES,
-    Layout,
+    ArrayLayout,
     Regularizers,
     StepContext,
 )
@@ -201,14 +201,15 @@ def test_every_rule_is_a_parameter() -> None:
         assert (rule.penalty is None) == (rule.slope is None)
 
 
-def context(layout: Layout) -> StepContext:
+def context(layout: ArrayLayout) -> StepContext:
     lanes = [2] if layout.lanes else []
     rate, step = tf.fill(lanes, 0.05), tf.fill(lanes, tf.constant(STEP, tf.uint32))
-    return StepContext(layout, rate, seed=tf.fill(lanes, tf.constant(SEED, tf.uint32)), step=step)
+    seed = tf.fill(lanes, tf.constant(SEED, tf.uint32))
+    return StepContext(layout, rate, seed=seed, step=step, arrays=(0, 1))
 
 
 def apply_rule(
-    name: str, layout: Layout, numbers: Mapping[str, tf.Tensor], arrays: list[tf.Tensor]
+    name: str, layout: ArrayLayout, numbers: Mapping[str, tf.Tensor], arrays: list[tf.Tensor]
 ) -> list[np.ndarray]:
     """Everything that a rule makes of two kernels."""
     rules, where = Regularizers([name], layout), context(layout)
@@ -221,7 +222,7 @@ def apply_rule(
 
 
 def assign_rule(
-    name: str, layout: Layout, numbers: Mapping[str, tf.Tensor], arrays: list[tf.Tensor]
+    name: str, layout: ArrayLayout, numbers: Mapping[str, tf.Tensor], arrays: list[tf.Tensor]
 ) -> list[np.ndarray]:
     """The kernels, as variables, after what is done before and after a step."""
     rules, where = Regularizers([name], layout), context(layout)

@@ -1,6 +1,8 @@
 """Penalties and bounds on kernels against Keras' own, and the shares that dropout drops."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 from keras_reference import Built, compare, dense_network, far_apart, fitted
-from tensorflow_helpers import make_dataset, make_request, train, weights
+from tensorflow_helpers import make_dataset, make_request, on_disk, train, weights
 
 from tuner.data import Dataset
-from tuner.study.messages import TrialRequest
+from tuner.study.messages import Report, TrialRequest, WorkerSetup
 from tuner.training.engines.keras import KerasProgram
+from tuner.training.ops.regularizers import RULES, Rule
+from tuner.training.session import LaneSession, TrainingSession
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -154,3 +158,35 @@ def test_dropout_is_in_training_alone(name: str) -> None:
     ]
     assert losses[0]["val_loss"] == losses[1]["val_loss"]
     assert losses[0]["loss"] != pytest.approx(losses[1]["loss"], rel=1e-3)
+
+
+def test_a_rule_that_adds_to_gradients_changes_no_weight_that_a_trial_does_not_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bias that only other trials have, and the padding of a lane, would reach the outputs."""
+    rule = Rule(
+        gradients=lambda gradients, number, context: [
+            gradient + context.layout.beside(number, gradient) for gradient in gradients
+        ],
+        fills_unused=True,
+    )
+    monkeypatch.setitem(RULES, "clip_norm", rule)
+    on_disk(make_dataset(), tmp_path)
+    request = make_request(clip_norm=0.03, depth=2, width=[5, 9], bias="input", epochs=2)
+    # The other trials of its study have none of it, and may be wider.
+    request = replace(request, choices={"clip_norm": (0.0, 0.03), "width": (5, 30)})
+    results = []
+    for engine, lanes in (("keras", 1), ("auto", 1), ("auto", 2)):
+        session = (LaneSession if lanes > 1 else TrainingSession)(
+            WorkerSetup(tmp_path, 1e9, lanes=lanes)
+        )
+        events = list(session.run(replace(request, engine=engine)))  # type: ignore[arg-type]
+        losses = [event.metrics["val_loss"] for event in events if isinstance(event, Report)]
+        results.append((losses, weights(session.trainer)))
+    plain = Trainer(make_dataset())
+    train(plain, replace(request, params=request.params | {"clip_norm": 0.0}))
+    assert far_apart(results[0][1], weights(plain))
+    for losses, arrays in results[1:]:
+        assert losses == pytest.approx(results[0][0], rel=1e-4)
+        for mine, theirs in zip(arrays, results[0][1], strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import project_folder
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+from tuner.system.locations import expanded_path
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
@@ -50,21 +51,14 @@ def parse_source(text: str) -> Source:
         return Source(text, text, bundled.READER)
     file = _FILE.fullmatch(text)
     if file is not None:
-        path, ending = _expanded(file["path"]), file["ending"]
+        path, ending = expanded_path(file["path"]), file["ending"]
         name = path.name[: -len(ending)]
         return Source(text, name, _BY_ENDING[ending.lower()], path, file["selector"] or "")
     # A folder's own name may hold a colon.
     heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
-    head = next((head for head in heads if head and _expanded(head).is_dir()), text)
-    path = _expanded(head)
+    head = next((head for head in heads if head and expanded_path(head).is_dir()), text)
+    path = expanded_path(head)
     return Source(text, path.resolve().name, _FOLDERS, path, text[len(head) + 1 :])
-
-
-def _expanded(text: str) -> Path:
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:  # ~name of an unknown user
-        return Path(text)
 
 
 def find_source(text: str, settings: Settings) -> list[Source]:

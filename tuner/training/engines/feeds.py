@@ -130,6 +130,21 @@ def as_predictions(outputs: Floats, dataset: Dataset) -> Floats:
     return np.asarray((column - scaling.offset) / scaling.scale, np.float32)
 
 
+def sum_steps(
+    train_step: Callable[[tf.Tensor], tf.Tensor], start: tf.Tensor, stop: tf.Tensor, *, count: int
+) -> tf.Tensor:
+    """The sums (count,) over training steps from `start` to before `stop`, as one loop of a graph.
+    It ends early after a step whose first sum, the loss, is not finite."""
+
+    def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return step + 1, sums + train_step(step)
+
+    def unfinished(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
+
+    return tf.while_loop(unfinished, body, [start, tf.zeros([count])])[1]
+
+
 class ResidentFeed:
     """Whole intervals in one compiled call: gather, step, repeat.
 
@@ -184,18 +199,14 @@ class ResidentFeed:
     ) -> tf.Tensor:
         batch_size = self._batch_size
 
-        def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def train_step(step: tf.Tensor) -> tf.Tensor:
             first = step * batch_size
             rest = self._train_row_count - first
             size = batch_size if self._xla else tf.minimum(batch_size, rest)
             rows = tf.slice(order, [first], [size])
-            return step + 1, sums + self._train_rows(rows, rates[step])
+            return self._train_rows(rows, rates[step])
 
-        def going(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
-
-        zeros = tf.zeros([len(self._program.objective.names)])
-        return tf.while_loop(going, body, [start, zeros])[1]
+        return sum_steps(train_step, start, stop, count=len(self._program.objective.names))
 
 
 class StreamingFeed:

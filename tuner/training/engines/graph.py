@@ -19,10 +19,12 @@ from tuner.training.engines.feeds import (
     as_predictions,
     evaluate_chunks,
     predict_chunks,
+    sum_steps,
 )
 from tuner.training.engines.graph_network import (
     GraphInputs,
     GraphNetwork,
+    array_number,
     dropout_rates,
     has_bias,
     lacks_biases,
@@ -194,7 +196,7 @@ class GraphProgram:
     ) -> tf.Tensor:  # fmt: skip
         size, rows = inputs.batch_size, tf.shape(order)[0]
 
-        def body(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def train_step(step: tf.Tensor) -> tf.Tensor:
             at = step - start
             begin = step * size
             chosen = tf.slice(order, [begin], [tf.minimum(size, rows - begin)])
@@ -205,13 +207,9 @@ class GraphProgram:
             x, y = (tf.gather(part, chosen) for part in self._data.train)
             done = first + tf.cast(at, tf.uint32)
             numbers = tf.unstack(schedule[at])
-            return step + 1, sums + self._step(inputs, x, y, numbers, of_step, done)
+            return self._step(inputs, x, y, numbers, of_step, done)
 
-        def unfinished(step: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
-            return tf.logical_and(step < stop, tf.math.is_finite(sums[0]))
-
-        zeros = tf.zeros([len(self.objective.names)])
-        return tf.while_loop(unfinished, body, [start, zeros])[1]
+        return sum_steps(train_step, start, stop, count=len(self.objective.names))
 
     def _mask_of_step(
         self, place: int, mask: tf.Tensor, at: tf.Tensor, rows: tf.Tensor
@@ -256,24 +254,36 @@ class GraphProgram:
         self, gradients: Sequence[tf.Tensor], schedule: Any, inputs: GraphInputs, done: tf.Tensor
     ) -> None:
         numbers, kernels = inputs.numbers, self.network.kernels
-        context = StepContext(GRAPH, rate=schedule[0], seed=inputs.seed, step=done)
-        changed = self._rules.change_gradients(self._complete(gradients, inputs), numbers, context)
+        arrays = [array_number(*place) for place in self.network.trained_places]
+        context = StepContext(GRAPH, schedule[0], seed=inputs.seed, step=done, arrays=arrays)
+        complete = self._without_unused(self._with_slopes(gradients, inputs), inputs)
+        changed = self._rules.change_gradients(complete, numbers, context)
+        if self._rules.fill_unused:
+            changed = self._without_unused(changed, inputs)
         self._rules.assign_before(kernels, numbers, context)
         self._update(changed, schedule, inputs)
         self._rules.assign_after(kernels, numbers, context)
 
-    def _complete(self, gradients: Sequence[tf.Tensor], inputs: GraphInputs) -> list[tf.Tensor]:
-        """The gradients with those of the penalties, and zeros for biases the trial does not
-        have."""
+    def _with_slopes(self, gradients: Sequence[tf.Tensor], inputs: GraphInputs) -> list[tf.Tensor]:
+        """The gradients with those of the penalties."""
         complete = []
         for gradient, (number, name) in zip(gradients, self.network.trained_places, strict=True):
             if name == "kernel":
                 kernel = tf.convert_to_tensor(self.network.layers[number][name])
                 gradient = self._rules.add_slopes(gradient, kernel, inputs.numbers)
-            if name == "bias" and lacks_biases(self._key):
-                gradient = gradient * inputs.has_bias[number]
             complete.append(gradient)
         return complete
+
+    def _without_unused(
+        self, gradients: Sequence[tf.Tensor], inputs: GraphInputs
+    ) -> list[tf.Tensor]:
+        """The gradients with zeros for biases the trial does not have."""
+        if not lacks_biases(self._key):
+            return list(gradients)
+        return [
+            gradient * inputs.has_bias[number] if name == "bias" else gradient
+            for gradient, (number, name) in zip(gradients, self.network.trained_places, strict=True)
+        ]
 
     def _update(self, gradients: list[tf.Tensor], schedule: Any, inputs: GraphInputs) -> None:
         numbers = StepNumbers(schedule[0], inputs.numbers["momentum"], schedule[1:])

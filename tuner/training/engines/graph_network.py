@@ -103,7 +103,7 @@ class GraphNetwork:
         """What comes before the task's activation, (rows, outputs), for x (rows, inputs), and the
         batch statistics of the hidden layers. `masks`: dropout's multipliers in training, one
         (rows, units) a place; None uses the moving statistics and drops nothing."""
-        forward = _Forward(self._key, inputs, masks)
+        forward = _GraphForward(self._key, inputs, masks)
         hidden = forward.drop(x, 0)
         for number, layer in enumerate(self.layers[:-1]):
             hidden = forward.activate(_dense(hidden, layer), layer)
@@ -124,7 +124,7 @@ class GraphNetwork:
             _where_on(self._key, "batch_norm", inputs, assign, lambda: None)
 
 
-class _Forward:
+class _GraphForward:
     """One pass through the layers."""
 
     def __init__(self, key: ProgramKey, inputs: GraphInputs, masks: Any) -> None:
@@ -216,6 +216,15 @@ def array_names(key: ProgramKey, number: int) -> list[str]:
             switch for switch in NORMALIZATIONS if switch in key.included
         )
     return names
+
+
+def array_number(number: int, name: str) -> int:
+    """A number of its own for each array of a network. Where there are only kernels and biases it
+    is the array's place among the Keras network's."""
+    names = list(_STARTS)
+    if names.index(name) < 2:
+        return 2 * number + names.index(name)
+    return 1000 * names.index(name) + number
 
 
 def present_arrays(params: Params, number: int) -> list[str]:

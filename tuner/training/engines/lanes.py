@@ -192,7 +192,7 @@ class LaneScheduler:
             return LaneGroup(program, self.turn)
 
         in_use = {k: group for k, group in self.groups.items() if not group.is_idle}
-        group = in_use.get(group_key) or self.programs.get_or_make(group_key, make)
+        group = self.programs.get_or_make(group_key, lambda: in_use.get(group_key) or make())
         self.groups = in_use | {group_key: group}
         return Lane(group, number)
 

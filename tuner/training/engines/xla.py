@@ -21,7 +21,12 @@ from tuner.training.engines.feeds import (
     evaluate_chunks,
     predict_chunks,
 )
-from tuner.training.engines.graph_network import dropout_rates, has_bias, is_trained
+from tuner.training.engines.graph_network import (
+    array_number,
+    dropout_rates,
+    has_bias,
+    is_trained,
+)
 from tuner.training.engines.lane_store import LaneStore
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import select_activation
@@ -70,7 +75,7 @@ def lane_outputs(
     """What comes before the task's activation (lanes, rows, outputs), for x (lanes or 1, rows,
     inputs), and each hidden layer's batch statistics (lanes, units). Without a batch nothing is
     dropped, and the moving statistics are used."""
-    forward = _Forward(key, inputs, batch)
+    forward = _LaneForward(key, inputs, batch)
     hidden = forward.drop(x, 0)
     for number, layer in enumerate(layers[:-1]):
         hidden = forward.activate(_dense(hidden, layer), layer, number)
@@ -78,7 +83,7 @@ def lane_outputs(
     return _dense(hidden, layers[-1]), forward.statistics
 
 
-class _Forward:
+class _LaneForward:
     """One pass through the layers."""
 
     def __init__(self, key: ProgramKey, inputs: LaneInputs, batch: Batch | None) -> None:
@@ -305,12 +310,13 @@ class LaneProgram:
         schedule: tf.Tensor,
     ) -> tuple[list[Arrays], Any]:  # fmt: skip
         """Layers and slots after the step that the gradients ask for."""
-        context = StepContext(LANES, rate=schedule[:, 0], seed=inputs.seed, step=batch.done)
         complete = self._complete(gradients, layers, inputs)
+        rate, seed, done = schedule[:, 0], inputs.seed, batch.done
+        context = StepContext(LANES, rate, seed=seed, step=done, arrays=_array_numbers(complete))
         flat = self._rules.change_gradients(tf.nest.flatten(complete), inputs.numbers, context)
         changed = tf.nest.pack_sequence_as(complete, flat)
-        if self._rules.fill_padding:
-            changed = _without_padding(changed, inputs)
+        if self._rules.fill_unused:
+            changed = _without_unused(changed, inputs)
         kernels = [layer["kernel"] for layer in layers]
         kernels = self._rules.change_before(kernels, inputs.numbers, context)
         layers, slots = _updated(_with_kernels(layers, kernels), changed, slots, schedule[:, 1:])
@@ -355,8 +361,16 @@ def _with_kernels(layers: Sequence[Arrays], kernels: Sequence[tf.Tensor]) -> lis
     return [layer | {"kernel": kernel} for layer, kernel in zip(layers, kernels, strict=True)]
 
 
-def _without_padding(gradients: Sequence[Arrays], inputs: LaneInputs) -> list[Arrays]:
-    """The gradients with zeros where a lane pads its layers."""
+def _array_numbers(gradients: Sequence[Arrays]) -> list[int]:
+    """One for each gradient, in the order of tf.nest.flatten."""
+    return list(tf.nest.flatten([
+        {name: array_number(number, name) for name in of_layer}
+        for number, of_layer in enumerate(gradients)
+    ]))  # fmt: skip
+
+
+def _without_unused(gradients: Sequence[Arrays], inputs: LaneInputs) -> list[Arrays]:
+    """The gradients with zeros where a lane pads its layers, and for biases it does not have."""
     masked = []
     for number, of_layer in enumerate(gradients):
         before, units = of_layer["kernel"].shape[1:]
@@ -367,6 +381,7 @@ def _without_padding(gradients: Sequence[Arrays], inputs: LaneInputs) -> list[Ar
         masked.append(
             {name: gradient * own for name, gradient in of_layer.items() if name != "kernel"}
         )
+        masked[-1]["bias"] *= inputs.has_bias[:, number, tf.newaxis]
         masked[-1]["kernel"] = of_layer["kernel"] * into[:, :, tf.newaxis] * own[:, tf.newaxis, :]
     return masked
 

@@ -21,11 +21,13 @@ Function = Callable[[Any], Any]
 @dataclass(frozen=True)
 class Activation:
     """`formula(x)`, or `formula(x, number)` where `number` names the parameter that it reads.
-    `exported`: Keras' own layer for the number, where there is one."""
+    `exported`: Keras' own layer for the number, where there is one. `initializer`: what `auto`
+    means for the kernels of its layers."""
 
     formula: Callable[..., Any]
     number: str | None = None
     exported: Callable[[float], Function] | None = None
+    initializer: str = "glorot_uniform"
 
     def function(self, numbers: Numbers) -> Function:
         """The function of x alone, its number taken from `numbers` each time it is called."""
@@ -62,18 +64,21 @@ class NumberedActivation(keras.layers.Layer):
         return input_shape
 
 
+# Initializers: He et al. (2015) for activations that are near zero on one side, Klambauer et al.
+# (2017) for selu, Glorot and Bengio (2010) for the others.
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(keras.ops.relu),
+    "relu": Activation(keras.ops.relu, initializer="he_normal"),
     # Maas et al. (2013)
     "leaky_relu": Activation(
         lambda x, slope: keras.ops.where(x > 0, x, x * slope),
         number="leaky_slope",
         exported=lambda slope: keras.layers.LeakyReLU(negative_slope=slope),
+        initializer="he_normal",
     ),
-    "elu": Activation(keras.ops.elu),
-    "selu": Activation(keras.ops.selu),
-    "gelu": Activation(lambda x: keras.ops.gelu(x, approximate=False)),
-    "swish": Activation(keras.ops.silu),
+    "elu": Activation(keras.ops.elu, initializer="he_normal"),
+    "selu": Activation(keras.ops.selu, initializer="lecun_normal"),
+    "gelu": Activation(lambda x: keras.ops.gelu(x, approximate=False), initializer="he_normal"),
+    "swish": Activation(keras.ops.silu, initializer="he_normal"),
     "softplus": Activation(keras.ops.softplus),
     "sigmoid": Activation(keras.ops.sigmoid),
     "tanh": Activation(keras.ops.tanh),

@@ -1,10 +1,10 @@
 """What is done to weights and gradients beside the optimizer's step: a table of rules, each one
 parameter of the catalogue, applied by loops in every engine.
 
-A rule is written once, for arrays of one trial or of lanes side by side; `Layout` is what differs.
-"Kernels" are all trainable weights of two or more axes; biases and the scales and shifts of
-normalisations are left alone. To add a rule: its parameter in search_space/parameters.py, its entry
-here.
+A rule is written once, for arrays of one trial or of lanes side by side; `ArrayLayout` is what
+differs. "Kernels" are all trainable weights of two or more axes; biases and the scales and shifts
+of normalisations are left alone. To add a rule: its parameter in search_space/parameters.py, its
+entry here.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -20,7 +20,7 @@ Tensors = list[tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArrayLayout:
     """How arrays hold trials. `lanes`: their first axis is the trial, and so is that of every
     number, 0 for a trial without the rule. `branches`: one trial whose number may be 0, in a
     graph: what is done to its weights is in a condition. Neither: the trial has every rule."""
@@ -51,19 +51,21 @@ class Layout:
         return tf.cond(number > 0, then, otherwise) if self.branches else then()
 
 
-ONE_TRIAL = Layout()
-GRAPH = Layout(branches=True)
-LANES = Layout(lanes=True)
+ONE_TRIAL = ArrayLayout()
+GRAPH = ArrayLayout(branches=True)
+LANES = ArrayLayout(lanes=True)
 
 
 class StepContext(NamedTuple):
     """What a rule may read besides its number: the step's learning rate, and the trial's seed and
-    the steps taken before (uint32) for random draws; () or (lanes,)."""
+    the steps taken before (uint32) for random draws; () or (lanes,). `arrays`: a number for each
+    gradient that `Rule.gradients` is given, so that each draws bits of its own."""
 
-    layout: Layout
+    layout: ArrayLayout
     rate: tf.Tensor
     seed: tf.Tensor
     step: tf.Tensor
+    arrays: Sequence[int] = ()
 
 
 ChangeAll = Callable[[Tensors, tf.Tensor, StepContext], Tensors]
@@ -75,14 +77,14 @@ class Rule:
 
     `penalty`: summed over a kernel's weights and multiplied by the number, it is added to the
     loss; `slope(kernel, number)`: the derivative of that.
-    `gradients`: what becomes of the gradients of all trained weights; `fills_padding`: a padded
-    one may no longer be zero.
+    `gradients`: what becomes of the gradients of all trained weights; `fills_unused`: that of a
+    weight that the trial does not have may no longer be zero.
     `before`, `after`: what becomes of the kernels before and after the optimizer's step.
     """
 
     penalty: Callable[[tf.Tensor], tf.Tensor] | None = None
     slope: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None
-    fills_padding: bool = False
+    fills_unused: bool = False
     gradients: ChangeAll | None = None
     before: ChangeAll | None = None
     after: ChangeAll | None = None
@@ -121,8 +123,13 @@ def _bound(kernels: Tensors, most: tf.Tensor, context: StepContext) -> Tensors:
 
 RULES: dict[str, Rule] = {
     "l1": Rule(penalty=tf.abs, slope=lambda kernel, amount: amount * tf.sign(kernel)),
-    # The scalars first: one pass over the kernel instead of two.
-    "l2": Rule(penalty=tf.square, slope=lambda kernel, amount: 2.0 * amount * kernel),
+    "l2": Rule(
+        # Beside l1 in the Keras engine tf.square rounds the sum of their gradients otherwise than
+        # earlier versions, whose curves must stay equal to the last bit.
+        penalty=lambda kernel: kernel**2,
+        # The scalars first: one pass over the kernel instead of two.
+        slope=lambda kernel, amount: 2.0 * amount * kernel,
+    ),
     "clip_norm": Rule(gradients=_clip),
     "weight_decay": Rule(before=_decay),
     "max_norm": Rule(after=_bound),
@@ -132,22 +139,28 @@ RULES: dict[str, Rule] = {
 class Regularizers:
     """The rules of one program: those of the table that are among `names`."""
 
-    def __init__(self, names: Container[str], layout: Layout) -> None:
+    def __init__(self, names: Container[str], layout: ArrayLayout) -> None:
         self._rules = {name: rule for name, rule in RULES.items() if name in names}
         self._layout = layout
 
     @property
-    def fill_padding(self) -> bool:
-        """Whether gradients of a lane's padding may no longer be zero."""
-        return any(rule.fills_padding for rule in self._rules.values())
+    def fill_unused(self) -> bool:
+        """Whether the gradient of a weight that a trial does not have may no longer be zero: a
+        lane's padding, or a bias of another trial."""
+        return any(rule.fills_unused for rule in self._rules.values())
 
     def penalty(self, kernels: Sequence[tf.Tensor], numbers: Numbers) -> tf.Tensor:
         """What is added to the mean loss of a batch: () or (lanes,); 0.0 without a rule."""
         total = tf.constant(0.0)
-        for name, rule in self._rules.items():
-            if rule.penalty is not None:
-                sums = [self._layout.total(rule.penalty(kernel)) for kernel in kernels]
-                total += numbers[name] * tf.add_n(sums)
+        rules = [(numbers[name], r.penalty) for name, r in self._rules.items() if r.penalty]
+        # Orders of summing that earlier versions had: loss curves stay equal to the last bit.
+        if self._layout.lanes:
+            for kernel in kernels:
+                for number, measure in rules:
+                    total += number * self._layout.total(measure(kernel))
+            return total
+        for number, measure in rules:
+            total += number * tf.add_n([self._layout.total(measure(kernel)) for kernel in kernels])
         return total
 
     def add_slopes(self, gradient: tf.Tensor, kernel: tf.Tensor, numbers: Numbers) -> tf.Tensor:
@@ -228,7 +241,9 @@ class ModelRegularizers:
 
     def change_gradients(self, gradients: list[Any], context: StepContext) -> list[Any]:
         """The gradient of a variable that takes no part stays None."""
-        wanted = [gradient for gradient in gradients if gradient is not None]
+        used = {place: each for place, each in enumerate(gradients) if each is not None}
+        context = context._replace(arrays=tuple(used))
+        wanted = list(used.values())
         changed = iter(self._rules.change_gradients(wanted, self._numbers, context))
         return [None if gradient is None else next(changed) for gradient in gradients]
 
