@@ -139,26 +139,26 @@ def compare(case: str, trainer: Trainer, engine: str, asked: Engine = "keras") -
 
 @pytest.mark.parametrize("case", CASES)
 def test_resident_graph(case: str) -> None:
-    compare(case, Trainer(data_and_request(case)[0]), "graph")
+    compare(case, Trainer(data_and_request(case)[0]), "keras")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_shared_graph(case: str) -> None:
-    compare(case, Trainer(data_and_request(case)[0]), "shared graph", "auto")
+    compare(case, Trainer(data_and_request(case)[0]), "graph", "auto")
 
 
 @pytest.mark.parametrize("case", ["sgd", "momentum", "adam"])
 @pytest.mark.usefixtures("xla")
 def test_resident_xla(case: str) -> None:
-    compare(case, Trainer(data_and_request(case)[0]), "xla")
+    compare(case, Trainer(data_and_request(case)[0]), "keras, xla")
 
 
 def test_streamed_graph(tmp_path: Path) -> None:
     mapped = on_disk(data_and_request("adam")[0], tmp_path)
-    compare("adam", Trainer(mapped, budget_bytes=0), "graph")
+    compare("adam", Trainer(mapped, budget_bytes=0), "keras")
 
 
 @pytest.mark.usefixtures("xla")
 def test_streamed_xla(tmp_path: Path) -> None:
     mapped = on_disk(data_and_request("sgd")[0], tmp_path)
-    compare("sgd", Trainer(mapped, budget_bytes=0), "xla")
+    compare("sgd", Trainer(mapped, budget_bytes=0), "keras, xla")
