@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.errors import SpecError
-from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.study.messages import Direction, HeldOut
 
 Task = Literal["classes", "binary", "regression"]
@@ -108,8 +107,15 @@ def metric_of(objective: str) -> Metric:
     if split in SPLITS and name in METRICS:
         return METRICS[name]
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
+    raise _unknown_metric(objective, objectives)
+
+
+def _unknown_metric(objective: str, objectives: Iterable[str], where: str = "") -> SpecError:
+    # Here: the help of commands names the metrics, and needs no search space.
+    from tuner.search_space.parameter_types import format_value, sort_by_similarity
+
     choices = ", ".join(sort_by_similarity(objective, objectives))
-    raise SpecError(f"unknown metric {format_value(objective)}; there are: {choices}")
+    return SpecError(f"unknown metric {format_value(objective)}{where}; there are: {choices}")
 
 
 def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
@@ -126,10 +132,7 @@ def check_metric(objective: str, task: Task, held_out: HeldOut = "val") -> None:
     """Raises SpecError for a metric that training of this task does not report."""
     objectives = metrics_of(task, held_out)
     if objective not in objectives:
-        choices = ", ".join(sort_by_similarity(objective, objectives))
-        raise SpecError(
-            f"unknown metric {format_value(objective)} for {task}; there are: {choices}"
-        )
+        raise _unknown_metric(objective, objectives, f" for {task}")
 
 
 def direction_of(objective: str) -> Direction:
