@@ -9,7 +9,7 @@ from tuner.system.logs import write_line
 
 
 def main() -> None:
-    from tuner.networks.libraries import tensorflow as tf
+    from tuner.training.ops.libraries import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:

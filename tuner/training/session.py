@@ -13,11 +13,11 @@ from tuner.data import Dataset, open_dataset
 from tuner.errors import NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.libraries import tensorflow as tf
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
+from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended

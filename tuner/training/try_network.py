@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection
 
 from tuner.errors import NetworkError
 from tuner.networks.custom import CustomNetwork
-from tuner.networks.libraries import tensorflow as tf
 from tuner.training.network_check import check_network, error_line
+from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
 # The network gets at least this time, however long the imports took.
