@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from tuner.errors import NetworkError
+from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import OPTIMIZERS, TRAINING
 from tuner.system.user_modules import Surroundings, read_modules
 
@@ -291,7 +292,7 @@ class CustomNetwork:
         modules = {path: text.encode() for path, text in self.modules}
         return Surroundings(file, self.path, modules, is_complete=True)
 
-    def build(self, params: dict[str, Any], input_shape: tuple[int, ...], outputs: int) -> Any:
+    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
         """The user's model, checked. Raises NetworkError for anything but a fitting keras.Model."""
         surroundings = self._surroundings()
         function = self._load(surroundings)

@@ -7,13 +7,17 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from tuner.search_space.parameter_types import repeat_value
+from tuner.search_space.parameter_types import (
+    Params,
+    read_number,
+    read_whole,
+    read_word,
+    repeat_value,
+)
 from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
 from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.scalars import Scalars
-
-Params = dict[str, Any]
 
 
 class LayerFactory(Protocol):
@@ -43,7 +47,7 @@ class CompiledLayers:
         return self._dropouts[-1]
 
     def activation(self, params: Params) -> Callable[[Any], Any]:
-        return ACTIVATIONS[params["activation"]].compiled_form(self._scalars)
+        return ACTIVATIONS[read_word(params, "activation")].compiled_form(self._scalars)
 
     def reset(self, seed: int, rates: list[float]) -> None:
         """Start a trial: its dropout seed, and one rate for each dropout layer in order."""
@@ -59,7 +63,7 @@ class KerasLayers:
         return keras.layers.Dropout(rate) if rate > 0 else None
 
     def activation(self, params: Params) -> Callable[[Any], Any]:
-        return ACTIVATIONS[params["activation"]].exported_form(params)
+        return ACTIVATIONS[read_word(params, "activation")].exported_form(params)
 
 
 HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
@@ -115,14 +119,17 @@ def add_dropout(hidden: Any, rate: float, parts: LayerFactory) -> Any:
 
 def dense_widths(params: Params) -> list[int]:
     """Units of each hidden layer."""
-    return growing_sizes(repeat_value(params["width"], params["depth"]), params.get("taper", 1.0))
+    return growing_sizes(
+        repeat_value(params["width"], read_whole(params, "depth")),
+        read_number(params, "taper", 1.0),
+    )
 
 
 def add_dense_layers(
     hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
 ) -> Any:
     """Add hidden layers and the output layer. `first`: no layer with weights comes before."""
-    depth = params["depth"]
+    depth = read_whole(params, "depth")
     rates = repeat_value(params["dropout"], depth)
     for width, rate in zip(dense_widths(params), rates, strict=True):
         bias = uses_bias(params, first, normalises_before(params))
@@ -179,10 +186,14 @@ def first_weights(
 
 
 def _make_initializer(params: Params, output: bool, seed: int) -> Any:
-    name = params.get("initializer", "auto")
+    name = read_word(params, "initializer", "auto")
     if name == "auto":
-        name = _OUTPUT_INITIALIZER if output else ACTIVATIONS[params["activation"]].initializer
-    return _INITIALIZERS[name](seed, params.get("init_sigma", 1.0))
+        name = (
+            _OUTPUT_INITIALIZER
+            if output
+            else ACTIVATIONS[read_word(params, "activation")].initializer
+        )
+    return _INITIALIZERS[name](seed, read_number(params, "init_sigma", 1.0))
 
 
 def _with_constant_input(shape: Any, draw: Any, beside: Any, wanted: bool) -> tuple[Any, Any]:

@@ -1,14 +1,13 @@
 """A multilayer perceptron: Dense, normalisation, activation, dropout; `depth` times."""
 
-from typing import Any
-
 import keras
 
 from tuner.networks.layers import LayerFactory, add_dense_layers, add_dropout
+from tuner.search_space.parameter_types import Params, read_number
 
 
 def build_mlp(
-    params: dict[str, Any],
+    params: Params,
     input_shape: tuple[int, ...],
     outputs: int,
     task: str,
@@ -20,5 +19,5 @@ def build_mlp(
     """
     inputs = keras.Input(input_shape)
     hidden = keras.layers.Flatten()(inputs) if len(input_shape) > 1 else inputs
-    hidden = add_dropout(hidden, params.get("input_dropout", 0.0), parts)
+    hidden = add_dropout(hidden, read_number(params, "input_dropout", 0.0), parts)
     return keras.Model(inputs, add_dense_layers(hidden, params, outputs, task, parts, first=True))

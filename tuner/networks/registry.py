@@ -8,6 +8,7 @@ import numpy as np
 
 from tuner.networks.custom import CustomNetwork, GivenParams
 from tuner.networks.layers import KerasLayers, LayerFactory
+from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS, training_only_names
 
 
@@ -17,7 +18,7 @@ class NetworkBuilder(Protocol):
 
     def __call__(
         self,
-        params: dict[str, Any],
+        params: Params,
         input_shape: tuple[int, ...],
         outputs: int,
         task: str,
@@ -27,7 +28,7 @@ class NetworkBuilder(Protocol):
 
 def build_network(
     network: str | CustomNetwork,
-    params: dict[str, Any],
+    params: Params,
     input_shape: tuple[int, ...],
     outputs: int,
     task: str,
@@ -48,7 +49,7 @@ def _load_builder(network: str) -> NetworkBuilder:
     return builder
 
 
-def dropout_rates(network: str | CustomNetwork, params: dict[str, Any]) -> list[float]:
+def dropout_rates(network: str | CustomNetwork, params: Params) -> list[float]:
     """One rate for each dropout layer that the network has, in order."""
     if isinstance(network, CustomNetwork):
         return []
@@ -57,7 +58,7 @@ def dropout_rates(network: str | CustomNetwork, params: dict[str, Any]) -> list[
 
 def export_network(
     network: str | CustomNetwork,
-    params: dict[str, Any],
+    params: Params,
     dataset: Any,
     weights: list[np.ndarray],
 ) -> Any:

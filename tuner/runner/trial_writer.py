@@ -19,6 +19,7 @@ from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
 from tuner.runner.pruning import TrialPruning
+from tuner.search_space.parameter_types import Params, read_whole
 from tuner.storage import attempt_rows, leases, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease, LeaseKeeper
@@ -39,7 +40,7 @@ class RunningTrial:
 
     slot: TrialSlot
     trial: optuna.Trial
-    params: dict[str, Any]
+    params: Params
     pruning: TrialPruning
     started_at: float = 0.0
     last_report: Report | None = None
@@ -55,7 +56,7 @@ class RunningTrial:
 
     @property
     def epochs(self) -> int:
-        return int(self.params["epochs"])
+        return read_whole(self.params, "epochs")
 
     @property
     def so_far(self) -> TrialSoFar:
@@ -94,9 +95,9 @@ class TrialWriter:
         if trial is None:
             self._settle(slot)
             return None
-        params: dict[str, Any] = dict(self.spec.space.sample(trial))
+        params: Params = dict(self.spec.space.sample(trial))
         reported = self._last_reported_step(trial) if slot.attempt else 0
-        pruning = TrialPruning(self.spec, trial, int(params["epochs"]), reported)
+        pruning = TrialPruning(self.spec, trial, read_whole(params, "epochs"), reported)
         return RunningTrial(replace(slot, attempt=slot.attempt + 1), trial, params, pruning)
 
     def move(self, running: RunningTrial, worker: int) -> None:

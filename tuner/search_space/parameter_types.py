@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tuner.values import Scalar, as_switch
 
+# A trial's parameters by name. A parameter that is given for each layer is a list.
 Params = dict[str, Scalar | list[Scalar]]
 Kind = Literal["int", "float", "categorical", "bool"]
 DataNeed = Literal["images", "classes"]
@@ -157,6 +158,21 @@ def repeat_value(value: Any, layers: int) -> list[Any]:
 def equal_values(left: object, right: object) -> bool:
     """Equal, and both or neither a truth value: Python takes True for 1, a user does not."""
     return isinstance(left, bool) == isinstance(right, bool) and left == right
+
+
+def read_number(params: Mapping[str, Any], name: str, default: float | None = None) -> float:
+    """A trial's number of that name. Raises KeyError if it is unset and has no default."""
+    return float(params[name] if default is None else params.get(name, default))
+
+
+def read_whole(params: Mapping[str, Any], name: str) -> int:
+    """A trial's whole number of that name. Raises KeyError if it is unset."""
+    return int(params[name])
+
+
+def read_word(params: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """A trial's choice of that name. Raises KeyError if it is unset and has no default."""
+    return str(params[name] if default is None else params.get(name, default))
 
 
 def sort_by_similarity(word: str, words: Iterable[str]) -> list[str]:

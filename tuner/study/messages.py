@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tuner.search_space.parameter_types import Params
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine
@@ -18,8 +19,6 @@ HeldOut = Literal["val", "test"]
 
 # A worker process keeps this many programs of each kind, the latest. The loop counts with it too.
 KEPT_PROGRAMS = 8
-# A trial's hyperparameters by name, all of them resolved.
-Params = dict[str, Any]
 
 
 @dataclass(frozen=True)

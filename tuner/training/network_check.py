@@ -29,7 +29,8 @@ from tuner.networks.custom import (
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
-from tuner.study.messages import Goal, Params, TrialRequest
+from tuner.search_space.parameter_types import Params, read_number, read_whole
+from tuner.study.messages import Goal, TrialRequest
 from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
@@ -277,7 +278,7 @@ class _Check:
             )
 
     def _check_step(self, program: KerasProgram, params: Params, compiled: bool) -> None:
-        split, size = self._dataset.train, int(params["batch_size"])
+        split, size = self._dataset.train, read_whole(params, "batch_size")
         x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
         step: Any = program.step
         if compiled:
@@ -285,7 +286,7 @@ class _Check:
             # steps; for a large network it would take too long.
             xla = self._uses_xla(params) and not program.slow_under_xla
             step = tf.function(step, jit_compile=xla, autograph=False)
-        loss = float(step(x, y, tf.constant(float(params["learning_rate"])))[0])
+        loss = float(step(x, y, tf.constant(read_number(params, "learning_rate")))[0])
         if not np.isfinite(loss):
             raise self._refusal(f"its loss in the first step is {loss}")
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from tuner.study.messages import Params
+from tuner.search_space.parameter_types import Params, read_number, read_whole, read_word
 
 Direction = Literal["maximize", "minimize"]
 Floats = npt.NDArray[np.float64]
@@ -56,14 +56,14 @@ def learning_rates(
     `values`: the objective after each epoch before this one.
     """
     numbers = np.arange(steps) + (epoch - 1) * steps
-    warmup = params.get("warmup_epochs", 0.0) * steps
-    schedule = SCHEDULES[params.get("schedule", "constant")]
+    warmup = read_number(params, "warmup_epochs", 0.0) * steps
+    schedule = SCHEDULES[read_word(params, "schedule", "constant")]
     shares = schedule(
         EpochSteps(
             params=params,
             steps=np.maximum(numbers - warmup, 0),
             steps_an_epoch=steps,
-            total=int(params["epochs"]) * steps - warmup,
+            total=read_whole(params, "epochs") * steps - warmup,
             values=values,
             direction=direction,
         )
@@ -71,7 +71,7 @@ def learning_rates(
     if warmup > 0:
         # Goyal et al. (2017): large batches need it.
         shares = np.where(numbers < warmup, np.minimum((numbers + 1) / warmup, 1.0), shares)
-    return (params["learning_rate"] * shares).astype(np.float32)
+    return (read_number(params, "learning_rate") * shares).astype(np.float32)
 
 
 def _constant(epoch: EpochSteps) -> Floats:
@@ -88,31 +88,35 @@ def plateau_share(params: Params, values: Sequence[float], direction: Direction)
     sign = 1.0 if direction == "maximize" else -1.0
     share, best, epochs_without_gain = 1.0, -np.inf, 0
     for value in values:
-        if sign * value > best + params["plateau_min_delta"]:
+        if sign * value > best + read_number(params, "plateau_min_delta"):
             best, epochs_without_gain = sign * value, 0
             continue
         epochs_without_gain += 1
-        if epochs_without_gain >= params["plateau_patience"]:
-            share, epochs_without_gain = share * params["plateau_factor"], 0
+        if epochs_without_gain >= read_whole(params, "plateau_patience"):
+            share, epochs_without_gain = share * read_number(params, "plateau_factor"), 0
     return share
 
 
 def _cosine(epoch: EpochSteps) -> Floats:
     """Loshchilov and Hutter (2017), without restarts."""
-    floor = epoch.params["cosine_floor"]
+    floor = read_number(epoch.params, "cosine_floor")
     return np.asarray(floor + (1 - floor) * _half_wave(epoch.steps / max(epoch.total, 1)))
 
 
 def _exponential(epoch: EpochSteps) -> Floats:
     """Smoothly, a factor `decay` an epoch."""
-    return np.asarray(epoch.params["decay"] ** (epoch.steps / epoch.steps_an_epoch))
+    return np.asarray(read_number(epoch.params, "decay") ** (epoch.steps / epoch.steps_an_epoch))
 
 
 def _one_cycle(epoch: EpochSteps) -> Floats:
     """Smith and Topin (2018): up, then down to almost nothing, each half a cosine wave. A warm-up
     takes the place of the rise."""
     params, steps = epoch.params, epoch.steps
-    top = 0.0 if params.get("warmup_epochs", 0.0) > 0 else params["cycle_rise"] * epoch.total
+    top = (
+        0.0
+        if read_number(params, "warmup_epochs", 0.0) > 0
+        else read_number(params, "cycle_rise") * epoch.total
+    )
     rise = _CYCLE_START + (1 - _CYCLE_START) * (1 - _half_wave(steps / max(top, 1)))
     fall_share = (steps - top) / max(epoch.total - top, 1)
     fall = _CYCLE_END + (1 - _CYCLE_END) * _half_wave(fall_share)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from tuner.data import Dataset
 from tuner.networks.custom import CustomNetwork
+from tuner.search_space.parameter_types import read_whole
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
@@ -115,7 +116,7 @@ class Trainer:
         pays = worth_lanes(request, self.dataset.input_shape, self._row_count)
         program.prepare_for(
             rows=self._row_count,
-            batch_size=int(request.params["batch_size"]),
+            batch_size=read_whole(request.params, "batch_size"),
             make_lane=partial(self.lane_program, request) if pays else None,
         )
         return program
@@ -124,7 +125,7 @@ class Trainer:
         """The program of one lane that trains the request, kept or newly made."""
         # Without choices: it is compiled for what this trial has, which makes its steps faster.
         key, data = program_key_of(replace(request, choices={})), self._data
-        widths, batch_size = padded_widths(request.params), int(request.params["batch_size"])
+        widths, batch_size = padded_widths(request.params), read_whole(request.params, "batch_size")
         assert key is not None and data is not None
         return self._programs.get_or_make(
             ("lane", self._number, key, widths, batch_size),
@@ -132,7 +133,10 @@ class Trainer:
         )
 
     def _keras_program(self, request: TrialRequest) -> PreparedProgram:
-        network, batch_size = self._network or request.network, int(request.params["batch_size"])
+        network, batch_size = (
+            self._network or request.network,
+            read_whole(request.params, "batch_size"),
+        )
         xla, traces_last_batch = self._pays_xla(request), worth_tracing_last_batch(request)
 
         def make() -> "_FedProgram":
@@ -186,7 +190,9 @@ class _TrialRun:
 
     def __init__(self, trainer: Trainer, request: TrialRequest) -> None:
         self._trainer, self._request, self._goal = trainer, request, request.goal
-        self._batch_size, self._epochs = (int(request.params[n]) for n in ("batch_size", "epochs"))
+        self._batch_size, self._epochs = (
+            read_whole(request.params, n) for n in ("batch_size", "epochs")
+        )
         self._rows = len(trainer.dataset.train.y)
         self._steps = math.ceil(self._rows / self._batch_size)
         self._checkpoint_files = trainer.checkpoint_files(request)
@@ -237,7 +243,7 @@ class _TrialRun:
             return TrialEnd.COMPLETE
         if self._request.held_out == "test":
             return None
-        stops = epoch - best_epoch >= int(self._request.params["patience"])
+        stops = epoch - best_epoch >= read_whole(self._request.params, "patience")
         return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:

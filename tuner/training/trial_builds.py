@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset
-from tuner.study.messages import Params
+from tuner.search_space.parameter_types import Params
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tuner.networks.layers import dense_widths
+from tuner.search_space.parameter_types import Params, read_whole
 from tuner.search_space.parameters import NETWORKS
-from tuner.study.messages import Params, TrialRequest
+from tuner.study.messages import TrialRequest
 
 # Of weights and optimizer slots, of all programs of a process together. Compiled code does not
 # count: TensorFlow keeps it, some 20 MiB a program, as long as the process lives.
@@ -58,7 +59,7 @@ def worth_compiling(request: TrialRequest, input_shape: Sequence[int], rows: int
         steps=_steps(request, rows),
         rows=rows,
         weights=kind.estimate_weights(params, math.prod(input_shape)),
-        epochs=int(request.params["epochs"]),
+        epochs=read_whole(request.params, "epochs"),
     )
 
 
@@ -69,15 +70,15 @@ def worth_lanes(request: TrialRequest, input_shape: Sequence[int], rows: int) ->
         steps=_steps(request, rows),
         rows=rows,
         weights=sum(before * after for before, after in pairwise(sizes)),
-        epochs=int(request.params["epochs"]) - 1,
+        epochs=read_whole(request.params, "epochs") - 1,
     )
 
 
 def worth_tracing_last_batch(request: TrialRequest) -> bool:
     """Whether a function of its own repays for the short last batch of each epoch."""
-    return int(request.params["epochs"]) > _EAGER_EPOCHS
+    return read_whole(request.params, "epochs") > _EAGER_EPOCHS
 
 
 def _steps(request: TrialRequest, rows: int) -> int:
     """Optimizer steps an epoch."""
-    return math.ceil(rows / int(request.params["batch_size"]))
+    return math.ceil(rows / read_whole(request.params, "batch_size"))

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
+from tuner.search_space.parameter_types import Params, read_number, read_whole
 from tuner.study import engines
-from tuner.study.messages import Params
 from tuner.training.engines.feeds import (
     Chunk,
     Floats,
@@ -111,11 +111,11 @@ class GraphProgram:
             for slot, variable in zip(self._slots[name], self.network.trained, strict=True):
                 slot.assign(tf.fill(tf.shape(variable), first))
         self._inputs = GraphInputs(
-            numbers={name: tf.constant(float(params.get(name, 0.0))) for name in NUMBERS},
+            numbers={name: tf.constant(read_number(params, name, 0.0)) for name in NUMBERS},
             switches={name: tf.constant(bool(params.get(name))) for name in NORMALIZATIONS},
             activation=tf.constant(self._key.activations.index(params["activation"])),
             optimizer=tf.constant(self._variants.index(optimizer_variant(params))),
-            batch_size=tf.constant(int(params["batch_size"])),
+            batch_size=tf.constant(read_whole(params, "batch_size")),
             flipped_share=tf.constant(FLIPPED_SHARE if params.get("augment_flip") else 0.0),
             has_bias=tf.constant(has_bias(params)),
             seed=tf.constant(seed & 0xFFFFFFFF, tf.uint32),
@@ -171,7 +171,7 @@ class GraphProgram:
 
     def _mask_shapes(self) -> list[tuple[int, int]]:
         """Of each dropout's mask, with no rows where no trial drops any."""
-        rows = min(int(self._params["batch_size"]), len(self._data.train[1]))
+        rows = min(read_whole(self._params, "batch_size"), len(self._data.train[1]))
         units = [self._width, *dense_widths(self._params)]
         return [(rows if self._may_drop(place) else 0, n) for place, n in enumerate(units)]
 

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tuner.networks.layers import dense_widths, first_weights
+from tuner.search_space.parameter_types import Params, read_whole
 from tuner.search_space.parameters import NETWORKS
-from tuner.study.messages import Params
 from tuner.training.ops import normalization
 from tuner.training.ops.activations import branch_activation
 from tuner.training.ops.dropout import apply_mask
@@ -229,7 +229,7 @@ def array_number(number: int, name: str) -> int:
 
 def present_arrays(params: Params, number: int) -> list[str]:
     """The arrays that the Keras network of these `params` has in a layer, in its order."""
-    hidden = number < int(params["depth"])
+    hidden = number < read_whole(params, "depth")
     switches = [name for name in NORMALIZATIONS if hidden and params.get(name)]
     wanted, before = params.get("bias", "all"), params.get("norm_position", "before") == "before"
     has_bias = wanted == "all" or (wanted == "input" and number == 0)
@@ -243,7 +243,7 @@ def _normalization_arrays(switches: Iterable[str]) -> list[str]:
 
 def has_bias(params: Params) -> list[float]:
     """1 for each dense layer with a bias, else 0."""
-    layers = range(int(params["depth"]) + 1)
+    layers = range(read_whole(params, "depth") + 1)
     return [float("bias" in present_arrays(params, number)) for number in layers]
 
 

@@ -17,8 +17,8 @@ from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CustomNetwork
 from tuner.networks.layers import CompiledLayers
+from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
-from tuner.study.messages import Params
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
 from tuner.training.ops.losses import Objective, parameter_count
 from tuner.training.ops.optimizers import build_optimizer
@@ -80,7 +80,7 @@ class KerasProgram:
         self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
         self.model = build_network(network, params, *self._shape, self._parts)
         self._augmented = Augmentation(
-            params.get("augment_shift", 0) > 0, bool(params.get("augment_flip", False))
+            read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
         )
         self._rules = ModelRegularizers(self.model, params, self._scalars)
         self.optimizer = build_optimizer(params, self._scalars)

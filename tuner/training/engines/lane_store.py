@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tuner.study.messages import Params
+from tuner.search_space.parameter_types import Params
 from tuner.training.engines.graph_network import (
     array_names,
     first_arrays,

@@ -12,8 +12,9 @@ import numpy as np
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
+from tuner.search_space.parameter_types import Params, read_whole
 from tuner.study.engines import LANES
-from tuner.study.messages import KEPT_PROGRAMS, Params, TrialRequest
+from tuner.study.messages import KEPT_PROGRAMS, TrialRequest
 from tuner.training.engines.cache import PROGRAMS_A_TRIAL, ProgramCache
 from tuner.training.engines.feeds import Floats, ResidentData
 from tuner.training.engines.keras import State
@@ -184,7 +185,7 @@ class LaneScheduler:
     def lane(self, request: TrialRequest, key: ProgramKey, number: int) -> Lane:
         """The lane of thread `number` in the group that trains the request."""
         assert self.data is not None
-        widths, batch_size = widest_widths(request), int(request.params["batch_size"])
+        widths, batch_size = widest_widths(request), read_whole(request.params, "batch_size")
         data, group_key = self.data, ("lanes", key, widths, batch_size)
 
         def make() -> LaneGroup:
@@ -217,5 +218,5 @@ def widest_widths(request: TrialRequest) -> tuple[int, ...]:
             widest[name] = max(choices[name])
     pairs = zip(dense_widths(params), dense_widths(widest), strict=True)
     # A trial that was added by hand may be wider than the space allows.
-    depth = int(params["depth"])
+    depth = read_whole(params, "depth")
     return padded_widths({"depth": depth, "width": [max(pair) for pair in pairs]})

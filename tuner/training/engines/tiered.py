@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tuner.search_space.parameter_types import Params
 from tuner.study.engines import GRAPH, TIERED
-from tuner.study.messages import Params
 from tuner.training.engines.feeds import Floats
 from tuner.training.engines.graph import GraphProgram
 from tuner.training.engines.keras import State

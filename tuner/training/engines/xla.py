@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
+from tuner.search_space.parameter_types import read_number
 from tuner.training.engines.feeds import (
     Chunk,
     Floats,
@@ -250,7 +251,7 @@ class LaneProgram:
 
         return LaneInputs(
             numbers={
-                name: tf.constant([float(params.get(name, 0.0)) for params in trials])
+                name: tf.constant([read_number(params, name, 0.0) for params in trials])
                 for name in NUMBERS
             },
             switches={name: tf.constant(switches(name)) for name in NORMALIZATIONS},
