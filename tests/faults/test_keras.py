@@ -4,16 +4,12 @@ import signal
 from pathlib import Path
 
 import pytest
-from toy_study import Bench
+from toy_study import Bench, digits_bench
 
 from faults import victims
 from faults.victims import finish, wait_until
-from tuner.data import load_dataset
 from tuner.runner import KERAS
 from tuner.search_space import load_space
-from tuner.storage import open_store
-from tuner.storage.studies import create_study
-from tuner.study.spec import Choice, DataSpec, StudySpec
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 FIXED = {
@@ -37,24 +33,8 @@ FIXED = {
 def digits(folder: Path) -> Bench:
     """A study of one configuration on digits."""
     folder.mkdir()
-    store = open_store(f"sqlite:///{folder}/tuner.db")
-    bench = Bench(folder, store)
-    data = DataSpec(source="digits")
-    dataset = load_dataset(data, bench.settings)
     space = load_space("mlp").override(FIXED)
-    spec = StudySpec(
-        space=space.model_copy(update={"baselines": ()}),
-        data=data.model_copy(update={"task": dataset.task}),
-        fingerprint=dataset.fingerprint,
-        train_rows=len(dataset.train.y),
-        task=dataset.task,
-        metric="val_accuracy",
-        direction="maximize",
-        sampler=Choice(name="random"),
-        pruner=Choice(name="none"),
-    )
-    create_study(store, "digits", spec)
-    return bench
+    return digits_bench(folder, space.model_copy(update={"baselines": ()}))
 
 
 def curve(bench: Bench) -> list[tuple[int, dict[str, float]]]:

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy_study import Bench
+from toy_study import Bench, digits_bench
 
-from tuner.data import load_dataset
 from tuner.models import NetworkSource, save_network
 from tuner.runner import KERAS
 from tuner.search_space import make_space
 from tuner.storage import open_store
-from tuner.storage.studies import create_study, load_study
+from tuner.storage.studies import load_study
 from tuner.storage.trials import TrialRow
-from tuner.study.spec import Choice, DataSpec, StudySpec
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 # Layers' sizes, activation, optimizer and more vary, so that a shared program has choices.
@@ -40,22 +38,8 @@ def searched(
     **limits: Any,
 ) -> Bench:
     """A study on digits, searched."""
-    bench = Bench(folder, open_store(f"sqlite:///{folder}/tuner.db"))
-    data = DataSpec(source="digits")
-    dataset = load_dataset(data, bench.settings)
-    spec = StudySpec(
-        space=make_space("mlp", SEARCHED | {"epochs": epochs, "batch_size": batch_size}),
-        data=data.model_copy(update={"task": dataset.task}),
-        fingerprint=dataset.fingerprint,
-        train_rows=len(dataset.train.y),
-        task=dataset.task,
-        metric="val_accuracy",
-        direction="maximize",
-        sampler=Choice(name="random"),
-        pruner=Choice(name="none"),
-        seed=4,
-    )
-    create_study(bench.store, "digits", spec)
+    space = make_space("mlp", SEARCHED | {"epochs": epochs, "batch_size": batch_size})
+    bench = digits_bench(folder, space, seed=4)
     asked = {"log_models": "all"} | asked
     outcome = bench.run(trials, asked.get("lanes", 1), entry=KERAS, asked=asked, **limits)
     assert outcome.reason == ("target" if "target" in limits else None)

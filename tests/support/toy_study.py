@@ -34,7 +34,7 @@ from tuner.runner import (
     optimize,
     slots_wanted,
 )
-from tuner.search_space import make_space
+from tuner.search_space import Space, make_space
 from tuner.settings import Settings
 from tuner.storage import Store, open_store, slots
 from tuner.storage.attempt_rows import ReportRow
@@ -252,3 +252,24 @@ def run() -> None:
         sys.exit(main(*sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def digits_bench(folder: Path, space: Space, seed: int = 0) -> Bench:
+    """A study of real networks on digits, drawn at random and never pruned."""
+    bench = Bench(folder, open_store(f"sqlite:///{folder}/tuner.db"))
+    data = DataSpec(source="digits")
+    dataset = load_dataset(data, bench.settings)
+    spec = StudySpec(
+        space=space,
+        data=data.model_copy(update={"task": dataset.task}),
+        fingerprint=dataset.fingerprint,
+        train_rows=len(dataset.train.y),
+        task=dataset.task,
+        metric="val_accuracy",
+        direction="maximize",
+        sampler=Choice(name="random"),
+        pruner=Choice(name="none"),
+        seed=seed,
+    )
+    create_study(bench.store, "digits", spec)
+    return bench
