@@ -266,6 +266,17 @@ def test_a_copy_without_studies_is_settled(tmp_path: Path) -> None:
     assert look(tmp_path) == DatabaseIdentity.HERE
 
 
+def test_a_damaged_path_that_names_a_folder_is_left_out(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    store = open_store(f"sqlite:///{folder}/tuner.db")
+    damaged = f"{load_study(store).uuid}/trial-0"
+    with store.writing() as connection:
+        connection.execute(sa.update(attempts).values(model_path=damaged))
+    declare_copied(store, settings_in(folder))
+    assert identity.residence(store).identity == DatabaseIdentity.HERE
+    store.close()
+
+
 def test_files_that_cannot_be_shared_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,12 @@ def test_a_log_that_cannot_be_written_is_passed_over(
     assert capsys.readouterr() == ("", "")
 
 
+def test_an_error_is_not_blamed_on_an_unwritable_log(tmp_path: Path) -> None:
+    with pytest.raises(KeyError) as caught, log_to_file(tmp_path):
+        raise KeyError("trial")
+    assert caught.value.__context__ is None
+
+
 def test_a_stderr_that_cannot_be_written_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     log_to_stderr()
     with open("/dev/full", "w") as full:  # noqa: PTH123

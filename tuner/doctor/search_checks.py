@@ -120,8 +120,8 @@ def _compare_with_mlflow(store: ReadOnlyStore, settings: Settings) -> list[Study
         with contextlib.suppress(TrackingError):  # check_mlflow reports it.
             shown = {study.study: study for study in check_studies(settings)}
     recorded = {
-        study: StudyCheck(study, sent + owed, owed if has_store else sent + owed, None, True)
-        for study, (sent, owed) in counts.items()
+        study: StudyCheck(study, sent + unsent, unsent if has_store else sent + unsent, None, True)
+        for study, (sent, unsent) in counts.items()
     }
     return [shown.get(name, study) for name, study in recorded.items()]
 

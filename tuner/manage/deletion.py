@@ -23,7 +23,7 @@ def delete_study(
     settings: Settings, store: Store, study: StudyRow, keep_networks: bool, force: bool
 ) -> None:
     """Delete a study's rows and, unless `keep_networks`, the networks that this project saved under
-    its id. Its MLflow runs are deleted by `tracking.remove`. Raises StudyError while a search is
+    its id. Its MLflow runs are deleted by `tracking.sync`. Raises StudyError while a search is
     running, unless `force`."""
     studies.delete_study(store, study, even_while_searched=force)
     if not is_identity(study.uuid):  # a damaged one, such as "../..", would name another folder

@@ -66,7 +66,9 @@ class Artifacts(Protocol):
         where it is missing or its size or checksum is another one."""
         ...
 
-    def exists(self, name: str) -> bool: ...
+    def exists(self, name: str) -> bool:
+        """Whether a file has the name. A folder is none."""
+        ...
 
     def copy(self, name: str, to: str) -> None:
         """Store the content under another name too. Raises OSError."""
@@ -126,7 +128,7 @@ class FolderArtifacts:
         return file
 
     def exists(self, name: str) -> bool:
-        return self._locate(name).exists()
+        return self._locate(name).is_file()
 
     def copy(self, name: str, to: str) -> None:
         source, target = self._locate(name), self._locate(to)

@@ -210,7 +210,7 @@ class _StderrHandler(logging.Handler):
 
 
 class _LogFileHandler(logging.FileHandler):
-    """As above, into a file; of a full disk nothing is said."""
+    """Appends to a file. A record that cannot be written, as on a full disk, is dropped."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         return
@@ -242,18 +242,13 @@ def _set_stderr_handler(line_format: str, level: int) -> None:
 
 @contextmanager
 def log_to_file(file: Path) -> Iterator[None]:
-    """Inside, what is logged from INFO on goes to the end of the file too. Where that cannot be
-    written, nothing is said."""
-    logger = logging.getLogger("tuner")
-    level_before = logger.level
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shorten_log(file)
-        # Appended to: another search of the study may be writing here too.
-        handler = _LogFileHandler(file, encoding="utf-8", errors="backslashreplace")
-    except OSError:
+    """Inside, records from INFO on are appended to the file too, unless it cannot be written."""
+    handler = _open_log(file)
+    if handler is None:
         yield
         return
+    logger = logging.getLogger("tuner")
+    level_before = logger.level
     handler.setFormatter(_MaskingFormatter(_FILE_FORMAT))
     handler.setLevel(logging.INFO)
     logger.addHandler(handler)
@@ -265,6 +260,15 @@ def log_to_file(file: Path) -> Iterator[None]:
         logger.removeHandler(handler)
         with suppress(OSError):
             handler.close()
+
+
+def _open_log(file: Path) -> logging.Handler | None:
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shorten_log(file)
+        # Appended to: another search of the study may be writing here too.
+        return _LogFileHandler(file, encoding="utf-8", errors="backslashreplace")
+    return None
 
 
 def shorten_log(log: Path, max_bytes: int = _MAX_LOG_BYTES) -> None:

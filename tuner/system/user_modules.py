@@ -36,11 +36,11 @@ def imported_modules(text: bytes, read: Callable[[str], bytes | None]) -> dict[s
     while waiting:
         content, package = waiting.pop()
         for name in _names(content, package, read):
-            for path, text in _files(name, read):
+            for path, module in _files(name, read):
                 if path not in modules:
-                    modules[path] = text
+                    modules[path] = module
                     folder = path.rpartition("/")[0]
-                    waiting.append((text, folder.replace("/", ".")))
+                    waiting.append((module, folder.replace("/", ".")))
     return modules
 
 

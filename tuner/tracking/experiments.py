@@ -61,7 +61,7 @@ def _open_shared(client: Client, name: str) -> str:
             client.get_experiment(new_id) if new_id else client.get_experiment_by_name(name)
         )
     if experiment is None:
-        raise TrackingError(f"MLflow has no experiment {name!r}, and does not allow to create it")
+        raise TrackingError(f"MLflow has no experiment {name!r}, and tuner cannot create it")
     return restore_experiment(client, str(experiment.experiment_id))
 
 

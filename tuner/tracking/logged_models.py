@@ -30,6 +30,10 @@ from tuner.tracking.client import Client, is_not_found, local_folder
 from tuner.tracking.content import UUID_TAG, input_example
 from tuner.tracking.experiments import find_models, inside_store
 
+_MODEL_NAME = "model"
+_DATA = "data"
+_NETWORK = "model.keras"
+_PACKAGES = ("mlflow", "keras", "tensorflow")
 _LOADER_MODULE = "exact_inputs"
 _CODE_FOLDER = "code"
 _LOADER = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
@@ -76,28 +80,6 @@ def wants_model(trial: TrackedTrial, log_models: str, bests: Callable[[], set[in
     if trial.attempt.model is None or log_models == "none":
         return False
     return log_models == "all" or trial.trial_id in bests()
-
-
-def _add_float64_loader(model: Any, folder: Path, data: str) -> None:
-    """Make pyfunc load `model` (MLflow's), in its folder, by our own loader."""
-    from mlflow import pyfunc
-
-    (folder / _CODE_FOLDER).mkdir()
-    (folder / _CODE_FOLDER / f"{_LOADER_MODULE}.py").write_text(_LOADER)
-    pyfunc.add_to_model(
-        model,
-        loader_module=_LOADER_MODULE,
-        data=data,
-        code=_CODE_FOLDER,
-        conda_env="conda.yaml",
-        python_env="python_env.yaml",
-    )
-
-
-_MODEL_NAME = "model"
-_DATA = "data"
-_NETWORK = "model.keras"
-_PACKAGES = ("mlflow", "keras", "tensorflow")
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
@@ -278,6 +260,22 @@ def _add_flavors(model: Any, folder: Path, takes: Input) -> None:
             conda_env="conda.yaml",
             python_env="python_env.yaml",
         )
+
+
+def _add_float64_loader(model: Any, folder: Path, data: str) -> None:
+    """Make pyfunc load `model` (MLflow's), in its folder, by our own loader."""
+    from mlflow import pyfunc
+
+    (folder / _CODE_FOLDER).mkdir()
+    (folder / _CODE_FOLDER / f"{_LOADER_MODULE}.py").write_text(_LOADER)
+    pyfunc.add_to_model(
+        model,
+        loader_module=_LOADER_MODULE,
+        data=data,
+        code=_CODE_FOLDER,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+    )
 
 
 def _outputs(spec: StudySpec, dataset: Dataset | None) -> int:

@@ -280,8 +280,8 @@ def remove_runs(client: Client, study: StudyRow, store: Store) -> Removed:
         is_home = experiment.experiment_id in homes
         models += _remove_orphans(client, study, experiment) if is_home or tag else 0
         is_legacy = tag is None and is_home and experiment.name == study.name
-        is_own_run = tag == study.uuid or (is_legacy and not is_shared(study))
-        if is_own_run and is_active(experiment) and not registered and is_empty(client, experiment):
+        is_own = tag == study.uuid or (is_legacy and not is_shared(study))
+        if is_own and is_active(experiment) and not registered and is_empty(client, experiment):
             _remove_experiment(client, experiment)
     return Removed(len(runs), models, registered)
 
