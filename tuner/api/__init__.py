@@ -1,0 +1,1 @@
+"""The Python API: what `import tuner` offers, made of the same calls as the commands."""
