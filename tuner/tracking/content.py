@@ -160,21 +160,28 @@ def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
                 yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
-    """The numbers of an ended trial that are no curves."""
+def result_points(trial: TrackedTrial) -> Iterator[Point]:
+    """The metrics of an ended trial that are no curves. They are few: MLflow draws a chart for each
+    metric, and one with a bar for each trial says little."""
+    if trial.attempt.score is not None:
+        yield Point("score", trial.attempt.score, to_milliseconds(end_seconds(trial)), 0)
+
+
+def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, float]:
+    """The other numbers of an ended trial. They are tags; earlier versions sent them as metrics."""
     attempt = trial.attempt
-    ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
     numbers: dict[str, float | None] = {
-        "score": attempt.score,
         "best_epoch": attempt.best_epoch,
         "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
-        "seconds": ended_at - attempt.started_at,
+        "seconds": end_seconds(trial) - attempt.started_at,
         "parameter_count": attempt.parameter_count,
     }
-    for name, number in numbers.items():
-        if number is not None:
-            yield Point(name, float(number), to_milliseconds(ended_at), 0)
+    return {name: float(number) for name, number in numbers.items() if number is not None}
+
+
+def number_tag(number: float) -> str:
+    return f"{number:.0f}" if number.is_integer() else f"{number:.3f}"
 
 
 def run_status(trial: TrackedTrial) -> str:
