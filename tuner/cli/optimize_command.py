@@ -19,7 +19,7 @@ from tuner.cli.app import (
 )
 
 if TYPE_CHECKING:
-    from tuner.runner import Request
+    from tuner.runner import SearchOptions
     from tuner.study.engines import Engine
 
 # The names that --engine takes. "exact" is the old name of keras.
@@ -241,10 +241,10 @@ def _search(context: typer.Context, name: str | None, options: OptimizeOptions) 
     return print_outcome(store, study, outcome, delivered, options.as_json)
 
 
-def _parse_request(options: OptimizeOptions) -> "Request":
+def _parse_request(options: OptimizeOptions) -> "SearchOptions":
     """The request that the options describe; the study decides the total of trials later. Raises
     UsageError."""
-    from tuner.runner import Limits, Request
+    from tuner.runner import Limits, SearchOptions
 
     Limits.check(
         trials=options.trials,
@@ -261,7 +261,7 @@ def _parse_request(options: OptimizeOptions) -> "Request":
         patience_trials=options.patience_trials,
         trial_timeout_s=parse_seconds(options.trial_timeout, "--trial-timeout"),
     )
-    return Request(
+    return SearchOptions(
         limits=limits,
         workers=options.workers,
         tracking=not options.no_tracking,

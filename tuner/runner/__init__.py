@@ -4,7 +4,7 @@ from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
-    Request,
+    SearchOptions,
     open_writer,
     optimize,
     slots_wanted,
@@ -21,8 +21,8 @@ __all__ = [
     "Limits",
     "Outcome",
     "Repaired",
-    "Request",
     "RunStatus",
+    "SearchOptions",
     "Silent",
     "Watcher",
     "check_data",

@@ -57,7 +57,7 @@ _DATABASE_S = 600.0
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchOptions:
     """What `tuner optimize` was asked for.
 
     `log_models`: best, all or none. `data_memory_bytes`: the memory that the data may take in each
@@ -100,7 +100,7 @@ def optimize(
     settings: Settings,
     store: Store,
     study: StudyRow,
-    request: Request,
+    options: SearchOptions,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
@@ -114,11 +114,11 @@ def optimize(
         settings=settings,
         store=store,
         study=study,
-        request=request,
+        options=options,
         watcher=watcher or Silent(),
         stage=stage,
         entry=entry,
-        stopping=Stopping(request.limits),
+        stopping=Stopping(options.limits),
     )
     return search.run()
 
@@ -130,7 +130,7 @@ class _Search:
     settings: Settings
     store: Store
     study: StudyRow
-    request: Request
+    options: SearchOptions
     watcher: Watcher
     stage: Callable[[str], None]
     entry: EntryPoint
@@ -158,7 +158,7 @@ class _Search:
         """The outcome of a search whose slots are all done; None where there is something to do.
         What dead loops left is put right all the same. No worker is started, and neither the data
         nor the trials are read."""
-        total = self.request.limits.trials
+        total = self.options.limits.trials
         if not all_done(self.store, self.study, total):
             return None
         repair(self.store, self.study)
@@ -168,7 +168,7 @@ class _Search:
 
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
-        dataset = trained_on(self.settings, spec, self.request.data)
+        dataset = trained_on(self.settings, spec, self.options.data)
         if (network := spec.space.network) not in NETWORKS:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
         save_dataset(dataset, folder)
@@ -180,13 +180,13 @@ class _Search:
             name = self.study.name
             raise StudyError(f"study {name!r} is damaged: its id in the database is none")
         log = search_log(self.settings.checkpoints, self.study.uuid)
-        kind = back_end(self.request.back_end)
+        kind = back_end(self.options.back_end)
         kind.warm(self.entry, log)
         workers = kind.open_workers(
             self.entry,
             self._setup(data),
-            processes=self.request.workers,
-            data_bytes=self.request.data_memory_bytes,
+            processes=self.options.workers,
+            data_bytes=self.options.data_memory_bytes,
             log=log,
             tell=self.stage,
         )
@@ -208,8 +208,8 @@ class _Search:
             data=data,
             code=user_network(self.settings, self.study.spec),
             artifacts=open_artifacts(self.settings),
-            memory_bytes=self.request.trial_memory_bytes,
-            lanes=self.request.lanes,
+            memory_bytes=self.options.trial_memory_bytes,
+            lanes=self.options.lanes,
         )
 
     def _train(self, workers: Workers) -> Outcome:
@@ -226,7 +226,7 @@ class _Search:
         return outcome
 
     def _loop(self, workers: Workers) -> Loop:
-        lease = leases.open_lease(self.store, self.study, self.request.lease_s)
+        lease = leases.open_lease(self.store, self.study, self.options.lease_s)
         if not has_definition(self.store, self.study):  # it can be corrected until a lease holds
             leases.renew_lease(self.store, lease, 0.0)
             name = self.study.name
@@ -236,10 +236,10 @@ class _Search:
             writer=open_writer(self.store, self.study, lease),
             workers=workers,
             stopping=self.stopping,
-            files=TrialFiles(artifacts, self.study.uuid, self.request.checkpoint_every_s),
-            keep_all_models=self.request.log_models == "all",
+            files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
+            keep_all_models=self.options.log_models == "all",
             program_key=program_key,
-            engine=self.request.engine,
+            engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
         )
@@ -247,10 +247,10 @@ class _Search:
     @contextmanager
     def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
-        if not self.request.tracking:
+        if not self.options.tracking:
             yield None
             return
-        tracker = start_tracker(self.settings, self.study, self.request.log_models, data)
+        tracker = start_tracker(self.settings, self.study, self.options.log_models, data)
         try:
             yield tracker
         finally:
