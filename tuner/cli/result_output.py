@@ -50,12 +50,17 @@ if TYPE_CHECKING:
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
 _MOST_COLUMNS = 14
-EXIT_CODES: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
+EXIT_CODES: dict[str | None, int] = {
+    StopReason.INTERRUPTED: 130,
+    StopReason.STOPPED: 130,
+    StopReason.ERRORS: 1,
+}
 STOP_REASONS = {
     StopReason.TIMEOUT: "the time limit is reached",
     StopReason.TARGET: "the target is reached",
     StopReason.PATIENCE: "the last trials brought no better score",
     StopReason.INTERRUPTED: "interrupted",
+    StopReason.STOPPED: "another command asked it to stop",
     StopReason.ERRORS: "three trials in a row failed",
 }
 

@@ -53,7 +53,7 @@ def closed_to_searches(
     running; with `force` the search is asked to stop, and waited for at most as long as a lease
     lasts. After an error inside, the study may be searched again."""
     _refuse_if_searched(store, study, force)
-    leases.ask_to_stop(store, study, _DELETING_S)
+    leases.close_to_loops(store, study, _DELETING_S)
     try:
         if searching := leases.holders(store, study):
             _refuse_if_searched(store, study, force)  # one that has begun just now
@@ -63,7 +63,7 @@ def closed_to_searches(
                 time.sleep(_POLL_S)
         yield
     except BaseException:
-        leases.ask_to_stop(store, study, 0.0)
+        leases.open_to_loops(store, study)
         raise
 
 

@@ -8,6 +8,7 @@ from tuner.runner.search import (
     open_writer,
     optimize,
     slots_wanted,
+    stop_searches,
     user_network,
 )
 from tuner.runner.stopping import Limits
@@ -31,6 +32,7 @@ __all__ = [
     "optimize",
     "repair",
     "slots_wanted",
+    "stop_searches",
     "trained_on",
     "user_network",
 ]

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
-from tuner.storage.leases import LEASE_S, Lease
+from tuner.storage.leases import LEASE_S, Holder, Lease
+from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
@@ -104,9 +106,11 @@ def optimize(
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
+    owns_process: bool = True,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
-    its running trials are put back. `stage` is told what it is doing, a line each.
+    its running trials are put back. `stage` is told what it is doing, a line each. `owns_process`:
+    see Interrupts.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
@@ -119,8 +123,36 @@ def optimize(
         stage=stage,
         entry=entry,
         stopping=Stopping(options.limits),
+        owns_process=owns_process,
     )
-    return search.run()
+    with _listed(study, search.stopping):
+        return search.run()
+
+
+# The searches that run in this process, by their study's uuid.
+_running: dict[str, list[Stopping]] = {}
+_running_lock = threading.Lock()
+
+
+@contextmanager
+def _listed(study: StudyKey, stopping: Stopping) -> Iterator[None]:
+    with _running_lock:
+        _running.setdefault(study.uuid, []).append(stopping)
+    try:
+        yield
+    finally:
+        with _running_lock:
+            _running[study.uuid].remove(stopping)
+
+
+def stop_searches(store: Store, study: StudyKey) -> list[Holder]:
+    """Have the searches of the study that run now, here or elsewhere, put back their running trials
+    and end, and return who was asked. Those of this process begin no further trial; others hear of
+    it within two seconds. Searches that begin later are left alone."""
+    with _running_lock:
+        for stopping in _running.get(study.uuid, []):
+            stopping.stop(StopReason.STOPPED)
+    return leases.ask_to_stop(store, study)
 
 
 @dataclass(frozen=True)
@@ -135,11 +167,12 @@ class _Search:
     stage: Callable[[str], None]
     entry: EntryPoint
     stopping: Stopping
+    owns_process: bool
 
     def run(self) -> tuple[Outcome, Delivered | None]:
         """How the loop ended, and what of its trials has reached MLflow."""
         self.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: self.stopping.asked)
-        interrupts = Interrupts(self.stopping)
+        interrupts = Interrupts(self.stopping, self.owns_process)
         with interrupts.caught(), scratch_folder(self.settings) as folder:
             quiet_tensorflow()
             outcome = self._outcome_if_done()

@@ -126,31 +126,53 @@ _SAME_S = 0.5
 
 class Interrupts:
     """The first signal asks the search to stop. While no trial runs, it ends the search by a
-    KeyboardInterrupt. A second signal asks to wait for no checkpoint; further ones change nothing.
-    A search that has not ended some seconds later, for instance because its database is dead, is
-    cut off. The next one puts in order what it leaves behind."""
+    KeyboardInterrupt. A second signal asks to wait for no checkpoint.
 
-    def __init__(self, stopping: Stopping) -> None:
-        self._stopping = stopping
+    `owns_process`: the process is a command, which exists for the search. If the search has not
+    ended some seconds after the signal, for instance because its database is dead, the process
+    ends, and the next search puts in order what it leaves behind. In a process of the user's, a
+    third signal ends the search by a KeyboardInterrupt at once. Signals that were ignored before,
+    or that another library handles, are left alone, and after the search the signal is given to
+    whoever handled it before: SIGINT raises KeyboardInterrupt then.
+
+    Python handles signals in the main thread. In another thread, this does nothing.
+    """
+
+    def __init__(self, stopping: Stopping, owns_process: bool = True) -> None:
+        self._stopping, self._owns_process = stopping, owns_process
         self._gently = False
         self._asked_at = 0.0
+        self._number: int | None = None
         self._cut = threading.Timer(_PATIENCE_S, _cut_off)
         self._cut.daemon = True
 
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Inside, signals are handled here."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        # Under nohup it is ignored, and stays so.
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        before = [signal.signal(number, self._on_signal) for number in numbers]
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in self._caught()}
         try:
             yield
+        except KeyboardInterrupt:
+            if self._owns_process or self._number in (None, signal.SIGINT):
+                raise
         finally:
             self._cut.cancel()
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in before.items():
                 signal.signal(number, handler)
+        if self._number is not None and not self._owns_process:
+            fold_all()  # the signal may end the process
+            signal.raise_signal(self._number)
+
+    def _caught(self) -> list[signal.Signals]:
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        if self._owns_process:
+            # Under nohup SIGHUP is ignored, and stays so.
+            return numbers if handlers[signal.SIGHUP] != signal.SIG_IGN else numbers[:2]
+        return [number for number in numbers if handlers[number] not in (None, signal.SIG_IGN)]
 
     @contextmanager
     def gently(self) -> Iterator[None]:
@@ -161,14 +183,23 @@ class Interrupts:
         finally:
             self._gently = False
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping.asked:
-            self._stopping.hurried |= time.monotonic() - self._asked_at > _SAME_S
+            self._hurry()
             return
-        self._stopping.asked, self._asked_at = True, time.monotonic()
-        self._cut.start()
+        self._stopping.asked, self._asked_at, self._number = True, time.monotonic(), number
+        if self._owns_process:
+            self._cut.start()
         if not self._gently:
             raise KeyboardInterrupt
+
+    def _hurry(self) -> None:
+        """Another signal has come, unless it is the first one again."""
+        if time.monotonic() - self._asked_at <= _SAME_S:
+            return
+        if self._stopping.hurried and not self._owns_process:
+            raise KeyboardInterrupt
+        self._stopping.hurried, self._asked_at = True, time.monotonic()
 
 
 def _cut_off() -> None:
