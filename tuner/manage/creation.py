@@ -50,7 +50,7 @@ class Wanted:
     """What `tuner study create` was asked for; None means the default."""
 
     name: str | None = None
-    space: str = "mlp"
+    space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
     sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
     pruner: Choice = field(default_factory=lambda: Choice(name="hyperband"))
@@ -286,7 +286,14 @@ def default_name(wanted: Wanted) -> str:
     source = Path(wanted.data.source)
     # A folder may be given as . or ..
     data = source.name.partition(".")[0] or source.resolve().name
-    return make_name(Path(wanted.space).stem.replace(".", "-"), data.replace(".", "-"))
+    return make_name(_space_name(wanted.space).replace(".", "-"), data.replace(".", "-"))
+
+
+def _space_name(space: str | SpaceFile) -> str:
+    """The name of its file; of a space made in Python that of its network."""
+    if isinstance(space, str):
+        return Path(space).stem
+    return space.space.network.rpartition(":")[2]
 
 
 def _user_code(

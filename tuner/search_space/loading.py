@@ -216,14 +216,17 @@ class SpaceFile(NamedTuple):
     columns: dict[str, str]
 
 
-def load_space(name_or_path: str) -> Space:
+def load_space(name_or_path: str | SpaceFile) -> Space:
     """Only the space of a file: see `load_file`."""
     return load_file(name_or_path).space
 
 
-def load_file(name_or_path: str) -> SpaceFile:
+def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     """`mlp`: the shipped space of that name. `./mine.yaml`: a file, known by its ending or by a
-    separator. Raises SpaceError, one line with file and key."""
+    separator. Contents made in Python stay as they are. Raises SpaceError, one line with file and
+    key."""
+    if isinstance(name_or_path, SpaceFile):
+        return name_or_path
     if _is_path(name_or_path):
         return parse_file(read_text(Path(name_or_path)), name_or_path)
     shipped = shipped_spaces()
@@ -249,7 +252,11 @@ def parse_space(text: str, source: str) -> Space:
 
 def parse_file(text: str, source: str) -> SpaceFile:
     """A file's content from YAML text. Raises SpaceError."""
-    content = read_yaml(text, source)
+    return parse_content(read_yaml(text, source), source)
+
+
+def parse_content(content: object, source: str) -> SpaceFile:
+    """A file's content from the values that it holds. Raises SpaceError."""
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
     own = {key: value for key, value in content.items() if key not in EXTRAS_SCHEMA}
