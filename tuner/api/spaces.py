@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import yaml
 from pydantic import ValidationError
 
 from tuner.api.functions import code_reference
@@ -15,7 +14,7 @@ from tuner.search_space.checks import explain_validation_error, format_mistake
 from tuner.search_space.loading import SpaceFile, load_file, parse_content, parse_file
 from tuner.search_space.ranges import RANGES
 from tuner.settings import Settings
-from tuner.values import Scalar, word
+from tuner.values import Scalar
 
 Network = str | Callable[..., Any]
 

@@ -86,15 +86,12 @@ def print_outcome(
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
     if outcome.reason is StopReason.ERRORS:
-        complain(_describe_failure(study, outcome))
+        from tuner.manage.searching import describe_failure
+
+        complain(describe_failure(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
     return EXIT_CODES.get(outcome.reason, 0)
-
-
-def _describe_failure(study: StudyRow, outcome: "Outcome") -> str:
-    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
-    return f"{outcome.failure}; the traceback: {show}"
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
@@ -206,7 +203,9 @@ def print_comparison(
         if not as_json:
             say(f"{_describe_stop(outcome)}; the same command continues")
         if reason is StopReason.ERRORS:
-            complain(_describe_failure(study, outcome))
+            from tuner.manage.searching import describe_failure
+
+            complain(describe_failure(study, outcome))
     complain_of_delivery(study, delivered)
     return EXIT_CODES.get(reason, 0)
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from types import FrameType
 
 from tuner.errors import UsageError
@@ -53,13 +54,20 @@ class Limits:
             "--patience-trials": patience_trials,
         }
         for option, count in counts.items():
-            if count is not None and not 1 <= count <= _MOST:
-                raise UsageError(f"{option} must be between 1 and {_MOST}, got {count}")
-        if not 1 <= lanes <= _MOST_LANES:
-            most = _MOST_LANES
-            raise UsageError(f"--lanes must be between 1 and {most}, got {lanes}")
-        if target is not None and not math.isfinite(target):
-            raise UsageError(f"--target must be a finite number, got {target}")
+            if count is not None:
+                _check_count(option, count, _MOST)
+        _check_count("--lanes", lanes, _MOST_LANES)
+        if target is None:
+            return
+        if not isinstance(target, Real) or not math.isfinite(target):
+            raise UsageError(f"--target must be a finite number, got {target!r}")
+
+
+def _check_count(option: str, count: object, most: int) -> None:
+    if not isinstance(count, Integral) or isinstance(count, bool):
+        raise UsageError(f"{option} must be a whole number, got {count!r}")
+    if not 1 <= int(count) <= most:
+        raise UsageError(f"{option} must be between 1 and {most}, got {count}")
 
 
 @dataclass
