@@ -340,6 +340,47 @@ def _report(row: Any) -> ReportRow:
     )
 
 
+def best_epoch_metrics(
+    store: Store, study: StudyKey, trial_id: int | None = None
+) -> dict[int, dict[str, float]]:
+    """The metrics of each trial's best epoch, in its last attempt, by trial id; or of one trial.
+    Trials without a finished epoch, and damaged reports, are left out."""
+    return store.read(_best_epoch_metrics, study, trial_id)
+
+
+def _best_epoch_metrics(
+    connection: sa.Connection, study: StudyKey, trial_id: int | None
+) -> dict[int, dict[str, float]]:
+    others = attempts.alias()
+    last = (
+        sa.select(sa.func.max(others.c.attempt))
+        .where(others.c.study_uuid == attempts.c.study_uuid)
+        .where(others.c.trial_id == attempts.c.trial_id)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(reports.c.trial_id, _undecoded(reports.c.metrics))
+        .join(
+            attempts,
+            sa.and_(
+                attempts.c.study_uuid == reports.c.study_uuid,
+                attempts.c.trial_id == reports.c.trial_id,
+                attempts.c.attempt == reports.c.attempt,
+                attempts.c.best_epoch == reports.c.epoch,
+            ),
+        )
+        .where(reports.c.study_uuid == study.uuid, reports.c.whole, attempts.c.attempt == last)
+    )
+    if trial_id is not None:
+        query = query.where(reports.c.trial_id == trial_id)
+    metrics_of = {}
+    for row in connection.execute(query):
+        metrics = Damage().read("metrics", json_numbers, row.metrics)
+        if metrics is not None:
+            metrics_of[row.trial_id] = metrics
+    return metrics_of
+
+
 def saved_networks(store: Store, study: StudyKey) -> list[Artifact]:
     """All networks that the study's trials have saved."""
     columns = (attempts.c.model_path, attempts.c.model_bytes, attempts.c.model_sha256)
