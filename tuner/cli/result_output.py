@@ -169,17 +169,10 @@ def complain_of_damage(best: Best) -> None:
 
 def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
     """Say what MLflow lacks after a search, and how to send it."""
-    if delivered is None:
-        return
-    sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.missing:
-        complain(f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}")
-    elif delivered.missing:
-        why = f" ({delivered.problem})" if delivered.problem else ""
-        complain(
-            f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
-            f"when MLflow is back: {sync}"
-        )
+    from tuner.manage.searching import describe_delivery
+
+    if (problem := describe_delivery(study, delivered)) is not None:
+        complain(problem)
 
 
 def print_comparison(

@@ -116,6 +116,20 @@ def describe_failure(study: StudyRow, outcome: Outcome) -> str:
     return f"{outcome.failure}; the traceback: {show}"
 
 
+def describe_delivery(study: StudyRow, delivered: Delivered | None) -> str | None:
+    """What MLflow lacks after a search, and how to send it; None if it has everything."""
+    if delivered is None or not (delivered.missing or delivered.problem):
+        return None
+    sync = command("sync", in_command(study.name))
+    if not delivered.missing:
+        return f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}"
+    why = f" ({delivered.problem})" if delivered.problem else ""
+    return (
+        f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
+        f"when MLflow is back: {sync}"
+    )
+
+
 def check_outcome(store: Store, study: StudyRow, outcome: Outcome) -> None:
     """Raises SearchFailed, with the user's traceback, if failures have ended the search."""
     if outcome.reason is not StopReason.ERRORS or outcome.failed_trial is None:
