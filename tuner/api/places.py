@@ -95,6 +95,13 @@ def _absolute(url: str) -> str:
     return sqlite_url(file.absolute()) if file is not None and is_relative else url
 
 
+def path_text(name: str, value: object) -> str:
+    """A text or a path as a text. `name`: what errors call it. Raises UsageError."""
+    if isinstance(value, str | os.PathLike):
+        return str(os.fspath(value))
+    raise UsageError(f"{name} must be a text or a path, got {value!r}")
+
+
 def refuse_while_imported() -> None:
     """Raises UsageError in a file that tuner itself imports, for a function in it: the file would
     create and search studies again, in each worker."""

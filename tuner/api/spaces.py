@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import ValidationError
 
 from tuner.api.functions import code_reference
-from tuner.errors import SpaceError
+from tuner.errors import SpaceError, UsageError
 from tuner.search_space.checks import explain_validation_error, format_mistake
 from tuner.search_space.loading import SpaceFile, load_file, parse_content, parse_file
 from tuner.search_space.ranges import RANGES
@@ -114,6 +114,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list | range) or hasattr(value, "tolist"):
         return [plain(each) for each in value]
     return value
+
+
+def by_name(name: str, value: object) -> dict[str, Any] | None:
+    """Values by name, as Python's own; None stays None. `name`: what errors call them. Raises
+    UsageError."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} must be values by name, got {value!r}")
+    return {str(key): plain(each) for key, each in value.items()}
 
 
 def _set_fields(instance: Any) -> dict[str, Any]:

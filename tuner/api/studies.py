@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from tuner.api.functions import code_reference
 from tuner.api.memory_data import data_source
 from tuner.api.notebook import study_html
-from tuner.api.places import Place, logger, same_study
+from tuner.api.places import Place, logger, path_text, same_study
 from tuner.api.progress import Callback, CallbackWatcher, Progress, open_progress
-from tuner.api.spaces import Space, plain, space_file
+from tuner.api.spaces import Space, by_name, space_file
 from tuner.api.trials import Trial
 from tuner.errors import CodeError, UsageError
 from tuner.manage.creation import Created, wanted_study
@@ -22,13 +22,13 @@ from tuner.reports.study_tables import param_column, require_best
 from tuner.runner import Outcome, stop_searches
 from tuner.settings import Settings
 from tuner.storage import Store
-from tuner.storage.attempt_rows import best_epoch_metrics
 from tuner.storage.studies import StudyRow
 from tuner.storage.studies import list_studies as list_rows
 from tuner.storage.studies import load_study as load_row
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     TrialRow,
+    best_epochs,
     enqueue,
     find_best,
     find_trial,
@@ -127,22 +127,25 @@ def create_study(
     ... )
     Study('trees', metric='val_accuracy', direction='maximize')
     """
+    _check_texts(name=name, experiment=experiment)
     place = Place.find(storage, tracking_uri)
     settings = place.settings
     wanted = wanted_study(
         name,
-        space=space_file(space, settings) if isinstance(space, Space) else os.fspath(space),
+        space=space_file(space, settings)
+        if isinstance(space, Space)
+        else path_text("space", space),
         data=_source(data, target, settings),
-        columns=columns,
+        columns=by_name("columns", columns),
         task=task,
         scaling=scaling,
         validation=validation,
         test=test,
         sampler=sampler,
-        sampler_options=plain(sampler_options),
+        sampler_options=by_name("sampler_options", sampler_options),
         pruner=pruner,
-        pruner_options=plain(pruner_options),
-        params=plain(params),
+        pruner_options=by_name("pruner_options", pruner_options),
+        params=by_name("params", params),
         epochs=epochs,
         patience=patience,
         metric=None if metric is None else code_reference(metric, settings),
@@ -163,6 +166,8 @@ def _source(data: Any, target: Any, settings: Settings) -> str | None:
         if target is not None:
             raise UsageError("target needs data")
         return None
+    if isinstance(data, str | os.PathLike) and target is None:
+        return path_text("data", data)
     return data_source(data, target, settings)
 
 
@@ -198,6 +203,7 @@ def load_study(
     >>> tuner.load_study("example")
     Study('example', metric='val_accuracy', direction='maximize')
     """
+    _check_texts(name=name)
     place = Place.find(storage, tracking_uri)
     with place.reading() as store:
         return Study(place, load_row(store, name))
@@ -331,9 +337,10 @@ class Study:
             lanes=lanes,
             trial_timeout=trial_timeout,
             trial_memory=trial_memory,
-            data=None if data is None else os.fspath(data),
+            data=None if data is None else path_text("data", data),
         )
-        wanted.options()  # a mistake in them is raised before the database is opened
+        wanted.options(spell=str)  # a mistake in them is raised before the database is opened
+        _check_callbacks(callbacks)
         display = open_progress(progress, self.name, self.metric)
         with self._place.writing() as store:
             row = same_study(store, self._row)
@@ -398,11 +405,10 @@ class Study:
         Raises:
             SpaceError: values that the study's space does not have.
         """
-        if not isinstance(params, Mapping):
-            raise UsageError(f"params must be values by name, got {params!r}")
+        values = by_name("params", params)
         with self._place.writing() as store:
             row = same_study(store, self._row)
-            number, _ = enqueue(store, row, plain(params))
+            number, _ = enqueue(store, row, values or {})
             return self._trial(row, find_trial(store, row, number))
 
     def retry(self, trial: Trial | int) -> Trial:
@@ -468,7 +474,7 @@ class Study:
         """All trials, by number."""
         with self._place.reading() as store:
             row = same_study(store, self._row)
-            rows, metrics_of = list_trials(store, row), best_epoch_metrics(store, row)
+            rows, metrics_of = list_trials(store, row), best_epochs(store, row)
         return [self._trial(row, each, metrics_of.get(each.trial_id, {})) for each in rows]
 
     def trial(self, number: int) -> Trial:
@@ -587,6 +593,17 @@ class Study:
 
     def _repr_html_(self) -> str:
         return study_html(self)
+
+
+def _check_texts(**values: object) -> None:
+    for name, value in values.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{name} must be a text, got {value!r}")
+
+
+def _check_callbacks(callbacks: object) -> None:
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise UsageError(f"callbacks must be a list of functions, got {callbacks!r}")
 
 
 def _number(trial: Trial | int) -> int:

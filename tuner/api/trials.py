@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.api.notebook import trial_html
-from tuner.api.places import Place, logger, same_study
-from tuner.storage.attempt_rows import best_epoch_metrics
+from tuner.api.places import Place, logger, path_text, same_study
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, find_trial, trial_curve
+from tuner.storage.trials import TrialRow, best_epochs, find_trial, trial_curve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +73,7 @@ class Trial:
         if self._metrics is None:
             with self._place.reading() as store:
                 study = same_study(store, self._study)
-                metrics_of = best_epoch_metrics(store, study, self._row.trial_id)
+                metrics_of = best_epochs(store, study, self._row.trial_id)
             self._metrics = metrics_of.get(self._row.trial_id, {})
         return dict(self._metrics)
 
@@ -145,7 +144,7 @@ class Trial:
         """
         from tuner.models import load_network
 
-        source = None if data is None else os.fspath(data)
+        source = None if data is None else path_text("data", data)
         with self._place.reading() as store:
             study = same_study(store, self._study)
             trial = find_trial(store, study, self.number)

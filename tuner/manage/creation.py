@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
@@ -83,6 +83,8 @@ def wanted_study(
 ) -> Wanted:
     """What a study is to be, from the options of `tuner study create`; None means the default.
     `params`: fixed values. `data_options`: the other fields of a DataSpec. Raises a UsageError."""
+    if direction not in (None, *get_args(Direction)):
+        raise SpecError(f"direction: must be maximize or minimize, got {direction!r}")
     file = load_file(space)
     lengths = {"epochs": epochs, "patience": patience}
     overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}

@@ -22,7 +22,7 @@ from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
-from tuner.system.names import command, in_command
+from tuner.system.names import as_option, command, in_command
 from tuner.system.quantities import parse_bytes, parse_seconds
 
 LOG_MODELS = ("best", "all", "none")
@@ -50,9 +50,9 @@ class SearchWanted:
     data_memory: str | float | None = None
     data: str | None = None
 
-    def options(self) -> SearchOptions:
-        """The same, checked; the total of trials is decided by the study later. Raises
-        UsageError."""
+    def options(self, spell: Callable[[str], str] = as_option) -> SearchOptions:
+        """The same, checked; the total of trials is decided by the study later. `spell`: how the
+        user wrote the names. Raises UsageError."""
         Limits.check(
             trials=self.trials,
             more=self.more,
@@ -60,24 +60,28 @@ class SearchWanted:
             patience_trials=self.patience_trials,
             target=self.target,
             lanes=self.lanes,
+            spell=spell,
         )
         if self.engine not in ENGINES:
-            raise UsageError(f"--engine must be {' or '.join(ENGINES)}, got {self.engine!r}")
+            engines = " or ".join(ENGINES)
+            raise UsageError(f"{spell('engine')} must be {engines}, got {self.engine!r}")
         if self.log_models not in LOG_MODELS:
-            raise UsageError(f"--log-models must be best, all or none, got {self.log_models!r}")
+            raise UsageError(
+                f"{spell('log_models')} must be best, all or none, got {self.log_models!r}"
+            )
         return SearchOptions(
             limits=Limits(
                 trials=0,
-                timeout_s=parse_seconds(self.timeout, "--timeout"),
+                timeout_s=parse_seconds(self.timeout, spell("timeout")),
                 target=self.target,
                 patience_trials=self.patience_trials,
-                trial_timeout_s=parse_seconds(self.trial_timeout, "--trial-timeout"),
+                trial_timeout_s=parse_seconds(self.trial_timeout, spell("trial_timeout")),
             ),
             workers=self.workers,
             tracking=self.tracking,
             log_models=self.log_models,
-            data_memory_bytes=parse_bytes(self.data_memory, "--data-memory"),
-            trial_memory_bytes=parse_bytes(self.trial_memory, "--trial-memory"),
+            data_memory_bytes=parse_bytes(self.data_memory, spell("data_memory")),
+            trial_memory_bytes=parse_bytes(self.trial_memory, spell("trial_memory")),
             engine=self.engine,
             lanes=self.lanes,
             data=self.data,

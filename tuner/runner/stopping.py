@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -15,6 +15,7 @@ from types import FrameType
 from tuner.errors import UsageError
 from tuner.storage import fold_all
 from tuner.study.ends import StopReason
+from tuner.system.names import as_option
 
 logger = logging.getLogger(__name__)
 _MOST = 1_000_000
@@ -43,24 +44,29 @@ class Limits:
         patience_trials: int | None,
         target: float | None,
         lanes: int = 1,
+        spell: Callable[[str], str] = as_option,
     ) -> None:
-        """Raises UsageError for numbers out of range."""
+        """Raises UsageError for numbers out of range. `spell`: how the user wrote their names."""
         if (trials is None) == (more is None):
-            raise UsageError("say how many trials: either --trials 100 in all, or --more 20")
+            total, added = spell("trials"), spell("more")
+            raise UsageError(
+                f"say how many trials: either {total}, the study's total, or {added}, how many to "
+                "add"
+            )
         counts = {
-            "--trials": trials,
-            "--more": more,
-            "--workers": workers,
-            "--patience-trials": patience_trials,
+            "trials": trials,
+            "more": more,
+            "workers": workers,
+            "patience_trials": patience_trials,
         }
-        for option, count in counts.items():
+        for name, count in counts.items():
             if count is not None:
-                _check_count(option, count, _MOST)
-        _check_count("--lanes", lanes, _MOST_LANES)
+                _check_count(spell(name), count, _MOST)
+        _check_count(spell("lanes"), lanes, _MOST_LANES)
         if target is None:
             return
         if not isinstance(target, Real) or not math.isfinite(target):
-            raise UsageError(f"--target must be a finite number, got {target!r}")
+            raise UsageError(f"{spell('target')} must be a finite number, got {target!r}")
 
 
 def _check_count(option: str, count: object, most: int) -> None:
