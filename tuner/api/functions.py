@@ -43,11 +43,10 @@ def check_function(function: Any) -> FunctionType:
     bare = inspect.unwrap(function) if callable(function) else function
     if not isinstance(bare, FunctionType):
         raise UsageError(
-            f"must be a function written with def, got {type(function).__name__}: write a function "
-            "that calls it"
+            f"{type(function).__name__} is no function that a file defines: write one with def"
         )
     if bare.__name__ == "<lambda>":
-        raise UsageError("must be a function written with def, got a lambda, which has no name")
+        raise UsageError("a lambda has no name, by which workers could find it: write it with def")
     where, _, _ = bare.__qualname__.rpartition(".")
     if where:
         outer = where.removesuffix(".<locals>")

@@ -5,8 +5,10 @@ changed. They are named by a path in the project's folder, which holds wherever 
 """
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,7 +48,7 @@ def keep_code(settings: Settings, name: str, text: str, beside: Mapping[str, byt
     for path, content in files.items():
         file = folder / path
         if not (file.is_file() and file.read_bytes() == content):
-            with written_at_once(file) as stream:
+            with written_at_once(file, len(content)) as stream:
                 stream.write(content)
     return path_in_project(folder / f"{name}.py", settings)
 
@@ -56,12 +58,14 @@ def short_hash(content: bytes) -> str:
 
 
 @contextlib.contextmanager
-def written_at_once(file: Path) -> Iterator[BinaryIO]:
+def written_at_once(file: Path, wanted_bytes: int) -> Iterator[BinaryIO]:
     """A stream of what the file will hold once all is written: nobody sees a part of it. Raises
     UsageError where it cannot be written, and nothing is left."""
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(file.parent).free < wanted_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
             with part.open("xb") as stream:
                 yield stream
