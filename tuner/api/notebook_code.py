@@ -110,10 +110,10 @@ class _Writer:
         self._written[name] = value
         if (literal := _literal(value)) is not None:
             self._add_constant(name, literal, user)
-        elif (definition := _find_definition(value, user)) is not None:
-            self._add_definition(name, value, definition)
         elif (line := _import_line(name, value)) is not None:
             self._imports.add(line)
+        elif (definition := _find_definition(name, value, user)) is not None:
+            self._add_definition(name, value, definition)
         else:
             raise _cannot_be_written(name, value, user)
 
@@ -153,53 +153,55 @@ class _Definition:
     is_future: bool
 
 
-def _find_definition(value: Any, user: str) -> _Definition | None:
+def _find_definition(name: str, value: Any, user: str) -> _Definition | None:
     """The text of a notebook's function or class; None for anything else. Raises UsageError where
-    it cannot be taken out of its surroundings."""
-    function = _some_function(value)
-    if function is None or _file(function.__code__) is not None:
+    it cannot be taken out of its surroundings. `name`, `user`: of messages."""
+    functions = _functions(value)
+    texts = (_text_of(value, function.__code__) for function in functions)
+    text = next(filter(None, texts), None)
+    if not functions:
         return None
-    code = function.__code__
-    name = value.__name__ if isinstance(value, type) else code.co_name
-    where = "" if isinstance(value, type) else function.__qualname__.rpartition(".")[0]
-    if name == "<lambda>":
-        raise UsageError(f"{user} uses a lambda: write it as a function with def")
-    if where or (function.__closure__ and not isinstance(value, type)):
+    function, is_class = functions[0], isinstance(value, type)
+    what = name if name == user else f"{user} uses {name}, which"
+    if function.__name__ == "<lambda>":
+        raise UsageError(f"{what} is a lambda: write it as a function with def")
+    if not is_class and (function.__closure__ or "." in function.__qualname__):
         raise UsageError(
-            f"{user} uses {name}, which is made inside of another function: move it to the top "
-            "level of the notebook"
+            f"{what} is made inside of another function: move it to the top level of the notebook"
         )
-    text = _text_of(name, code, isinstance(value, type))
     if text is None:
         raise UsageError(
-            f"Python does not keep the text of {name}, which was typed in a terminal: put it into "
-            "a .py file, and import it from there"
+            f"{what} has no text that Python keeps: put it into a .py file, and import it "
+            "from there"
         )
-    return _Definition(name, text, function.__globals__, bool(code.co_flags & _FUTURE_ANNOTATIONS))
+    own = value.__name__ if is_class else function.__code__.co_name
+    is_future = bool(function.__code__.co_flags & _FUTURE_ANNOTATIONS)
+    return _Definition(own, text, function.__globals__, is_future)
 
 
-def _some_function(value: Any) -> FunctionType | None:
-    """The function without its decorators; of a class one of its methods."""
-    if isinstance(value, type):
-        members = map(_bare, vars(value).values())
-        own = (each for each in members if isinstance(each, FunctionType))
-        return next((each for each in own if each.__module__ == value.__module__), None)
-    bare = inspect.unwrap(value) if callable(value) else None
-    return bare if isinstance(bare, FunctionType) else None
+def _functions(value: Any) -> list[FunctionType]:
+    """The function without its decorators; of a class its own methods."""
+    if not isinstance(value, type):
+        bare = inspect.unwrap(value) if callable(value) else None
+        return [bare] if isinstance(bare, FunctionType) else []
+    parts = vars(value).values()
+    members = (getattr(each, "__func__", getattr(each, "fget", each)) for each in parts)
+    return [
+        each
+        for each in members
+        if isinstance(each, FunctionType) and each.__module__ == value.__module__
+    ]
 
 
-def _bare(member: Any) -> Any:
-    return getattr(member, "__func__", getattr(member, "fget", member))
-
-
-def _text_of(name: str, code: CodeType, is_class: bool) -> str | None:
+def _text_of(value: Any, code: CodeType) -> str | None:
     """The lines of the function with this code, or of the class around it."""
+    kinds = (ast.ClassDef,) if isinstance(value, type) else (ast.FunctionDef, ast.AsyncFunctionDef)
+    name = value.__name__ if isinstance(value, type) else code.co_name
     lines = linecache.getlines(code.co_filename)
     try:
         tree = ast.parse("".join(lines))
     except SyntaxError:
         return None
-    kinds = (ast.ClassDef,) if is_class else (ast.FunctionDef, ast.AsyncFunctionDef)
     for node in ast.walk(tree):
         if not isinstance(node, kinds) or node.name != name or node.end_lineno is None:
             continue
@@ -237,10 +239,13 @@ def _look_up(name: str, names: Mapping[str, Any]) -> Any:
 
 
 def _cannot_be_written(name: str, value: Any, user: str) -> UsageError:
-    return UsageError(
-        f"{user} uses {name}, a {type(value).__name__} of the notebook, which cannot be written "
-        f"into a file: create it inside of {user}, or put both into a .py file"
-    )
+    if name == "get_ipython":
+        return UsageError(f"{user} uses a magic such as %time or !ls: remove it")
+    remedy = f"create it inside of {user}, or put both into a .py file"
+    if hasattr(value, "shape"):
+        remedy = f"save it to a file that {user} reads"
+    kind = type(value).__name__
+    return UsageError(f"{user} uses {name} ({kind}), which cannot be written as code: {remedy}")
 
 
 def _literal(value: Any, indent: int = 0) -> str | None:
