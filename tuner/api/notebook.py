@@ -72,7 +72,7 @@ def study_html(study: ShownStudy) -> str:
     """A study as a small table: how its trials ended, and its best trials with the parameters that
     vary."""
     trials = study.trials
-    counts = Counter(_words(trial.end or trial.state) for trial in trials)
+    counts = Counter(map(_outcome, trials))
     ends = ", ".join(f"{count} {end}" for end, count in counts.most_common()) or "no trial yet"
     title = f"<b>study {_text(study.name)}</b>, {_text(study.metric)} ({_text(study.direction)})"
     head = f"<div>{title}: {_text(ends)}</div>"
@@ -88,6 +88,14 @@ def study_html(study: ShownStudy) -> str:
     more = len(varying) - len(names)
     note = f"<div>and {more} more parameters that vary</div>" if more else ""
     return _block(head + _table(["trial", study.metric, *names], rows) + note)
+
+
+def _outcome(trial: ShownTrial) -> str:
+    """The trial's state; of one that ended unusually how that was."""
+    is_over = trial.end in set(TrialEnd) and trial.state not in ("running", "waiting")
+    if is_over and not TrialEnd(str(trial.end)).is_usual:
+        return _words(str(trial.end))
+    return trial.state
 
 
 def _best_first(trials: Sequence[ShownTrial], direction: str) -> list[ShownTrial]:
@@ -109,14 +117,16 @@ def _varying(trials: Iterable[ShownTrial]) -> list[str]:
     return [name for name, different in values.items() if len(different) > 1]
 
 
-def trial_html(trial: ShownTrial) -> str:
-    """A trial as small tables: how it ended, the metrics of its best epoch, its parameters."""
+def trial_html(trial: ShownTrial, varying: Iterable[str] | None = None) -> str:
+    """A trial as small tables: how it ended, the metrics of its best epoch, its parameters: those
+    that vary in the study, else all."""
     end = _words(trial.end or trial.state)
     took = f", {format_duration(trial.seconds)}" if trial.seconds is not None else ""
     value = f", score {_number(trial.value)}" if trial.value is not None else ""
     head = f"<div><b>trial {_text(trial.number)}</b>: {_text(end + value + took)}</div>"
     metrics = [[name, _number(number)] for name, number in trial.metrics.items()]
-    params = [list(pair) for pair in trial.params.items()]
+    names = trial.params if varying is None else varying
+    params = [[name, trial.params[name]] for name in names if name in trial.params]
     tables = [
         _table([title, ""], rows)
         for title, rows in (("best epoch", metrics), ("parameter", params))
@@ -154,7 +164,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     top = "".join(f'<th style="{cell};border-bottom:{_LINE}">{_text(name)}</th>' for name in header)
     lines = ["".join(f'<td style="{cell}">{_text(value)}</td>' for value in row) for row in rows]
     body = "".join(f'<tr style="background:none">{line}</tr>' for line in lines)
-    style = "border-collapse:collapse;margin:.3em 0;color:inherit"
+    style = "border-collapse:collapse;margin:.3em 0;color:inherit;font-size:inherit"
     return f'<table style="{style}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
 
 
