@@ -1,17 +1,24 @@
 """Search spaces written in Python. They are checked by the code that checks files, so a mistake
-gives the same message."""
+gives the same message. Each has a form in YAML, and each file one in Python."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, MISSING, Field, dataclass, field, fields
 from pathlib import Path
+from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError
 
-from tuner.api.functions import code_reference
+from tuner.api.functions import check_function, code_reference, file_reference
 from tuner.errors import SpaceError, UsageError
 from tuner.search_space.checks import explain_validation_error, format_mistake
-from tuner.search_space.loading import SpaceFile, load_file, parse_content, parse_file
+from tuner.search_space.loading import (
+    SpaceFile,
+    load_file,
+    parse_content,
+    read_content,
+    read_yaml,
+)
 from tuner.search_space.ranges import RANGES
 from tuner.settings import Settings
 from tuner.values import Scalar
@@ -128,23 +135,26 @@ def by_name(name: str, value: object) -> dict[str, Any] | None:
 
 def _set_fields(instance: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not their defaults."""
-    values = {each.name: (each, getattr(instance, each.name)) for each in fields(instance)}
-    return {
-        name: value
-        for name, (each, value) in values.items()
-        if value != each.default and not (each.kw_only and value in ({}, []))
-    }
+    values = {each: getattr(instance, each.name) for each in fields(instance)}
+    return {each.name: value for each, value in values.items() if value != _default(each)}
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
 
 
 def _format_call(instance: Any) -> str:
     """A dataclass as the call that makes it."""
-    set_values = _set_fields(instance)
+    required = [each.name for each in fields(instance) if _default(each) is MISSING]
     words = [
-        f"{each.name}={set_values[each.name]!r}" if each.kw_only else f"{set_values[each.name]!r}"
-        for each in fields(instance)
-        if each.name in set_values
+        _format_argument(value) if name in required else f"{name}={_format_argument(value)}"
+        for name, value in _set_fields(instance).items()
     ]
     return f"{type(instance).__name__}({', '.join(words)})"
+
+
+def _format_argument(value: Any) -> str:
+    return value.__name__ if isinstance(value, FunctionType) else repr(value)
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,34 +163,45 @@ class Space:
 
     Args:
         network: a kind of network such as "mlp", "file.py:build", or a build function.
-        parameters: for each parameter an `Int`, `Float` or `Categorical`, or one value that all
+        parameters: for each parameter an `Int`, `Float` or `Categorical`, or the one value that all
             trials have.
         baselines: configurations that are tried first.
-        data: the data as a file's `data:` section has them, for studies that name none.
+        data: the data, as a file's `data:` section has them, for studies that name none.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
         references: a known result for each baseline, None for none.
 
     Raises:
-        SpaceError: naming the parameter.
+        SpaceError: for what a file may not hold either, naming the parameter.
 
     >>> import tuner
     >>> space = tuner.Space("mlp", {"width": tuner.Int(16, 256, log=True), "dropout": 0.1})
     >>> space.parameters["width"]
     Int(16, 256, log=True)
+    >>> print(space.to_yaml(), end="")
+    network: mlp
+    parameters:
+      width: {type: int, low: 16, high: 256, log: true}
+      dropout: 0.1
     """
 
     network: Network
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    baselines: Sequence[Mapping[str, Any]] = ()
+    baselines: Sequence[Mapping[str, Any]] = field(default_factory=list)
     _: KW_ONLY
     data: str | Mapping[str, Scalar] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    references: Sequence[float | None] = ()
+    references: Sequence[float | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("parameters", "baselines", "data", "columns", "references"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        parse_content(self._content(_placeholder(self.network)), "Space")
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain(getattr(self, each.name)))
+        network = self.network
+        if not isinstance(network, str):
+            try:
+                network = f"notebook.py:{check_function(network).__name__}"
+            except UsageError as error:
+                raise SpaceError(f"Space: network: {error}") from error
+        self._file(network)
 
     def __repr__(self) -> str:
         return _format_call(self)
@@ -188,42 +209,93 @@ class Space:
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
         """A space that ships with tuner, such as "mlp", or that of a YAML file. Raises
-        SpaceError."""
-        return cls._from_file(load_file(str(name_or_path)))
+        SpaceError.
+
+        >>> import tuner
+        >>> tuner.Space.load("mlp").parameters["depth"]
+        Int(1, 4)
+        """
+        return cls._from_content(*read_content(str(name_or_path)))
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
-        """The space that a YAML file with this text would be. Raises SpaceError."""
-        return cls._from_file(parse_file(text, "YAML"))
+        """The space that a YAML file with this text holds. Raises SpaceError."""
+        return cls._from_content(read_yaml(text, "YAML"), "YAML")
+
+    @classmethod
+    def _from_content(cls, content: Any, source: str) -> Self:
+        parse_content(content, source)
+        parameters = {name: _declared(each) for name, each in content["parameters"].items()}
+        return cls(**content | {"parameters": parameters})
 
     def to_yaml(self) -> str:
         """The same space as the text of a YAML file. Raises SpaceError for a network that is a
-        function without a file."""
-        raise NotImplementedError
+        function of a notebook, since it has no file."""
+        network = self.network
+        if not isinstance(network, str):
+            path = file_reference(network)
+            if path is None:
+                raise SpaceError(
+                    f"{network.__name__} has no file that YAML could name: put it into a .py file"
+                )
+            network = path
+        return "".join(_yaml_lines(self._content(network)))
 
-    @classmethod
-    def _from_file(cls, file: SpaceFile) -> Self:
-        raise NotImplementedError
+    def _file(self, network: str) -> SpaceFile:
+        return parse_content(self._content(network), "Space")
 
     def _content(self, network: str) -> dict[str, Any]:
-        """What a file would hold."""
-        parameters = {
-            name: each.content() if isinstance(each, Declared) else each
-            for name, each in self.parameters.items()
-        }
-        return {**_set_fields(self), "network": network, "parameters": parameters}
+        """What a file holds."""
+        parameters = self.parameters
+        if isinstance(parameters, dict):
+            parameters = {
+                name: each.content() if isinstance(each, Declared) else each
+                for name, each in parameters.items()
+            }
+        return _set_fields(self) | {"network": network, "parameters": parameters}
 
 
-def _placeholder(network: Any) -> str:
-    return f"function.py:{network.__name__}" if callable(network) else network
+_DECLARED = {each._kind: each for each in (Int, Float, Categorical)}
+
+
+def _declared(content: Any) -> Any:
+    """A parameter of a file's content, which was checked."""
+    if not isinstance(content, dict):
+        return content
+    values = {name: value for name, value in content.items() if name != "type"}
+    return _DECLARED[content["type"]](**values)
+
+
+def _yaml_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each parameter and baseline, and for each of the other keys."""
+    for key, value in content.items():
+        if key in ("parameters", "columns") and value:
+            yield f"{key}:\n"
+            yield from (f"  {word(name)}: {_flow(each)}\n" for name, each in value.items())
+        elif key == "baselines":
+            yield f"{key}:\n"
+            yield from (f"  - {_flow(each)}\n" for each in value)
+        else:
+            yield f"{key}: {_flow(value)}\n"
+
+
+def _flow(value: Any) -> str:
+    """A value in YAML's flow style, in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{word(name)}: {_flow(each)}" for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return "null" if value is None else word(value)
 
 
 def space_file(space: Space | str | Path, settings: Settings) -> SpaceFile:
     """The space that a study is created of: a `Space`, a shipped name or a path. A network that is
-    a function is stored as `code_reference` does. Raises SpaceError."""
-    if not isinstance(space, Space):
+    a function is kept as `code_reference` says. Raises a UsageError."""
+    if isinstance(space, str | Path):
         return load_file(str(space))
-    network = space.network
-    if callable(network):
-        network = code_reference(network, settings)
-    return parse_content(space._content(network), "Space")
+    if not isinstance(space, Space):
+        raise SpaceError(
+            "space must be a shipped name, the path of a YAML file, or a tuner.Space; got "
+            f"{type(space).__name__}"
+        )
+    return space._file(code_reference(space.network, settings))

@@ -166,8 +166,6 @@ def _source(data: Any, target: Any, settings: Settings) -> str | None:
         if target is not None:
             raise UsageError("target needs data")
         return None
-    if isinstance(data, str | os.PathLike) and target is None:
-        return path_text("data", data)
     return data_source(data, target, settings)
 
 

@@ -11,10 +11,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from tuner.cli.output import complain, console, format_duration, one_line
+from tuner.cli.output import complain, console, one_line
 from tuner.runner.progress import RunStatus, WorkerStatus, describe_end
 from tuner.study.ends import TrialEnd
 from tuner.system.start_up import discard_stdout
+from tuner.values import format_duration
 
 # Outside a terminal a long search prints a line this often, and for each new best.
 _PLAIN_EVERY_S = 10.0

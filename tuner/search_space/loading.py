@@ -223,12 +223,18 @@ def load_space(name_or_path: str | SpaceFile) -> Space:
 
 def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     """`mlp`: the shipped space of that name. `./mine.yaml`: a file, known by its ending or by a
-    separator. Contents made in Python stay as they are. Raises SpaceError, one line with file and
+    separator. A content made in Python stays as it is. Raises SpaceError, one line with file and
     key."""
     if isinstance(name_or_path, SpaceFile):
         return name_or_path
+    return parse_content(*read_content(name_or_path))
+
+
+def read_content(name_or_path: str) -> tuple[object, str]:
+    """The values of a shipped space or a file, unchecked, and the name that errors give it. Raises
+    SpaceError."""
     if _is_path(name_or_path):
-        return parse_file(read_text(Path(name_or_path)), name_or_path)
+        return read_yaml(read_text(Path(name_or_path)), name_or_path), name_or_path
     shipped = shipped_spaces()
     if name_or_path not in shipped:
         names = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
@@ -237,7 +243,7 @@ def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]
-    return parse_file(read_text(path), path.name)
+    return read_yaml(read_text(path), path.name), path.name
 
 
 def _is_path(text: str) -> bool:
