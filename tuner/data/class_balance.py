@@ -13,6 +13,9 @@ from tuner.search_space.class_weights import is_mapping, parse_weights
 # Above this share of the training rows, guessing one class alone looks like a good network.
 _PREVAILING = 0.9
 
+# Metrics in which a class counts by its rows. Others show how well a rare class is learnt.
+_BY_ROWS = ("accuracy", "loss", "log_loss", "top_5_accuracy")
+
 _Floats = npt.NDArray[np.float64]
 
 
@@ -60,20 +63,23 @@ def _by_label(weights: Mapping[str, float], labels: Sequence[str]) -> dict[str, 
     return by_label
 
 
-def imbalance_note(dataset: Dataset) -> str | None:
+def imbalance_note(
+    dataset: Dataset, objective: str | None = None, weighs_classes: bool = False
+) -> str | None:
     """A line that one class has more than 90 % of the training rows, and what to do; None if none
-    has."""
-    if not dataset.labels:
+    has, or if the study's objective counts every class. `weighs_classes`: whether the study has
+    class weights already."""
+    if not dataset.labels or (objective and objective.partition("_")[2] not in _BY_ROWS):
         return None
     rows = np.bincount(dataset.train.y, minlength=len(dataset.labels))
     largest, share = int(rows.argmax()), float(rows.max() / rows.sum())
     if share <= _PREVAILING:
         return None
     metrics = ("val_pr_auc", "val_f1") if len(rows) == 2 else ("val_f1", "val_balanced_accuracy")
+    weigh = "" if weighs_classes else ", and try --set class_weight=balanced"
     return (
         f"{_percent(share)} of the training rows are of class {dataset.labels[largest]!r}: "
-        f"accuracy says little; take --metric {metrics[0]} or {metrics[1]}, and try --set "
-        "class_weight=balanced"
+        f"accuracy says little; take --metric {metrics[0]} or {metrics[1]}{weigh}"
     )
 
 

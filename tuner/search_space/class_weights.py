@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 EXAMPLE = "{no: 1, yes: 10}"
 
@@ -16,13 +17,13 @@ _ITEM = re.compile(rf"\s*({_QUOTED}|[^\s,:{{}}\"'][^,:{{}}]*?)\s*:\s*([^\s,:{{}}
 _NEEDS_QUOTES = re.compile(r"""[,:{}"'\\]|\A\s|\s\Z|\A\Z""")
 
 
-def format_weights(weights: Mapping[object, object]) -> str:
+def format_weights(weights: Mapping[Any, object]) -> str:
     """The text of a mapping from class labels to weights, with the labels in order. Raises
     ValueError, worded to follow the parameter's name, for weights that cannot be."""
     checked = {str(label): _check(str(label), weight) for label, weight in weights.items()}
     if not any(checked.values()):
         raise ValueError("must have a weight above 0")
-    items = [f"{_quote(label)}: {_number(checked[label])}" for label in sorted(checked)]
+    items = [f"{_quote(label)}: {_format_number(checked[label])}" for label in sorted(checked)]
     return f"{{{', '.join(items)}}}"
 
 
@@ -41,10 +42,7 @@ def parse_weights(text: str) -> dict[str, float]:
         label, number = _unquote(match[1]), match[2]
         if label in weights:
             raise ValueError(f"names class {label!r} twice")
-        try:
-            weights[label] = _check(label, float(number))
-        except ValueError:
-            weights[label] = _check(label, number)  # says what is wrong with it
+        weights[label] = _check(label, _number_or_text(number))
         position = match.end()
         if not match[3]:
             break
@@ -55,11 +53,16 @@ def parse_weights(text: str) -> dict[str, float]:
     return weights
 
 
-def canonical_weights(value: Mapping[object, object] | str) -> str:
+def canonical_weights(value: Mapping[Any, object] | str) -> str:
     """The one text of a mapping, or of another text that means the same. Raises ValueError."""
-    if isinstance(value, str):
-        return format_weights({**parse_weights(value)})
-    return format_weights(value)
+    return format_weights(parse_weights(value) if isinstance(value, str) else value)
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _check(label: str, weight: object) -> float:
@@ -70,7 +73,7 @@ def _check(label: str, weight: object) -> float:
     return float(weight)
 
 
-def _number(weight: float) -> str:
+def _format_number(weight: float) -> str:
     return str(int(weight)) if weight.is_integer() and weight < 1e15 else repr(weight)
 
 
