@@ -15,7 +15,7 @@ from tuner.cli.app import (
     new_typer,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, say_data
+from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
 from tuner.study.metrics import TASKS, metrics_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class CreateOptions:
     space: str
     data: str | None
     columns: list[str]
+    weights: str | None
     task: str | None
     scaling: str | None
     validation: float | None
@@ -74,6 +75,7 @@ def create(
         str | None, data_option(DATA_HELP, "the space file's data, else fashion_mnist")
     ] = None,
     column: Columns = None,
+    weights: Weights = None,
     task: Task = None,
     scaling: Scaling = None,
     validation: Annotated[
@@ -188,6 +190,7 @@ def create(
         space=space,
         data=data,
         columns=column or [],
+        weights=weights,
         task=task,
         scaling=scaling,
         validation=validation,
@@ -237,6 +240,7 @@ def _wanted_study(options: CreateOptions) -> "Wanted":
         space=options.space,
         data=options.data,
         columns=parse_columns(options.columns),
+        weights=options.weights,
         task=options.task,
         scaling=options.scaling,
         validation=options.validation,

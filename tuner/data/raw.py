@@ -13,10 +13,12 @@ FIRST_READING = 1  # as in spec.py, which training does not import
 
 
 class Pair(NamedTuple):
-    """Features (n, ...) as an array or a pandas DataFrame, and one target a row."""
+    """Features (n, ...) as an array or a pandas DataFrame, and one target a row. `weights`: one a
+    row, where they stand apart from the features."""
 
     x: Any
     y: Any
+    weights: Any = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,16 @@ from pydantic import ValidationError
 
 from tuner.algorithms.pruners import check_pruner
 from tuner.algorithms.samplers import check_sampler, settled_sampler
-from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, summarize_columns
+from tuner.data import (
+    Dataset,
+    Source,
+    check_class_weights,
+    find_source,
+    imbalance_note,
+    load_dataset,
+    parse_source,
+    summarize_columns,
+)
 from tuner.errors import (
     CodeError,
     DatasetError,
@@ -24,6 +33,8 @@ from tuner.manage import own_networks
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
 from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
+from tuner.search_space.parameters import TRAINING
+from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
 from tuner.storage.corrections import correct_study
@@ -169,6 +180,7 @@ def define_study(
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = fit_space(space, dataset.task, dataset.input_shape)
+    check_class_weights(_class_weights(space), dataset)
     metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
     spec = StudySpec(
         space=space,
@@ -187,6 +199,13 @@ def define_study(
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     check(spec, dataset)
     return spec
+
+
+def _class_weights(space: Space) -> Iterator[object]:
+    """The values that the space declares of parameters with a weight for each class."""
+    for name, declared in space.parameters.items():
+        if name in TRAINING and TRAINING[name].by_class:
+            yield from declared.choices if isinstance(declared, Choices) else [declared]
 
 
 def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
@@ -243,7 +262,10 @@ def create_study(
     left_out = tuple(name for name in space.varying() if name not in used)
     created = create_defined_study(spec, wanted, settings, open_store)
     trust_own_code(spec, settings)
-    columns, notes = summarize_columns(datasets[0].reports), datasets[0].notes
+    columns = summarize_columns(datasets[0].reports)
+    weighs_classes = any(value != "none" for value in _class_weights(spec.space))
+    imbalance = imbalance_note(datasets[0], spec.metric, weighs_classes)
+    notes = (*([imbalance] if imbalance else []), *datasets[0].notes)
     return created._replace(
         left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
     )

@@ -88,7 +88,12 @@ def some_rows(dataset: Dataset) -> Dataset:
     if isinstance(x, np.ndarray):
         by_row = x.reshape(len(x), -1)
         numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
-    rows = Split(np.asarray(x[numbers]), dataset.train.y[numbers])
+    weights = dataset.train.weights
+    rows = Split(
+        np.asarray(x[numbers]),
+        dataset.train.y[numbers],
+        None if weights is None else weights[numbers],
+    )
     return replace(dataset, train=rows, validation=rows, test=rows)
 
 

@@ -51,8 +51,9 @@ class DataSpec(BaseModel):
     `file.py:load`. `validation`: the share of the training rows that is held out for validation.
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
-    of a table is, by its name; the others are inferred. `reading`: see READING. Raises SpecError
-    for a share or seed out of range.
+    of a table is, by its name; the others are inferred. `weights`: the column or array that says
+    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
+    SpecError for a share or seed out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class DataSpec(BaseModel):
     scaling: ScalingMethod = "auto"
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
+    weights: str | None = None
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
@@ -376,6 +378,7 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "validation share": lambda spec: spec.data.validation,
     "test share": lambda spec: spec.data.test,
     "scaling": lambda spec: spec.data.scaling,
+    "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }

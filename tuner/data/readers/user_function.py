@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
 
-def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> Parts:
+def read_user_code(
+    path: Path, function_name: str, first_reading: bool = False, weights: str | None = None
+) -> Parts:
     """Call the function and split what it returns into parts.
 
     It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
     a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
-    other form, and, with file and line, for errors of the user's code. `first_reading`: see
-    `parts_from_mapping`.
+    other form, and, with file and line, for errors of the user's code. `first_reading`, `weights`:
+    see `parts_from_mapping`.
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
@@ -40,7 +42,7 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
         function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
-        return parts_from_mapping(source, returned, first_reading)
+        return parts_from_mapping(source, returned, first_reading, weights)
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         size = f" of {len(returned)}" if isinstance(returned, (tuple, list)) else ""
         raise DatasetError(
@@ -99,7 +101,8 @@ def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
 
 def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     assert source.path is not None
-    parts, notes = read_user_code(source.path, source.selector, spec.reading == FIRST_READING)
+    first_reading = spec.reading == FIRST_READING
+    parts, notes = read_user_code(source.path, source.selector, first_reading, spec.weights)
     return Raw(source.text, source.name, parts, notes=notes)
 
 
