@@ -21,7 +21,7 @@ from tuner.search_space.loading import (
 )
 from tuner.search_space.ranges import RANGES
 from tuner.settings import Settings
-from tuner.values import Scalar
+from tuner.values import Scalar, word
 
 Network = str | Callable[..., Any]
 
