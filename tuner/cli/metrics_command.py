@@ -22,7 +22,14 @@ def metrics(
     NAME. Both also take a function of your own, my_file.py:function, which is given the true
     targets and the predictions, and returns a number.
     """
-    from tuner.cli.output import show_rows
+    from tuner.cli.output import print_json, show_rows
     from tuner.study.metrics import metric_entries
 
-    show_rows([entry._asdict() for entry in metric_entries(task)], as_json)
+    rows = [entry._asdict() for entry in metric_entries(task)]
+    if as_json:
+        print_json(rows)
+        return
+    for tasks in dict.fromkeys(row["tasks"] for row in rows):
+        group = [row for row in rows if row["tasks"] == tasks]
+        columns = [name for name in group[0] if name != "tasks"]
+        show_rows([{name: row[name] for name in columns} for row in group], False, tasks)

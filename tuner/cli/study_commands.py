@@ -420,14 +420,16 @@ def export(
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
-    from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
+    from tuner.reports.study_tables import trial_columns, with_metrics
+    from tuner.storage.trials import stream_trials, table_row
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
         print_json_rows(rows)
     else:
-        print_csv(rows, TABLE_COLUMNS, row.spec.space.varying())
+        flat = (with_metrics(trial, trial) for trial in rows)
+        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
 
 
 @app.command("code")

@@ -226,26 +226,23 @@ def check_has_values(
 
 
 class MetricEntry(NamedTuple):
-    """A metric as `tuner metrics` lists it. `unit`: "%", "of the target" or empty."""
+    """A metric as `tuner metrics` lists it. `tasks`: "all tasks", or their names."""
 
-    metric: str
     tasks: str
+    metric: str
     direction: Direction
-    unit: str
+    unit: Unit
     meaning: str
-
-
-_UNITS: dict[Unit, str] = {"share": "%", "target": "the target's", "": ""}
 
 
 def metric_entries(task: Task | None = None) -> list[MetricEntry]:
     """All metrics, or those of a task, as objectives of a search."""
     return [
         MetricEntry(
+            "all tasks" if metric.tasks == TASKS else " and ".join(metric.tasks),
             f"val_{metric.name}",
-            "all" if metric.tasks == TASKS else ", ".join(metric.tasks),
             metric.direction,
-            _UNITS[metric.unit],
+            metric.unit,
             metric.doc,
         )
         for metric in METRICS.values()
