@@ -28,7 +28,7 @@ from tuner.storage.studies import load_study as load_row
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     TrialRow,
-    best_epochs,
+    all_metrics,
     enqueue,
     find_best,
     find_trial,
@@ -137,6 +137,7 @@ def create_study(
         else path_text("space", space),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        weights=weights,
         task=task,
         scaling=scaling,
         validation=validation,
@@ -149,6 +150,7 @@ def create_study(
         epochs=epochs,
         patience=patience,
         metric=None if metric is None else code_reference(metric, settings),
+        record=[code_reference(each, settings) for each in _several(record)],
         direction=direction,
         seed=seed,
         experiment=experiment,
@@ -472,7 +474,8 @@ class Study:
         """All trials, by number."""
         with self._place.reading() as store:
             row = same_study(store, self._row)
-            rows, metrics_of = list_trials(store, row), best_epochs(store, row)
+            rows = list_trials(store, row)
+            metrics_of = all_metrics(store, row, rows)
         return [self._trial(row, each, metrics_of.get(each.trial_id, {})) for each in rows]
 
     def trial(self, number: int) -> Trial:
@@ -591,6 +594,11 @@ class Study:
 
     def _repr_html_(self) -> str:
         return study_html(self)
+
+
+def _several(record: Any) -> Iterable[Any]:
+    """The metrics to record; a text is one."""
+    return [record] if isinstance(record, str) or callable(record) else record
 
 
 def _check_texts(**values: object) -> None:
