@@ -237,7 +237,8 @@ class _DeliveryCheck:
         self, trial: TrackedTrial, run: Any, rows: list[ReportRow]
     ) -> Iterator[tuple[str, Remedy]]:
         curve = list(content.curve_points(rows))
-        last = {p.key: p.value for p in [*curve, *content.result_points(trial)]}
+        result = content.result_points(self._study.spec, trial, rows)
+        last = {point.key: point.value for point in [*curve, *result]}
         for name, value in last.items():
             if name not in run.data.metrics:
                 yield f"metric {name} is missing", "send"

@@ -17,9 +17,10 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.errors import DatasetError, SpaceError
-from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
+from tuner.study.messages import Goal
 from tuner.study.spec import Choice, StudySpec
 from tuner.values import word
 
@@ -160,11 +161,22 @@ def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
                 yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def result_points(trial: TrackedTrial) -> Iterator[Point]:
-    """The metrics of an ended trial that are no curves. They are few: MLflow draws a chart for each
-    metric, and one with a bar for each trial says little."""
-    if trial.attempt.score is not None:
-        yield Point("score", trial.attempt.score, to_milliseconds(end_seconds(trial)), 0)
+def best_key(metric: str) -> str:
+    """The metric that holds a recorded metric's value in the epoch that gave the score. The curve
+    of the metric itself ends with the last epoch."""
+    return allowed_key(f"best_{metric}")
+
+
+def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
+    """The metrics of an ended trial that are no curves: its score and its values of recorded
+    metrics. They are few: MLflow draws a chart for each, of bars that say little."""
+    attempt, at = trial.attempt, to_milliseconds(end_seconds(trial))
+    if attempt.score is not None:
+        yield Point("score", attempt.score, at, 0)
+    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
+    for metric in spec.record if scoring is not None else ():
+        if (value := scoring.metrics.get(metric)) is not None:
+            yield Point(best_key(metric), value, at, 0)
 
 
 def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, float]:
@@ -208,6 +220,10 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         "direction": spec.direction,
         "seed": str(spec.seed),
     }
+    if spec.record:
+        fixed["record"] = ", ".join(spec.record)
+    if spec.own_metrics:
+        fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
     rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}

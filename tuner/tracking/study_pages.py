@@ -16,7 +16,13 @@ from tuner.storage.trials import summarize
 from tuner.study.spec import StudySpec
 from tuner.system.names import is_valid
 from tuner.tracking.client import Client
-from tuner.tracking.content import UUID_TAG, allowed_key, tag_value, to_milliseconds
+from tuner.tracking.content import (
+    UUID_TAG,
+    allowed_key,
+    best_key,
+    tag_value,
+    to_milliseconds,
+)
 from tuner.tracking.links import charts_page, run_page, trials_page, view_key
 
 _NOTE_TAG = "mlflow.note.content"
@@ -105,9 +111,10 @@ def _view_state(study: StudyRow) -> dict[str, Any]:
     """What MLflow's page of runs restores from a view."""
     spec = study.spec
     varying = [allowed_key(name) for name in spec.space.varying()][:_MOST_COLUMNS]
-    columns = ["metrics.`score`", *(f"params.`{name}`" for name in varying), "tags.`end`"]
-    widths = {"attributes.`Run Name`": 120, "runDateAndNestInfo": 150, "metrics.`score`": 95}
-    widths |= {f"params.`{name}`": max(75, 35 + 7 * len(name)) for name in varying}
+    columns = [f"metrics.`{name}`" for name in ("score", *map(best_key, spec.record))]
+    columns += [*(f"params.`{name}`" for name in varying), "tags.`end`"]
+    widths = {"attributes.`Run Name`": 120, "runDateAndNestInfo": 150}
+    widths |= {name: max(75, 7 * len(name) - 35) for name in columns}
     return {
         "searchFilter": _filter(study),
         "orderByKey": "metrics.`score`",
@@ -136,9 +143,9 @@ def _section(uuid: str, name: str) -> dict[str, Any]:
 
 
 def _charts(spec: StudySpec) -> list[dict[str, Any]]:
-    """The curves of the objective and the losses, then the parameters with the score. MLflow adds
-    charts of the other metrics by itself, but not of those whose chart is deleted."""
-    curves = dict.fromkeys([spec.metric, "val_loss", "loss"])
+    """The curves of the objective, recorded metrics and losses, then the parameters with the score.
+    MLflow adds charts of the other metrics by itself, but not of those whose chart is deleted."""
+    curves = dict.fromkeys([spec.metric, *spec.record, "val_loss", "loss"])
     charts = [_chart("LINE", "curves", metricKey=allowed_key(name)) for name in curves]
     # MLflow leaves out runs that lack one of the parameters.
     common = [row.name for row in spec.space.rows() if not row.condition]
@@ -146,7 +153,8 @@ def _charts(spec: StudySpec) -> list[dict[str, Any]]:
     if axes:
         chosen = {"selectedParams": axes, "selectedMetrics": ["score"], "showAllRuns": True}
         charts.append(_chart("PARALLEL", "axes", **chosen))
-    return charts + [_chart("BAR", "curves", metricKey=name, deleted=True) for name in _BARS]
+    bars = [*_BARS, *map(best_key, spec.record)]
+    return charts + [_chart("BAR", "curves", metricKey=name, deleted=True) for name in bars]
 
 
 def _chart(kind: str, section: str, **more: Any) -> dict[str, Any]:
