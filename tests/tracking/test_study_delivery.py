@@ -1,5 +1,6 @@
 """What MLflow shows of a study, however often and with whatever breaks it was delivered."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from tracking_helpers import Search, make_spec
 from tuner.errors import TrackingError
 from tuner.storage import Store, attempt_rows, deliveries
 from tuner.storage.studies import create_study
+from tuner.study.spec import StudySpec
+from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.study_delivery import StudyDelivery
 
@@ -316,3 +319,17 @@ def test_a_dead_server_is_one_line(search: Search) -> None:
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
     assert deliveries.count_delivered(search.store, search.study) == (0, 1)
+
+
+def test_a_parameter_newer_than_the_study_is_not_sent(search: Search) -> None:
+    """Runs from before it would differ for ever."""
+    content_of_study = json.loads(search.study.definition)
+    del content_of_study["defaults"]["bias"]
+    older = StudySpec.from_json(json.dumps(content_of_study))
+    search.complete(search.start(), 0.5)
+    (trial,) = deliveries.numbered(search.store, search.study, {0})
+    spec = search.study.spec
+    of_trial = content.trial_params(spec, trial)
+    assert of_trial == content.trial_params(older, trial) | {"bias": of_trial["bias"]}
+    of_study = content.study_params(spec)
+    assert of_study == content.study_params(older) | {"space.bias": of_study["space.bias"]}

@@ -115,12 +115,14 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
 
 
 def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
-    """The trial's hyperparameters, including constants and defaults; values per layer as a list."""
+    """The trial's hyperparameters, including constants and defaults; values per layer as a list.
+    Those that tuner has got since the study was made are left out: older runs lack them."""
     try:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # somebody wrote values outside of the space: show them as they are
         params = trial.params
-    return _allowed_params({name: _format_value(value) for name, value in params.items()})
+    known = params.keys() - spec.space.newer_parameters
+    return _allowed_params({name: _format_value(params[name]) for name in params if name in known})
 
 
 def _allowed_params(params: Mapping[str, str]) -> dict[str, str]:
@@ -174,8 +176,8 @@ def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -
     if attempt.score is not None:
         yield Point("score", attempt.score, at, 0)
     scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
-    for metric in spec.record if scoring is not None else ():
-        if (value := scoring.metrics.get(metric)) is not None:
+    for metric in spec.record:
+        if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
             yield Point(best_key(metric), value, at, 0)
 
 
@@ -226,7 +228,12 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
-    rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
+    newer = spec.space.newer_parameters
+    rows = {
+        f"space.{row.name}": _range(row.range, row.condition)
+        for row in spec.space.rows()
+        if row.name not in newer
+    }
     return _allowed_params(fixed | rows)
 
 

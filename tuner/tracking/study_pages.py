@@ -6,16 +6,16 @@ of the study's own run says how far the search is, and leads to that view.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.storage import deliveries
 from tuner.storage.store import Store
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, load_study
 from tuner.storage.trials import summarize
 from tuner.study.spec import StudySpec
 from tuner.system.names import is_valid
-from tuner.tracking.client import Client
+from tuner.tracking.client import Client, open_existing_client, tracking_errors
 from tuner.tracking.content import (
     UUID_TAG,
     allowed_key,
@@ -23,6 +23,7 @@ from tuner.tracking.content import (
     tag_value,
     to_milliseconds,
 )
+from tuner.tracking.experiments import find_run, is_active, is_own_run
 from tuner.tracking.links import charts_page, run_page, trials_page, view_key
 
 _NOTE_TAG = "mlflow.note.content"
@@ -88,6 +89,26 @@ def _note(store: Store, study: StudyRow, experiment_id: str) -> str:
     return f"[**All trials side by side**]({table}), or [as charts]({charts}).\n\n{counts}"
 
 
+def find_pages(store: Store, tracking_uri: str, names: Sequence[str]) -> dict[str, str]:
+    """The pages with the trials of those studies that MLflow has runs of, by the studies' names.
+    Views that are not there are saved. Raises TunerError."""
+    studies = [load_study(store, name) for name in names]
+    sent = [
+        (study, delivery)
+        for study in studies
+        if (delivery := deliveries.read_delivery(store, study)) is not None
+    ]
+    client = open_existing_client(tracking_uri) if sent else None
+    pages: dict[str, str] = {}
+    for study, delivery in sent if client is not None else ():
+        with tracking_errors():
+            run = find_run(client, delivery.run_id)
+            if run is not None and is_active(run.info) and is_own_run(run, study, remembered=True):
+                keep_view(client, study, run.info.experiment_id)
+                pages[study.name] = trials_page(run.info.experiment_id, study)
+    return pages
+
+
 def view_tag(study: StudyRow) -> str:
     """The tag of the experiment that holds the study's view."""
     return _VIEW_TAG + view_key(study)
@@ -137,7 +158,8 @@ def _filter(study: StudyRow) -> str:
 
 
 def _section(uuid: str, name: str) -> dict[str, Any]:
-    section = {"uuid": uuid, "name": name, "display": True, "isReordered": False}
+    # Reordered: charts that MLflow adds come after ours.
+    section = {"uuid": uuid, "name": name, "display": True, "isReordered": True}
     wide = {"columns": 1, "cardHeight": 450} if uuid == "axes" else {}
     return section | {"deleted": False, "isGenerated": False} | wide
 
