@@ -79,7 +79,8 @@ def _note(store: Store, study: StudyRow, experiment_id: str) -> str:
     summary = summarize(store, study)
     ends = ", ".join(f"{count} {end.replace('_', ' ')}" for end, count in summary.ends.items())
     best = summary.best.trial
-    counts = f"{summary.trials} trials: {ends}." if ends else "No trial yet."
+    trials = f"{summary.trials:,} trial{'s' * (summary.trials != 1)}"
+    counts = f"{trials}: {ends}." if ends else "No trial yet."
     if best is not None and best.value is not None:
         run_id = deliveries.known_runs(store, study, best.trial_id).get(best.trial_id)
         name = f"trial {best.number}"
