@@ -64,16 +64,13 @@ def serve_pages(
         _stoppable(),
     ):
         try:
+            say(f"starting {' and '.join(page.name for page in own)}")
             lines = list(_study_lines(store, settings, *pages))  # while the servers start
             for page in own:
                 _await_port(page, children[page.name], Path(folder))
-            for page in pages:
-                say(f"{page.name:<17} {page.address}")
-            say(
-                "\n".join(
-                    ["", *lines, "", f"Ctrl-C stops {'both' if own == pages else own[0].name}"]
-                )
-            )
+            heads = [f"{page.name:<17} {page.address}" for page in pages]
+            end = f"Ctrl-C stops {'both' if len(own) > 1 else 'it'}"
+            say("\n".join([*heads, "", *lines, "", end]))
             _watch(children, Path(folder))
         except KeyboardInterrupt:
             say("stopped")
@@ -129,7 +126,8 @@ def _study_lines(
 
 def _progress(study: StudySummary) -> str:
     if not study.finished:
-        return "no finished trial yet"
+        search = command("optimize", in_command(study.name), "--trials", 100)
+        return f"no finished trial yet; next: {search}"
     trials = f"{study.finished:,} finished trial{'s' * (study.finished > 1)}"
     best = "" if study.best is None else f", best {study.metric} {format_value(study.best)}"
     return trials + best
