@@ -16,8 +16,8 @@ def plot_study(
     kind: Annotated[
         str,
         typer.Argument(
-            help="history: the scores by trial. importance: which parameters matter. slice: the "
-            "scores by each parameter. parallel: the best trials' parameters.",
+            help="What to draw. history: the scores by trial. importance: which parameters matter. "
+            "slice: the scores by each parameter. parallel: the best trials' parameters.",
             metavar="KIND",
         ),
     ],

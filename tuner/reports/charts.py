@@ -42,6 +42,11 @@ class Axis:
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
 
+    @property
+    def title(self) -> str:
+        """Its label, which says whether it is logarithmic."""
+        return f"{self.label} (log)" if self.log else self.label
+
 
 @dataclass(frozen=True)
 class Series:
@@ -83,6 +88,11 @@ class Scale:
     values: Sequence[float | None]
     log: bool = False
     choices: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its label, which says whether it is logarithmic."""
+        return f"{self.label} (log)" if self.log else self.label
 
     @property
     def range(self) -> tuple[float, float]:

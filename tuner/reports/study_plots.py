@@ -1,6 +1,6 @@
 """Charts of a whole study: its history, which parameters matter, and where good values lie.
 
-To add one: a function and a line in STUDY_PLOTS.
+To add one: a function, a line in STUDY_PLOTS, and a sentence in the help of `study plot`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,6 @@ class StudyPlot:
     """`draw`: makes the chart. `optuna_name`: of the function of `optuna.visualization` that draws
     the same as an interactive page. `takes_params`: whether it can be of some parameters only."""
 
-    text: str
     draw: "Callable[[PlottedStudy], Chart]"
     optuna_name: str
     takes_params: bool = True
@@ -187,11 +186,6 @@ def importance_chart(plotted: PlottedStudy) -> Chart:
         warnings.simplefilter("ignore")
         shares = get_param_importances(plotted.copy, evaluator=PedAnovaImportanceEvaluator())
     shares = {name: share for name, share in shares.items() if name in plotted.params}
-    if len(shares) > 1 and len(set(shares.values())) == 1:
-        raise StudyError(
-            f"study {plotted.study.name!r}: too many of its {_count(plotted.complete)} have the "
-            "same score, so which parameters matter cannot be told"
-        )
     caption = [f"PED-ANOVA over {_count(plotted.complete)}; all sum up to 1"]
     if len(plotted.complete) < _FEW_TRIALS:
         caption.append("these are few: take it as a hint")
@@ -274,14 +268,8 @@ def _placing(distribution: "BaseDistribution") -> Callable[[Any], float]:
 
 
 STUDY_PLOTS = {
-    "history": StudyPlot(
-        "the scores by trial", history_chart, "plot_optimization_history", takes_params=False
-    ),
-    "importance": StudyPlot(
-        "which parameters matter", importance_chart, "plot_param_importances", takes_params=False
-    ),
-    "slice": StudyPlot("the scores by each parameter", slice_chart, "plot_slice"),
-    "parallel": StudyPlot(
-        "the best trials' parameters side by side", parallel_chart, "plot_parallel_coordinate"
-    ),
+    "history": StudyPlot(history_chart, "plot_optimization_history", takes_params=False),
+    "importance": StudyPlot(importance_chart, "plot_param_importances", takes_params=False),
+    "slice": StudyPlot(slice_chart, "plot_slice"),
+    "parallel": StudyPlot(parallel_chart, "plot_parallel_coordinate"),
 }
