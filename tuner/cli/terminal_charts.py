@@ -154,8 +154,8 @@ class _Frame:
         series = panel.series
         self._rows = height - 3  # the title, the axis, its ticks
         x = [value for each in series for value in places(panel.x, each)]
-        self._x = _Range(panel.x, x)
-        self._y = _Range(panel.y, [value for each in series for value in each.y])
+        self._x = _ShownRange(panel.x, x)
+        self._y = _ShownRange(panel.y, [value for each in series for value in each.y])
         self._labels = self._y.ticks(max(2, self._rows // 3))
         self._margin = max(len(text) for _, text in self._labels)
         self._end = max((len(each.tag) for each in series), default=0)
@@ -250,7 +250,7 @@ def _path(points: Sequence[Place], form: Form) -> list[Place]:
     return path
 
 
-class _Range:
+class _ShownRange:
     """The part of an axis that a frame shows."""
 
     def __init__(self, axis: Axis, values: Sequence[float]) -> None:

@@ -99,8 +99,8 @@ class Scale:
         """The smallest and the largest value."""
         if self.choices:
             return 0.0, float(len(self.choices) - 1)
-        known = [value for value in self.values if value is not None]
-        return min(known), max(known)
+        numbers = [value for value in self.values if value is not None]
+        return min(numbers), max(numbers)
 
     def share(self, value: float) -> float:
         """Where the value lies on the scale: from 0 to 1."""
