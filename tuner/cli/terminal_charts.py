@@ -18,7 +18,7 @@ from tuner.values import clipped
 _WIDEST = 120
 _NARROWEST_PANEL = 36
 _FEWEST_COLUMNS = 10
-_PANEL_ROWS = (8, 20)
+_PANEL_ROWS = (9, 20)
 # Lines of the terminal for the prompt, the title, the legend and the caption.
 _OTHER_LINES = 6
 _PIPED_WIDTH, _PIPED_HEIGHT = 80, 24

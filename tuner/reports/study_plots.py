@@ -45,11 +45,12 @@ class StudyPlot:
 
 @dataclass(frozen=True)
 class PlottedStudy:
-    """A study as plots need it. `params`: the varying parameters to draw, with their
-    distributions; those of one layer each, as `width[1]`."""
+    """A study as plots need it. `trials`: all of them. `complete` and `others`: those with a value.
+    `params`: the varying parameters to draw, with their distributions; those of one layer each, as
+    `width[1]`."""
 
     study: StudyRow
-    copy: "optuna.Study"
+    trials: "list[FrozenTrial]"
     complete: "list[FrozenTrial]"
     others: "list[FrozenTrial]"
     params: "dict[str, BaseDistribution]"
@@ -57,6 +58,12 @@ class PlottedStudy:
     @property
     def metric(self) -> str:
         return self.study.spec.metric
+
+    def copy(self) -> "optuna.Study":
+        """The study in memory, for Optuna's own functions."""
+        from tuner.storage.study_copy import copy_to_memory
+
+        return copy_to_memory(self.study, self.trials)
 
     def title(self, text: str) -> str:
         return f"study {self.study.name}: {text}"
@@ -99,15 +106,15 @@ def study_chart(
 def _read_study(store: Store, study: StudyRow, only: Sequence[str]) -> PlottedStudy:
     from optuna.trial import TrialState
 
-    from tuner.storage.study_copy import copy_to_memory
+    from tuner.storage.study_copy import read_optuna_trials
 
-    copy = copy_to_memory(store, study)
-    trials = [trial for trial in copy.get_trials(deepcopy=False) if trial.value is not None]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    trials = read_optuna_trials(store, study)
+    valued = [trial for trial in trials if trial.value is not None]
+    complete = [trial for trial in valued if trial.state == TrialState.COMPLETE]
     if not complete:
         raise no_finished_trial(study)
-    others = [trial for trial in trials if trial.state == TrialState.PRUNED]
-    return PlottedStudy(study, copy, complete, others, _varying(complete, only))
+    others = [trial for trial in valued if trial.state == TrialState.PRUNED]
+    return PlottedStudy(study, trials, complete, others, _varying(complete, only))
 
 
 def _varying(trials: "Iterable[FrozenTrial]", only: Sequence[str]) -> "dict[str, BaseDistribution]":
@@ -141,7 +148,7 @@ def history_chart(plotted: PlottedStudy) -> Chart:
     for value in values_of(plotted.complete):
         best.append(choose(value, best[-1]) if best else value)
     numbers = [float(trial.number) for trial in plotted.complete]
-    last = max(trial.number for trial in plotted.copy.get_trials(deepcopy=False))
+    last = plotted.trials[-1].number
     lines = [Series("best so far", [*numbers, float(last)], [*best, best[-1]], Form.STEPS, 1)]
     kinds = {
         "pruned": ([t for t in plotted.others if not is_infeasible(t)], Form.DOTS, 0),
@@ -184,7 +191,7 @@ def importance_chart(plotted: PlottedStudy) -> Chart:
     _check_can_tell(plotted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = get_param_importances(plotted.copy, evaluator=PedAnovaImportanceEvaluator())
+        shares = get_param_importances(plotted.copy(), evaluator=PedAnovaImportanceEvaluator())
     shares = {name: share for name, share in shares.items() if name in plotted.params}
     caption = [f"PED-ANOVA over {_count(plotted.complete)}; all sum up to 1"]
     if len(plotted.complete) < _FEW_TRIALS:
