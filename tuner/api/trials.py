@@ -21,7 +21,7 @@ class Trial:
 
     >>> import tuner
     >>> study = tuner.load_study("example")
-    >>> trial = study.best_trial
+    >>> trial = study.trial(0)
     >>> trial.number, trial.state, trial.end
     (0, 'complete', 'complete')
     >>> sorted(trial.metrics)
