@@ -123,6 +123,16 @@ def plain(value: Any) -> Any:
     return value
 
 
+def by_name(name: str, value: object) -> dict[str, Any] | None:
+    """Values by name, as Python's own; None stays None. `name`: what errors call them. Raises
+    UsageError."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} must be values by name, got {value!r}")
+    return {str(key): plain(each) for key, each in value.items()}
+
+
 def _set_fields(instance: Any) -> dict[str, Any]:
     """The fields of a dataclass that are not their defaults."""
     values = {each: getattr(instance, each.name) for each in fields(instance)}

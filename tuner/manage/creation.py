@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from tuner.errors import (
 )
 from tuner.manage import own_networks
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
-from tuner.search_space import Space, SpaceFile, load_space
+from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -41,6 +41,7 @@ from tuner.study.spec import (
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules
+from tuner.values import Scalar
 
 _MAX_DIFFERENCES = 4
 
@@ -60,6 +61,54 @@ class Wanted:
     seed: int = 0
     experiment: str | None = None
     held_out: HeldOut = "val"
+
+
+def wanted_study(
+    name: str | None = None,
+    *,
+    space: str | SpaceFile = "mlp",
+    sampler: str = "tpe",
+    sampler_options: Mapping[str, Scalar] | None = None,
+    pruner: str = "hyperband",
+    pruner_options: Mapping[str, Scalar] | None = None,
+    params: Mapping[str, object] | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    metric: str | None = None,
+    direction: Direction | None = None,
+    seed: int = 0,
+    experiment: str | None = None,
+    data: str | None = None,
+    **data_options: Any,
+) -> Wanted:
+    """What a study is to be, from the options of `tuner study create`; None means the default.
+    `params`: fixed values. `data_options`: the other fields of a DataSpec. Raises a UsageError."""
+    if direction not in (None, *get_args(Direction)):
+        raise SpecError(f"direction: must be maximize or minimize, got {direction!r}")
+    file = load_file(space)
+    lengths = {"epochs": epochs, "patience": patience}
+    overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
+    return Wanted(
+        name=name,
+        space=space,
+        data=file_data(file, seed, source=data, **data_options),
+        sampler=_choice("sampler", sampler, sampler_options),
+        pruner=_choice("pruner", pruner, pruner_options),
+        overrides=overrides,
+        metric=metric,
+        direction=direction,
+        seed=seed,
+        experiment=experiment,
+    )
+
+
+def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choice:
+    try:
+        return Choice(name=name, options=dict(options or {}))
+    except (ValidationError, TypeError, ValueError) as error:
+        raise SpecError(
+            f"{what}: must be a name with options by name, got {name!r} with {options!r}"
+        ) from error
 
 
 # What a space's file may say of its data. `columns` have a section of their own; `reading` records

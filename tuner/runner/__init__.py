@@ -4,10 +4,11 @@ from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
-    Request,
+    SearchOptions,
     open_writer,
     optimize,
     slots_wanted,
+    stop_searches,
     user_network,
 )
 from tuner.runner.stopping import Limits
@@ -21,8 +22,8 @@ __all__ = [
     "Limits",
     "Outcome",
     "Repaired",
-    "Request",
     "RunStatus",
+    "SearchOptions",
     "Silent",
     "Watcher",
     "check_data",
@@ -31,6 +32,7 @@ __all__ = [
     "optimize",
     "repair",
     "slots_wanted",
+    "stop_searches",
     "trained_on",
     "user_network",
 ]

@@ -15,7 +15,7 @@ from tuner.storage.slots import TrialSlot, hold
 from tuner.storage.store import Store, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
-from tuner.study.messages import Ended, Report
+from tuner.study.messages import Ended, Goal, Report
 
 
 def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
@@ -338,6 +338,55 @@ def _report(row: Any) -> ReportRow:
         at=damage.read("at", moment, row.at) or 0.0,
         damage=tuple(damage.notes),
     )
+
+
+def best_epoch_metrics(
+    store: Store, study: StudyKey, goal: Goal, trial_id: int | None = None
+) -> dict[int, dict[str, float]]:
+    """The metrics of each trial's best epoch, in its last attempt, by trial id; or of one trial. Of
+    a trial without a recorded best epoch, such as a pruned one, the best whole epoch by `goal`.
+    Trials without a whole epoch, and damaged reports, are left out."""
+    return store.read(_best_epoch_metrics, study, goal, trial_id)
+
+
+def _best_epoch_metrics(
+    connection: sa.Connection, study: StudyKey, goal: Goal, trial_id: int | None
+) -> dict[int, dict[str, float]]:
+    best_of: dict[int, dict[str, float]] = {}
+    for row in connection.execute(_select_best_epochs(study, trial_id)):
+        metrics = Damage().read("metrics", json_numbers, row.metrics)
+        if metrics is None or goal.metric not in metrics:
+            continue
+        best = best_of.get(row.trial_id)
+        if best is None or goal.better(metrics[goal.metric], best[goal.metric]):
+            best_of[row.trial_id] = metrics
+    return best_of
+
+
+def _select_best_epochs(study: StudyKey, trial_id: int | None) -> sa.Select[Any]:
+    """The metrics of whole epochs in last attempts: of the best one, or of all where that is not
+    recorded."""
+    others = attempts.alias()
+    last = (
+        sa.select(sa.func.max(others.c.attempt))
+        .where(others.c.study_uuid == attempts.c.study_uuid)
+        .where(others.c.trial_id == attempts.c.trial_id)
+        .scalar_subquery()
+    )
+    is_best = attempts.c.best_epoch.is_(None) | (attempts.c.best_epoch == reports.c.epoch)
+    query = (
+        sa.select(reports.c.trial_id, _undecoded(reports.c.metrics))
+        .join(
+            attempts,
+            (attempts.c.study_uuid == reports.c.study_uuid)
+            & (attempts.c.trial_id == reports.c.trial_id)
+            & (attempts.c.attempt == reports.c.attempt),
+        )
+        .where(reports.c.study_uuid == study.uuid, reports.c.whole, is_best)
+        .where(attempts.c.attempt == last)
+        .order_by(reports.c.trial_id, reports.c.step)
+    )
+    return query if trial_id is None else query.where(reports.c.trial_id == trial_id)
 
 
 def saved_networks(store: Store, study: StudyKey) -> list[Artifact]:

@@ -18,6 +18,7 @@ from tuner.storage.attempt_rows import (
     AttemptRow,
     ReportRow,
     attempts_by_trial,
+    best_epoch_metrics,
     report_rows,
     select_attempts,
 )
@@ -33,6 +34,7 @@ from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search
+from tuner.study.messages import Goal
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -201,6 +203,14 @@ def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRo
     if last is None:
         return []
     return store.read(report_rows, study, trial.trial_id, last.attempt)
+
+
+def best_epochs(
+    store: Store, study: StudyRow, trial_id: int | None = None
+) -> dict[int, dict[str, float]]:
+    """The metrics of each trial's best epoch, by trial id: see `best_epoch_metrics`."""
+    goal = Goal(study.spec.metric, study.spec.direction)
+    return best_epoch_metrics(store, study, goal, trial_id)
 
 
 def count_trials(store: Store, study: StudyRow) -> int:
