@@ -28,7 +28,7 @@ from tuner.storage.studies import load_study as load_row
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     TrialRow,
-    best_epochs,
+    all_metrics,
     enqueue,
     find_best,
     find_trial,
@@ -137,6 +137,7 @@ def create_study(
         else path_text("space", space),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        weights=weights,
         task=task,
         scaling=scaling,
         validation=validation,
@@ -149,6 +150,7 @@ def create_study(
         epochs=epochs,
         patience=patience,
         metric=None if metric is None else code_reference(metric, settings),
+        record=[code_reference(each, settings) for each in _several(record)],
         direction=direction,
         seed=seed,
         experiment=experiment,
@@ -166,8 +168,6 @@ def _source(data: Any, target: Any, settings: Settings) -> str | None:
         if target is not None:
             raise UsageError("target needs data")
         return None
-    if isinstance(data, str | os.PathLike) and target is None:
-        return path_text("data", data)
     return data_source(data, target, settings)
 
 
@@ -474,7 +474,8 @@ class Study:
         """All trials, by number."""
         with self._place.reading() as store:
             row = same_study(store, self._row)
-            rows, metrics_of = list_trials(store, row), best_epochs(store, row)
+            rows = list_trials(store, row)
+            metrics_of = all_metrics(store, row, rows)
         return [self._trial(row, each, metrics_of.get(each.trial_id, {})) for each in rows]
 
     def trial(self, number: int) -> Trial:
@@ -601,6 +602,11 @@ class Study:
 
     def _repr_html_(self) -> str:
         return study_html(self)
+
+
+def _several(record: Any) -> Iterable[Any]:
+    """The metrics to record; a text is one."""
+    return [record] if isinstance(record, str) or callable(record) else record
 
 
 def _check_texts(**values: object) -> None:

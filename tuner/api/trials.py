@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.api.notebook import trial_html
 from tuner.api.places import Place, logger, path_text, same_study
 from tuner.storage.studies import StudyRow
-from tuner.storage.trials import TrialRow, best_epochs, find_trial, trial_curve
+from tuner.storage.trials import TrialRow, all_metrics, find_trial, trial_curve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ class Trial:
 
     >>> import tuner
     >>> study = tuner.load_study("example")
-    >>> trial = study.best_trial
+    >>> trial = study.trial(0)
     >>> trial.number, trial.state, trial.end
     (0, 'complete', 'complete')
     >>> sorted(trial.metrics)
@@ -73,7 +73,7 @@ class Trial:
         if self._metrics is None:
             with self._place.reading() as store:
                 study = same_study(store, self._study)
-                metrics_of = best_epochs(store, study, self._row.trial_id)
+                metrics_of = all_metrics(store, study, [self._row])
             self._metrics = metrics_of.get(self._row.trial_id, {})
         return dict(self._metrics)
 

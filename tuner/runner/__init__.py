@@ -9,7 +9,6 @@ from tuner.runner.search import (
     optimize,
     slots_wanted,
     stop_searches,
-    user_network,
 )
 from tuner.runner.stopping import Limits
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
@@ -34,5 +33,4 @@ __all__ = [
     "slots_wanted",
     "stop_searches",
     "trained_on",
-    "user_network",
 ]

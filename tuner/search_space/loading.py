@@ -15,6 +15,7 @@ import yaml
 from tuner.errors import SpaceError
 from tuner.search_space.checks import format_mistake
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
+from tuner.search_space.parameters import TRAINING
 from tuner.search_space.ranges import InvalidError, check_number, check_scalar
 from tuner.search_space.space import Space, check_space
 from tuner.values import Scalar, parse_scalar
@@ -27,12 +28,17 @@ class _Mistake(yaml.MarkedYAMLError):
     pass
 
 
+# Parameters with mappings whose keys are labels of classes.
+_BY_CLASS = frozenset(name for name, parameter in TRAINING.items() if parameter.by_class)
+
+
 class _YamlLoader(yaml.SafeLoader):
     """PyYAML's safe loader with its own idea of scalars, and with refusals."""
 
     # None: every plain scalar reaches `read_scalar` as the text it is.
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
     depth = 0
+    in_class_weights = False
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
@@ -57,13 +63,18 @@ class _YamlLoader(yaml.SafeLoader):
         mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
+            if self.in_class_weights and isinstance(key_node, yaml.ScalarNode):
+                key = key_node.value  # a class may be called 0, or true
             if not isinstance(key, str):
                 problem = f"a key must be a name, got {format_value(key)}"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
             if key in mapping:
                 problem = f"the key {format_value(key)} appears twice"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
+            outside = self.in_class_weights
+            self.in_class_weights = outside or key in _BY_CLASS
             mapping[key] = self.construct_object(value_node, deep=True)
+            self.in_class_weights = outside
         return mapping
 
     def read_list(self, node: yaml.SequenceNode) -> list[object]:
@@ -288,6 +299,9 @@ def space_schema() -> dict[str, Any]:
     """The JSON Schema of a search-space file, for editors that check YAML as it is typed."""
     schema = Space.model_json_schema()
     schema["properties"] |= EXTRAS_SCHEMA
+    parameters = schema["properties"]["parameters"]
+    by_class = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+    parameters["properties"] = dict.fromkeys(sorted(_BY_CLASS), by_class)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
