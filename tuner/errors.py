@@ -8,6 +8,7 @@ TunerError                      one line on stderr, exit code 1
 │   ├── SpecError               a study's options: sampler, pruner, metric, …
 │   ├── DatasetError            a data source
 │   ├── NetworkError            a user's own `file.py:build`
+│   ├── MetricError             a user's own metric, `file.py:function`
 │   ├── StudyError              an unknown study, a taken name, a study in an unfit state
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed during the work
@@ -55,6 +56,10 @@ class NetworkError(UsageError):
     """A user's own `file.py:build` cannot be used."""
 
 
+class MetricError(UsageError):
+    """A user's own metric, `file.py:function(y_true, y_pred)`, cannot be used."""
+
+
 class StudyError(UsageError):
     """A study is unknown, its name is taken, or its state does not allow the command."""
 
@@ -96,3 +101,9 @@ class TrackingError(TunerError):
 
 class WorkerError(TunerError):
     """Training workers cannot be started."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error as part of a one-line message."""
+    text = " ".join(str(error).split("\n")[0].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -26,6 +26,7 @@ from tuner.reports.study_tables import (
     param_column,
     trial_cells,
     trial_state,
+    with_metrics,
 )
 from tuner.storage import Store
 from tuner.storage.corrections import has_finished
@@ -126,6 +127,8 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     spec = study.spec
     score = format_value(best.value)
     say(f"\nbest: trial {best.number}, {spec.metric} {score} on the validation split")
+    if best.metrics:
+        say("  " + ", ".join(f"{n} {format_value(value)}" for n, value in best.metrics.items()))
     # Parameters that the space file does not name have their defaults, and would hide the others.
     params = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in params), default=0)
@@ -237,8 +240,8 @@ def print_trials(
     say(f"study {study.name}: {spec.metric}, {spec.direction}")
     printed = stream_rows(
         (trial_cells(row, varying) for row in rows),
-        names=[*map(param_column, varying)],
-        lead=len(TABLE_COLUMNS) - 1,
+        names=[param_column(name, spec.record) for name in varying],
+        lead=len(TABLE_COLUMNS) - 1 + len(spec.record),
     )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
@@ -252,7 +255,8 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     if as_json:
         print_json(trial.facts | {"attempts": trial.attempts, "intervals": trial.reports})
         return
-    facts = {name: value for name, value in trial.facts.items() if name not in ("queued", "end")}
+    names = [name for name in trial.facts if name not in ("queued", "end")]
+    facts = with_metrics(trial.facts, names)
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
     if facts.get("engine") and trial.engine_reason:

@@ -16,7 +16,6 @@ from tuner.cli.app import (
     settings_of,
 )
 from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
-from tuner.study.metrics import TASKS, metrics_of
 
 if TYPE_CHECKING:
     from tuner.manage.creation import Created, Wanted
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from tuner.storage.trials import TrialRow
 
 app = new_typer("Create studies and look at them.")
-
-_OBJECTIVES = "; ".join(f"for {task} {', '.join(metrics_of(task))}" for task in TASKS)
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,7 @@ class CreateOptions:
     epochs: int | None
     patience: int | None
     metric: str | None
+    record: list[str]
     direction: Literal["maximize", "minimize"] | None
     seed: int
     values: list[str]
@@ -144,7 +142,8 @@ def create(
     metric: Annotated[
         str | None,
         typer.Option(
-            help=f"The objective: {_OBJECTIVES}.",
+            help="The objective, such as val_auc, or a function of your own as "
+            "my_file.py:function. tuner metrics lists all.",
             metavar="METRIC",
             show_default="val_accuracy; for regression val_loss, or val_mae if loss is searched",
         ),
@@ -152,8 +151,17 @@ def create(
     direction: Annotated[
         Literal["maximize", "minimize"] | None,
         typer.Option(
-            help="The direction of the objective. Only the metric's own is accepted.",
+            help="Whether more or less of the objective is better: needed for a function of your "
+            "own. Of the others only the metric's own is accepted.",
             show_default="the metric's",
+        ),
+    ] = None,
+    record: Annotated[
+        Pairs,
+        typer.Option(
+            help="A further metric to compute and keep, as for --metric. May be repeated.",
+            metavar="METRIC",
+            show_default="none",
         ),
     ] = None,
     seed: Annotated[
@@ -202,6 +210,7 @@ def create(
         epochs=epochs,
         patience=patience,
         metric=metric,
+        record=record or [],
         direction=direction,
         seed=seed,
         values=set_ or [],
@@ -222,6 +231,8 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
     )
     study = created.study
     say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
+    if study.spec.record:
+        say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
         say(f"left out, because it does not apply to these data: {', '.join(created.left_out)}")
     say_data(created.columns, created.notes, study.spec.data)
@@ -266,6 +277,7 @@ def _wanted_study(options: CreateOptions) -> "Wanted":
         ),
         overrides=overrides,
         metric=options.metric,
+        record=tuple(options.record),
         direction=options.direction,
         seed=options.seed,
         experiment=options.experiment,
@@ -412,14 +424,16 @@ def export(
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
-    from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
+    from tuner.reports.study_tables import trial_columns, with_metrics
+    from tuner.storage.trials import stream_trials, table_row
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
         print_json_rows(rows)
     else:
-        print_csv(rows, TABLE_COLUMNS, row.spec.space.varying())
+        flat = (with_metrics(trial, trial) for trial in rows)
+        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
 
 
 @app.command("code")

@@ -23,6 +23,7 @@ from tuner.data import (
 from tuner.errors import (
     CodeError,
     DatasetError,
+    MetricError,
     NetworkError,
     SpaceError,
     SpecError,
@@ -30,7 +31,14 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.manage import own_networks
+from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
+from tuner.manage.wanted_metrics import (
+    WantedMetrics,
+    check_metrics,
+    read_metrics,
+    try_own_metrics,
+)
 from tuner.search_space import Space, SpaceFile, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.search_space.parameters import TRAINING
@@ -41,7 +49,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import direction_of
+from tuner.study.metrics import direction_of, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -58,7 +66,8 @@ _MAX_DIFFERENCES = 4
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `tuner study create` was asked for; None means the default."""
+    """What `tuner study create` was asked for; None means the default. `metric`, and each of
+    `record`: a name ("val_auc") or "my_file.py:function"."""
 
     name: str | None = None
     space: str = "mlp"
@@ -67,6 +76,7 @@ class Wanted:
     pruner: Choice = field(default_factory=lambda: Choice(name="hyperband"))
     overrides: Mapping[str, object] = field(default_factory=dict)
     metric: str | None = None
+    record: tuple[str, ...] = ()
     direction: Direction | None = None
     seed: int = 0
     experiment: str | None = None
@@ -120,19 +130,22 @@ def define_study(
 ) -> StudySpec:
     """The spec of a study of this space, after everything was checked and the data loaded;
     `wanted.space` and `wanted.overrides` are ignored. `sources`, `fingerprint`: as `load_dataset`
-    takes them. `subject`: the study whose network it uses, as stored. `check` is called at the end.
-    Raises a UsageError."""
+    takes them. `subject`: the study whose network and metrics it uses, as stored. `check` is
+    called at the end. Raises a UsageError."""
     sampler = settled_sampler(wanted.sampler)
     check_sampler(sampler, space)
     sources = sources or find_source(wanted.data.source, settings)
-    code = _user_code(space, wanted.data, sources[0], settings, subject)
+    stored = subject.own_metrics if subject is not None else {}
+    metrics = read_metrics(wanted.metric, wanted.record, wanted.direction, wanted.held_out, stored)
+    paths = [metric.path for metric in metrics.own.values()]
+    code = _user_code(space, wanted.data, sources[0], settings, subject, paths)
     is_own = ":" in space.network
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = is_own and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = fit_space(space, dataset.task, dataset.input_shape)
     check_class_weights(_class_weights(space), dataset)
-    metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
+    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
     spec = StudySpec(
         space=space,
         data=_as_loaded(wanted.data, dataset, raw_integers),
@@ -142,12 +155,17 @@ def define_study(
         sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
-        direction=wanted.direction or direction_of(metric),
+        direction=wanted.direction or _direction(metric, metrics),
         seed=wanted.seed,
         held_out=wanted.held_out,
+        record=tuple(name for name in metrics.record if name != metric),
+        own_metrics=dict(metrics.own),
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
+    check_metrics(spec, dataset)
+    if spec.own_metrics and subject is None:
+        try_own_metrics(user_metrics(settings, spec), spec, dataset)
     check(spec, dataset)
     return spec
 
@@ -157,6 +175,11 @@ def _class_weights(space: Space) -> Iterator[object]:
     for name, declared in space.parameters.items():
         if name in TRAINING and TRAINING[name].by_class:
             yield from declared.choices if isinstance(declared, Choices) else [declared]
+
+
+def _direction(objective: str, metrics: WantedMetrics) -> Direction:
+    own = metrics.own.get(name_of(objective))
+    return direction_of(objective) if own is None or own.direction is None else own.direction
 
 
 def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
@@ -317,22 +340,27 @@ def _user_code(
     source: Source,
     settings: Settings,
     subject: StudySpec | None,
+    metrics: Sequence[str],
 ) -> dict[str, CodeFile]:
     """The user's own files, which are stored with the study, and what they import from their
-    folders."""
-    files: dict[str, CodeFile] = {}
-    path, is_own, _ = space.network.rpartition(":")
-    if is_own:
+    folders. `metrics`: the files of own metrics."""
+    network, is_own, _ = space.network.rpartition(":")
+    errors: dict[str, type[UsageError]] = dict.fromkeys(metrics, MetricError)
+    errors |= {network: NetworkError} if is_own else {}
+    parts: list[dict[str, CodeFile]] = []
+    for path, error_class in errors.items():
         file = find_code(path, settings) or Path(path)
-        files |= _stored_files(path, subject, file) or _with_modules(path, file, NetworkError)
+        parts.append(_stored_files(path, subject, file) or _with_modules(path, file, error_class))
     if source.code is not None:
         path = str(parse_source(data.source).path)
-        for name, code in _with_modules(path, source.code, DatasetError).items():
-            if files.setdefault(name, code) != code:
-                raise DatasetError(
-                    f"the network and the data import different files by the name of {name}: "
-                    "rename one of them"
-                )
+        parts.append(_with_modules(path, source.code, DatasetError))
+    files: dict[str, CodeFile] = {}
+    for name, code in [item for part in parts for item in part.items()]:
+        if files.setdefault(name, code) != code:
+            raise SpecError(
+                f"the files of the study (network, metrics, data) import different files by the "
+                f"name of {name}: rename one of them"
+            )
     return files
 
 

@@ -198,7 +198,7 @@ def _log_file(settings: Settings, study: StudyRow, folder: Path) -> Path:
 def _open_session(
     settings: Settings, study: StudyRow, trial: TrialRow, data: Path
 ) -> "TrainingSession":
-    from tuner.runner import user_network
+    from tuner.manage.stored_functions import user_metrics, user_network
     from tuner.study.engines import LANES
     from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
@@ -210,6 +210,7 @@ def _open_session(
             data=data,
             budget_bytes=data_budget_bytes(1),
             code=user_network(settings, study.spec),
+            metrics=user_metrics(settings, study.spec),
             gpu=next(iter(gpus()), None),
             # A trial gives the same weights however many others are trained beside it.
             lanes=2 if in_lanes else 1,

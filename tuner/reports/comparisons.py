@@ -60,14 +60,16 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    empty. `name`: of the comparison's study. `metric`: None for the task's default. If a study's
-    trial is compared: `fingerprint` and `sources` of its data, and `study`, its definition."""
+    empty. `name`: of the comparison's study. `metric`: None for the task's default. `record`:
+    further metrics. If a study's trial is compared: `fingerprint` and `sources` of its data, and
+    `study`, its definition."""
 
     space: Space
     data: DataSpec
     name: str
     references: tuple[float | None, ...] = ()
     metric: str | None = None
+    record: tuple[str, ...] = ()
     fingerprint: str | None = None
     sources: tuple[Source, ...] = ()
     study: StudySpec | None = None
@@ -112,6 +114,7 @@ def of_trial(
         data=study.spec.data.model_copy(update={"source": sources[0].text}),
         name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
+        record=tuple(on_split(name, "test") for name in study.spec.record),
         fingerprint=study.spec.fingerprint,
         sources=tuple(sources),
         study=study.spec,
@@ -161,6 +164,7 @@ def prepare(
         sampler=Choice(name="listed"),
         pruner=Choice(name="none"),
         metric=subject.metric,
+        record=subject.record,
         seed=seed,
         held_out="test",
     )

@@ -8,7 +8,6 @@ from tuner.runner.search import (
     open_writer,
     optimize,
     slots_wanted,
-    user_network,
 )
 from tuner.runner.stopping import Limits
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
@@ -32,5 +31,4 @@ __all__ = [
     "repair",
     "slots_wanted",
     "trained_on",
-    "user_network",
 ]

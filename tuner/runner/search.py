@@ -17,7 +17,7 @@ from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
 from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
-from tuner.manage.trust import find_code, require_trusted
+from tuner.manage.stored_functions import user_metrics, user_network
 from tuner.runner.loop import Loop, Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
@@ -40,8 +40,7 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
-from tuner.study.messages import Direction, NetworkCode, WorkerSetup
-from tuner.study.spec import StudySpec
+from tuner.study.messages import Direction, WorkerSetup
 from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
@@ -207,6 +206,7 @@ class _Search:
         return WorkerSetup(
             data=data,
             code=user_network(self.settings, self.study.spec),
+            metrics=user_metrics(self.settings, self.study.spec),
             artifacts=open_artifacts(self.settings),
             memory_bytes=self.request.trial_memory_bytes,
             lanes=self.request.lanes,
@@ -284,21 +284,3 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
 def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
     seen = InView(StudyDirection[direction.upper()]).choose(trials)
     return None if seen is None else [trial._trial_id for trial in seen]
-
-
-def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
-    """The user's own network, as the study stores it; None for a network of ours. Raises CodeError
-    where its code may not run on this machine."""
-    require_trusted(spec, settings)
-    path = spec.network_path
-    if path is None:
-        return None
-    modules = tuple((name, code.text) for name, code in sorted(spec.modules_of(path).items()))
-    file = find_code(path, settings) or Path(path).absolute()
-    return NetworkCode(
-        path=path,
-        function=spec.space.network.rpartition(":")[2],
-        text=spec.code[path].text,
-        modules=modules if spec.keeps_modules else None,
-        file=str(file),
-    )

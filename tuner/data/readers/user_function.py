@@ -1,7 +1,6 @@
 """`my_file.py:load`: data that a user's own function returns."""
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from tuner.data.readers.reader import Reader, Source
 from tuner.errors import DatasetError
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
-from tuner.system.user_modules import Surroundings, read_modules
+from tuner.system.user_modules import Surroundings, error_place, read_modules
 
 if TYPE_CHECKING:
     from tuner.study.spec import DataSpec
@@ -81,21 +80,12 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
 
 @contextmanager
 def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
-    files = {str(path), *(str(path.parent / module) for module in surroundings.modules)}
     try:
         yield
     except DatasetError:
         raise
-    except SyntaxError as error:
-        where = f"{error.filename or path}:{error.lineno or 1}"
-        raise DatasetError(f"{where}: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
-        lines = [
-            f"{frame.filename}:{frame.lineno}"
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename in files
-        ]
-        where = lines[-1] if lines else str(path)
+        where = error_place(error, surroundings.files) or path
         raise DatasetError(f"{where}: {first_line(error)}") from error
 
 
