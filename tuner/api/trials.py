@@ -21,7 +21,7 @@ class Trial:
 
     >>> import tuner
     >>> study = tuner.load_study("example")
-    >>> trial = study.best_trial
+    >>> trial = study.trial(0)
     >>> trial.number, trial.state, trial.end
     (0, 'complete', 'complete')
     >>> sorted(trial.metrics)
@@ -179,4 +179,4 @@ class Trial:
         return f"Trial({', '.join(words)}, params={params})"
 
     def _repr_html_(self) -> str:
-        return trial_html(self)
+        return trial_html(self, self._study.spec.space.varying())

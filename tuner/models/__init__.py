@@ -22,7 +22,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.ends import TrialEnd
-from tuner.system.logs import output_to
+from tuner.system.logs import output_to, stderr_muted
 
 if TYPE_CHECKING:
     import keras
@@ -92,9 +92,10 @@ def load_network(
     with TemporaryDirectory(prefix="tuner-network-") as folder:
         file = Path(folder) / "network.keras"
         written = save_network(settings, store, study, trial, file, data)
-        import keras
+        with stderr_muted():  # TensorFlow's start-up notes
+            import keras
 
-        return keras.saving.load_model(file), written
+            return keras.saving.load_model(file), written
 
 
 def _input_remarks(network: Path) -> list[str]:
