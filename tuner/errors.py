@@ -16,7 +16,8 @@ TunerError                      one line on stderr, exit code 1
 ├── SlotLost                    another loop has taken a trial over; the loop handles it
 ├── ArtifactError               a saved network is missing, or its file is a different one
 ├── TrackingError               MLflow failed; never raised into the search
-└── WorkerError                 training workers cannot be started
+├── WorkerError                 training workers cannot be started
+└── SearchFailed                three trials in a row failed, with the traceback of the last
 """
 
 
@@ -101,6 +102,15 @@ class TrackingError(TunerError):
 
 class WorkerError(TunerError):
     """Training workers cannot be started."""
+
+
+class SearchFailed(TunerError):
+    """Three trials in a row failed. `detail`: the traceback of the last one, which is part of the
+    message too."""
+
+    def __init__(self, message: str, detail: str | None = None) -> None:
+        super().__init__(f"{message}\n\n{detail}" if detail else message)
+        self.detail = detail
 
 
 def first_line(error: BaseException) -> str:

@@ -147,14 +147,16 @@ def compare(
 
 def _compare(context: typer.Context, options: CompareOptions) -> int:
     """Train what is missing, write the table and print it. Returns the exit code."""
-    from tuner.cli.database_access import may_track, open_database
+    from tuner.cli.database_access import open_database
     from tuner.cli.live_display import Display
+    from tuner.cli.output import complain
     from tuner.cli.result_output import print_comparison
+    from tuner.manage.databases import may_track
     from tuner.reports import comparisons
 
     subject, study = _prepare(context, options)
     store = open_database(context)
-    tracking = not options.no_tracking and may_track(store)
+    tracking = not options.no_tracking and may_track(store, complain)
     with Display(study.spec.metric, options.as_json) as display:
         display.stage(f"study {study.name}: scored on the test split after each last epoch")
         ran = comparisons.train(

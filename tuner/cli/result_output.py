@@ -51,12 +51,17 @@ if TYPE_CHECKING:
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
 _MOST_COLUMNS = 14
-EXIT_CODES: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
+EXIT_CODES: dict[str | None, int] = {
+    StopReason.INTERRUPTED: 130,
+    StopReason.STOPPED: 130,
+    StopReason.ERRORS: 1,
+}
 STOP_REASONS = {
     StopReason.TIMEOUT: "the time limit is reached",
     StopReason.TARGET: "the target is reached",
     StopReason.PATIENCE: "the last trials brought no better score",
     StopReason.INTERRUPTED: "interrupted",
+    StopReason.STOPPED: "another command asked it to stop",
     StopReason.ERRORS: "three trials in a row failed",
 }
 
@@ -82,15 +87,12 @@ def print_outcome(
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
     if outcome.reason is StopReason.ERRORS:
-        complain(_describe_failure(study, outcome))
+        from tuner.manage.searching import describe_failure
+
+        complain(describe_failure(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
     return EXIT_CODES.get(outcome.reason, 0)
-
-
-def _describe_failure(study: StudyRow, outcome: "Outcome") -> str:
-    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
-    return f"{outcome.failure}; the traceback: {show}"
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
@@ -170,17 +172,10 @@ def complain_of_damage(best: Best) -> None:
 
 def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
     """Say what MLflow lacks after a search, and how to send it."""
-    if delivered is None:
-        return
-    sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.missing:
-        complain(f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}")
-    elif delivered.missing:
-        why = f" ({delivered.problem})" if delivered.problem else ""
-        complain(
-            f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
-            f"when MLflow is back: {sync}"
-        )
+    from tuner.manage.searching import describe_delivery
+
+    if (problem := describe_delivery(study, delivered)) is not None:
+        complain(problem)
 
 
 def print_comparison(
@@ -204,7 +199,9 @@ def print_comparison(
         if not as_json:
             say(f"{_describe_stop(outcome)}; the same command continues")
         if reason is StopReason.ERRORS:
-            complain(_describe_failure(study, outcome))
+            from tuner.manage.searching import describe_failure
+
+            complain(describe_failure(study, outcome))
     complain_of_delivery(study, delivered)
     return EXIT_CODES.get(reason, 0)
 

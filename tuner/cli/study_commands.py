@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, plot, export, code, repair, delete."""
+"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,38 +245,25 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
 def _wanted_study(options: CreateOptions) -> "Wanted":
     """The definition that the options describe. Raises a UsageError."""
     from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
-    from tuner.manage.creation import Wanted, file_data
-    from tuner.search_space import load_file
-    from tuner.study.spec import Choice
+    from tuner.manage.creation import wanted_study
 
-    overrides = dict(parse_configuration(options.values, "--set"))
-    if options.epochs is not None:
-        overrides["epochs"] = options.epochs
-    if options.patience is not None:
-        overrides["patience"] = options.patience
-    data = file_data(
-        load_file(options.space),
-        options.seed,
-        source=options.data,
+    return wanted_study(
+        options.name,
+        space=options.space,
+        data=options.data,
         columns=parse_columns(options.columns),
         weights=options.weights,
         task=options.task,
         scaling=options.scaling,
         validation=options.validation,
         test=options.test,
-    )
-    return Wanted(
-        name=options.name,
-        space=options.space,
-        data=data,
-        sampler=Choice(
-            name=options.sampler,
-            options=parse_options(options.sampler_options, "--sampler-option"),
-        ),
-        pruner=Choice(
-            name=options.pruner, options=parse_options(options.pruner_options, "--pruner-option")
-        ),
-        overrides=overrides,
+        sampler=options.sampler,
+        sampler_options=parse_options(options.sampler_options, "--sampler-option"),
+        pruner=options.pruner,
+        pruner_options=parse_options(options.pruner_options, "--pruner-option"),
+        params=parse_configuration(options.values, "--set"),
+        epochs=options.epochs,
+        patience=options.patience,
         metric=options.metric,
         record=tuple(options.record),
         direction=options.direction,
@@ -475,6 +462,24 @@ def repair(context: typer.Context, study: StudyName = None) -> None:
     print_repaired(row.name, repair_study(store, row))
 
 
+@app.command("stop")
+def stop(context: typer.Context, study: StudyName = None) -> None:
+    """Stop the searches that run on a study now, on any machine, as Ctrl-C does.
+
+    Example: tuner study stop mlp-digits
+
+    Running trials are put back, and tuner optimize continues them. Searches that start later are
+    left alone.
+    """
+    from tuner.cli.database_access import open_study
+    from tuner.cli.output import say
+    from tuner.runner import stop_searches
+
+    store, row = open_study(context, study)
+    searches = ", ".join(map(str, stop_searches(store, row)))
+    say(f"study {row.name}: " + (f"asked to stop: {searches}" if searches else "no search runs"))
+
+
 @app.command("delete")
 def delete(
     context: typer.Context,
@@ -483,6 +488,14 @@ def delete(
     keep_runs: Annotated[bool, flag("--keep-runs", text="Keep the MLflow runs.")] = False,
     keep_networks: Annotated[
         bool, flag("--keep-networks", text="Keep the files of saved networks.")
+    ] = False,
+    keep_data: Annotated[
+        bool,
+        flag(
+            "--keep-data",
+            text="Keep data from memory and code of notebooks. Otherwise they go with the last "
+            "study that uses them.",
+        ),
     ] = False,
     force: Annotated[
         bool, flag("--force", text="Stop searches that run on the study, on any machine.")
@@ -496,22 +509,26 @@ def delete(
     search is asked to stop, which takes at most a minute, and then the study is deleted.
     """
     from tuner.cli.consent import confirm_deletion
-    from tuner.cli.database_access import check_settled, open_study
+    from tuner.cli.database_access import open_study
     from tuner.cli.output import say
-    from tuner.manage.deletion import closed_to_searches, delete_study, unowned_networks
+    from tuner.manage.databases import check_settled
+    from tuner.manage.deletion import remove_study
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "study delete")
     if not yes:
         confirm_deletion(store, row)
-    with closed_to_searches(store, row, force, say):
-        if not keep_runs:
-            from tuner.tracking.sync import remove_study
-
-            remove_study(settings.tracking_uri, row, store)
-        left = unowned_networks(settings, store, row)
-        delete_study(settings, store, row, keep_networks, force)
+    left = remove_study(
+        settings,
+        store,
+        row,
+        keep_runs=keep_runs,
+        keep_networks=keep_networks,
+        keep_data=keep_data,
+        force=force,
+        say=say,
+    )
     say(f"deleted study {row.name}")
-    if left and not keep_networks:
+    if left:
         say(f"kept, because an earlier version saved it without an id: {left[0].parents[1]}")

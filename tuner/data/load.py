@@ -25,7 +25,7 @@ from tuner.data.precision import (
     table_samples,
     with_offsets,
 )
-from tuner.data.raw import FIRST_READING, Raw, join_names
+from tuner.data.raw import FIRST_READING, Pair, Raw, join_names
 from tuner.data.readers import find_source, read_source
 from tuner.data.readers.reader import Source
 from tuner.data.rows import (
@@ -271,7 +271,8 @@ def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
     if twice:
         raise DatasetError(f"{raw.source}: several columns are named {join_names(twice)}")
-    _check_order(raw)
+    for part, pair in raw.parts.items():
+        check_order(raw.source, part, pair)
     target = getattr(raw.parts["train"].y, "name", None)
     kinds = {
         name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
@@ -279,18 +280,17 @@ def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     return read_columns(x, kinds)
 
 
-def _check_order(raw: Raw) -> None:
+def check_order(source: str, part: str, pair: Pair) -> None:
     """Raises DatasetError if x and y have the same index in different orders: rows are paired by
     position."""
-    for part, pair in raw.parts.items():
-        if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
-            continue
-        x, y = pair.x.index, pair.y.index
-        if not x.equals(y) and x.is_unique and y.is_unique and len(x.intersection(y)) == len(x):
-            raise DatasetError(
-                f"{raw.source}: x and y of {part} have the same index in another order, and rows "
-                "are paired by position; give y.loc[x.index]"
-            )
+    if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
+        return
+    x, y = pair.x.index, pair.y.index
+    if not x.equals(y) and x.is_unique and y.is_unique and len(x.intersection(y)) == len(x):
+        raise DatasetError(
+            f"{source}: x and y of {part} have the same index in another order, and rows "
+            "are paired by position; give y.loc[x.index]"
+        )
 
 
 def _read_first(x: _Features, rows: dict[str, Indices], source: str) -> ReadTable:

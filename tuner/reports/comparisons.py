@@ -36,7 +36,7 @@ from tuner.runner import (
     Delivered,
     Limits,
     Outcome,
-    Request,
+    SearchOptions,
     Watcher,
     check_data,
     check_fingerprint,
@@ -215,8 +215,8 @@ def train(
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers=workers, tracking=tracking, data=data)
-    return optimize(settings, store, study, request, watcher, stage, entry)
+    options = SearchOptions(Limits(total), workers=workers, tracking=tracking, data=data)
+    return optimize(settings, store, study, options, watcher, stage, entry)
 
 
 def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:

@@ -227,16 +227,25 @@ class SpaceFile(NamedTuple):
     columns: dict[str, str]
 
 
-def load_space(name_or_path: str) -> Space:
+def load_space(name_or_path: str | SpaceFile) -> Space:
     """Only the space of a file: see `load_file`."""
     return load_file(name_or_path).space
 
 
-def load_file(name_or_path: str) -> SpaceFile:
+def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     """`mlp`: the shipped space of that name. `./mine.yaml`: a file, known by its ending or by a
-    separator. Raises SpaceError, one line with file and key."""
+    separator. A content made in Python stays as it is. Raises SpaceError, one line with file and
+    key."""
+    if isinstance(name_or_path, SpaceFile):
+        return name_or_path
+    return parse_content(*read_content(name_or_path))
+
+
+def read_content(name_or_path: str) -> tuple[object, str]:
+    """The values of a shipped space or a file, unchecked, and the name that errors give it. Raises
+    SpaceError."""
     if _is_path(name_or_path):
-        return parse_file(read_text(Path(name_or_path)), name_or_path)
+        return read_yaml(read_text(Path(name_or_path)), name_or_path), name_or_path
     shipped = shipped_spaces()
     if name_or_path not in shipped:
         names = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
@@ -245,7 +254,7 @@ def load_file(name_or_path: str) -> SpaceFile:
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]
-    return parse_file(read_text(path), path.name)
+    return read_yaml(read_text(path), path.name), path.name
 
 
 def _is_path(text: str) -> bool:
@@ -260,7 +269,11 @@ def parse_space(text: str, source: str) -> Space:
 
 def parse_file(text: str, source: str) -> SpaceFile:
     """A file's content from YAML text. Raises SpaceError."""
-    content = read_yaml(text, source)
+    return parse_content(read_yaml(text, source), source)
+
+
+def parse_content(content: object, source: str) -> SpaceFile:
+    """A file's content from the values that it holds. Raises SpaceError."""
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
     own = {key: value for key, value in content.items() if key not in EXTRAS_SCHEMA}

@@ -353,9 +353,26 @@ def recorded_values(
     *conditions: sa.ColumnElement[bool],
 ) -> dict[int, Values]:
     """The metrics of these names of each trial, by trial id: those of the report that gave its
-    score. This is the best epoch's; of an attempt without one, the report with the best objective
-    so far. None for a value that it does not have. `last_attempts`: by trial id. `conditions`: on
-    `attempts`, where not all trials are wanted."""
+    score. None for a value that it does not have. The rest as for `reports_of_scores`."""
+    best = reports_of_scores(connection, study, last_attempts, goal, *conditions)
+    return {
+        trial_id: {name: best[trial_id].metrics.get(name) for name in names}
+        if trial_id in best
+        else dict.fromkeys(names)
+        for trial_id in last_attempts
+    }
+
+
+def reports_of_scores(
+    connection: sa.Connection,
+    study: StudyKey,
+    last_attempts: Mapping[int, AttemptRow],
+    goal: Goal,
+    *conditions: sa.ColumnElement[bool],
+) -> dict[int, ReportRow]:
+    """The report that gave each trial's score, by trial id. This is the best epoch's; of an attempt
+    without one, the report with the best objective so far. `last_attempts`: by trial id.
+    `conditions`: on `attempts`, where not all trials are wanted."""
     best: dict[int, ReportRow] = {}
     for row in connection.execute(_reports_to_choose_from(study, *conditions)):
         attempt = last_attempts.get(row.trial_id)
@@ -364,12 +381,7 @@ def recorded_values(
         report = _report(row)
         if _scores_better(report, best.get(row.trial_id), goal):
             best[row.trial_id] = report
-    return {
-        trial_id: {name: best[trial_id].metrics.get(name) for name in names}
-        if trial_id in best
-        else dict.fromkeys(names)
-        for trial_id in last_attempts
-    }
+    return best
 
 
 def _reports_to_choose_from(study: StudyKey, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:

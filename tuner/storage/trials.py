@@ -20,6 +20,7 @@ from tuner.storage.attempt_rows import (
     attempts_by_trial,
     recorded_values,
     report_rows,
+    reports_of_scores,
     select_attempts,
 )
 from tuner.storage.damage import shortened
@@ -221,6 +222,19 @@ def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRo
     if last is None:
         return []
     return store.read(report_rows, study, trial.trial_id, last.attempt)
+
+
+def all_metrics(
+    store: Store, study: StudyRow, trials: Sequence[TrialRow]
+) -> dict[int, dict[str, float]]:
+    """All metrics of the report that gave each trial's score, by trial id; none for a trial without
+    a report."""
+    last_attempts = {trial.trial_id: trial.last for trial in trials if trial.last is not None}
+    goal = Goal(study.spec.metric, study.spec.direction)
+    # A database limits how many values a query may list.
+    only = [attempts.c.trial_id.in_(list(last_attempts))] if len(trials) <= _PAGE else []
+    reports = store.read(reports_of_scores, study, last_attempts, goal, *only)
+    return {trial_id: report.metrics for trial_id, report in reports.items()}
 
 
 def count_trials(store: Store, study: StudyRow) -> int:

@@ -11,6 +11,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -224,7 +225,20 @@ class Surroundings:
         """Run the file's text in `module`, and put that into `sys.modules`."""
         module.__file__ = str(self.file)
         sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-        exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
+        token = _imported.set(self.shown)
+        try:
+            exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
+        finally:
+            _imported.reset(token)
+
+
+# The user's file that this thread is importing.
+_imported: ContextVar[str | None] = ContextVar("imported", default=None)
+
+
+def imported_file() -> str | None:
+    """The user's file whose import has led to this call, if any."""
+    return _imported.get()
 
 
 def stored_surroundings(
