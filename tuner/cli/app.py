@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
 from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
