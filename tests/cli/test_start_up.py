@@ -53,6 +53,7 @@ COMMANDS = [
     ["study", "export"],
     ["study", "code"],
     ["study", "repair"],
+    ["study", "stop"],
     ["study", "delete"],
     ["optimize"],
     ["compare"],
