@@ -112,6 +112,7 @@ def test_optuna_reads_a_study_and_cannot_write_it(bench: Bench) -> None:
         (lambda study: tuner.create_study("a", data="iris", params=5), "params must be values by"),
         (lambda study: tuner.create_study("a", data="iris", direction="up"), "direction: must be"),
         (lambda study: tuner.create_study("a", data="iris", sampler=5), "sampler: must be a name"),
+        (lambda study: tuner.create_study("a", data="iris", record=5), "record must be a list of"),
         (lambda study: tuner.create_study("a", data="iris", seed=0.5), "seed: must be a valid"),
     ],
 )

@@ -606,7 +606,11 @@ class Study:
 
 def _several(record: Any) -> Iterable[Any]:
     """The metrics to record; a text is one."""
-    return [record] if isinstance(record, str) or callable(record) else record
+    if isinstance(record, str) or callable(record):
+        return [record]
+    if not isinstance(record, list | tuple | set):
+        raise UsageError(f"record must be a list of metrics, got {record!r}")
+    return record
 
 
 def _check_texts(**values: object) -> None:
