@@ -33,6 +33,7 @@ CALLS: dict[str, list[list[str]]] = {
     "study code": [[], ["unknown"]],
     "study repair": [[], ["unknown"]],
     "study stop": [[], ["unknown"]],
+    "study plot": [["history"], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
     "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],
@@ -40,6 +41,7 @@ CALLS: dict[str, list[list[str]]] = {
     "trial show": [["0"], ["99"]],
     "trial add": [["width=64"], ["unknown=1"], ["width=a"]],
     "trial retry": [["0"], ["99"]],
+    "trial plot": [["0"], ["99"]],
     "sync": [[], ["--check"]],
     "space list": [[]],
     "space show": [["mlp"], ["unknown"]],
@@ -51,6 +53,7 @@ CALLS: dict[str, list[list[str]]] = {
     "db moved": [[]],
     "db copied": [[]],
     "activations": [["--help"]],
+    "metrics": [[], ["--json"]],
     "ui": [["--mlflow-port", "99999"]],
     "doctor": [["--quick"]],
 }
