@@ -1,0 +1,38 @@
+"""Every code block of README.md and docs/ runs as it stands. The contract is in
+tests/support/doc_pages.py. A failure names the page and the line."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doc_pages import Block, blocks_of, pages
+from doc_runner import PageRunner, small
+
+pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
+
+# Their searches write to MLflow, which costs 3 s of CPU each.
+_TRACKED = ("docs/mlflow.md",)
+_BLOCKS = {page: [b for b in blocks_of(page) if b.does_something] for page in pages()}
+
+
+@pytest.fixture
+def shims() -> Iterator[Path]:
+    """A folder with a short name: a socket's path has under 108 characters."""
+    with tempfile.TemporaryDirectory(prefix="tuner-docs-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("page", [page for page, blocks in _BLOCKS.items() if blocks])
+def test_the_code_of_a_page_runs(
+    page: str, shims: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("TUNER_STORAGE", "MLFLOW_TRACKING_URI", "TUNER_CHECKPOINTS"):
+        monkeypatch.delenv(variable, raising=False)
+    runner = PageRunner(tmp_path, shims, tracking=page in _TRACKED)
+    try:
+        for block in _BLOCKS[page]:
+            runner.run(block)
+    finally:
+        runner.close()
