@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doc_pages import Block, blocks_of, pages
-from doc_runner import PageRunner, small
+from doc_pages import blocks_of, pages
+from doc_runner import BlockFailed, PageRunner
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -34,5 +34,7 @@ def test_the_code_of_a_page_runs(
     try:
         for block in _BLOCKS[page]:
             runner.run(block)
+    except BlockFailed as error:
+        pytest.fail(str(error), pytrace=False)
     finally:
         runner.close()

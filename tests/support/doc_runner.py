@@ -141,8 +141,8 @@ class PageRunner:
                 if select.select([self._orders], [], [], 0.02)[0]:
                     self._serve()
         if bash.returncode:
-            text = output.read_text(errors="replace")
-            raise BlockFailed(f"{block.place}: this bash block ended with {bash.returncode}\n{text}")
+            code, text = bash.returncode, output.read_text(errors="replace")
+            raise BlockFailed(f"{block.place}: this bash block ended with {code}\n{text}")
 
     def _serve(self) -> None:
         """Run the command of a shim that has called."""
@@ -177,9 +177,9 @@ def _as_called(order: dict[str, Any], streams: Sequence[int]) -> Iterator[None]:
     before = sys.stdin, sys.stdout, sys.stderr
     stdin, stdout, stderr = streams
     with (
-        open(stdin, encoding="utf-8") as sys.stdin,
-        open(stdout, "w", encoding="utf-8") as sys.stdout,
-        open(stderr, "w", encoding="utf-8", buffering=1) as sys.stderr,
+        os.fdopen(stdin, encoding="utf-8") as sys.stdin,
+        os.fdopen(stdout, "w", encoding="utf-8") as sys.stdout,
+        os.fdopen(stderr, "w", encoding="utf-8", buffering=1) as sys.stderr,
     ):
         os.chdir(order["folder"])
         os.environ.clear()
