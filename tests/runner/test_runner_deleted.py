@@ -120,7 +120,7 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
 def test_a_stop_mark_loses_its_force(store: Store) -> None:
     study = create_study(store, "toy", toy_spec())
     lease = leases.open_lease(store, study)
-    leases.ask_to_stop(store, study, 60.0)
+    leases.close_to_loops(store, study, 60.0)
     assert leases.renew_lease(store, lease)
     with store.writing() as connection:
         connection.execute(sa.update(studies).values(stop_until=1.0))

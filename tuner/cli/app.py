@@ -1,7 +1,6 @@
 """The root command, and what all commands share: options, and the values they take."""
 
 import inspect
-import re
 import signal
 import sys
 import threading
@@ -13,36 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
 from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
     from tuner.storage import Store
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def parse_seconds(text: str | None, option: str) -> float | None:
-    """Seconds from 90s, 30m, 1.5h or 2d; None stays None. Raises UsageError."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} must be a time such as 90s, 30m or 2h, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def parse_bytes(text: str | None, option: str) -> float | None:
-    """Bytes from 512MiB, 4G or 1.5GiB, in powers of 1024; None stays None. Raises UsageError."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} must be a size such as 512MiB or 4GiB, got {text!r}")
-    return float(match[1]) * _BYTES[match[2].upper()]
 
 
 @dataclass

@@ -233,7 +233,8 @@ class _DeliveryCheck:
             self._store, self._study, trial.trial_id, trial.attempt.attempt
         )
         curve = list(content.curve_points(rows))
-        last = {p.key: p.value for p in [*curve, *content.result_points(trial, rows)]}
+        result = content.result_points(self._study.spec, trial, rows)
+        last = {point.key: point.value for point in [*curve, *result]}
         for name, value in last.items():
             if name not in run.data.metrics:
                 yield f"metric {name} is missing", "send"

@@ -17,9 +17,10 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.errors import DatasetError, SpaceError
-from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
+from tuner.study.messages import Goal
 from tuner.study.spec import Choice, StudySpec
 from tuner.values import word
 
@@ -160,8 +161,9 @@ def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
                 yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
-    """The numbers of an ended trial that are no curves."""
+def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
+    """The numbers of an ended trial that are no curves. Of a recorded metric, whose curve ends with
+    the last epoch, the value of the epoch that gave the score."""
     attempt = trial.attempt
     ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
@@ -172,6 +174,9 @@ def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]
         "seconds": ended_at - attempt.started_at,
         "parameter_count": attempt.parameter_count,
     }
+    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
+    for metric in spec.record if scoring is not None else ():
+        numbers[allowed_key(f"best_{metric}")] = scoring.metrics.get(metric)
     for name, number in numbers.items():
         if number is not None:
             yield Point(name, float(number), to_milliseconds(ended_at), 0)
@@ -201,6 +206,10 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         "direction": spec.direction,
         "seed": str(spec.seed),
     }
+    if spec.record:
+        fixed["record"] = ", ".join(spec.record)
+    if spec.own_metrics:
+        fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
     rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}

@@ -126,7 +126,7 @@ class StudyDelivery:
             return
         points = list(content.curve_points(row for row in rows if row.step > run.step))
         if trial.ended:
-            points += content.result_points(trial, rows)
+            points += content.result_points(self._study.spec, trial, rows)
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
         send_to_run(self._client, run.run_id, points, params, self._tags(trial, run))
         if run.step == 0:
@@ -195,7 +195,8 @@ class StudyDelivery:
 
     def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
         model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
-        score = [point for point in content.result_points(trial, []) if point.key == "score"]
+        result = content.result_points(self._study.spec, trial, [])
+        score = [point for point in result if point.key == "score"]
         send_to_run(self._client, run_id, score, model_id=model_id)
 
     @cached_property
