@@ -21,8 +21,9 @@ from tuner.data.raw import Pair, first_line, join_names, suggest_names
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError
-from tuner.manage.kept_files import HASH_LENGTH, kept_folder, path_in_project, written_at_once
+from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
 from tuner.settings import Settings
+from tuner.system.locations import HASH_LENGTH
 
 if TYPE_CHECKING:
     import pandas as pd

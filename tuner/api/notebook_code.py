@@ -305,10 +305,11 @@ def _import_line(name: str, value: Any) -> str | None:
         return line
     own = str(getattr(value, "__name__", name))
     package = str(getattr(value, "__module__", None) or "").partition(".")[0]
+    main = sys.modules.get("__main__")  # multiprocessing lists it as __mp_main__ too
     places = [
         (module_name, attribute)
         for module_name, module in list(sys.modules.items())
-        if module_name != "__main__" and isinstance(module, ModuleType)
+        if module is not main and isinstance(module, ModuleType)
         for attribute in dict.fromkeys((own, name))
         if module.__dict__.get(attribute, _UNKNOWN) is value
     ]

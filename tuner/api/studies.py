@@ -555,13 +555,20 @@ class Study:
         return open_optuna_view(self._place.settings.storage, row)
 
     def delete(
-        self, *, keep_runs: bool = False, keep_networks: bool = False, force: bool = False
+        self,
+        *,
+        keep_runs: bool = False,
+        keep_networks: bool = False,
+        keep_data: bool = False,
+        force: bool = False,
     ) -> None:
         """Delete the study: its trials, its saved networks, its MLflow runs.
 
         Args:
             keep_runs: keep the MLflow runs.
             keep_networks: keep the files of saved networks.
+            keep_data: keep data from memory and code of notebooks. Otherwise they go with the last
+                study that uses them.
             force: stop searches that run on the study, on any machine, which takes seconds.
 
         Raises:
@@ -574,6 +581,7 @@ class Study:
                 same_study(store, self._row),
                 keep_runs=keep_runs,
                 keep_networks=keep_networks,
+                keep_data=keep_data,
                 force=force,
                 say=logger.info,
             )

@@ -179,4 +179,4 @@ class Trial:
         return f"Trial({', '.join(words)}, params={params})"
 
     def _repr_html_(self) -> str:
-        return trial_html(self)
+        return trial_html(self, self._study.spec.space.varying())

@@ -485,6 +485,14 @@ def delete(
     keep_networks: Annotated[
         bool, flag("--keep-networks", text="Keep the files of saved networks.")
     ] = False,
+    keep_data: Annotated[
+        bool,
+        flag(
+            "--keep-data",
+            text="Keep data from memory and code of notebooks. Otherwise they go with the last "
+            "study that uses them.",
+        ),
+    ] = False,
     force: Annotated[
         bool, flag("--force", text="Stop searches that run on the study, on any machine.")
     ] = False,
@@ -513,6 +521,7 @@ def delete(
         row,
         keep_runs=keep_runs,
         keep_networks=keep_networks,
+        keep_data=keep_data,
         force=force,
         say=say,
     )

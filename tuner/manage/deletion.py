@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tuner.errors import ArtifactError, StudyError
 from tuner.manage.databases import check_settled
+from tuner.manage.kept_files import delete_unused, kept_files
 from tuner.settings import Settings
 from tuner.storage import Store, leases, studies
 from tuner.storage.attempt_rows import saved_networks
@@ -27,10 +28,12 @@ def remove_study(
     *,
     keep_runs: bool = False,
     keep_networks: bool = False,
+    keep_data: bool = False,
     force: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Path]:
-    """Delete a study: its MLflow runs, its rows and its saved networks. Returns the networks that
+    """Delete a study: its MLflow runs, its rows, its saved networks, and the data from memory and
+    the code of a notebook that were kept for it alone. Returns the networks that
     stay although they were to go: see `unowned_networks`. Raises StudyError while a search is
     running; with `force` the search is asked to stop, and `say` is told of it."""
     check_settled(store, "study delete")
@@ -41,6 +44,8 @@ def remove_study(
             sync.remove_study(settings.tracking_uri, study, store)
         left = unowned_networks(settings, store, study)
         delete_study(settings, store, study, keep_networks, force)
+        if not keep_data:
+            delete_unused(store, kept_files(settings, study.definition))
     return [] if keep_networks else left
 
 

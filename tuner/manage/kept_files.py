@@ -10,22 +10,23 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from tuner.data import project_folder
 from tuner.errors import UsageError
 from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.studies import is_named_in_a_study
+from tuner.system.locations import HASH_LENGTH, KEPT_CODE, KEPT_DATA, KEPT_NAMES
 
-_HOME = ".tuner"
-HASH_LENGTH = 16
+_FOLDERS = {"data": KEPT_DATA, "code": KEPT_CODE}
 
 
-def kept_folder(settings: Settings, kind: str) -> Path:
-    """The folder of "data" or "code", beside a SQLite database; for others in the current
-    folder."""
-    return (project_folder(settings) or Path.cwd()) / _HOME / kind
+def kept_folder(settings: Settings, kind: Literal["data", "code"]) -> Path:
+    """The folder of data or code, beside a SQLite database; for others in the current folder."""
+    return (project_folder(settings) or Path.cwd()) / _FOLDERS[kind]
 
 
 def path_in_project(file: Path, settings: Settings) -> str:
@@ -44,17 +45,14 @@ def keep_code(settings: Settings, name: str, text: str, beside: Mapping[str, byt
     a study names it. Raises UsageError where it cannot be written."""
     files = {f"{name}.py": text.encode(), **beside}
     marks = [f"{path} {hashlib.sha256(content).hexdigest()}" for path, content in files.items()]
-    folder = kept_folder(settings, "code") / short_hash("\n".join(sorted(marks)).encode())
+    mark = hashlib.sha256("\n".join(sorted(marks)).encode()).hexdigest()[:HASH_LENGTH]
+    folder = kept_folder(settings, "code") / mark
     for path, content in files.items():
         file = folder / path
         if not (file.is_file() and file.read_bytes() == content):
             with written_at_once(file, len(content)) as stream:
                 stream.write(content)
     return path_in_project(folder / f"{name}.py", settings)
-
-
-def short_hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:HASH_LENGTH]
 
 
 @contextlib.contextmanager
@@ -79,3 +77,23 @@ def written_at_once(file: Path, wanted_bytes: int) -> Iterator[BinaryIO]:
             f"{file}: cannot be written ({error.strerror or error}); make room or get the right to "
             "write there, or keep the studies' database elsewhere (storage)"
         ) from error
+
+
+def kept_files(settings: Settings, definition: str) -> list[Path]:
+    """What this project keeps for the study with this definition: files, and folders of code."""
+    project = project_folder(settings) or Path.cwd()
+    names = dict.fromkeys(KEPT_NAMES.findall(definition))
+    return [project / name for name in names if (project / name).exists()]
+
+
+def delete_unused(store: Store, files: Iterable[Path]) -> list[Path]:
+    """Delete those of these kept files that no study of the database names. Returns them. A file
+    that cannot be deleted stays."""
+    unused = [file for file in files if not is_named_in_a_study(store, file.name)]
+    for file in unused:
+        if file.is_dir() and not file.is_symlink():
+            shutil.rmtree(file, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                file.unlink()
+    return [file for file in unused if not file.exists()]

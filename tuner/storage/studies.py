@@ -270,6 +270,12 @@ def _creator(row: StudyRow) -> str:
     return f"{printable(row.owner)} on {machine}"
 
 
+def is_named_in_a_study(store: Store, text: str) -> bool:
+    """Whether the definition of any study, damaged or not, holds this text."""
+    query = sa.select(sa.exists().where(studies.c.spec.contains(text, autoescape=True)))
+    return bool(store.read(lambda connection: connection.scalar(query)))
+
+
 def _newest_first(connection: sa.Connection) -> list[StudyRow]:
     """All studies, also damaged ones. They are sorted here, since a damaged time may be a text,
     which SQLite sorts after all numbers."""

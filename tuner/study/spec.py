@@ -28,7 +28,7 @@ from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
-from tuner.system.locations import expanded_path
+from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
@@ -329,6 +329,7 @@ class StudySpec(BaseModel):
     def differences(self, was: "StudySpec") -> list[str]:
         """How this definition differs from `was`, an entry each in a user's words: "seed was 0, is
         1". Empty when both define the same study."""
+        was = self._with_present_folders(was)
         facts = [
             format_change(name, _in_words(old), _in_words(new))
             for name, fact in _FACTS.items()
@@ -342,6 +343,7 @@ class StudySpec(BaseModel):
     def correcting(self, was: "StudySpec") -> "StudySpec | None":
         """`was` with this definition's code, and with the data that this code gives. None where
         they differ in anything else. What `was` stored when it was made stays."""
+        was = self._with_present_folders(was)
         data = was.data.model_copy(update={"source": self.data.source})  # it names the code
         rows = was.train_rows
         if self.fingerprint != was.fingerprint:
@@ -358,6 +360,27 @@ class StudySpec(BaseModel):
             }
         )
         return None if self.differences(corrected) else corrected
+
+    def _with_present_folders(self, was: "StudySpec") -> "StudySpec":
+        """`was`, with the folders of a notebook's code as this definition names them: such a folder
+        has a new name when its code has changed."""
+        present = {PurePath(path).name: path for path in self._kept_code_paths()}
+        moved = {
+            str(PurePath(path).parent): str(PurePath(present[PurePath(path).name]).parent)
+            for path in was._kept_code_paths()
+            if present.get(PurePath(path).name, path) != path
+        }
+        if not moved:
+            return was
+        text = was.model_dump_json()
+        for folder, present_folder in moved.items():
+            text = text.replace(folder, present_folder)
+        return StudySpec.from_json(text)
+
+    def _kept_code_paths(self) -> list[str]:
+        """The files of functions of a notebook."""
+        paths = (self.network_path, self.data_path)
+        return [path for path in paths if path is not None and KEPT_NAMES.search(path)]
 
     def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
         return self.data_code, self.modules_of(self.data_path)
