@@ -175,8 +175,9 @@ def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -
         "parameter_count": attempt.parameter_count,
     }
     scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
-    for metric in spec.record if scoring is not None else ():
-        numbers[allowed_key(f"best_{metric}")] = scoring.metrics.get(metric)
+    if scoring is not None:
+        best = {allowed_key(f"best_{name}"): scoring.metrics.get(name) for name in spec.record}
+        numbers |= best
     for name, number in numbers.items():
         if number is not None:
             yield Point(name, float(number), to_milliseconds(ended_at), 0)
