@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
 from tuner.system.logs import log_to_stderr
 from tuner.system.names import remember_options
@@ -38,7 +39,20 @@ class UncaughtError(Exception):
         self.error = error
 
 
-class _RootGroup(TyperGroup):
+class _Group(TyperGroup):
+    """A group that points from a mistyped command to the nearest one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0].startswith("-") or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        from tuner.cli.nearest import unknown_command
+
+        options = ctx.find_root().params
+        remember_options(options["storage"], options["tracking_uri"])
+        raise UsageError(unknown_command(ctx, args))
+
+
+class _RootGroup(_Group):
     def invoke(self, context: Any) -> Any:
         try:
             return super().invoke(context)
@@ -63,7 +77,7 @@ class CommandGroup(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> CommandGroup:
+def new_typer(help_text: str, cls: type[TyperGroup] = _Group) -> CommandGroup:
     """A group of commands with tuner's settings."""
     return CommandGroup(
         cls=cls,

@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, export, code, repair, stop, delete."""
+"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from tuner.cli.app import (
     settings_of,
 )
 from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
+from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
     from tuner.manage.creation import Created, Wanted
@@ -395,6 +396,9 @@ def _save_network(
     for remark in network.remarks:
         complain(remark)
     return str(network.source)
+
+
+app.command("plot")(plot_study)
 
 
 @app.command("export")
