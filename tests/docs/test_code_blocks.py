@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from doc_pages import blocks_of, pages
-from doc_runner import BlockFailed, PageRunner
+from doc_runner import BlockFailed, PageRunner, small_searches
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 
@@ -30,10 +30,12 @@ def test_the_code_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     for variable in ("TUNER_STORAGE", "MLFLOW_TRACKING_URI", "TUNER_CHECKPOINTS"):
         monkeypatch.delenv(variable, raising=False)
-    runner = PageRunner(tmp_path, shims, tracking=page in _TRACKED)
+    runner = PageRunner(tmp_path, shims)
     try:
-        for block in _BLOCKS[page]:
-            runner.run(block)
+        toy = not any("keras" in block.code for block in _BLOCKS[page])
+        with small_searches(tracking=page in _TRACKED, toy=toy):
+            for block in _BLOCKS[page]:
+                runner.run(block)
     except BlockFailed as error:
         pytest.fail(str(error), pytrace=False)
     finally:

@@ -1,22 +1,29 @@
 """Runs the code blocks of a page. Every `tuner` that a block starts runs in this process, so that
-nothing is imported twice, and all searches share a fork server. Searches are small: see `small`."""
+nothing is imported twice, and all searches share a fork server. See also `small_searches`."""
 
 import array
 import contextlib
 import json
 import linecache
 import os
+import random
+import runpy
 import select
 import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import toy_training
 import yaml
 from doc_pages import Block
+
+from tuner.study.messages import Ended, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.workers import EntryPoint
 
 # What `tuner` is on a block's PATH: it has our process run the command on its own streams.
 _SHIM = """#!{python} -SEs
@@ -28,55 +35,95 @@ streams = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))]
 line.sendmsg([json.dumps(order).encode()], streams)
 sys.exit(int(line.recv(32) or 1))
 """
+# What `python script.py` is there: its searches are as small as all others.
+_PYTHON = """#!/bin/sh
+case "$1" in
+  *.py) exec {python} -c 'import doc_runner; doc_runner.run_script()' "$@" ;;
+  *) exec {python} "$@" ;;
+esac
+"""
 _LARGEST_ORDER = 2**17
-_LARGEST = {"--trials": 3, "--more": 3, "--epochs": 2, "--seeds": 1}
-# Options that a command gets unless the page gives them.
-_ADDED = {
-    ("study", "create"): ("--epochs", "2"),
-    ("optimize",): ("--workers", "1"),
-    ("compare",): ("--workers", "1"),
-}
+_MOST_TRIALS, _MOST_TOYS, _MOST_MORE, _MOST_EPOCHS = 1, 3, 1, 2
 
 
 class BlockFailed(AssertionError):
     """A block that did not run; the text begins with its page and line."""
 
 
-def small(words: Sequence[str], tracking: bool) -> list[str]:
-    """A command line with few trials and epochs, on one worker. `tracking`: leave MLflow on."""
-    words = [word for given in words for word in _split(given)]
-    for option, most in _LARGEST.items():
-        for i, word in enumerate(words[:-1]):
-            if word == option and words[i + 1].isdigit():
-                words[i + 1] = str(min(int(words[i + 1]), most))
-    for command, (option, value) in _ADDED.items():
-        if tuple(words[: len(command)]) == command and not {option, "--help"} & {*words}:
-            words += [option, value]
-    if words[:1] in (["optimize"], ["compare"]) and not tracking and "--help" not in words:
-        words.append("--no-tracking")
-    return words
+@contextlib.contextmanager
+def small_searches(tracking: bool = False, toy: bool = False) -> Iterator[None]:
+    """Inside, searches train few trials of few epochs on one worker. `tracking`: leave MLflow on.
+    `toy`: train no networks, but with numbers that grow (toy_training.py)."""
+    import pytest
+
+    from tuner.manage import creation, searching
+    from tuner.reports import comparisons
+
+    slots_wanted, optimize = searching.slots_wanted, searching.optimize
+    define_study = creation.define_study
+
+    def few(store: Any, study: Any, trials: int | None, more: int | None) -> int:
+        trials = None if trials is None else min(trials, _MOST_TOYS if toy else _MOST_TRIALS)
+        more = None if more is None else min(more, _MOST_MORE)
+        return slots_wanted(store, study, trials, more)
+
+    def small(settings: Any, store: Any, study: Any, options: Any, *rest: Any, **more: Any) -> Any:
+        options = replace(options, workers=1, tracking=options.tracking and tracking)
+        if toy:
+            rest, more = rest[:2], more | {"entry": TOY}
+        return optimize(settings, store, study, options, *rest, **more)
+
+    def brief(space: Any, *rest: Any, **options: Any) -> Any:
+        return define_study(space.override({"epochs": _MOST_EPOCHS}), *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (searching, comparisons):
+            patch.setattr(module, "slots_wanted", few)
+            patch.setattr(module, "optimize", small)
+        for creating in (creation, comparisons):
+            patch.setattr(creating, "define_study", brief)
+        yield
 
 
-def _split(word: str) -> list[str]:
-    option, equals, value = word.partition("=")
-    return [option, value] if equals and option in _LARGEST else [word]
+class ToySession(toy_training.ToySession):
+    """Trains as a toy does, to a score that the parameters decide."""
+
+    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+        draw = random.Random(repr(sorted(request.params.items())))
+        params = dict(request.params) | {"x": draw.uniform(0.6, 0.95)}
+        return super().run(replace(request, params=params))
+
+
+def open_toy(setup: WorkerSetup) -> ToySession:
+    return ToySession(setup)
+
+
+TOY = EntryPoint("doc_runner:open_toy", toy_training.PRELOAD)
+
+
+def run_script() -> None:
+    """Run the script that the command line names, as Python would."""
+    sys.argv.pop(0)
+    sys.path.insert(0, str(Path(sys.argv[0]).resolve().parent))
+    with small_searches():
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class PageRunner:
     """One page's blocks in one folder. `shim_folder` takes the commands on the blocks' PATH."""
 
-    def __init__(self, folder: Path, shim_folder: Path, tracking: bool) -> None:
-        self.folder, self.tracking = folder, tracking
+    def __init__(self, folder: Path, shim_folder: Path) -> None:
+        self.folder = folder
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._shims = shim_folder
         self._orders = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         address = str(shim_folder / "orders")
         self._orders.bind(address)
         self._orders.listen()
-        shim = shim_folder / "tuner"
-        shim.write_text(_SHIM.format(python=sys.executable, address=address))
-        shim.chmod(0o755)
-        (shim_folder / "python").symlink_to(sys.executable)
+        for name, text in (("tuner", _SHIM), ("python", _PYTHON)):
+            shim = shim_folder / name
+            shim.write_text(text.format(python=sys.executable, address=address))
+            shim.chmod(0o755)
 
     def close(self) -> None:
         self._orders.close()
@@ -132,7 +179,7 @@ class PageRunner:
             bash = subprocess.Popen(
                 ["bash", "-e", "-c", block.code],
                 cwd=self.folder,
-                env=os.environ | {"PATH": path},
+                env=os.environ | {"PATH": path, "PYTHONPATH": str(Path(__file__).parent)},
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=subprocess.STDOUT,
@@ -153,7 +200,7 @@ class PageRunner:
             order = json.loads(message)
             streams = [number for _, _, data in ancillary for number in array.array("i", data)]
             with _as_called(order, streams):
-                code = _command(small(order["words"], self.tracking))
+                code = _command(order["words"])
             with contextlib.suppress(BrokenPipeError):
                 connection.send(str(code).encode())
 
