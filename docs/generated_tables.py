@@ -12,7 +12,7 @@ from mkdocs.exceptions import PluginError
 from tuner.cli.commands import app
 from tuner.search_space.reference import reference_markdown
 from tuner.settings import VARIABLES
-from tuner.study.metrics import METRICS
+from tuner.study.metrics import metric_entries
 
 _MARK = re.compile(r"<!-- generated: (\S+) -->")
 # Only what a page loads by itself: a link may lead anywhere.
@@ -32,10 +32,10 @@ def _variables() -> str:
 
 def _metrics() -> str:
     rows = [
-        (f"`val_{each.name}`", ", ".join(each.tasks), each.direction, each.unit)
-        for each in METRICS.values()
+        (f"`{each.metric}`", each.tasks, each.direction, each.unit, each.meaning)
+        for each in metric_entries()
     ]
-    return _markdown_table(("metric", "for", "direction", "unit"), rows)
+    return _markdown_table(("metric", "for", "direction", "unit", "meaning"), rows)
 
 
 def _commands() -> str:
