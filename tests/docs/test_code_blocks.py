@@ -32,11 +32,14 @@ def test_the_code_of_a_page_runs(
         monkeypatch.delenv(variable, raising=False)
     runner = PageRunner(tmp_path, shims)
     try:
-        toy = not any("keras" in block.code for block in _BLOCKS[page])
-        with small_searches(tracking=page in _TRACKED, toy=toy):
+        with small_searches(tracking=page in _TRACKED, toy=not _uses_networks(page)):
             for block in _BLOCKS[page]:
                 runner.run(block)
     except BlockFailed as error:
         pytest.fail(str(error), pytrace=False)
     finally:
         runner.close()
+
+
+def _uses_networks(page: str) -> bool:
+    return any("keras" in block.code or "model" in block.code for block in _BLOCKS[page])

@@ -7,6 +7,7 @@ from pathlib import Path
 from doc_pages import REPOSITORY, blocks_of, pages
 from markdown_it import MarkdownIt
 
+import tuner
 import tuner.settings
 from tuner.settings import VARIABLES
 
@@ -37,6 +38,12 @@ def test_every_variable_that_is_read_is_documented() -> None:
     # DO_NOT_TRACK and the like are only set, for MLflow's processes.
     read = set(re.findall(r'env(?:iron)?(?:\.get\(|\[)"(\w+)"', source)) - {"PYTHONPATH"}
     assert read == {variable.name for variable in VARIABLES}
+
+
+def test_the_python_api_is_documented_whole() -> None:
+    text = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^::: tuner\.(\w+)$", text, re.MULTILINE)
+    assert sorted(documented) == sorted({*tuner.__all__} - {"__version__"})
 
 
 def test_every_block_can_be_found_and_says_its_language() -> None:
