@@ -43,8 +43,8 @@ def fitted(
     sample_weight: np.ndarray | None = None,
 ) -> Built:
     """The weights and the metrics of each epoch after Keras has trained `model` as the plan says.
-    `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order. `class_weight`, `sample_weight`
-    (one a training row): given to Keras, which takes one of the two."""
+    `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order.
+    `class_weight`, `sample_weight` (one a training row): Keras takes one of the two."""
     program = KerasProgram(request.network, request.params, dataset)
     program.start(request.params, request.seed)
     model.set_weights(program.weights())

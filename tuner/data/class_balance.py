@@ -9,12 +9,10 @@ from tuner.data.dataset import Dataset
 from tuner.data.raw import join_names, suggest_names
 from tuner.errors import SpecError
 from tuner.search_space.class_weights import is_mapping, parse_weights
+from tuner.study.metrics import METRICS
 
 # Above this share of the training rows, guessing one class alone looks like a good network.
 _PREVAILING = 0.9
-
-# Metrics in which a class counts by its rows. Others show how well a rare class is learnt.
-_BY_ROWS = ("accuracy", "loss", "log_loss", "top_5_accuracy")
 
 _Floats = npt.NDArray[np.float64]
 
@@ -69,7 +67,7 @@ def imbalance_note(
     """A line that one class has more than 90 % of the training rows, and what to do; None if none
     has, or if the study's objective counts every class. `weighs_classes`: whether the study has
     class weights already."""
-    if not dataset.labels or (objective and objective.partition("_")[2] not in _BY_ROWS):
+    if not dataset.labels or (objective and not _counts_by_rows(objective)):
         return None
     rows = np.bincount(dataset.train.y, minlength=len(dataset.labels))
     largest, share = int(rows.argmax()), float(rows.max() / rows.sum())
@@ -81,6 +79,11 @@ def imbalance_note(
         f"{_percent(share)} of the training rows are of class {dataset.labels[largest]!r}: "
         f"accuracy says little; take --metric {metrics[0]} or {metrics[1]}{weigh}"
     )
+
+
+def _counts_by_rows(objective: str) -> bool:
+    metric = METRICS.get(objective.partition("_")[2])  # None: the user's own
+    return metric is not None and metric.by_rows
 
 
 def _percent(share: float) -> str:

@@ -64,6 +64,7 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
         "columns": spec.data.columns,
+        "weights": spec.data.weights,
         "task": spec.task,
         "train_rows": spec.train_rows,
         "fingerprint": spec.fingerprint[:16],

@@ -21,8 +21,8 @@ def format_weights(weights: Mapping[Any, object]) -> str:
     """The text of a mapping from class labels to weights, with the labels in order. Raises
     ValueError, worded to follow the parameter's name, for weights that cannot be."""
     checked = {str(label): _check(str(label), weight) for label, weight in weights.items()}
-    if not any(checked.values()):
-        raise ValueError("must have a weight above 0")
+    if not checked:
+        raise _not_a_mapping("{}")
     items = [f"{_quote(label)}: {_format_number(checked[label])}" for label in sorted(checked)]
     return f"{{{', '.join(items)}}}"
 
@@ -47,15 +47,17 @@ def parse_weights(text: str) -> dict[str, float]:
         if not match[3]:
             break
     if position < len(inner.rstrip()) or not weights or not text.strip().endswith("}"):
-        raise ValueError(f"must name a weight for each class, such as {EXAMPLE}; got {text[:60]!r}")
-    if not any(weights.values()):
-        raise ValueError("must have a weight above 0")
+        raise _not_a_mapping(text)
     return weights
 
 
 def canonical_weights(value: Mapping[Any, object] | str) -> str:
     """The one text of a mapping, or of another text that means the same. Raises ValueError."""
     return format_weights(parse_weights(value) if isinstance(value, str) else value)
+
+
+def _not_a_mapping(text: str) -> ValueError:
+    return ValueError(f"must name a weight for each class, such as {EXAMPLE}; got {text[:60]!r}")
 
 
 def _number_or_text(text: str) -> float | str:

@@ -45,7 +45,7 @@ class Metric:
     `compute`. None: training sums it up itself.
 
     `undefined`: for which targets of a split it has no value. `classes`: it needs more classes than
-    this.
+    this. `by_rows`: each row counts the same, so that a rare class hardly shows in it.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Metric:
     doc: str = ""
     undefined: Literal["one class", "no positives", "zeros"] | None = None
     classes: int = 0
+    by_rows: bool = False
 
 
 def _table(*metrics: Metric) -> dict[str, Metric]:
@@ -65,9 +66,9 @@ def _table(*metrics: Metric) -> dict[str, Metric]:
 # In this order they are listed; the first of a task is its default objective.
 # fmt: off
 METRICS: dict[str, Metric] = _table(
-    Metric("accuracy", "maximize", _CLASSES, "share",
+    Metric("accuracy", "maximize", _CLASSES, "share", by_rows=True,
            doc="The share of rows whose class is predicted."),
-    Metric("loss", "minimize",
+    Metric("loss", "minimize", by_rows=True,
            doc="The loss that is trained on, with its regularisation."),
     Metric("mae", "minimize", _NUMBERS, "target",
            doc="The mean absolute error."),
@@ -87,9 +88,10 @@ METRICS: dict[str, Metric] = _table(
            doc="The mean recall of all classes: each counts the same, however rare."),
     Metric("kappa", "maximize", _CLASSES, "", of.cohen_kappa, undefined="one class",
            doc="Cohen's kappa: the agreement beyond chance, 1 at best."),
-    Metric("log_loss", "minimize", _CLASSES, "", of.log_loss,
+    Metric("log_loss", "minimize", _CLASSES, "", of.log_loss, by_rows=True,
            doc="The cross entropy of the probabilities alone: how far they can be trusted."),
     Metric("top_5_accuracy", "maximize", ("classes",), "share", of.top_5_accuracy, classes=5,
+           by_rows=True,
            doc="The share of rows whose class is among the five most probable."),
     Metric("r2", "maximize", _NUMBERS, "", of.r2,
            doc="The share of the target's variance that is explained, 1 at best."),

@@ -23,7 +23,7 @@ from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import former_defaults
+from tuner.search_space.parameters import catalogue, former_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
@@ -240,6 +240,12 @@ class StudySpec(BaseModel):
         except ValidationError as error:
             message = format_mistake(explain_validation_error(error))
             raise SpecError(f"not a study of this version of tuner: {message}") from error
+
+    @property
+    def newer_parameters(self) -> frozenset[str]:
+        """Parameters of the catalogue that are newer than the study: without effect in its trials,
+        and unknown to the MLflow runs that were sent before."""
+        return frozenset(catalogue(self.space.network)) - frozenset(self.defaults)
 
     @property
     def selects(self) -> bool:

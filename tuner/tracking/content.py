@@ -120,7 +120,9 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # somebody wrote values outside of the space: show them as they are
         params = trial.params
-    return _allowed_params({name: _format_value(value) for name, value in params.items()})
+    newer = spec.newer_parameters
+    shown = {name: value for name, value in params.items() if name not in newer}
+    return _allowed_params({name: _format_value(value) for name, value in shown.items()})
 
 
 def _allowed_params(params: Mapping[str, str]) -> dict[str, str]:
@@ -209,11 +211,18 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     }
     if spec.record:
         fixed["record"] = ", ".join(spec.record)
+    if spec.data.weights is not None:
+        fixed["weights"] = spec.data.weights
     if spec.own_metrics:
         fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
-    rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
+    newer = spec.newer_parameters
+    rows = {
+        f"space.{row.name}": _range(row.range, row.condition)
+        for row in spec.space.rows()
+        if row.name not in newer
+    }
     return _allowed_params(fixed | rows)
 
 
