@@ -48,7 +48,7 @@ def _usage_text(error: typer.TyperException) -> str:
     if not isinstance(error, typer.BadParameter) or error.param is None:
         return _with_help(error)
     if not isinstance(error.__cause__, ValidationError):
-        return error.format_message()
+        return _with_help(error)
     name = error.param.get_error_hint().strip("'")
     reason = error.__cause__.errors()[0]
     if (expected := _EXPECTED.get(reason["type"])) is not None:

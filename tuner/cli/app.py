@@ -193,6 +193,12 @@ StudyName = Annotated[
     str | None,
     typer.Argument(help="The study's name.", metavar="STUDY", show_default="the newest search"),
 ]
+InStudy = Annotated[
+    str | None,
+    typer.Option(
+        "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

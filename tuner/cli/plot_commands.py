@@ -1,43 +1,59 @@
 """`tuner study plot` and `tuner trial plot`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tuner.cli.app import Json, StudyName
+from tuner.cli.app import InStudy, Json, StudyName
 
 if TYPE_CHECKING:
     from tuner.reports.charts import Chart
 
 
+PlotKind = Annotated[
+    str,
+    typer.Argument(
+        help="What to draw. history: the scores by trial. importance: which parameters matter. "
+        "slice: the scores by each parameter. parallel: the best trials' parameters.",
+        metavar="KIND",
+    ),
+]
+SomeParams = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        help="With slice and parallel: draw this parameter only. May be repeated.",
+        metavar="NAME",
+        show_default="all that vary",
+    ),
+]
+TrialNumbers = Annotated[
+    list[int] | None,
+    typer.Argument(
+        help="The trials' numbers. Of several trials, the objective is drawn.",
+        metavar="[NUMBER …]",
+        show_default="the best trial",
+    ),
+]
+
+
+def _save_option(formats: str) -> Any:
+    return typer.Option(
+        "--save",
+        help=f"Draw it into this file too: {formats}.",
+        metavar="FILE",
+        show_default="no file",
+    )
+
+
 def plot_study(
     context: typer.Context,
-    kind: Annotated[
-        str,
-        typer.Argument(
-            help="history: the scores by trial. importance: which parameters matter. slice: the "
-            "scores by each parameter. parallel: the best trials' parameters.",
-            metavar="KIND",
-        ),
-    ],
+    kind: PlotKind,
     study: StudyName = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--param",
-            help="With slice and parallel: draw this parameter only. May be repeated.",
-            metavar="NAME",
-            show_default="all that vary",
-        ),
-    ] = None,
+    param: SomeParams = None,
     save: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw it into this file too: a .png, .svg or .pdf, or an interactive .html.",
-            metavar="FILE",
-            show_default="no file",
-        ),
+        Path | None, _save_option("a .png, .svg or .pdf, or an interactive .html")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -62,28 +78,9 @@ def plot_study(
 
 def plot_trials(
     context: typer.Context,
-    numbers: Annotated[
-        list[int] | None,
-        typer.Argument(
-            help="The trials' numbers. Of several trials, the objective is drawn.",
-            metavar="[NUMBER …]",
-            show_default="the best trial",
-        ),
-    ] = None,
-    study: Annotated[
-        str | None,
-        typer.Option(
-            "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
-        ),
-    ] = None,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            help="Draw it into this file too, a .png, .svg or .pdf.",
-            metavar="FILE",
-            show_default="no file",
-        ),
-    ] = None,
+    numbers: TrialNumbers = None,
+    study: InStudy = None,
+    save: Annotated[Path | None, _save_option("a .png, .svg or .pdf")] = None,
     as_json: Json = False,
 ) -> None:
     """Draw a trial's curves: its loss and metrics by epoch, for training and validation.

@@ -18,7 +18,7 @@ from tuner.values import clipped
 _WIDEST = 120
 _NARROWEST_PANEL = 36
 _FEWEST_COLUMNS = 10
-_PANEL_ROWS = (8, 20)
+_PANEL_ROWS = (9, 20)
 # Lines of the terminal for the prompt, the title, the legend and the caption.
 _OTHER_LINES = 6
 _PIPED_WIDTH, _PIPED_HEIGHT = 80, 24
@@ -154,17 +154,16 @@ class _Frame:
         series = panel.series
         self._rows = height - 3  # the title, the axis, its ticks
         x = [value for each in series for value in places(panel.x, each)]
-        self._x = _Range(panel.x, x)
-        self._y = _Range(panel.y, [value for each in series for value in each.y])
+        self._x = _ShownRange(panel.x, x)
+        self._y = _ShownRange(panel.y, [value for each in series for value in each.y])
         self._labels = self._y.ticks(max(2, self._rows // 3))
         self._margin = max(len(text) for _, text in self._labels)
         self._end = max((len(each.tag) for each in series), default=0)
         self._columns = max(_FEWEST_COLUMNS, width - self._margin - 1 - self._end)
 
     def lines(self) -> list[Text]:
-        by = f"{self._panel.y.label} by {self._panel.x.label}"
-        by += " (log)" if self._panel.x.log else ""
-        return [Text(one_line(by)), *self._canvas(), *self._x_axis()]
+        title = f"{self._panel.y.title} by {self._panel.x.title}"
+        return [Text(one_line(title)), *self._canvas(), *self._x_axis()]
 
     def _canvas(self) -> Iterator[Text]:
         marks, dots = self._marks, Dots(self._columns, self._rows)
@@ -251,7 +250,7 @@ def _path(points: Sequence[Place], form: Form) -> list[Place]:
     return path
 
 
-class _Range:
+class _ShownRange:
     """The part of an axis that a frame shows."""
 
     def __init__(self, axis: Axis, values: Sequence[float]) -> None:
@@ -289,7 +288,8 @@ class _Range:
         texts = [f"{value:.4g}" for value in values]
         if len(set(texts)) < len(texts):
             texts = [f"{value:.10g}" for value in values]
-        return [(self.share(value), text) for value, text in zip(values, texts, strict=True)]
+        ticks = [(self.share(value), text) for value, text in zip(values, texts, strict=True)]
+        return [(min(max(place, 0.0), 1.0), text) for place, text in ticks]
 
     def _multiples(self, most: int) -> list[float]:
         """At most so many multiples of 1, 2 or 5 times a power of ten."""
@@ -299,7 +299,7 @@ class _Range:
         step = max(step, self._least_step)
         first = math.ceil(self._low / step - 1e-9)
         last = math.floor(self._high / step + 1e-9)
-        return [round(number * step, 12) + 0.0 for number in range(first, last + 1)]
+        return [number * step for number in range(first, last + 1)]
 
     def _powers(self, most: int) -> list[float]:
         first, last = math.floor(math.log10(self._low)), math.ceil(math.log10(self._high))
@@ -318,7 +318,7 @@ def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
     margin = max(map(len, names))
     length = width - margin - 8
     largest = max(bars.values) or 1.0
-    lines = [Text(bars.label)]
+    lines = [Text(one_line(bars.label))]
     for name, value in zip(names, bars.values, strict=True):
         bar = marks.bar * round(length * value / largest)
         lines.append(Text.assemble(f"{name:>{margin}} ", (bar, _COLOURS[0]), f" {value:.3f}"))
@@ -327,24 +327,20 @@ def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
 
 def _parallel_lines(parallel: Parallel, marks: Marks, width: int) -> list[Text]:
     """A line for each parameter: where the best trials lie on it, by their ranks."""
-    names = [marks.clip(_scale_name(scale), _LONGEST_NAME) for scale in parallel.scales]
+    names = [marks.clip(scale.title, _LONGEST_NAME) for scale in parallel.scales]
     margin = max(map(len, names))
     best = list(zip(parallel.trials, parallel.scores, strict=True))[:_MOST_RANKS]
     ranks = ", ".join(
         f"{rank}: trial {number} ({format_value(score)})"
         for rank, (number, score) in enumerate(best, start=1)
     )
-    heading = wrapped_words(f"{parallel.score_label}, {ranks}", width, 0)
+    heading = wrapped_words(f"{one_line(parallel.score_label)}, {ranks}", width, 0)
     lines = [Text(line) for line in heading.split("\n")]
     for name, scale in zip(names, parallel.scales, strict=True):
         line = Text(f"{name:>{margin}}  ")
         drawn = _choice_line if scale.choices else _number_line
         lines.append(line.append_text(drawn(scale, marks, width - margin - 2)))
     return lines
-
-
-def _scale_name(scale: Scale) -> str:
-    return f"{scale.label} (log)" if scale.log else scale.label
 
 
 def _number_line(scale: Scale, marks: Marks, width: int) -> Text:

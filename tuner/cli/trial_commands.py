@@ -4,19 +4,13 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, StudyName, flag, new_typer
+from tuner.cli.app import InStudy, Json, StudyName, flag, new_typer
 from tuner.cli.plot_commands import plot_trials
 
 app = new_typer("Look at trials, and queue trials of your own.")
 
 _PAGE = 100
 
-InStudy = Annotated[
-    str | None,
-    typer.Option(
-        "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
-    ),
-]
 TrialNumber = Annotated[int, typer.Argument(help="The trial's number.", metavar="NUMBER")]
 
 

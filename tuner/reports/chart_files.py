@@ -43,6 +43,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
+    except FileExistsError as error:
+        raise UsageError(f"{path}: cannot be written: {path.parent} is no folder") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -93,13 +95,11 @@ def _add_legend(figure: Any, axes: Any, is_alone: bool) -> None:
 def _draw_panel(axes: Any, panel: Panel) -> None:
     for order, series in enumerate(panel.series):
         style = _style(series.form, series.colour) | {"zorder": 2 + order}
-        (line,) = axes.plot(
-            places(panel.x, series), series.y, label=series.label, zorder=2 + order, **style
-        )
+        (line,) = axes.plot(places(panel.x, series), series.y, label=series.label, **style)
         if series.form == Form.STEPS:
             line.set_drawstyle("steps-post")
-    axes.set_xlabel(panel.x.label)
-    axes.set_ylabel(panel.y.label)
+    axes.set_xlabel(panel.x.title)
+    axes.set_ylabel(panel.y.title)
     for axis, ticks in ((panel.x, axes.xaxis), (panel.y, axes.yaxis)):
         if axis.log:
             _scale_logarithmically(ticks)
@@ -179,9 +179,10 @@ def _draw_parallel(axes: Any, parallel: Parallel) -> None:
         for height, text in _marks(scale):
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6}
             axes.text(place + 0.04, height, text, fontsize=7, va="center", bbox=box)
-    names = [f"{each.label} (log)" if each.log else each.label for each in parallel.scales]
+    names = [scale.title for scale in parallel.scales]
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_yticks([])
+    axes.set_ylim(2 * _MISSING, 1 - _MISSING)
     axes.set_xlim(-0.2, len(names) - 0.4)
     axes.spines[:].set_visible(False)
     colours = ScalarMappable(Normalize(0, 1), paints)
@@ -201,6 +202,8 @@ def _marks(scale: Scale) -> list[tuple[float, str]]:
         named = list(enumerate(scale.choices))[:_MOST_NAMED_CHOICES]
         return marks + [(scale.share(place), text) for place, text in named]
     low, high = scale.range
+    if low == high:
+        return [*marks, (scale.share(low), f"{low:.3g}")]
     return [*marks, (0.0, f"{low:.3g}"), (1.0, f"{high:.3g}")]
 
 
@@ -227,6 +230,6 @@ def save_page(plotted: "PlottedStudy", kind: str, path: Path) -> None:
     options: dict[str, Any] = {"target_name": plotted.metric}
     if plot.takes_params:
         options["params"] = list(plotted.params)
-    figure = getattr(visualization, plot.optuna_name)(plotted.copy, **options)
+    figure = getattr(visualization, plot.optuna_name)(plotted.copy(), **options)
     with writing(path):
         figure.write_html(path)

@@ -42,6 +42,11 @@ class Axis:
     choices: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
 
+    @property
+    def title(self) -> str:
+        """Its label, which says whether it is logarithmic."""
+        return f"{self.label} (log)" if self.log else self.label
+
 
 @dataclass(frozen=True)
 class Series:
@@ -85,12 +90,17 @@ class Scale:
     choices: tuple[str, ...] = ()
 
     @property
+    def title(self) -> str:
+        """Its label, which says whether it is logarithmic."""
+        return f"{self.label} (log)" if self.log else self.label
+
+    @property
     def range(self) -> tuple[float, float]:
         """The smallest and the largest value."""
         if self.choices:
             return 0.0, float(len(self.choices) - 1)
-        known = [value for value in self.values if value is not None]
-        return min(known), max(known)
+        numbers = [value for value in self.values if value is not None]
+        return min(numbers), max(numbers)
 
     def share(self, value: float) -> float:
         """Where the value lies on the scale: from 0 to 1."""

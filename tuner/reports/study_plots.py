@@ -1,6 +1,6 @@
 """Charts of a whole study: its history, which parameters matter, and where good values lie.
 
-To add one: a function and a line in STUDY_PLOTS.
+To add one: a function, a line in STUDY_PLOTS, and a sentence in the help of `study plot`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,7 +38,6 @@ class StudyPlot:
     """`draw`: makes the chart. `optuna_name`: of the function of `optuna.visualization` that draws
     the same as an interactive page. `takes_params`: whether it can be of some parameters only."""
 
-    text: str
     draw: "Callable[[PlottedStudy], Chart]"
     optuna_name: str
     takes_params: bool = True
@@ -46,11 +45,12 @@ class StudyPlot:
 
 @dataclass(frozen=True)
 class PlottedStudy:
-    """A study as plots need it. `params`: the varying parameters to draw, with their
-    distributions; those of one layer each, as `width[1]`."""
+    """A study as plots need it. `trials`: all of them. `complete` and `others`: those with a value.
+    `params`: the varying parameters to draw, with their distributions; those of one layer each, as
+    `width[1]`."""
 
     study: StudyRow
-    copy: "optuna.Study"
+    trials: "list[FrozenTrial]"
     complete: "list[FrozenTrial]"
     others: "list[FrozenTrial]"
     params: "dict[str, BaseDistribution]"
@@ -58,6 +58,12 @@ class PlottedStudy:
     @property
     def metric(self) -> str:
         return self.study.spec.metric
+
+    def copy(self) -> "optuna.Study":
+        """The study in memory, for Optuna's own functions."""
+        from tuner.storage.study_copy import copy_to_memory
+
+        return copy_to_memory(self.study, self.trials)
 
     def title(self, text: str) -> str:
         return f"study {self.study.name}: {text}"
@@ -100,15 +106,15 @@ def study_chart(
 def _read_study(store: Store, study: StudyRow, only: Sequence[str]) -> PlottedStudy:
     from optuna.trial import TrialState
 
-    from tuner.storage.study_copy import copy_to_memory
+    from tuner.storage.study_copy import read_optuna_trials
 
-    copy = copy_to_memory(store, study)
-    trials = [trial for trial in copy.get_trials(deepcopy=False) if trial.value is not None]
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    trials = read_optuna_trials(store, study)
+    valued = [trial for trial in trials if trial.value is not None]
+    complete = [trial for trial in valued if trial.state == TrialState.COMPLETE]
     if not complete:
         raise no_finished_trial(study)
-    others = [trial for trial in trials if trial.state == TrialState.PRUNED]
-    return PlottedStudy(study, copy, complete, others, _varying(complete, only))
+    others = [trial for trial in valued if trial.state == TrialState.PRUNED]
+    return PlottedStudy(study, trials, complete, others, _varying(complete, only))
 
 
 def _varying(trials: "Iterable[FrozenTrial]", only: Sequence[str]) -> "dict[str, BaseDistribution]":
@@ -142,7 +148,7 @@ def history_chart(plotted: PlottedStudy) -> Chart:
     for value in values_of(plotted.complete):
         best.append(choose(value, best[-1]) if best else value)
     numbers = [float(trial.number) for trial in plotted.complete]
-    last = max(trial.number for trial in plotted.copy.get_trials(deepcopy=False))
+    last = plotted.trials[-1].number
     lines = [Series("best so far", [*numbers, float(last)], [*best, best[-1]], Form.STEPS, 1)]
     kinds = {
         "pruned": ([t for t in plotted.others if not is_infeasible(t)], Form.DOTS, 0),
@@ -185,13 +191,8 @@ def importance_chart(plotted: PlottedStudy) -> Chart:
     _check_can_tell(plotted)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = get_param_importances(plotted.copy, evaluator=PedAnovaImportanceEvaluator())
+        shares = get_param_importances(plotted.copy(), evaluator=PedAnovaImportanceEvaluator())
     shares = {name: share for name, share in shares.items() if name in plotted.params}
-    if len(shares) > 1 and len(set(shares.values())) == 1:
-        raise StudyError(
-            f"study {plotted.study.name!r}: too many of its {_count(plotted.complete)} have the "
-            "same score, so which parameters matter cannot be told"
-        )
     caption = [f"PED-ANOVA over {_count(plotted.complete)}; all sum up to 1"]
     if len(plotted.complete) < _FEW_TRIALS:
         caption.append("these are few: take it as a hint")
@@ -274,14 +275,8 @@ def _placing(distribution: "BaseDistribution") -> Callable[[Any], float]:
 
 
 STUDY_PLOTS = {
-    "history": StudyPlot(
-        "the scores by trial", history_chart, "plot_optimization_history", takes_params=False
-    ),
-    "importance": StudyPlot(
-        "which parameters matter", importance_chart, "plot_param_importances", takes_params=False
-    ),
-    "slice": StudyPlot("the scores by each parameter", slice_chart, "plot_slice"),
-    "parallel": StudyPlot(
-        "the best trials' parameters side by side", parallel_chart, "plot_parallel_coordinate"
-    ),
+    "history": StudyPlot(history_chart, "plot_optimization_history", takes_params=False),
+    "importance": StudyPlot(importance_chart, "plot_param_importances", takes_params=False),
+    "slice": StudyPlot(slice_chart, "plot_slice"),
+    "parallel": StudyPlot(parallel_chart, "plot_parallel_coordinate"),
 }
