@@ -72,6 +72,7 @@ COMMANDS = [
     ["db", "upgrade"],
     ["doctor"],
     ["sync"],
+    ["metrics"],
     ["ui"],
 ]
 

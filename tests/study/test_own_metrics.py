@@ -100,7 +100,7 @@ def test_modules_of_an_own_network_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_it_is_tried_with_predictions_as_a_network_makes_them(task: Task) -> None:
     draw = np.random.default_rng(0)
-    y = draw.normal(size=50) if task == "regression" else draw.integers(0, 2, 50)
+    y = draw.normal(size=50).astype(np.float32) if task == "regression" else draw.integers(0, 2, 50)
     predictions = made_up_predictions(y, task, classes=4)
     shape = (50, 4) if task == "classes" else (50,)
     assert (predictions.shape, predictions.dtype) == (shape, np.float32)

@@ -18,6 +18,7 @@ from tuner.study.spec import (
     CodeFile,
     ColumnKind,
     DataSpec,
+    OwnMetricSpec,
     StudySpec,
 )
 
@@ -80,6 +81,45 @@ def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], message: str
 def test_foreign_json_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(SpecError, match=r"^not a study of this version of tuner: [^\n]+$"):
         StudySpec.from_json(text)
+
+
+def test_stored_studies_that_record_nothing_read_as_before() -> None:
+    stored = json.loads(spec().model_dump_json())
+    del stored["record"], stored["own_metrics"]
+    assert StudySpec.from_json(json.dumps(stored)) == spec()
+    assert spec().host_metrics() == ()
+
+
+COST = {"cost": OwnMetricSpec(path="c.py", function="cost", direction="minimize")}
+
+
+def test_own_metrics_are_objectives_with_their_direction() -> None:
+    one = spec(metric="val_cost", direction="minimize", own_metrics=COST, record=("val_auc",))
+    assert StudySpec.from_json(one.model_dump_json()) == one
+    assert (one.host_metrics(), one.host_metrics(recorded=False)) == (("cost", "auc"), ("cost",))
+    with pytest.raises(
+        SpecError, match="better when it is smaller: the direction must be minimize"
+    ):
+        spec(metric="val_cost", own_metrics=COST)
+    with pytest.raises(SpecError, match="auc is a metric of tuner"):
+        spec(own_metrics={"auc": COST["cost"]})
+    with pytest.raises(SpecError, match="unknown metric 'val_r2' for classes"):
+        spec(record=("val_r2",))
+
+
+def test_own_metrics_and_what_is_recorded_make_another_study() -> None:
+    one = spec(record=("val_cost", "val_f1"), own_metrics=COST)
+    assert one.differences(spec(record=("val_f1", "val_cost"), own_metrics=COST)) == []
+    assert one.differences(spec()) == [
+        "recorded metrics was none, is val_cost, val_f1",
+        "own metrics was none, is c.py:cost",
+    ]
+    assert one.correcting(spec()) is None
+    files = {name: CodeFile.of(b"x = 1\n") for name in ("c.py", "net.py")}
+    edited = one.model_copy(update={"code": files | {"c.py": CodeFile.of(b"x = 2\n")}})
+    before = one.model_copy(update={"code": files})
+    assert edited.differences(before) == ["c.py has changed"]
+    assert edited.correcting(before) == edited
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])

@@ -1,6 +1,7 @@
 """Metrics that the host computes from predictions, in every engine."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,18 @@ def test_without_host_metrics_nothing_is_predicted(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(type(feed), "predictions", None)
     reports, _ = train(trainer, request)
     assert set(reports[0].metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+
+
+def test_without_host_metrics_scikit_learn_is_not_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    imported = [name for name in sys.modules if name.partition(".")[0] == "sklearn"]
+    for name in {*imported, "sklearn", "sklearn.metrics"}:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises
+    trainer, request = Trainer(make_dataset()), make_request()
+    train(trainer, request)
+    with pytest.raises(ImportError):
+        train(trainer, replace(request, host_metrics=("f1",)))
 
 
 def test_diverged_trials_end_without_predictions() -> None:

@@ -33,12 +33,7 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
-from tuner.manage.wanted_metrics import (
-    WantedMetrics,
-    check_metrics,
-    read_metrics,
-    try_own_metrics,
-)
+from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.search_space.parameters import TRAINING
@@ -49,7 +44,6 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import direction_of, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -183,40 +177,32 @@ def define_study(
     `wanted.space` and `wanted.overrides` are ignored. `sources`, `fingerprint`: as `load_dataset`
     takes them. `subject`: the study whose network and metrics it uses, as stored. `check` is
     called at the end. Raises a UsageError."""
-    sampler = settled_sampler(wanted.sampler)
-    check_sampler(sampler, space)
+    check_sampler(sampler := settled_sampler(wanted.sampler), space)
     sources = sources or find_source(wanted.data.source, settings)
-    stored = subject.own_metrics if subject is not None else {}
-    metrics = read_metrics(wanted.metric, wanted.record, wanted.direction, wanted.held_out, stored)
-    paths = [metric.path for metric in metrics.own.values()]
-    code = _user_code(space, wanted.data, sources[0], settings, subject, paths)
-    is_own = ":" in space.network
+    metrics = _wanted_metrics(wanted, subject)
+    code = _user_code(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
-    raw_integers = is_own and wanted.data.reading == READING
+    raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = fit_space(space, dataset.task, dataset.input_shape)
     check_class_weights(_class_weights(space), dataset)
     metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
     spec = StudySpec(
         space=space,
-        data=_as_loaded(wanted.data, dataset, raw_integers),
-        fingerprint=dataset.fingerprint,
-        train_rows=_trained_rows(dataset, wanted.held_out),
-        task=dataset.task,
+        **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
-        direction=wanted.direction or _direction(metric, metrics),
+        direction=wanted.direction or metrics.direction(metric),
         seed=wanted.seed,
         held_out=wanted.held_out,
-        record=tuple(name for name in metrics.record if name != metric),
-        own_metrics=dict(metrics.own),
+        record=metrics.recorded(metric),
+        own_metrics=metrics.own,
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
-    check_metrics(spec, dataset)
-    if spec.own_metrics and subject is None:
-        try_own_metrics(user_metrics(settings, spec), spec, dataset)
+    # Metrics of a stored study were tried when it was created.
+    check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
 
@@ -228,9 +214,24 @@ def _class_weights(space: Space) -> Iterator[object]:
             yield from declared.choices if isinstance(declared, Choices) else [declared]
 
 
-def _direction(objective: str, metrics: WantedMetrics) -> Direction:
-    own = metrics.own.get(name_of(objective))
-    return direction_of(objective) if own is None or own.direction is None else own.direction
+def _wanted_metrics(wanted: Wanted, subject: StudySpec | None) -> WantedMetrics:
+    return read_metrics(
+        wanted.metric,
+        wanted.record,
+        wanted.direction,
+        wanted.held_out,
+        stored=subject.own_metrics if subject is not None else {},
+    )
+
+
+def _data_facts(wanted: Wanted, dataset: Dataset, raw_integers: bool) -> dict[str, Any]:
+    """What a spec says of its data."""
+    return {
+        "data": _as_loaded(wanted.data, dataset, raw_integers),
+        "fingerprint": dataset.fingerprint,
+        "train_rows": _trained_rows(dataset, wanted.held_out),
+        "task": dataset.task,
+    }
 
 
 def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:

@@ -97,15 +97,15 @@ def _is_defined_in(value: Any, module: ModuleType) -> bool:
     return inspect.isfunction(value) and value.__module__ == module.__name__
 
 
-def made_up_predictions(
-    y_true: npt.NDArray[Any], task: Task, classes: int
-) -> npt.NDArray[np.float32]:
+def made_up_predictions(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDArray[Any]:
     """Predictions as a network might make them, right more often than by chance. `classes`: how
     many there are."""
     draw = np.random.default_rng(0)
     if task == "regression":
         spread = float(np.std(y_true)) or 1.0
-        return np.asarray(y_true + draw.normal(scale=spread, size=len(y_true)), np.float32)
+        # A shifted target is float64, and so are its predictions.
+        dtype = np.result_type(y_true, np.float32)
+        return np.asarray(y_true + draw.normal(scale=spread, size=len(y_true)), dtype)
     if task == "binary":
         chances = 0.8 * draw.random(len(y_true)) + 0.2 * y_true
         return np.asarray(chances, np.float32)
