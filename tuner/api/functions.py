@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -31,10 +32,13 @@ def code_reference(function: Callable[..., Any] | str, settings: Settings) -> st
 
 
 def file_reference(function: Callable[..., Any]) -> str | None:
-    """`/path/of/file.py:name` of a function; None for one of a notebook. Raises UsageError."""
+    """`file.py:name` of a function, from the current folder on; None for one of a notebook. Raises
+    UsageError."""
     name = check_function(function).__name__
-    file = file_of(function)
-    return None if file is None else f"{file}:{name}"
+    file, here = file_of(function), Path.cwd()
+    if file is None:
+        return None
+    return f"{file.relative_to(here) if file.is_relative_to(here) else file}:{name}"
 
 
 def check_function(function: Any) -> FunctionType:

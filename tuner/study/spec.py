@@ -385,7 +385,7 @@ class StudySpec(BaseModel):
 
     def _kept_code_paths(self) -> list[str]:
         """The files of functions of a notebook."""
-        paths = (self.network_path, self.data_path)
+        paths = (self.network_path, self.data_path, *self.metric_paths)
         return [path for path in paths if path is not None and KEPT_NAMES.search(path)]
 
     def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
