@@ -84,6 +84,8 @@ def print_outcome(
         if best is not None:
             print_best(study, best)
         _print_next_steps(study, outcome, has_best=best is not None)
+        if delivered is not None and delivered.link is not None:
+            say(f"\nthe trials side by side in MLflow:\n  {delivered.link}")
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
     if outcome.reason is StopReason.ERRORS:
@@ -156,7 +158,7 @@ def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> No
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
     if has_best:
         say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
-    say(f"  {command('ui')}   opens MLflow and the Optuna dashboard")
+    say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")
 
 
 def complain_of_damage(best: Best) -> None:
@@ -195,6 +197,8 @@ def print_comparison(
         print_json(facts | rows | {"files": [str(file) for file in files]})
     else:
         _print_comparison_table(study, table, files)
+    if delivered is not None and delivered.link is not None and not as_json:
+        say(f"in MLflow: {delivered.link}")
     if outcome is not None and reason is not None:
         if not as_json:
             say(f"{_describe_stop(outcome)}; the same command continues")

@@ -38,7 +38,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
-from tuner.storage.studies import StudyRow
+from tuner.storage.studies import StudyRow, name_objectives
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
@@ -299,6 +299,7 @@ class _Search:
 def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     """A loop's writer of trials, with the study's sampler and pruner."""
     spec = study.spec
+    name_objectives(store, only=study)
     sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
     if sampler.bounded:
         store.optuna.outlining = Outlining(

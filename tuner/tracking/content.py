@@ -115,7 +115,8 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
 
 
 def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
-    """The trial's hyperparameters, including constants and defaults; values per layer as a list."""
+    """The trial's hyperparameters, including constants and defaults; values per layer as a list.
+    Those that tuner has got since the study was made are left out: older runs lack them."""
     try:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # somebody wrote values outside of the space: show them as they are
@@ -163,26 +164,39 @@ def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
                 yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
+def best_key(metric: str) -> str:
+    """The metric that holds a recorded metric's value in the epoch that gave the score. The curve
+    of the metric itself ends with the last epoch."""
+    return allowed_key(f"best_{metric}")
+
+
 def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
-    """The numbers of an ended trial that are no curves. Of a recorded metric, whose curve ends with
-    the last epoch, the value of the epoch that gave the score."""
+    """The metrics of an ended trial that are no curves: its score and its values of recorded
+    metrics. They are few: MLflow draws a chart for each, of bars that say little."""
+    attempt, at = trial.attempt, to_milliseconds(end_seconds(trial))
+    if attempt.score is not None:
+        yield Point("score", attempt.score, at, 0)
+    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
+    for metric in spec.record:
+        if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
+            yield Point(best_key(metric), value, at, 0)
+
+
+def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, float]:
+    """The other numbers of an ended trial. They are tags; earlier versions sent them as metrics."""
     attempt = trial.attempt
-    ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
     numbers: dict[str, float | None] = {
-        "score": attempt.score,
         "best_epoch": attempt.best_epoch,
         "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
-        "seconds": ended_at - attempt.started_at,
+        "seconds": end_seconds(trial) - attempt.started_at,
         "parameter_count": attempt.parameter_count,
     }
-    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
-    if scoring is not None:
-        best = {allowed_key(f"best_{name}"): scoring.metrics.get(name) for name in spec.record}
-        numbers |= best
-    for name, number in numbers.items():
-        if number is not None:
-            yield Point(name, float(number), to_milliseconds(ended_at), 0)
+    return {name: float(number) for name, number in numbers.items() if number is not None}
+
+
+def number_tag(number: float) -> str:
+    return f"{number:.0f}" if number.is_integer() else f"{number:.3f}"
 
 
 def run_status(trial: TrackedTrial) -> str:
