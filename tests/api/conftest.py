@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from toy_study import Bench
 from toy_training import TOY
 
-import tuner
 from tuner.manage import searching
 from tuner.storage import open_store
 
@@ -29,9 +27,3 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     store = open_store(f"sqlite:///{tmp_path}/tuner.db")
     yield Bench(tmp_path, store)
     store.close()
-
-
-def toy(bench: Bench, name: str = "toy", **parameters: Any) -> tuner.Study:
-    """A study of toy trials."""
-    bench.create(parameters, name=name)
-    return tuner.load_study(name)

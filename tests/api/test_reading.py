@@ -8,8 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import toy
-from test_searches import QUICK
+from api_studies import QUICK, toy
 from toy_study import Bench
 
 import tuner

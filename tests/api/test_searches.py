@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import toy
+from api_studies import QUICK, toy
 from toy_study import Bench
 
 import tuner
@@ -17,7 +17,6 @@ from tuner import SearchFailed, Study, StudyError, Trial, TunerError, UsageError
 from tuner.storage.studies import load_study
 from tuner.storage.trials import list_trials
 
-QUICK: dict[str, Any] = {"workers": 1, "tracking": False, "progress": False}
 # A trial that takes a minute.
 LONG = {"pace": 0.1, "epochs": 600, "patience": 600}
 

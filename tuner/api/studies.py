@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
+from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
 from tuner.api.functions import code_reference
 from tuner.api.memory_data import data_source
 from tuner.api.notebook import study_html
 from tuner.api.places import Place, logger, path_text, same_study
-from tuner.api.progress import Callback, CallbackWatcher, Progress, open_progress
 from tuner.api.spaces import Space, by_name, space_file
 from tuner.api.trials import Trial
 from tuner.errors import CodeError, UsageError
@@ -281,7 +281,7 @@ class Study:
         trial_memory: float | str | None = None,
         data: str | _PathLike | None = None,
         callbacks: Sequence[Callback] = (),
-        progress: bool | Progress | None = None,
+        progress: bool | SearchDisplay | None = None,
     ) -> "Study":
         """Train trials until the study has as many as you ask for.
 
@@ -341,7 +341,7 @@ class Study:
         )
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened
         _check_callbacks(callbacks)
-        display = open_progress(progress, self.name, self.metric)
+        display = open_display(progress, self.name, self.metric)
         with self._place.writing() as store:
             row = same_study(store, self._row)
             with display:
@@ -354,7 +354,7 @@ class Study:
         store: Store,
         row: StudyRow,
         wanted: SearchWanted,
-        display: Progress,
+        display: SearchDisplay,
         callbacks: Sequence[Callback],
     ) -> Outcome:
         def read(number: int) -> Trial:

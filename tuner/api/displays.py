@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Callback = Callable[["Study", "Trial"], object]
 
 
-class Progress(Watcher, Protocol):
+class SearchDisplay(Watcher, Protocol):
     """Shows a search while it is entered."""
 
     def stage(self, text: str) -> None:
@@ -71,9 +71,9 @@ class LineProgress:
             self._is_shown = False
 
 
-def open_progress(progress: "bool | Progress | None", study: str, metric: str) -> Progress:
+def open_display(progress: "bool | SearchDisplay | None", study: str, metric: str) -> SearchDisplay:
     """What shows a search. `progress`: None or True show it, in a notebook in the cell, else in
-    lines; False shows nothing; an object with the methods of Progress shows it itself. Raises
+    lines; False shows nothing; an object with the methods of SearchDisplay shows it itself. Raises
     UsageError."""
     if progress is None or isinstance(progress, bool):
         is_shown = progress is not False
@@ -96,7 +96,7 @@ class CallbackWatcher:
 
     def __init__(
         self,
-        progress: Progress,
+        progress: SearchDisplay,
         study: "Study",
         callbacks: Sequence[Callback],
         read: "Callable[[int], Trial]",
