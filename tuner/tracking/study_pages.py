@@ -136,7 +136,7 @@ def _view_state(study: StudyRow) -> dict[str, Any]:
     columns = [f"metrics.`{name}`" for name in ("score", *map(best_key, spec.record))]
     columns += [*(f"params.`{name}`" for name in varying), "tags.`end`"]
     widths = {"attributes.`Run Name`": 120, "runDateAndNestInfo": 150}
-    widths |= {name: max(75, 7 * len(name) - 35) for name in columns}
+    widths |= {name: max(90, 7 * len(name) - 35) for name in columns}
     return {
         "searchFilter": _filter(study),
         "orderByKey": "metrics.`score`",
