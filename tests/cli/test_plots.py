@@ -53,7 +53,7 @@ def searched(number: int, loss: float, **changes: Any) -> FrozenTrial:
 def pruned(number: int, loss: float, infeasible: bool = False) -> FrozenTrial:
     trial = searched(number, loss, state=TrialState.PRUNED)
     if infeasible:
-        trial.system_attrs["constraints"] = [1.0]
+        trial.system_attrs["constraints:feasible"] = 1.0  # as ours are told
     return trial
 
 

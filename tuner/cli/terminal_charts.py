@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -313,22 +314,28 @@ class _ShownRange:
         return values[:: -(-len(values) // most)]
 
 
+def _to_the_right(name: str, columns: int) -> str:
+    return " " * (columns - cell_len(name)) + name
+
+
 def _bar_lines(bars: Bars, marks: Marks, width: int) -> list[Text]:
     names = [marks.clip(name, _LONGEST_NAME) for name in bars.names]
-    margin = max(map(len, names))
+    margin = max(map(cell_len, names))
     length = width - margin - 8
     largest = max(bars.values) or 1.0
     lines = [Text(one_line(bars.label))]
     for name, value in zip(names, bars.values, strict=True):
         bar = marks.bar * round(length * value / largest)
-        lines.append(Text.assemble(f"{name:>{margin}} ", (bar, _COLOURS[0]), f" {value:.3f}"))
+        lines.append(
+            Text.assemble(_to_the_right(name, margin), " ", (bar, _COLOURS[0]), f" {value:.3f}")
+        )
     return lines
 
 
 def _parallel_lines(parallel: Parallel, marks: Marks, width: int) -> list[Text]:
     """A line for each parameter: where the best trials lie on it, by their ranks."""
     names = [marks.clip(scale.title, _LONGEST_NAME) for scale in parallel.scales]
-    margin = max(map(len, names))
+    margin = max(map(cell_len, names))
     best = list(zip(parallel.trials, parallel.scores, strict=True))[:_MOST_RANKS]
     ranks = ", ".join(
         f"{rank}: trial {number} ({format_value(score)})"
@@ -337,7 +344,7 @@ def _parallel_lines(parallel: Parallel, marks: Marks, width: int) -> list[Text]:
     heading = wrapped_words(f"{one_line(parallel.score_label)}, {ranks}", width, 0)
     lines = [Text(line) for line in heading.split("\n")]
     for name, scale in zip(names, parallel.scales, strict=True):
-        line = Text(f"{name:>{margin}}  ")
+        line = Text(_to_the_right(name, margin) + "  ")
         drawn = _choice_line if scale.choices else _number_line
         lines.append(line.append_text(drawn(scale, marks, width - margin - 2)))
     return lines
