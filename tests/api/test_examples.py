@@ -15,12 +15,11 @@ SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 TRIALS = 2
 
 
-def shortened(text: str) -> str:
-    text, searches = re.subn(
-        r"optimize\(trials=\d+\)", f"optimize(trials={TRIALS}, tracking=False)", text
-    )
+def shortened(text: str, trials: int, epochs: int) -> str:
+    fewer = f"optimize(trials={trials}, workers=1, tracking=False)"
+    text, searches = re.subn(r"optimize\(trials=\d+\)", fewer, text)
     assert searches == 1
-    return text.replace("epochs=10", "epochs=2")
+    return text.replace("epochs=10", f"epochs={epochs}")
 
 
 def text_of(cell: NotebookNode) -> str:
@@ -38,9 +37,9 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NotebookNo
     notebook = nbformat.read(EXAMPLES / "digits.ipynb", as_version=4)
     for cell in notebook.cells:
         if "optimize(" in cell.source:
-            cell.source = shortened(cell.source)
+            cell.source = shortened(cell.source, TRIALS, epochs=2)
     for script in SCRIPTS:
-        (folder / script.name).write_text(shortened(script.read_text()))
+        (folder / script.name).write_text(shortened(script.read_text(), trials=1, epochs=1))
         notebook.cells.append(nbformat.v4.new_code_cell(f"%run {script.name}"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))

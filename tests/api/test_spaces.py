@@ -113,6 +113,22 @@ def test_numbers_of_numpy_are_taken() -> None:
     assert choices == Categorical([1, 2])
 
 
+def test_weights_of_classes_are_those_of_a_file() -> None:
+    text = """
+network: mlp
+parameters:
+  class_weight:
+    type: categorical
+    choices: [none, {no: 1, "a,b": 2.5}]
+"""
+    space = Space("mlp", {"class_weight": Categorical(["none", {"no": 1, "a,b": np.float32(2.5)}])})
+    assert file_of(space).space == parse_file(text, "Space").space
+    assert Space.from_yaml(text) == space == Space.from_yaml(space.to_yaml())
+    constant = Space("mlp", {"class_weight": {0: 1, 1: 10}})
+    assert Space.from_yaml("network: mlp\nparameters: {class_weight: {0: 1, 1: 10}}") == constant
+    assert Space.from_yaml(constant.to_yaml()) == constant
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -126,6 +142,10 @@ def test_numbers_of_numpy_are_taken() -> None:
         (
             lambda: Categorical("relu"),
             "Categorical('relu'): choices must be a list such as [1, 2], got 'relu'",
+        ),
+        (
+            lambda: Categorical(["none", {"no": -1}]),
+            "Categorical(['none', {'no': -1}]): choices must have finite weights >= 0, got -1",
         ),
         (lambda: Space("mlq"), "Space: network must be one of mlp, cnn, or file.py:function"),
         (lambda: Space("mlp", {"dropot": 0.1}), "Space: parameters.dropot is no parameter of mlp"),

@@ -69,7 +69,7 @@ def file_of(function: Callable[..., Any]) -> Path | None:
 
 def _file(code: CodeType) -> Path | None:
     file = Path(code.co_filename)
-    if file.parent.name.startswith(_CELLS) or not file.is_file():
+    if file.suffix != ".py" or file.parent.name.startswith(_CELLS) or not file.is_file():
         return None
     return file.resolve()
 

@@ -11,7 +11,12 @@ from pydantic import ValidationError
 
 from tuner.api.functions import check_function, code_reference, file_reference
 from tuner.errors import SpaceError, UsageError
-from tuner.search_space.checks import explain_validation_error, format_mistake
+from tuner.search_space.checks import (
+    explain_validation_error,
+    format_mistake,
+    mapping_as_text,
+)
+from tuner.search_space.class_weights import canonical_weights
 from tuner.search_space.loading import (
     SpaceFile,
     load_file,
@@ -97,7 +102,8 @@ class Float(Declared):
 
 @dataclass(frozen=True, repr=False)
 class Categorical(Declared):
-    """One of the choices: texts, numbers or truth values. The rest is as for `Int`.
+    """One of the choices: texts, numbers or truth values; of `class_weight` also mappings of
+    classes to weights. The rest is as for `Int`.
 
     >>> import tuner
     >>> tuner.Categorical(["relu", "gelu"])
@@ -106,10 +112,23 @@ class Categorical(Declared):
 
     _kind = "categorical"
 
-    choices: Sequence[Scalar]
+    choices: Sequence[Scalar | Mapping[Any, float]]
     _: KW_ONLY
     when: Mapping[str, Any] = field(default_factory=dict)
     repeat: str | None = None
+
+    def __post_init__(self) -> None:
+        choices = plain(self.choices)
+        if isinstance(choices, list):
+            try:
+                texts = [
+                    canonical_weights(choice) if isinstance(choice, Mapping) else choice
+                    for choice in choices
+                ]
+            except ValueError as error:
+                raise SpaceError(f"{self!r}: choices {error}") from error
+            object.__setattr__(self, "choices", texts)
+        super().__post_init__()
 
 
 def plain(value: Any) -> Any:
@@ -202,6 +221,9 @@ class Space:
             except UsageError as error:
                 raise SpaceError(f"Space: network: {error}") from error
         self._file(network)
+        # Weights of classes have one spelling, which YAML gives back.
+        parameters = {name: mapping_as_text(name, each) for name, each in self.parameters.items()}
+        object.__setattr__(self, "parameters", parameters)
 
     def __repr__(self) -> str:
         return _format_call(self)
@@ -260,7 +282,7 @@ _DECLARED = {each._kind: each for each in (Int, Float, Categorical)}
 
 def _declared(content: Any) -> Any:
     """A parameter of a file's content, which was checked."""
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or "type" not in content:
         return content
     values = {name: value for name, value in content.items() if name != "type"}
     return _DECLARED[content["type"]](**values)
