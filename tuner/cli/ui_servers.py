@@ -64,7 +64,7 @@ def serve_pages(
         _stoppable(),
     ):
         try:
-            say(f"starting {' and '.join(page.name for page in own)}")
+            say(f"starting {'MLflow and ' * (len(own) > 1)}the Optuna dashboard")
             lines = list(_study_lines(store, settings, *pages))  # while the servers start
             for page in own:
                 _await_port(page, children[page.name], Path(folder))

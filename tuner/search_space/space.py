@@ -213,13 +213,6 @@ class Space(BaseModel):
         """The default of each parameter of the catalogue, including those that the space names."""
         return settled_defaults(self.network, self._stored_defaults)
 
-    @property
-    def newer_parameters(self) -> frozenset[str]:
-        """The parameters that the catalogue has got since the study was made. They have no effect
-        in it."""
-        stored = self.defaults if self._stored_defaults is None else self._stored_defaults
-        return frozenset(self.defaults.keys() - stored.keys() - self.parameters.keys())
-
     def sample(self, trial: Suggests) -> Params:
         """A trial's parameters: constants, defaults, and the active ones as `trial` suggests
         them, parents before those that depend on them."""
