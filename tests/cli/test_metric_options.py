@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from toy_training import TOY
 
 from tuner.manage.stored_functions import user_metrics
 from tuner.reports.comparisons import train
-from tuner.runner import Limits, Request, optimize, slots_wanted
 from tuner.settings import load_settings
 from tuner.storage import open_store
 from tuner.storage.corrections import has_finished
@@ -66,14 +66,11 @@ def spec() -> StudySpec:
         store.close()
 
 
-def search(trials: int) -> None:
+def search(folder: Path, trials: int) -> None:
     """What `tuner optimize` does, with toys."""
-    settings = load_settings()
-    store = open_store(settings.storage)
-    study = load_study(store, "s")
-    limits = Limits(slots_wanted(store, study, trials, None))
-    optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
-    assert has_finished(store, study)
+    store = open_store(load_settings().storage)
+    Bench(folder, store).run(trials)
+    assert has_finished(store, load_study(store, "s"))
     store.close()
 
 
@@ -141,7 +138,7 @@ def test_an_own_metric_is_corrected_until_a_trial_has_finished(tuner, folder):
     corrected = tuner(*OWN)
     assert "takes the corrected code" in corrected.out
     assert "(prices.py has changed)" in corrected.out
-    search(1)
+    search(folder, 1)
     (folder / "cost.py").write_text((folder / "cost.py").read_text() + "\n")
     assert "cost.py has changed; 1 trial has finished with the former" in refusal(tuner(*OWN))
 
@@ -167,7 +164,7 @@ def test_a_planted_metric_does_not_run(tuner, folder, monkeypatch):
 def test_tables_show_the_best_epoch_s_values(tuner, folder):
     record = ["--record", "val_auc", "--record", "val_accuracy"]
     assert tuner(*OWN, *record).code == 0
-    search(2)
+    search(folder, 2)
     rows = json.loads(tuner("trial", "list", "s", "--json").out)
     # 0.5 and 0.75, each less than 0.001 below what it climbs to; the second falls in epoch 3.
     reached = [0.5 * (1 - 0.5**3), 0.75 * (1 - 0.5**2)]
@@ -201,7 +198,7 @@ def test_a_comparison_shows_all_of_them_on_the_test_split(tuner, folder, monkeyp
     monkeypatch.setattr("tuner.reports.comparisons.train", functools.partial(train, entry=TOY))
     record = ["--record", "val_auc", "--record", "val_f1"]
     assert tuner(*OWN, *record).code == 0
-    search(1)
+    search(folder, 1)
     (folder / "cost.py").unlink()  # the study has it
     words = ["compare", "--study", "s", "--seeds", "2", "--workers", "1", "--no-tracking"]
     done = tuner(*words, "--json")

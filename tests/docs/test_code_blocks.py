@@ -11,8 +11,6 @@ from doc_runner import BlockFailed, PageRunner, small_searches
 
 pytestmark = [pytest.mark.usefixtures("own_fork_server"), pytest.mark.tensorflow, pytest.mark.slow]
 
-# Their searches write to MLflow, which costs 3 s of CPU each.
-_TRACKED = ("docs/mlflow.md",)
 _BLOCKS = {page: [b for b in blocks_of(page) if b.does_something] for page in pages()}
 
 
@@ -32,7 +30,7 @@ def test_the_code_of_a_page_runs(
         monkeypatch.delenv(variable, raising=False)
     runner = PageRunner(tmp_path, shims)
     try:
-        with small_searches(tracking=page in _TRACKED, toy=not _uses_networks(page)):
+        with small_searches(toy=not _uses_networks(page)):
             for block in _BLOCKS[page]:
                 runner.run(block)
     except BlockFailed as error:

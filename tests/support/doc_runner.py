@@ -51,9 +51,9 @@ class BlockFailed(AssertionError):
 
 
 @contextlib.contextmanager
-def small_searches(tracking: bool = False, toy: bool = False) -> Iterator[None]:
-    """Inside, searches train few trials of few epochs on one worker. `tracking`: leave MLflow on.
-    `toy`: train no networks, but with numbers that grow (toy_training.py)."""
+def small_searches(toy: bool = False) -> Iterator[None]:
+    """Inside, searches train few trials of few epochs on one worker, and send nothing to MLflow.
+    `toy`: they train no networks, but as toy_training.py does."""
     import pytest
 
     from tuner.manage import creation, searching
@@ -68,7 +68,7 @@ def small_searches(tracking: bool = False, toy: bool = False) -> Iterator[None]:
         return slots_wanted(store, study, trials, more)
 
     def small(settings: Any, store: Any, study: Any, options: Any, *rest: Any, **more: Any) -> Any:
-        options = replace(options, workers=1, tracking=options.tracking and tracking)
+        options = replace(options, workers=1, tracking=False)
         if toy:
             rest, more = rest[:2], more | {"entry": TOY}
         return optimize(settings, store, study, options, *rest, **more)

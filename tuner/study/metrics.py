@@ -15,9 +15,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner.errors import SpecError
-from tuner.study import prediction_metrics as of
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.prediction_metrics import Task as Task
+from tuner.study.prediction_metrics import (
+    area_under_roc,
+    average_precision,
+    balanced_accuracy,
+    cohen_kappa,
+    f1,
+    log_loss,
+    mean_absolute_percentage_error,
+    precision,
+    r2,
+    recall,
+    top_5_accuracy,
+)
 
 # "share": a fraction, shown in percent. "target": in the units of the target. "": no unit.
 Unit = Literal["share", "target", ""]
@@ -74,28 +86,28 @@ METRICS: dict[str, Metric] = _table(
            doc="The mean absolute error."),
     Metric("rmse", "minimize", _NUMBERS, "target",
            doc="The root of the mean squared error: large errors count more."),
-    Metric("auc", "maximize", _CLASSES, "", of.area_under_roc, undefined="one class",
+    Metric("auc", "maximize", _CLASSES, "", area_under_roc, undefined="one class",
            doc="The area under the ROC curve: how well rows are ranked, at any threshold."),
-    Metric("pr_auc", "maximize", _CLASSES, "", of.average_precision, undefined="no positives",
+    Metric("pr_auc", "maximize", _CLASSES, "", average_precision, undefined="no positives",
            doc="The area under the precision-recall curve, for a rare class."),
-    Metric("f1", "maximize", _CLASSES, "share", of.f1,
+    Metric("f1", "maximize", _CLASSES, "share", f1,
            doc="The harmonic mean of precision and recall."),
-    Metric("precision", "maximize", _CLASSES, "share", of.precision,
+    Metric("precision", "maximize", _CLASSES, "share", precision,
            doc="The share of right ones among the rows predicted as a class."),
-    Metric("recall", "maximize", _CLASSES, "share", of.recall,
+    Metric("recall", "maximize", _CLASSES, "share", recall,
            doc="The share of a class' rows that are found."),
-    Metric("balanced_accuracy", "maximize", _CLASSES, "share", of.balanced_accuracy,
+    Metric("balanced_accuracy", "maximize", _CLASSES, "share", balanced_accuracy,
            doc="The mean recall of all classes: each counts the same, however rare."),
-    Metric("kappa", "maximize", _CLASSES, "", of.cohen_kappa, undefined="one class",
+    Metric("kappa", "maximize", _CLASSES, "", cohen_kappa, undefined="one class",
            doc="Cohen's kappa: the agreement beyond chance, 1 at best."),
-    Metric("log_loss", "minimize", _CLASSES, "", of.log_loss, by_rows=True,
+    Metric("log_loss", "minimize", _CLASSES, "", log_loss, by_rows=True,
            doc="The cross entropy of the probabilities alone: how far they can be trusted."),
-    Metric("top_5_accuracy", "maximize", ("classes",), "share", of.top_5_accuracy, classes=5,
+    Metric("top_5_accuracy", "maximize", ("classes",), "share", top_5_accuracy, classes=5,
            by_rows=True,
            doc="The share of rows whose class is among the five most probable."),
-    Metric("r2", "maximize", _NUMBERS, "", of.r2,
+    Metric("r2", "maximize", _NUMBERS, "", r2,
            doc="The share of the target's variance that is explained, 1 at best."),
-    Metric("mape", "minimize", _NUMBERS, "share", of.mean_absolute_percentage_error,
+    Metric("mape", "minimize", _NUMBERS, "share", mean_absolute_percentage_error,
            undefined="zeros",
            doc="The mean absolute error as a share of the target."),
 )
