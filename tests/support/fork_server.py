@@ -26,7 +26,14 @@ COMMAND = "from tuner.__main__ import main; main()"
 _FILES = 4
 _LARGEST_ORDER = 2**20
 # What loops and commands import only once they need it.
-_IMPORTED_LATE = ("alembic.command", "pandas", "pyarrow.compute", "tuner.cli.commands")
+_IMPORTED_LATE = (
+    "alembic.command",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "pyarrow.compute",
+    "tuner.cli.commands",
+    "tuner.tracking.__main__",
+)
 
 
 class Forked:
@@ -160,6 +167,7 @@ def serve(number: int) -> None:
     # Ctrl-C at the tests is for the loops. Blocked: a loop gets what it was sent early.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     import toy_study  # noqa: F401
+    from prepared import prepare
 
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
@@ -169,6 +177,8 @@ def serve(number: int) -> None:
     gc.freeze()
     code = _forks(socket.socket(fileno=number))
     if code is not None:
+        if code == LOOP:
+            code = prepare(code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         exec(code, {"__name__": "__main__"})
 
