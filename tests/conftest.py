@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path, PurePath
 
+import fork_server
 import pytest
 import sqlalchemy as sa
 from forked_run import common_folder, run_forked
@@ -51,6 +52,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     processes = session.config.option.processes
     if processes < 2 or session.testsfailed or session.config.option.collectonly:
         return None
+    fork_server.start_server()
     return run_forked(session, processes, lambda item: _of_faults(item.path) or item.path)
 
 

@@ -1,5 +1,5 @@
 """Processes without a new interpreter for each: a server that has imported what loops and commands
-need forks them. It starts with the first of them, and ends with the tests' process."""
+need forks them. It imports for the first of them, and ends with the tests' process."""
 
 import atexit
 import contextlib
@@ -24,6 +24,8 @@ LOOP = "import toy_study; toy_study.run()"
 COMMAND = "from tuner.__main__ import main; main()"
 # Sent with an order: where its wait status is written, and its streams.
 _FILES = 4
+# A pid or a wait status.
+_NUMBER = 16
 _LARGEST_ORDER = 2**20
 # What loops and commands import only once they need it.
 _IMPORTED_LATE = (
@@ -56,7 +58,7 @@ class Forked:
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self.status], [], [], timeout)[0]:
-            self.returncode = os.waitstatus_to_exitcode(int(os.read(self.status, 32)))
+            self.returncode = os.waitstatus_to_exitcode(int(os.read(self.status, _NUMBER)))
             os.close(self.status)
         return self.returncode
 
@@ -132,17 +134,16 @@ def start(
         "streams": [file is not None for file in streams],
     }
     status, ended = os.pipe()
-    server = _server()
     files = [ended, *(file for file in streams if file is not None)]
-    socket.send_fds(server, [json.dumps(order).encode()], files)
-    pid = int(server.recv(32))
+    socket.send_fds(start_server(), [json.dumps(order).encode()], files)
     os.close(ended)
-    return Forked(pid, status)
+    return Forked(int(os.read(status, _NUMBER)), status)
 
 
 @cache
-def _server() -> socket.socket:
-    """It ends when this process does, whichever way: its socket is closed then."""
+def start_server() -> socket.socket:
+    """Where it takes orders, also of processes that are forked from this one. It ends once they
+    all have, whichever way: its socket is closed then."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
@@ -166,6 +167,8 @@ def serve(number: int) -> None:
     """The server's process; it returns in each loop's own, once that has ended."""
     # Ctrl-C at the tests is for the loops. Blocked: a loop gets what it was sent early.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    orders = socket.socket(fileno=number)
+    select.select([orders], [], [])
     import toy_study  # noqa: F401
     from prepared import prepare
 
@@ -175,7 +178,7 @@ def serve(number: int) -> None:
     # Or each process would look through all that was imported, and copy it, as it ends: 0.4 s.
     gc.collect()
     gc.freeze()
-    code = _forks(socket.socket(fileno=number))
+    code = _forks(orders)
     if code is not None:
         if code == LOOP:
             code = prepare(code)
@@ -203,9 +206,9 @@ def _forks(orders: socket.socket) -> str | None:
                 os.close(file)
             return _become(json.loads(message), files)
         ended[pid] = files.pop(0)
+        os.write(ended[pid], f"{pid:{_NUMBER}}".encode())
         for file in files:
             os.close(file)
-        orders.send(str(pid).encode())
 
 
 def _report(ended: dict[int, int]) -> None:
@@ -214,7 +217,7 @@ def _report(ended: dict[int, int]) -> None:
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             file = ended.pop(found[0])
             with contextlib.suppress(BrokenPipeError):
-                os.write(file, str(found[1]).encode())
+                os.write(file, f"{found[1]:{_NUMBER}}".encode())
             os.close(file)
 
 

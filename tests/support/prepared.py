@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import util
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from tuner.tracking import process
@@ -59,7 +60,7 @@ class _Child:
             "numbers": list(files),
             "environment": dict(environment),
             "session": session,
-            "folder": os.getcwd(),
+            "folder": str(Path.cwd()),
             "file_bytes": resource.getrlimit(resource.RLIMIT_FSIZE),
         }
         socket.send_fds(self.orders, [json.dumps(order).encode()], list(files.values()))
