@@ -18,10 +18,11 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 LOOP = "import toy_study; toy_study.run()"
 COMMAND = "from tuner.__main__ import main; main()"
+_MODULE = "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 # Sent with an order: where its wait status is written, and its streams.
 _FILES = 4
 # A pid or a wait status.
@@ -34,7 +35,7 @@ _IMPORTED_LATE = (
     "pandas",
     "pyarrow.compute",
     "tuner.cli.commands",
-    "tuner.tracking.__main__",
+    "mlflow.tracking",
 )
 
 
@@ -44,6 +45,7 @@ class Forked:
     def __init__(self, pid: int, status: int, output: int | None = None) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self.stdin: BinaryIO | None = None
         self._output = output
         self.status, self._printed = status, b""
 
@@ -117,6 +119,33 @@ def run_command(
     return subprocess.CompletedProcess(list(words), code, *texts)
 
 
+class ForkedPythons:
+    """What `tuner.tracking` uses of the module subprocess, for `python -P -m MODULE WORDS`."""
+
+    PIPE, TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
+    DEVNULL = subprocess.DEVNULL
+
+    @staticmethod
+    def Popen(command: Sequence[str], **given: Any) -> Forked:  # noqa: N802
+        stdin, writing = os.pipe()
+        streams = (stdin, given["stdout"].fileno(), given["stderr"].fileno())
+        forked = start(_MODULE, command[3:], Path.cwd(), streams, given["env"])
+        os.close(stdin)
+        forked.stdin = os.fdopen(writing, "wb")
+        return forked
+
+    @staticmethod
+    def run(command: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with Path(os.devnull).open() as nothing:
+                streams = (nothing.fileno(), out.fileno(), err.fileno())
+                forked = start(_MODULE, command[3:], Path.cwd(), streams, given["env"])
+            code = forked.wait(given["timeout"])
+            for written in (out, err):
+                written.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+
 def start(
     code: str,
     arguments: Sequence[str],
@@ -170,7 +199,7 @@ def serve(number: int) -> None:
     orders = socket.socket(fileno=number)
     select.select([orders], [], [])
     import toy_study  # noqa: F401
-    from prepared import prepare
+    from prepared import prepare_loop
 
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
@@ -181,7 +210,7 @@ def serve(number: int) -> None:
     code = _forks(orders)
     if code is not None:
         if code == LOOP:
-            code = prepare(code)
+            code = prepare_loop(code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         exec(code, {"__name__": "__main__"})
 

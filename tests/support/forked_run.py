@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prepared import prepare_fork_servers
 
 Scope = Callable[[pytest.Item], object]
+# For files whose searches train for real, in one process.
+_FORK_SERVERS = 3
 _COMMON = pytest.StashKey[Path]()
 
 
@@ -130,6 +133,8 @@ def _run_and_exit(session: pytest.Session, parent: Connection, folder: Path) -> 
     code = 1
     try:
         _separate(session.config, folder)
+        if "tuner.training.session" in sys.modules:
+            prepare_fork_servers(_FORK_SERVERS, parent)
         reporter = _Reporter(session.config, parent)
         session.config.pluginmanager.register(reporter)
         reporter.warned_before = False

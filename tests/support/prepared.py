@@ -1,5 +1,5 @@
-"""Children that a loop has from its start, with all imports done: they wait, and become its tracker
-and its fork server. New interpreters would import for 3 s and for 1 s."""
+"""Children that a process has from its start, with all imports done: they wait, and become its
+tracker and its fork servers. New interpreters import for 3 s, and TensorFlow for 5 s."""
 
 import fcntl
 import json
@@ -12,44 +12,63 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import util
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tuner.tracking import process
 
-TRACKER = "import sys; from tuner.tracking.__main__ import main; sys.exit(main())"
+TRACKER = "import runpy; runpy.run_module('tuner.tracking', run_name='__main__')"
 _FILES = 3
 _LARGEST_ORDER = 2**20
 # Above all numbers of files that a loop has.
 _FREE = 500
 
 
-def prepare(code: str) -> str:
-    """Have both children, and use them. In each of them: the code that it is to run, which is
+def prepare_loop(code: str) -> str:
+    """Have a tracker and a fork server. In each of them: the code that it is to run, which is
     `code` here."""
-    children = []
-    for _ in range(2):
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if not pid:
-            for child in children:
-                child.orders.close()
-            ours.close()
-            return _wait(theirs)
-        theirs.close()
-        children.append(_Child(pid, ours))
-    tracker, server = children
-    _start_tracker_in(tracker)
-    _start_fork_server_in(server)
+    tracker = _Child()
+    if tracker.code is not None:
+        return tracker.code
+    server = _Child(tracker.orders)
+    if server.code is not None:
+        return server.code
+    process.subprocess = _Subprocess(tracker)  # type: ignore[assignment]
+    _use_fork_servers([server], "multiprocessing.forkserver")
     return code
 
 
-class _Child:
-    """A child that waits. `orders`: the socket that it reads."""
+def prepare_fork_servers(count: int, parent: Connection) -> None:
+    """Have fork servers for searches of this process that train with TensorFlow, which it has
+    imported and not used. `parent`: what they are not to keep open."""
+    children: list[_Child] = []
+    for _ in range(count):
+        child = _Child(parent, *(other.orders for other in children))
+        if child.code is not None:
+            try:
+                exec(child.code, {"__name__": "__main__"})
+            finally:
+                os._exit(0)
+        children.append(child)
+    _use_fork_servers(children, "tuner.training.session")
 
-    def __init__(self, pid: int, orders: socket.socket) -> None:
-        self.pid, self.orders = pid, orders
+
+class _Child:
+    """A child that waits. `orders`: the socket that it reads. In the child itself, once it has its
+    order, `code` is what it is to run. `closed`: what it does not keep open."""
+
+    def __init__(self, *closed: socket.socket | Connection) -> None:
         self.used = False
+        self.code: str | None = None
+        self.orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid:
+            theirs.close()
+        else:
+            for each in (self.orders, *closed):
+                each.close()
+            self.code = _wait(theirs)
 
     def become(
         self, code: str, files: Mapping[int, int], environment: Mapping[str, str], session: bool
@@ -110,17 +129,15 @@ class _Subprocess:
         return _Popen(self._child.pid, os.fdopen(writing, "wb"))
 
 
-def _start_tracker_in(child: _Child) -> None:
-    process.subprocess = _Subprocess(child)  # type: ignore[assignment]
-
-
-def _start_fork_server_in(child: _Child) -> None:
+def _use_fork_servers(children: list[_Child], word: str) -> None:
+    """In turn, for those whose code has this word."""
     real = util.spawnv_passfds  # type: ignore[attr-defined]
 
     def spawn(path: str, arguments: Sequence[Any], files: Sequence[int]) -> int:
         code = os.fsdecode(arguments[-1])
-        if child.used or "multiprocessing.forkserver" not in code:
+        if not children or "multiprocessing.forkserver" not in code or word not in code:
             return int(real(path, arguments, files))
+        child = children.pop()
         child.become(code, {file: file for file in files}, os.environ, session=False)
         return child.pid
 
