@@ -9,7 +9,8 @@ The contract, for whoever writes a page. A page's blocks run in order, in one em
 - `<!-- not run: REASON -->` right above a block skips it;
 - all other languages are only shown.
 
-Searches are kept small: see doc_runner.py.
+Searches are kept small (doc_runner.py): 2 epochs, one worker, no MLflow, and one trial, or three
+of a toy on a page whose code names neither keras nor a model.
 """
 
 import re
