@@ -15,8 +15,11 @@ from tuner.settings import VARIABLES
 from tuner.study.metrics import metric_entries
 
 _MARK = re.compile(r"<!-- generated: (\S+) -->")
-# Only what a page loads by itself: a link may lead anywhere.
-_FETCHED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?(?:https?:)?//[^\">]*")
+# Only what a page loads by itself: a link to click on may lead anywhere.
+_FETCHED = re.compile(
+    r"<(?:script|img|iframe|link)\b(?![^>]*\brel=\"?(?:canonical|next|prev)\b)[^>]*"
+    r"\b(?:src|href)=\"?(?:https?:)?//[^\">]*"
+)
 
 
 def _markdown_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
