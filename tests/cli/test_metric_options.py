@@ -108,7 +108,7 @@ REFUSED = {
     "--record a.py:cost --record cost.py:cost": "cost.py:cost: a.py:cost has this name too; renam",
     "--record raises.py:raises": "raises.py:2: ZeroDivisionError: division by zero",
     "--record raises.py:text": "raises.py:text: must return one number, it returned a str",
-    "--record raises.py:nan": "raises.py:nan: returned nan for made-up predictions of the",
+    "--record raises.py:nan": "raises.py:nan: returned nan for made-up predictions of ",
     "--record val_r2": "unknown metric 'val_r2' for classes; there are: val_",
     "--record auc": "unknown metric 'auc' for classes; there are: val_auc, ",
     "--metric val_top_5_accuracy": "val_top_5_accuracy is always 1 for 3 classes",

@@ -109,6 +109,16 @@ def test_it_is_tried_with_predictions_as_a_network_makes_them(task: Task) -> Non
     if task == "classes":
         np.testing.assert_allclose(predictions.sum(axis=1), 1.0, rtol=1e-5)
     own("return (y_true - y_pred.T).mean()").check(y, task, classes=4)
-    message = r"returned nan for made-up predictions of the 50 validation rows"
+    message = r"returned nan for made-up predictions of 50 validation rows"
     with pytest.raises(MetricError, match=message):
         own("return float('nan')").check(y, task, classes=4)
+
+
+def test_of_large_data_it_is_tried_with_some_rows_of_every_class(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tuner.study.own_metrics._MOST_VALUES", 30)
+    y = np.zeros(1000, np.int32)
+    y[567] = 2
+    own("assert len(y_true) == 11 and set(y_true) == {0, 2}; return 1").check(y, "classes", 3)
+    own("assert len(y_true) == 30; return 1").check(y.astype(np.float32), "regression", 0)

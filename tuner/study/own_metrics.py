@@ -21,6 +21,8 @@ from tuner.study.metrics import Task
 from tuner.system.user_modules import error_place, stored_surroundings
 
 _ARGUMENTS = "(y_true, y_pred)"
+# A metric is tried with at most so many predicted values: 80 MB for a moment.
+_MOST_VALUES = 10_000_000
 
 
 class OwnMetric:
@@ -85,16 +87,28 @@ class OwnMetric:
     def check(self, y_true: npt.NDArray[Any], task: Task, classes: int) -> None:
         """Try it on these targets with made-up predictions. Raises MetricError where it fails, or
         returns a number that is not finite."""
-        value = self(y_true, made_up_predictions(y_true, task, classes))
+        y = np.asarray(y_true)[_rows_to_try(y_true, task, classes)]
+        value = self(y, made_up_predictions(y, task, classes))
         if not math.isfinite(value):
             raise MetricError(
-                f"{self._where}: returned {value} for made-up predictions of the {len(y_true)} "
-                "validation rows; it must return a finite number"
+                f"{self._where}: returned {value} for made-up predictions of {len(y)} validation "
+                "rows; it must return a finite number"
             )
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:
     return inspect.isfunction(value) and value.__module__ == module.__name__
+
+
+def _rows_to_try(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDArray[np.intp]:
+    """All rows, or of large data some, with a row of each class among them."""
+    rows, most = len(y_true), _MOST_VALUES // max(1, classes)
+    if rows <= most:
+        return np.arange(rows)
+    some = np.linspace(0, rows - 1, most).astype(np.intp)
+    if task == "regression":
+        return some
+    return np.union1d(some, np.unique(y_true, return_index=True)[1])
 
 
 def made_up_predictions(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDArray[Any]:
