@@ -106,6 +106,22 @@ def test_a_space_cannot_be_changed_and_says_how_it_is_made() -> None:
         space.parameters["width"].low = 1
 
 
+def test_a_weight_for_each_class_is_a_value_and_a_choice() -> None:
+    weights = {"0": np.float32(0.5), "1": 10}
+    searched = Space("mlp", {"class_weight": Categorical(["none", weights])})
+    fixed = Space("mlp", {"class_weight": weights}, [{"class_weight": weights}])
+    for space in (searched, fixed):
+        assert Space.from_yaml(space.to_yaml()) == space
+        assert parse_file(space.to_yaml(), "s.yaml").space == file_of(space).space
+    in_numbers = Space("mlp", {"class_weight": {1: 10, 0: 0.5}}, fixed.baselines)
+    assert file_of(in_numbers).space == file_of(fixed).space
+    assert file_of(fixed).space.parameters == {"class_weight": "{0: 0.5, 1: 10}"}
+    with pytest.raises(SpaceError, match=r"choices must have finite weights >= 0, got -1"):
+        Categorical(["none", {0: -1}])
+    with pytest.raises(SpaceError, match=r"rate.*must be a number, a string or true/false"):
+        file_of(Space("net.py:build", {"rate": Categorical([{0: 1}])}))
+
+
 def test_numbers_of_numpy_are_taken() -> None:
     space = Space("mlp", {"width": Int(np.int64(16), np.int64(64)), "dropout": np.float32(0.5)})
     assert space == Space("mlp", {"width": Int(16, 64), "dropout": 0.5})

@@ -32,6 +32,7 @@ CALLS: dict[str, list[list[str]]] = {
     "study export": [[], ["--format", "json"]],
     "study code": [[], ["unknown"]],
     "study repair": [[], ["unknown"]],
+    "study stop": [[], ["unknown"]],
     "study delete": [["gone", "--yes"], ["unknown", "--yes"], ["s"]],
     "optimize": [[], ["unknown", "--trials", "1"], ["--trials", "1", "--workers", "0"]],
     "compare": [[], ["--study", "unknown"], ["--study", "s"]],

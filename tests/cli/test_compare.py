@@ -265,7 +265,7 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
         "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial needs --study"),
         "values of a study": (
             ["--study", "x", "--scaling", "none"],
-            "leave out --column, --scaling and --set",
+            "leave out --column, --weights, --scaling and --set",
         ),
         "no study": (["--study", "x"], "there is no study yet"),
         "no seeds": (["./mine.yaml", "--seeds", "0"], "--seeds must be between 1 and 1000, got 0"),

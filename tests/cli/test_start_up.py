@@ -54,6 +54,7 @@ COMMANDS = [
     ["study", "code"],
     ["study", "plot"],
     ["study", "repair"],
+    ["study", "stop"],
     ["study", "delete"],
     ["optimize"],
     ["compare"],

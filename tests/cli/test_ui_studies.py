@@ -85,6 +85,8 @@ def test_ports_that_are_taken(store: Store) -> None:
     local = settings(store, "sqlite:///mlruns/mlflow.db")
     with pytest.raises(UsageError, match="must differ, both are 5000"):
         ui_servers._pages(local, 5000, 5000)
+    with pytest.raises(UsageError, match="--mlflow-port must be from 0 to 65535, got 70000"):
+        ui_servers._pages(local, 70_000, 0)
     with socket.create_server((ui_servers.HOST, 0)) as taken:
         port = taken.getsockname()[1]
         for ports, option in [((port, 0), "--mlflow-port"), ((0, port), "--dashboard-port")]:

@@ -11,12 +11,7 @@ from pydantic import ValidationError
 
 from tuner.api.functions import check_function, code_reference, file_reference
 from tuner.errors import SpaceError, UsageError
-from tuner.search_space.checks import (
-    explain_validation_error,
-    format_mistake,
-    mapping_as_text,
-)
-from tuner.search_space.class_weights import canonical_weights
+from tuner.search_space.checks import explain_validation_error, format_mistake, mappings_as_texts
 from tuner.search_space.loading import (
     SpaceFile,
     load_file,
@@ -24,7 +19,7 @@ from tuner.search_space.loading import (
     read_content,
     read_yaml,
 )
-from tuner.search_space.ranges import RANGES
+from tuner.search_space.ranges import RANGES, InvalidError
 from tuner.settings import Settings
 from tuner.values import Scalar, word
 
@@ -41,7 +36,10 @@ class Declared:
         for name in (each.name for each in fields(self)):
             object.__setattr__(self, name, plain(getattr(self, name)))
         try:
-            RANGES[self._kind].model_validate(self.content())
+            # A weight for each class may be a choice. The space knows which parameter takes one.
+            RANGES[self._kind].model_validate(mappings_as_texts(self.content()))
+        except InvalidError as wrong:
+            raise SpaceError(f"{self!r}: {format_mistake(wrong)}") from wrong
         except ValidationError as error:
             raise SpaceError(
                 f"{self!r}: {format_mistake(explain_validation_error(error))}"
@@ -102,8 +100,8 @@ class Float(Declared):
 
 @dataclass(frozen=True, repr=False)
 class Categorical(Declared):
-    """One of the choices: texts, numbers or truth values; of `class_weight` also mappings of
-    classes to weights. The rest is as for `Int`.
+    """One of the choices: texts, numbers or truth values, for `class_weight` also a weight for each
+    class such as {"no": 1, "yes": 10}. The rest is as for `Int`.
 
     >>> import tuner
     >>> tuner.Categorical(["relu", "gelu"])
@@ -117,26 +115,13 @@ class Categorical(Declared):
     when: Mapping[str, Any] = field(default_factory=dict)
     repeat: str | None = None
 
-    def __post_init__(self) -> None:
-        choices = plain(self.choices)
-        if isinstance(choices, list):
-            try:
-                texts = [
-                    canonical_weights(choice) if isinstance(choice, Mapping) else choice
-                    for choice in choices
-                ]
-            except ValueError as error:
-                raise SpaceError(f"{self!r}: choices {error}") from error
-            object.__setattr__(self, "choices", texts)
-        super().__post_init__()
-
 
 def plain(value: Any) -> Any:
     """Python's own value for one of NumPy, and lists for tuples and the like."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         return value.item()
     if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
+        return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, tuple | list | range) or hasattr(value, "tolist"):
         return [plain(each) for each in value]
     return value
@@ -221,9 +206,6 @@ class Space:
             except UsageError as error:
                 raise SpaceError(f"Space: network: {error}") from error
         self._file(network)
-        # Weights of classes have one spelling, which YAML gives back.
-        parameters = {name: mapping_as_text(name, each) for name, each in self.parameters.items()}
-        object.__setattr__(self, "parameters", parameters)
 
     def __repr__(self) -> str:
         return _format_call(self)
@@ -282,8 +264,8 @@ _DECLARED = {each._kind: each for each in (Int, Float, Categorical)}
 
 def _declared(content: Any) -> Any:
     """A parameter of a file's content, which was checked."""
-    if not isinstance(content, dict) or "type" not in content:
-        return content
+    if not isinstance(content, dict) or content.get("type") not in _DECLARED:
+        return content  # a single value, or a weight for each class
     values = {name: value for name, value in content.items() if name != "type"}
     return _DECLARED[content["type"]](**values)
 

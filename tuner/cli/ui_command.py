@@ -12,8 +12,6 @@ def ui(
     mlflow_port: Annotated[
         int,
         typer.Option(
-            min=0,
-            max=65535,
             help="The port of MLflow's pages; 0 takes any free port.",
             metavar="PORT",
         ),
@@ -21,8 +19,6 @@ def ui(
     dashboard_port: Annotated[
         int,
         typer.Option(
-            min=0,
-            max=65535,
             help="The port of the Optuna dashboard; 0 takes any free port.",
             metavar="PORT",
         ),

@@ -33,6 +33,7 @@ from tuner.tracking.study_pages import find_pages
 
 _START_S = 90.0
 _MOST_STUDIES = 5
+_LAST_PORT = 65_535
 _Children = dict[str, subprocess.Popen[bytes]]
 
 
@@ -185,7 +186,9 @@ def _stoppable() -> Iterator[None]:
 
 
 def _free_port(port: int, option: str) -> int:
-    """The port, which is free; for 0 any free port. Raises StudyError."""
+    """The port, which is free; for 0 any free port. Raises UsageError, StudyError."""
+    if not 0 <= port <= _LAST_PORT:
+        raise UsageError(f"{option} must be from 0 to {_LAST_PORT}, got {port}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -132,14 +132,7 @@ def _dataset(
         for part, x in load_if_small(encoded.matrices).items()
     }
     columns, by_channel = encoded.columns, encoded.axes.by_channel
-    one_hot = None if columns is None else _one_hot(columns)
-    scaling = fit_scaling(
-        splits["train"].x,
-        spec.scaling,
-        one_hot,
-        by_channel,
-        by_columns=spec.reading != FIRST_READING,
-    )
+    scaling = _scaling(splits["train"], spec, encoded)
     dataset = Dataset(
         name=raw.name,
         task=target.task,
@@ -164,6 +157,17 @@ def _dataset(
         return dataset
     warnings = _warn_of_losses(dataset, encoded, y["train"])
     return replace(dataset, notes=(*warnings, *dataset.notes))
+
+
+def _scaling(train: Split, spec: "DataSpec", encoded: _Encoded) -> Scaling:
+    one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
+    return fit_scaling(
+        train.x,
+        spec.scaling,
+        one_hot,
+        encoded.axes.by_channel,
+        by_columns=spec.reading != FIRST_READING,
+    )
 
 
 def _warn_of_losses(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:

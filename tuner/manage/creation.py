@@ -184,8 +184,7 @@ def define_study(
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    space = fit_space(space, dataset.task, dataset.input_shape)
-    check_class_weights(_class_weights(space), dataset)
+    space = _fit_to_data(space, dataset)
     metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
     spec = StudySpec(
         space=space,
@@ -205,6 +204,12 @@ def define_study(
     check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
+
+
+def _fit_to_data(space: Space, dataset: Dataset) -> Space:
+    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    check_class_weights(_class_weights(fitted), dataset)
+    return fitted
 
 
 def _class_weights(space: Space) -> Iterator[object]:

@@ -101,12 +101,18 @@ def mapping_as_text(name: str, value: object) -> object:
     parameter = TRAINING.get(name)
     if parameter is None or not parameter.by_class:
         return value
+    return _weights_as_text(value) if isinstance(value, str) else mappings_as_texts(value)
+
+
+def mappings_as_texts(value: object) -> object:
+    """A mapping, or those among the choices of a range, as texts; any other value as it is."""
     if isinstance(value, Mapping) and isinstance(value.get("type"), str):
         choices = value.get("choices")
         if not isinstance(choices, list | tuple):
             return value
-        return {**value, "choices": [_weights_as_text(choice, "choices") for choice in choices]}
-    return _weights_as_text(value)
+        texts = [_weights_as_text(c, "choices") if isinstance(c, Mapping) else c for c in choices]
+        return {**value, "choices": texts}
+    return _weights_as_text(value) if isinstance(value, Mapping) else value
 
 
 def _weights_as_text(value: object, *keys: str) -> object:

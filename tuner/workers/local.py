@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 import psutil
 
@@ -83,6 +83,18 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
         raise WorkerError(_why_not_started(error)) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forget_parents_server() -> None:
+    """In a forked process: the fork server is its parent's, and is no child of this one."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with contextlib.suppress(OSError):
+            os.close(server._forkserver_alive_fd)  # the server ends when nobody holds it
+        type(server).__init__(server)
+
+
+os.register_at_fork(after_in_child=_forget_parents_server)
 
 
 def open_workers(
