@@ -89,11 +89,11 @@ def _with_target(source: str, target: Any) -> str:
         return source
     if not isinstance(target, str):
         raise DatasetError(f"target: the data are {source!r}; name the target column by a text")
-    found = parse_source(source)
-    if not found.selects or (found.selector and found.selector != target):
-        named = f"names {found.selector!r}" if found.selector else "has no columns to name"
+    parsed = parse_source(source)
+    if not parsed.selects or (parsed.selector and parsed.selector != target):
+        named = f"names {parsed.selector!r}" if parsed.selector else "has no columns to name"
         raise DatasetError(f"target={target!r}: the source {source!r} {named}; leave one out")
-    return source if found.selector else f"{source}:{target}"
+    return source if parsed.selector else f"{source}:{target}"
 
 
 def _is_table(data: Any) -> bool:

@@ -136,10 +136,10 @@ class _Writer:
             self._definitions.append(f"{name} = {own}")
             return
         for used in _global_names(definition.text):
-            if used != own and (found := _look_up(used, definition.names)) is not _UNKNOWN:
-                self._add(used, found, own)
-                if isinstance(found, ModuleType):
-                    self._imports |= _submodules(used, found, definition.text)
+            if used != own and (present := _look_up(used, definition.names)) is not _UNKNOWN:
+                self._add(used, present, own)
+                if isinstance(present, ModuleType):
+                    self._imports |= _submodules(used, present, definition.text)
         self._definitions.append(definition.text)
 
 
