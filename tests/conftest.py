@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 import fork_server
 import pytest
 import sqlalchemy as sa
-from forked_run import common_folder, run_forked
+from forked_run import common_folder, pytest_make_collect_report, run_forked
 from optuna.storages._rdb.models import BaseModel
 from postgres_server import Postgres
 
@@ -22,6 +22,8 @@ from tuner.storage import Store, open_store
 from tuner.storage.schema import metadata as ours
 from tuner.system.names import remember_options
 from tuner.tracking import client
+
+__all__ = ["pytest_make_collect_report"]
 
 MakeTables = Callable[[Path, Path], None]
 theirs = BaseModel.metadata

@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import count, groupby
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -41,6 +41,29 @@ def run_forked(session: pytest.Session, processes: int, scope: Scope) -> bool:
         for child in children:
             child.end()
     return True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Refuse a test module that runs an operation as it is imported: TensorFlow starts threads for
+    it, which a forked process does not have but waits for, for ever."""
+    ran_before = _runs_tensorflow()
+    report = yield
+    if isinstance(collector, pytest.Module) and _runs_tensorflow() and not ran_before:
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} runs TensorFlow as it is imported; do it in a test"
+        report.result = []
+    return report
+
+
+def _runs_tensorflow() -> bool:
+    for name in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if name.read_text().startswith("tf_"):
+                return True
+    return False
 
 
 class _Child:
