@@ -6,9 +6,11 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 export UV_PYTHON_DOWNLOADS := never
+# Of the theme: about a later version of MkDocs.
+export NO_MKDOCS_2_WARNING := 1
 unexport VIRTUAL_ENV
 
-.PHONY: install demo test soak check format bench lock clean
+.PHONY: install demo test soak check docs format bench lock clean
 
 install: $(READY)
 
@@ -43,7 +45,7 @@ test: install
 	@# Else each process that a test starts compiles what has changed, where bytecode is not written.
 	$(BIN)/python -m compileall -q tuner tests
 	@# Rewritten for their assertions, the tests' files are kept too: 4 s a process.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --durations=25
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --processes 4 --durations=25
 
 # The whole of it takes some hours; SHARE=0.2 that share of each fault's times.
 SHARE ?= 1.0
@@ -55,6 +57,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict
+
+# To read them: make docs, then open what it prints in a browser.
+docs: install
+	$(BIN)/mkdocs serve --strict
 
 format: install
 	$(BIN)/ruff format .
@@ -70,4 +77,4 @@ lock: $(BIN)/uv
 		-o requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

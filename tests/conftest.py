@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
 from pathlib import Path, PurePath
-from typing import Any
 
+import fork_server
 import pytest
 import sqlalchemy as sa
+from forked_run import common_folder, pytest_make_collect_report, run_forked
 from optuna.storages._rdb.models import BaseModel
 from postgres_server import Postgres
 
@@ -22,6 +23,8 @@ from tuner.storage.schema import metadata as ours
 from tuner.system.names import remember_options
 from tuner.tracking import client
 
+__all__ = ["pytest_make_collect_report"]
+
 MakeTables = Callable[[Path, Path], None]
 theirs = BaseModel.metadata
 
@@ -29,6 +32,8 @@ theirs = BaseModel.metadata
 def pytest_addoption(parser: pytest.Parser) -> None:
     help_text = "faults: for hours instead of minutes, or for a share of that"
     parser.addoption("--soak", type=float, nargs="?", const=1.0, default=0.0, help=help_text)
+    help_text = "run the tests in so many processes"
+    parser.addoption("--processes", type=int, default=0, help=help_text)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,22 +47,15 @@ def _of_faults(path: PurePath) -> bool:
     return path.parent.name == "faults"
 
 
-# xdist's own groups do not reach pytest from 9.2 on: each test would go to any process, and what
-# a file shares, a server or a search, would be made again in each.
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByFile(LoadScopeScheduling):
-        """A file goes to one process. Faults are done one at a time: they keep both cores busy, and
-        have deadlines."""
-
-        def _split_scope(self, nodeid: str) -> str:
-            path = nodeid.partition("::")[0]
-            return "faults" if _of_faults(PurePath(path)) else path
-
-    config.option.loadscopereorder = False
-    return ByFile(config, log)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """A file goes to one process, because its tests share servers and searches. Faults are done one
+    at a time: they keep both cores busy, and have deadlines."""
+    processes = session.config.option.processes
+    if processes < 2 or session.testsfailed or session.config.option.collectonly:
+        return None
+    fork_server.start_server()
+    return run_forked(session, processes, lambda item: _of_faults(item.path) or item.path)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +119,11 @@ def made_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def make_mlflow_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTables]:
+def make_mlflow_tables(pytestconfig: pytest.Config) -> Iterator[MakeTables]:
     """MLflow takes 1.5 s to make its tables: they are made once, by the first of pytest's processes
     that needs them, and copied. The function that makes them."""
     make: MakeTables = client._make_tables
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mlflow-tables"
+    folder = common_folder(pytestconfig) / "mlflow-tables"
     folder.mkdir(exist_ok=True)
     made = folder / "mlflow.db"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fork_server import run_command
 from postgres_server import PASSWORD, Postgres
 
 MODULES = ("mlflow", "optuna_dashboard", "bottle", "uvicorn", "random", "queue", "json", "token")
@@ -28,11 +29,6 @@ class Ui:
     command_lines: list[str]
 
 
-def tuner(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [TUNER, *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def ui(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
     folder = tmp_path_factory.mktemp("ui")
@@ -44,7 +40,8 @@ def ui(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "*")
         patch.setenv("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "*")
         patch.setenv("PYTHONPATH", os.pathsep.join(["", os.environ.get("PYTHONPATH", "")]))
-        assert tuner(folder, "study", "create", "s", "--data", "iris").returncode == 0
+        words = ("study", "create", "s", "--data", "iris")
+        assert run_command(words, folder).returncode == 0
         for name in MODULES:
             text = f"open({str(folder / 'ran')!r}, 'a').write({name!r})\nraise OSError('mine')\n"
             (folder / f"{name}.py").write_text(text)
@@ -64,7 +61,7 @@ def running(folder: Path, process: subprocess.Popen[bytes]) -> Ui:
     while "Ctrl-C" not in (text := (folder / "ui.log").read_text()):
         assert time.monotonic() < deadline and process.poll() is None, text
         seen |= command_lines(process.pid)
-        time.sleep(0.05)
+        time.sleep(0.1)
     seen |= command_lines(process.pid)
     mlflow, dashboard = map(int, re.findall(r"127\.0\.0\.1:(\d+)", text))
     return Ui(folder, mlflow, dashboard, sorted(seen))

@@ -61,7 +61,7 @@ def test_the_readme_s_way(run: Command, tmp_path: Path) -> None:
     }
     assert not [each.name for each in tmp_path.glob("tuner.db-*") if "tracker" not in each.name]
     # The study has what was asked for: the same command again adds nothing.
-    optimize(tmp_path, "--trials", "3", "--quiet", "--no-tracking")
+    run("optimize", "--trials", "3", "--quiet", "--no-tracking")
     assert len(json.loads(run("trial", "list", "--json"))) == 3
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from postgres_server import Postgres
 from toy_study import Bench
+from waiting import wait_until
 
 from faults import victims
 from faults.audit import ends
@@ -45,7 +46,7 @@ def test_restarts(on_postgres: Bench, durable: Postgres, times: int, check: Chec
     bench.create(SLOWLY)
     trials = 12 * times
     loops = [bench.start(trials, workers=2) for _ in range(2)]
-    victims.wait_until(lambda: victims.running(bench) > 0)
+    wait_until(lambda: victims.running(bench) > 0)
     for number in range(times):
         durable.go_down(signal.SIGQUIT if number % 2 else signal.SIGINT)
         time.sleep(0.5)
@@ -64,7 +65,7 @@ def test_connections_cut(on_postgres: Bench, durable: Postgres, times: int, chec
     trials = 6 + 3 * times
     database = str(bench.store.url.database)
     loops = [bench.start(trials, workers=2) for _ in range(2)]
-    victims.wait_until(lambda: victims.running(bench) > 0)
+    wait_until(lambda: victims.running(bench) > 0)
     cuts = 0
     while cuts < times and any(loop.poll() is None for loop in loops):
         cuts += durable.cut_connections(database) > 0

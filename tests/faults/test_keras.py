@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from toy_study import Bench, digits_bench
+from waiting import wait_until
 
 from faults import victims
-from faults.victims import finish, wait_until
+from faults.victims import finish
 from tuner.runner import KERAS
 from tuner.search_space import load_space
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from toy_study import Bench
+from waiting import wait_until
 
 from faults import victims
 from faults.audit import ends
-from faults.victims import finish, wait_until
+from faults.victims import finish
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 SLOWLY = {"epochs": 6, "patience": 6, "pace": 0.1}

@@ -4,20 +4,12 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 
 import psutil
 from toy_study import Bench, Loop
 
 # Workers that end as they begin, several in a row, end the search: they are another fault.
 _GROWN_S = 2.5
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to pass"
-        time.sleep(0.02)
 
 
 def family(loop: Loop) -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from toy_study import Bench, Loop, any_of, toy_spec
 from trial_writes import begun, complete, fail, put_back
+from waiting import wait_until
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
 from tuner.manage.deletion import closed_to_searches
@@ -32,11 +33,8 @@ def searching(bench: Bench) -> Iterator[Loop]:
     """A search in another process, which trains."""
     bench.create(LONG, name="first")
     process = bench.start(5, asked=SHORT_LEASE)
-    deadline = time.monotonic() + 120
-    while not _recorded(bench.store):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: _recorded(bench.store) > 0 or process.poll() is not None, 120)
+    assert process.poll() is None, process.communicate()[0]
     yield process
     process.kill()
     process.communicate()

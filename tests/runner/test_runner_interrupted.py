@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from test_runner_limits import began, wait_until
+from test_runner_limits import began
 from test_runner_trials import SQLITE
 from toy_study import Bench, Signals, any_of
+from waiting import wait_until
 
 from tuner.runner import RunStatus, Silent, loop, stopping
 from tuner.storage.trials import TrialRow

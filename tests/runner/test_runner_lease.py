@@ -3,7 +3,6 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from optuna.samplers import RandomSampler
 from toy_study import Bench
 from trial_writes import begun
+from waiting import wait_until
 
 from tuner.errors import LeaseLost, SlotLost, StudyError
 from tuner.runner.policy import put_back
@@ -33,13 +33,6 @@ def left_s(store: Store) -> list[float]:
     query = sa.select(loops.c.expires_at - leases.now(store.url.get_backend_name()))
     with store.reading() as connection:
         return list(connection.execute(query).scalars())
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_slow_sampler_does_not_lose_the_lease(

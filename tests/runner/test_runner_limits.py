@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from postgres_server import PASSWORD, Postgres
 from toy_study import Bench, Signals, any_of
 from toy_training import SLOW
+from waiting import wait_until
 
 from tuner.errors import StorageError
 from tuner.runner import RunStatus, Silent
@@ -23,13 +23,6 @@ from tuner.storage.schema import loops
 from tuner.storage.trials import TrialRow
 
 SQLITE = pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_idle(status: RunStatus) -> bool:

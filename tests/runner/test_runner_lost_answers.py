@@ -1,5 +1,6 @@
 """Whatever commit's answer is lost, a trial is written once and whole."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -47,32 +48,36 @@ def written(bench: Bench) -> list[Any]:
     ]
 
 
-def commits_of_a_trial(bench: Bench) -> int:
+@pytest.fixture
+def loops_store(bench: Bench) -> Iterator[Store]:
+    """The database as a loop has it open, beside the test."""
+    store = open_store(bench.url)
+    yield store
+    store.close()
+
+
+def commits_of_a_trial(bench: Bench, study: StudyRow, store: Store) -> int:
     """How many there are, and what they write when nothing goes wrong."""
     calm = LostAnswers(0)
-    study = bench.create(name="calm")
-    store = open_store(bench.url)
     with calm.of(store):
         run_a_trial(bench, study, store)
-    store.close()
     return calm.commits
 
 
 def test_a_trial_is_written_once_whichever_answer_is_lost(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, loops_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.storage.connections._FIRST_PAUSE_S", 0.0)
-    commits = commits_of_a_trial(bench)
+    spec = bench.create(name="calm").spec
+    commits = commits_of_a_trial(bench, load_study(bench.store), loops_store)
     expected = written(bench)
     assert expected[1] == [(1, 1, "interrupted", None), (2, 0, "complete", 0.5)]
     assert commits > 15
     for lost in range(1, commits + 1):
-        study = bench.create(name=f"lost-{lost}")
-        store = open_store(bench.url)
+        study = create_study(bench.store, f"lost-{lost}", spec)
         answers = LostAnswers(lost)
-        with answers.of(store):
-            run_a_trial(bench, study, store)
-        store.close()
+        with answers.of(loops_store):
+            run_a_trial(bench, study, loops_store)
         assert answers.commits >= lost
         assert written(bench) == expected, f"commit {lost} of {commits}"
 

@@ -1,5 +1,5 @@
 """Processes without a new interpreter for each: a server that has imported what loops and commands
-need forks them. It starts with the first of them, and ends with the tests' process."""
+need forks them. It imports for the first of them, and ends with the tests' process."""
 
 import atexit
 import contextlib
@@ -18,15 +18,25 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 LOOP = "import toy_study; toy_study.run()"
 COMMAND = "from tuner.__main__ import main; main()"
+_MODULE = "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 # Sent with an order: where its wait status is written, and its streams.
 _FILES = 4
+# A pid or a wait status.
+_NUMBER = 16
 _LARGEST_ORDER = 2**20
 # What loops and commands import only once they need it.
-_IMPORTED_LATE = ("alembic.command", "pandas", "pyarrow.compute", "tuner.cli.commands")
+_IMPORTED_LATE = (
+    "alembic.command",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "pyarrow.compute",
+    "tuner.cli.commands",
+    "mlflow.tracking",
+)
 
 
 class Forked:
@@ -35,6 +45,7 @@ class Forked:
     def __init__(self, pid: int, status: int, output: int | None = None) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        self.stdin: BinaryIO | None = None
         self._output = output
         self.status, self._printed = status, b""
 
@@ -49,7 +60,7 @@ class Forked:
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self.status], [], [], timeout)[0]:
-            self.returncode = os.waitstatus_to_exitcode(int(os.read(self.status, 32)))
+            self.returncode = os.waitstatus_to_exitcode(int(os.read(self.status, _NUMBER)))
             os.close(self.status)
         return self.returncode
 
@@ -108,6 +119,33 @@ def run_command(
     return subprocess.CompletedProcess(list(words), code, *texts)
 
 
+class ForkedPythons:
+    """What `tuner.tracking` uses of the module subprocess, for `python -P -m MODULE WORDS`."""
+
+    PIPE, TimeoutExpired = subprocess.PIPE, subprocess.TimeoutExpired
+    DEVNULL = subprocess.DEVNULL
+
+    @staticmethod
+    def Popen(command: Sequence[str], **given: Any) -> Forked:  # noqa: N802
+        stdin, writing = os.pipe()
+        streams = (stdin, given["stdout"].fileno(), given["stderr"].fileno())
+        forked = start(_MODULE, command[3:], Path.cwd(), streams, given["env"])
+        os.close(stdin)
+        forked.stdin = os.fdopen(writing, "wb")
+        return forked
+
+    @staticmethod
+    def run(command: Sequence[str], **given: Any) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            with Path(os.devnull).open() as nothing:
+                streams = (nothing.fileno(), out.fileno(), err.fileno())
+                forked = start(_MODULE, command[3:], Path.cwd(), streams, given["env"])
+            code = forked.wait(given["timeout"])
+            for written in (out, err):
+                written.seek(0)
+            return subprocess.CompletedProcess(command, code, out.read(), err.read())
+
+
 def start(
     code: str,
     arguments: Sequence[str],
@@ -125,17 +163,16 @@ def start(
         "streams": [file is not None for file in streams],
     }
     status, ended = os.pipe()
-    server = _server()
     files = [ended, *(file for file in streams if file is not None)]
-    socket.send_fds(server, [json.dumps(order).encode()], files)
-    pid = int(server.recv(32))
+    socket.send_fds(start_server(), [json.dumps(order).encode()], files)
     os.close(ended)
-    return Forked(pid, status)
+    return Forked(int(os.read(status, _NUMBER)), status)
 
 
 @cache
-def _server() -> socket.socket:
-    """It ends when this process does, whichever way: its socket is closed then."""
+def start_server() -> socket.socket:
+    """Where it takes orders, also of processes that are forked from this one. It ends once they
+    all have, whichever way: its socket is closed then."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
@@ -159,7 +196,10 @@ def serve(number: int) -> None:
     """The server's process; it returns in each loop's own, once that has ended."""
     # Ctrl-C at the tests is for the loops. Blocked: a loop gets what it was sent early.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    orders = socket.socket(fileno=number)
+    select.select([orders], [], [])
     import toy_study  # noqa: F401
+    from prepared import prepare_loop
 
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
@@ -167,8 +207,10 @@ def serve(number: int) -> None:
     # Or each process would look through all that was imported, and copy it, as it ends: 0.4 s.
     gc.collect()
     gc.freeze()
-    code = _forks(socket.socket(fileno=number))
+    code = _forks(orders)
     if code is not None:
+        if code == LOOP:
+            code = prepare_loop(code)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         exec(code, {"__name__": "__main__"})
 
@@ -193,9 +235,9 @@ def _forks(orders: socket.socket) -> str | None:
                 os.close(file)
             return _become(json.loads(message), files)
         ended[pid] = files.pop(0)
+        os.write(ended[pid], f"{pid:{_NUMBER}}".encode())
         for file in files:
             os.close(file)
-        orders.send(str(pid).encode())
 
 
 def _report(ended: dict[int, int]) -> None:
@@ -204,7 +246,7 @@ def _report(ended: dict[int, int]) -> None:
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             file = ended.pop(found[0])
             with contextlib.suppress(BrokenPipeError):
-                os.write(file, str(found[1]).encode())
+                os.write(file, f"{found[1]:{_NUMBER}}".encode())
             os.close(file)
 
 

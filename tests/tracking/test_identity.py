@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_server import ForkedPythons
 from mlflow_server import MlflowServer
 from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings, make_spec
@@ -27,6 +28,13 @@ from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import check_study, sync_study
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _no_new_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor's and the tracker's processes need 3 s each to import MLflow."""
+    for module in ("tuner.tracking.probe", "tuner.tracking.process"):
+        monkeypatch.setattr(f"{module}.subprocess", ForkedPythons)
 
 
 @pytest.fixture(scope="module")

@@ -54,25 +54,23 @@ ADAM = {"optimizer": "adam", "learning_rate": 0.01}
 CASES: dict[str, dict[str, Any]] = {
     "all dropouts, batch norm": ADAM | {
         "dropout": [0.4, 0.0], "input_dropout": 0.2, "batch_norm": True, "activation": "sigmoid"},
-    "layer norm behind": ADAM | {
-        "layer_norm": True, "norm_position": "after", "activation": "softplus"},
+    "layer norm behind, no bias, penalties": {
+        "layer_norm": True, "norm_position": "after", "activation": "leaky_relu", "bias": "none",
+        "leaky_slope": 0.3, "l1": 0.001, "l2": 0.02, "optimizer": "nadam", "learning_rate": 0.01},
     "both norms, constant input": ADAM | {"layer_norm": True, "batch_norm": True, "bias": "input",
                                           "depth": 1, "width": 6},
-    "no bias, penalties": {"bias": "none", "l1": 0.001, "l2": 0.02, "activation": "leaky_relu",
-                           "leaky_slope": 0.3, "momentum": 0.5},
-    "bounds, nadam": {"max_norm": 0.7, "clip_norm": 0.2, "optimizer": "nadam",
-                      "learning_rate": 0.01, "activation": "gelu", "depth": 1, "width": 6},
     "rmsprop": {"optimizer": "rmsprop", "learning_rate": 0.01, "depth": 1, "width": 6},
-    "decay, smoothing": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.3,
+    "bounds, decay, smoothing": {"max_norm": 0.7, "clip_norm": 0.2, "activation": "gelu",
+                         "optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.3,
                          "label_smoothing": 0.2, "batch_norm": True, "norm_position": "after",
                          "depth": 1, "width": 6},
     "nesterov": {"momentum": 0.9, "nesterov": True, "learning_rate": 0.02, "depth": 0, "width": 7},
-    "images": {"augment_flip": True, "augment_shift": 1, "activation": "arctan"},
+    "images": {"augment_flip": True, "augment_shift": 1, "activation": "arctan",
+               "momentum": 0.5},
     "adagrad": {"optimizer": "adagrad", "learning_rate": 0.05, "activation": "selu"},
 }  # fmt: skip
 CASES_PADDED = (
-    "all dropouts, batch norm", "layer norm behind", "no bias, penalties", "bounds, nadam",
-    "decay, smoothing",
+    "all dropouts, batch norm", "layer norm behind, no bias, penalties", "bounds, decay, smoothing",
 )  # fmt: skip
 
 

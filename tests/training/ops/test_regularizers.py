@@ -49,13 +49,13 @@ def dense_by_keras(dataset: Dataset, request: TrialRequest, **kernels: Any) -> B
 @pytest.mark.parametrize(
     ("params", "regularizer"),
     [
-        ({"l1": 0.01}, keras.regularizers.L1(0.01)),
-        ({"l1": 0.004, "l2": 0.02}, keras.regularizers.L1L2(0.004, 0.02)),
+        ({"l1": 0.01}, lambda: keras.regularizers.L1(0.01)),
+        ({"l1": 0.004, "l2": 0.02}, lambda: keras.regularizers.L1L2(0.004, 0.02)),
     ],
 )
 def test_penalties_are_those_of_keras(params: dict[str, float], regularizer: Any) -> None:
     dataset, request = make_dataset(), mlp_case(**params)
-    expected = dense_by_keras(dataset, request, kernel_regularizer=regularizer)
+    expected = dense_by_keras(dataset, request, kernel_regularizer=regularizer())
     trainer = Trainer(dataset)
     compare(trainer, request, expected)
     intervals, _ = train(trainer, mlp_case())
