@@ -230,6 +230,6 @@ def save_page(plotted: "PlottedStudy", kind: str, path: Path) -> None:
     options: dict[str, Any] = {"target_name": plotted.metric}
     if plot.takes_params:
         options["params"] = list(plotted.params)
-    figure = getattr(visualization, plot.optuna_name)(plotted.copy(), **options)
+    figure = getattr(visualization, plot.optuna_name)(plotted.optuna_study(), **options)
     with writing(path):
         figure.write_html(path)

@@ -59,11 +59,14 @@ class PlottedStudy:
     def metric(self) -> str:
         return self.study.spec.metric
 
-    def copy(self) -> "optuna.Study":
-        """The study in memory, for Optuna's own functions."""
-        from tuner.storage.study_copy import copy_to_memory
+    def optuna_study(self) -> "optuna.Study":
+        """The study with these trials, for Optuna's own functions."""
+        import optuna
 
-        return copy_to_memory(self.study, self.trials)
+        from tuner.storage.optuna_view import view_of_trials
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return view_of_trials(self.study, self.trials)
 
     def title(self, text: str) -> str:
         return f"study {self.study.name}: {text}"
@@ -106,7 +109,7 @@ def study_chart(
 def _read_study(store: Store, study: StudyRow, only: Sequence[str]) -> PlottedStudy:
     from optuna.trial import TrialState
 
-    from tuner.storage.study_copy import read_optuna_trials
+    from tuner.storage.optuna_view import read_optuna_trials
 
     trials = read_optuna_trials(store, study)
     valued = [trial for trial in trials if trial.value is not None]
@@ -189,9 +192,10 @@ def importance_chart(plotted: PlottedStudy) -> Chart:
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     _check_can_tell(plotted)
+    study, evaluator = plotted.optuna_study(), PedAnovaImportanceEvaluator()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = get_param_importances(plotted.copy(), evaluator=PedAnovaImportanceEvaluator())
+        shares = get_param_importances(study, evaluator=evaluator)
     shares = {name: share for name, share in shares.items() if name in plotted.params}
     caption = [f"PED-ANOVA over {_count(plotted.complete)}; all sum up to 1"]
     if len(plotted.complete) < _FEW_TRIALS:

@@ -1,8 +1,11 @@
-"""A study as an `optuna.Study` that can only be read."""
+"""A study as an `optuna.Study` that can only be read: for the Python API as it is at each reading,
+for charts as it was once."""
 
 import contextlib
-from collections.abc import Callable, Container
-from typing import Any, NoReturn, TypeVar
+import copy
+import math
+from collections.abc import Callable, Container, Sequence
+from typing import Any, NoReturn
 
 import optuna
 import sqlalchemy as sa
@@ -15,9 +18,8 @@ from tuner.errors import StudyError
 from tuner.storage.frozen_trials import Chosen, name_damage, read_whole
 from tuner.storage.leases import study_exists
 from tuner.storage.opening import look_into
+from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-
-T = TypeVar("T")
 
 # Where Optuna keeps the names of a study's objectives.
 _METRIC_NAMES = "study:metric_names"
@@ -27,30 +29,53 @@ def open_optuna_view(url: str, study: StudyRow) -> optuna.Study:
     """The study as Optuna's own, for its plots, importances and lists of trials. Each reading shows
     the study as it is then, and leaves no connection open. Whatever would write raises
     StudyError."""
-    return optuna.load_study(study_name=study.name, storage=_ReadOnlyStorage(url, study))
+
+    def read() -> list[FrozenTrial]:
+        store = look_into(url)
+        if store is None:
+            raise _is_gone(study)
+        with contextlib.closing(store):
+            return read_optuna_trials(store, study)
+
+    return _view(study, read)
+
+
+def view_of_trials(study: StudyRow, trials: Sequence[FrozenTrial]) -> optuna.Study:
+    """The study with these trials, which must be all of its trials, by number."""
+    return _view(study, lambda: copy.deepcopy(list(trials)))
+
+
+def read_optuna_trials(store: Store, study: StudyRow) -> list[FrozenTrial]:
+    """All trials of the study as they are now, by number. A trial whose value is no finite number
+    counts as failed. Raises StudyError where the study was deleted, StorageError for damaged
+    trials."""
+    with name_damage():
+        trials = store.read(_read_trials, study)
+    for trial in trials:
+        if trial.value is not None and not math.isfinite(trial.value):
+            trial.values, trial.state = None, TrialState.FAIL
+    return trials
+
+
+def _read_trials(connection: sa.Connection, study: StudyRow) -> list[FrozenTrial]:
+    if not study_exists(connection, study):  # its id may be another one's by now
+        raise _is_gone(study)
+    return read_whole(connection, Chosen(study.study_id))
+
+
+def _is_gone(study: StudyRow) -> StudyError:
+    return StudyError(f"study {study.name!r} was deleted")
+
+
+def _view(study: StudyRow, read: Callable[[], list[FrozenTrial]]) -> optuna.Study:
+    return optuna.Study(study.name, _ReadOnlyStorage(study, read))
 
 
 class _ReadOnlyStorage(BaseStorage):
-    """Optuna's storage of one study."""
+    """Optuna's storage of one study. `read`: its trials, which the caller may change."""
 
-    def __init__(self, url: str, study: StudyRow) -> None:
-        self._url, self._study = url, study
-
-    def _read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Raises StudyError where the study was deleted: its id may be another one's by now."""
-        store = look_into(self._url)
-        if store is None:
-            raise self._is_gone()
-        with contextlib.closing(store):
-            return store.read(lambda connection: work(self._checked(connection)))
-
-    def _checked(self, connection: sa.Connection) -> sa.Connection:
-        if not study_exists(connection, self._study):
-            raise self._is_gone()
-        return connection
-
-    def _is_gone(self) -> StudyError:
-        return StudyError(f"study {self._study.name!r} was deleted")
+    def __init__(self, study: StudyRow, read: Callable[[], list[FrozenTrial]]) -> None:
+        self._study, self._read = study, read
 
     # The study
 
@@ -90,11 +115,7 @@ class _ReadOnlyStorage(BaseStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        with name_damage():
-            trials = self._read(
-                lambda connection: read_whole(connection, Chosen(self._study.study_id))
-            )
-        return [trial for trial in trials if states is None or trial.state in states]
+        return [trial for trial in self._read() if states is None or trial.state in states]
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         for trial in self.get_all_trials(self._study.study_id):
