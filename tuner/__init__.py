@@ -20,37 +20,47 @@ if TYPE_CHECKING:
     from tuner.api.studies import Study, create_study, list_studies, load_study
     from tuner.api.trials import Trial
     from tuner.errors import (
+        ArtifactError,
         CodeError,
         DatasetError,
+        MetricError,
         NetworkError,
         SearchFailed,
         SpaceError,
         SpecError,
         StorageError,
+        StorageUnavailable,
         StudyError,
+        TrackingError,
         TunerError,
         UsageError,
+        WorkerError,
     )
 
     __version__: str
 
 __all__ = [
+    "ArtifactError",
     "Categorical",
     "CodeError",
     "DatasetError",
     "Float",
     "Int",
+    "MetricError",
     "NetworkError",
     "SearchFailed",
     "Space",
     "SpaceError",
     "SpecError",
     "StorageError",
+    "StorageUnavailable",
     "Study",
     "StudyError",
+    "TrackingError",
     "Trial",
     "TunerError",
     "UsageError",
+    "WorkerError",
     "__version__",
     "create_study",
     "list_studies",

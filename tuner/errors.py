@@ -97,7 +97,7 @@ class ArtifactError(TunerError):
 
 
 class TrackingError(TunerError):
-    """MLflow failed."""
+    """MLflow failed. A search goes on without it."""
 
 
 class WorkerError(TunerError):

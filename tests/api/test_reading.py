@@ -12,7 +12,7 @@ from api_studies import QUICK, toy
 from toy_study import Bench
 
 import tuner
-from tuner import StudyError, UsageError
+from tuner import StudyError, UsageError, errors
 
 HEAVY = ("tensorflow", "keras", "optuna", "pandas", "mlflow", "sqlalchemy", "pydantic", "numpy")
 
@@ -40,6 +40,23 @@ def test_all_names_are_there_for_programs_and_for_type_checkers() -> None:
     assert source.with_name("py.typed").exists()
 
 
+def test_errors_that_a_call_may_raise_are_offered_and_documented() -> None:
+    inner = {
+        "LeaseLost",
+        "LocationError",
+        "SlotLost",
+    }  # a call handles them, or names them otherwise
+    raised = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.TunerError)
+    }
+    assert raised - set(tuner.__all__) == inner
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    documented = {line.removeprefix("::: tuner.") for line in page.splitlines() if ":::" in line}
+    assert documented | {"__version__"} == set(tuner.__all__)
+
+
 def test_a_table_and_curves(bench: Bench) -> None:
     study = toy(bench)
     study.optimize(2, **QUICK)
@@ -59,6 +76,14 @@ def test_a_table_and_curves(bench: Bench) -> None:
     assert (queued.state, queued.value, queued.metrics) == ("waiting", None, {})
     assert queued.curves().empty
     assert repr(queued) == "Trial(2, state='waiting', params={'x': 0.25})"
+
+
+def test_a_parameter_may_be_called_as_a_metric(bench: Bench) -> None:
+    study = toy(bench, val_loss={"type": "float", "low": 5.0, "high": 6.0})
+    study.optimize(1, **QUICK)
+    (trial,), (row,) = study.trials, study.to_dataframe().to_dict("records")
+    assert row["val_loss"] == trial.metrics["val_loss"]
+    assert row["val_loss_param"] == trial.params["val_loss"]
 
 
 def test_trials_are_queued_again(bench: Bench) -> None:

@@ -119,6 +119,8 @@ def create_study(
         SpaceError: a mistake in the space.
         DatasetError: data that cannot be read or used.
         SpecError: options that are invalid or do not fit together.
+        NetworkError: a network of your own that cannot be built or trained.
+        MetricError: a metric of your own that fails, or returns no number.
         StudyError: the name is taken by a study with another definition.
 
     >>> import tuner
@@ -493,7 +495,8 @@ class Study:
 
         Returns:
             A DataFrame with a row for each trial, indexed by its number: how it ended, its score,
-            its epochs and seconds, the metrics of its best epoch, and the parameters that vary.
+            its epochs and seconds, the metrics of its best epoch, and the parameters that vary. A
+            parameter with the name of another column has `_param` behind it.
 
         >>> import tuner
         >>> frame = tuner.load_study("example").to_dataframe()
@@ -511,10 +514,10 @@ class Study:
         rows = []
         for trial in trials:
             row = table_row(trial._row, only=varying)
-            params = {param_column(name): row["params"].get(name) for name in varying}
+            params = {param_column(name, names): row["params"].get(name) for name in varying}
             facts = {name: row[name] for name in TABLE_COLUMNS}
             rows.append(facts | {name: trial.metrics.get(name) for name in names} | params)
-        columns = [*TABLE_COLUMNS, *names, *map(param_column, varying)]
+        columns = [*TABLE_COLUMNS, *names, *(param_column(name, names) for name in varying)]
         return pd.DataFrame(rows, columns=columns).set_index("trial")
 
     def curves(self, trial: Trial | int) -> "pd.DataFrame":
