@@ -1,6 +1,5 @@
 """`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,33 +24,6 @@ if TYPE_CHECKING:
     from tuner.storage.trials import TrialRow
 
 app = new_typer("Create studies and look at them.")
-
-
-@dataclass(frozen=True)
-class CreateOptions:
-    """The options of `tuner study create`, as they were typed."""
-
-    name: str | None
-    space: str
-    data: str | None
-    columns: list[str]
-    weights: str | None
-    task: str | None
-    scaling: str | None
-    validation: float | None
-    test: float | None
-    sampler: str
-    sampler_options: list[str]
-    pruner: str
-    pruner_options: list[str]
-    epochs: int | None
-    patience: int | None
-    metric: str | None
-    record: list[str]
-    direction: Literal["maximize", "minimize"] | None
-    seed: int
-    values: list[str]
-    experiment: str | None
 
 
 @app.command("create")
@@ -194,42 +166,43 @@ def create(
     the command is refused. While no trial of the study has finished, you may correct your own files
     (a network, data, and the modules that they import from their folders): repeat the command.
     """
-    options = CreateOptions(
-        name=name,
+    from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
+    from tuner.manage.creation import wanted_study
+
+    wanted = wanted_study(
+        name,
         space=space,
         data=data,
-        columns=column or [],
+        columns=parse_columns(column or []),
         weights=weights,
         task=task,
         scaling=scaling,
         validation=validation,
         test=test,
         sampler=sampler,
-        sampler_options=sampler_option or [],
+        sampler_options=parse_options(sampler_option or [], "--sampler-option"),
         pruner=pruner,
-        pruner_options=pruner_option or [],
+        pruner_options=parse_options(pruner_option or [], "--pruner-option"),
+        params=parse_configuration(set_ or [], "--set"),
         epochs=epochs,
         patience=patience,
         metric=metric,
         record=record or [],
         direction=direction,
         seed=seed,
-        values=set_ or [],
         experiment=experiment,
     )
-    _create(context, options)
+    _create(context, wanted)
 
 
-def _create(context: typer.Context, options: CreateOptions) -> None:
+def _create(context: typer.Context, wanted: "Wanted") -> None:
     """Create the study, and print how it reads its data and what to do next."""
     from tuner.cli.database_access import open_database
     from tuner.cli.output import complain, say
     from tuner.manage.creation import create_study
     from tuner.system.names import command, in_command
 
-    created = create_study(
-        _wanted_study(options), settings_of(context), lambda: open_database(context), complain
-    )
+    created = create_study(wanted, settings_of(context), lambda: open_database(context), complain)
     study = created.study
     say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
     if study.spec.record:
@@ -240,36 +213,6 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
     if created.given:
         say(created.given)
     say(f"next: {command('optimize', in_command(study.name), '--trials', 100)}")
-
-
-def _wanted_study(options: CreateOptions) -> "Wanted":
-    """The definition that the options describe. Raises a UsageError."""
-    from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
-    from tuner.manage.creation import wanted_study
-
-    return wanted_study(
-        options.name,
-        space=options.space,
-        data=options.data,
-        columns=parse_columns(options.columns),
-        weights=options.weights,
-        task=options.task,
-        scaling=options.scaling,
-        validation=options.validation,
-        test=options.test,
-        sampler=options.sampler,
-        sampler_options=parse_options(options.sampler_options, "--sampler-option"),
-        pruner=options.pruner,
-        pruner_options=parse_options(options.pruner_options, "--pruner-option"),
-        params=parse_configuration(options.values, "--set"),
-        epochs=options.epochs,
-        patience=options.patience,
-        metric=options.metric,
-        record=tuple(options.record),
-        direction=options.direction,
-        seed=options.seed,
-        experiment=options.experiment,
-    )
 
 
 def _describe_creation(created: "Created") -> str:
