@@ -103,6 +103,14 @@ def clipped(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def format_number(value: float | None) -> str:
+    """A measured number as people read it: four decimals, or four digits where it is very small or
+    large; a dash for None."""
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.4f}"
+
+
 def format_duration(seconds: float | None) -> str:
     """1:02:03, or 2:03; a dash for None."""
     if seconds is None:

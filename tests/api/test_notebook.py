@@ -78,7 +78,7 @@ def test_a_study_shows_its_best_trials_and_what_varies(direction: str, order: st
     head, *rows = page.rows
     assert head == ["trial", "val_accuracy", "width", "layers"]
     assert [row[0] for row in rows] == order.split()
-    assert ["2", "0.2", "32", "[2, 2]"] in rows
+    assert ["2", "0.2000", "32", "[2, 2]"] in rows
     ends = f"study digits, val_accuracy ({direction}): 3 complete, 1 pruned, 1 diverged, 1 running"
     assert page.text.startswith(ends)
 
@@ -106,7 +106,7 @@ def test_a_trial_shows_its_metrics_its_parameters_and_its_error() -> None:
     page = Reader(trial_html(trial, ["width"]))
     assert page.text.startswith("trial 7: user error, score 0.5123, 1:01")
     assert page.text.endswith("Traceback:\n  file.py\nValueError: no")
-    rows = [["best epoch", ""], ["loss", "0.25"], ["val_loss", "0.3333"]]
+    rows = [["best epoch", ""], ["loss", "0.2500"], ["val_loss", "0.3333"]]
     assert page.rows == [*rows, ["parameter", ""], ["width", "16"]]
     assert ["epochs", "5"] in Reader(trial_html(trial)).rows
 
@@ -173,7 +173,7 @@ def test_a_search_is_shown_in_its_cell_and_leaves_a_line(cell: Cell) -> None:
     with CellProgress("digits", "val_accuracy") as progress:
         progress.changed(a_status())
         assert cell.page.rows[1:] == [
-            ["worker 0", "7", "3/20", "val_accuracy 0.95"],
+            ["worker 0", "7", "3/20", "val_accuracy 0.9500"],
             ["worker 1", "idle", "", ""],
         ]
         assert cell.page.text.endswith("2 pruned, 0:42, 1:18 left")

@@ -137,7 +137,7 @@ def test_a_trial_s_curves_are_raw_and_mark_the_best_epoch(drawn: Any) -> None:
     assert (series["best epoch"]["x"], series["best epoch"]["y"]) == ([2.0], [1.2])
     assert by_label(accuracy)["validation"]["y"] == VAL_ACCURACY
     assert by_label(accuracy)["best epoch"]["y"] == [0.7]
-    assert chart["title"] == "study curves, trial 0: complete, val_accuracy 0.7"
+    assert chart["title"] == "study curves, trial 0: complete, val_accuracy 0.7000"
 
 
 def test_without_a_number_it_is_the_best_trial(drawn: Any) -> None:
@@ -177,7 +177,7 @@ def test_trials_that_cannot_be_drawn(words: Any, message: str, plot: Any) -> Non
 
 def test_in_a_pipe_a_chart_is_plain_text_of_80_columns(plot: Any) -> None:
     lines = plot("trial", "0", "--study", "curves").out.splitlines()
-    assert lines[0] == "study curves, trial 0: complete, val_accuracy 0.7"
+    assert lines[0] == "study curves, trial 0: complete, val_accuracy 0.7000"
     assert "training" in lines[1]
     assert re.search(r"loss by epoch +accuracy by epoch", lines[2])
     assert re.search(r"[⠁-⣿]{4}", "".join(lines))

@@ -18,7 +18,7 @@ from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import equal_values
 from tuner.settings import load_settings
 from tuner.study.spec import Choice
-from tuner.values import SWITCH_TEXTS, as_switch, parse_word, split_list, word
+from tuner.values import SWITCH_TEXTS, as_switch, format_number, parse_word, split_list, word
 
 TRICKY = (
     "true", "False", "yes", "No", "on", "OFF", "null", "~", "", "12", "1e-4", "0x1f", ".inf",
@@ -163,3 +163,18 @@ def test_a_sampler_s_switch_takes_them_too() -> None:
     spec = define_study(make_space("mlp", {"depth": 1}), wanted, load_settings())
     expected = {"group": False, "multivariate": True, "n_startup_trials": 3}
     assert spec.sampler.options == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.97, "0.9700"),
+        (-1 / 3, "-0.3333"),
+        (0.00002, "2e-05"),
+        (123456.7, "1.235e+05"),
+        (0.0, "0"),
+        (None, "–"),
+    ],
+)
+def test_measured_numbers_keep_their_digits(value: float | None, text: str) -> None:
+    assert format_number(value) == text

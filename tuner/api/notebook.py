@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
-from tuner.values import clipped, format_duration
+from tuner.values import clipped, format_duration, format_number
 
 _BEST_TRIALS = 5
 _MOST_COLUMNS = 8
@@ -82,7 +82,7 @@ def study_html(study: ShownStudy) -> str:
     varying = _varying(trials)
     names = varying[:_MOST_COLUMNS]
     rows = [
-        [trial.number, _number(trial.value), *(trial.params.get(name, "") for name in names)]
+        [trial.number, format_number(trial.value), *(trial.params.get(name, "") for name in names)]
         for trial in best
     ]
     more = len(varying) - len(names)
@@ -122,9 +122,9 @@ def trial_html(trial: ShownTrial, varying: Iterable[str] | None = None) -> str:
     that vary in the study, else all."""
     end = _words(trial.end or trial.state)
     took = f", {format_duration(trial.seconds)}" if trial.seconds is not None else ""
-    value = f", score {_number(trial.value)}" if trial.value is not None else ""
+    value = f", score {format_number(trial.value)}" if trial.value is not None else ""
     head = f"<div><b>trial {_text(trial.number)}</b>: {_text(end + value + took)}</div>"
-    metrics = [[name, _number(number)] for name, number in trial.metrics.items()]
+    metrics = [[name, format_number(number)] for name, number in trial.metrics.items()]
     names = trial.params if varying is None else varying
     params = [[name, trial.params[name]] for name in names if name in trial.params]
     tables = [
@@ -143,10 +143,6 @@ def trial_html(trial: ShownTrial, varying: Iterable[str] | None = None) -> str:
 
 def _words(end: str) -> str:
     return end.replace("_", " ")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
 
 
 def _text(value: object) -> str:
@@ -220,7 +216,9 @@ class CellProgress:
             return f"study {self._study}"
         parts = [f"study {self._study}", f"{status.done}/{status.total} trials"]
         if status.best is not None:
-            parts.append(f"best {self._metric} {status.best:.4g} (trial {status.best_trial})")
+            parts.append(
+                f"best {self._metric} {format_number(status.best)} (trial {status.best_trial})"
+            )
         if pruned := status.ended.get(TrialEnd.PRUNED, 0):
             parts.append(f"{pruned} pruned")
         parts.append(format_duration(status.elapsed_s))
@@ -279,7 +277,7 @@ def _bars(status: RunStatus, metric: str) -> str:
 def _worker_cells(worker: WorkerStatus, metric: str) -> list[object]:
     if worker.trial is None:
         return ["idle", "", ""]
-    value = "" if worker.value is None else f"{metric} {worker.value:.4g}"
+    value = "" if worker.value is None else f"{metric} {format_number(worker.value)}"
     return [worker.trial, f"{worker.epoch}/{worker.epochs}", value]
 
 

@@ -15,7 +15,7 @@ from tuner.cli.output import complain, console, one_line
 from tuner.runner.progress import RunStatus, WorkerStatus, describe_end
 from tuner.study.ends import TrialEnd
 from tuner.system.start_up import discard_stdout
-from tuner.values import format_duration
+from tuner.values import format_duration, format_number
 
 # Outside a terminal a long search prints a line this often, and for each new best.
 _PLAIN_EVERY_S = 10.0
@@ -135,14 +135,14 @@ class Picture:
 
     def _summary(self, width: int) -> list[Text]:
         status = self._status
-        best = "–" if status.best is None else f"{status.best:.4f} (trial {status.best_trial})"
+        found_by = "" if status.best is None else f" (trial {status.best_trial})"
         pruned = status.ended.get(TrialEnd.PRUNED, 0)
         other = sum(count for end, count in status.ended.items() if not end.is_usual)
         elapsed, left = format_duration(status.elapsed_s), format_duration(status.left_s)
         return [
             self._bar(status.done, status.total, min(30, width // 4)),
             Text(f"{status.done}/{status.total} trials"),
-            Text(f"best {self._metric} {best}"),
+            Text(f"best {self._metric} {format_number(status.best)}{found_by}"),
             Text(f"pruned {pruned}" + (f", other ends {other}" if other else "")),
             Text(f"{elapsed} elapsed, {left} left"),
         ]
@@ -156,7 +156,7 @@ class Picture:
             Text(f"trial {worker.trial}"),
             self._bar(worker.epoch, worker.epochs, 16),
             Text(f"epoch {worker.epoch}/{worker.epochs}"),
-            Text("" if worker.value is None else f"{self._metric} {worker.value:.4f}"),
+            Text("" if worker.value is None else f"{self._metric} {format_number(worker.value)}"),
         ]
 
     def _bar(self, part: int, whole: int, width: int) -> Text:

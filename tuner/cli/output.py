@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuner.cli.terminal_tables import Layout, TableColumn, wrapped_words
-from tuner.values import clipped, parse_scalar, word
+from tuner.values import clipped, format_number, parse_scalar, word
 
 # Control characters except newline and tab, marks that change the direction of text, line ends that
 # only some programs know, and surrogates, which cannot be encoded.
@@ -262,12 +262,10 @@ def _param_cell(_name: str, value: Any) -> str:
 def format_value(value: Any, joined: str = " ") -> str:
     """A value as tables show it. `joined`: replaces the blanks inside an item of a mapping; a
     no-break blank keeps the item in one line."""
-    if value is None:
-        return "–"
     if isinstance(value, bool):
         return word(value)
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.4f}"
+    if value is None or isinstance(value, float):
+        return format_number(value)
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M")
     if isinstance(value, Mapping):

@@ -10,6 +10,7 @@ from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_trial, trial_curve
 from tuner.study.metrics import SPLITS
+from tuner.values import format_number
 
 _EPOCH = "epoch"
 # More lines cannot be told apart.
@@ -48,7 +49,7 @@ def one_trial_chart(study: StudyRow, trial: TrialRow, reports: Sequence[ReportRo
         raise StudyError(f"study {study.name!r}: {_without_curve(trial)}")
     words = [f"study {study.name}, trial {trial.number}: {_state(trial)}"]
     if trial.value is not None:
-        words.append(f"{objective} {trial.value:.4g}")
+        words.append(f"{objective} {format_number(trial.value)}")
     caption = _unfinite(reports)
     if best_epoch is not None:
         caption.insert(0, f"best epoch: {best_epoch}, by {objective}")

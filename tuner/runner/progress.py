@@ -9,6 +9,7 @@ from tuner.storage.schema import StudyKey
 from tuner.study.ends import StopReason, TrialEnd
 from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
+from tuner.values import format_number
 
 
 @dataclass
@@ -47,13 +48,12 @@ def describe_end(
     status: RunStatus, metric: str, trial: int, end: TrialEnd, value: float | None, is_best: bool
 ) -> str:
     """A line on a trial that has ended. `metric`: the objective."""
-    number = f"{value:.4f}" if value is not None else "–"
     star = "  new best" if is_best else ""
     width = len(str(status.total))
     words = end.replace("_", " ")
     return (
         f"{status.done:>{width}}/{status.total}  trial {trial:<4} {words:<14} "
-        f"{metric} {number}{star}"
+        f"{metric} {format_number(value)}{star}"
     )
 
 
