@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from tuner.runner.progress import RunStatus, WorkerStatus
 from tuner.study.ends import TrialEnd
+from tuner.study.messages import Direction, rank
 from tuner.values import clipped, format_duration, format_number
 
 _BEST_TRIALS = 5
@@ -57,7 +58,7 @@ class ShownStudy(Protocol):
     @property
     def metric(self) -> str: ...
     @property
-    def direction(self) -> str: ...
+    def direction(self) -> Direction: ...
     @property
     def trials(self) -> Sequence[ShownTrial]: ...
 
@@ -98,10 +99,9 @@ def _outcome(trial: ShownTrial) -> str:
     return trial.state
 
 
-def _best_first(trials: Sequence[ShownTrial], direction: str) -> list[ShownTrial]:
-    sign = -1.0 if direction == "maximize" else 1.0
+def _best_first(trials: Sequence[ShownTrial], direction: Direction) -> list[ShownTrial]:
     scores = [
-        (sign * trial.value, trial.number, trial)
+        (rank(trial.value, direction), trial.number, trial)
         for trial in trials
         if trial.state == "complete" and trial.value is not None
     ]

@@ -9,7 +9,7 @@ from tuner.data.dataset import Dataset
 from tuner.data.raw import join_names, suggest_names
 from tuner.errors import SpecError
 from tuner.search_space.class_weights import is_mapping, parse_weights
-from tuner.study.metrics import METRICS
+from tuner.study.metrics import METRICS, name_of
 
 # Above this share of the training rows, guessing one class alone looks like a good network.
 _PREVAILING = 0.9
@@ -82,7 +82,7 @@ def imbalance_note(
 
 
 def _counts_by_rows(objective: str) -> bool:
-    metric = METRICS.get(objective.partition("_")[2])  # None: the user's own
+    metric = METRICS.get(name_of(objective))  # None: the user's own
     return metric is not None and metric.by_rows
 
 

@@ -22,6 +22,7 @@ from tuner.reports.charts import (
 )
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
+from tuner.study.messages import rank
 from tuner.values import word
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ class PlottedStudy:
 
     def best_first(self) -> "list[FrozenTrial]":
         """The completed trials, best score first; the earlier among equals."""
-        sign = -1 if self.study.spec.direction == "maximize" else 1
-        return sorted(self.complete, key=lambda trial: sign * value_of(trial))
+        direction = self.study.spec.direction
+        return sorted(self.complete, key=lambda trial: rank(value_of(trial), direction))
 
 
 def value_of(trial: "FrozenTrial") -> float:
@@ -145,11 +146,10 @@ def is_infeasible(trial: "FrozenTrial") -> bool:
 def history_chart(plotted: PlottedStudy) -> Chart:
     """The score of each trial by its number, and the best one so far."""
     axis = plotted.value_axis()
-    maximize = plotted.study.spec.direction == "maximize"
-    choose = max if maximize else min
+    goal = plotted.study.spec.goal()
     best: list[float] = []
     for value in values_of(plotted.complete):
-        best.append(choose(value, best[-1]) if best else value)
+        best.append(value if not best or goal.better(value, best[-1]) else best[-1])
     numbers = [float(trial.number) for trial in plotted.complete]
     last = plotted.trials[-1].number
     lines = [Series("best so far", [*numbers, float(last)], [*best, best[-1]], Form.STEPS, 1)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from tuner.errors import StudyError
 from tuner.reports.charts import Axis, Chart, Form, Panel, Series, value_axis
 from tuner.storage import Store
-from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_trial, trial_curve
-from tuner.study.metrics import SPLITS
+from tuner.study.metrics import name_of
 from tuner.values import format_number
 
 _EPOCH = "epoch"
@@ -90,12 +90,7 @@ def _state(trial: TrialRow) -> str:
 def _metrics(reports: Sequence[ReportRow], objective: str) -> list[str]:
     """The metrics without their split: the loss, the objective, then the others."""
     names = [name for report in reports for name in report.metrics]
-    return list(dict.fromkeys(map(_without_split, ["loss", objective, *names])))
-
-
-def _without_split(name: str) -> str:
-    split, _, metric = name.partition("_")
-    return metric if split in SPLITS else name
+    return list(dict.fromkeys(map(name_of, ["loss", objective, *names])))
 
 
 def _metric_series(
@@ -128,16 +123,10 @@ def _points(reports: Sequence[ReportRow], name: str) -> Points:
 
 def _best_epoch(study: StudyRow, trial: TrialRow, reports: Sequence[ReportRow]) -> int | None:
     """The epoch that the score is of; of a trial without a score, the best one so far."""
-    if trial.last is not None and trial.last.best_epoch:
-        return trial.last.best_epoch
-    values = {
-        report.epoch: report.metrics.get(study.spec.metric, math.nan)
-        for report in reports
-        if report.whole
-    }
-    finite = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-    choose = max if study.spec.direction == "maximize" else min
-    return choose(finite, key=lambda epoch: finite[epoch]) if finite else None
+    if trial.last is None:
+        return None
+    report = report_of_score(reports, trial.last, study.spec.goal())
+    return report.epoch if report is not None and report.whole else None
 
 
 def _unfinite(reports: Sequence[ReportRow]) -> list[str]:

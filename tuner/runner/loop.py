@@ -27,7 +27,6 @@ from tuner.study.messages import (
     Checkpointed,
     Ended,
     Failed,
-    Goal,
     Lost,
     Message,
     Report,
@@ -80,7 +79,7 @@ class Loop:
         self._writer, self._workers, self._stopping = writer, workers, stopping
         self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
         spec = writer.spec
-        self._goal = Goal(spec.metric, spec.direction, stopping.limits.target)
+        self._goal = spec.goal(stopping.limits.target)
         self._requests = SearchRequests(writer, files, self._goal, engine)
         self._program_key = program_key
         self._keeper = LeaseKeeper(writer.store, writer.lease)

@@ -7,7 +7,6 @@ from tuner.runner.stopping import Stopping
 from tuner.storage import Store, slots
 from tuner.storage.schema import StudyKey
 from tuner.study.ends import StopReason, TrialEnd
-from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
 from tuner.values import format_number
 
@@ -85,7 +84,7 @@ def refresh_status(
     store: Store, study: StudyKey, spec: StudySpec, status: RunStatus, stopping: Stopping
 ) -> None:
     """Bring the status up to date with SQL: with what other loops and earlier commands did."""
-    goal = Goal(spec.metric, spec.direction, stopping.limits.target)
+    goal = spec.goal(stopping.limits.target)
     status.done = slots.slot_counts(store, study, status.total).get("done", 0)
     best = slots.best_score(store, study, spec.direction) if spec.selects else None
     if best is not None and goal.better(best[0], status.best):

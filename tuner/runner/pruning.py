@@ -5,7 +5,7 @@ import math
 import optuna
 
 from tuner.algorithms.pruners import PRUNERS, rungs
-from tuner.study.messages import Ended, Goal, Report
+from tuner.study.messages import Ended, Report
 from tuner.study.spec import StudySpec
 
 
@@ -23,7 +23,7 @@ class TrialPruning:
     ) -> None:
         self._spec, self._trial, self._epochs = spec, trial, epochs
         self._reported = reported
-        self._goal = Goal(spec.metric, spec.direction)
+        self._goal = spec.goal()
         self._pruner = PRUNERS[spec.pruner.name]
         self._best_inside: float | None = None
         self._best_whole: float | None = None

@@ -32,7 +32,7 @@ def make_request(
         network=spec.space.network,
         params=dict(params),
         seed=trial_seed(spec.seed, number),
-        goal=Goal(spec.metric, spec.direction, target),
+        goal=spec.goal(target),
         first_epoch_reports=spec.first_epoch_reports,
         held_out=spec.held_out,
         host_metrics=spec.host_metrics(recorded),

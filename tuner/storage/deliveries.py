@@ -24,6 +24,7 @@ from tuner.storage.schema import (
     optuna_user_attributes,
 )
 from tuner.storage.store import Store
+from tuner.study.messages import Direction, rank
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -205,12 +206,11 @@ def count_completed(store: Store, study: StudyKey) -> int:
     return store.read(lambda connection: connection.execute(query).scalar_one())
 
 
-def improvements(trials: Iterable[Completed], direction: str) -> list[Completed]:
+def improvements(trials: Iterable[Completed], direction: Direction) -> list[Completed]:
     """Of trials in the order of their ends, those that were the best when they ended."""
-    sign = 1.0 if direction == "maximize" else -1.0
     best: list[Completed] = []
     for trial in trials:
-        if not best or sign * trial.score > sign * best[-1].score:
+        if not best or rank(trial.score, direction) < rank(best[-1].score, direction):
             best.append(trial)
     return best
 

@@ -35,7 +35,6 @@ from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search
-from tuner.study.messages import Goal
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -171,9 +170,10 @@ def _with_metrics(
     names = study.spec.record
     if not names:
         return rows
-    goal = Goal(study.spec.metric, study.spec.direction)
     last_attempts = {row.trial_id: row.last for row in rows if row.last is not None}
-    values = recorded_values(connection, study, last_attempts, goal, names, *conditions)
+    values = recorded_values(
+        connection, study, last_attempts, study.spec.goal(), names, *conditions
+    )
     return [replace(row, metrics=values.get(row.trial_id, dict.fromkeys(names))) for row in rows]
 
 
@@ -230,10 +230,9 @@ def all_metrics(
     """All metrics of the report that gave each trial's score, by trial id; none for a trial without
     a report."""
     last_attempts = {trial.trial_id: trial.last for trial in trials if trial.last is not None}
-    goal = Goal(study.spec.metric, study.spec.direction)
     # A database limits how many values a query may list.
     only = [attempts.c.trial_id.in_(list(last_attempts))] if len(trials) <= _PAGE else []
-    reports = store.read(reports_of_scores, study, last_attempts, goal, *only)
+    reports = store.read(reports_of_scores, study, last_attempts, study.spec.goal(), *only)
     return {trial_id: report.metrics for trial_id, report in reports.items()}
 
 

@@ -64,6 +64,11 @@ class Ended:
         object.__setattr__(self, "end", TrialEnd(self.end))
 
 
+def rank(value: float, direction: Direction) -> float:
+    """A number to sort scores by: the better the score, the smaller it is."""
+    return -value if direction == "maximize" else value
+
+
 @dataclass(frozen=True)
 class Goal:
     """What early stopping and the score look at. Training ends once `target` is reached."""
@@ -73,9 +78,7 @@ class Goal:
     target: float | None = None
 
     def better(self, value: float, than: float | None) -> bool:
-        if than is None:
-            return True
-        return value > than if self.direction == "maximize" else value < than
+        return than is None or rank(value, self.direction) < rank(than, self.direction)
 
     def reached(self, value: float | None) -> bool:
         """Whether `value` meets the target, if there is one."""

@@ -156,8 +156,9 @@ def _for_task(function: Function, task: Task) -> OwnFunction:
 
 
 def name_of(objective: str) -> str:
-    """`auc` of `val_auc`: the name without the split's prefix."""
-    return objective.partition("_")[2]
+    """`auc` of `val_auc`: the name without a split's prefix."""
+    split, _, name = objective.partition("_")
+    return name if split in SPLITS else objective
 
 
 def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
@@ -169,8 +170,8 @@ def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]
 
 def metric_of(objective: str) -> Metric:
     """The metric of an objective such as `val_accuracy`. Raises SpecError for an unknown one."""
-    split, name = objective.partition("_")[0], name_of(objective)
-    if split in SPLITS and name in METRICS:
+    name = name_of(objective)
+    if name != objective and name in METRICS:
         return METRICS[name]
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
     raise _unknown_metric(objective, objectives)

@@ -25,7 +25,7 @@ from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
 from tuner.search_space.parameters import catalogue, former_defaults
 from tuner.search_space.ranges import InvalidError, Value
-from tuner.study.messages import Direction, HeldOut
+from tuner.study.messages import Direction, Goal, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
 from tuner.system.locations import KEPT_NAMES, expanded_path
@@ -269,6 +269,10 @@ class StudySpec(BaseModel):
     def max_step(self) -> int:
         """The step of the last epoch's report."""
         return self.epochs * self.first_epoch_reports
+
+    def goal(self, target: float | None = None) -> Goal:
+        """What trials are scored by. `target`: a score that ends the search."""
+        return Goal(self.metric, self.direction, target)
 
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
         """What trials compute from predictions: for the objective, and what is `recorded`."""

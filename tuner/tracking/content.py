@@ -20,7 +20,7 @@ from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
-from tuner.study.messages import Goal
+from tuner.study.messages import Direction
 from tuner.study.spec import Choice, StudySpec
 from tuner.values import word
 
@@ -176,7 +176,7 @@ def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -
     attempt, at = trial.attempt, to_milliseconds(end_seconds(trial))
     if attempt.score is not None:
         yield Point("score", attempt.score, at, 0)
-    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
+    scoring = report_of_score(rows, attempt, spec.goal())
     for metric in spec.record:
         if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
             yield Point(best_key(metric), value, at, 0)
@@ -249,13 +249,13 @@ def _choice(choice: Choice) -> str:
     return f"{choice.name} ({options})" if options else choice.name
 
 
-def best_tags(trials: list[Completed], direction: str) -> dict[str, str]:
+def best_tags(trials: list[Completed], direction: Direction) -> dict[str, str]:
     """The best of at least one completed trial."""
     best = improvements(trials, direction)[-1]
     return {"best_trial": str(best.number), "best_score": f"{best.score:.6g}"}
 
 
-def best_scores(trials: list[Completed], direction: str) -> list[Point]:
+def best_scores(trials: list[Completed], direction: Direction) -> list[Point]:
     """The best score so far after each completed trial; step n is the n-th to complete."""
     bests = improvements(trials, direction)
     points: list[Point] = []

@@ -9,14 +9,13 @@ To add one: its name and numbers in search_space/parameters.py, its function in 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.search_space.parameter_types import Params, read_number, read_whole, read_word
+from tuner.study.messages import Direction, rank
 
-Direction = Literal["maximize", "minimize"]
 Floats = npt.NDArray[np.float64]
 
 # One cycle's first and last rates, as shares of its largest.
@@ -85,11 +84,10 @@ def _plateau(epoch: EpochSteps) -> Floats:
 
 def plateau_share(params: Params, values: Sequence[float], direction: Direction) -> float:
     """By how much Keras' ReduceLROnPlateau would have multiplied the rate after these values."""
-    sign = 1.0 if direction == "maximize" else -1.0
-    share, best, epochs_without_gain = 1.0, -np.inf, 0
+    share, best, epochs_without_gain = 1.0, np.inf, 0
     for value in values:
-        if sign * value > best + read_number(params, "plateau_min_delta"):
-            best, epochs_without_gain = sign * value, 0
+        if rank(value, direction) < best - read_number(params, "plateau_min_delta"):
+            best, epochs_without_gain = rank(value, direction), 0
             continue
         epochs_without_gain += 1
         if epochs_without_gain >= read_whole(params, "plateau_patience"):
