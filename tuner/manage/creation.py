@@ -17,22 +17,18 @@ from tuner.data import (
     find_source,
     imbalance_note,
     load_dataset,
-    parse_source,
     summarize_columns,
 )
 from tuner.errors import (
     CodeError,
-    DatasetError,
-    MetricError,
-    NetworkError,
     SpaceError,
     SpecError,
     StudyError,
-    UsageError,
 )
 from tuner.manage import own_networks
+from tuner.manage.stored_code import code_to_store
 from tuner.manage.stored_functions import user_metrics
-from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
+from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
@@ -47,13 +43,10 @@ from tuner.study.messages import Direction, HeldOut
 from tuner.study.spec import (
     READING,
     Choice,
-    CodeFile,
     DataSpec,
     StudySpec,
-    beside,
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
-from tuner.system.user_modules import read_modules
 from tuner.values import Scalar
 
 _MAX_DIFFERENCES = 4
@@ -180,7 +173,7 @@ def define_study(
     check_sampler(sampler := settled_sampler(wanted.sampler), space)
     sources = sources or find_source(wanted.data.source, settings)
     metrics = _wanted_metrics(wanted, subject)
-    code = _user_code(space, wanted.data, sources[0], settings, subject, metrics.paths)
+    code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
@@ -396,78 +389,6 @@ def _space_name(space: str | SpaceFile) -> str:
     if isinstance(space, str):
         return Path(space).stem
     return space.space.network.rpartition(":")[2]
-
-
-def _user_code(
-    space: Space,
-    data: DataSpec,
-    source: Source,
-    settings: Settings,
-    subject: StudySpec | None,
-    metrics: Sequence[str],
-) -> dict[str, CodeFile]:
-    """The user's own files, which are stored with the study, and what they import from their
-    folders. `metrics`: the files of own metrics."""
-    network, is_own, _ = space.network.rpartition(":")
-    errors: dict[str, type[UsageError]] = dict.fromkeys(metrics, MetricError)
-    errors |= {network: NetworkError} if is_own else {}
-    parts: list[dict[str, CodeFile]] = []
-    for path, error_class in errors.items():
-        file = find_code(path, settings) or Path(path)
-        parts.append(_stored_files(path, subject, file) or _with_modules(path, file, error_class))
-    if source.code is not None:
-        path = str(parse_source(data.source).path)
-        parts.append(_with_modules(path, source.code, DatasetError))
-    files: dict[str, CodeFile] = {}
-    for name, code in [item for part in parts for item in part.items()]:
-        if files.setdefault(name, code) != code:
-            raise SpecError(
-                f"the files of the study (network, metrics, data) import different files by the "
-                f"name of {name}: rename one of them"
-            )
-    return files
-
-
-def _stored_files(path: str, study: StudySpec | None, file: Path) -> dict[str, CodeFile]:
-    """A network's file and its modules as a study stores them. An older study stores no modules:
-    they come from the folder."""
-    if study is None or path not in study.code:
-        return {}
-    code = study.code[path]
-    if not study.keeps_modules:
-        return {path: code} | _modules(path, file, code, NetworkError)
-    return {path: code} | {beside(path, m): c for m, c in study.modules_of(path).items()}
-
-
-def _with_modules(path: str, file: Path, error_class: type[UsageError]) -> dict[str, CodeFile]:
-    """A file of the user and the modules beside it, by path."""
-    with _reading_code(path, error_class):
-        code = CodeFile.of(file.read_bytes())
-    return {path: code} | _modules(path, file, code, error_class)
-
-
-def _modules(
-    path: str, file: Path, code: CodeFile, error_class: type[UsageError]
-) -> dict[str, CodeFile]:
-    files: dict[str, CodeFile] = {}
-    with _reading_code(path, error_class):
-        contents = read_modules(file, code.text.encode())
-    for module, content in contents.items():
-        name = beside(path, module)
-        with _reading_code(name, error_class):
-            files[name] = CodeFile.of(content)
-    return files
-
-
-@contextlib.contextmanager
-def _reading_code(path: str, error_class: type[UsageError]) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        named = error.filename if isinstance(error.filename, str) else path
-        raise error_class(f"{named}: {error.strerror or error}") from error
-    except SpecError as error:
-        raise error_class(f"{path}: {error}") from error
 
 
 def check_code(spec: StudySpec, settings: Settings, data: str | None = None) -> None:
