@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from tuner.study.ends import Fate, StopReason, TrialEnd
+from tuner.study.ends import Fate, StopReason, TrialEnd, outcome
 from tuner.study.messages import Ended, Failed
 
 # As they lie in the databases of existing studies.
@@ -42,8 +42,8 @@ def test_what_each_end_means() -> None:
 
 @pytest.mark.parametrize("reason", StopReason)
 def test_each_reason_to_stop_names_an_end(reason: StopReason) -> None:
-    expected = "error" if reason is StopReason.PATIENCE else str(reason)
-    assert reason.trial_end == expected
+    others = {StopReason.PATIENCE: "error", StopReason.STOPPED: "interrupted"}
+    assert reason.trial_end == others.get(reason, str(reason))
     assert reason.ends_trials == (reason is not StopReason.PATIENCE)
 
 
@@ -54,3 +54,18 @@ def test_messages_take_the_word_for_an_end_and_keep_it_between_processes() -> No
     assert pickle.loads(pickle.dumps(failed)).kind is TrialEnd.USER_ERROR
     with pytest.raises(ValueError, match="no such end"):
         Ended("no such end", None, None, 1, 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "end", "text"),
+    [
+        ("pruned", "diverged", "diverged"),
+        ("complete", "early_stopped", "early_stopped"),
+        ("waiting", None, "waiting"),
+        ("waiting", "interrupted", "waiting (interrupted)"),
+        ("running", "worker_lost", "running (worker_lost)"),
+        ("fail", None, "fail"),
+    ],
+)
+def test_a_trial_that_goes_on_has_not_ended(state: str, end: str | None, text: str) -> None:
+    assert outcome(state, end) == text

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tuner.runner.progress import RunStatus, WorkerStatus
-from tuner.study.ends import TrialEnd
+from tuner.study.ends import TrialEnd, outcome
 from tuner.study.messages import Direction, rank
 from tuner.values import clipped, format_duration, format_number
 
@@ -120,7 +120,7 @@ def _varying(trials: Iterable[ShownTrial]) -> list[str]:
 def trial_html(trial: ShownTrial, varying: Iterable[str] | None = None) -> str:
     """A trial as small tables: how it ended, the metrics of its best epoch, its parameters: those
     that vary in the study, else all."""
-    end = _words(trial.end or trial.state)
+    end = _words(outcome(trial.state, trial.end))
     took = f", {format_duration(trial.seconds)}" if trial.seconds is not None else ""
     value = f", score {format_number(trial.value)}" if trial.value is not None else ""
     head = f"<div><b>trial {_text(trial.number)}</b>: {_text(end + value + took)}</div>"

@@ -9,6 +9,7 @@ from tuner.api.notebook import trial_html
 from tuner.api.places import Place, logger, path_text, same_study
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, all_metrics, find_trial, trial_curve
+from tuner.study.ends import outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +172,7 @@ class Trial:
         return self._study.uuid, self._row.trial_id
 
     def __repr__(self) -> str:
-        words = [str(self.number), f"state={self.end or self.state!r}"]
+        words = [str(self.number), f"state={outcome(self.state, self.end)!r}"]
         if self.value is not None:
             words.append(f"value={self.value:.6g}")
         varying = self._study.spec.space.varying()

@@ -8,6 +8,7 @@ from tuner.errors import StudyError
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary, no_finished_trial
 from tuner.storage.trials import TABLE_COLUMNS, Best, Summary, TrialRow, table_row
+from tuner.study.ends import outcome
 from tuner.training.program_key import slower_engine_reason
 from tuner.values import clipped, word
 
@@ -201,10 +202,7 @@ def param_column(name: str, metrics: Collection[str] = ()) -> str:
 
 
 def trial_state(row: Mapping[str, Any]) -> str:
-    """How a trial ended, or its state before that: `worker_lost` says more than `pruned`."""
-    state, end = row["state"], row["end"]
+    """What is wrong with a damaged trial; of others the `outcome`."""
     if row.get("damage"):
         return f"damaged: {clipped(row['damage'], _DAMAGE_CHARACTERS)}"
-    if state in ("waiting", "running"):
-        return f"{state} ({end})" if end else str(state)
-    return str(end or state)
+    return outcome(row["state"], row["end"])

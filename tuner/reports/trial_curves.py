@@ -9,6 +9,7 @@ from tuner.storage import Store
 from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, find_trial, trial_curve
+from tuner.study.ends import outcome
 from tuner.study.metrics import name_of
 from tuner.values import format_number
 
@@ -84,7 +85,7 @@ def _without_curve(trial: TrialRow) -> str:
 
 
 def _state(trial: TrialRow) -> str:
-    return (trial.end or trial.state.lower()).replace("_", " ")
+    return outcome(trial.state.lower(), trial.end).replace("_", " ")
 
 
 def _metrics(reports: Sequence[ReportRow], objective: str) -> list[str]:

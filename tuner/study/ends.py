@@ -115,6 +115,15 @@ _FATES = {
     TrialEnd.ERROR: Fate.FAILED,
 }
 
+
+def outcome(state: str, end: str | None) -> str:
+    """How a trial ended, or its state before that: `worker_lost` says more than `pruned`. `state`:
+    such as running; `end`: of its last attempt."""
+    if state in ("waiting", "running"):
+        return f"{state} ({end})" if end else state
+    return end or state
+
+
 # A trial that was lost this often is infeasible.
 MOST_LOSSES = 3
 
