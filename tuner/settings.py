@@ -26,6 +26,10 @@ def tuner_version() -> str:
         return "unknown"
 
 
+DEFAULT_STORAGE = "sqlite:///tuner.db"
+DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
+
+
 class Variable(NamedTuple):
     """An environment variable that tuner reads. `default`: in words where it depends."""
 
@@ -38,12 +42,12 @@ VARIABLES = (
     Variable(
         "TUNER_STORAGE",
         "SQLAlchemy URL of the studies' database, as --storage",
-        "sqlite:///tuner.db",
+        DEFAULT_STORAGE,
     ),
     Variable(
         "MLFLOW_TRACKING_URI",
         "MLflow's store or server, as --tracking-uri",
-        "sqlite:///mlruns/mlflow.db",
+        DEFAULT_TRACKING_URI,
     ),
     Variable("TUNER_DATA_HOME", "folder searched for data sets", "~/.cache/tuner/data"),
     Variable(
@@ -63,8 +67,6 @@ VARIABLES = (
     ),
     Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
 )
-DEFAULT_STORAGE = "sqlite:///tuner.db"
-DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 SYSTEM_DATA = Path("/usr/share/datasets")
 # Of other programs: libraries read them, and may print them in an error.
 _PASSWORDS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")

@@ -86,6 +86,19 @@ def test_a_parameter_may_be_called_as_a_metric(bench: Bench) -> None:
     assert row["val_loss_param"] == trial.params["val_loss"]
 
 
+def test_a_damaged_study_is_left_out_and_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = toy(bench, name="good")
+    toy(bench, name="bad")
+    with bench.store.writer.begin() as connection:
+        connection.exec_driver_sql("UPDATE tuner_studies SET spec = '{}' WHERE name = 'bad'")
+    assert tuner.list_studies() == [good]
+    (record,) = (each for each in caplog.records if each.name == "tuner")
+    assert record.getMessage().startswith("study bad is left out, because it is damaged: ")
+    assert record.getMessage().count("damaged") == 1
+
+
 def test_trials_are_queued_again(bench: Bench) -> None:
     study = toy(bench)
     study.optimize(1, **QUICK)

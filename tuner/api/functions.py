@@ -6,7 +6,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from tuner.api.notebook_code import file_of, import_module, is_library, notebook_module
+from tuner.api.notebook_code import file_of, is_library, library_module, notebook_module
 from tuner.errors import UsageError
 from tuner.manage.kept_files import keep_code, path_in_project
 from tuner.settings import Settings
@@ -27,7 +27,7 @@ def code_reference(function: Callable[..., Any] | str, settings: Settings) -> st
     file = file_of(function)
     if file is not None and not is_library(file):
         return f"{path_in_project(file, settings)}:{name}"
-    module = notebook_module(function) if file is None else import_module(function)
+    module = notebook_module(function) if file is None else library_module(function)
     return f"{keep_code(settings, module.name, module.text, module.beside)}:{name}"
 
 

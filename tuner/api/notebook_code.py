@@ -53,7 +53,7 @@ def notebook_module(function: Callable[..., Any]) -> Module:
     return Module(name, text, _modules_beside(text))
 
 
-def import_module(function: Callable[..., Any]) -> Module:
+def library_module(function: Callable[..., Any]) -> Module:
     """A module that only imports a library's function. Raises UsageError."""
     name = function.__name__
     line = _import_line(name, function)

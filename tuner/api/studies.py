@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
 from tuner.api.functions import code_reference
@@ -16,14 +16,19 @@ from tuner.errors import CodeError, UsageError
 from tuner.manage.creation import Created, wanted_study
 from tuner.manage.creation import create_study as create_wanted
 from tuner.manage.deletion import remove_study
-from tuner.manage.searching import SearchWanted, check_outcome, describe_delivery, search_study
+from tuner.manage.searching import (
+    LogModels,
+    SearchWanted,
+    check_outcome,
+    describe_delivery,
+    search_study,
+)
 from tuner.manage.trust import UntrustedCode, agree_to_code
 from tuner.reports.study_tables import param_column, require_best
 from tuner.runner import Outcome, stop_searches
 from tuner.settings import Settings
 from tuner.storage import Store
-from tuner.storage.studies import StudyRow
-from tuner.storage.studies import list_studies as list_rows
+from tuner.storage.studies import StudyRow, load_studies
 from tuner.storage.studies import load_study as load_row
 from tuner.storage.trials import (
     TABLE_COLUMNS,
@@ -38,6 +43,7 @@ from tuner.storage.trials import (
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
+from tuner.study.metrics import Task
 from tuner.system.names import command, in_command
 
 if TYPE_CHECKING:
@@ -57,7 +63,7 @@ def create_study(
     direction: Direction | None = None,
     record: Iterable[str | Callable[..., float]] = (),
     weights: str | None = None,
-    task: Literal["classes", "binary", "regression"] | None = None,
+    task: Task | None = None,
     columns: Mapping[str, str] | None = None,
     scaling: str | None = None,
     validation: float | None = None,
@@ -226,16 +232,9 @@ def list_studies(
     ['trees', 'example']
     """
     place = Place.find(storage, tracking_uri)
-    studies: list[Study] = []
     with place.reading_if_any() as store:
-        if store is None:
-            return []
-        for summary in list_rows(store):
-            if summary.damage is None:
-                studies.append(Study(place, load_row(store, summary.name)))
-            else:
-                logger.warning("study %s is damaged: %s", summary.name, summary.damage)
-    return studies
+        rows = [] if store is None else load_studies(store, logger.warning)
+    return [Study(place, row) for row in rows]
 
 
 class Study:
@@ -276,7 +275,7 @@ class Study:
         target: float | None = None,
         patience_trials: int | None = None,
         tracking: bool = True,
-        log_models: Literal["best", "all", "none"] = "best",
+        log_models: LogModels = "best",
         engine: Engine = "auto",
         lanes: int = 1,
         trial_timeout: float | str | None = None,

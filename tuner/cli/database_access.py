@@ -16,7 +16,7 @@ from tuner.manage.databases import no_study, used_elsewhere
 from tuner.settings import Settings
 from tuner.storage import Store, exists, open_store
 from tuner.storage.identity import Residence, record
-from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
+from tuner.storage.studies import StudyRow, find_study, list_studies, load_studies, load_study
 
 _MOVED, _COPIED, _LATER = "moved", "copied", "later"
 
@@ -92,16 +92,9 @@ def _check_one_or_all(name: str | None, every: bool) -> None:
 
 
 def _load_studies(store: Store, name: str | None, every: bool) -> list[StudyRow]:
-    summaries = list(reversed(list_studies(store))) if every else []
-    if not summaries:
-        return [load_study(store, name)]
-    studies = []
-    for summary in summaries:
-        if summary.damage is None:
-            studies.append(load_study(store, summary.name))
-        else:
-            complain(f"study {summary.name} is left out, because it is damaged: {summary.damage}")
-    return studies
+    if every and list_studies(store):
+        return load_studies(store, complain)[::-1]
+    return [load_study(store, name)]
 
 
 def _ask(context: typer.Context, store: Store, where: Residence) -> None:

@@ -25,7 +25,8 @@ from tuner.study.engines import Engine
 from tuner.system.names import as_option, command, in_command
 from tuner.system.quantities import parse_bytes, parse_seconds
 
-LOG_MODELS = ("best", "all", "none")
+LogModels = Literal["best", "all", "none"]
+LOG_MODELS: tuple[LogModels, ...] = get_args(LogModels)
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
@@ -42,7 +43,7 @@ class SearchWanted:
     target: float | None = None
     patience_trials: int | None = None
     tracking: bool = True
-    log_models: Literal["best", "all", "none"] = "best"
+    log_models: LogModels = "best"
     engine: Engine = "auto"
     lanes: int = 1
     trial_timeout: str | float | None = None

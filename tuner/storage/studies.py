@@ -220,6 +220,22 @@ def load_study(store: Store, name: str | None = None) -> StudyRow:
     return row
 
 
+def load_studies(store: Store, tell: Callable[[str], None]) -> list[StudyRow]:
+    """All studies, newest first. Damaged ones are left out, of which `tell` is told."""
+    whole: list[StudyRow] = []
+    for row in store.read(_newest_first):
+        damage = row.damage
+        try:
+            _ = row.spec
+        except SpecError as error:
+            damage = damage or str(error.__cause__)
+        if damage is None:
+            whole.append(row)
+        else:
+            tell(f"study {printable(row.name)} is left out, because it is damaged: {damage}")
+    return whole
+
+
 def check_is_search(study: StudyRow, refused: str) -> None:
     """Raises StudyError for a comparison, whose trials are scored on the test split. `refused`:
     what the user asked for."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner.errors import SpecError
+from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.prediction_metrics import Task as Task
 from tuner.study.prediction_metrics import (
@@ -132,7 +133,7 @@ def compute(
     where a metric of the user's own fails.
     """
     functions = _functions(names, task, own or {})
-    import numpy as np  # here, because every command imports this module
+    import numpy as np  # here: whoever only lists studies needs no arrays
 
     if not np.isfinite(predictions).all():
         return dict.fromkeys(functions, float("nan"))
@@ -178,9 +179,6 @@ def metric_of(objective: str) -> Metric:
 
 
 def _unknown_metric(objective: str, objectives: Iterable[str], where: str = "") -> SpecError:
-    # Here: the help of commands names the metrics, and needs no search space.
-    from tuner.search_space.parameter_types import format_value, sort_by_similarity
-
     choices = ", ".join(sort_by_similarity(objective, objectives))
     return SpecError(f"unknown metric {format_value(objective)}{where}; there are: {choices}")
 
