@@ -91,8 +91,8 @@ class MetricColumn:
 class ComparisonTable:
     """All configurations in order, and the metric that compares them. `searched`: the parameters
     that the space does not fix. `named_if_common`: those to name under the table if all
-    configurations share their value. `record`: further metrics. `own_direction`: of the metric, if
-    it is the user's own."""
+    configurations share their value. `record`: further metrics. `own_direction`: the study's; None
+    takes the metric's, which a user's own does not have."""
 
     metric: str
     rows: Sequence[ComparisonRow]
