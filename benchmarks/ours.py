@@ -144,7 +144,7 @@ def _search(
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
     from tuner.manage.creation import Wanted, create_study, data_spec
-    from tuner.runner import Limits, Request, optimize, slots_wanted
+    from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
 
     settings = _settings(folder)
     wanted = Wanted(
@@ -158,8 +158,8 @@ def _search(
     study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
     limits = Limits(total, timeout_s, target)
-    request = Request(limits, workers, tracking, engine=cast(Engine, engine))
-    optimize(settings, store, study, request)
+    options = SearchOptions(limits, workers, tracking, engine=cast(Engine, engine))
+    optimize(settings, store, study, options)
     return list_trials(store, study)
 
 

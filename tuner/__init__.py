@@ -1,0 +1,80 @@
+"""Hyperparameter search for Keras networks, from Python.
+
+Whatever the command `tuner` does with studies, this package does too, on the same database:
+
+    import tuner
+
+    study = tuner.create_study("digits", space="mlp", data="digits")
+    study.optimize(trials=100)
+    print(study.best_trial)
+    model = study.best_model()
+
+Everything is imported when it is first used: `import tuner` alone loads no other library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.api.spaces import Categorical, Float, Int, Space
+    from tuner.api.studies import Study, create_study, list_studies, load_study
+    from tuner.api.trials import Trial
+    from tuner.errors import (
+        CodeError,
+        DatasetError,
+        NetworkError,
+        SearchFailed,
+        SpaceError,
+        SpecError,
+        StorageError,
+        StudyError,
+        TunerError,
+        UsageError,
+    )
+
+    __version__: str
+
+__all__ = [
+    "Categorical",
+    "CodeError",
+    "DatasetError",
+    "Float",
+    "Int",
+    "NetworkError",
+    "SearchFailed",
+    "Space",
+    "SpaceError",
+    "SpecError",
+    "StorageError",
+    "Study",
+    "StudyError",
+    "Trial",
+    "TunerError",
+    "UsageError",
+    "__version__",
+    "create_study",
+    "list_studies",
+    "load_study",
+]
+
+_MODULES = {
+    **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
+    **dict.fromkeys(("Study", "create_study", "list_studies", "load_study"), "tuner.api.studies"),
+    "Trial": "tuner.api.trials",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from tuner.settings import tuner_version
+
+        return tuner_version()
+    if name not in __all__:
+        raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES.get(name, "tuner.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ TunerError                      one line on stderr, exit code 1
 │   ├── SpecError               a study's options: sampler, pruner, metric, …
 │   ├── DatasetError            a data source
 │   ├── NetworkError            a user's own `file.py:build`
+│   ├── MetricError             a user's own metric, `file.py:function`
 │   ├── StudyError              an unknown study, a taken name, a study in an unfit state
 │   └── StorageUnavailable      a database that cannot be reached, read or written
 ├── StorageError                the database failed during the work
@@ -15,7 +16,8 @@ TunerError                      one line on stderr, exit code 1
 ├── SlotLost                    another loop has taken a trial over; the loop handles it
 ├── ArtifactError               a saved network is missing, or its file is a different one
 ├── TrackingError               MLflow failed; never raised into the search
-└── WorkerError                 training workers cannot be started
+├── WorkerError                 training workers cannot be started
+└── SearchFailed                three trials in a row failed, with the traceback of the last
 """
 
 
@@ -53,6 +55,10 @@ class DatasetError(UsageError):
 
 class NetworkError(UsageError):
     """A user's own `file.py:build` cannot be used."""
+
+
+class MetricError(UsageError):
+    """A user's own metric, `file.py:function(y_true, y_pred)`, cannot be used."""
 
 
 class StudyError(UsageError):
@@ -96,3 +102,18 @@ class TrackingError(TunerError):
 
 class WorkerError(TunerError):
     """Training workers cannot be started."""
+
+
+class SearchFailed(TunerError):
+    """Three trials in a row failed. `detail`: the traceback of the last one, which is part of the
+    message too."""
+
+    def __init__(self, message: str, detail: str | None = None) -> None:
+        super().__init__(f"{message}\n\n{detail}" if detail else message)
+        self.detail = detail
+
+
+def first_line(error: BaseException) -> str:
+    """An error as part of a one-line message."""
+    text = " ".join(str(error).split("\n")[0].split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -103,6 +103,15 @@ def clipped(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+def format_duration(seconds: float | None) -> str:
+    """1:02:03, or 2:03; a dash for None."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def as_switch(value: object) -> object:
     """What is meant for a parameter that is true or false: yes, no, on and off are its words too;
     any other value as it is."""

@@ -101,6 +101,6 @@ def test_mistakes_are_told_in_one_line(tuner, table, command, words, parts):
 def test_compare_takes_columns_of_a_file_alone(tuner, table):
     done = tuner("compare", "--study", "s", "--column", "id=drop")
     assert done.code == 2
-    assert "leave out --column, --scaling and --set" in done.err
+    assert "leave out --column, --weights, --scaling and --set" in done.err
     done = tuner("compare", "mnist", "--data", "t.csv:ok", "--column", "idd=drop")
     assert "--column idd=drop: no such column" in done.err

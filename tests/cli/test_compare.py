@@ -12,7 +12,7 @@ from toy_study import Bench
 from toy_training import PARAMETERS, TOY, score_at
 
 from tuner.reports.comparisons import train
-from tuner.runner import Limits, Request, optimize, slots_wanted
+from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
 from tuner.runner.trial_writer import trial_seed
 from tuner.settings import load_settings
 from tuner.storage import open_store
@@ -214,7 +214,7 @@ def test_the_winner_of_a_search(compare, tuner):
     store = open_store(settings.storage)
     study = load_study(store, "s")
     limits = Limits(slots_wanted(store, study, 2, None))
-    optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
+    optimize(settings, store, study, SearchOptions(limits, 1, tracking=False), entry=TOY)
     store.close()
     words = ["--seeds", "2", "--workers", "1", "--no-tracking", "--json"]
     told = json.loads(tuner("compare", "--study", "s", *words).out)
@@ -238,7 +238,7 @@ def test_the_winner_by_a_metric_of_the_host(compare, tuner):
     study = load_study(store, "s")
     assert study.spec.direction == "maximize"
     limits = Limits(slots_wanted(store, study, 2, None))
-    optimize(settings, store, study, Request(limits, 1, tracking=False), entry=TOY)
+    optimize(settings, store, study, SearchOptions(limits, 1, tracking=False), entry=TOY)
     store.close()
     words = ["--seeds", "2", "--workers", "1", "--no-tracking", "--json"]
     printed = json.loads(tuner("compare", "--study", "s", *words).out)
@@ -265,7 +265,7 @@ def test_three_failures_in_a_row_end_it(compare, tmp_path):
         "trial of no study": (["./mine.yaml", "--trial", "3"], "--trial needs --study"),
         "values of a study": (
             ["--study", "x", "--scaling", "none"],
-            "leave out --column, --scaling and --set",
+            "leave out --column, --weights, --scaling and --set",
         ),
         "no study": (["--study", "x"], "there is no study yet"),
         "no seeds": (["./mine.yaml", "--seeds", "0"], "--seeds must be between 1 and 1000, got 0"),

@@ -16,11 +16,11 @@ def request_of(tuner: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs `tuner optimize` up to the search; gives the request that it makes, and stderr."""
     requests: list[Any] = []
 
-    def search(settings: Any, store: Any, study: Any, request: Any, *_: Any) -> Any:
+    def search(settings: Any, store: Any, study: Any, request: Any, *_: Any, **__: Any) -> Any:
         requests.append(request)
         return Outcome(None, RunStatus(1), 0), None
 
-    monkeypatch.setattr("tuner.runner.optimize", search)
+    monkeypatch.setattr("tuner.manage.searching.optimize", search)
     assert tuner("study", "create", "s", "--data", "iris").code == 0
 
     def run(*words: str) -> tuple[Any, str]:

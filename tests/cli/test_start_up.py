@@ -52,12 +52,15 @@ COMMANDS = [
     ["study", "best"],
     ["study", "export"],
     ["study", "code"],
+    ["study", "plot"],
     ["study", "repair"],
+    ["study", "stop"],
     ["study", "delete"],
     ["optimize"],
     ["compare"],
     ["trial", "list"],
     ["trial", "show"],
+    ["trial", "plot"],
     ["trial", "add"],
     ["trial", "retry"],
     ["space", "list"],
@@ -72,6 +75,7 @@ COMMANDS = [
     ["db", "upgrade"],
     ["doctor"],
     ["sync"],
+    ["metrics"],
     ["ui"],
 ]
 

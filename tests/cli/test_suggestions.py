@@ -119,16 +119,23 @@ def test_after_a_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     study = bench.create()
     remember_options(f"sqlite:///{tmp_path}/tuner.db", None)
     failed = Outcome(StopReason.ERRORS, RunStatus(3, done=3), 0, "trial 7: ValueError: no", 7)
+    link = "http://host:5000/#/experiments/1/runs?viewStateShareKey=3fca58ce"
     try:
         print_outcome(bench.store, study, failed, Delivered(1, 2, "no answer"), False)
         print_outcome(
-            bench.store, study, Outcome(None, RunStatus(3, done=1), 0), Delivered(1, 0, "x"), False
+            bench.store,
+            study,
+            Outcome(None, RunStatus(3, done=1), 0),
+            Delivered(1, 0, "x", link),
+            False,
         )
         print_queued("toy", 1, 1)
     finally:
         remember_options(None, None)
         bench.store.close()
-    found = suggestions("\n".join(capsys.readouterr()))
+    printed = "\n".join(capsys.readouterr())
+    assert printed.count(f"\n  {link}\n") == 1
+    found = suggestions(printed)
     parsed = [" ".join(parse(each)[2:]) for each in found]
     assert set(parsed) == {
         "optimize toy --more 50", "optimize toy --trials 3", "optimize toy --more 1", "ui",

@@ -12,8 +12,8 @@ import pytest
 from stored_spec import change_spec
 
 from tuner.errors import CodeError
+from tuner.manage.stored_functions import user_network
 from tuner.manage.trust import UntrustedCode, code_of, require_trusted
-from tuner.runner import user_network
 from tuner.settings import load_settings
 from tuner.storage import leases, open_store
 from tuner.storage.studies import StudyRow, load_study

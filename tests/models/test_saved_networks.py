@@ -23,6 +23,7 @@ from tuner.storage.schema import attempts
 from tuner.storage.studies import load_study
 from tuner.storage.trials import TrialRow, find_best
 from tuner.study.messages import Ended
+from tuner.study.spec import OwnMetricSpec
 
 TRAINED = "a network that was trained again"
 
@@ -216,3 +217,12 @@ def test_training_again_prints_no_notes_of_native_code(
     _train_again(bench.settings, study, best(bench), target, None)
     assert target.read_text() == TRAINED
     assert "I0000" not in capfd.readouterr().err
+
+
+def test_a_trial_is_repeated_without_what_its_study_only_records() -> None:
+    own = {"own": OwnMetricSpec(path="c.py", function="own", direction="minimize")}
+    metrics = {"metric": "val_own", "direction": "minimize", "record": ("val_auc",)}
+    spec = toy_spec(own_metrics=own, **metrics)
+    params = spec.space.resolve({"x": 0.5})
+    assert request_again(spec, row(params)).host_metrics == ("own",)
+    assert make_request(spec, 3, params, {}).host_metrics == ("own", "auc")

@@ -137,3 +137,38 @@ def test_markdown_comes_back() -> None:
 def test_a_bar_does_not_break_markdown() -> None:
     rows = (ComparisonRow({"depth": "a|b"}), ComparisonRow({"depth": "c"}))
     assert markdown_table(table(*rows)).splitlines()[2].startswith("| a\\|b |")
+
+
+def test_recorded_metrics_have_columns_of_their_own() -> None:
+    recorded = {"test_f1": (0.5, 0.7), "test_auc": (0.91, 0.93)}
+    rows = [
+        ComparisonRow(SHORT, (0.9, 0.8), recorded=recorded),
+        ComparisonRow(DEEP, (0.5,), recorded={"test_f1": (0.25,)}),
+    ]
+    one = ComparisonTable("test_accuracy", rows, ["depth"], record=("test_f1", "test_auc"))
+    first, second = one.words()
+    assert list(first) == ["depth", "seeds", "test accuracy %", "test f1 %", "test auc", "seconds"]
+    assert (first["test f1 %"], first["test auc"]) == ("60.00 ± 14.14", "0.92 ± 0.014")
+    assert (second["test f1 %"], second["test auc"]) == ("25.00", None)
+    numbers = one.numbers()[0]
+    assert numbers["test_f1_percent_mean"] == pytest.approx(60.0)
+    assert numbers["test_auc_std"] == pytest.approx(statistics.stdev((0.91, 0.93)))
+    assert "test_auc_mean" in csv_text(one).splitlines()[0].split(",")
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "value", "reached"),
+    [
+        ("test_mape", None, 0.104, True),  # in percent, and less is better
+        ("test_mape", None, 0.106, False),
+        ("test_cost", "minimize", 10.4, True),
+        ("test_gain", "maximize", 9.6, True),
+        ("test_gain", "maximize", 9.4, False),
+    ],
+)
+def test_references_are_reached_in_the_metric_s_direction(
+    metric: str, direction: Any, value: float, reached: bool
+) -> None:
+    row = ComparisonRow(SHORT, (value,), reference=10.0)
+    one = ComparisonTable(metric, [row], [], own_direction=direction)
+    assert one.reached(row) is reached

@@ -13,12 +13,13 @@ from waiting import wait_until
 
 from tuner.errors import LeaseLost, StudyError, TrackingError
 from tuner.manage.deletion import closed_to_searches
-from tuner.runner import open_writer
+from tuner.runner import open_writer, stop_searches
 from tuner.storage import Store, attempt_rows, leases, slots
 from tuner.storage.attempt_rows import read_attempts
 from tuner.storage.schema import attempts, metadata, reports, studies
 from tuner.storage.schema import slot_rows as slot_rows
 from tuner.storage.studies import StudyRow, create_study, delete_study, load_study
+from tuner.study.ends import StopReason
 from tuner.study.messages import Report
 from tuner.study.spec import Choice
 
@@ -115,10 +116,33 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
     assert read_attempts(bench.store, second) == {}
 
 
+def test_a_search_elsewhere_is_asked_to_stop(bench: Bench, searching: Loop) -> None:
+    study = load_study(bench.store)
+    (asked,) = stop_searches(bench.store, study)
+    assert asked.pid == searching.pid
+    output, _ = searching.communicate(timeout=60)
+    assert "stopped done_here=0 put_back=1" in output
+    (trial,) = bench.trials
+    assert (trial.state, trial.end) == ("WAITING", "interrupted")
+    assert stop_searches(bench.store, study) == []
+    later = leases.open_lease(bench.store, study)
+    assert leases.why_stop(bench.store, later) is None
+
+
+def test_a_stop_does_not_open_a_study_that_is_being_deleted(store: Store) -> None:
+    study = create_study(store, "toy", toy_spec())
+    lease = leases.open_lease(store, study)
+    leases.close_to_loops(store, study, 60.0)
+    stop_searches(store, study)
+    assert leases.why_stop(store, lease) is StopReason.DELETED
+    leases.open_to_loops(store, study)
+    assert leases.why_stop(store, lease) is None
+
+
 def test_a_stop_mark_loses_its_force(store: Store) -> None:
     study = create_study(store, "toy", toy_spec())
     lease = leases.open_lease(store, study)
-    leases.ask_to_stop(store, study, 60.0)
+    leases.close_to_loops(store, study, 60.0)
     assert leases.renew_lease(store, lease)
     with store.writing() as connection:
         connection.execute(sa.update(studies).values(stop_until=1.0))

@@ -86,7 +86,7 @@ def test_nothing_is_renewed_once_it_has_stopped(bench: Bench) -> None:
 def test_a_loop_that_is_asked_to_stop_is_not_kept_alive(bench: Bench) -> None:
     store, study, lease = opened(bench, lasts_s=0.4)
     with LeaseKeeper(store, lease):
-        leases.ask_to_stop(store, study, for_s=60)
+        leases.close_to_loops(store, study, for_s=60)
         wait_until(lambda: left_s(store)[0] < 0)
 
 

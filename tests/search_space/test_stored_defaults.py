@@ -19,6 +19,7 @@ from tuner.search_space.parameter_types import Parameter, Role, equal_values
 from tuner.search_space.parameters import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec, StudySpec
+from tuner.tracking.content import study_params
 from tuner.values import Scalar
 
 KNOWN = {name: known for network in NETWORKS for name, known in catalogue(network).items()}
@@ -212,6 +213,10 @@ def test_a_newer_parameter_is_off(old: bool, newer: Parameter, value: Scalar) ->
         one = StudySpec.from_json(text)
         assert equal_values(one.space.sample(Draws(1))[newer.name], value)
         assert equal_values(spec(SPACES["conditional"]).space.defaults[newer.name], newer.default)
+        # MLflow's run was sent without it, and sync would miss it.
+        assert newer.name in one.newer_parameters
+        assert f"space.{newer.name}" not in study_params(one)
+        assert f"space.{newer.name}" in study_params(spec(make_space("mlp", CONDITIONAL)))
         assert spec(make_space("mlp", CONDITIONAL)).differences(one) == []
 
 

@@ -67,6 +67,7 @@ def test_it_shows_our_study_and_its_deletion_is_one_for_us(store: Store, dashboa
     assert shown["study_name"] == "toy"
     details = dashboard(f"/api/studies/{study.study_id}")
     assert [trial["state"] for trial in details["trials"]] == ["Complete"]
+    assert details["objective_names"] == [study.spec.metric]
 
     dashboard(f"/api/studies/{study.study_id}", "DELETE")
     assert list_studies(store) == []

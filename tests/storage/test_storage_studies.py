@@ -12,7 +12,13 @@ from trial_writes import begun
 
 from tuner.errors import SpecError, StudyError
 from tuner.storage import Store, attempt_rows, leases, open_store, slots
-from tuner.storage.schema import STUDY_UUID, metadata, optuna_study_attributes, studies
+from tuner.storage.schema import (
+    METRIC_NAMES,
+    STUDY_UUID,
+    metadata,
+    optuna_study_attributes,
+    studies,
+)
 from tuner.storage.studies import (
     StudyRow,
     create_study,
@@ -20,6 +26,7 @@ from tuner.storage.studies import (
     free_name,
     list_studies,
     load_study,
+    name_objectives,
 )
 from tuner.study.messages import Report
 
@@ -47,6 +54,23 @@ def test_without_a_name_the_newest(store: Store) -> None:
     assert load_study(store).name == "c"
     delete_study(store, load_study(store, "c"))
     assert load_study(store).name == "a"
+
+
+def test_optuna_calls_the_objective_by_its_metric(store: Store) -> None:
+    old, other = (create_study(store, name, toy_spec()) for name in ("old", "other"))
+
+    def metric_names(study: StudyRow) -> list[str] | None:
+        return optuna.load_study(study_name=study.name, storage=store.optuna).metric_names
+
+    assert metric_names(old) == [old.spec.metric]
+    marks = optuna_study_attributes
+    store.write(lambda it: it.execute(sa.delete(marks).where(marks.c.key == METRIC_NAMES)))
+    assert metric_names(old) is None  # as earlier versions left it
+    name_objectives(store, only=old)
+    assert (metric_names(old), metric_names(other)) == ([old.spec.metric], None)
+    name_objectives(store)
+    name_objectives(store)
+    assert metric_names(other) == [other.spec.metric]
 
 
 def test_first_trials_wait_in_their_order(store: Store) -> None:

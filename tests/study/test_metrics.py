@@ -29,9 +29,15 @@ def f1_of(truth: np.ndarray, labels: np.ndarray, positive: int) -> float:
 
 
 def test_objectives_by_task() -> None:
-    assert metrics_of("classes") == ["val_accuracy", "val_loss", "val_f1"]
-    assert metrics_of("binary", "test") == ["test_accuracy", "test_loss", "test_f1"]
-    assert metrics_of("regression") == ["val_loss", "val_mae", "val_rmse"]
+    binary = [
+        "accuracy", "loss", "auc", "pr_auc", "f1", "precision", "recall", "balanced_accuracy",
+        "kappa", "log_loss",
+    ]  # fmt: skip
+    assert metrics_of("binary", "test") == [f"test_{name}" for name in binary]
+    assert metrics_of("classes") == [f"val_{name}" for name in (*binary, "top_5_accuracy")]
+    assert metrics_of("regression") == [
+        f"val_{name}" for name in ("loss", "mae", "rmse", "r2", "mape")
+    ]
 
 
 @pytest.mark.parametrize("held_out", SPLITS)
@@ -45,7 +51,7 @@ def test_each_objective_has_a_metric_and_a_direction(task: Task, held_out: str) 
         assert host_metrics(objective) == ((metric.name,) if metric.function else ())
 
 
-@pytest.mark.parametrize("objective", ["val_auc", "train_loss", "accuracy", "", "val_"])
+@pytest.mark.parametrize("objective", ["val_acc", "train_loss", "accuracy", "", "val_"])
 def test_an_unknown_objective_is_refused(objective: str) -> None:
     with pytest.raises(SpecError, match=r"unknown metric .*; there are: .*val_accuracy"):
         metric_of(objective)
@@ -87,3 +93,18 @@ def test_a_new_metric_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host_metrics("val_median_error") == ("median_error",)
     truth, predictions = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 9.0], np.float32)
     assert compute(["median_error"], truth, predictions, "regression") == {"median_error": 1.0}
+
+
+def test_own_metrics_are_asked_for_by_name() -> None:
+    own = {"cost": lambda truth, predictions: 4.0}
+    objectives = ("val_cost", "val_loss", "val_f1", "val_cost")
+    assert host_metrics(*objectives, own=own) == ("cost", "f1")
+    check_metric("val_cost", "binary", own=own)
+    with pytest.raises(
+        SpecError, match="unknown metric 'val_cots' for binary; there are: val_cost"
+    ):
+        check_metric("val_cots", "binary", own=own)
+    truth, scores = np.array([1, 0]), np.array([0.9, 0.2], np.float32)
+    assert compute(["cost", "f1"], truth, scores, "binary", own) == {"cost": 4.0, "f1": 1.0}
+    scores[0] = np.nan
+    assert np.isnan(compute(["cost"], truth, scores, "binary", own)["cost"])

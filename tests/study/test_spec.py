@@ -18,6 +18,7 @@ from tuner.study.spec import (
     CodeFile,
     ColumnKind,
     DataSpec,
+    OwnMetricSpec,
     StudySpec,
 )
 
@@ -61,7 +62,7 @@ def test_the_first_epoch_has_a_report_for_each_ten_thousand_rows(rows: int, inte
     ("changes", "message"),
     [
         ({"metric": "val_mae", "direction": "minimize"}, "unknown metric 'val_mae' for classes"),
-        ({"metric": "val_acuracy"}, "there are: val_accuracy, val_f1, val_loss"),
+        ({"metric": "val_acuracy"}, "there are: val_accuracy, "),
         ({"direction": "minimize"}, "better when it is larger: the direction must be maximize"),
         ({"metric": "val_loss"}, "better when it is smaller: the direction must be minimize"),
         ({"task": "regression"}, "the data's task is classes, the study's is regression"),
@@ -82,6 +83,45 @@ def test_foreign_json_is_refused_in_one_line(text: str) -> None:
         StudySpec.from_json(text)
 
 
+def test_stored_studies_that_record_nothing_read_as_before() -> None:
+    stored = json.loads(spec().model_dump_json())
+    del stored["record"], stored["own_metrics"]
+    assert StudySpec.from_json(json.dumps(stored)) == spec()
+    assert spec().host_metrics() == ()
+
+
+COST = {"cost": OwnMetricSpec(path="c.py", function="cost", direction="minimize")}
+
+
+def test_own_metrics_are_objectives_with_their_direction() -> None:
+    one = spec(metric="val_cost", direction="minimize", own_metrics=COST, record=("val_auc",))
+    assert StudySpec.from_json(one.model_dump_json()) == one
+    assert (one.host_metrics(), one.host_metrics(recorded=False)) == (("cost", "auc"), ("cost",))
+    with pytest.raises(
+        SpecError, match="better when it is smaller: the direction must be minimize"
+    ):
+        spec(metric="val_cost", own_metrics=COST)
+    with pytest.raises(SpecError, match="auc is a metric of tuner"):
+        spec(own_metrics={"auc": COST["cost"]})
+    with pytest.raises(SpecError, match="unknown metric 'val_r2' for classes"):
+        spec(record=("val_r2",))
+
+
+def test_own_metrics_and_what_is_recorded_make_another_study() -> None:
+    one = spec(record=("val_cost", "val_f1"), own_metrics=COST)
+    assert one.differences(spec(record=("val_f1", "val_cost"), own_metrics=COST)) == []
+    assert one.differences(spec()) == [
+        "recorded metrics was none, is val_cost, val_f1",
+        "own metrics was none, is c.py:cost",
+    ]
+    assert one.correcting(spec()) is None
+    files = {name: CodeFile.of(b"x = 1\n") for name in ("c.py", "net.py")}
+    edited = one.model_copy(update={"code": files | {"c.py": CodeFile.of(b"x = 2\n")}})
+    before = one.model_copy(update={"code": files})
+    assert edited.differences(before) == ["c.py has changed"]
+    assert edited.correcting(before) == edited
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_shares_lie_between_none_and_all(split: str, share: float) -> None:
@@ -90,8 +130,8 @@ def test_shares_lie_between_none_and_all(split: str, share: float) -> None:
 
 
 def test_unknown_metric_has_no_direction() -> None:
-    with pytest.raises(SpecError, match="unknown metric 'val_auc'; there are: val_"):
-        direction_of("val_auc")
+    with pytest.raises(SpecError, match="unknown metric 'val_profit'; there are: val_"):
+        direction_of("val_profit")
 
 
 def test_code_is_hashed_as_bytes() -> None:

@@ -39,9 +39,12 @@ def fitted(
     loss: Any = None,
     one_hot: bool = False,
     batches: Callable[[np.ndarray], np.ndarray] = lambda x: x,
+    class_weight: dict[int, float] | None = None,
+    sample_weight: np.ndarray | None = None,
 ) -> Built:
     """The weights and the metrics of each epoch after Keras has trained `model` as the plan says.
-    `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order."""
+    `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order.
+    `class_weight`, `sample_weight` (one a training row): Keras takes one of the two."""
     program = KerasProgram(request.network, request.params, dataset)
     program.start(request.params, request.seed)
     model.set_weights(program.weights())
@@ -54,6 +57,8 @@ def fitted(
         done = model.fit(
             batches(x[order]), y[order], request.params["batch_size"], shuffle=False, verbose=0,
             validation_data=_scaled(dataset, "validation", one_hot),
+            class_weight=class_weight,
+            sample_weight=None if sample_weight is None else sample_weight[order],
         )  # fmt: skip
         history.append({name: float(last) for name, (last,) in done.history.items()})
     return model.get_weights(), history

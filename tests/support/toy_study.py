@@ -27,8 +27,8 @@ from tuner.runner import (
     KERAS,
     Limits,
     Outcome,
-    Request,
     RunStatus,
+    SearchOptions,
     Silent,
     Watcher,
     optimize,
@@ -138,11 +138,11 @@ class Bench:
         **limits: Any,
     ) -> Outcome:
         """What `tuner optimize` does; without MLflow, unless this bench has one. `asked`: more of
-        the Request."""
+        the SearchOptions."""
         study = load_study(self.store)
         total = slots_wanted(self.store, study, trials, more)
-        request = Request(Limits(total, **limits), workers, bool(self.tracking_uri), **asked)
-        outcome, _ = optimize(self.settings, self.store, study, request, watcher, entry=entry)
+        options = SearchOptions(Limits(total, **limits), workers, bool(self.tracking_uri), **asked)
+        outcome, _ = optimize(self.settings, self.store, study, options, watcher, entry=entry)
         return outcome
 
     def start(

@@ -12,7 +12,7 @@ Where it holds out the test split, the last epoch's value is the score, and the 
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,14 @@ class ToySession:
                 self._act(params["act"], request.seed, params["crashes"])
             value = score_at(params, request.seed, epoch)
             looks = request.held_out == "val" or epoch == params["epochs"]
-            metrics = _metrics(value, request.held_out if looks else None, request.host_metrics)
+            host_value = _host_value(value, goal.direction)
+            metrics = _metrics(value, request.held_out if looks else None)
+            if looks:
+                names = [f"{request.held_out}_{name}" for name in request.host_metrics]
+                metrics |= dict.fromkeys(names, host_value)
             report = Report(epoch * request.first_epoch_reports, epoch, True, metrics, engine="toy")
-            if request.host_metrics:
-                value -= _BELOW_ACCURACY
+            if goal.metric.partition("_")[2] in request.host_metrics:
+                value = host_value
             if np.isnan(value):
                 yield report
                 yield Ended("diverged", at.best, at.best_epoch, epoch, 7)
@@ -144,11 +148,16 @@ def score_at(params: dict[str, Any], seed: int, epoch: int) -> float:
     return float(params["x"] * (1 - 0.5**epoch) + noise)
 
 
-def _metrics(value: float, held_out: str | None, host_metrics: Sequence[str]) -> dict[str, float]:
-    """`held_out`: the split that the trial evaluates, None where it evaluates none. Its
-    `host_metrics`, of which one is the objective then, are a little below its accuracy."""
+def _host_value(value: float, direction: str) -> float:
+    """What all host metrics are: a little below the accuracy, or what that lacks of 1, and as much
+    again where less of the objective is better."""
+    below = value - _BELOW_ACCURACY
+    return below if direction == "maximize" else 1 - below
+
+
+def _metrics(value: float, held_out: str | None) -> dict[str, float]:
+    """`held_out`: the split that the trial evaluates, None where it evaluates none."""
     evaluated = {"loss": 1 - value, "accuracy": value}
-    evaluated |= dict.fromkeys(host_metrics, value - _BELOW_ACCURACY)
     prefixed = {f"{held_out}_{name}": value for name, value in evaluated.items()}
     return {"loss": 1 - value} | (prefixed if held_out else {})
 

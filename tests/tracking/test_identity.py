@@ -437,6 +437,9 @@ def _assert_doctor_reports_lost_files(ann: Person, uri: str) -> None:
     delivered = start_tracker(make_settings(ann, uri), ann.study).finish(60)
     assert (delivered.sent, delivered.missing) == (0, 1)
     assert delivered.problem == "trial 0: its model's files are missing"
+    page = f"experiments/{ann.runs()[0].info.experiment_id}/runs"
+    link = f"{uri}/#/{page}?viewStateShareKey={ann.study.uuid[:8]}"
+    assert delivered.link == (link if uri.startswith("http") else None)
 
 
 @ON_A_STORE

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy.engine import make_url
 from tracking_helpers import Search, make_settings, make_spec
 
@@ -17,7 +16,7 @@ from tuner.storage import Store, deliveries
 from tuner.storage.deliveries import Turn
 from tuner.storage.studies import create_study, delete_study
 from tuner.system.locations import sqlite_url
-from tuner.tracking import run_link, start_tracker
+from tuner.tracking import start_tracker
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.process import current_experiment_name
 from tuner.tracking.study_delivery import StudyDelivery
@@ -46,6 +45,7 @@ def test_a_tracker_delivers_all_and_ends(
     search.prune(late, score=0.3)
     delivered = tracker.finish(60)
     assert (delivered.sent, delivered.missing, delivered.problem) == (2, 0, None)
+    assert delivered.link is None  # `tuner ui` knows the address
     assert not tracker.alive
     assert set(runs()) == {search.study.name, "trial 0", "trial 1", "trial 2"}
 
@@ -138,18 +138,6 @@ def test_starting_a_tracker_imports_no_mlflow() -> None:
     code = "import sys, tuner.tracking; print('mlflow' in sys.modules, 'tensorflow' in sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert output.stdout.split() == ["False", "False"]
-
-
-@pytest.mark.parametrize(
-    ("uri", "run_id", "link"),
-    [
-        ("sqlite:///mlruns/mlflow.db", "ab12", "tuner ui"),
-        ("http://me:secret@host:5000/", None, "http://host:5000"),
-        ("https://host/mlflow", "ab12", "https://host/mlflow/#/runs/ab12"),
-    ],
-)
-def test_run_link(uri: str, run_id: str | None, link: str) -> None:
-    assert run_link(uri, run_id) == link
 
 
 def test_mlflow_loses_nothing_that_is_to_be_delivered(search: Search, client: Client) -> None:

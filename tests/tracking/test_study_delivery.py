@@ -1,5 +1,6 @@
 """What MLflow shows of a study, however often and with whatever breaks it was delivered."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from tracking_helpers import Search, make_spec
 from tuner.errors import TrackingError
 from tuner.storage import Store, attempt_rows, deliveries
 from tuner.storage.studies import create_study
+from tuner.study.spec import StudySpec
+from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.study_delivery import StudyDelivery
 
@@ -52,12 +55,15 @@ def test_a_completed_trial(
         points = history(client, run, name)
         assert points == in_sql(search, trial.trial._trial_id, 1, name)
         assert [step for step, _, _ in points] == [1, 2, 3, 4]
-    numbers = {name: run.data.metrics[name] for name in ("score", "best_epoch", "epochs")}
-    assert numbers == {"score": 0.93, "best_epoch": 3, "epochs": 4}
-    assert run.data.metrics["parameter_count"] == 1234
+    assert run.data.metrics["score"] == 0.93
+    numbers = {name: run.data.tags[name] for name in ("best_epoch", "epochs", "parameter_count")}
+    assert numbers == {"best_epoch": "3", "epochs": "4", "parameter_count": "1234"}
+    # MLflow draws a chart for each metric: these are all.
+    assert set(run.data.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy", "score"}
     attempt = attempt_rows.read_attempts(search.store, search.study)[trial.trial._trial_id][0]
     assert attempt.ended_at is not None
-    assert run.data.metrics["seconds"] == pytest.approx(attempt.ended_at - attempt.started_at)
+    seconds = float(run.data.tags["seconds"])
+    assert seconds == pytest.approx(attempt.ended_at - attempt.started_at, abs=0.001)
     assert run.info.start_time == round(attempt.started_at * 1000)
     assert run.info.end_time == round(attempt.ended_at * 1000)
 
@@ -88,7 +94,7 @@ def test_pruned_and_failed_trials(search: Search, delivery: StudyDelivery, runs:
     assert shown["trial 0"].info.status == "FINISHED"
     assert shown["trial 0"].data.tags["state"] == "PRUNED"
     assert shown["trial 0"].data.metrics["score"] == 0.4
-    assert shown["trial 0"].data.metrics["epochs"] == 2
+    assert shown["trial 0"].data.tags["epochs"] == "2"
     assert shown["trial 1"].info.status == "FAILED"
     assert shown["trial 1"].data.tags["traceback"].endswith("ZeroDivisionError: no")
     assert len(shown["trial 1"].data.tags["traceback"]) <= 8000
@@ -313,3 +319,17 @@ def test_a_dead_server_is_one_line(search: Search) -> None:
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
     assert deliveries.count_delivered(search.store, search.study) == (0, 1)
+
+
+def test_a_parameter_newer_than_the_study_is_not_sent(search: Search) -> None:
+    """Runs from before it would differ for ever."""
+    content_of_study = json.loads(search.study.definition)
+    del content_of_study["defaults"]["bias"]
+    older = StudySpec.from_json(json.dumps(content_of_study))
+    search.complete(search.start(), 0.5)
+    (trial,) = deliveries.numbered(search.store, search.study, {0})
+    spec = search.study.spec
+    of_trial = content.trial_params(spec, trial)
+    assert of_trial == content.trial_params(older, trial) | {"bias": of_trial["bias"]}
+    of_study = content.study_params(spec)
+    assert of_study == content.study_params(older) | {"space.bias": of_study["space.bias"]}

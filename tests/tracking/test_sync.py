@@ -7,6 +7,7 @@ import pytest
 from tracking_helpers import Search
 
 from tuner.errors import TrackingError
+from tuner.storage import attempt_rows
 from tuner.storage.deliveries import Turn
 from tuner.storage.studies import load_study
 from tuner.tracking.client import Client
@@ -80,6 +81,25 @@ def test_what_was_changed_is_seen_and_put_right(
     assert differences(searched, tracking_uri) == []
     after = runs()
     assert after["trial 1"].info.run_id == before["trial 1"].info.run_id
+
+
+def test_runs_of_an_earlier_version_are_as_good(
+    searched: Search, tracking_uri: str, client: Client, runs: Runs
+) -> None:
+    sync_study(searched.store, tracking_uri, searched.study)
+    run = runs()["trial 0"]
+    attempt = attempt_rows.read_attempts(searched.store, searched.study)[1][-1]
+    assert attempt.ended_at is not None
+    numbers = {"best_epoch": 3.0, "epochs": 4.0, "parameter_count": 1234.0}
+    numbers["seconds"] = attempt.ended_at - attempt.started_at
+    for name, number in numbers.items():  # they were metrics
+        client.log_metric(run.info.run_id, name, number)
+        client.delete_tag(run.info.run_id, name)
+    assert differences(searched, tracking_uri) == []
+    client.log_metric(run.info.run_id, "epochs", 77.0)
+    assert differences(searched, tracking_uri) == [(0, "tag epochs is missing")]
+    assert sync_study(searched.store, tracking_uri, searched.study).missing == 0
+    assert runs()["trial 0"].data.tags["epochs"] == "4"
 
 
 def test_a_second_run_and_a_stranger_are_removed(

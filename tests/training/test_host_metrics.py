@@ -1,6 +1,7 @@
 """Metrics that the host computes from predictions, in every engine."""
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,19 @@ import numpy as np
 from sklearn.metrics import f1_score
 from tensorflow_helpers import make_dataset, make_request, on_disk, train, weights
 
+from tuner.errors import MetricError
 from tuner.networks import export_network
-from tuner.study.messages import Ended, Goal, Report, TrialRequest, WorkerSetup
+from tuner.study.artifacts import FolderArtifacts
+from tuner.study.messages import (
+    Checkpoints,
+    Ended,
+    FunctionCode,
+    Goal,
+    Report,
+    Resumed,
+    TrialRequest,
+    WorkerSetup,
+)
 from tuner.training.engines import feeds
 from tuner.training.engines.feeds import Floats
 from tuner.training.session import LaneSession, TrainingSession
@@ -117,8 +129,103 @@ def test_without_host_metrics_nothing_is_predicted(monkeypatch: pytest.MonkeyPat
     assert set(reports[0].metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
 
 
+def test_without_host_metrics_scikit_learn_is_not_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    imported = [name for name in sys.modules if name.partition(".")[0] == "sklearn"]
+    for name in {*imported, "sklearn", "sklearn.metrics"}:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises
+    trainer, request = Trainer(make_dataset()), make_request()
+    train(trainer, request)
+    with pytest.raises(ImportError):
+        train(trainer, replace(request, host_metrics=("f1",)))
+
+
 def test_diverged_trials_end_without_predictions() -> None:
     dataset = make_dataset("regression")
     request = make_request(activation="relu", learning_rate=1e6, batch_size=4, epochs=3)
     _, ended = train(Trainer(dataset), replace(request, host_metrics=("f1",)))
     assert ended.end == "diverged"
+
+
+OWN = """
+import numpy as np
+def far(y_true, y_pred):
+    return np.abs(y_true - y_pred).max()
+def picky(y_true, y_pred):
+    return float("nan") if y_true[0] > 0 else 1.0
+def broken(y_true, y_pred):
+    return y_pred.no_such_thing
+"""
+FAR = Goal("val_far", "minimize")
+
+
+def own_session(folder: Path, lanes: int = 1) -> TrainingSession:
+    own = {name: FunctionCode("own.py", name, OWN, ()) for name in ("far", "picky", "broken")}
+    setup = WorkerSetup(folder, metrics=own, lanes=lanes)
+    return LaneSession(setup) if lanes > 1 else TrainingSession(setup)
+
+
+def own_request(goal: Goal, *names: str, **params: Any) -> TrialRequest:
+    return replace(make_request(goal=goal, epochs=EPOCHS, **params), host_metrics=names)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_an_own_metric_is_given_targets_in_the_units_of_the_data(
+    lanes: int, tmp_path: Path
+) -> None:
+    """The target is shifted: float32 would have lost the differences."""
+    dataset = on_disk(replace(make_dataset("regression"), target_shift=1e9), tmp_path)
+    session, request = own_session(tmp_path, lanes), own_request(FAR, "far", "r2", "picky")
+    *reports, ended = session.run(request)
+    predictions = predict(session.trainer, request)
+    farthest = np.abs(dataset.validation.y - predictions).max()
+    assert isinstance(ended, Ended)
+    assert ended.score == pytest.approx(farthest, rel=1e-5)
+    metrics = [report.metrics for report in reports if isinstance(report, Report)]
+    assert ended.score == min(each["val_far"] for each in metrics)
+    # A recorded metric without a value is left out: the trial has not diverged.
+    assert not any("val_picky" in each for each in metrics)
+    assert all("val_r2" in each for each in metrics)
+
+
+def test_an_objective_without_a_value_is_a_diverged_trial(tmp_path: Path) -> None:
+    on_disk(make_dataset("regression"), tmp_path)
+    session = own_session(tmp_path)
+    report, ended = session.run(own_request(Goal("val_picky", "maximize"), "picky"))
+    assert isinstance(report, Report)
+    assert np.isnan(report.metrics["val_picky"])
+    assert isinstance(ended, Ended)
+    assert (ended.end, ended.score) == ("diverged", None)
+
+
+def test_an_own_metric_that_raises_fails_the_trial_as_its_users_error(tmp_path: Path) -> None:
+    on_disk(make_dataset("regression"), tmp_path)
+    session = own_session(tmp_path)
+    with pytest.raises(MetricError) as error:
+        list(session.run(own_request(FAR, "far", "broken")))
+    failed = session.failure(error.value)
+    assert failed.kind == "user_error"
+    assert failed.message.startswith("MetricError: own.py:8: AttributeError")
+    assert "return y_pred.no_such_thing" in failed.detail
+
+
+def test_a_resumed_trial_has_the_values_of_one_that_was_not_interrupted(tmp_path: Path) -> None:
+    on_disk(make_dataset("regression"), tmp_path)
+    request = own_request(FAR, "far", "r2", learning_rate=0.3)
+    *whole, ended = own_session(tmp_path).run(request)
+    artifacts = FolderArtifacts(tmp_path / "checkpoints")
+    first = own_session(tmp_path)
+    events = first.run(replace(request, checkpoints=Checkpoints(artifacts, attempt=1)))
+    next(events), next(events)
+    first.checkpoint()
+    events.close()
+    again = replace(request, checkpoints=Checkpoints(artifacts, attempt=2, known_epochs=2))
+    resumed, *rest, ended_again = own_session(tmp_path).run(again)
+    assert resumed == Resumed(2)
+    assert [r.metrics for r in rest if isinstance(r, Report)] == [
+        r.metrics for r in whole[2:] if isinstance(r, Report)
+    ]
+    assert isinstance(ended, Ended)
+    assert isinstance(ended_again, Ended)
+    assert (ended_again.score, ended_again.best_epoch) == (ended.score, ended.best_epoch)

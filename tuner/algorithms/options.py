@@ -101,7 +101,8 @@ def parse_options(words: Iterable[str], flag: str = "--sampler-option") -> dict[
 
 def parse_configuration(words: Iterable[str], flag: str) -> dict[str, Scalar | list[Scalar]]:
     """["depth=2", "width=64,32"] as {"depth": 2, "width": [64, 32]}; brackets around a list are
-    fine too, and needed for a list of one. Raises SpecError, naming `flag`."""
+    fine too, and needed for a list of one. A mapping such as {no: 1, yes: 10} stays one text.
+    Raises SpecError, naming `flag`."""
     return {name: _value_or_list(text) for name, text in _split(words, flag).items()}
 
 
@@ -125,6 +126,8 @@ def parse_columns(words: Iterable[str], flag: str = "--column") -> dict[str, str
 
 
 def _value_or_list(text: str) -> Scalar | list[Scalar]:
+    if text.startswith("{") and text.endswith("}"):
+        return text
     bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
     words = split_list(bare)
     if bare == text and len(words) == 1:

@@ -48,7 +48,7 @@ def _usage_text(error: typer.TyperException) -> str:
     if not isinstance(error, typer.BadParameter) or error.param is None:
         return _with_help(error)
     if not isinstance(error.__cause__, ValidationError):
-        return error.format_message()
+        return _with_help(error)
     name = error.param.get_error_hint().strip("'")
     reason = error.__cause__.errors()[0]
     if (expected := _EXPECTED.get(reason["type"])) is not None:
@@ -58,7 +58,11 @@ def _usage_text(error: typer.TyperException) -> str:
 
 def _with_help(error: typer.TyperException) -> str:
     """What is wrong with the words of the command line, and which command lists the right ones."""
+    from tuner.cli.nearest import unknown_option  # here, because most commands have no such error
+
     context = getattr(error, "ctx", None)
+    if context is not None and getattr(error, "possibilities", None) is not None:
+        return unknown_option(context, error.option_name)  # type: ignore[attr-defined]
     text = error.format_message()
     return text if context is None else f"{text.rstrip('.')}; see {context.command_path} --help"
 

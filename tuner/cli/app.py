@@ -1,7 +1,6 @@
 """The root command, and what all commands share: options, and the values they take."""
 
 import inspect
-import re
 import signal
 import sys
 import threading
@@ -20,29 +19,6 @@ from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
     from tuner.storage import Store
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
-_BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-
-
-def parse_seconds(text: str | None, option: str) -> float | None:
-    """Seconds from 90s, 30m, 1.5h or 2d; None stays None. Raises UsageError."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} must be a time such as 90s, 30m or 2h, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
-def parse_bytes(text: str | None, option: str) -> float | None:
-    """Bytes from 512MiB, 4G or 1.5GiB, in powers of 1024; None stays None. Raises UsageError."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match or float(match[1]) <= 0:
-        raise UsageError(f"{option} must be a size such as 512MiB or 4GiB, got {text!r}")
-    return float(match[1]) * _BYTES[match[2].upper()]
 
 
 @dataclass
@@ -63,7 +39,20 @@ class UncaughtError(Exception):
         self.error = error
 
 
-class _RootGroup(TyperGroup):
+class _Group(TyperGroup):
+    """A group that points from a mistyped command to the nearest one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0].startswith("-") or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        from tuner.cli.nearest import unknown_command
+
+        options = ctx.find_root().params
+        remember_options(options["storage"], options["tracking_uri"])
+        raise UsageError(unknown_command(ctx, args))
+
+
+class _RootGroup(_Group):
     def invoke(self, context: Any) -> Any:
         try:
             return super().invoke(context)
@@ -88,7 +77,7 @@ class CommandGroup(typer.Typer):
         return super().command(name, cls=_Command, **options)
 
 
-def new_typer(help_text: str, cls: type[TyperGroup] = TyperGroup) -> CommandGroup:
+def new_typer(help_text: str, cls: type[TyperGroup] = _Group) -> CommandGroup:
     """A group of commands with tuner's settings."""
     return CommandGroup(
         cls=cls,
@@ -203,6 +192,12 @@ NoTracking = Annotated[
 StudyName = Annotated[
     str | None,
     typer.Argument(help="The study's name.", metavar="STUDY", show_default="the newest search"),
+]
+InStudy = Annotated[
+    str | None,
+    typer.Option(
+        "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
+    ),
 ]
 Workers = Annotated[
     int | None,

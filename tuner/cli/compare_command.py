@@ -14,7 +14,7 @@ from tuner.cli.app import (
     data_option,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling
+from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Weights
 
 if TYPE_CHECKING:
     from tuner.reports.comparisons import Subject
@@ -31,6 +31,7 @@ class CompareOptions:
     seeds: int
     data: str | None
     columns: list[str]
+    weights: str | None
     scaling: str | None
     values: list[str]
     name: str | None
@@ -79,6 +80,7 @@ def compare(
         ),
     ] = None,
     column: Columns = None,
+    weights: Weights = None,
     scaling: Scaling = None,
     set_: Annotated[
         Pairs,
@@ -129,6 +131,7 @@ def compare(
         seeds=seeds,
         data=data,
         columns=column or [],
+        weights=weights,
         scaling=scaling,
         values=set_ or [],
         name=name,
@@ -144,14 +147,16 @@ def compare(
 
 def _compare(context: typer.Context, options: CompareOptions) -> int:
     """Train what is missing, write the table and print it. Returns the exit code."""
-    from tuner.cli.database_access import may_track, open_database
+    from tuner.cli.database_access import open_database
     from tuner.cli.live_display import Display
+    from tuner.cli.output import complain
     from tuner.cli.result_output import print_comparison
+    from tuner.manage.databases import may_track
     from tuner.reports import comparisons
 
     subject, study = _prepare(context, options)
     store = open_database(context)
-    tracking = not options.no_tracking and may_track(store)
+    tracking = not options.no_tracking and may_track(store, complain)
     with Display(study.spec.metric, options.as_json) as display:
         display.stage(f"study {study.name}: scored on the test split after each last epoch")
         ran = comparisons.train(
@@ -216,11 +221,13 @@ def _subject(context: typer.Context, options: CompareOptions) -> "Subject":
             source=options.data,
             scaling=options.scaling,
             columns=parse_columns(options.columns),
+            weights=options.weights,
         )
-    if options.scaling is not None or options.values or options.columns:
+    given = (options.scaling, options.weights, options.values or None, options.columns or None)
+    if any(each is not None for each in given):
         raise UsageError(
-            "--study brings its own columns, scaling and values: leave out --column, --scaling "
-            "and --set"
+            "--study brings its own columns, weights, scaling and values: leave out --column, "
+            "--weights, --scaling and --set"
         )
     store, study = open_study(context, options.study)
     confirm_code(settings_of(context), study.spec, study.name, options.trust_code)

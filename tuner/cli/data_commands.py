@@ -49,6 +49,18 @@ Task = Annotated[
 ]
 
 
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="How much each row counts in training: a column of a table, or an array of an .npz "
+        "file.",
+        metavar="COLUMN",
+        show_default="the space file's, else all rows count alike",
+    ),
+]
+
+
 def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
     """Print how the columns of new data were read, in brief, and the first notes on them."""
     from tuner.cli.output import say
@@ -63,6 +75,8 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
         options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
+        if data.weights is not None:
+            options += ["--weights", data.weights]
         say(f"{more}: {command('data', 'describe', data.source, *options)}")
 
 
@@ -72,6 +86,7 @@ def describe_dataset(
     source: Annotated[str, typer.Argument(help=DATA_HELP, metavar="SOURCE")],
     task: Task = None,
     column: Columns = None,
+    weights: Weights = None,
     as_json: Json = False,
 ) -> None:
     """Print what a data set holds, and how it is split and scaled.
@@ -84,7 +99,8 @@ def describe_dataset(
     from tuner.data.raw import join_names
     from tuner.manage.creation import data_spec
 
-    spec = data_spec(source=source, task=task, columns=parse_columns(column or []))
+    columns = parse_columns(column or [])
+    spec = data_spec(source=source, task=task, columns=columns, weights=weights)
     dataset = load_dataset(spec, settings_of(context))
     facts = describe_dataset(dataset)
     if as_json:
@@ -92,9 +108,9 @@ def describe_dataset(
         return
     del facts["columns"]
     facts["features"] = join_names(dataset.features) if dataset.features else None
-    del facts["notes"]
+    notes = facts.pop("notes")
     show_facts(facts, as_json)
     width = max(map(len, facts))
-    for number, note in enumerate(dataset.notes):
+    for number, note in enumerate(notes):
         say(f"{'' if number else 'notes':<{width}}  {note}")
     show_rows(tabulate_columns(dataset.reports), as_json)

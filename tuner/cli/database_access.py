@@ -1,10 +1,7 @@
-"""Opening the database and the studies that a command works on.
+"""Opening the database and the studies that a command works on: `manage.databases`, with the
+command's settings and questions.
 
-Commands that only read call `read_…`: no right to write is needed, and no file changes. All others
-call `open_…`. Whatever was opened is closed when the command ends (`app.closing_databases`).
-
-A database that lies elsewhere than before was moved or copied. A copy has the ids of its original,
-so until it is known which of the two it is, nothing may be written that belongs to the original.
+Whatever was opened is closed when the command ends (`app.closing_databases`).
 """
 
 import sys
@@ -14,27 +11,26 @@ import typer
 from tuner.cli.app import settings_of
 from tuner.cli.output import complain, say
 from tuner.errors import StudyError
+from tuner.manage import databases
+from tuner.manage.databases import no_study, used_elsewhere
 from tuner.settings import Settings
-from tuner.storage import Store, exists, look_into, open_store
-from tuner.storage.identity import DatabaseIdentity, Residence, record, residence
-from tuner.storage.studies import StudyRow, find_study, how_to_create, list_studies, load_study
-from tuner.system.names import command
+from tuner.storage import Store, exists, open_store
+from tuner.storage.identity import Residence, record
+from tuner.storage.studies import StudyRow, find_study, list_studies, load_study
 
 _MOVED, _COPIED, _LATER = "moved", "copied", "later"
 
 
 def read_database(context: typer.Context) -> Store | None:
-    """The database, for reading; None where there is none, or no table in it."""
-    return look_into(settings_of(context).storage)
+    """See `databases.read_database`."""
+    return databases.read_database(settings_of(context))
 
 
 def read_study(
     context: typer.Context, name: str | None, even_damaged: bool = False
 ) -> tuple[Store, StudyRow]:
-    """The database and the study of that name, or the newest search, for reading. Raises
-    StudyError."""
-    store = _require(read_database(context))
-    return store, (find_study if even_damaged else load_study)(store, name)
+    """See `databases.read_study`."""
+    return databases.read_study(settings_of(context), name, even_damaged)
 
 
 def read_studies(
@@ -42,7 +38,7 @@ def read_studies(
 ) -> tuple[Store, list[StudyRow]]:
     """The same for one study, or for all of them, oldest first. Raises StudyError."""
     _check_one_or_all(name, every)
-    store = _require(read_database(context))
+    store = databases.require(read_database(context))
     return store, _load_studies(store, name, every)
 
 
@@ -50,8 +46,9 @@ def open_database(context: typer.Context) -> Store:
     """The database, for writing, created where there is none. Where it lies elsewhere than before,
     find out why."""
     if context.obj.store is None:
-        context.obj.store = open_store(settings_of(context).storage)
-        settle_residence(context.obj.store, settings_of(context))
+        context.obj.store = databases.open_database(
+            settings_of(context), complain, lambda store, where: _ask(context, store, where)
+        )
     store: Store = context.obj.store
     return store
 
@@ -89,17 +86,6 @@ def _open_existing(context: typer.Context) -> Store:
     return open_database(context)
 
 
-def _require(store: Store | None) -> Store:
-    if store is None:
-        raise no_study()
-    return store
-
-
-def no_study() -> StudyError:
-    """The error where there is no database."""
-    return StudyError(f"there is no study yet; {how_to_create()}")
-
-
 def _check_one_or_all(name: str | None, every: bool) -> None:
     if every and name is not None:
         raise StudyError(f"give either --all or the study {name!r}, not both")
@@ -118,24 +104,16 @@ def _load_studies(store: Store, name: str | None, every: bool) -> list[StudyRow]
     return studies
 
 
-def settle_residence(store: Store, settings: Settings) -> None:
-    """Record where the database lies. If it may be a copy, ask, where somebody can be asked."""
-    where = residence(store)
-    if where.identity == DatabaseIdentity.HERE:
-        return
-    if where.identity == DatabaseIdentity.UNSURE:
-        _ask_moved_or_copied(store, settings, where)
-        return
-    record(store, where)
-    if where.identity == DatabaseIdentity.MOVED:
-        complain(f"the database was moved here from {where.elsewhere}")
+def _ask(context: typer.Context, store: Store, where: Residence) -> None:
+    """Ask whether the database was moved or copied, where somebody can be asked."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        _ask_moved_or_copied(store, settings_of(context), where)
+    # Else commands that would change the original are refused later; others go on.
 
 
 def _ask_moved_or_copied(store: Store, settings: Settings, where: Residence) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return  # Commands that would change the original are refused later; others go on.
     say(
-        f"{_used_elsewhere(where)}.\nmoved: this is the same database, and keeps its ids\n"
+        f"{used_elsewhere(where)}.\nmoved: this is the same database, and keeps its ids\n"
         "copied: the original stays in use, and this database gets ids of its own"
     )
     answer = ""
@@ -150,34 +128,3 @@ def _ask_moved_or_copied(store: Store, settings: Settings, where: Residence) -> 
         from tuner.manage.project import declare_copied
 
         declare_copied(store, settings)
-
-
-def _used_elsewhere(where: Residence) -> str:
-    return f"this database was used at {where.elsewhere} before, not at {where.place}"
-
-
-def _how_to_declare() -> str:
-    return f"say which: {command('db', 'moved')}, or {command('db', 'copied')}"
-
-
-def may_track(store: Store) -> bool:
-    """Whether the ids in the database are its own, so that their MLflow runs may be written. If
-    that is not known, print why tracking is off."""
-    where = residence(store)
-    if where.identity != DatabaseIdentity.UNSURE:
-        return True
-    complain(
-        f"{_used_elsewhere(where)}: was it moved or copied? Until that is known, nothing is sent "
-        f"to MLflow; {_how_to_declare()}"
-    )
-    return False
-
-
-def check_settled(store: Store, command_name: str) -> None:
-    """Raises StudyError if the ids may belong to an original that is used elsewhere."""
-    where = residence(store)
-    if where.identity == DatabaseIdentity.UNSURE:
-        raise StudyError(
-            f"{command_name} is refused: {where.place} may be a copy of the database at "
-            f"{where.elsewhere}, and would change what belongs to that one; {_how_to_declare()}"
-        )

@@ -22,8 +22,8 @@ def backup(
 
     The copy is a database too: tuner --storage sqlite:///tuner-monday.db study list
     """
-    from tuner.cli.database_access import no_study
     from tuner.cli.output import say
+    from tuner.manage.databases import no_study
     from tuner.storage import exists
     from tuner.storage.read_only import back_up_to
 
@@ -44,8 +44,8 @@ def upgrade(context: typer.Context) -> None:
     database is upgraded by this command only, because all its users need the new version then.
     Save it first with pg_dump.
     """
-    from tuner.cli.database_access import no_study
     from tuner.cli.output import say
+    from tuner.manage.databases import no_study
     from tuner.storage import upgrade_database
 
     done = upgrade_database(settings_of(context).storage)
@@ -117,8 +117,9 @@ def sync(
 
     The exit code is 1 if MLflow lacks something, or with --check, if it differs.
     """
-    from tuner.cli.database_access import check_settled, open_studies, read_studies
+    from tuner.cli.database_access import open_studies, read_studies
     from tuner.cli.result_output import print_checked, print_synced
+    from tuner.manage.databases import check_settled
     from tuner.tracking.sync import check_study, sync_study
 
     settings = settings_of(context)

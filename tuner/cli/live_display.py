@@ -11,10 +11,11 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from tuner.cli.output import complain, console, format_duration, one_line
-from tuner.runner.progress import RunStatus, WorkerStatus
+from tuner.cli.output import complain, console, one_line
+from tuner.runner.progress import RunStatus, WorkerStatus, describe_end
 from tuner.study.ends import TrialEnd
 from tuner.system.start_up import discard_stdout
+from tuner.values import format_duration
 
 # Outside a terminal a long search prints a line this often, and for each new best.
 _PLAIN_EVERY_S = 10.0
@@ -96,7 +97,7 @@ class Display:
     ) -> None:
         if self._quiet:
             return
-        line = self._line(status, trial, end, value, is_best)
+        line = describe_end(status, self._metric, trial, end, value, is_best)
         if self._live is not None:
             # The display shows the others. New bests and failures stay on the screen.
             if is_best or not end.is_usual or end is TrialEnd.TARGET:
@@ -109,18 +110,6 @@ class Display:
         ):
             self._printed_at = time.monotonic()
             self._print(line)
-
-    def _line(
-        self, status: RunStatus, trial: int, end: TrialEnd, value: float | None, is_best: bool
-    ) -> str:
-        number = f"{value:.4f}" if value is not None else "–"
-        star = "  new best" if is_best else ""
-        width = len(str(status.total))
-        words = end.replace("_", " ")
-        return (
-            f"{status.done:>{width}}/{status.total}  trial {trial:<4} {words:<14} "
-            f"{self._metric} {number}{star}"
-        )
 
 
 class Picture:

@@ -1,7 +1,6 @@
 """`tuner optimize`."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -13,40 +12,12 @@ from tuner.cli.app import (
     Workers,
     data_option,
     flag,
-    parse_bytes,
-    parse_seconds,
     settings_of,
 )
 
 if TYPE_CHECKING:
-    from tuner.runner import Request
+    from tuner.manage.searching import SearchWanted
     from tuner.study.engines import Engine
-
-# The names that --engine takes. "exact" is the old name of keras.
-_ENGINES: "dict[str, Engine]" = {"auto": "auto", "keras": "keras", "exact": "keras"}
-
-
-@dataclass(frozen=True)
-class OptimizeOptions:
-    """The options of `tuner optimize`, as they were typed."""
-
-    trials: int | None
-    more: int | None
-    workers: int | None
-    timeout: str | None
-    target: float | None
-    patience_trials: int | None
-    no_tracking: bool
-    log_models: Literal["best", "all", "none"]
-    data_memory: str | None
-    data: str | None
-    trial_timeout: str | None
-    trial_memory: str | None
-    engine: str
-    lanes: int
-    trust_code: list[str]
-    quiet: bool
-    as_json: bool
 
 
 def optimize(
@@ -165,26 +136,25 @@ def optimize(
     train exactly that number of trials. Ctrl-C interrupts the running trials. The same command
     continues them.
     """
-    options = OptimizeOptions(
+    from tuner.manage.searching import SearchWanted
+
+    wanted = SearchWanted(
         trials=trials,
         more=more,
         workers=workers,
         timeout=timeout,
         target=target,
         patience_trials=patience_trials,
-        no_tracking=no_tracking,
+        tracking=not no_tracking,
         log_models=log_models,
         data_memory=data_memory,
         data=data,
         trial_timeout=trial_timeout,
         trial_memory=trial_memory,
-        engine=engine,
+        engine=_current_engine(engine),
         lanes=_current_lanes(lanes, population),
-        trust_code=trust_code or [],
-        quiet=quiet,
-        as_json=as_json,
     )
-    raise typer.Exit(_search(context, study, options))
+    raise typer.Exit(_search(context, study, wanted, trust_code or [], quiet, as_json))
 
 
 def _current_lanes(lanes: int, population: int | None) -> int:
@@ -201,74 +171,40 @@ def _current_lanes(lanes: int, population: int | None) -> int:
 
 
 def _current_engine(name: str) -> "Engine":
-    """The engine that --engine asks for. Raises UsageError."""
+    """The present name of the engine, which is checked later."""
     from tuner.cli.output import complain
-    from tuner.errors import UsageError
 
-    if name not in _ENGINES:
-        raise UsageError(f"--engine must be auto or keras, got {name!r}")
     if name == "exact":
         complain("--engine exact is now called --engine keras; the old name still works")
-    return _ENGINES[name]
+        return "keras"
+    return cast("Engine", name)
 
 
-def _search(context: typer.Context, name: str | None, options: OptimizeOptions) -> int:
-    """Open the study, search, and print the result. Returns the exit code."""
+def _search(
+    context: typer.Context,
+    name: str | None,
+    wanted: "SearchWanted",
+    trusted: list[str],
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Open the study, search, and print the result. `trusted`: hashes of code that may run. Returns
+    the exit code."""
     from tuner.cli.consent import confirm_code
-    from tuner.cli.database_access import may_track, open_study
+    from tuner.cli.database_access import open_study
     from tuner.cli.live_display import Display
+    from tuner.cli.output import complain
     from tuner.cli.result_output import print_outcome
-    from tuner.manage.creation import check_code
-    from tuner.runner import optimize as run
-    from tuner.runner import slots_wanted
+    from tuner.manage.searching import search_study
     from tuner.storage.studies import check_is_search
 
-    request = _parse_request(options)
+    wanted.options()  # a mistake in them is reported before the database is opened
     settings = settings_of(context)
     store, study = open_study(context, name)
     check_is_search(study, "optimize")
-    confirm_code(settings, study.spec, study.name, options.trust_code)
-    check_code(study.spec, settings, options.data)
-    total = slots_wanted(store, study, options.trials, options.more)
-    request = replace(
-        request,
-        limits=replace(request.limits, trials=total),
-        tracking=request.tracking and may_track(store),
-    )
-    with Display(study.spec.metric, options.quiet or options.as_json) as display:
-        display.stage(f"study {study.name}: {total} trials")
-        outcome, delivered = run(settings, store, study, request, display, display.stage)
-    return print_outcome(store, study, outcome, delivered, options.as_json)
-
-
-def _parse_request(options: OptimizeOptions) -> "Request":
-    """The request that the options describe; the study decides the total of trials later. Raises
-    UsageError."""
-    from tuner.runner import Limits, Request
-
-    Limits.check(
-        trials=options.trials,
-        more=options.more,
-        workers=options.workers,
-        patience_trials=options.patience_trials,
-        target=options.target,
-        lanes=options.lanes,
-    )
-    limits = Limits(
-        trials=0,
-        timeout_s=parse_seconds(options.timeout, "--timeout"),
-        target=options.target,
-        patience_trials=options.patience_trials,
-        trial_timeout_s=parse_seconds(options.trial_timeout, "--trial-timeout"),
-    )
-    return Request(
-        limits=limits,
-        workers=options.workers,
-        tracking=not options.no_tracking,
-        log_models=options.log_models,
-        data_memory_bytes=parse_bytes(options.data_memory, "--data-memory"),
-        trial_memory_bytes=parse_bytes(options.trial_memory, "--trial-memory"),
-        engine=_current_engine(options.engine),
-        lanes=options.lanes,
-        data=options.data,
-    )
+    confirm_code(settings, study.spec, study.name, trusted)
+    with Display(study.spec.metric, quiet or as_json) as display:
+        outcome, delivered = search_study(
+            settings, store, study, wanted, display, display.stage, complain, owns_process=True
+        )
+    return print_outcome(store, study, outcome, delivered, as_json)

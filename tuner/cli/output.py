@@ -288,12 +288,3 @@ def format_param(value: Any) -> str:
     is_text = isinstance(value, str) and isinstance(parse_scalar(value), str)
     text = word(value) if isinstance(value, str) and not is_text else format_value(value)
     return clipped(text, _CELL_CHARACTERS)
-
-
-def format_duration(seconds: float | None) -> str:
-    """1:02:03, or 2:03; a dash for None."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

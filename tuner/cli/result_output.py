@@ -26,6 +26,7 @@ from tuner.reports.study_tables import (
     param_column,
     trial_cells,
     trial_state,
+    with_metrics,
 )
 from tuner.storage import Store
 from tuner.storage.corrections import has_finished
@@ -50,12 +51,17 @@ if TYPE_CHECKING:
 
 # A trial's table of reports is cut at this many columns: 14 fit most terminals.
 _MOST_COLUMNS = 14
-EXIT_CODES: dict[str | None, int] = {StopReason.INTERRUPTED: 130, StopReason.ERRORS: 1}
+EXIT_CODES: dict[str | None, int] = {
+    StopReason.INTERRUPTED: 130,
+    StopReason.STOPPED: 130,
+    StopReason.ERRORS: 1,
+}
 STOP_REASONS = {
     StopReason.TIMEOUT: "the time limit is reached",
     StopReason.TARGET: "the target is reached",
     StopReason.PATIENCE: "the last trials brought no better score",
     StopReason.INTERRUPTED: "interrupted",
+    StopReason.STOPPED: "another command asked it to stop",
     StopReason.ERRORS: "three trials in a row failed",
 }
 
@@ -78,18 +84,17 @@ def print_outcome(
         if best is not None:
             print_best(study, best)
         _print_next_steps(study, outcome, has_best=best is not None)
+        if delivered is not None and delivered.link is not None:
+            say(f"\nthe trials side by side in MLflow:\n  {delivered.link}")
     complain_of_damage(summary.best)
     complain_of_delivery(study, delivered)
     if outcome.reason is StopReason.ERRORS:
-        complain(_describe_failure(study, outcome))
+        from tuner.manage.searching import describe_failure
+
+        complain(describe_failure(study, outcome))
         if study.spec.code:
             complain(_how_to_correct(study, has_finished(store, study)))
     return EXIT_CODES.get(outcome.reason, 0)
-
-
-def _describe_failure(study: StudyRow, outcome: "Outcome") -> str:
-    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
-    return f"{outcome.failure}; the traceback: {show}"
 
 
 def _how_to_correct(study: StudyRow, has_finished: bool) -> str:
@@ -126,6 +131,8 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     spec = study.spec
     score = format_value(best.value)
     say(f"\nbest: trial {best.number}, {spec.metric} {score} on the validation split")
+    if best.metrics:
+        say("  " + ", ".join(f"{n} {format_value(value)}" for n, value in best.metrics.items()))
     # Parameters that the space file does not name have their defaults, and would hide the others.
     params = {name: value for name, value in best.params.items() if name in spec.space.parameters}
     width = max((len(name) for name in params), default=0)
@@ -151,7 +158,7 @@ def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> No
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
     if has_best:
         say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
-    say(f"  {command('ui')}   opens MLflow and the Optuna dashboard")
+    say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")
 
 
 def complain_of_damage(best: Best) -> None:
@@ -167,17 +174,10 @@ def complain_of_damage(best: Best) -> None:
 
 def complain_of_delivery(study: StudyRow, delivered: "Delivered | None") -> None:
     """Say what MLflow lacks after a search, and how to send it."""
-    if delivered is None:
-        return
-    sync = command("sync", in_command(study.name))
-    if delivered.problem and not delivered.missing:
-        complain(f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}")
-    elif delivered.missing:
-        why = f" ({delivered.problem})" if delivered.problem else ""
-        complain(
-            f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
-            f"when MLflow is back: {sync}"
-        )
+    from tuner.manage.searching import describe_delivery
+
+    if (problem := describe_delivery(study, delivered)) is not None:
+        complain(problem)
 
 
 def print_comparison(
@@ -197,11 +197,15 @@ def print_comparison(
         print_json(facts | rows | {"files": [str(file) for file in files]})
     else:
         _print_comparison_table(study, table, files)
+    if delivered is not None and delivered.link is not None and not as_json:
+        say(f"in MLflow: {delivered.link}")
     if outcome is not None and reason is not None:
         if not as_json:
             say(f"{_describe_stop(outcome)}; the same command continues")
         if reason is StopReason.ERRORS:
-            complain(_describe_failure(study, outcome))
+            from tuner.manage.searching import describe_failure
+
+            complain(describe_failure(study, outcome))
     complain_of_delivery(study, delivered)
     return EXIT_CODES.get(reason, 0)
 
@@ -237,8 +241,8 @@ def print_trials(
     say(f"study {study.name}: {spec.metric}, {spec.direction}")
     printed = stream_rows(
         (trial_cells(row, varying) for row in rows),
-        names=[*map(param_column, varying)],
-        lead=len(TABLE_COLUMNS) - 1,
+        names=[param_column(name, spec.record) for name in varying],
+        lead=len(TABLE_COLUMNS) - 1 + len(spec.record),
     )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
@@ -252,7 +256,8 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     if as_json:
         print_json(trial.facts | {"attempts": trial.attempts, "intervals": trial.reports})
         return
-    facts = {name: value for name, value in trial.facts.items() if name not in ("queued", "end")}
+    names = [name for name in trial.facts if name not in ("queued", "end")]
+    facts = with_metrics(trial.facts, names)
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
     if facts.get("engine") and trial.engine_reason:

@@ -133,10 +133,11 @@ def activations(
     Example: tuner activations relu gelu --save activations.png
     """
     from tuner.cli.output import print_json, say
-    from tuner.reports.activation_curves import activation_curves, check_drawing, save_drawing
+    from tuner.reports.activation_curves import activation_curves, save_drawing
+    from tuner.reports.chart_files import check_file
 
     if save is not None:
-        check_drawing(save)
+        check_file(save)
     curves = activation_curves(names or [], leaky_slope)
     if as_json:
         print_json([curve._asdict() for curve in curves])
@@ -165,7 +166,7 @@ def _print_curves(curves: "list[ActivationCurve]") -> None:
 def _curve_panel(curve: "ActivationCurve") -> "RenderableType":
     from rich.panel import Panel
 
-    from tuner.reports.activation_curves import plot_braille
+    from tuner.cli.braille import plot_braille
 
     function = list(zip(curve.x, curve.y, strict=True))
     derivative = list(zip(curve.x, curve.derivative, strict=True))

@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, export, code, repair, delete."""
+"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from tuner.cli.app import (
     new_typer,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, say_data
-from tuner.study.metrics import TASKS, metrics_of
+from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
+from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
     from tuner.manage.creation import Created, Wanted
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from tuner.storage.trials import TrialRow
 
 app = new_typer("Create studies and look at them.")
-
-_OBJECTIVES = "; ".join(f"for {task} {', '.join(metrics_of(task))}" for task in TASKS)
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class CreateOptions:
     space: str
     data: str | None
     columns: list[str]
+    weights: str | None
     task: str | None
     scaling: str | None
     validation: float | None
@@ -48,6 +47,7 @@ class CreateOptions:
     epochs: int | None
     patience: int | None
     metric: str | None
+    record: list[str]
     direction: Literal["maximize", "minimize"] | None
     seed: int
     values: list[str]
@@ -74,6 +74,7 @@ def create(
         str | None, data_option(DATA_HELP, "the space file's data, else fashion_mnist")
     ] = None,
     column: Columns = None,
+    weights: Weights = None,
     task: Task = None,
     scaling: Scaling = None,
     validation: Annotated[
@@ -142,7 +143,8 @@ def create(
     metric: Annotated[
         str | None,
         typer.Option(
-            help=f"The objective: {_OBJECTIVES}.",
+            help="The objective, such as val_auc, or a function of your own as "
+            "my_file.py:function. tuner metrics lists all.",
             metavar="METRIC",
             show_default="val_accuracy; for regression val_loss, or val_mae if loss is searched",
         ),
@@ -150,8 +152,17 @@ def create(
     direction: Annotated[
         Literal["maximize", "minimize"] | None,
         typer.Option(
-            help="The direction of the objective. Only the metric's own is accepted.",
+            help="Whether more or less of the objective is better: needed for a function of your "
+            "own. Of the others only the metric's own is accepted.",
             show_default="the metric's",
+        ),
+    ] = None,
+    record: Annotated[
+        Pairs,
+        typer.Option(
+            help="A further metric to compute and keep, as for --metric. May be repeated.",
+            metavar="METRIC",
+            show_default="none",
         ),
     ] = None,
     seed: Annotated[
@@ -188,6 +199,7 @@ def create(
         space=space,
         data=data,
         columns=column or [],
+        weights=weights,
         task=task,
         scaling=scaling,
         validation=validation,
@@ -199,6 +211,7 @@ def create(
         epochs=epochs,
         patience=patience,
         metric=metric,
+        record=record or [],
         direction=direction,
         seed=seed,
         values=set_ or [],
@@ -219,6 +232,8 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
     )
     study = created.study
     say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
+    if study.spec.record:
+        say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
         say(f"left out, because it does not apply to these data: {', '.join(created.left_out)}")
     say_data(created.columns, created.notes, study.spec.data)
@@ -230,38 +245,27 @@ def _create(context: typer.Context, options: CreateOptions) -> None:
 def _wanted_study(options: CreateOptions) -> "Wanted":
     """The definition that the options describe. Raises a UsageError."""
     from tuner.algorithms.options import parse_columns, parse_configuration, parse_options
-    from tuner.manage.creation import Wanted, file_data
-    from tuner.search_space import load_file
-    from tuner.study.spec import Choice
+    from tuner.manage.creation import wanted_study
 
-    overrides = dict(parse_configuration(options.values, "--set"))
-    if options.epochs is not None:
-        overrides["epochs"] = options.epochs
-    if options.patience is not None:
-        overrides["patience"] = options.patience
-    data = file_data(
-        load_file(options.space),
-        options.seed,
-        source=options.data,
+    return wanted_study(
+        options.name,
+        space=options.space,
+        data=options.data,
         columns=parse_columns(options.columns),
+        weights=options.weights,
         task=options.task,
         scaling=options.scaling,
         validation=options.validation,
         test=options.test,
-    )
-    return Wanted(
-        name=options.name,
-        space=options.space,
-        data=data,
-        sampler=Choice(
-            name=options.sampler,
-            options=parse_options(options.sampler_options, "--sampler-option"),
-        ),
-        pruner=Choice(
-            name=options.pruner, options=parse_options(options.pruner_options, "--pruner-option")
-        ),
-        overrides=overrides,
+        sampler=options.sampler,
+        sampler_options=parse_options(options.sampler_options, "--sampler-option"),
+        pruner=options.pruner,
+        pruner_options=parse_options(options.pruner_options, "--pruner-option"),
+        params=parse_configuration(options.values, "--set"),
+        epochs=options.epochs,
+        patience=options.patience,
         metric=options.metric,
+        record=tuple(options.record),
         direction=options.direction,
         seed=options.seed,
         experiment=options.experiment,
@@ -394,6 +398,9 @@ def _save_network(
     return str(network.source)
 
 
+app.command("plot")(plot_study)
+
+
 @app.command("export")
 def export(
     context: typer.Context,
@@ -408,14 +415,16 @@ def export(
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
-    from tuner.storage.trials import TABLE_COLUMNS, stream_trials, table_row
+    from tuner.reports.study_tables import trial_columns, with_metrics
+    from tuner.storage.trials import stream_trials, table_row
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
     if to == "json":
         print_json_rows(rows)
     else:
-        print_csv(rows, TABLE_COLUMNS, row.spec.space.varying())
+        flat = (with_metrics(trial, trial) for trial in rows)
+        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
 
 
 @app.command("code")
@@ -453,6 +462,24 @@ def repair(context: typer.Context, study: StudyName = None) -> None:
     print_repaired(row.name, repair_study(store, row))
 
 
+@app.command("stop")
+def stop(context: typer.Context, study: StudyName = None) -> None:
+    """Stop the searches that run on a study now, on any machine, as Ctrl-C does.
+
+    Example: tuner study stop mlp-digits
+
+    Running trials are put back, and tuner optimize continues them. Searches that start later are
+    left alone.
+    """
+    from tuner.cli.database_access import open_study
+    from tuner.cli.output import say
+    from tuner.runner import stop_searches
+
+    store, row = open_study(context, study)
+    searches = ", ".join(map(str, stop_searches(store, row)))
+    say(f"study {row.name}: " + (f"asked to stop: {searches}" if searches else "no search runs"))
+
+
 @app.command("delete")
 def delete(
     context: typer.Context,
@@ -461,6 +488,14 @@ def delete(
     keep_runs: Annotated[bool, flag("--keep-runs", text="Keep the MLflow runs.")] = False,
     keep_networks: Annotated[
         bool, flag("--keep-networks", text="Keep the files of saved networks.")
+    ] = False,
+    keep_data: Annotated[
+        bool,
+        flag(
+            "--keep-data",
+            text="Keep data from memory and code of notebooks. Otherwise they go with the last "
+            "study that uses them.",
+        ),
     ] = False,
     force: Annotated[
         bool, flag("--force", text="Stop searches that run on the study, on any machine.")
@@ -474,22 +509,26 @@ def delete(
     search is asked to stop, which takes at most a minute, and then the study is deleted.
     """
     from tuner.cli.consent import confirm_deletion
-    from tuner.cli.database_access import check_settled, open_study
+    from tuner.cli.database_access import open_study
     from tuner.cli.output import say
-    from tuner.manage.deletion import closed_to_searches, delete_study, unowned_networks
+    from tuner.manage.databases import check_settled
+    from tuner.manage.deletion import remove_study
 
     settings = settings_of(context)
     store, row = open_study(context, study, even_damaged=True)
     check_settled(store, "study delete")
     if not yes:
         confirm_deletion(store, row)
-    with closed_to_searches(store, row, force, say):
-        if not keep_runs:
-            from tuner.tracking.sync import remove_study
-
-            remove_study(settings.tracking_uri, row, store)
-        left = unowned_networks(settings, store, row)
-        delete_study(settings, store, row, keep_networks, force)
+    left = remove_study(
+        settings,
+        store,
+        row,
+        keep_runs=keep_runs,
+        keep_networks=keep_networks,
+        keep_data=keep_data,
+        force=force,
+        say=say,
+    )
     say(f"deleted study {row.name}")
-    if left and not keep_networks:
+    if left:
         say(f"kept, because an earlier version saved it without an id: {left[0].parents[1]}")

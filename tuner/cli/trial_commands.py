@@ -1,21 +1,16 @@
-"""`tuner trial`: list, show, add, retry."""
+"""`tuner trial`: list, show, plot, add, retry."""
 
 from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, StudyName, flag, new_typer
+from tuner.cli.app import InStudy, Json, StudyName, flag, new_typer
+from tuner.cli.plot_commands import plot_trials
 
 app = new_typer("Look at trials, and queue trials of your own.")
 
 _PAGE = 100
 
-InStudy = Annotated[
-    str | None,
-    typer.Option(
-        "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
-    ),
-]
 TrialNumber = Annotated[int, typer.Argument(help="The trial's number.", metavar="NUMBER")]
 
 
@@ -77,6 +72,9 @@ def show(
     store, row = read_study(context, study)
     trial = find_trial(store, row, number)
     print_trial(report_trial(row, trial, trial_curve(store, row, trial)), as_json)
+
+
+app.command("plot")(plot_trials)
 
 
 @app.command("add")

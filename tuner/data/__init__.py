@@ -1,5 +1,6 @@
 """Data: a name or a file -> Dataset (arrays, split, scaling, fingerprint). Knows no TensorFlow."""
 
+from tuner.data.class_balance import check_class_weights, imbalance_note, weights_of_classes
 from tuner.data.dataset import Dataset, Split, open_dataset, save_dataset
 from tuner.data.description import (
     describe_dataset,
@@ -22,10 +23,12 @@ __all__ = [
     "Scaling",
     "Source",
     "Split",
+    "check_class_weights",
     "describe_dataset",
     "describe_inputs",
     "encode_frame",
     "find_source",
+    "imbalance_note",
     "load_dataset",
     "make_scratch_folder",
     "open_dataset",
@@ -35,4 +38,5 @@ __all__ = [
     "scratch_folder",
     "summarize_columns",
     "tabulate_columns",
+    "weights_of_classes",
 ]

@@ -54,13 +54,21 @@ class ColumnReport:
 @dataclass(frozen=True, eq=False)
 class Split:
     """x (n, *input_shape) in its own small dtype, in memory or, if large, in a file; y (n,) int32
-    classes 0..k-1, or float32."""
+    classes 0..k-1, or float32. `weights`: how much each row counts in training, (n,); None if all
+    count alike, and for test rows."""
 
     x: AnyRows
     y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @property
+    def arrays(self) -> dict[str, AnyRows]:
+        """Its arrays by name, without weights if there are none."""
+        weights = {} if self.weights is None else {"weights": self.weights}
+        return {"x": self.x, "y": self.y, **weights}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +129,19 @@ class Dataset:
 
     @property
     def nbytes(self) -> int:
-        return sum(split.x.nbytes + split.y.nbytes for split in self.splits.values())
+        return sum(
+            array.nbytes for split in self.splits.values() for array in split.arrays.values()
+        )
 
     def for_test(self) -> "Dataset":
         """The dataset of a comparison: trained on the training and validation rows, evaluated on
         the test split. The scaling stays as it was fitted on the training rows."""
+        parts = (self.train, self.validation)
+        weights = [part.weights for part in parts if part.weights is not None]
         train = Split(
-            join_rows([self.train.x, self.validation.x]),
-            np.concatenate([self.train.y, self.validation.y]),
+            join_rows([part.x for part in parts]),
+            np.concatenate([part.y for part in parts]),
+            np.concatenate(weights) if weights else None,
         )
         return replace(self, train=train, validation=_empty(train), evaluation_name="test")
 
@@ -139,7 +152,8 @@ def _parts_with_rows(evaluation_name: EvaluationName) -> tuple[str, ...]:
 
 def _empty(split: Split) -> Split:
     """A split of the same shapes and dtypes without rows."""
-    return Split(np.empty((0, *split.x.shape[1:]), split.x.dtype), split.y[:0])
+    weights = None if split.weights is None else split.weights[:0]
+    return Split(np.empty((0, *split.x.shape[1:]), split.x.dtype), split.y[:0], weights)
 
 
 def fingerprint(
@@ -150,8 +164,8 @@ def fingerprint(
     shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
     by_channel: bool = False,
 ) -> str:
-    """SHA-256 in hex of everything training sees: splits, task, labels, the method of scaling, and
-    what was subtracted from x and y.
+    """SHA-256 in hex of everything training sees: splits with their weights, task, labels, the
+    method of scaling, and what was subtracted from x and y.
 
     The fitted scale is left out: it follows from the rest, but its last bits depend on the machine.
     """
@@ -161,7 +175,7 @@ def fingerprint(
         subtracted = None if shift is None else shift.tolist()
         digest.update(json.dumps([by_channel, subtracted, target_shift]).encode())
     for part, split in splits.items():
-        for array in (split.x, split.y):
+        for array in split.arrays.values():
             digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
             for block in row_blocks(array):
                 digest.update(np.ascontiguousarray(block).data)
@@ -177,8 +191,8 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         check_free_space(folder, dataset.nbytes)
         for part, split in dataset.splits.items():
-            _save(folder / f"{part}_x.npy", split.x)
-            _save(folder / f"{part}_y.npy", split.y)
+            for name, array in split.arrays.items():
+                _save(folder / f"{part}_{name}.npy", array)
         unfinished = folder / f"{_INDEX}.part"
         unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
         unfinished.replace(folder / _INDEX)
@@ -214,6 +228,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "target_shift": dataset.target_shift,
         "float64_inputs": dataset.float64_inputs,
         "evaluation": dataset.evaluation_name,
+        "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
 
@@ -226,7 +241,11 @@ def open_dataset(folder: Path) -> Dataset:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     with dataset_errors(str(folder)):
         evaluation_name = index.get("evaluation", "val")
-        splits = {part: _open_split(folder, part) for part in _parts_with_rows(evaluation_name)}
+        weighted = index.get("weighted", [])
+        splits = {
+            part: _open_split(folder, part, part in weighted)
+            for part in _parts_with_rows(evaluation_name)
+        }
     splits.setdefault("validation", _empty(splits["train"]))
     columns = index["columns"]
     return Dataset(
@@ -251,12 +270,14 @@ def open_dataset(folder: Path) -> Dataset:
     )
 
 
-def _open_split(folder: Path, part: str) -> Split:
-    x, y = (
-        np.load(folder / f"{part}_{which}.npy", mmap_mode="r", allow_pickle=False)
-        for which in ("x", "y")
+def _open_split(folder: Path, part: str, weighted: bool) -> Split:
+    names = ["x", "y", *(["weights"] if weighted else [])]
+    return Split(
+        *(
+            np.load(folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in names
+        )
     )
-    return Split(x, y)
 
 
 def _scaling_to_json(scaling: Scaling) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.cells import Cells
+from tuner.data.class_balance import imbalance_note
 from tuner.data.columns import ReadTable
 from tuner.data.dataset import ColumnReport, Dataset, Split
 from tuner.data.date_texts import TIME
@@ -90,7 +91,8 @@ def _one_to_one(x: Features, y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Rows, shapes, classes or target range, scaling, notes, as plain values for JSON."""
+    """Rows, shapes, classes or target range, scaling, weights, notes, as plain values for JSON."""
+    imbalance = imbalance_note(dataset)
     return {
         "name": dataset.name,
         "task": dataset.task,
@@ -102,7 +104,8 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "columns": [asdict(report) for report in dataset.reports],
         "features": None if dataset.features is None else list(dataset.features),
         "scaling": dataset.scaling.method,
-        "notes": list(dataset.notes),
+        "weights": _weights(dataset.train.weights),
+        "notes": [*([imbalance] if imbalance else []), *dataset.notes],
         "bytes": dataset.nbytes,
         "fingerprint": dataset.fingerprint,
     }
@@ -119,6 +122,19 @@ def _classes(dataset: Dataset) -> dict[str, Any]:
             label: {part: int(rows[i]) for part, rows in counts.items()}
             for i, label in enumerate(dataset.labels)
         }
+    }
+
+
+def _weights(weights: npt.NDArray[np.float32] | None) -> dict[str, float] | None:
+    """Statistics of the training rows' weights."""
+    if weights is None:
+        return None
+    wide = weights.astype(np.float64)
+    return {
+        "low": float(wide.min()),
+        "high": float(wide.max()),
+        "mean": float(wide.mean()),
+        "zeros": int(np.count_nonzero(wide == 0)),
     }
 
 

@@ -1,6 +1,6 @@
 """From a source to a Dataset: read, check, encode the target, split, encode, scale."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +25,7 @@ from tuner.data.precision import (
     table_samples,
     with_offsets,
 )
-from tuner.data.raw import FIRST_READING, Raw, join_names
+from tuner.data.raw import FIRST_READING, Pair, Raw, join_names
 from tuner.data.readers import find_source, read_source
 from tuner.data.readers.reader import Source
 from tuner.data.rows import (
@@ -38,6 +38,7 @@ from tuner.data.rows import (
     load_if_small,
     store_rows,
 )
+from tuner.data.sample_weights import Weights, split_weights, take_weights
 from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
 from tuner.data.table_encoding import Column, Table, TableRows, encoding_notes, learn_columns
 from tuner.data.target import Target, TargetValues, encode_target, read_targets
@@ -97,7 +98,7 @@ class _Encoded(NamedTuple):
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bool) -> Dataset:
-    raw = read_source(source, settings, spec)
+    raw, weights = take_weights(read_source(source, settings, spec), spec)
     x, gaps = _checked(raw)
     if raw_integers and spec.scaling == "auto" and _are_integers(x.values()):
         spec = spec.model_copy(update={"scaling": "none"})
@@ -114,23 +115,24 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
         encoded = _encode_arrays(x, rows, spec, exact)
-    return _dataset(raw, spec, target, y, encoded)
+    return _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
 
 
 def _dataset(
-    raw: Raw, spec: "DataSpec", target: Target, y: dict[str, TargetValues], encoded: _Encoded
+    raw: Raw,
+    spec: "DataSpec",
+    target: Target,
+    y: dict[str, TargetValues],
+    encoded: _Encoded,
+    weights: Mapping[str, Weights],
 ) -> Dataset:
     y32, target_shift = _target_as_trained(y, target, spec)
-    splits = {part: Split(x, y32[part]) for part, x in load_if_small(encoded.matrices).items()}
+    splits = {
+        part: Split(x, y32[part], weights.get(part))
+        for part, x in load_if_small(encoded.matrices).items()
+    }
     columns, by_channel = encoded.columns, encoded.axes.by_channel
-    one_hot = None if columns is None else _one_hot(columns)
-    scaling = fit_scaling(
-        splits["train"].x,
-        spec.scaling,
-        one_hot,
-        by_channel,
-        by_columns=spec.reading != FIRST_READING,
-    )
+    scaling = _scaling(splits["train"], spec, encoded)
     dataset = Dataset(
         name=raw.name,
         task=target.task,
@@ -155,6 +157,17 @@ def _dataset(
         return dataset
     warnings = _warn_of_losses(dataset, encoded, y["train"])
     return replace(dataset, notes=(*warnings, *dataset.notes))
+
+
+def _scaling(train: Split, spec: "DataSpec", encoded: _Encoded) -> Scaling:
+    one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
+    return fit_scaling(
+        train.x,
+        spec.scaling,
+        one_hot,
+        encoded.axes.by_channel,
+        by_columns=spec.reading != FIRST_READING,
+    )
 
 
 def _warn_of_losses(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> list[str]:
@@ -262,7 +275,8 @@ def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     twice = sorted(set(x["train"].columns[x["train"].columns.duplicated()]))
     if twice:
         raise DatasetError(f"{raw.source}: several columns are named {join_names(twice)}")
-    _check_order(raw)
+    for part, pair in raw.parts.items():
+        check_order(raw.source, part, pair)
     target = getattr(raw.parts["train"].y, "name", None)
     kinds = {
         name: kind for name, kind in spec.columns.items() if (name, kind) != (target, "target")
@@ -270,18 +284,17 @@ def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     return read_columns(x, kinds)
 
 
-def _check_order(raw: Raw) -> None:
+def check_order(source: str, part: str, pair: Pair) -> None:
     """Raises DatasetError if x and y have the same index in different orders: rows are paired by
     position."""
-    for part, pair in raw.parts.items():
-        if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
-            continue
-        x, y = pair.x.index, pair.y.index
-        if not x.equals(y) and x.is_unique and y.is_unique and len(x.intersection(y)) == len(x):
-            raise DatasetError(
-                f"{raw.source}: x and y of {part} have the same index in another order, and rows "
-                "are paired by position; give y.loc[x.index]"
-            )
+    if not (hasattr(pair.x, "iloc") and hasattr(pair.y, "iloc")) or len(pair.x) != len(pair.y):
+        return
+    x, y = pair.x.index, pair.y.index
+    if not x.equals(y) and x.is_unique and y.is_unique and len(x.intersection(y)) == len(x):
+        raise DatasetError(
+            f"{source}: x and y of {part} have the same index in another order, and rows "
+            "are paired by position; give y.loc[x.index]"
+        )
 
 
 def _read_first(x: _Features, rows: dict[str, Indices], source: str) -> ReadTable:

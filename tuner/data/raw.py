@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tuner.errors import DatasetError
+from tuner.errors import first_line as first_line
 
 _LISTED = 30
 FIRST_READING = 1  # as in spec.py, which training does not import
 
 
 class Pair(NamedTuple):
-    """Features (n, ...) as an array or a pandas DataFrame, and one target a row."""
+    """Features (n, ...) as an array or a pandas DataFrame, and one target a row. `weights`: one a
+    row, where they stand apart from the features."""
 
     x: Any
     y: Any
+    weights: Any = None
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,6 @@ def suggest_names(wanted: str, names: Sequence[str]) -> str:
 
 def _bare_name(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter.isalnum())
-
-
-def first_line(error: BaseException) -> str:
-    """An error as part of a one-line message."""
-    text = " ".join(str(error).split("\n")[0].split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager

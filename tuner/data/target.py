@@ -256,8 +256,8 @@ def _clean(y: Any, what: str) -> _Values:
     if values.dtype.kind not in "biufU":
         raise DatasetError(f"{what} must be text or numbers, it is {values.dtype}")
     if values.dtype.kind == "f":
-        _refuse(np.isnan(values), what, "is missing")
-        _refuse(np.isinf(values), what, "is infinite")
+        refuse_rows(np.isnan(values), what, "is missing")
+        refuse_rows(np.isinf(values), what, "is infinite")
     return values
 
 
@@ -269,7 +269,7 @@ def _coded_classes(targets: dict[str, Any], wanted: "Task | None", what: str) ->
     if len(targets) > 1 or wanted == "regression" or not is_coded_text(getattr(y, "dtype", None)):
         return None
     codes, texts = coded_cells(y)
-    _refuse(codes < 0, what, "is missing")
+    refuse_rows(codes < 0, what, "is missing")
     held = np.flatnonzero(np.bincount(codes, minlength=len(texts)))
     if len(held) < 2 or (wanted == "binary" and len(held) != 2):
         return None
@@ -300,7 +300,7 @@ def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:
     """Objects as pandas or lists hold them: all bools, all numbers, or else their text."""
     import pandas as pd
 
-    _refuse(np.asarray(pd.isna(values)), what, "is missing")
+    refuse_rows(np.asarray(pd.isna(values)), what, "is missing")
     kind = pd.api.types.infer_dtype(values, skipna=False)
     if kind == "boolean":
         return values.astype(np.bool_)
@@ -309,7 +309,8 @@ def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:
     return np.array([str(value) for value in values], dtype=np.str_)
 
 
-def _refuse(bad: npt.NDArray[np.bool_], what: str, is_what: str) -> None:
+def refuse_rows(bad: npt.NDArray[np.bool_], what: str, is_what: str) -> None:
+    """Raises DatasetError if any row is bad, naming how many are and the first."""
     if bad.any():
         rows, first = int(bad.sum()), int(np.argmax(bad)) + 1
         raise DatasetError(

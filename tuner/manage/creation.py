@@ -1,19 +1,29 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
 from tuner.algorithms.pruners import check_pruner
 from tuner.algorithms.samplers import check_sampler, settled_sampler
-from tuner.data import Dataset, Source, find_source, load_dataset, parse_source, summarize_columns
+from tuner.data import (
+    Dataset,
+    Source,
+    check_class_weights,
+    find_source,
+    imbalance_note,
+    load_dataset,
+    parse_source,
+    summarize_columns,
+)
 from tuner.errors import (
     CodeError,
     DatasetError,
+    MetricError,
     NetworkError,
     SpaceError,
     SpecError,
@@ -21,16 +31,19 @@ from tuner.errors import (
     UsageError,
 )
 from tuner.manage import own_networks
+from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, find_code, require_trusted, trust_code
-from tuner.search_space import Space, SpaceFile, load_space
+from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
+from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
+from tuner.search_space.parameters import TRAINING
+from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
 from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import direction_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -41,25 +54,78 @@ from tuner.study.spec import (
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules
+from tuner.values import Scalar
 
 _MAX_DIFFERENCES = 4
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `tuner study create` was asked for; None means the default."""
+    """What `tuner study create` was asked for; None means the default. `metric`, and each of
+    `record`: a name ("val_auc") or "my_file.py:function"."""
 
     name: str | None = None
-    space: str = "mlp"
+    space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
     sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
     pruner: Choice = field(default_factory=lambda: Choice(name="hyperband"))
     overrides: Mapping[str, object] = field(default_factory=dict)
     metric: str | None = None
+    record: tuple[str, ...] = ()
     direction: Direction | None = None
     seed: int = 0
     experiment: str | None = None
     held_out: HeldOut = "val"
+
+
+def wanted_study(
+    name: str | None = None,
+    *,
+    space: str | SpaceFile = "mlp",
+    sampler: str = "tpe",
+    sampler_options: Mapping[str, Scalar] | None = None,
+    pruner: str = "hyperband",
+    pruner_options: Mapping[str, Scalar] | None = None,
+    params: Mapping[str, object] | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    metric: str | None = None,
+    record: Iterable[str] = (),
+    direction: Direction | None = None,
+    seed: int = 0,
+    experiment: str | None = None,
+    data: str | None = None,
+    **data_options: Any,
+) -> Wanted:
+    """What a study is to be, from the options of `tuner study create`; None means the default.
+    `params`: fixed values. `data_options`: the other fields of a DataSpec. Raises a UsageError."""
+    if direction not in (None, *get_args(Direction)):
+        raise SpecError(f"direction: must be maximize or minimize, got {direction!r}")
+    file = load_file(space)
+    lengths = {"epochs": epochs, "patience": patience}
+    overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
+    return Wanted(
+        name=name,
+        space=space,
+        data=file_data(file, seed, source=data, **data_options),
+        sampler=_choice("sampler", sampler, sampler_options),
+        pruner=_choice("pruner", pruner, pruner_options),
+        overrides=overrides,
+        metric=metric,
+        record=tuple(record),
+        direction=direction,
+        seed=seed,
+        experiment=experiment,
+    )
+
+
+def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choice:
+    try:
+        return Choice(name=name, options=dict(options or {}))
+    except (ValidationError, TypeError, ValueError) as error:
+        raise SpecError(
+            f"{what}: must be a name with options by name, got {name!r} with {options!r}"
+        ) from error
 
 
 # What a space's file may say of its data. `columns` have a section of their own; `reading` records
@@ -109,35 +175,68 @@ def define_study(
 ) -> StudySpec:
     """The spec of a study of this space, after everything was checked and the data loaded;
     `wanted.space` and `wanted.overrides` are ignored. `sources`, `fingerprint`: as `load_dataset`
-    takes them. `subject`: the study whose network it uses, as stored. `check` is called at the end.
-    Raises a UsageError."""
-    sampler = settled_sampler(wanted.sampler)
-    check_sampler(sampler, space)
+    takes them. `subject`: the study whose network and metrics it uses, as stored. `check` is
+    called at the end. Raises a UsageError."""
+    check_sampler(sampler := settled_sampler(wanted.sampler), space)
     sources = sources or find_source(wanted.data.source, settings)
-    code = _user_code(space, wanted.data, sources[0], settings, subject)
-    is_own = ":" in space.network
+    metrics = _wanted_metrics(wanted, subject)
+    code = _user_code(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
-    raw_integers = is_own and wanted.data.reading == READING
+    raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
-    space = fit_space(space, dataset.task, dataset.input_shape)
-    metric = choose_objective(space, dataset.task, wanted.metric, wanted.held_out)
+    space = _fit_to_data(space, dataset)
+    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
     spec = StudySpec(
         space=space,
-        data=_as_loaded(wanted.data, dataset, raw_integers),
-        fingerprint=dataset.fingerprint,
-        train_rows=_trained_rows(dataset, wanted.held_out),
-        task=dataset.task,
+        **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
-        direction=wanted.direction or direction_of(metric),
+        direction=wanted.direction or metrics.direction(metric),
         seed=wanted.seed,
         held_out=wanted.held_out,
+        record=metrics.recorded(metric),
+        own_metrics=metrics.own,
         code=code,
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
+    # Metrics of a stored study were tried when it was created.
+    check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
+
+
+def _fit_to_data(space: Space, dataset: Dataset) -> Space:
+    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    check_class_weights(_class_weights(fitted), dataset)
+    return fitted
+
+
+def _class_weights(space: Space) -> Iterator[object]:
+    """The values that the space declares of parameters with a weight for each class."""
+    for name, declared in space.parameters.items():
+        if name in TRAINING and TRAINING[name].by_class:
+            yield from declared.choices if isinstance(declared, Choices) else [declared]
+
+
+def _wanted_metrics(wanted: Wanted, subject: StudySpec | None) -> WantedMetrics:
+    return read_metrics(
+        wanted.metric,
+        wanted.record,
+        wanted.direction,
+        wanted.held_out,
+        stored=subject.own_metrics if subject is not None else {},
+    )
+
+
+def _data_facts(wanted: Wanted, dataset: Dataset, raw_integers: bool) -> dict[str, Any]:
+    """What a spec says of its data."""
+    return {
+        "data": _as_loaded(wanted.data, dataset, raw_integers),
+        "fingerprint": dataset.fingerprint,
+        "train_rows": _trained_rows(dataset, wanted.held_out),
+        "task": dataset.task,
+    }
 
 
 def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
@@ -194,7 +293,10 @@ def create_study(
     left_out = tuple(name for name in space.varying() if name not in used)
     created = create_defined_study(spec, wanted, settings, open_store)
     trust_own_code(spec, settings)
-    columns, notes = summarize_columns(datasets[0].reports), datasets[0].notes
+    columns = summarize_columns(datasets[0].reports)
+    weighs_classes = any(value != "none" for value in _class_weights(spec.space))
+    imbalance = imbalance_note(datasets[0], spec.metric, weighs_classes)
+    notes = (*([imbalance] if imbalance else []), *datasets[0].notes)
     return created._replace(
         left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
     )
@@ -286,7 +388,14 @@ def default_name(wanted: Wanted) -> str:
     source = Path(wanted.data.source)
     # A folder may be given as . or ..
     data = source.name.partition(".")[0] or source.resolve().name
-    return make_name(Path(wanted.space).stem.replace(".", "-"), data.replace(".", "-"))
+    return make_name(_space_name(wanted.space).replace(".", "-"), data.replace(".", "-"))
+
+
+def _space_name(space: str | SpaceFile) -> str:
+    """The name of its file; of a space made in Python that of its network."""
+    if isinstance(space, str):
+        return Path(space).stem
+    return space.space.network.rpartition(":")[2]
 
 
 def _user_code(
@@ -295,22 +404,27 @@ def _user_code(
     source: Source,
     settings: Settings,
     subject: StudySpec | None,
+    metrics: Sequence[str],
 ) -> dict[str, CodeFile]:
     """The user's own files, which are stored with the study, and what they import from their
-    folders."""
-    files: dict[str, CodeFile] = {}
-    path, is_own, _ = space.network.rpartition(":")
-    if is_own:
+    folders. `metrics`: the files of own metrics."""
+    network, is_own, _ = space.network.rpartition(":")
+    errors: dict[str, type[UsageError]] = dict.fromkeys(metrics, MetricError)
+    errors |= {network: NetworkError} if is_own else {}
+    parts: list[dict[str, CodeFile]] = []
+    for path, error_class in errors.items():
         file = find_code(path, settings) or Path(path)
-        files |= _stored_files(path, subject, file) or _with_modules(path, file, NetworkError)
+        parts.append(_stored_files(path, subject, file) or _with_modules(path, file, error_class))
     if source.code is not None:
         path = str(parse_source(data.source).path)
-        for name, code in _with_modules(path, source.code, DatasetError).items():
-            if files.setdefault(name, code) != code:
-                raise DatasetError(
-                    f"the network and the data import different files by the name of {name}: "
-                    "rename one of them"
-                )
+        parts.append(_with_modules(path, source.code, DatasetError))
+    files: dict[str, CodeFile] = {}
+    for name, code in [item for part in parts for item in part.items()]:
+        if files.setdefault(name, code) != code:
+            raise SpecError(
+                f"the files of the study (network, metrics, data) import different files by the "
+                f"name of {name}: rename one of them"
+            )
     return files
 
 

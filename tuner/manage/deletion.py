@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tuner.errors import ArtifactError, StudyError
+from tuner.manage.databases import check_settled
+from tuner.manage.kept_files import delete_unused, kept_files
 from tuner.settings import Settings
 from tuner.storage import Store, leases, studies
 from tuner.storage.attempt_rows import saved_networks
@@ -17,6 +19,34 @@ from tuner.system.names import command, in_command
 _POLL_S = 0.5
 # The study is closed to searches for so long, should the command that deletes it be killed.
 _DELETING_S = 600.0
+
+
+def remove_study(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    *,
+    keep_runs: bool = False,
+    keep_networks: bool = False,
+    keep_data: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[Path]:
+    """Delete a study: its MLflow runs, its rows, its saved networks, and the data from memory and
+    the code of a notebook that were kept for it alone. Returns the networks that
+    stay although they were to go: see `unowned_networks`. Raises StudyError while a search is
+    running; with `force` the search is asked to stop, and `say` is told of it."""
+    check_settled(store, "study delete")
+    with closed_to_searches(store, study, force, say):
+        if not keep_runs:
+            from tuner.tracking import sync
+
+            sync.remove_study(settings.tracking_uri, study, store)
+        left = unowned_networks(settings, store, study)
+        delete_study(settings, store, study, keep_networks, force)
+        if not keep_data:
+            delete_unused(store, kept_files(settings, study.definition))
+    return [] if keep_networks else left
 
 
 def delete_study(
@@ -53,7 +83,7 @@ def closed_to_searches(
     running; with `force` the search is asked to stop, and waited for at most as long as a lease
     lasts. After an error inside, the study may be searched again."""
     _refuse_if_searched(store, study, force)
-    leases.ask_to_stop(store, study, _DELETING_S)
+    leases.close_to_loops(store, study, _DELETING_S)
     try:
         if searching := leases.holders(store, study):
             _refuse_if_searched(store, study, force)  # one that has begun just now
@@ -63,7 +93,7 @@ def closed_to_searches(
                 time.sleep(_POLL_S)
         yield
     except BaseException:
-        leases.ask_to_stop(store, study, 0.0)
+        leases.open_to_loops(store, study)
         raise
 
 

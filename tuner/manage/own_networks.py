@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, Split, describe_inputs
+from tuner.manage.stored_functions import user_network
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
 from tuner.study.spec import StudySpec
@@ -53,8 +54,6 @@ def try_own_network(
 def make_request(
     settings: Settings, spec: StudySpec, dataset: Dataset, until: float, folder: Path
 ) -> TrialBuilds:
-    from tuner.runner import user_network  # only studies of own networks need it
-
     code = user_network(settings, spec)
     assert code is not None
     return TrialBuilds(
@@ -88,7 +87,12 @@ def some_rows(dataset: Dataset) -> Dataset:
     if isinstance(x, np.ndarray):
         by_row = x.reshape(len(x), -1)
         numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
-    rows = Split(np.asarray(x[numbers]), dataset.train.y[numbers])
+    weights = dataset.train.weights
+    rows = Split(
+        np.asarray(x[numbers]),
+        dataset.train.y[numbers],
+        None if weights is None else weights[numbers],
+    )
     return replace(dataset, train=rows, validation=rows, test=rows)
 
 

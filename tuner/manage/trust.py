@@ -1,9 +1,9 @@
 """Which code from a database may run on this machine.
 
-A study stores its user's network and data function in SQL. Whoever can write there could have every
-machine that works on the study run any code. So code runs only if it is a file of this machine,
-byte for byte, or if this user has agreed to its hash once. Everything that runs a study's code
-calls `require_trusted` first.
+A study stores its user's network, metrics and data function in SQL. Whoever can write there could
+have every machine that works on the study run any code. So code runs only if it is a file of this
+machine, byte for byte, or if this user has agreed to its hash once. Everything that runs a study's
+code calls `require_trusted` first.
 """
 
 import hashlib
@@ -58,17 +58,18 @@ class UntrustedCode(CodeError):
 
 
 def code_of(spec: StudySpec) -> list[Code]:
-    """The files that training this study runs: its network's and its data's, each with the modules
-    that it imports from its folder. Raises CodeError where one is missing, or does not have its
-    hash."""
-    codes = [*network_code(spec), *data_code(spec)]
+    """The files that training this study runs: its network's, its metrics' and its data's, each
+    with the modules that it imports from its folder. Raises CodeError where one is missing, or does
+    not have its hash."""
+    codes = [code for codes in stored_code(spec) for code in codes] + data_code(spec)
     return list({code.path: code for code in codes}.values())
 
 
-def network_code(spec: StudySpec) -> list[Code]:
-    """The files of a user's own network, which run from the database. Raises CodeError as
-    `code_of`."""
-    return _with_modules(spec, spec.network_path)
+def stored_code(spec: StudySpec) -> list[list[Code]]:
+    """Of a user's own network and of each own metric its file, then its modules: these run from the
+    database. Raises CodeError as `code_of`."""
+    paths = [spec.network_path, *spec.metric_paths]
+    return [_with_modules(spec, path) for path in paths if path is not None]
 
 
 def data_code(spec: StudySpec) -> list[Code]:
@@ -100,12 +101,9 @@ def _checked(path: str, stored: CodeFile | None) -> Code:
     return code
 
 
-def _not_here(spec: StudySpec, settings: Settings) -> list[Code]:
-    """Those of the network's files that are not on this machine. Raises CodeError where one is, but
-    with other contents."""
-    codes = network_code(spec)
-    if not codes:
-        return []
+def _not_here(spec: StudySpec, codes: list[Code], settings: Settings) -> list[Code]:
+    """Those of a file and its modules that are not on this machine. Raises CodeError where one is,
+    but with other contents."""
     file, *_ = codes
     files = _places(file.path, settings)
     if not files:
@@ -130,7 +128,7 @@ def _places(path: str, settings: Settings) -> list[Path]:
 
 
 def find_code(path: str, settings: Settings) -> Path | None:
-    """The file of a user's own network, if it is on this machine."""
+    """The file of a user's own network or metric, if it is on this machine."""
     return next(iter(_places(path, settings)), None)
 
 
@@ -154,7 +152,8 @@ def require_trusted(spec: StudySpec, settings: Settings) -> None:
     whose file has changed; UntrustedCode for code of the database that is neither a file of this
     machine nor agreed to. A data function always runs from its file, with the stored contents."""
     data_code(spec)
-    missing = _not_here(spec, settings)
+    groups = [_not_here(spec, codes, settings) for codes in stored_code(spec)]
+    missing = list({code.path: code for codes in groups for code in codes}.values())
     trusted = _read(settings.trusted_code) if missing else set()
     if unknown := [code for code in missing if code.sha256 not in trusted]:
         raise UntrustedCode(unknown)

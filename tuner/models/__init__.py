@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tuner.errors import ArtifactError, StudyError, TrackingError
-from tuner.settings import Settings
+from tuner.settings import Settings, quiet_tensorflow
 from tuner.storage import Store
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.damage import is_identity
@@ -22,9 +22,11 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.ends import TrialEnd
-from tuner.system.logs import output_to
+from tuner.system.logs import output_to, stderr_muted
 
 if TYPE_CHECKING:
+    import keras
+
     from tuner.study.messages import Ended, TrialRequest
     from tuner.training.session import TrainingSession
 
@@ -75,6 +77,25 @@ def save_network(
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return WrittenNetwork(source, remarks)
+
+
+def load_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    data: str | None = None,
+) -> "tuple[keras.Model, WrittenNetwork]":
+    """A trial's best network as a Keras model, and where it came from. Otherwise as
+    `save_network`."""
+    quiet_tensorflow()
+    with TemporaryDirectory(prefix="tuner-network-") as folder:
+        file = Path(folder) / "network.keras"
+        written = save_network(settings, store, study, trial, file, data)
+        with stderr_muted():  # TensorFlow's start-up notes
+            import keras
+
+            return keras.saving.load_model(file), written
 
 
 def _input_remarks(network: Path) -> list[str]:
@@ -198,7 +219,7 @@ def _log_file(settings: Settings, study: StudyRow, folder: Path) -> Path:
 def _open_session(
     settings: Settings, study: StudyRow, trial: TrialRow, data: Path
 ) -> "TrainingSession":
-    from tuner.runner import user_network
+    from tuner.manage.stored_functions import user_metrics, user_network
     from tuner.study.engines import LANES
     from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
@@ -210,6 +231,7 @@ def _open_session(
             data=data,
             budget_bytes=data_budget_bytes(1),
             code=user_network(settings, study.spec),
+            metrics=user_metrics(settings, study.spec),
             gpu=next(iter(gpus()), None),
             # A trial gives the same weights however many others are trained beside it.
             lanes=2 if in_lanes else 1,

@@ -10,7 +10,6 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +18,7 @@ import keras
 from tuner.errors import NetworkError
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import OPTIMIZERS, TRAINING
-from tuner.system.user_modules import Surroundings, read_modules
+from tuner.system.user_modules import Surroundings, stored_surroundings
 
 
 class MissingParameter(KeyError):
@@ -286,11 +285,7 @@ class CustomNetwork:
         return function
 
     def _surroundings(self) -> Surroundings:
-        file = Path(self.file or self.path).absolute()
-        if self.modules is None:
-            return Surroundings(file, self.path, read_modules(file, self.text.encode()))
-        modules = {path: text.encode() for path, text in self.modules}
-        return Surroundings(file, self.path, modules, is_complete=True)
+        return stored_surroundings(self.path, self.text, self.modules, self.file)
 
     def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
         """The user's model, checked. Raises NetworkError for anything but a fitting keras.Model."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from tuner.search_space.parameter_types import Params
 from tuner.storage.trials import TrialRow
-from tuner.study.metrics import direction_of, metric_of
+from tuner.study.messages import Direction
+from tuner.study.metrics import direction_of, is_share
 from tuner.study.spec import StudySpec
 from tuner.values import Scalar, word
 
@@ -27,34 +28,90 @@ _ALWAYS_NAMED = ("epochs", "batch_size", "optimizer", "learning_rate")
 @dataclass(frozen=True)
 class ComparisonRow:
     """One configuration. `values` and `seconds`: one per finished trial. `others`: how trials
-    without a score ended. `reference`: a known result; an accuracy is in percent."""
+    without a score ended. `reference`: a known result; an accuracy is in percent. `recorded`: the
+    values of further metrics, by name."""
 
     params: Params
     values: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
     others: Mapping[str, int] = field(default_factory=dict)
     reference: float | None = None
+    recorded: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MetricColumn:
+    """How a metric is shown: the mean and the sample standard deviation over seeds."""
+
+    metric: str
+
+    @property
+    def percent(self) -> bool:
+        return is_share(self.metric)
+
+    @property
+    def label(self) -> str:
+        """The metric with its unit: "test_accuracy_percent"."""
+        return f"{self.metric}_percent" if self.percent else self.metric
+
+    @property
+    def heading(self) -> str:
+        """For people: "test accuracy %"."""
+        return self.metric.replace("_", " ") + (" %" if self.percent else "")
+
+    @property
+    def _unit(self) -> float:
+        return 100.0 if self.percent else 1.0
+
+    def mean(self, values: Sequence[float]) -> float | None:
+        """A share is in percent; None without values."""
+        return self._unit * statistics.fmean(values) if values else None
+
+    def deviation(self, values: Sequence[float]) -> float | None:
+        """None for fewer than two values."""
+        return self._unit * statistics.stdev(values) if len(values) > 1 else None
+
+    def numbers(self, values: Sequence[float]) -> dict[str, float | None]:
+        return {
+            f"{self.label}_mean": _rounded(self.mean(values)),
+            f"{self.label}_std": _rounded(self.deviation(values)),
+        }
+
+    def words(self, values: Sequence[float]) -> str | None:
+        """ "97.93 ± 0.05"; None without values."""
+        mean, deviation = self.mean(values), self.deviation(values)
+        if mean is None:
+            return None
+        of_mean, of_deviation = ("{:.2f}", "{:.2f}") if self.percent else ("{:.4g}", "{:.2g}")
+        spread = "" if deviation is None else f" ± {of_deviation.format(deviation)}"
+        return of_mean.format(mean) + spread
 
 
 @dataclass(frozen=True)
 class ComparisonTable:
     """All configurations in order, and the metric that compares them. `searched`: the parameters
     that the space does not fix. `named_if_common`: those to name under the table if all
-    configurations share their value."""
+    configurations share their value. `record`: further metrics. `own_direction`: of the metric, if
+    it is the user's own."""
 
     metric: str
     rows: Sequence[ComparisonRow]
     searched: Sequence[str]
     named_if_common: Sequence[str] = ()
+    record: Sequence[str] = ()
+    own_direction: Direction | None = None
+
+    @property
+    def column(self) -> MetricColumn:
+        return MetricColumn(self.metric)
 
     @property
     def percent(self) -> bool:
-        return metric_of(self.metric).unit == "share"
+        return self.column.percent
 
     @property
-    def label(self) -> str:
-        """The metric with its unit: "test_accuracy_percent"."""
-        return f"{self.metric}_percent" if self.percent else self.metric
+    def direction(self) -> Direction:
+        return self.own_direction or direction_of(self.metric)
 
     @property
     def varying(self) -> list[str]:
@@ -71,11 +128,11 @@ class ComparisonTable:
 
     def mean(self, row: ComparisonRow) -> float | None:
         """The mean over seeds, an accuracy in percent; None if no trial has finished."""
-        return self._unit * statistics.fmean(row.values) if row.values else None
+        return self.column.mean(row.values)
 
     def deviation(self, row: ComparisonRow) -> float | None:
         """The sample standard deviation over seeds; None for fewer than two."""
-        return self._unit * statistics.stdev(row.values) if len(row.values) > 1 else None
+        return self.column.deviation(row.values)
 
     def reached(self, row: ComparisonRow) -> bool | None:
         """Whether the mean is at most half a point below the reference's accuracy, or at most 5 %
@@ -83,15 +140,11 @@ class ComparisonTable:
         mean = self.mean(row)
         if row.reference is None or mean is None:
             return None
+        if self.direction == "minimize":
+            return mean <= row.reference * _TOLERATED_RATIO
         if self.percent:
             return mean >= row.reference - _TOLERATED_POINTS
-        if direction_of(self.metric) == "maximize":
-            return mean * _TOLERATED_RATIO >= row.reference
-        return mean <= row.reference * _TOLERATED_RATIO
-
-    @property
-    def _unit(self) -> float:
-        return 100.0 if self.percent else 1.0
+        return mean * _TOLERATED_RATIO >= row.reference
 
     def numbers(self) -> list[dict[str, Any]]:
         """A row per configuration with exact values. A list, of one value per layer, becomes
@@ -101,8 +154,9 @@ class ComparisonTable:
     def _numbers(self, row: ComparisonRow) -> dict[str, Any]:
         cells: dict[str, Any] = {name: _plain(row.params.get(name)) for name in self.varying}
         cells["seeds"] = len(row.values)
-        cells[f"{self.label}_mean"] = _rounded(self.mean(row))
-        cells[f"{self.label}_std"] = _rounded(self.deviation(row))
+        cells |= self.column.numbers(row.values)
+        for name in self.record:
+            cells |= MetricColumn(name).numbers(row.recorded.get(name, ()))
         return cells | self._last_columns(row, row.reference, self.reached(row))
 
     def words(self) -> list[dict[str, Any]]:
@@ -112,21 +166,15 @@ class ComparisonTable:
     def _words(self, row: ComparisonRow) -> dict[str, Any]:
         cells: dict[str, Any] = {name: _in_words(row.params.get(name)) for name in self.varying}
         cells["seeds"] = len(row.values)
-        metric = self.metric.replace("_", " ") + (" %" if self.percent else "")
-        cells[metric] = self._mean_and_deviation(row)
+        cells[self.column.heading] = self.column.words(row.values)
+        for name in self.record:
+            column = MetricColumn(name)
+            cells[column.heading] = column.words(row.recorded.get(name, ()))
         reference = None if row.reference is None else f"{row.reference:g}"
         reached = self.reached(row)
         return cells | self._last_columns(
             row, reference, None if reached is None else word(reached)
         )
-
-    def _mean_and_deviation(self, row: ComparisonRow) -> str | None:
-        mean, deviation = self.mean(row), self.deviation(row)
-        if mean is None:
-            return None
-        of_mean, of_deviation = ("{:.2f}", "{:.2f}") if self.percent else ("{:.4g}", "{:.2g}")
-        spread = "" if deviation is None else f" ± {of_deviation.format(deviation)}"
-        return of_mean.format(mean) + spread
 
     def _last_columns(
         self, row: ComparisonRow, reference: object, reached: object
@@ -159,7 +207,14 @@ def make_table(
     ]
     # Nothing stops early in a comparison, so patience has no effect.
     named = {*space.parameters, *_ALWAYS_NAMED} - {"patience"}
-    return ComparisonTable(spec.metric, rows, space.varying(), tuple(named))
+    return ComparisonTable(
+        metric=spec.metric,
+        rows=rows,
+        searched=space.varying(),
+        named_if_common=tuple(named),
+        record=spec.record,
+        own_direction=spec.direction,
+    )
 
 
 def _row(params: Params, trials: Sequence[TrialRow], reference: float | None) -> ComparisonRow:
@@ -175,7 +230,14 @@ def _row(params: Params, trials: Sequence[TrialRow], reference: float | None) ->
         seconds=tuple(_training_seconds(trial) for _, trial in scored),
         others=dict(others),
         reference=reference,
+        recorded=_recorded([trial for _, trial in scored]),
     )
+
+
+def _recorded(trials: Sequence[TrialRow]) -> dict[str, tuple[float, ...]]:
+    names = dict.fromkeys(name for trial in trials for name in trial.metrics)
+    values = {name: [trial.metrics.get(name) for trial in trials] for name in names}
+    return {name: tuple(v for v in values[name] if v is not None) for name in names}
 
 
 def _training_seconds(trial: TrialRow) -> float:

@@ -36,7 +36,7 @@ from tuner.runner import (
     Delivered,
     Limits,
     Outcome,
-    Request,
+    SearchOptions,
     Watcher,
     check_data,
     check_fingerprint,
@@ -60,14 +60,16 @@ MOST_SEEDS = 1000
 @dataclass(frozen=True)
 class Subject:
     """What is compared: the configurations of `space`. `references`: a known result for each, or
-    empty. `name`: of the comparison's study. `metric`: None for the task's default. If a study's
-    trial is compared: `fingerprint` and `sources` of its data, and `study`, its definition."""
+    empty. `name`: of the comparison's study. `metric`: None for the task's default. `record`:
+    further metrics. If a study's trial is compared: `fingerprint` and `sources` of its data, and
+    `study`, its definition."""
 
     space: Space
     data: DataSpec
     name: str
     references: tuple[float | None, ...] = ()
     metric: str | None = None
+    record: tuple[str, ...] = ()
     fingerprint: str | None = None
     sources: tuple[Source, ...] = ()
     study: StudySpec | None = None
@@ -112,6 +114,7 @@ def of_trial(
         data=study.spec.data.model_copy(update={"source": sources[0].text}),
         name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
+        record=tuple(on_split(name, "test") for name in study.spec.record),
         fingerprint=study.spec.fingerprint,
         sources=tuple(sources),
         study=study.spec,
@@ -161,6 +164,7 @@ def prepare(
         sampler=Choice(name="listed"),
         pruner=Choice(name="none"),
         metric=subject.metric,
+        record=subject.record,
         seed=seed,
         held_out="test",
     )
@@ -211,8 +215,8 @@ def train(
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
-    request = Request(Limits(total), workers=workers, tracking=tracking, data=data)
-    return optimize(settings, store, study, request, watcher, stage, entry)
+    options = SearchOptions(Limits(total), workers=workers, tracking=tracking, data=data)
+    return optimize(settings, store, study, options, watcher, stage, entry)
 
 
 def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.reports.comparison_tables import ComparisonRow, ComparisonTable
-from tuner.study.metrics import direction_of
 from tuner.values import Scalar
 
 # Colours of matplotlib's viridis, which both forms use.
@@ -82,7 +81,7 @@ class _ColourScale:
     def __init__(self, table: ComparisonTable, panels: Sequence[HeatMapPanel]) -> None:
         means = [v for panel in panels for row in panel.cells for v in row if v is not None]
         self.low, self.high = (min(means), max(means)) if means else (0.0, 1.0)
-        self.falls = direction_of(table.metric) == "minimize"
+        self.falls = table.direction == "minimize"
         self.format = "{:.2f}" if table.percent else "{:.4g}"
 
     def share(self, value: float) -> float:

@@ -1,6 +1,6 @@
 """What commands show of studies and trials, as names and values: no printing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "made_by": f"tuner {study.version}" if study.version else None,
         "data": spec.data.source,
         "columns": spec.data.columns,
+        "weights": spec.data.weights,
         "task": spec.task,
         "train_rows": spec.train_rows,
         "fingerprint": spec.fingerprint[:16],
@@ -71,6 +72,8 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "varies": spec.space.varying(),
         "epochs": spec.epochs,
         "metric": f"{spec.metric}, {spec.direction}",
+        "recorded": list(spec.record),
+        "own_metrics": [str(own) for own in spec.own_metrics.values()],
         "scored_on": "test split, after the last epoch" if is_comparison else None,
         "sampler": _with_options(spec.sampler.name, spec.sampler.options),
         "pruner": _with_options(spec.pruner.name, spec.pruner.options),
@@ -81,6 +84,7 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "attempts_lost": summary.lost or None,
         "best_trial": best.number if best else None,
         "best_score": best.value if best else None,
+        "best_metrics": dict(best.metrics) if best else None,
         "best_params": best.params if best else None,
     }
 
@@ -126,7 +130,10 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, named]))}
     if trial.last is not None:
         facts |= _last_attempt_facts(trial.last)
-    metrics = dict.fromkeys(name for report in curve for name in report.metrics)
+    # A wide table is cut: what the study is about comes first.
+    first = (study.spec.metric, *study.spec.record) if study.spec.record else ()
+    reported = dict.fromkeys(name for report in curve for name in report.metrics)
+    metrics = dict.fromkeys([*(name for name in first if name in reported), *reported])
     reports: list[Facts] = [
         {"epoch": report.epoch, "step": report.step}
         | {name: report.metrics.get(name) for name in metrics}
@@ -161,15 +168,36 @@ def _attempt_row(attempt: AttemptRow) -> Facts:
 
 
 def trial_cells(row: Mapping[str, Any], varying: Sequence[str]) -> Facts:
-    """A trial's row for people: one column for state and end, one for each varying parameter."""
-    cells = {name: row[name] for name in TABLE_COLUMNS if name != "end"}
+    """A trial's row for people: one column for state and end, one for each recorded metric and each
+    varying parameter."""
+    metrics = row.get("metrics", {})
+    cells = with_metrics(row, TABLE_COLUMNS)
+    del cells["end"]
     cells["state"] = trial_state(row)
-    return cells | {param_column(name): row["params"].get(name) for name in varying}
+    return cells | {param_column(name, metrics): row["params"].get(name) for name in varying}
 
 
-def param_column(name: str) -> str:
-    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained."""
-    return f"{name}_param" if name in TABLE_COLUMNS else name
+def with_metrics(row: Mapping[str, Any], names: Iterable[str]) -> Facts:
+    """The values of these names in a trial's row, its recorded metrics behind the score."""
+    facts: Facts = {}
+    for name in names:
+        if name != "metrics":
+            facts[name] = row[name]
+        if name == "score":
+            facts |= row.get("metrics", {})
+    return facts
+
+
+def trial_columns(record: Iterable[str]) -> list[str]:
+    """The columns of an exported trial before its params; `record`: the study's."""
+    score = TABLE_COLUMNS.index("score") + 1
+    return [*TABLE_COLUMNS[:score], *record, *TABLE_COLUMNS[score:]]
+
+
+def param_column(name: str, metrics: Collection[str] = ()) -> str:
+    """A parameter's column. `epochs` may be searched, and is also the number of epochs trained; a
+    parameter of an own network may be called as one of the recorded `metrics`."""
+    return f"{name}_param" if name in TABLE_COLUMNS or name in metrics else name
 
 
 def trial_state(row: Mapping[str, Any]) -> str:

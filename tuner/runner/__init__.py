@@ -4,11 +4,11 @@ from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,
-    Request,
+    SearchOptions,
     open_writer,
     optimize,
     slots_wanted,
-    user_network,
+    stop_searches,
 )
 from tuner.runner.stopping import Limits
 from tuner.runner.study_files import check_data, check_fingerprint, trained_on
@@ -21,8 +21,8 @@ __all__ = [
     "Limits",
     "Outcome",
     "Repaired",
-    "Request",
     "RunStatus",
+    "SearchOptions",
     "Silent",
     "Watcher",
     "check_data",
@@ -31,6 +31,6 @@ __all__ = [
     "optimize",
     "repair",
     "slots_wanted",
+    "stop_searches",
     "trained_on",
-    "user_network",
 ]

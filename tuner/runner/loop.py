@@ -391,13 +391,14 @@ class Loop:
         self._status.elapsed_s = clock - self._stopping.started
         if clock >= self._renew_at:
             self._renew_at = clock + self._writer.lease.lasts_s / 4
-            if leases.renew_lease(self._writer.store, self._writer.lease):
-                self._stopping.stop(StopReason.DELETED)
+            leases.renew_lease(self._writer.store, self._writer.lease)
             self._release_lost_slots()
             self._writer.repair()
         if clock >= self._refresh_at:
             self._refresh_at = clock + _REFRESH_S
             self._refresh_status()
+            if (reason := leases.why_stop(self._writer.store, self._writer.lease)) is not None:
+                self._stopping.stop(reason)
 
     def _release_lost_slots(self) -> None:
         held = leases.held_slots(self._writer.store, self._writer.lease)

@@ -43,6 +43,20 @@ class RunStatus:
         return self.elapsed_s / self.done_here * max(0, self.total - self.done)
 
 
+def describe_end(
+    status: RunStatus, metric: str, trial: int, end: TrialEnd, value: float | None, is_best: bool
+) -> str:
+    """A line on a trial that has ended. `metric`: the objective."""
+    number = f"{value:.4f}" if value is not None else "–"
+    star = "  new best" if is_best else ""
+    width = len(str(status.total))
+    words = end.replace("_", " ")
+    return (
+        f"{status.done:>{width}}/{status.total}  trial {trial:<4} {words:<14} "
+        f"{metric} {number}{star}"
+    )
+
+
 class Watcher(Protocol):
     """Is told of a search's progress. Its methods must not block."""
 

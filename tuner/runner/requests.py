@@ -10,7 +10,6 @@ from tuner.storage.trials import TrialRow
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine, engine_to_ask_for
 from tuner.study.messages import Checkpoints, Goal, TrialRequest
-from tuner.study.metrics import host_metrics
 from tuner.study.spec import StudySpec
 
 Choices = Mapping[str, tuple[Any, ...]]
@@ -24,9 +23,11 @@ def make_request(
     engine: Engine = "auto",
     target: float | None = None,
     checkpoints: Checkpoints | None = None,
+    recorded: bool = True,
 ) -> TrialRequest:
     """The request of a study's trial: the only place where one is made. `choices`: from
-    `spec.choices()`, which takes long in a study of many configurations."""
+    `spec.choices()`, which takes long in a study of many configurations. `recorded`: whether the
+    metrics that the study records are computed, besides its objective."""
     return TrialRequest(
         network=spec.space.network,
         params=dict(params),
@@ -34,7 +35,7 @@ def make_request(
         goal=Goal(spec.metric, spec.direction, target),
         first_epoch_reports=spec.first_epoch_reports,
         held_out=spec.held_out,
-        host_metrics=host_metrics(spec.metric),
+        host_metrics=spec.host_metrics(recorded),
         choices=dict(choices),
         engine=engine,
         checkpoints=checkpoints,
@@ -73,4 +74,6 @@ def request_again(spec: StudySpec, trial: TrialRow) -> TrialRequest:
     # The first value that met the target was the best one: as a target it ends the same epoch.
     target = last.score if last is not None and last.end == TrialEnd.TARGET else None
     engine = engine_to_ask_for(None if last is None else last.engine)
-    return make_request(spec, trial.number, trial.params, spec.choices(), engine, target)
+    return make_request(
+        spec, trial.number, trial.params, spec.choices(), engine, target, recorded=False
+    )

@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
 from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
-from tuner.manage.trust import find_code, require_trusted
+from tuner.manage.stored_functions import user_metrics, user_network
 from tuner.runner.loop import Loop, Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
@@ -35,13 +36,13 @@ from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
-from tuner.storage.leases import LEASE_S, Lease
-from tuner.storage.studies import StudyRow
+from tuner.storage.leases import LEASE_S, Holder, Lease
+from tuner.storage.schema import StudyKey
+from tuner.storage.studies import StudyRow, name_objectives
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
-from tuner.study.messages import Direction, NetworkCode, WorkerSetup
-from tuner.study.spec import StudySpec
+from tuner.study.messages import Direction, WorkerSetup
 from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
@@ -57,7 +58,7 @@ _DATABASE_S = 600.0
 
 
 @dataclass(frozen=True)
-class Request:
+class SearchOptions:
     """What `tuner optimize` was asked for.
 
     `log_models`: best, all or none. `data_memory_bytes`: the memory that the data may take in each
@@ -100,13 +101,15 @@ def optimize(
     settings: Settings,
     store: Store,
     study: StudyRow,
-    request: Request,
+    options: SearchOptions,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
+    owns_process: bool = True,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
-    its running trials are put back. `stage` is told what it is doing, a line each.
+    its running trials are put back. `stage` is told what it is doing, a line each. `owns_process`:
+    see Interrupts.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
@@ -114,13 +117,41 @@ def optimize(
         settings=settings,
         store=store,
         study=study,
-        request=request,
+        options=options,
         watcher=watcher or Silent(),
         stage=stage,
         entry=entry,
-        stopping=Stopping(request.limits),
+        stopping=Stopping(options.limits),
+        owns_process=owns_process,
     )
-    return search.run()
+    with _listed(study, search.stopping):
+        return search.run()
+
+
+# The searches that run in this process, by their study's uuid.
+_running: dict[str, list[Stopping]] = {}
+_running_lock = threading.Lock()
+
+
+@contextmanager
+def _listed(study: StudyKey, stopping: Stopping) -> Iterator[None]:
+    with _running_lock:
+        _running.setdefault(study.uuid, []).append(stopping)
+    try:
+        yield
+    finally:
+        with _running_lock:
+            _running[study.uuid].remove(stopping)
+
+
+def stop_searches(store: Store, study: StudyKey) -> list[Holder]:
+    """Have the searches of the study that run now, here or elsewhere, put back their running trials
+    and end, and return who was asked. Those of this process begin no further trial; others hear of
+    it within two seconds. Searches that begin later are left alone."""
+    with _running_lock:
+        for stopping in _running.get(study.uuid, []):
+            stopping.stop(StopReason.STOPPED)
+    return leases.ask_to_stop(store, study)
 
 
 @dataclass(frozen=True)
@@ -130,16 +161,17 @@ class _Search:
     settings: Settings
     store: Store
     study: StudyRow
-    request: Request
+    options: SearchOptions
     watcher: Watcher
     stage: Callable[[str], None]
     entry: EntryPoint
     stopping: Stopping
+    owns_process: bool
 
     def run(self) -> tuple[Outcome, Delivered | None]:
         """How the loop ended, and what of its trials has reached MLflow."""
         self.store.retry_policy.set(_DATABASE_S, is_hurried=lambda: self.stopping.asked)
-        interrupts = Interrupts(self.stopping)
+        interrupts = Interrupts(self.stopping, self.owns_process)
         with interrupts.caught(), scratch_folder(self.settings) as folder:
             quiet_tensorflow()
             outcome = self._outcome_if_done()
@@ -158,7 +190,7 @@ class _Search:
         """The outcome of a search whose slots are all done; None where there is something to do.
         What dead loops left is put right all the same. No worker is started, and neither the data
         nor the trials are read."""
-        total = self.request.limits.trials
+        total = self.options.limits.trials
         if not all_done(self.store, self.study, total):
             return None
         repair(self.store, self.study)
@@ -168,7 +200,7 @@ class _Search:
 
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
-        dataset = trained_on(self.settings, spec, self.request.data)
+        dataset = trained_on(self.settings, spec, self.options.data)
         if (network := spec.space.network) not in NETWORKS:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
         save_dataset(dataset, folder)
@@ -180,13 +212,13 @@ class _Search:
             name = self.study.name
             raise StudyError(f"study {name!r} is damaged: its id in the database is none")
         log = search_log(self.settings.checkpoints, self.study.uuid)
-        kind = back_end(self.request.back_end)
+        kind = back_end(self.options.back_end)
         kind.warm(self.entry, log)
         workers = kind.open_workers(
             self.entry,
             self._setup(data),
-            processes=self.request.workers,
-            data_bytes=self.request.data_memory_bytes,
+            processes=self.options.workers,
+            data_bytes=self.options.data_memory_bytes,
             log=log,
             tell=self.stage,
         )
@@ -207,9 +239,10 @@ class _Search:
         return WorkerSetup(
             data=data,
             code=user_network(self.settings, self.study.spec),
+            metrics=user_metrics(self.settings, self.study.spec),
             artifacts=open_artifacts(self.settings),
-            memory_bytes=self.request.trial_memory_bytes,
-            lanes=self.request.lanes,
+            memory_bytes=self.options.trial_memory_bytes,
+            lanes=self.options.lanes,
         )
 
     def _train(self, workers: Workers) -> Outcome:
@@ -226,7 +259,7 @@ class _Search:
         return outcome
 
     def _loop(self, workers: Workers) -> Loop:
-        lease = leases.open_lease(self.store, self.study, self.request.lease_s)
+        lease = leases.open_lease(self.store, self.study, self.options.lease_s)
         if not has_definition(self.store, self.study):  # it can be corrected until a lease holds
             leases.renew_lease(self.store, lease, 0.0)
             name = self.study.name
@@ -236,10 +269,10 @@ class _Search:
             writer=open_writer(self.store, self.study, lease),
             workers=workers,
             stopping=self.stopping,
-            files=TrialFiles(artifacts, self.study.uuid, self.request.checkpoint_every_s),
-            keep_all_models=self.request.log_models == "all",
+            files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
+            keep_all_models=self.options.log_models == "all",
             program_key=program_key,
-            engine=self.request.engine,
+            engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
         )
@@ -247,10 +280,10 @@ class _Search:
     @contextmanager
     def _tracker(self, data: Path | None) -> Iterator[TrackerProcess | None]:
         """The process that tells MLflow, None without tracking. It is killed at the end."""
-        if not self.request.tracking:
+        if not self.options.tracking:
             yield None
             return
-        tracker = start_tracker(self.settings, self.study, self.request.log_models, data)
+        tracker = start_tracker(self.settings, self.study, self.options.log_models, data)
         try:
             yield tracker
         finally:
@@ -266,6 +299,7 @@ class _Search:
 def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     """A loop's writer of trials, with the study's sampler and pruner."""
     spec = study.spec
+    name_objectives(store, only=study)
     sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
     if sampler.bounded:
         store.optuna.outlining = Outlining(
@@ -284,21 +318,3 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
 def _read_whole(direction: Direction, trials: list[FrozenTrial]) -> list[int] | None:
     seen = InView(StudyDirection[direction.upper()]).choose(trials)
     return None if seen is None else [trial._trial_id for trial in seen]
-
-
-def user_network(settings: Settings, spec: StudySpec) -> NetworkCode | None:
-    """The user's own network, as the study stores it; None for a network of ours. Raises CodeError
-    where its code may not run on this machine."""
-    require_trusted(spec, settings)
-    path = spec.network_path
-    if path is None:
-        return None
-    modules = tuple((name, code.text) for name, code in sorted(spec.modules_of(path).items()))
-    file = find_code(path, settings) or Path(path).absolute()
-    return NetworkCode(
-        path=path,
-        function=spec.space.network.rpartition(":")[2],
-        text=spec.code[path].text,
-        modules=modules if spec.keeps_modules else None,
-        file=str(file),
-    )

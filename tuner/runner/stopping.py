@@ -6,14 +6,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from types import FrameType
 
 from tuner.errors import UsageError
 from tuner.storage import fold_all
 from tuner.study.ends import StopReason
+from tuner.system.names import as_option
 
 logger = logging.getLogger(__name__)
 _MOST = 1_000_000
@@ -42,24 +44,36 @@ class Limits:
         patience_trials: int | None,
         target: float | None,
         lanes: int = 1,
+        spell: Callable[[str], str] = as_option,
     ) -> None:
-        """Raises UsageError for numbers out of range."""
+        """Raises UsageError for numbers out of range. `spell`: how the user wrote their names."""
         if (trials is None) == (more is None):
-            raise UsageError("say how many trials: either --trials 100 in all, or --more 20")
+            total, added = spell("trials"), spell("more")
+            raise UsageError(
+                f"say how many trials: either {total}, the study's total, or {added}, how many to "
+                "add"
+            )
         counts = {
-            "--trials": trials,
-            "--more": more,
-            "--workers": workers,
-            "--patience-trials": patience_trials,
+            "trials": trials,
+            "more": more,
+            "workers": workers,
+            "patience_trials": patience_trials,
         }
-        for option, count in counts.items():
-            if count is not None and not 1 <= count <= _MOST:
-                raise UsageError(f"{option} must be between 1 and {_MOST}, got {count}")
-        if not 1 <= lanes <= _MOST_LANES:
-            most = _MOST_LANES
-            raise UsageError(f"--lanes must be between 1 and {most}, got {lanes}")
-        if target is not None and not math.isfinite(target):
-            raise UsageError(f"--target must be a finite number, got {target}")
+        for name, count in counts.items():
+            if count is not None:
+                _check_count(spell(name), count, _MOST)
+        _check_count(spell("lanes"), lanes, _MOST_LANES)
+        if target is None:
+            return
+        if not isinstance(target, Real) or not math.isfinite(target):
+            raise UsageError(f"{spell('target')} must be a finite number, got {target!r}")
+
+
+def _check_count(option: str, count: object, most: int) -> None:
+    if not isinstance(count, Integral) or isinstance(count, bool):
+        raise UsageError(f"{option} must be a whole number, got {count!r}")
+    if not 1 <= int(count) <= most:
+        raise UsageError(f"{option} must be between 1 and {most}, got {count}")
 
 
 @dataclass
@@ -126,31 +140,53 @@ _SAME_S = 0.5
 
 class Interrupts:
     """The first signal asks the search to stop. While no trial runs, it ends the search by a
-    KeyboardInterrupt. A second signal asks to wait for no checkpoint; further ones change nothing.
-    A search that has not ended some seconds later, for instance because its database is dead, is
-    cut off. The next one puts in order what it leaves behind."""
+    KeyboardInterrupt. A second signal asks to wait for no checkpoint.
 
-    def __init__(self, stopping: Stopping) -> None:
-        self._stopping = stopping
+    `owns_process`: the process is a command, which exists for the search. If the search has not
+    ended some seconds after the signal, for instance because its database is dead, the process
+    ends, and the next search puts in order what it leaves behind. In a process of the user's, a
+    third signal ends the search by a KeyboardInterrupt at once. Signals that were ignored before,
+    or that another library handles, are left alone, and after the search the signal is given to
+    whoever handled it before: SIGINT raises KeyboardInterrupt then.
+
+    Python handles signals in the main thread. In another thread, this does nothing.
+    """
+
+    def __init__(self, stopping: Stopping, owns_process: bool = True) -> None:
+        self._stopping, self._owns_process = stopping, owns_process
         self._gently = False
         self._asked_at = 0.0
+        self._number: int | None = None
         self._cut = threading.Timer(_PATIENCE_S, _cut_off)
         self._cut.daemon = True
 
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Inside, signals are handled here."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        # Under nohup it is ignored, and stays so.
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        before = [signal.signal(number, self._on_signal) for number in numbers]
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._on_signal) for number in self._caught()}
         try:
             yield
+        except KeyboardInterrupt:
+            if self._owns_process or self._number in (None, signal.SIGINT):
+                raise
         finally:
             self._cut.cancel()
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in before.items():
                 signal.signal(number, handler)
+        if self._number is not None and not self._owns_process:
+            fold_all()  # the signal may end the process
+            signal.raise_signal(self._number)
+
+    def _caught(self) -> list[signal.Signals]:
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        if self._owns_process:
+            # Under nohup SIGHUP is ignored, and stays so.
+            return numbers if handlers[signal.SIGHUP] != signal.SIG_IGN else numbers[:2]
+        return [number for number in numbers if handlers[number] not in (None, signal.SIG_IGN)]
 
     @contextmanager
     def gently(self) -> Iterator[None]:
@@ -161,14 +197,23 @@ class Interrupts:
         finally:
             self._gently = False
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._stopping.asked:
-            self._stopping.hurried |= time.monotonic() - self._asked_at > _SAME_S
+            self._hurry()
             return
-        self._stopping.asked, self._asked_at = True, time.monotonic()
-        self._cut.start()
+        self._stopping.asked, self._asked_at, self._number = True, time.monotonic(), number
+        if self._owns_process:
+            self._cut.start()
         if not self._gently:
             raise KeyboardInterrupt
+
+    def _hurry(self) -> None:
+        """Another signal has come, unless it is the first one again."""
+        if time.monotonic() - self._asked_at <= _SAME_S:
+            return
+        if self._stopping.hurried and not self._owns_process:
+            raise KeyboardInterrupt
+        self._stopping.hurried, self._asked_at = True, time.monotonic()
 
 
 def _cut_off() -> None:

@@ -10,9 +10,10 @@ from graphlib import CycleError, TopologicalSorter
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tuner.search_space.class_weights import canonical_weights, is_mapping
 from tuner.search_space.nodes import Node, format_conditions
 from tuner.search_space.parameter_types import Parameter, Role, format_value, sort_by_similarity
-from tuner.search_space.parameters import NETWORKS, catalogue
+from tuner.search_space.parameters import NETWORKS, TRAINING, catalogue
 from tuner.search_space.ranges import (
     RANGES,
     Choices,
@@ -94,6 +95,35 @@ def _describe(details: ErrorDetails, tag: str) -> str:
     return _TEXTS.get(kind) or details["msg"].replace("Input should", "should")
 
 
+def mapping_as_text(name: str, value: object) -> object:
+    """The text of a mapping of classes to weights, where the named parameter takes one, also
+    inside of a range's choices; any other value as it is."""
+    parameter = TRAINING.get(name)
+    if parameter is None or not parameter.by_class:
+        return value
+    return _weights_as_text(value) if isinstance(value, str) else mappings_as_texts(value)
+
+
+def mappings_as_texts(value: object) -> object:
+    """A mapping, or those among the choices of a range, as texts; any other value as it is."""
+    if isinstance(value, Mapping) and isinstance(value.get("type"), str):
+        choices = value.get("choices")
+        if not isinstance(choices, list | tuple):
+            return value
+        texts = [_weights_as_text(c, "choices") if isinstance(c, Mapping) else c for c in choices]
+        return {**value, "choices": texts}
+    return _weights_as_text(value) if isinstance(value, Mapping) else value
+
+
+def _weights_as_text(value: object, *keys: str) -> object:
+    if not isinstance(value, Mapping | str) or not is_mapping(value):
+        return value
+    try:
+        return canonical_weights(value)
+    except ValueError as wrong:
+        raise InvalidError(str(wrong), *keys) from None
+
+
 def fit_to_catalogue(network: str, name: str, declared: Range | Scalar) -> Range | Scalar:
     """What a space declares of a parameter, in the catalogue's own types, if all its values are
     legal for `network`."""
@@ -163,6 +193,8 @@ def settle_value(
 ) -> Scalar:
     """What a value of the named parameter means: for a switch yes is true, elsewhere a text."""
     declared, parameter = parameters.get(name), catalogue(network).get(name)
+    if parameter is not None and parameter.by_class and not parameter.refusal(value):
+        return parameter.cast(value)
     if parameter is not None and parameter.kind == "bool":
         meant = as_switch(value)
     elif isinstance(declared, Choices):

@@ -11,12 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tuner.search_space.checks import (
     check_conditions,
     check_count,
     check_repeat,
+    mapping_as_text,
     settle_value,
     sort_by_dependency,
     unknown_parameter_text,
@@ -146,7 +148,7 @@ def _by_parameter(
     given: dict[str, Given] = {}
     for name, value in configuration.items():
         if name in sampling_order.nodes:
-            given[name] = _checked(value, name, check_value)
+            given[name] = _checked(value, name, partial(_as_parameter, name))
         elif name in sampling_order.flat:
             node, layer = sampling_order.flat[name]
             layers = given.setdefault(node.name, _Layers())
@@ -165,6 +167,10 @@ def check_value(value: object) -> Scalar | list[Scalar]:
     if isinstance(value, list | tuple):
         return [check_scalar(item) for item in value]
     return check_scalar(value)
+
+
+def _as_parameter(name: str, value: object) -> Scalar | list[Scalar]:
+    return check_value(mapping_as_text(name, value))
 
 
 def _checked(value: object, name: str, check: Callable[[object], Checked]) -> Checked:
@@ -392,7 +398,8 @@ def _fixed(network: str, name: str, parameters: Parameters, value: object) -> Sc
             return float(check_number(value))
         if isinstance(declared, Choices) and (reason := declared.refusal(value)):
             raise InvalidError(reason)
-        return settle_value(network, parameters, name, check_scalar(value))
+        scalar = check_scalar(mapping_as_text(name, value))
+        return settle_value(network, parameters, name, scalar)
     except InvalidError as wrong:
         raise wrong.under(name) from None
 

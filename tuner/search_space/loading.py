@@ -15,6 +15,7 @@ import yaml
 from tuner.errors import SpaceError
 from tuner.search_space.checks import format_mistake
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
+from tuner.search_space.parameters import TRAINING
 from tuner.search_space.ranges import InvalidError, check_number, check_scalar
 from tuner.search_space.space import Space, check_space
 from tuner.values import Scalar, parse_scalar
@@ -27,12 +28,17 @@ class _Mistake(yaml.MarkedYAMLError):
     pass
 
 
+# Parameters with mappings whose keys are labels of classes.
+_BY_CLASS = frozenset(name for name, parameter in TRAINING.items() if parameter.by_class)
+
+
 class _YamlLoader(yaml.SafeLoader):
     """PyYAML's safe loader with its own idea of scalars, and with refusals."""
 
     # None: every plain scalar reaches `read_scalar` as the text it is.
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
     depth = 0
+    in_class_weights = False
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()
@@ -57,13 +63,18 @@ class _YamlLoader(yaml.SafeLoader):
         mapping: dict[str, object] = {}
         for key_node, value_node in node.value:
             key = self.construct_object(key_node, deep=True)
+            if self.in_class_weights and isinstance(key_node, yaml.ScalarNode):
+                key = key_node.value  # a class may be called 0, or true
             if not isinstance(key, str):
                 problem = f"a key must be a name, got {format_value(key)}"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
             if key in mapping:
                 problem = f"the key {format_value(key)} appears twice"
                 raise _Mistake(problem=problem, problem_mark=key_node.start_mark)
+            outside = self.in_class_weights
+            self.in_class_weights = outside or key in _BY_CLASS
             mapping[key] = self.construct_object(value_node, deep=True)
+            self.in_class_weights = outside
         return mapping
 
     def read_list(self, node: yaml.SequenceNode) -> list[object]:
@@ -216,16 +227,25 @@ class SpaceFile(NamedTuple):
     columns: dict[str, str]
 
 
-def load_space(name_or_path: str) -> Space:
+def load_space(name_or_path: str | SpaceFile) -> Space:
     """Only the space of a file: see `load_file`."""
     return load_file(name_or_path).space
 
 
-def load_file(name_or_path: str) -> SpaceFile:
+def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     """`mlp`: the shipped space of that name. `./mine.yaml`: a file, known by its ending or by a
-    separator. Raises SpaceError, one line with file and key."""
+    separator. A content made in Python stays as it is. Raises SpaceError, one line with file and
+    key."""
+    if isinstance(name_or_path, SpaceFile):
+        return name_or_path
+    return parse_content(*read_content(name_or_path))
+
+
+def read_content(name_or_path: str) -> tuple[object, str]:
+    """The values of a shipped space or a file, unchecked, and the name that errors give it. Raises
+    SpaceError."""
     if _is_path(name_or_path):
-        return parse_file(read_text(Path(name_or_path)), name_or_path)
+        return read_yaml(read_text(Path(name_or_path)), name_or_path), name_or_path
     shipped = shipped_spaces()
     if name_or_path not in shipped:
         names = ", ".join(sort_by_similarity(name_or_path, shipped)) or "none"
@@ -234,7 +254,7 @@ def load_file(name_or_path: str) -> SpaceFile:
             "A file of your own is given as a path: ./mine.yaml"
         )
     path = shipped[name_or_path]
-    return parse_file(read_text(path), path.name)
+    return read_yaml(read_text(path), path.name), path.name
 
 
 def _is_path(text: str) -> bool:
@@ -249,7 +269,11 @@ def parse_space(text: str, source: str) -> Space:
 
 def parse_file(text: str, source: str) -> SpaceFile:
     """A file's content from YAML text. Raises SpaceError."""
-    content = read_yaml(text, source)
+    return parse_content(read_yaml(text, source), source)
+
+
+def parse_content(content: object, source: str) -> SpaceFile:
+    """A file's content from the values that it holds. Raises SpaceError."""
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
     own = {key: value for key, value in content.items() if key not in EXTRAS_SCHEMA}
@@ -275,6 +299,9 @@ def space_schema() -> dict[str, Any]:
     """The JSON Schema of a search-space file, for editors that check YAML as it is typed."""
     schema = Space.model_json_schema()
     schema["properties"] |= EXTRAS_SCHEMA
+    parameters = schema["properties"]["parameters"]
+    by_class = {"anyOf": [{"type": "string"}, {"type": "object"}]}
+    parameters["properties"] = dict.fromkeys(sorted(_BY_CLASS), by_class)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

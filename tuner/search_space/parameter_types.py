@@ -7,6 +7,7 @@ from difflib import SequenceMatcher
 from enum import StrEnum
 from typing import Any, Literal
 
+from tuner.search_space.class_weights import EXAMPLE, canonical_weights, is_mapping
 from tuner.values import Scalar, as_switch
 
 # A trial's parameters by name. A parameter that is given for each layer is a list.
@@ -28,6 +29,7 @@ class Role(StrEnum):
     SCHEDULE = "schedule"  # sets the learning rate of each step, on the host
     LOOP = "loop"  # how long a trial trains
     INIT = "init"  # how weights are drawn before the first step
+    ROW_WEIGHT = "row_weight"  # how much a training row counts in the loss, set on the host
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Parameter:
     `keras_only`: the choices that only the Keras engine implements; True: any value but `off`.
     `changes_loss`: values of the loss cannot be compared between trials that differ in it.
     `needs`: data without which it has no use. Images, or classes to tell apart.
+    `by_class`: beside its choices it takes a weight for each class (class_weights.py).
     """
 
     name: str
@@ -63,6 +66,7 @@ class Parameter:
     keras_only: bool | tuple[Scalar, ...] = ()
     changes_loss: bool = False
     needs: DataNeed | None = None
+    by_class: bool = False
 
     @property
     def without_effect(self) -> Scalar:
@@ -77,8 +81,15 @@ class Parameter:
 
     @property
     def is_optional(self) -> bool:
-        """Whether 0 or false, its default, leaves its operation out of a program."""
-        return self.default == 0 and self.without_effect == 0
+        """Whether its default leaves its operation out of a program."""
+        return not self.is_used(self.default) and not self.is_used(self.without_effect)
+
+    def is_used(self, value: Scalar | list[Scalar]) -> bool:
+        """Whether a trial with this value, or with one of a list, has the parameter's operation: a
+        number above 0, true, a word other than `off`."""
+        if isinstance(value, list):
+            return any(map(self.is_used, value))
+        return value != self.without_effect if isinstance(value, str) else value > 0
 
     def needs_keras(self, value: Scalar | list[Scalar]) -> bool:
         """Whether only the Keras engine can train with this value."""
@@ -97,6 +108,8 @@ class Parameter:
         """Why `value` is not legal, worded to follow a name ("must be >= 1, got 0"), or None."""
         if self.kind == "bool":
             value = as_switch(value)
+        if self.by_class and is_mapping(value):
+            return _weights_refusal(value)
         if self.kind in ("categorical", "bool"):
             return None if _is_among(value, self.choices) else self._not_a_choice(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -112,7 +125,7 @@ class Parameter:
         if self.kind == "bool":
             return "true, false"
         if self.kind == "categorical":
-            return ", ".join(map(str, self.choices))
+            return ", ".join([*map(str, self.choices), *self._mapping_in_words])
         bounds = [f"{self._low_sign} {self.low:.9g}"] if self.low is not None else []
         if self.high is not None:
             bounds.append(f"{self._high_sign} {self.high:.9g}")
@@ -120,12 +133,18 @@ class Parameter:
 
     def cast(self, value: Scalar) -> Scalar:
         """A legal value in the parameter's own type: 0 becomes 0.0 for a float parameter, yes
-        becomes true for a switch."""
+        becomes true for a switch. A mapping becomes its one text."""
+        if self.by_class and isinstance(value, str) and is_mapping(value):
+            return canonical_weights(value)
         if self.kind == "bool":
             return bool(as_switch(value))
         if self.kind == "float":
             return float(value)
         return int(value) if self.kind == "int" else value
+
+    @property
+    def _mapping_in_words(self) -> list[str]:
+        return [f"a weight for each class such as {EXAMPLE}"] if self.by_class else []
 
     @property
     def _low_sign(self) -> str:
@@ -147,6 +166,7 @@ class Parameter:
             return f"must be true or false, got {format_value(value)}"
         words = [str(choice) for choice in self.choices]
         ordered = sort_by_similarity(value, words) if isinstance(value, str) else words
+        ordered += self._mapping_in_words
         return f"must be one of {', '.join(ordered)}; got {format_value(value)}"
 
 
@@ -188,6 +208,14 @@ def format_value(value: object) -> str:
         return "a huge number"  # printing it may take very long, or be refused by Python
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _weights_refusal(value: Any) -> str | None:
+    try:
+        canonical_weights(value)
+    except ValueError as wrong:
+        return str(wrong)
+    return None
 
 
 def _is_among(value: object, choices: tuple[Scalar, ...]) -> bool:

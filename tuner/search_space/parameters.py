@@ -104,6 +104,12 @@ _LOSS = _table(
         when=_only("loss", "auto", "cross_entropy", "mse"),
         doc="share of the target that is spread evenly over all classes",
     ),
+    _choice(
+        "class_weight", "none", Role.ROW_WEIGHT, ("none", "balanced"), off="none", by_class=True,
+        needs="classes",
+        doc="how much the training rows of each class count in the loss; balanced: rare classes "
+        "as much as frequent ones",
+    ),
 )  # fmt: skip
 
 # An optimizer that only the Keras engine implements is also named in `keras_only`.
@@ -344,9 +350,10 @@ def training_parameters(*roles: Role) -> dict[str, Parameter]:
 
 
 def training_only_names() -> frozenset[str]:
-    """Numbers, schedule and length of the training: what a user's own network is not given. A
-    number that it built in as a constant would stay for the next trial of the same structure."""
-    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP))
+    """Numbers, schedule, length and row weights of the training: what a user's own network is not
+    given. A number that it built in as a constant would stay for the next trial of the same
+    structure."""
+    return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP, Role.ROW_WEIGHT))
 
 
 def defaults(network: str) -> dict[str, Scalar]:

@@ -23,6 +23,7 @@ from tuner.search_space.checks import (
     explain_validation_error,
     fit_to_catalogue,
     format_mistake,
+    mapping_as_text,
     settle_conditions,
     settle_value,
     unknown_parameter_text,
@@ -113,6 +114,24 @@ class Space(BaseModel):
         ...,
     ] = ()
     _stored_defaults: dict[str, Scalar] | None = PrivateAttr(None)
+
+    @field_validator("parameters", mode="before")
+    @classmethod
+    def _settle_mappings(cls, parameters: object) -> object:
+        return _with_texts(parameters)
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _settle_baseline_mappings(cls, baselines: object) -> object:
+        if not isinstance(baselines, list | tuple):
+            return baselines
+        texts = []
+        for number, baseline in enumerate(baselines):
+            try:
+                texts.append(_with_texts(baseline))
+            except InvalidError as wrong:
+                raise wrong.under(number) from None
+        return texts
 
     @field_validator("parameters")
     @classmethod
@@ -352,6 +371,19 @@ class Space(BaseModel):
             _row(node, parameters.get(node.name), compares_engines)
             for node in self._order.nodes.values()
         ]
+
+
+def _with_texts(values: object) -> object:
+    """What a file gives by parameter, with mappings of classes to weights as texts."""
+    if not isinstance(values, Mapping):
+        return values
+    texts = {}
+    for name, value in values.items():
+        try:
+            texts[name] = mapping_as_text(name, value)
+        except InvalidError as wrong:
+            raise wrong.under(name) from None
+    return texts
 
 
 def make_space(

@@ -1,7 +1,7 @@
 """What trials leave behind: the metrics of every report, the end of every attempt."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from tuner.storage.slots import TrialSlot, hold
 from tuner.storage.store import Store, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
-from tuner.study.messages import Ended, Report
+from tuner.study.messages import Ended, Goal, Report
 
 
 def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
@@ -24,6 +24,13 @@ def _undecoded(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     return sa.cast(column, sa.Text).label(column.name) if is_json else column
 
 
+_REPORT_COLUMNS = (
+    reports.c.step,
+    reports.c.epoch,
+    sa.type_coerce(reports.c.whole, sa.types.NullType()).label("whole"),
+    _undecoded(reports.c.metrics),
+    reports.c.at,
+)
 ATTEMPT_COLUMNS = [_undecoded(c) for c in attempts.c if c.name not in ("study_uuid", "loop_id")]
 
 
@@ -314,13 +321,7 @@ def report_rows(
     """The reports of one attempt that meet the conditions, in order, as far as they can be
     read."""
     query = (
-        sa.select(
-            reports.c.step,
-            reports.c.epoch,
-            sa.type_coerce(reports.c.whole, sa.types.NullType()).label("whole"),
-            _undecoded(reports.c.metrics),
-            reports.c.at,
-        )
+        sa.select(*_REPORT_COLUMNS)
         .where(reports.c.study_uuid == study.uuid, reports.c.trial_id == trial_id)
         .where(reports.c.attempt == attempt, *conditions)
         .order_by(reports.c.step)
@@ -338,6 +339,85 @@ def _report(row: Any) -> ReportRow:
         at=damage.read("at", moment, row.at) or 0.0,
         damage=tuple(damage.notes),
     )
+
+
+Values = dict[str, float | None]
+
+
+def recorded_values(
+    connection: sa.Connection,
+    study: StudyKey,
+    last_attempts: Mapping[int, AttemptRow],
+    goal: Goal,
+    names: Sequence[str],
+    *conditions: sa.ColumnElement[bool],
+) -> dict[int, Values]:
+    """The metrics of these names of each trial, by trial id: those of the report that gave its
+    score. None for a value that it does not have. The rest as for `reports_of_scores`."""
+    best = reports_of_scores(connection, study, last_attempts, goal, *conditions)
+    return {
+        trial_id: {name: best[trial_id].metrics.get(name) for name in names}
+        if trial_id in best
+        else dict.fromkeys(names)
+        for trial_id in last_attempts
+    }
+
+
+def reports_of_scores(
+    connection: sa.Connection,
+    study: StudyKey,
+    last_attempts: Mapping[int, AttemptRow],
+    goal: Goal,
+    *conditions: sa.ColumnElement[bool],
+) -> dict[int, ReportRow]:
+    """The report that gave each trial's score, by trial id. This is the best epoch's; of an attempt
+    without one, the report with the best objective so far. `last_attempts`: by trial id.
+    `conditions`: on `attempts`, where not all trials are wanted."""
+    best: dict[int, ReportRow] = {}
+    for row in connection.execute(_reports_to_choose_from(study, *conditions)):
+        attempt = last_attempts.get(row.trial_id)
+        if attempt is None or attempt.attempt != row.attempt:
+            continue
+        report = _report(row)
+        if _scores_better(report, best.get(row.trial_id), goal):
+            best[row.trial_id] = report
+    return best
+
+
+def _reports_to_choose_from(study: StudyKey, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """The reports of best epochs, and all of attempts that have none."""
+    is_same_attempt = (
+        (attempts.c.study_uuid == reports.c.study_uuid)
+        & (attempts.c.trial_id == reports.c.trial_id)
+        & (attempts.c.attempt == reports.c.attempt)
+    )
+    has_score = sa.or_(attempts.c.best_epoch.is_(None), attempts.c.best_epoch == reports.c.epoch)
+    return (
+        sa.select(reports.c.trial_id, reports.c.attempt, *_REPORT_COLUMNS)
+        .join(attempts, is_same_attempt)
+        .where(attempts.c.study_uuid == study.uuid, has_score, *conditions)
+        .order_by(reports.c.trial_id, reports.c.step)
+    )
+
+
+def report_of_score(rows: Iterable[ReportRow], attempt: AttemptRow, goal: Goal) -> ReportRow | None:
+    """The report of an attempt that gave its score, chosen as `recorded_values` does."""
+    best: ReportRow | None = None
+    for row in rows:
+        has_score = attempt.best_epoch in (None, row.epoch)
+        if has_score and _scores_better(row, best, goal):
+            best = row
+    return best
+
+
+def _scores_better(report: ReportRow, than: ReportRow | None, goal: Goal) -> bool:
+    """Whether this report gives the score, rather than an earlier one: whole epochs come first."""
+    value = report.metrics.get(goal.metric)
+    if value is None or not math.isfinite(value):
+        return False
+    if than is None or report.whole != than.whole:
+        return than is None or report.whole
+    return goal.better(value, than.metrics[goal.metric])
 
 
 def saved_networks(store: Store, study: StudyKey) -> list[Artifact]:

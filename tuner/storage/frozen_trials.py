@@ -93,8 +93,8 @@ def name_damage() -> Iterator[None]:
         yield
     except (ValueError, LookupError, TypeError, AssertionError) as error:
         raise StorageError(
-            f"a trial of the study is damaged ({type(error).__name__}: {error}), so the sampler "
-            "cannot read the study; its list of trials says which one"
+            f"a trial of the study is damaged ({type(error).__name__}: {error}), so its trials "
+            "cannot be read together; its list of trials says which one"
         ) from error
 
 

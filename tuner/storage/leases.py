@@ -27,6 +27,7 @@ from tuner.storage.schema import (
     studies,
 )
 from tuner.storage.store import Store, now
+from tuner.study.ends import StopReason
 
 LEASE_S = 60.0
 # Of a lease that begins no trial: it must not shift the numbers, which seed the samplers.
@@ -65,7 +66,7 @@ def _open_lease(
         return opened_before
     if not study_exists(connection, study):
         raise LeaseLost
-    if _is_to_stop(connection, study):
+    if _is_closed(connection, study):
         raise LeaseLost("the study is about to be deleted by another command")
     clock = now(connection.dialect.name)
     number = _next_number(connection, study) if begins_trials else NO_NUMBER
@@ -128,9 +129,9 @@ def check_study(connection: sa.Connection, lease: Lease, study_id: int) -> None:
         check(connection, lease)
 
 
-def renew_lease(store: Store, lease: Lease, lasts_s: float | None = None) -> bool:
-    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. True if the
-    loop is asked to stop. Raises LeaseLost."""
+def renew_lease(store: Store, lease: Lease, lasts_s: float | None = None) -> StopReason | None:
+    """Extend the lease from now; 0 ends it. What was taken over meanwhile stays so. Returns why the
+    loop is asked to stop, if it is. Raises LeaseLost."""
     return store.write(_renew, lease, lasts_s)
 
 
@@ -141,11 +142,13 @@ def renew_unless(store: Store, lease: Lease, has_ended: Callable[[], bool]) -> N
         # Lock the row before `has_ended` is called: a loop ends its lease before or after this.
         own_row = sa.select(loops.c.loop_id).where(loops.c.loop_id == lease.loop_id)
         connection.execute(own_row.with_for_update()).first()
-        if not has_ended() and not _is_to_stop(connection, lease):
+        if not has_ended() and _why_stop(connection, lease) is None:
             _renew(connection, lease)
 
 
-def _renew(connection: sa.Connection, lease: Lease, lasts_s: float | None = None) -> bool:
+def _renew(
+    connection: sa.Connection, lease: Lease, lasts_s: float | None = None
+) -> StopReason | None:
     check(connection, lease)
     clock = now(connection.dialect.name)
     connection.execute(
@@ -153,27 +156,69 @@ def _renew(connection: sa.Connection, lease: Lease, lasts_s: float | None = None
         .where(loops.c.loop_id == lease.loop_id)
         .values(expires_at=clock + (lease.lasts_s if lasts_s is None else lasts_s))
     )
-    return _is_to_stop(connection, lease)
+    return _why_stop(connection, lease)
 
 
-def _is_to_stop(connection: sa.Connection, study: StudyKey) -> bool:
+# `stop_until` of a study is a moment. Loops that began before it are to stop. While it lies in the
+# future, the study is about to be deleted, and no loop may begin.
+
+
+def _is_closed(connection: sa.Connection, study: StudyKey) -> bool:
     query = sa.select(studies.c.uuid).where(
         studies.c.uuid == study.uuid, studies.c.stop_until > now(connection.dialect.name)
     )
     return connection.execute(query).first() is not None
 
 
-def ask_to_stop(store: Store, study: StudyKey, for_s: float) -> None:
-    """Have the study's loops, on all machines, stop when they next renew their lease; 0 withdraws
-    that. The request expires by itself, in case the command that made it is killed."""
+def _why_stop(connection: sa.Connection, lease: Lease) -> StopReason | None:
+    if _is_closed(connection, lease):
+        return StopReason.DELETED
+    own_row = sa.select(loops.c.started_at).where(loops.c.loop_id == lease.loop_id)
+    query = sa.select(studies.c.uuid).where(
+        studies.c.uuid == lease.uuid, studies.c.stop_until >= own_row.scalar_subquery()
+    )
+    return StopReason.STOPPED if connection.execute(query).first() is not None else None
+
+
+def why_stop(store: Store, lease: Lease) -> StopReason | None:
+    """Why the loop is asked to stop, if it is."""
+    return store.read(_why_stop, lease)
+
+
+def close_to_loops(store: Store, study: StudyKey, for_s: float) -> None:
+    """Have the study's loops, on all machines, stop, and let none begin for so long, which ends by
+    itself in case the command that made it is killed."""
 
     def write(connection: sa.Connection) -> None:
-        until = now(connection.dialect.name) + for_s
-        connection.execute(
-            sa.update(studies).where(studies.c.uuid == study.uuid).values(stop_until=until)
-        )
+        _set_stop(connection, study, now(connection.dialect.name) + for_s)
 
     store.write(write)
+
+
+def open_to_loops(store: Store, study: StudyKey) -> None:
+    """Withdraw what `close_to_loops` did."""
+    store.write(_set_stop, study, None)
+
+
+def _set_stop(
+    connection: sa.Connection, study: StudyKey, until: "sa.ColumnElement[float] | None"
+) -> None:
+    connection.execute(
+        sa.update(studies).where(studies.c.uuid == study.uuid).values(stop_until=until)
+    )
+
+
+def ask_to_stop(store: Store, study: StudyKey) -> "list[Holder]":
+    """Have the loops that run now, on all machines, stop, and return them. Loops that begin later
+    are left alone."""
+    return store.write(_ask_to_stop, study)
+
+
+def _ask_to_stop(connection: sa.Connection, study: StudyKey) -> "list[Holder]":
+    running = live_holders(connection, study)
+    if running and not _is_closed(connection, study):
+        _set_stop(connection, study, now(connection.dialect.name))
+    return running
 
 
 @dataclass(frozen=True)

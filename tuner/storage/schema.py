@@ -31,6 +31,8 @@ STUDY_UUID = "tuner:study"
 # The key of the attribute that says which process created a study or a trial: a repeated attempt
 # recognizes by it what the first one has created.
 MADE = "tuner:made"
+# Optuna's own key of the names that its dashboard and plots give to a study's objectives.
+METRIC_NAMES = "study:metric_names"
 
 
 class StudyKey(Protocol):

@@ -1,5 +1,6 @@
 """Studies in SQL: creating, finding, listing and deleting them."""
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from tuner.storage.leases import has_optuna_study, lock_study
 from tuner.storage.optuna_rows import finite_value, state_of_trial, with_values
 from tuner.storage.schema import (
     MADE,
+    METRIC_NAMES,
     STUDY_UUID,
     StudyKey,
     attempts,
@@ -114,7 +116,7 @@ def create_study(
             study.enqueue_trial(params)
         values = {"name": name, "spec": spec.model_dump_json(), "experiment": experiment}
         values |= {"owner": user_name(), "owner_machine": machine_id(), "version": tuner_version()}
-        store.write(_insert_study, study._study_id, uuid.uuid4().hex, values)
+        store.write(_insert_study, study._study_id, uuid.uuid4().hex, values, spec.metric)
     except BaseException:  # Ctrl-C too: half a study would only occupy the name
         store.optuna.delete_study(study._study_id)
         raise
@@ -122,16 +124,46 @@ def create_study(
 
 
 def _insert_study(
-    connection: sa.Connection, study_id: int, study_uuid: str, values: dict[str, Any]
+    connection: sa.Connection, study_id: int, study_uuid: str, values: dict[str, Any], metric: str
 ) -> None:
     inserted_before = sa.select(studies.c.study_id).where(studies.c.uuid == study_uuid)
     if connection.execute(inserted_before).first() is not None:
         return
     mark = {"study_id": study_id, "key": STUDY_UUID, "value_json": json.dumps(study_uuid)}
     connection.execute(sa.insert(optuna_study_attributes).values(**mark))
+    _name_objective(connection, study_id, metric)
     created_at = now(connection.dialect.name)
     keys = {"study_id": study_id, "uuid": study_uuid, "created_at": created_at}
     connection.execute(sa.insert(studies).values(**keys, **values))
+
+
+def name_objectives(store: Store, only: StudyKey | None = None) -> None:
+    """Have Optuna's dashboard and plots call each objective by its metric's name: earlier versions
+    left it unnamed. `only`: of this study alone."""
+    is_named = sa.exists().where(
+        optuna_study_attributes.c.study_id == studies.c.study_id,
+        optuna_study_attributes.c.key == METRIC_NAMES,
+    )
+    query = _select_studies().where(sa.not_(is_named))
+    if only is not None:
+        query = query.where(studies.c.uuid == only.uuid)
+    rows = store.read(lambda connection: [_study(row) for row in connection.execute(query)])
+    for row in rows:
+        if row.damage is None:
+            with contextlib.suppress(SpecError):
+                store.write(_name_objective, row.study_id, row.spec.metric)
+
+
+def _name_objective(connection: sa.Connection, study_id: int, metric: str) -> None:
+    """As Optuna's `set_metric_names` does, but in the caller's transaction."""
+    lock_study(connection, study_id)
+    name = {"study_id": study_id, "key": METRIC_NAMES, "value_json": json.dumps([metric])}
+    named_before = sa.select(optuna_study_attributes.c.key).where(
+        optuna_study_attributes.c.study_id == study_id,
+        optuna_study_attributes.c.key == METRIC_NAMES,
+    )
+    if connection.execute(named_before).first() is None:
+        connection.execute(sa.insert(optuna_study_attributes).values(**name))
 
 
 def _forget_vanished(connection: sa.Connection) -> None:
@@ -268,6 +300,12 @@ def _creator(row: StudyRow) -> str:
         return "an earlier version of tuner"
     machine = "this machine" if row.owner_machine == machine_id() else "another machine"
     return f"{printable(row.owner)} on {machine}"
+
+
+def is_named_in_a_study(store: Store, text: str) -> bool:
+    """Whether the definition of any study, damaged or not, holds this text."""
+    query = sa.select(sa.exists().where(studies.c.spec.contains(text, autoescape=True)))
+    return bool(store.read(lambda connection: connection.scalar(query)))
 
 
 def _newest_first(connection: sa.Connection) -> list[StudyRow]:

@@ -6,8 +6,8 @@ page by page. What belongs together is read in one transaction, which is a snaps
 none yet in the next.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +18,9 @@ from tuner.storage.attempt_rows import (
     AttemptRow,
     ReportRow,
     attempts_by_trial,
+    recorded_values,
     report_rows,
+    reports_of_scores,
     select_attempts,
 )
 from tuner.storage.damage import shortened
@@ -33,6 +35,7 @@ from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search
+from tuner.study.messages import Goal
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -46,7 +49,8 @@ class TrialRow:
     """One trial. `value` is its score, or for a pruned one its best report; `end` says how its last
     attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the trial that
     it repeats. `damage`: what cannot be read of its rows; then its number may be -1, and `params`
-    has those that can be read. `usable`: its params and its score can be read."""
+    has those that can be read. `usable`: its params and its score can be read. `metrics`: those
+    that the study records, in the epoch that gave the score; None for one without a value."""
 
     number: int
     trial_id: int
@@ -57,6 +61,7 @@ class TrialRow:
     retry_of: int | None = None
     damage: str | None = None
     usable: bool = True
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def last(self) -> AttemptRow | None:
@@ -149,11 +154,27 @@ def _read_trials(
     connection: sa.Connection, study: StudyRow, *conditions: sa.ColumnElement[bool]
 ) -> list[TrialRow]:
     trials = read_trials(connection, study.study_id, *conditions)
-    query = select_attempts(study)
+    query, only = select_attempts(study), []
     if conditions:
-        query = query.where(attempts.c.trial_id.in_([trial.trial_id for trial in trials]))
-    attempts_of = attempts_by_trial(connection, query)
-    return [_trial_row(study, trial, attempts_of.get(trial.trial_id, [])) for trial in trials]
+        only = [attempts.c.trial_id.in_([trial.trial_id for trial in trials])]
+    attempts_of = attempts_by_trial(connection, query.where(*only))
+    rows = [_trial_row(study, trial, attempts_of.get(trial.trial_id, [])) for trial in trials]
+    return _with_metrics(connection, study, rows, *only)
+
+
+def _with_metrics(
+    connection: sa.Connection,
+    study: StudyRow,
+    rows: list[TrialRow],
+    *conditions: sa.ColumnElement[bool],
+) -> list[TrialRow]:
+    names = study.spec.record
+    if not names:
+        return rows
+    goal = Goal(study.spec.metric, study.spec.direction)
+    last_attempts = {row.trial_id: row.last for row in rows if row.last is not None}
+    values = recorded_values(connection, study, last_attempts, goal, names, *conditions)
+    return [replace(row, metrics=values.get(row.trial_id, dict.fromkeys(names))) for row in rows]
 
 
 def _trial_row(study: StudyRow, trial: OptunaTrial, trial_attempts: list[AttemptRow]) -> TrialRow:
@@ -201,6 +222,19 @@ def trial_curve(store: Store, study: StudyRow, trial: TrialRow) -> list[ReportRo
     if last is None:
         return []
     return store.read(report_rows, study, trial.trial_id, last.attempt)
+
+
+def all_metrics(
+    store: Store, study: StudyRow, trials: Sequence[TrialRow]
+) -> dict[int, dict[str, float]]:
+    """All metrics of the report that gave each trial's score, by trial id; none for a trial without
+    a report."""
+    last_attempts = {trial.trial_id: trial.last for trial in trials if trial.last is not None}
+    goal = Goal(study.spec.metric, study.spec.direction)
+    # A database limits how many values a query may list.
+    only = [attempts.c.trial_id.in_(list(last_attempts))] if len(trials) <= _PAGE else []
+    reports = store.read(reports_of_scores, study, last_attempts, goal, *only)
+    return {trial_id: report.metrics for trial_id, report in reports.items()}
 
 
 def count_trials(store: Store, study: StudyRow) -> int:
@@ -286,13 +320,15 @@ def _ends(connection: sa.Connection, study: StudyRow) -> dict[str, int]:
 
 def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, Any]:
     """A row that `trial list` prints and `study export` writes, with all params or `only` these.
-    The state of a damaged trial is "damaged", and the key "damage" says why."""
+    The key "metrics" has what the study records, if it records any. The state of a damaged trial is
+    "damaged", and the key "damage" says why."""
     last = trial.last
     row: dict[str, Any] = {
         "trial": trial.number if trial.number >= 0 else None,
         "state": "damaged" if trial.damage else trial.state.lower(),
         "end": trial.end,
         "score": trial.value,
+        **({"metrics": dict(trial.metrics)} if trial.metrics else {}),
         "epochs": last.epochs if last else None,
         "seconds": round(trial.seconds, 2) if trial.seconds is not None else None,
         "params": {

@@ -124,6 +124,8 @@ class StopReason(StrEnum):
 
     INTERRUPTED = "interrupted"
     """By a signal."""
+    STOPPED = "stopped"
+    """Someone asked the study's searches to stop."""
     TIMEOUT = "timeout"
     TARGET = "target"
     PATIENCE = "patience"
@@ -142,9 +144,11 @@ class StopReason(StrEnum):
     @property
     def awaits_checkpoints(self) -> bool:
         """Whether running epochs may end first, so that the next attempts lose nothing."""
-        return self in (StopReason.INTERRUPTED, StopReason.TIMEOUT)
+        return self in (StopReason.INTERRUPTED, StopReason.STOPPED, StopReason.TIMEOUT)
 
     @property
     def trial_end(self) -> TrialEnd:
         """How the attempts end that are put back. With PATIENCE none is, unless by an error."""
+        if self is StopReason.STOPPED:
+            return TrialEnd.INTERRUPTED
         return TrialEnd(self.value) if self.ends_trials else TrialEnd.ERROR

@@ -3,12 +3,14 @@
 What has no use for these data is left out; what the space insists on is refused.
 """
 
+from collections.abc import Collection
+
 from tuner.errors import SpecError
 from tuner.search_space import Space
 from tuner.search_space.parameter_types import DataNeed, format_value
 from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, TRAINING, catalogue
 from tuner.study.messages import HeldOut
-from tuner.study.metrics import Task, check_metric, metrics_of
+from tuner.study.metrics import Task, check_metric, metrics_of, name_of
 from tuner.values import Scalar
 
 
@@ -63,7 +65,7 @@ def _unmet_needs(task: Task, input_shape: tuple[int, ...]) -> dict[DataNeed | No
 
 def incomparable_parameter(metric: str, space: Space) -> str | None:
     """The searched parameter, if any, that gives this metric another meaning in each trial."""
-    if not metric.endswith("_loss"):
+    if name_of(metric) != "loss":
         return None
     parameters = catalogue(space.network)
     changing = (name for name in space.varying() if name in parameters)
@@ -71,14 +73,18 @@ def incomparable_parameter(metric: str, space: Space) -> str | None:
 
 
 def choose_objective(
-    space: Space, task: Task, wanted: str | None, held_out: HeldOut = "val"
+    space: Space,
+    task: Task,
+    wanted: str | None,
+    held_out: HeldOut = "val",
+    own: Collection[str] = (),
 ) -> str:
     """The metric of a study: the wanted one, or the task's first that compares its trials rightly.
-    Raises SpecError for one that does not."""
+    Raises SpecError for one that does not. `own`: the names of the user's own metrics."""
     metrics = metrics_of(task, held_out)
     if wanted is None:
         return next(metric for metric in metrics if not incomparable_parameter(metric, space))
-    check_metric(wanted, task, held_out)
+    check_metric(wanted, task, held_out, own)
     cause = incomparable_parameter(wanted, space)
     if cause:
         others = ", ".join(m for m in metrics if not incomparable_parameter(m, space))

@@ -5,6 +5,7 @@ so a pruned trial never trains on.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -107,7 +108,8 @@ class TrialRequest:
     is the score.
 
     `host_metrics`: names of metrics, without the split's prefix, that are computed from
-    predictions (study/metrics.py) and added to each report on that split.
+    predictions (study/metrics.py) and added to each report on that split; of the user's own ones
+    WorkerSetup has the code.
 
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
@@ -140,8 +142,10 @@ class Failed:
         object.__setattr__(self, "kind", TrialEnd(self.kind))
 
 
-class NetworkCode(NamedTuple):
-    """A user's own network as a study keeps it: see `networks.custom.CustomNetwork`."""
+class FunctionCode(NamedTuple):
+    """A function of a user's file as a study keeps it. `modules`: path and text of the modules that
+    the file imports from its folder; None if the study stored none. `file`: see
+    `user_modules.stored_surroundings`."""
 
     path: str
     function: str
@@ -154,6 +158,7 @@ class NetworkCode(NamedTuple):
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
     memory that they may take; larger data are streamed. `code`: the user's own network.
+    `metrics`: the user's own metrics, by name.
     `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
     one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
     that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
@@ -161,7 +166,8 @@ class WorkerSetup:
 
     data: Path
     budget_bytes: float = math.inf
-    code: NetworkCode | None = None
+    code: FunctionCode | None = None
+    metrics: Mapping[str, FunctionCode] = field(default_factory=dict)
     artifacts: Artifacts | None = None
     gpu: int | None = None
     memory_bytes: float | None = None

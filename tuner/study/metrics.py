@@ -1,40 +1,63 @@
 """The metrics of a study: what trials report, and what can be the objective.
 
 To add one: a line in METRICS. A metric with a `function` is computed on the host, from the
-predictions for the split that is evaluated; one without is a running sum in the compiled step
-(training/ops/losses.py).
+predictions for the split that is evaluated (its function is in prediction_metrics.py); one without
+is a running sum in the compiled step (training/ops/losses.py).
 
-On a split a metric has that split's prefix: `val_accuracy`, `test_accuracy`.
+On a split a metric has that split's prefix: `val_accuracy`, `test_accuracy`. A user's own metric is
+named by its function: `val_profit` for `my_file.py:profit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tuner.errors import SpecError
 from tuner.study.messages import Direction, HeldOut
+from tuner.study.prediction_metrics import Task as Task
+from tuner.study.prediction_metrics import (
+    area_under_roc,
+    average_precision,
+    balanced_accuracy,
+    cohen_kappa,
+    f1,
+    log_loss,
+    mean_absolute_percentage_error,
+    precision,
+    r2,
+    recall,
+    top_5_accuracy,
+)
 
-Task = Literal["classes", "binary", "regression"]
-# "share": between 0 and 1, shown in percent. "target": in the units of the target. "": no unit.
+# "share": a fraction, shown in percent. "target": in the units of the target. "": no unit.
 Unit = Literal["share", "target", ""]
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    Function = Callable[[npt.NDArray[Any], npt.NDArray[np.float32], Task], float]
+    Truth = npt.NDArray[Any]
+    Predictions = npt.NDArray[np.float32]
+    Function = Callable[[Truth, Predictions, Task], float]
+    OwnFunction = Callable[[Truth, Predictions], float]
 
 TASKS: tuple[Task, ...] = ("classes", "binary", "regression")
 SPLITS: tuple[HeldOut, ...] = ("val", "test")
+_CLASSES: tuple[Task, ...] = ("classes", "binary")
+_NUMBERS: tuple[Task, ...] = ("regression",)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`direction`: whether more or less of it is better. `tasks`: those that report it.
+    """`direction`: whether more or less of it is better. `tasks`: those that report it. `doc`: what
+    it says, in a sentence.
 
     `function` takes the true targets, the predictions and the task. Its arguments are those of
     `compute`. None: training sums it up itself.
+
+    `undefined`: for which targets of a split it has no value. `classes`: it needs more classes than
+    this. `by_rows`: each row counts the same, so that a rare class hardly shows in it.
     """
 
     name: str
@@ -42,68 +65,111 @@ class Metric:
     tasks: tuple[Task, ...] = TASKS
     unit: Unit = ""
     function: Function | None = None
+    doc: str = ""
+    undefined: Literal["one class", "no positives", "zeros"] | None = None
+    classes: int = 0
+    by_rows: bool = False
 
 
-def _f1(y_true: npt.NDArray[Any], predictions: npt.NDArray[np.float32], task: Task) -> float:
-    """The F1 score of the positive class; of several classes the mean over them (macro)."""
-    from sklearn.metrics import f1_score  # here, because this import takes a second
-
-    average = "binary" if task == "binary" else "macro"
-    labels = _predicted_labels(predictions, task)
-    return float(f1_score(y_true, labels, average=average, zero_division=0.0))
-
-
-def _predicted_labels(predictions: npt.NDArray[np.float32], task: Task) -> npt.NDArray[Any]:
-    return (predictions > 0.5).astype("int32") if task == "binary" else predictions.argmax(axis=-1)
+def _table(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
 
 
 # In this order they are listed; the first of a task is its default objective.
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("accuracy", "maximize", ("classes", "binary"), "share"),
-        Metric("loss", "minimize"),
-        Metric("mae", "minimize", ("regression",), "target"),
-        Metric("rmse", "minimize", ("regression",), "target"),
-        Metric("f1", "maximize", ("classes", "binary"), "share", _f1),
-    )
-}
+# fmt: off
+METRICS: dict[str, Metric] = _table(
+    Metric("accuracy", "maximize", _CLASSES, "share", by_rows=True,
+           doc="The share of rows whose class is predicted."),
+    Metric("loss", "minimize", by_rows=True,
+           doc="The loss that is trained on, with its regularisation."),
+    Metric("mae", "minimize", _NUMBERS, "target",
+           doc="The mean absolute error."),
+    Metric("rmse", "minimize", _NUMBERS, "target",
+           doc="The root of the mean squared error: large errors count more."),
+    Metric("auc", "maximize", _CLASSES, "", area_under_roc, undefined="one class",
+           doc="The area under the ROC curve: how well rows are ranked, at any threshold."),
+    Metric("pr_auc", "maximize", _CLASSES, "", average_precision, undefined="no positives",
+           doc="The area under the precision-recall curve, for a rare class."),
+    Metric("f1", "maximize", _CLASSES, "share", f1,
+           doc="The harmonic mean of precision and recall."),
+    Metric("precision", "maximize", _CLASSES, "share", precision,
+           doc="The share of right ones among the rows predicted as a class."),
+    Metric("recall", "maximize", _CLASSES, "share", recall,
+           doc="The share of a class' rows that are found."),
+    Metric("balanced_accuracy", "maximize", _CLASSES, "share", balanced_accuracy,
+           doc="The mean recall of all classes: each counts the same, however rare."),
+    Metric("kappa", "maximize", _CLASSES, "", cohen_kappa, undefined="one class",
+           doc="Cohen's kappa: the agreement beyond chance, 1 at best."),
+    Metric("log_loss", "minimize", _CLASSES, "", log_loss, by_rows=True,
+           doc="The cross entropy of the probabilities alone: how far they can be trusted."),
+    Metric("top_5_accuracy", "maximize", ("classes",), "share", top_5_accuracy, classes=5,
+           by_rows=True,
+           doc="The share of rows whose class is among the five most probable."),
+    Metric("r2", "maximize", _NUMBERS, "", r2,
+           doc="The share of the target's variance that is explained, 1 at best."),
+    Metric("mape", "minimize", _NUMBERS, "share", mean_absolute_percentage_error,
+           undefined="zeros",
+           doc="The mean absolute error as a share of the target."),
+)
+# fmt: on
 
 
 def compute(
     names: Iterable[str],
-    y_true: npt.NDArray[Any],
-    predictions: npt.NDArray[np.float32],
+    y_true: Truth,
+    predictions: Predictions,
     task: Task,
+    own: Mapping[str, OwnFunction] | None = None,
 ) -> dict[str, float]:
-    """The values of metrics that have a function, by name without a split's prefix.
+    """The values of metrics that have a function, by name without a split's prefix. `own`: the
+    user's own ones, which come first.
 
     `y_true`: (n,), classes as whole numbers from 0, or numbers in the units of the data.
     `predictions`: (n, k) probabilities for k classes; (n,) for two classes, the probability of
     the second; (n,) for regression, in the units of the data.
 
-    A value is NaN where a prediction is not finite: the trial has diverged.
+    All values are NaN where a prediction is not finite: the trial has diverged. Raises MetricError
+    where a metric of the user's own fails.
     """
-    functions = {name: METRICS[name].function for name in names}
+    functions = _functions(names, task, own or {})
     import numpy as np  # here, because every command imports this module
 
-    is_finite = bool(np.isfinite(predictions).all())
-    return {
-        name: function(y_true, predictions, task) if is_finite else float("nan")
-        for name, function in functions.items()
-        if function is not None
-    }
+    if not np.isfinite(predictions).all():
+        return dict.fromkeys(functions, float("nan"))
+    return {name: function(y_true, predictions) for name, function in functions.items()}
 
 
-def host_metrics(objective: str) -> tuple[str, ...]:
-    """What a trial's host must compute for an objective, without the split's prefix."""
-    name = metric_of(objective).name
-    return () if METRICS[name].function is None else (name,)
+def _functions(
+    names: Iterable[str], task: Task, own: Mapping[str, OwnFunction]
+) -> dict[str, OwnFunction]:
+    functions: dict[str, OwnFunction] = {}
+    for name in names:
+        if name in own:
+            functions[name] = own[name]
+        elif (function := METRICS[name].function) is not None:
+            functions[name] = _for_task(function, task)
+    return functions
+
+
+def _for_task(function: Function, task: Task) -> OwnFunction:
+    return lambda y_true, predictions: function(y_true, predictions, task)
+
+
+def name_of(objective: str) -> str:
+    """`auc` of `val_auc`: the name without the split's prefix."""
+    return objective.partition("_")[2]
+
+
+def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
+    """What a trial's host must compute for these objectives and recorded metrics, without the
+    split's prefix. `own`: the names of the user's own metrics."""
+    names = dict.fromkeys(map(name_of, objectives))
+    return tuple(name for name in names if name in own or METRICS[name].function is not None)
 
 
 def metric_of(objective: str) -> Metric:
     """The metric of an objective such as `val_accuracy`. Raises SpecError for an unknown one."""
-    split, _, name = objective.partition("_")
+    split, name = objective.partition("_")[0], name_of(objective)
     if split in SPLITS and name in METRICS:
         return METRICS[name]
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
@@ -125,12 +191,15 @@ def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
 
 def on_split(objective: str, held_out: HeldOut) -> str:
     """`val_loss` or `test_loss` as the objective on that split."""
-    return f"{held_out}_{objective.partition('_')[2]}"
+    return f"{held_out}_{name_of(objective)}"
 
 
-def check_metric(objective: str, task: Task, held_out: HeldOut = "val") -> None:
-    """Raises SpecError for a metric that training of this task does not report."""
-    objectives = metrics_of(task, held_out)
+def check_metric(
+    objective: str, task: Task, held_out: HeldOut = "val", own: Collection[str] = ()
+) -> None:
+    """Raises SpecError for a metric that training of this task does not report. `own`: the names of
+    the user's own metrics."""
+    objectives = metrics_of(task, held_out) + [f"{held_out}_{name}" for name in own]
     if objective not in objectives:
         raise _unknown_metric(objective, objectives, f" for {task}")
 
@@ -138,3 +207,58 @@ def check_metric(objective: str, task: Task, held_out: HeldOut = "val") -> None:
 def direction_of(objective: str) -> Direction:
     """Whether more or less of it is better. Raises SpecError for an unknown metric."""
     return metric_of(objective).direction
+
+
+def is_share(objective: str) -> bool:
+    """Whether its values are shown in percent. A user's own metric has no unit."""
+    metric = METRICS.get(name_of(objective))
+    return metric is not None and metric.unit == "share"
+
+
+def check_has_values(
+    objective: str, task: Task, y: Truth, *, classes: int, held_out: HeldOut
+) -> None:
+    """Raises SpecError for a metric that says nothing, or has no value, on these targets `y` of the
+    split that is held out. `classes`: how many the data have."""
+    metric = METRICS.get(name_of(objective))
+    if metric is None:
+        return
+    if task == "classes" and classes <= metric.classes:
+        raise SpecError(f"{objective} is always 1 for {classes} classes; choose another metric")
+    split = "validation" if held_out == "val" else "test"
+    if metric.undefined == "zeros" and (zeros := int((y == 0).sum())):
+        raise SpecError(
+            f"{objective} has no value: {zeros} of {len(y)} targets of the {split} split are 0, "
+            f"and no error is a share of 0; take {held_out}_mae or {held_out}_rmse"
+        )
+    has_one_class = metric.undefined == "one class" and y.min() == y.max()
+    if has_one_class or (metric.undefined == "no positives" and task == "binary" and not y.any()):
+        raise SpecError(
+            f"{objective} has no value: all {len(y)} rows of the {split} split have one class; "
+            f"choose another metric, or a larger split (--{split})"
+        )
+
+
+class MetricEntry(NamedTuple):
+    """A metric as `tuner metrics` lists it. `tasks`: "all tasks", or their names."""
+
+    tasks: str
+    metric: str
+    direction: Direction
+    unit: Unit
+    meaning: str
+
+
+def metric_entries(task: Task | None = None) -> list[MetricEntry]:
+    """All metrics, or those of a task, as objectives of a search."""
+    return [
+        MetricEntry(
+            "all tasks" if metric.tasks == TASKS else " and ".join(metric.tasks),
+            f"val_{metric.name}",
+            metric.direction,
+            metric.unit,
+            metric.doc,
+        )
+        for metric in METRICS.values()
+        if task is None or task in metric.tasks
+    ]

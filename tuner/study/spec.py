@@ -23,12 +23,12 @@ from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import former_defaults
+from tuner.search_space.parameters import catalogue, former_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
-from tuner.study.metrics import check_metric, direction_of
-from tuner.system.locations import expanded_path
+from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
@@ -51,8 +51,9 @@ class DataSpec(BaseModel):
     `file.py:load`. `validation`: the share of the training rows that is held out for validation.
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
-    of a table is, by its name; the others are inferred. `reading`: see READING. Raises SpecError
-    for a share or seed out of range.
+    of a table is, by its name; the others are inferred. `weights`: the column or array that says
+    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
+    SpecError for a share or seed out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +65,7 @@ class DataSpec(BaseModel):
     scaling: ScalingMethod = "auto"
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
+    weights: str | None = None
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
@@ -111,12 +113,30 @@ class CodeFile(BaseModel):
         return cls(sha256=hashlib.sha256(content).hexdigest(), text=text)
 
 
+class OwnMetricSpec(BaseModel):
+    """A user's own metric: the function of the file at `path`, as the user gave it. `direction`:
+    whether more or less of it is better; None where it is only recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    function: str
+    direction: Direction | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.function}"
+
+
 class StudySpec(BaseModel):
     """A study's definition. JSON from `model_dump_json` gives an equal one.
 
     `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
     search, scored by the best epoch on the validation split; "test" for a comparison, trained on
     train + validation and scored on the test split after the last epoch.
+
+    `record`: further metrics that are kept, named as objectives ("val_auc"). `own_metrics`: the
+    user's own metrics among these and the objective, by name, which is the function's: "val_profit"
+    for "profit".
 
     `code`: the user's own files by path. Where it `keeps_modules`, the modules are among them that
     these files import from their folders; earlier studies store no modules and import them as they
@@ -142,6 +162,8 @@ class StudySpec(BaseModel):
     direction: Direction
     seed: int = 0
     held_out: HeldOut = "val"
+    record: tuple[str, ...] = ()
+    own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 
@@ -178,20 +200,29 @@ class StudySpec(BaseModel):
     def _check(self) -> Self:
         if self.data.task not in (None, self.task):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
-        check_metric(self.metric, self.task, self.held_out)
+        self._check_metrics()
         if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
             raise SpecError(
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
                 f"none, got {self.sampler.name} and {self.pruner.name}"
             )
-        if self.direction != direction_of(self.metric):
-            better = "larger" if direction_of(self.metric) == "maximize" else "smaller"
-            raise SpecError(
-                f"{self.metric} is better when it is {better}: the direction must be "
-                f"{direction_of(self.metric)}, got {self.direction}"
-            )
         _check_seed(self.seed)
         return self
+
+    def _check_metrics(self) -> None:
+        for name in self.own_metrics:
+            if name in METRICS:
+                raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
+        for objective in (self.metric, *self.record):
+            check_metric(objective, self.task, self.held_out, self.own_metrics)
+        own = self.own_metrics.get(name_of(self.metric))
+        direction = direction_of(self.metric) if own is None else own.direction
+        if self.direction != direction:
+            better = "larger" if direction == "maximize" else "smaller"
+            raise SpecError(
+                f"{self.metric} is better when it is {better}: the direction must be "
+                f"{direction}, got {self.direction}"
+            )
 
     @model_validator(mode="before")
     @classmethod
@@ -209,6 +240,12 @@ class StudySpec(BaseModel):
         except ValidationError as error:
             message = format_mistake(explain_validation_error(error))
             raise SpecError(f"not a study of this version of tuner: {message}") from error
+
+    @property
+    def newer_parameters(self) -> frozenset[str]:
+        """Parameters of the catalogue that are newer than the study: without effect in its trials,
+        and unknown to the MLflow runs that were sent before."""
+        return frozenset(catalogue(self.space.network)) - frozenset(self.defaults)
 
     @property
     def selects(self) -> bool:
@@ -232,6 +269,16 @@ class StudySpec(BaseModel):
     def max_step(self) -> int:
         """The step of the last epoch's report."""
         return self.epochs * self.first_epoch_reports
+
+    def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
+        """What trials compute from predictions: for the objective, and what is `recorded`."""
+        objectives = (self.metric, *(self.record if recorded else ()))
+        return host_metrics(*objectives, own=self.own_metrics)
+
+    @property
+    def metric_paths(self) -> list[str]:
+        """The files of the user's own metrics, as the user gave them."""
+        return list(dict.fromkeys(metric.path for metric in self.own_metrics.values()))
 
     def choices(self) -> dict[str, tuple[Scalar, ...]]:
         """The values that each varying parameter may have in a trial. Listed configurations are
@@ -288,6 +335,7 @@ class StudySpec(BaseModel):
     def differences(self, was: "StudySpec") -> list[str]:
         """How this definition differs from `was`, an entry each in a user's words: "seed was 0, is
         1". Empty when both define the same study."""
+        was = self._with_present_folders(was)
         facts = [
             format_change(name, _in_words(old), _in_words(new))
             for name, fact in _FACTS.items()
@@ -301,6 +349,7 @@ class StudySpec(BaseModel):
     def correcting(self, was: "StudySpec") -> "StudySpec | None":
         """`was` with this definition's code, and with the data that this code gives. None where
         they differ in anything else. What `was` stored when it was made stays."""
+        was = self._with_present_folders(was)
         data = was.data.model_copy(update={"source": self.data.source})  # it names the code
         rows = was.train_rows
         if self.fingerprint != was.fingerprint:
@@ -317,6 +366,27 @@ class StudySpec(BaseModel):
             }
         )
         return None if self.differences(corrected) else corrected
+
+    def _with_present_folders(self, was: "StudySpec") -> "StudySpec":
+        """`was`, with the folders of a notebook's code as this definition names them: such a folder
+        has a new name when its code has changed."""
+        present = {PurePath(path).name: path for path in self._kept_code_paths()}
+        moved = {
+            str(PurePath(path).parent): str(PurePath(present[PurePath(path).name]).parent)
+            for path in was._kept_code_paths()
+            if present.get(PurePath(path).name, path) != path
+        }
+        if not moved:
+            return was
+        text = was.model_dump_json()
+        for folder, present_folder in moved.items():
+            text = text.replace(folder, present_folder)
+        return StudySpec.from_json(text)
+
+    def _kept_code_paths(self) -> list[str]:
+        """The files of functions of a notebook."""
+        paths = (self.network_path, self.data_path, *self.metric_paths)
+        return [path for path in paths if path is not None and KEPT_NAMES.search(path)]
 
     def _data_code(self) -> tuple[CodeFile | None, dict[str, CodeFile]]:
         return self.data_code, self.modules_of(self.data_path)
@@ -347,7 +417,8 @@ class StudySpec(BaseModel):
         lines = [
             f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
         ]
-        pairs = [(self.network_path, self.network_path), (self.data_path, self.data_path)]
+        own_paths = [self.network_path, self.data_path, *self.metric_paths]
+        pairs = [(path, path) for path in own_paths]
         if self.fingerprint == was.fingerprint or _data_location(self) == _data_location(was):
             pairs.append((self.data_path, was.data_path))  # the file may have moved
         for path, old_path in pairs:
@@ -367,15 +438,18 @@ class StudySpec(BaseModel):
                 yield f"{beside(path, module)} {end if module in new else 'is gone'}"
 
 
-# Facts that two definitions may differ in. The direction follows from the metric.
+# Facts that two definitions may differ in. The direction of a metric of ours follows from it.
 _FACTS: dict[str, Callable[[StudySpec], object]] = {
-    "metric": lambda spec: spec.metric,
+    "metric": lambda spec: _objective_in_words(spec),
+    "recorded metrics": lambda spec: ", ".join(sorted(spec.record)) or "none",
+    "own metrics": lambda spec: ", ".join(sorted(map(str, spec.own_metrics.values()))) or "none",
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
     "task": lambda spec: spec.task,
     "validation share": lambda spec: spec.data.validation,
     "test share": lambda spec: spec.data.test,
     "scaling": lambda spec: spec.data.scaling,
+    "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }
@@ -384,6 +458,11 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
 def beside(path: str, module: str) -> str:
     """The path of a module in the folder of a user's file."""
     return str(PurePath(path).parent / module)
+
+
+def _objective_in_words(spec: StudySpec) -> str:
+    is_own = name_of(spec.metric) in spec.own_metrics
+    return f"{spec.metric} ({spec.direction})" if is_own else spec.metric
 
 
 def _in_words(fact: object) -> str:

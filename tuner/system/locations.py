@@ -130,3 +130,14 @@ def local_path(location: str) -> Path | None:
     if parts.scheme not in ("", "file"):
         return None
     return Path(unquote(parts.path if parts.scheme else location, errors="surrogateescape"))
+
+
+# Where data from memory and code of notebooks are kept, in the project's folder. Each name holds a
+# part of the contents' SHA-256. Folders of code hold one module and what it imports.
+KEPT_DATA, KEPT_CODE = ".tuner/data", ".tuner/code"
+HASH_LENGTH = 16
+_HASH = rf"[0-9a-f]{{{HASH_LENGTH}}}"
+KEPT_NAMES = re.compile(
+    rf"{re.escape(KEPT_CODE)}/{_HASH}(?![0-9a-f])"
+    rf"|{re.escape(KEPT_DATA)}/(?:arrays-{_HASH}\.npz|table-{_HASH}\.parquet|tables-{_HASH})"
+)

@@ -100,6 +100,11 @@ def make_name(*words: str) -> str:
     return made
 
 
+def as_option(name: str) -> str:
+    """A keyword as an option of the command line: --patience-trials."""
+    return f"--{name.replace('_', '-')}"
+
+
 _global_options: list[str] = []
 
 

@@ -9,7 +9,9 @@ import ast
 import contextlib
 import linecache
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -181,6 +183,11 @@ class Surroundings:
     def folder(self) -> Path:
         return folder_of(self.file)
 
+    @property
+    def files(self) -> set[str]:
+        """The names that tracebacks show for the file and its modules."""
+        return {self.shown, *(str(Path(self.shown).parent / path) for path in self.modules)}
+
     @contextlib.contextmanager
     def on_path(self) -> Iterator[None]:
         """Inside, the folder is on the import path, behind all libraries."""
@@ -194,16 +201,18 @@ class Surroundings:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Inside, the file may run; afterwards its modules are removed from `sys.modules`."""
-        before = _active[-1:]
+        """Inside, the file may run; afterwards its modules are removed from `sys.modules`. Those of
+        a file that was active before come back."""
+        before = [(finder, finder.imported()) for finder in _active[-1:]]
         with self.on_path():
             self.activate()
             try:
                 yield
             finally:
                 deactivate()
-                for finder in before:
+                for finder, modules in before:
                     finder.install()
+                    sys.modules.update(modules)
 
     def activate(self) -> None:
         """Import these modules afresh from now on, until another file is activated: code that runs
@@ -216,7 +225,43 @@ class Surroundings:
         """Run the file's text in `module`, and put that into `sys.modules`."""
         module.__file__ = str(self.file)
         sys.modules[module.__name__] = module  # dataclasses and pickling look their module up
-        exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
+        token = _imported.set(self.shown)
+        try:
+            exec(compiled(text, self.shown, str(self.file)), module.__dict__)  # the user's own code
+        finally:
+            _imported.reset(token)
+
+
+# The user's file that this thread is importing.
+_imported: ContextVar[str | None] = ContextVar("imported", default=None)
+
+
+def imported_file() -> str | None:
+    """The user's file whose import has led to this call, if any."""
+    return _imported.get()
+
+
+def stored_surroundings(
+    path: str, text: str, modules: tuple[tuple[str, str], ...] | None, file: str
+) -> Surroundings:
+    """Those of a file that a study stores. `path`: as the user gave it. `modules`: path and text of
+    the modules in its folder; None if the study stored none, then they are read from the folder.
+    `file`: its absolute path when the study was made; "" if unknown."""
+    place = Path(file or path).absolute()
+    if modules is None:
+        return Surroundings(place, path, read_modules(place, text.encode()))
+    stored = {name: module.encode() for name, module in modules}
+    return Surroundings(place, path, stored, is_complete=True)
+
+
+def error_place(error: BaseException, files: Collection[str]) -> str | None:
+    """ "my_file.py:7": the last line of these files in an error's traceback; None if there is none.
+    Of a syntax error its own place."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno or 1}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+    return lines[-1] if lines else None
 
 
 def compiled(text: bytes, shown: str, file: str) -> CodeType:
@@ -281,12 +326,15 @@ class _Finder(MetaPathFinder):
         """Remove the modules of the folder that were imported meanwhile."""
         sys.meta_path.remove(self)
         _active.remove(self)
+        for name in self.imported():
+            del sys.modules[name]
+        sys.modules.update(self._hidden)
+
+    def imported(self) -> dict[str, ModuleType]:
+        """The modules of the folder that were imported since it was installed, by name."""
         new = [name for name in sys.modules if name not in self._before]
         own = {name for name in new if "." not in name and self._is_ours(sys.modules[name])}
-        for name in new:
-            if name.split(".")[0] in own:
-                del sys.modules[name]
-        sys.modules.update(self._hidden)
+        return {name: sys.modules[name] for name in new if name.split(".")[0] in own}
 
     def _is_ours(self, module: Any) -> bool:
         spec = getattr(module, "__spec__", None)

@@ -4,7 +4,7 @@ Importing this package does not import MLflow. Only functions that remove or mov
 """
 
 from tuner.tracking.moved_store import move_store
-from tuner.tracking.process import Delivered, TrackerProcess, run_link, start_tracker
+from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.tracking.sync import Removed, remove_study
 
 __all__ = [
@@ -13,6 +13,5 @@ __all__ = [
     "TrackerProcess",
     "move_store",
     "remove_study",
-    "run_link",
     "start_tracker",
 ]

@@ -81,13 +81,17 @@ class Tracker:
                     within_s=_CHECK_S,
                 )
                 tag_runs(self._client, self._study, result)
+            experiment_id = self._experiment_id()
         except TunerError as error:
             log.error("%s", error)
             return
         what = without_secrets(summarize_differences(result.differences) or "") or None
-        message = {"lacking": result.lacking, "what": what}
+        message = {"lacking": result.lacking, "what": what, "experiment_id": experiment_id}
         with contextlib.suppress(OSError):  # a full disk: only this message is lost
             write_line(sys.stderr, f"{RESULT}{json.dumps(message)}")
+
+    def _experiment_id(self) -> str | None:
+        return self._delivery.open_study_run().experiment_id if self._delivery else None
 
     def _try_pass(self, last: bool = False) -> bool:
         """Whether the pass succeeded. The same problem is reported once."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tuner.storage import attempt_rows, deliveries
+from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -225,15 +226,19 @@ class _DeliveryCheck:
         if run.data.tags.get("attempt") != str(trial.attempt.attempt):
             yield "tag attempt is another", "replace"
         yield from _unlike(run.data.tags, content.state_tags(trial), "tag")
-        yield from self._unlike_curves(trial, run)
-        yield from self._unlike_model(trial, run)
-
-    def _unlike_curves(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
         rows = attempt_rows.read_reports(
             self._store, self._study, trial.trial_id, trial.attempt.attempt
         )
+        yield from _unlike_numbers(run, content.result_numbers(trial, rows))
+        yield from self._unlike_curves(trial, run, rows)
+        yield from self._unlike_model(trial, run)
+
+    def _unlike_curves(
+        self, trial: TrackedTrial, run: Any, rows: list[ReportRow]
+    ) -> Iterator[tuple[str, Remedy]]:
         curve = list(content.curve_points(rows))
-        last = {p.key: p.value for p in [*curve, *content.result_points(trial, rows)]}
+        result = content.result_points(self._study.spec, trial, rows)
+        last = {point.key: point.value for point in [*curve, *result]}
         for name, value in last.items():
             if name not in run.data.metrics:
                 yield f"metric {name} is missing", "send"
@@ -284,6 +289,18 @@ def _unlike(
             continue  # sent by an earlier version, which had other words
         elif shown[name] != value:
             yield f"{kind} {name} is another", "replace" if kind == "param" else "send"
+
+
+def _unlike_numbers(run: Any, numbers: dict[str, float]) -> Iterator[tuple[str, Remedy]]:
+    """Of the numbers that are tags. Runs that an earlier version sent have them as metrics."""
+    tags, metrics = run.data.tags, run.data.metrics
+    is_metric = {
+        name
+        for name, number in numbers.items()
+        if name not in tags and name in metrics and _equal(metrics[name], number)
+    }
+    wanted = {name: content.number_tag(numbers[name]) for name in numbers.keys() - is_metric}
+    return _unlike(tags, wanted, "tag")
 
 
 def _equal(shown: float, wanted: float) -> bool:

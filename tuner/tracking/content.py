@@ -17,9 +17,10 @@ import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.errors import DatasetError, SpaceError
-from tuner.storage.attempt_rows import ReportRow
+from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
+from tuner.study.messages import Goal
 from tuner.study.spec import Choice, StudySpec
 from tuner.values import word
 
@@ -114,12 +115,15 @@ def identity_tags(study: StudyRow, trial: TrackedTrial, parent_id: str) -> dict[
 
 
 def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
-    """The trial's hyperparameters, including constants and defaults; values per layer as a list."""
+    """The trial's hyperparameters, including constants and defaults; values per layer as a list.
+    Those that tuner has got since the study was made are left out: older runs lack them."""
     try:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # somebody wrote values outside of the space: show them as they are
         params = trial.params
-    return _allowed_params({name: _format_value(value) for name, value in params.items()})
+    newer = spec.newer_parameters
+    shown = {name: value for name, value in params.items() if name not in newer}
+    return _allowed_params({name: _format_value(value) for name, value in shown.items()})
 
 
 def _allowed_params(params: Mapping[str, str]) -> dict[str, str]:
@@ -160,21 +164,39 @@ def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
                 yield Point(allowed_key(name), value, to_milliseconds(row.at), row.epoch)
 
 
-def result_points(trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
-    """The numbers of an ended trial that are no curves."""
+def best_key(metric: str) -> str:
+    """The metric that holds a recorded metric's value in the epoch that gave the score. The curve
+    of the metric itself ends with the last epoch."""
+    return allowed_key(f"best_{metric}")
+
+
+def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -> Iterator[Point]:
+    """The metrics of an ended trial that are no curves: its score and its values of recorded
+    metrics. They are few: MLflow draws a chart for each, of bars that say little."""
+    attempt, at = trial.attempt, to_milliseconds(end_seconds(trial))
+    if attempt.score is not None:
+        yield Point("score", attempt.score, at, 0)
+    scoring = report_of_score(rows, attempt, Goal(spec.metric, spec.direction))
+    for metric in spec.record:
+        if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
+            yield Point(best_key(metric), value, at, 0)
+
+
+def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, float]:
+    """The other numbers of an ended trial. They are tags; earlier versions sent them as metrics."""
     attempt = trial.attempt
-    ended_at = end_seconds(trial)
     whole_epochs = sum(row.whole for row in rows)
     numbers: dict[str, float | None] = {
-        "score": attempt.score,
         "best_epoch": attempt.best_epoch,
         "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
-        "seconds": ended_at - attempt.started_at,
+        "seconds": end_seconds(trial) - attempt.started_at,
         "parameter_count": attempt.parameter_count,
     }
-    for name, number in numbers.items():
-        if number is not None:
-            yield Point(name, float(number), to_milliseconds(ended_at), 0)
+    return {name: float(number) for name, number in numbers.items() if number is not None}
+
+
+def number_tag(number: float) -> str:
+    return f"{number:.0f}" if number.is_integer() else f"{number:.3f}"
 
 
 def run_status(trial: TrackedTrial) -> str:
@@ -201,9 +223,20 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         "direction": spec.direction,
         "seed": str(spec.seed),
     }
+    if spec.record:
+        fixed["record"] = ", ".join(spec.record)
+    if spec.data.weights is not None:
+        fixed["weights"] = spec.data.weights
+    if spec.own_metrics:
+        fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
         fixed["held_out"] = spec.held_out
-    rows = {f"space.{row.name}": _range(row.range, row.condition) for row in spec.space.rows()}
+    newer = spec.newer_parameters
+    rows = {
+        f"space.{row.name}": _range(row.range, row.condition)
+        for row in spec.space.rows()
+        if row.name not in newer
+    }
     return _allowed_params(fixed | rows)
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from tuner.errors import StudyError, TunerError
 from tuner.settings import Settings, python_environment
@@ -25,8 +25,8 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.system import logs
 from tuner.system.locations import sqlite_file
-from tuner.system.names import command
 from tuner.system.temporary_folders import OwnFolder
+from tuner.tracking.links import on_server, server_address, trials_page
 
 PROBLEM = logs.STDERR_PREFIX
 RESULT = "tuner found: "
@@ -54,11 +54,13 @@ class TrackerSetup:
 @dataclass(frozen=True)
 class Delivered:
     """How many of the study's ended trials MLflow has (`sent`), how many are missing or differ
-    (`missing`), and why. A problem without such a trial concerns the study's own run."""
+    (`missing`), and why. A problem without such a trial concerns the study's own run. `link`: the
+    address of the page that lists the trials; None for an MLflow without a server."""
 
     sent: int
     missing: int
     problem: str | None = None
+    link: str | None = None
 
 
 class TrackerProcess:
@@ -143,17 +145,23 @@ class TrackerProcess:
         except TunerError as error:
             return Delivered(0, 0, str(error))
         if missing == 0 and self.process.returncode == 0:
-            lacking, what = self._check_result()
-            return Delivered(sent - lacking, lacking, what)
+            result = self._check_result()
+            link = self._link(study, result.get("experiment_id"))
+            lacking = result.get("lacking", 0)
+            return Delivered(sent - lacking, lacking, result.get("what"), link)
         return Delivered(sent, missing, self._last_problem() or late or self._last_line())
 
-    def _check_result(self) -> tuple[int, str | None]:
-        """How many trials differ in MLflow, by the tracker's check at its end, and how."""
+    def _check_result(self) -> dict[str, Any]:
+        """What the tracker's check at its end found: how many trials differ in MLflow (`lacking`),
+        how (`what`), and the `experiment_id` of the runs. Empty if it could not check."""
         results = [line for line in self._lines() if line.startswith(RESULT)]
-        if not results:
-            return 0, None
-        result = json.loads(results[-1].removeprefix(RESULT))
-        return result["lacking"], result["what"]
+        return json.loads(results[-1].removeprefix(RESULT)) if results else {}
+
+    def _link(self, study: StudyRow, experiment_id: str | None) -> str | None:
+        address = server_address(self._setup.tracking_uri)
+        if address is None or experiment_id is None:
+            return None
+        return on_server(address, trials_page(experiment_id, study))
 
     def _lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -216,13 +224,3 @@ def current_experiment_name(tracking_uri: str, study: StudyRow, store: Store) ->
             for row in look_once(file, query, (delivery.run_id,)):
                 return str(row[0])
     return study.experiment
-
-
-def run_link(tracking_uri: str, run_id: str | None = None) -> str:
-    """Where to see the runs: an address to open, or a command to type. `run_id`: the study's own
-    run, from the delivery of PARENT."""
-    if not tracking_uri.startswith(("http://", "https://")):
-        return command("ui")
-    scheme, _, rest = tracking_uri.rstrip("/").partition("://")
-    address = f"{scheme}://{rest.rpartition('@')[2]}"
-    return f"{address}/#/runs/{run_id}" if run_id else address

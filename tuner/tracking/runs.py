@@ -37,6 +37,7 @@ from tuner.tracking.experiments import (
     runs_by_id,
 )
 from tuner.tracking.logged_models import remove_models
+from tuner.tracking.study_pages import keep_note, keep_view
 
 # A server refuses requests of more than a million bytes; JSON may need more bytes than the text.
 _LONGEST_REQUEST = 500_000
@@ -106,7 +107,9 @@ class StudyRun:
     def __init__(self, store: Store, client: Client, study: StudyRow) -> None:
         self._store, self._client, self._study = store, client, study
         self._delivery = deliveries.read_delivery(store, study)
-        self._experiment_id: str | None = None
+        # Of the run, once MLflow has it.
+        self.experiment_id: str | None = None
+        self._has_pages = False
         # Whether this MLflow certainly has no run of a trial.
         self.is_first = False
         if self._delivery is not None and not self._recover(self._delivery.run_id):
@@ -124,7 +127,7 @@ class StudyRun:
         if UUID_TAG not in run.data.tags:  # an earlier version made it
             send_to_run(self._client, run_id, [], tags=content.study_tags(self._study))
             claim_experiment(self._client, self._study, run.info.experiment_id)
-        self._experiment_id = run.info.experiment_id
+        self.experiment_id = run.info.experiment_id
         return True
 
     def _restore_all(self, run: Any) -> None:
@@ -177,8 +180,8 @@ class StudyRun:
             self._client.update_run(self._delivery.run_id, status="RUNNING")
             self._mark(Delivery(self._delivery.run_id, 0, self._delivery.step, "RUNNING"))
         assert self._delivery is not None
-        assert self._experiment_id is not None
-        return self._experiment_id, self._delivery.run_id
+        assert self.experiment_id is not None
+        return self.experiment_id, self._delivery.run_id
 
     def _children(self) -> Iterator[ChildRun]:
         for page in own_runs(self._store, self._client, self._study, ALL):
@@ -192,18 +195,18 @@ class StudyRun:
         condition = own_filter(self._study, f"tags.`{STUDY_TAG}` LIKE '%'")
         for page in find_runs(self._client, self._experiment_ids(), condition):
             for run in page:
-                self._experiment_id = restore_experiment(self._client, run.info.experiment_id)
+                self.experiment_id = restore_experiment(self._client, run.info.experiment_id)
                 return str(run.info.run_id)
         return None
 
     def _create(self, children: list[ChildRun]) -> str:
         if children:
-            self._experiment_id = restore_experiment(self._client, children[0].experiment_id)
+            self.experiment_id = restore_experiment(self._client, children[0].experiment_id)
         else:
-            self._experiment_id = open_experiment(self._client, self._study)
+            self.experiment_id = open_experiment(self._client, self._study)
         created_at = self._study.created_at
         run = self._client.create_run(
-            self._experiment_id,
+            self.experiment_id,
             start_time=created_at and to_milliseconds(created_at.timestamp()),
             tags=content.study_tags(self._study),
             run_name=self._study.name,
@@ -227,27 +230,39 @@ class StudyRun:
         """Send new scores. `close`: also mark the run as finished."""
         if self._delivery is None:
             return
-        self._send_scores(self._delivery)
-        if close and self._delivery.state == "RUNNING":
+        is_closing = close and self._delivery.state == "RUNNING"
+        if self._send_scores(self._delivery) or is_closing or not self._has_pages:
+            self._keep_pages(self._delivery.run_id)
+        if is_closing:
             trials = deliveries.completed(self._store, self._study)
             last = max((trial.ended_at for trial in trials), default=None)
             end_time = to_milliseconds(last) if last else None
             self._client.set_terminated(self._delivery.run_id, "FINISHED", end_time)
             self._mark(Delivery(self._delivery.run_id, 0, self._delivery.step, "FINISHED"))
 
-    def _send_scores(self, delivery: Delivery) -> None:
+    def _keep_pages(self, run_id: str) -> None:
+        assert self.experiment_id is not None
+        if not self._has_pages:
+            keep_view(self._client, self._study, self.experiment_id)
+        keep_note(self._client, self._store, self._study, self.experiment_id, run_id)
+        self._has_pages = True
+
+    def _send_scores(self, delivery: Delivery) -> bool:
+        """Whether there were new ones."""
         if not self._study.spec.selects:
-            return
+            return False
         # Counting them is cheap, reading them all is not.
         if deliveries.count_completed(self._store, self._study) <= delivery.step:
-            return
+            return False
         direction, sent = self._study.spec.direction, delivery.step
         trials = deliveries.completed(self._store, self._study)
-        if len(trials) > sent:
-            points = content.best_scores(trials, direction)[sent:]
-            tags = content.best_tags(trials, direction)
-            send_to_run(self._client, delivery.run_id, points, tags=tags)
-            self._mark(Delivery(delivery.run_id, 0, len(trials), delivery.state))
+        if len(trials) <= sent:
+            return False
+        points = content.best_scores(trials, direction)[sent:]
+        tags = content.best_tags(trials, direction)
+        send_to_run(self._client, delivery.run_id, points, tags=tags)
+        self._mark(Delivery(delivery.run_id, 0, len(trials), delivery.state))
+        return True
 
     def _mark(self, delivery: Delivery) -> None:
         deliveries.mark(self._store, self._study, PARENT, delivery)

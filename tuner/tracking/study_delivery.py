@@ -7,6 +7,7 @@ from pathlib import Path
 from tuner.data import Dataset
 from tuner.errors import TrackingError
 from tuner.storage import attempt_rows, deliveries
+from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import Delivery, TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
@@ -126,9 +127,9 @@ class StudyDelivery:
             return
         points = list(content.curve_points(row for row in rows if row.step > run.step))
         if trial.ended:
-            points += content.result_points(trial, rows)
+            points += content.result_points(self._study.spec, trial, rows)
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
-        send_to_run(self._client, run.run_id, points, params, self._tags(trial, run))
+        send_to_run(self._client, run.run_id, points, params, self._tags(trial, run, rows))
         if run.step == 0:
             data = dataset_input(self._study.spec, self._dataset)
             self._client.log_inputs(run.run_id, [data])
@@ -141,12 +142,17 @@ class StudyDelivery:
         delivered = Delivery(run.run_id, last_attempt, step, trial.state)
         deliveries.mark(self._store, self._study, trial.trial_id, delivered)
 
-    def _tags(self, trial: TrackedTrial, run: Delivery) -> dict[str, str]:
+    def _tags(self, trial: TrackedTrial, run: Delivery, rows: list[ReportRow]) -> dict[str, str]:
+        """`rows`: all reports of an ended trial."""
         assert self._trial_runs is not None
+        tags = content.state_tags(trial)
+        if trial.ended:
+            numbers = content.result_numbers(trial, rows)
+            tags |= {name: content.number_tag(number) for name, number in numbers.items()}
         if run.step == 0:  # a new run, or perhaps beneath another run of the study
-            return self._trial_runs.identity_tags(trial) | content.state_tags(trial)
+            return self._trial_runs.identity_tags(trial) | tags
         # The UUID again: earlier versions created runs without it.
-        return {UUID_TAG: self._study.uuid} | content.state_tags(trial)
+        return {UUID_TAG: self._study.uuid} | tags
 
     def _open_trial_runs(self, trials: list[TrackedTrial]) -> TrialRuns:
         study_run = self.open_study_run()
@@ -195,7 +201,8 @@ class StudyDelivery:
 
     def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
         model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
-        score = [point for point in content.result_points(trial, []) if point.key == "score"]
+        result = content.result_points(self._study.spec, trial, [])
+        score = [point for point in result if point.key == "score"]
         send_to_run(self._client, run_id, score, model_id=model_id)
 
     @cached_property

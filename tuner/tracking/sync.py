@@ -40,6 +40,7 @@ from tuner.tracking.logged_models import remove_model, remove_models
 from tuner.tracking.moved_store import relocate_store
 from tuner.tracking.runs import drop_run, restore_run
 from tuner.tracking.study_delivery import StudyDelivery
+from tuner.tracking.study_pages import drop_view
 
 # A corrected difference may reveal another one: a purged run is missing first.
 _ROUNDS = 3
@@ -279,6 +280,7 @@ def remove_runs(client: Client, study: StudyRow, store: Store) -> Removed:
         tag = experiment.tags.get(UUID_TAG)
         is_home = experiment.experiment_id in homes
         models += _remove_orphans(client, study, experiment) if is_home or tag else 0
+        drop_view(client, study, experiment)
         is_legacy = tag is None and is_home and experiment.name == study.name
         is_own = tag == study.uuid or (is_legacy and not is_shared(study))
         if is_own and is_active(experiment) and not registered and is_empty(client, experiment):

@@ -286,7 +286,9 @@ class _Check:
             # steps; for a large network it would take too long.
             xla = self._uses_xla(params) and not program.slow_under_xla
             step = tf.function(step, jit_compile=xla, autograph=False)
-        loss = float(step(x, y, tf.constant(read_number(params, "learning_rate")))[0])
+        rate = tf.constant(read_number(params, "learning_rate"))
+        weights = None if program.row_weights is None else tf.constant(program.row_weights[:size])
+        loss = float(step(x, y, rate, weights)[0])
         if not np.isfinite(loss):
             raise self._refusal(f"its loss in the first step is {loss}")
 

@@ -17,10 +17,10 @@ from unittest.mock import patch
 import keras
 import numpy as np
 
-import tuner
 from tuner.networks.custom import CustomNetwork
 
-_OURS = f"{Path(tuner.__file__).parent}/"
+# The package's own folder.
+_OURS = f"{Path(__file__).parents[1]}/"
 
 
 def is_beside(file_name: str, path: str) -> bool:

@@ -25,7 +25,9 @@ from tuner.values import Scalar, word
 # What a shared program does with the parameters of each role.
 FIXED_ROLES = (Role.STRUCTURE,)  # one value in the program: another value is another program
 CHOICE_ROLES = (Role.CHOICE,)  # every form that a trial of the study may choose is in the program
-OPERATION_ROLES = (Role.SWITCH, Role.SCALAR, Role.DROPOUT)  # in it if a trial may have them
+OPERATION_ROLES = (  # in it if a trial may have them
+    Role.SWITCH, Role.SCALAR, Role.DROPOUT, Role.ROW_WEIGHT,
+)  # fmt: skip
 INPUT_ROLES = (Role.SIZE,)  # sizes of arrays that it is given
 HOST_ROLES = (Role.SCHEDULE, Role.LOOP, Role.INIT)  # used outside of it, before or between steps
 
@@ -55,6 +57,11 @@ class ProgramKey:
     @property
     def depth(self) -> int:
         return int(self["depth"])
+
+    @property
+    def weighs_rows(self) -> bool:
+        """Whether a trial may give rows of one class more weight than others."""
+        return not self.included.isdisjoint(training_parameters(Role.ROW_WEIGHT))
 
     @property
     def activations(self) -> tuple[str, ...]:
@@ -102,7 +109,7 @@ def program_key_of(request: TrialRequest) -> ProgramKey | None:
     values = _StudyValues(request)
     included, always = set[str](), set[str]()
     for parameter in _optional_operations(request.network):
-        has_it = [_is_positive(value) for value in values.of(parameter)]
+        has_it = [parameter.is_used(value) for value in values.of(parameter)]
         if any(has_it) or not values.are_known(parameter):
             included.add(parameter.name)
         if all(has_it) and not values.form_parents(parameter):
@@ -173,17 +180,13 @@ class _StudyValues:
         )
 
 
-def _is_positive(value: Any) -> bool:
-    return any(map(_is_positive, value)) if isinstance(value, list) else value > 0
-
-
 def structure_key(network: str, params: Mapping[str, Any]) -> str:
     """A text equal for exactly those params that can share one program of the Keras engine.
     `network`: a shipped one's name, or the identity of a user's own.
 
-    Numbers that the step reads, rates, and how weights are drawn do not affect compilation; whether
-    a number or rate is above zero does. To a user's own network, only the training's parameters
-    mean what the catalogue says.
+    Numbers that the step reads, rates, weights of rows, and how weights are drawn do not affect
+    compilation; whether a number or rate is above zero, and whether rows have weights, does. To a
+    user's own network, only the training's parameters mean what the catalogue says.
     """
     ignored = set(training_only_names())
     kind = NETWORKS.get(network)
@@ -192,5 +195,9 @@ def structure_key(network: str, params: Mapping[str, Any]) -> str:
     structure = {name: value for name, value in params.items() if name not in ignored}
     if kind is not None:
         structure["dropout_layers"] = [rate > 0 for rate in kind.dropout_rates(params)]
-    present = [number for number in training_parameters(Role.SCALAR) if params.get(number, 0) > 0]
+    present = [
+        name
+        for name, parameter in training_parameters(Role.SCALAR, Role.ROW_WEIGHT).items()
+        if parameter.is_used(params.get(name, 0))
+    ]
     return json.dumps([network, structure, present], sort_keys=True)

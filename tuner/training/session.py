@@ -5,16 +5,17 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset, open_dataset
-from tuner.errors import NetworkError
+from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
@@ -30,11 +31,17 @@ class TrainingSession:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._network = CustomNetwork(*setup.code) if setup.code else None
+        self._own_metrics = {name: OwnMetric(code) for name, code in setup.metrics.items()}
         self.trainer = self._make_trainer(setup)
         self._request: TrialRequest | None = None
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
-        return Trainer(open_dataset(setup.data), setup.budget_bytes, self._network)
+        return Trainer(
+            open_dataset(setup.data),
+            setup.budget_bytes,
+            self._network,
+            own_metrics=self._own_metrics,
+        )
 
     def run(self, request: TrialRequest) -> Iterator[Event]:
         self._request = request
@@ -58,7 +65,8 @@ class TrainingSession:
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
-        is_users_code = self._network is not None or isinstance(error, NetworkError)
+        is_refused = isinstance(error, NetworkError | MetricError)
+        is_users_code = self._network is not None or is_refused
         kind = TrialEnd.USER_ERROR if is_users_code else TrialEnd.ERROR
         if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
             kind = TrialEnd.OUT_OF_MEMORY
@@ -79,11 +87,13 @@ class LaneTrainer(Trainer):
         network: CustomNetwork | None,
         scheduler: LaneScheduler,
         number: int,
+        own_metrics: Mapping[str, OwnMetric],
     ) -> None:
         super().__init__(
             dataset,
             budget_bytes,
             network,
+            own_metrics=own_metrics,
             data=scheduler.data,
             programs=scheduler.programs,
             number=number,
@@ -126,7 +136,7 @@ class LaneSession(TrainingSession):
         number = first._session_count
         first._session_count += 1
         self._lane_trainer = LaneTrainer(
-            dataset, setup.budget_bytes, self._network, self.scheduler, number
+            dataset, setup.budget_bytes, self._network, self.scheduler, number, self._own_metrics
         )
         return self._lane_trainer
 

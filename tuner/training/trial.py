@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -16,6 +16,8 @@ from tuner.networks.custom import CustomNetwork
 from tuner.search_space.parameter_types import read_whole
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
+from tuner.study.metrics import compute, name_of
+from tuner.study.own_metrics import OwnMetric
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.training.engines.cache import ProgramCache
 from tuner.training.engines.cost import worth_compiling, worth_lanes, worth_tracing_last_batch
@@ -48,8 +50,8 @@ class Trainer:
     """Trains trials on one dataset and keeps the programs of recent ones.
 
     `budget_bytes`: the memory the data may take before they are streamed from disk instead.
-    `network`: the user's own. `data`, `programs`: those of the process, where several trainers
-    share them; `number`: this trainer's among them.
+    `network`, `own_metrics`: the user's own; metrics by name. `data`, `programs`: those of the
+    process, where several trainers share them; `number`: this trainer's among them.
     """
 
     # Part of a checkpoint's identity: a trial's sums are rounded otherwise beside others.
@@ -61,11 +63,13 @@ class Trainer:
         budget_bytes: float = math.inf,
         network: CustomNetwork | None = None,
         *,
+        own_metrics: Mapping[str, OwnMetric] | None = None,
         data: ResidentData | None = None,
         programs: ProgramCache | None = None,
         number: int = 0,
     ) -> None:
         self.dataset, self._network, self._number = dataset, network, number
+        self.own_metrics = own_metrics or {}
         self._row_count = len(dataset.train.y)
         self._streams = dataset.nbytes > budget_bytes
         self._data = None if self._streams else data or ResidentData(dataset)
@@ -309,16 +313,21 @@ class _TrialRun:
         return {f"{self._request.held_out}_{name}": value for name, value in metrics.items()}
 
     def _host_metrics(self) -> dict[str, float]:
-        """The metrics that are computed from predictions."""
-        from tuner.study.metrics import compute  # here, since few trials need it
-
+        """The metrics that are computed from predictions. A recorded value that is undefined is
+        left out: a report with NaN would mean that the training has diverged."""
         dataset = self._trainer.dataset
         y: npt.NDArray[Any] = dataset.evaluation.y
         predictions = self._timed("predict", self._feed.predictions, counted_as="evaluate")
         if dataset.target_shift:
             shift = np.float64(dataset.target_shift)  # float32 would lose the differences
             y, predictions = y + shift, predictions + shift
-        return compute(self._request.host_metrics, y, predictions, dataset.task)
+        clock, own = time.perf_counter(), self._trainer.own_metrics
+        values = compute(self._request.host_metrics, y, predictions, dataset.task, own)
+        self._progress.seconds["evaluate"] += time.perf_counter() - clock
+        if not np.isfinite(predictions).all():
+            return values
+        objective = name_of(self._goal.metric)
+        return {n: value for n, value in values.items() if n == objective or math.isfinite(value)}
 
     def _means(self, sums: np.ndarray, rows: int) -> dict[str, float]:
         """Loss and metrics of a row, in the units of the data."""

@@ -12,15 +12,17 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import cast
+from types import ModuleType
+from typing import Any, cast
 
 import psutil
 
@@ -73,7 +75,7 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
     # that the signals are blocked; ignoring them here would lose those that arrive now.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     try:
-        with libraries_first(), output_to(log):
+        with libraries_first(), output_to(log), _no_main_module():
             _shorten_socket_paths()
             own_servers_folder()
             forkserver.ensure_running()
@@ -81,6 +83,18 @@ def warm(entry: EntryPoint, log: Path | None = None) -> None:
         raise WorkerError(_why_not_started(error)) from error
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _forget_parents_server() -> None:
+    """In a forked process: the fork server is its parent's, and is no child of this one."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with contextlib.suppress(OSError):
+            os.close(server._forkserver_alive_fd)  # the server ends when nobody holds it
+        type(server).__init__(server)
+
+
+os.register_at_fork(after_in_child=_forget_parents_server)
 
 
 def open_workers(
@@ -187,7 +201,7 @@ class LocalWorkers:
         deadline = time.monotonic() + (_RELAUNCH_S if self._has_worked else 0.0)
         while True:
             try:
-                with libraries_first(), output_to(self._log_file):
+                with libraries_first(), output_to(self._log_file), _no_main_module():
                     process.start()
                 return
             except (EOFError, OSError) as error:
@@ -335,6 +349,18 @@ class LocalWorkers:
             process.process.join(max(0.0, deadline - time.monotonic()))
             process.hang_up()
         self._processes = []
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Inside, multiprocessing does not have the processes that it starts run this one's main module
+    again: workers need nothing of it, and a user's script would start searches in each of them."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _shorten_socket_paths() -> None:

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.tensorflow
 CHOICES: dict[str, tuple[Any, ...]] = {
     "width": (3, 14), "activation": ("relu", "sigmoid", "tanh"), "optimizer": ("adam", "sgd"),
     "dropout": (0.0, 0.5), "batch_norm": (True, False), "learning_rate": (1e-3, 1e30),
+    "class_weight": ("none", "balanced", "{a: 3}"),
 }  # fmt: skip
 # More than lanes, of different lengths, so that lanes are filled again while others train on.
 TRIALS: tuple[dict[str, Any], ...] = (
@@ -38,12 +39,14 @@ TRIALS: tuple[dict[str, Any], ...] = (
     {"width": 8, "activation": "relu", "dropout": 0.2, "epochs": 3, "optimizer": "adam"},
     {"width": 4, "activation": "tanh", "batch_norm": True, "epochs": 2, "momentum": 0.9},
 )
+CLASS_WEIGHTS = ("none", "{a: 3}", "none", "balanced", "balanced", "{a: 3}")
 BURSTS = 2
 Told = tuple[list[Report], Ended, list[np.ndarray]]
 
 
 def request_of(number: int) -> TrialRequest:
-    params = {"learning_rate": 0.02} | TRIALS[number]
+    more = {"learning_rate": 0.02, "class_weight": CLASS_WEIGHTS[number]}
+    params = more | TRIALS[number]
     return replace(make_request(seed=number, intervals=2, **params), choices=CHOICES)
 
 

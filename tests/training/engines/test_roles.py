@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from tuner.search_space.parameter_types import Parameter, Role
-from tuner.search_space.parameters import NETWORKS, catalogue, defaults, parameters_with
+from tuner.search_space.parameters import (
+    NETWORKS,
+    catalogue,
+    defaults,
+    parameters_with,
+    training_parameters,
+)
 from tuner.study.messages import Goal, TrialRequest
 from tuner.training.program_key import (
     CHOICE_ROLES,
@@ -22,16 +28,19 @@ from tuner.training.program_key import (
     program_key_of,
     structure_key,
 )
+from tuner.training.row_weights import ROW_WEIGHTS
 
 EVERY = [(network, name) for network in NETWORKS for name in catalogue(network)]
 SHARED = [name for name, parameter in catalogue(SHARED_NETWORK).items() if not parameter.keras_only]
 # Another value of these gives another program of the Keras engine; of the others only whether a
-# number or a rate is above zero counts.
+# number or a rate is above zero, or whether rows have weights, counts.
 KERAS_STRUCTURE = (Role.STRUCTURE, Role.SIZE, Role.CHOICE, Role.SWITCH)
 
 
 def two_values(parameter: Parameter) -> tuple[Any, Any]:
-    """Different legal values, both above zero if they are numbers."""
+    """Different legal values, both above zero if they are numbers, and both weighing rows."""
+    if parameter.role is Role.ROW_WEIGHT:
+        return "balanced", "{a: 1, b: 3}"
     if parameter.kind == "bool":
         return False, True
     if parameter.kind == "categorical":
@@ -65,7 +74,7 @@ def test_the_keras_engine_compiles_anew_where_structure_differs(network: str, na
     params = complete_params(network, parameter)
     keys = [structure_key(network, params | {name: value}) for value in (first, second)]
     assert (keys[0] != keys[1]) == (parameter.role in KERAS_STRUCTURE)
-    if parameter.role in (Role.SCALAR, Role.DROPOUT) and parameter.is_optional:
+    if parameter.role in (Role.SCALAR, Role.DROPOUT, Role.ROW_WEIGHT) and parameter.is_optional:
         off = structure_key(network, params | {name: parameter.without_effect})
         assert off != keys[0]
 
@@ -101,6 +110,12 @@ def test_an_operation_that_no_trial_has_is_in_no_program(name: str) -> None:
 
 def test_the_step_reads_every_number() -> None:
     assert {*NUMBERS} == {*parameters_with(SHARED_NETWORK, Role.SCALAR)}
+
+
+def test_every_parameter_that_weighs_rows_has_its_weights() -> None:
+    assert {*ROW_WEIGHTS} == {*training_parameters(Role.ROW_WEIGHT)}
+    for name, parameter in training_parameters(Role.ROW_WEIGHT).items():
+        assert parameter.is_optional, f"{name} would be in every program"
 
 
 def test_every_dropout_has_its_places() -> None:

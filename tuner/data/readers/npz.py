@@ -5,13 +5,13 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names, suggest_names
 from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import (
     AnyRows,
@@ -36,25 +36,29 @@ _LOCAL_HEADER, _LENGTHS_AT = 30, 26
 Parts = tuple[dict[str, Pair], tuple[str, ...]]  # pairs by part, and notes on how they were found
 
 
-def read_npz(path: Path, settings: Settings, first_reading: bool = False) -> Parts:
+def read_npz(
+    path: Path, settings: Settings, first_reading: bool = False, weights: str | None = None
+) -> Parts:
     """The parts of an archive of x and y, or x_train, y_train, x_val, y_val, x_test and y_test.
     Large features stay in the file or, where they are compressed, in a scratch copy.
-    `first_reading`: see `parts_from_mapping`.
+    `first_reading`, `weights`: see `parts_from_mapping`.
 
     Raises DatasetError when the archive is corrupt, lacks arrays or holds Python objects, which
     are never unpickled: an archive is data, not code.
     """
-    source = str(path)
+    source, weight_names = str(path), {key for keys in _weight_keys(weights) for key in keys}
     with dataset_errors(source):
         if path.is_file() and not zipfile.is_zipfile(path):
             raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {
-                name: _member(path, archive, name, settings, meant) if meant else None
+                name: _member(path, archive, name, settings, meant or "")
+                if meant or name in weight_names
+                else None
                 for name in archive.files
                 for meant in [array_name(name, first_reading)]
             }
-    return parts_from_mapping(source, arrays, first_reading)
+    return parts_from_mapping(source, arrays, first_reading, weights)
 
 
 def _member(
@@ -174,32 +178,78 @@ def array_name(name: str, first_reading: bool = False) -> str | None:
 
 
 def parts_from_mapping(
-    source: str, values: Mapping[str, Any], first_reading: bool = False
+    source: str,
+    values: Mapping[str, Any],
+    first_reading: bool = False,
+    weights: str | None = None,
 ) -> Parts:
     """Parts from arrays with names of KEYS or WHOLE, in any case. Similar names are accepted with a
     note; other names are noted.
 
     Raises DatasetError for features without a target, for several arrays of one meaning, and for a
-    name that looks like a part but is none. `first_reading`: other names are ignored.
+    name that looks like a part but is none. `first_reading`: other names are ignored. `weights`:
+    the name of the array of sample weights; beside x_train it may be NAME_train, and beside x_val
+    it is NAME_val. Where x is a table they may be a column of it instead.
     """
     names = _by_meaning(source, values, first_reading)
     pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
     parts: dict[str, Pair] = {}
+    used_weights: list[str] = []
     for part, (x_key, y_key) in pairs.items():
         if (x_key in names) != (y_key in names):
             there, missing = (x_key, y_key) if x_key in names else (y_key, x_key)
             raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
         if x_key in names:
-            parts[part] = Pair(values[names[x_key]], values[names[y_key]])
+            weights_key = _weights_of(part, weights, values)
+            used_weights += [weights_key] if weights_key else []
+            row_weights = values[weights_key] if weights_key else None
+            parts[part] = Pair(values[names[x_key]], values[names[y_key]], row_weights)
     if "train" not in parts:
         all_names = join_names(sorted(map(str, values))) or "nothing"
         raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
+    if weights is not None:
+        _check_weights(source, weights, parts, values)
     if first_reading:
         return parts, ()
     used = {key for part in parts for key in pairs[part]}
-    _refuse_parts(source, [str(name) for name in values if name not in names.values()])
+    others = [name for name in values if name not in (*names.values(), *used_weights)]
+    _refuse_parts(source, map(str, others))
     _refuse_parts(source, [names[key] for key in names if key not in used])
-    return parts, _notes({key: names[key] for key in names if key in used}, values)
+    return parts, _notes({key: names[key] for key in names if key in used}, values, used_weights)
+
+
+def _weight_keys(weights: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that the weights of train and of validation may have."""
+    if weights is None:
+        return (), ()
+    stem = weights.removesuffix("_train")
+    return (weights, f"{stem}_train"), (f"{stem}_val",)
+
+
+def _weights_of(part: str, weights: str | None, values: Mapping[str, Any]) -> str | None:
+    """The name of a part's weights, if there are any. The test rows need none."""
+    of_train, of_validation = _weight_keys(weights)
+    candidates = {"train": of_train, "validation": of_validation}.get(part, ())
+    return next((name for name in candidates if name in values), None)
+
+
+def _check_weights(
+    source: str, weights: str, parts: Mapping[str, Pair], values: Mapping[str, Any]
+) -> None:
+    """Raises DatasetError for a part of arrays that can be trained on and has no weights."""
+    for part, keys in zip(("train", "validation"), _weight_keys(weights), strict=True):
+        if part not in parts or parts[part].weights is not None or hasattr(parts[part].x, "iloc"):
+            continue
+        names = [str(name) for name in values]
+        if part == "train":
+            raise DatasetError(
+                f"{source}: weights {weights!r}: no such array{suggest_names(weights, names)}; it "
+                f"holds {join_names(names)}"
+            )
+        raise DatasetError(
+            f"{source}: holds x_val without {keys[0]!r}; a comparison trains on these rows too: "
+            "add their weights, 1 for rows that count like any other"
+        )
 
 
 def _by_meaning(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
@@ -227,9 +277,11 @@ def _refuse_parts(source: str, names: Iterable[str]) -> None:
             )
 
 
-def _notes(used: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(
+    used: Mapping[str, str], values: Mapping[str, Any], weights: Collection[str]
+) -> tuple[str, ...]:
     renamed = [f"{name} for {key}" for key, name in used.items() if str(name).lower() != key]
-    unused = [str(name) for name in values if name not in used.values()]
+    unused = [str(name) for name in values if name not in (*used.values(), *weights)]
     return (
         *([f"taken: {', '.join(renamed)}"] if renamed else []),
         *([f"not used: {join_names(unused)} (used are {_FORMS})"] if unused else []),
@@ -238,7 +290,8 @@ def _notes(used: Mapping[str, str], values: Mapping[str, Any]) -> tuple[str, ...
 
 def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     assert source.path is not None
-    parts, notes = read_npz(source.path, settings, spec.reading == FIRST_READING)
+    first_reading = spec.reading == FIRST_READING
+    parts, notes = read_npz(source.path, settings, first_reading, spec.weights)
     return Raw(source.text, source.name, parts, notes=notes)
 
 

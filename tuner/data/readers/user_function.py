@@ -1,7 +1,6 @@
 """`my_file.py:load`: data that a user's own function returns."""
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from tuner.data.readers.reader import Reader, Source
 from tuner.errors import DatasetError
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
-from tuner.system.user_modules import Surroundings, read_modules
+from tuner.system.user_modules import Surroundings, error_place, read_modules
 
 if TYPE_CHECKING:
     from tuner.study.spec import DataSpec
@@ -22,13 +21,15 @@ if TYPE_CHECKING:
 _FORMS = "(x, y), ((x_train, y_train), (x_test, y_test)) or a dict with the keys of an .npz"
 
 
-def read_user_code(path: Path, function_name: str, first_reading: bool = False) -> Parts:
+def read_user_code(
+    path: Path, function_name: str, first_reading: bool = False, weights: str | None = None
+) -> Parts:
     """Call the function and split what it returns into parts.
 
     It takes no arguments and returns (x, y), ((x_train, y_train), (x_test, y_test)) as tuples, or
     a dict with the keys of an `.npz`; x may be a pandas DataFrame. Raises DatasetError for any
-    other form, and, with file and line, for errors of the user's code. `first_reading`: see
-    `parts_from_mapping`.
+    other form, and, with file and line, for errors of the user's code. `first_reading`, `weights`:
+    see `parts_from_mapping`.
     """
     source = f"{path}:{function_name}"
     file = path.absolute()
@@ -40,7 +41,7 @@ def read_user_code(path: Path, function_name: str, first_reading: bool = False) 
         function = _function(path, function_name, text, surroundings)
         returned = function()
     if isinstance(returned, Mapping):
-        return parts_from_mapping(source, returned, first_reading)
+        return parts_from_mapping(source, returned, first_reading, weights)
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         size = f" of {len(returned)}" if isinstance(returned, (tuple, list)) else ""
         raise DatasetError(
@@ -79,27 +80,19 @@ def _without_arguments(path: Path, name: str, function: Callable[..., Any]) -> C
 
 @contextmanager
 def _user_errors(path: Path, surroundings: Surroundings) -> Iterator[None]:
-    files = {str(path), *(str(path.parent / module) for module in surroundings.modules)}
     try:
         yield
     except DatasetError:
         raise
-    except SyntaxError as error:
-        where = f"{error.filename or path}:{error.lineno or 1}"
-        raise DatasetError(f"{where}: {first_line(error)}") from error
     except (Exception, SystemExit) as error:
-        lines = [
-            f"{frame.filename}:{frame.lineno}"
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename in files
-        ]
-        where = lines[-1] if lines else str(path)
+        where = error_place(error, surroundings.files) or path
         raise DatasetError(f"{where}: {first_line(error)}") from error
 
 
 def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     assert source.path is not None
-    parts, notes = read_user_code(source.path, source.selector, spec.reading == FIRST_READING)
+    first_reading = spec.reading == FIRST_READING
+    parts, notes = read_user_code(source.path, source.selector, first_reading, spec.weights)
     return Raw(source.text, source.name, parts, notes=notes)
 
 

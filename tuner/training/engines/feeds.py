@@ -169,13 +169,16 @@ class ResidentFeed:
     def train(self, order: np.ndarray, rates: np.ndarray, start: int, stop: int) -> np.ndarray:
         order_tensor, rates_tensor = tf.constant(order, tf.int32), tf.constant(rates)
         alike = self._train_row_count // self._batch_size if self._xla else stop
+        weights = self._program.row_weights
+        weights_tensor = None if weights is None else tf.constant(weights)
         sums = np.zeros(len(self._program.objective.names), np.float32)
         if start < alike:  # XLA cannot slice a batch out of fewer rows
             upto = tf.constant(min(stop, alike))
-            sums = self._loop(order_tensor, rates_tensor, tf.constant(start), upto).numpy()
+            at = tf.constant(start), upto
+            sums = self._loop(order_tensor, rates_tensor, *at, weights_tensor).numpy()
         if stop > alike and np.isfinite(sums).all():
             last_rows = order_tensor[alike * self._batch_size :]
-            sums = sums + self._last(last_rows, rates_tensor[-1]).numpy()
+            sums = sums + self._last(last_rows, rates_tensor[-1], weights_tensor).numpy()
         return np.asarray(sums)
 
     def evaluate(self) -> np.ndarray:
@@ -191,11 +194,17 @@ class ResidentFeed:
         # Equal ones are traced once, and sums are rounded as earlier versions rounded them.
         return self._data.chunks(row_values=self._program.row_values, equal=True)
 
-    def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-        return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows), rate)
+    def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+        of_rows = None if weights is None else tf.gather(weights, rows)
+        return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows), rate, of_rows)
 
     def _train_steps(
-        self, order: tf.Tensor, rates: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
+        self,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        start: tf.Tensor,
+        stop: tf.Tensor,
+        weights: tf.Tensor | None,
     ) -> tf.Tensor:
         batch_size = self._batch_size
 
@@ -204,7 +213,7 @@ class ResidentFeed:
             rest = self._train_row_count - first
             size = batch_size if self._xla else tf.minimum(batch_size, rest)
             rows = tf.slice(order, [first], [size])
-            return self._train_rows(rows, rates[step])
+            return self._train_rows(rows, rates[step], weights)
 
         return sum_steps(train_step, start, stop, count=len(self._program.objective.names))
 
@@ -226,9 +235,10 @@ class StreamingFeed:
         rows = order[start * self._batch_size : stop * self._batch_size]
         sums = np.zeros(len(self._program.objective.names), np.float32)
         batches = self._batches(self._dataset.train, rows, self._batch_size)
-        for (x, y), rate in zip(batches, rates[start:stop], strict=True):
+        weights = self._weights_of_batches(rows)
+        for (x, y), rate, of_rows in zip(batches, rates[start:stop], weights, strict=True):
             step = self._step if len(y) == self._batch_size else self._last
-            sums = sums + step(x, y, tf.constant(rate)).numpy()
+            sums = sums + step(x, y, tf.constant(rate), of_rows).numpy()
             if not np.isfinite(sums[0]):
                 break
         return sums
@@ -244,6 +254,12 @@ class StreamingFeed:
         rows = len(split.y)
         size = chunk_rows(rows, self._program.row_values)
         return (Chunk(x, y) for x, y in self._batches(split, np.arange(rows), size))
+
+    def _weights_of_batches(self, rows: np.ndarray) -> Iterator[tf.Tensor | None]:
+        weights = self._program.row_weights
+        for first in range(0, len(rows), self._batch_size):
+            of_batch = rows[first : first + self._batch_size]
+            yield None if weights is None else tf.constant(weights[of_batch])
 
     def _batches(
         self, split: Split, rows: np.ndarray, size: int

@@ -32,7 +32,7 @@ from tuner.training.engines.graph_network import (
 )
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
 from tuner.training.ops.dropout import draw_masks, steps_at_once
-from tuner.training.ops.losses import SharedObjective
+from tuner.training.ops.losses import SharedObjective, weigh_loss
 from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.optimizers import (
     FACTORS,
@@ -44,6 +44,7 @@ from tuner.training.ops.optimizers import (
 )
 from tuner.training.ops.regularizers import GRAPH, Regularizers, StepContext
 from tuner.training.program_key import NUMBERS, ProgramKey
+from tuner.training.row_weights import RowWeights
 
 
 class GraphProgram:
@@ -69,6 +70,9 @@ class GraphProgram:
             "augment_shift" in key.included, "augment_flip" in key.included
         )
         self._rules = Regularizers(key.included, GRAPH)
+        self._row_weights = RowWeights(dataset)
+        self._weighs_rows = key.weighs_rows or dataset.train.weights is not None
+        self._weights: list[tf.Tensor] = []  # of the trial at hand, if the program weighs rows
         self.objective = self._values.objective({})
         self.called: set[str] = set()  # the kinds of work whose functions are traced
         self._params: Params = {}
@@ -87,6 +91,7 @@ class GraphProgram:
             [tf.TensorSpec([None, None, None])] * (depth + 1),
         ]
         signature = [inputs, *steps, number, number, tf.TensorSpec([], tf.uint32)]
+        signature += [tf.TensorSpec([None])] if self._weighs_rows else []
         train = tf.function(self._train_steps, signature, autograph=False)
         x, y = (tf.TensorSpec([None, *v.shape[1:]], v.dtype) for v in self._data.evaluation)
         score = tf.function(self._score_rows, [inputs, x, y], autograph=False)
@@ -110,6 +115,8 @@ class GraphProgram:
         for name, first in shared_update(optimizer_variant(params)).slots.items():
             for slot, variable in zip(self._slots[name], self.network.trained, strict=True):
                 slot.assign(tf.fill(tf.shape(variable), first))
+        if self._weighs_rows:
+            self._weights = [tf.constant(self._row_weights.ones_if_none(params))]
         self._inputs = GraphInputs(
             numbers={name: tf.constant(read_number(params, name, 0.0)) for name in NUMBERS},
             switches={name: tf.constant(bool(params.get(name))) for name in NORMALIZATIONS},
@@ -164,7 +171,8 @@ class GraphProgram:
             )
             schedule = tf.constant(graph_schedule(self._params, rates[start:upto], done))
             at = tf.constant(start), tf.constant(upto), tf.constant(done, tf.uint32)
-            sums = sums + self._loop(self._inputs, rows, schedule, masks, *at).numpy()
+            steps = self._inputs, rows, schedule, masks, *at
+            sums = sums + self._loop(*steps, *self._weights).numpy()
             self.steps_done += upto - start
             start = upto
         return np.asarray(sums)
@@ -192,7 +200,7 @@ class GraphProgram:
 
     def _train_steps(
         self, inputs: GraphInputs, order: Any, schedule: Any, masks: Any, start: Any, stop: Any,
-        first: Any,
+        first: Any, weights: Any = None,
     ) -> tf.Tensor:  # fmt: skip
         size, rows = inputs.batch_size, tf.shape(order)[0]
 
@@ -207,7 +215,8 @@ class GraphProgram:
             x, y = (tf.gather(part, chosen) for part in self._data.train)
             done = first + tf.cast(at, tf.uint32)
             numbers = tf.unstack(schedule[at])
-            return self._step(inputs, x, y, numbers, of_step, done)
+            of_rows = None if weights is None else tf.gather(weights, chosen)
+            return self._step(inputs, x, y, of_rows, numbers, of_step, done)
 
         return sum_steps(train_step, start, stop, count=len(self.objective.names))
 
@@ -223,6 +232,7 @@ class GraphProgram:
         inputs: GraphInputs,
         x: tf.Tensor,
         y: tf.Tensor,
+        weights: tf.Tensor | None,
         schedule: Sequence[tf.Tensor],
         masks: Sequence[tf.Tensor | None],
         done: tf.Tensor,
@@ -235,7 +245,7 @@ class GraphProgram:
             for leaf in leaves:
                 tape.watch(leaf)
             raw, statistics = self.network.outputs(self._values.scaled(x), inputs, masks)
-            rows = self._values.row_values(raw, y, inputs.numbers)
+            rows = weigh_loss(self._values.row_values(raw, y, inputs.numbers), weights)
             loss = tf.reduce_mean(rows[0])
         gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
         penalty = self._penalty(inputs)

@@ -20,10 +20,11 @@ from tuner.networks.layers import CompiledLayers
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
-from tuner.training.ops.losses import Objective, parameter_count
+from tuner.training.ops.losses import Objective, parameter_count, weigh_loss
 from tuner.training.ops.optimizers import build_optimizer
 from tuner.training.ops.regularizers import ONE_TRIAL, ModelRegularizers, StepContext
 from tuner.training.ops.scalars import Scalars
+from tuner.training.row_weights import RowWeights, Weights
 
 State = dict[str, list[np.ndarray]]
 
@@ -86,6 +87,8 @@ class KerasProgram:
         self.optimizer = build_optimizer(params, self._scalars)
         self.optimizer.build(self.model.trainable_variables)
         self.called: set[str] = set()
+        self._row_weights = RowWeights(dataset)
+        self.row_weights: Weights | None = None  # of the trial at hand, one a training row
         self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
         self._scale = tf.constant(dataset.scaling.scale, tf.float32)
         self._offset = tf.constant(dataset.scaling.offset, tf.float32)
@@ -127,6 +130,7 @@ class KerasProgram:
     def start(self, params: Params, seed: int) -> None:
         _assign(self.optimizer.variables, self._optimizer_start)
         self._scalars.set(params)
+        self.row_weights = self._row_weights.of(params)
         if isinstance(self.network, CustomNetwork):
             self._rebuild(params, seed)
         else:
@@ -161,15 +165,22 @@ class KerasProgram:
     def set_weights(self, weights: list[np.ndarray]) -> None:
         _assign(self.model.weights, weights)
 
-    def step(self, x: tf.Tensor, y: tf.Tensor, learning_rate: tf.Tensor) -> tf.Tensor:
-        """One optimizer step on a raw batch. Sums over its rows of loss and metrics, float32."""
+    def step(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        learning_rate: tf.Tensor,
+        weights: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """One optimizer step on a raw batch, whose rows have these weights (n,) if the trial weighs
+        rows. Sums over its rows of loss and metrics, float32."""
         seed, done = self._parts.clock.seed.value(), self._parts.clock.step.value()
         shift, share = self._scalars["augment_shift"], tf.constant(FLIPPED_SHARE)
         x = self._augmented(x, shift, share, seed, done)
         scaled = self._scaled(x)
         with tf.GradientTape() as tape:
             outputs = self.model(scaled, training=True)
-            rows = self.objective.row_values(self._target(y), outputs)
+            rows = weigh_loss(self.objective.row_values(self._target(y), outputs), weights)
             penalty = self._rules.penalty()
             loss = tf.reduce_mean(rows[0]) + penalty
         variables = self.model.trainable_variables

@@ -139,7 +139,7 @@ class Lane:
         return self._store.nbytes
 
     def start(self, params: Params, seed: int) -> None:
-        self._store.start(self._number, params, seed)
+        self._group.program.start(self._number, params, seed)
         self._group.forget_evaluation(self._number)
         self._group.join(self._number)
 

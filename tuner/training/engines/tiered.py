@@ -65,7 +65,7 @@ class TieredProgram:
         if self._make_lane is None or self._graph.steps_done < self._steps_an_epoch:
             return None
         self._lane = self._make_lane()
-        self._lane.store.start(0, self._params, self._seed)
+        self._lane.start(0, self._params, self._seed)
         self._lane.store.restore(0, self._graph.state())
         if not self._lane.compiled:
             self.called.discard("train")

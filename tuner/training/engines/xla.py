@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks.layers import dense_widths
-from tuner.search_space.parameter_types import read_number
+from tuner.search_space.parameter_types import Params, read_number
 from tuner.training.engines.feeds import (
     Chunk,
     Floats,
@@ -33,11 +33,12 @@ from tuner.training.ops import normalization
 from tuner.training.ops.activations import select_activation
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
 from tuner.training.ops.dropout import drop_lanes
-from tuner.training.ops.losses import SharedObjective
+from tuner.training.ops.losses import SharedObjective, weigh_loss
 from tuner.training.ops.normalization import NORMALIZATIONS
 from tuner.training.ops.optimizers import Coefficients, lane_schedule, lane_update
 from tuner.training.ops.regularizers import LANES, Regularizers, StepContext
 from tuner.training.program_key import NUMBERS, ProgramKey
+from tuner.training.row_weights import RowWeights
 
 # name -> (lanes, …) of one layer; the names are those of graph_network.array_names.
 Arrays = dict[str, tf.Tensor]
@@ -59,11 +60,13 @@ class LaneInputs(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The rows of a step. `counted`: 1 for rows of the batch, 0 for what fills a short one up."""
+    """The rows of a step. `counted`: 1 for rows of the batch, 0 for what fills a short one up.
+    `weights`: of the rows, None if all count alike."""
 
     chosen: tf.Tensor  # int32 (lanes, rows)
     counted: tf.Tensor  # float32 (lanes, rows)
     done: tf.Tensor  # uint32 (lanes,): steps taken before
+    weights: tf.Tensor | None = None  # float32 (lanes, rows)
 
 
 def lane_outputs(
@@ -172,6 +175,10 @@ class LaneProgram:
             "augment_shift" in key.included, "augment_flip" in key.included
         )
         self._rules = Regularizers(key.included, LANES)
+        self._row_weights = RowWeights(dataset)
+        weighs_rows = key.weighs_rows or dataset.train.weights is not None
+        # Of the training rows in each lane, if the program weighs rows.
+        self._weights = np.ones((lanes, self._rows), np.float32) if weighs_rows else None
         self.store = LaneStore(key, (width, dataset.outputs), widths, lanes)
         self.compiled = False  # whether it has run
         self._widest = max(width, *widths, 0)
@@ -182,6 +189,12 @@ class LaneProgram:
     @property
     def nbytes(self) -> int:
         return self.store.nbytes
+
+    def start(self, lane: int, params: Params, seed: int) -> None:
+        """Begin a trial in a lane: its first weights, its optimizer as new, its weights of rows."""
+        self.store.start(lane, params, seed)
+        if self._weights is not None:
+            self._weights[lane] = self._row_weights.ones_if_none(params)
 
     def train(
         self,
@@ -207,6 +220,7 @@ class LaneProgram:
             self.store.layers, self.store.slots, self._inputs(), tf.constant(padded),
             tf.constant(schedule), tf.constant(starts), tf.constant(count),
             tf.constant(self.store.done, tf.uint32),
+            None if self._weights is None else tf.constant(self._weights),
         )  # fmt: skip
         self._store_results(layers, slots, [order is None for order in orders], count)
         return np.asarray(sums)
@@ -265,14 +279,16 @@ class LaneProgram:
 
     def _train_steps(
         self, layers: Any, slots: Any, inputs: LaneInputs, orders: Any, schedule: Any, starts: Any,
-        count: Any, done: Any,
+        count: Any, done: Any, weights: Any,
     ) -> Any:  # fmt: skip
         def body(at: tf.Tensor, layers: Any, slots: Any, sums: tf.Tensor) -> Any:
             places = (starts + at)[:, tf.newaxis] * self._size + tf.range(self._size)
+            chosen = tf.gather(orders, places, batch_dims=1)
             batch = Batch(
-                chosen=tf.gather(orders, places, batch_dims=1),
+                chosen=chosen,
                 counted=tf.cast(places < self._rows, tf.float32),
                 done=done + tf.cast(at, tf.uint32),
+                weights=None if weights is None else tf.gather(weights, chosen, batch_dims=1),
             )
             numbers = tf.gather(schedule, starts + at, batch_dims=1)
             layers, slots, values = self._step(layers, slots, inputs, batch, numbers)
@@ -295,6 +311,7 @@ class LaneProgram:
             scaled = self._values.scaled(x)
             raw, statistics = lane_outputs(self._key, layers, scaled, inputs, batch)
             values = self._values.lane_row_values(raw, y, inputs.numbers)
+            values = weigh_loss(values, batch.weights)
             loss = tf.reduce_sum(tf.reduce_sum(values[0] * batch.counted, 1) / rows)
         gradients = tape.gradient(loss, leaves, unconnected_gradients="zero")
         penalty = self._penalty(layers, inputs)

@@ -90,6 +90,12 @@ _LOSSES: dict[str, Loss] = {
 }
 
 
+def weigh_loss(rows: list[tf.Tensor], weights: tf.Tensor | None) -> list[tf.Tensor]:
+    """Row values, as `row_values` gives them, with each row's loss times its weight. Metrics are
+    not weighted. None: all rows count alike."""
+    return rows if weights is None else [rows[0] * weights, *rows[1:]]
+
+
 class Objective:
     """The loss that `params` ask for and the task's metrics."""
 

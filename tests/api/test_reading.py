@@ -1,0 +1,135 @@
+"""What studies and trials say: tables, curves, Optuna's view, names."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from api_studies import QUICK, toy
+from toy_study import Bench
+
+import tuner
+from tuner import StudyError, UsageError
+
+HEAVY = ("tensorflow", "keras", "optuna", "pandas", "mlflow", "sqlalchemy", "pydantic", "numpy")
+
+
+def test_importing_tuner_imports_nothing_else() -> None:
+    code = f"import sys, tuner; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_all_names_are_there_for_programs_and_for_type_checkers() -> None:
+    assert all(getattr(tuner, name) is not None for name in tuner.__all__)
+    assert set(tuner.__all__) <= set(dir(tuner))
+    with pytest.raises(AttributeError, match="has no attribute 'craete_study'"):
+        _ = tuner.craete_study  # type: ignore[attr-defined]
+    source = Path(str(tuner.__file__))
+    (block,) = (node for node in ast.parse(source.read_text()).body if isinstance(node, ast.If))
+    typed = {
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed | {"__version__"} == set(tuner.__all__)
+    assert source.with_name("py.typed").exists()
+
+
+def test_a_table_and_curves(bench: Bench) -> None:
+    study = toy(bench)
+    study.optimize(2, **QUICK)
+    queued = study.enqueue_trial({"x": 0.25})
+    frame = study.to_dataframe()
+    assert frame.index.name == "trial"
+    assert list(frame["state"]) == ["complete", "complete", "waiting"]
+    assert list(frame["x"])[2] == 0.25
+    for trial in study.trials[:2]:
+        curves = study.curves(trial)
+        assert list(curves.index) == [1, 2, 3]
+        assert curves["val_accuracy"].max() == trial.value
+        best = curves.loc[trial.best_epoch]
+        assert trial.metrics == dict(best)
+        assert frame.loc[trial.number, "val_accuracy"] == trial.value
+    assert study.trial(2) == queued
+    assert (queued.state, queued.value, queued.metrics) == ("waiting", None, {})
+    assert queued.curves().empty
+    assert repr(queued) == "Trial(2, state='waiting', params={'x': 0.25})"
+
+
+def test_trials_are_queued_again(bench: Bench) -> None:
+    study = toy(bench)
+    study.optimize(1, **QUICK)
+    first = study.trial(0)
+    again = study.retry(first)
+    assert (again.number, again.state, again.params["x"]) == (1, "waiting", first.params["x"])
+    assert len({study.trial(0), first, again}) == 2
+
+
+def test_optuna_reads_a_study_and_cannot_write_it(bench: Bench) -> None:
+    study = toy(bench)
+    view = study.optuna_study
+    study.optimize(3, **QUICK)
+    assert [trial.number for trial in view.get_trials()] == [0, 1, 2]
+    assert view.best_value == study.best_value
+    assert view.metric_names == ["val_accuracy"]
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    assert set(optuna.importance.get_param_importances(view, evaluator=evaluator)) == {"x"}
+    before = [trial.value for trial in view.trials]
+    writes: list[Any] = [
+        lambda: view.optimize(lambda trial: 1.0, n_trials=1),
+        lambda: view.ask(),
+        lambda: view.enqueue_trial({"x": 1.0}),
+        lambda: view.set_user_attr("a", 1),
+        lambda: view.set_metric_names(["mine"]),
+        lambda: optuna.delete_study(study_name="toy", storage=view._storage),
+    ]
+    for write in writes:
+        with pytest.raises(StudyError, match="read-only"):
+            write()
+    assert [trial.value for trial in view.trials] == before
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda study: study.trial(7), "study 'toy' has no trial 7"),
+        (lambda study: study.trial(True), "a trial is a Trial or its number, got True"),
+        (lambda study: study.retry("1"), "a trial is a Trial or its number, got '1'"),
+        (lambda study: study.enqueue_trial(5), "params must be values by name, got 5"),
+        (lambda study: study.enqueue_trial({"y": 1}), "y is no parameter of this space"),
+        (lambda study: study.best_trial, "has no finished trial yet"),
+        (lambda study: study.trust_code("0"), "is not a hash of this study's code"),
+        (lambda study: tuner.load_study("tyo"), "no study named 'tyo'"),
+        (lambda study: tuner.load_study(5), "name must be a text, got 5"),
+        (lambda study: tuner.load_study(storage=5), "storage must be a URL"),
+        (lambda study: tuner.create_study("a", target="y"), "target needs data"),
+        (lambda study: tuner.create_study("a", data="iris", space=5), "space must be a text or"),
+        (lambda study: tuner.create_study("a", data="iris", params=5), "params must be values by"),
+        (lambda study: tuner.create_study("a", data="iris", direction="up"), "direction: must be"),
+        (lambda study: tuner.create_study("a", data="iris", sampler=5), "sampler: must be a name"),
+        (lambda study: tuner.create_study("a", data="iris", record=5), "record must be a list of"),
+        (lambda study: tuner.create_study("a", data="iris", seed=0.5), "seed: must be a valid"),
+    ],
+)
+def test_mistakes_are_named(bench: Bench, use: Any, message: str) -> None:
+    study = toy(bench)
+    with pytest.raises(UsageError) as raised:
+        use(study)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_current_folder_may_change(bench: Bench, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        study = toy(bench)
+        (tmp_path / "elsewhere").mkdir()
+        patch.chdir(tmp_path / "elsewhere")
+        assert study.trials == []
+        assert tuner.list_studies() == []
+        assert tuner.list_studies(storage=tmp_path / "tuner.db") == [study]
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -1,0 +1,122 @@
+"""Where the studies of a call lie, and their database while the call uses it."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tuner.errors import LocationError, StudyError, UsageError
+from tuner.manage.databases import open_database, open_existing, read_database, require
+from tuner.settings import Settings, load_settings
+from tuner.storage import Store
+from tuner.storage.studies import StudyRow, load_study
+from tuner.system.locations import sqlite_file, sqlite_url
+from tuner.system.names import remember_options
+from tuner.system.user_modules import imported_file
+
+logger = logging.getLogger("tuner")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database of studies with what belongs to it. Each call opens the database and closes it, so
+    that objects of the API can be used in threads and in forked processes, and a SQLite file is
+    complete between two calls. `storage`, `tracking_uri`: as they were given, for the commands that
+    messages suggest."""
+
+    settings: Settings
+    storage: str | None = None
+    tracking_uri: str | None = None
+
+    @classmethod
+    def find(cls, storage: str | os.PathLike[str] | None, tracking_uri: str | None) -> "Place":
+        """The place that these name; None means what the environment says, else the default. Paths
+        are fixed: the current folder may change later. Raises UsageError."""
+        refuse_while_imported()
+        if isinstance(storage, os.PathLike):
+            storage = sqlite_url(Path(storage))
+        for name, value in {"storage": storage, "tracking_uri": tracking_uri}.items():
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name} must be a URL such as sqlite:///tuner.db, got {value!r}")
+        settings = load_settings(storage, tracking_uri)
+        settings = replace(
+            settings,
+            storage=_absolute(settings.storage),
+            tracking_uri=_absolute(settings.tracking_uri),
+            checkpoints=settings.checkpoints.absolute(),
+        )
+        return cls(settings, storage, tracking_uri)
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """The database, for reading. Raises StudyError where there is none."""
+        self._enter()
+        yield from _closing(require(read_database(self.settings)))
+
+    @contextmanager
+    def reading_if_any(self) -> Iterator[Store | None]:
+        """The same; None where there is none."""
+        self._enter()
+        store = read_database(self.settings)
+        yield from (None,) if store is None else _closing(store)
+
+    @contextmanager
+    def writing(self) -> Iterator[Store]:
+        """The database, for writing. Raises StudyError where there is none."""
+        self._enter()
+        yield from _closing(open_existing(self.settings, logger.warning))
+
+    @contextmanager
+    def creating(self) -> Iterator[Store]:
+        """The database, for writing, created where there is none."""
+        self._enter()
+        yield from _closing(open_database(self.settings, logger.warning))
+
+    def _enter(self) -> None:
+        refuse_while_imported()
+        remember_options(self.storage, self.tracking_uri)
+
+
+def _closing(store: Store) -> Iterator[Store]:
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _absolute(url: str) -> str:
+    try:
+        file = sqlite_file(url)
+    except LocationError:  # whoever opens it says what is wrong
+        return url
+    is_relative = file is not None and not file.is_absolute() and "?" not in url
+    return sqlite_url(file.absolute()) if file is not None and is_relative else url
+
+
+def path_text(name: str, value: object) -> str:
+    """A text or a path as a text. `name`: what errors call it. Raises UsageError."""
+    if isinstance(value, str | os.PathLike):
+        return str(os.fspath(value))
+    raise UsageError(f"{name} must be a text or a path, got {value!r}")
+
+
+def refuse_while_imported() -> None:
+    """Raises UsageError in a file that tuner itself imports, for a function in it: the file would
+    create and search studies again, in each worker."""
+    file = imported_file()
+    if file is not None:
+        raise UsageError(
+            f"{file} calls tuner while tuner imports it, for a function in it: put the calls under "
+            'if __name__ == "__main__":'
+        )
+
+
+def same_study(store: Store, study: StudyRow) -> StudyRow:
+    """The study as it is now. Raises StudyError where it was deleted, also if another one has its
+    name."""
+    row = load_study(store, study.name)
+    if row.uuid != study.uuid:
+        raise StudyError(f"study {study.name!r} was deleted, and another study has its name now")
+    return row

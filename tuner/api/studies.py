@@ -1,0 +1,631 @@
+"""Studies: creating, finding and searching them from Python."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal
+
+from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
+from tuner.api.functions import code_reference
+from tuner.api.memory_data import data_source
+from tuner.api.notebook import study_html
+from tuner.api.places import Place, logger, path_text, same_study
+from tuner.api.spaces import Space, by_name, space_file
+from tuner.api.trials import Trial
+from tuner.errors import CodeError, UsageError
+from tuner.manage.creation import Created, wanted_study
+from tuner.manage.creation import create_study as create_wanted
+from tuner.manage.deletion import remove_study
+from tuner.manage.searching import SearchWanted, check_outcome, describe_delivery, search_study
+from tuner.manage.trust import UntrustedCode, agree_to_code
+from tuner.reports.study_tables import param_column, require_best
+from tuner.runner import Outcome, stop_searches
+from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.studies import StudyRow
+from tuner.storage.studies import list_studies as list_rows
+from tuner.storage.studies import load_study as load_row
+from tuner.storage.trials import (
+    TABLE_COLUMNS,
+    TrialRow,
+    all_metrics,
+    enqueue,
+    find_best,
+    find_trial,
+    list_trials,
+    retry,
+    table_row,
+)
+from tuner.study.engines import Engine
+from tuner.study.messages import Direction
+from tuner.system.names import command, in_command
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+_PathLike = os.PathLike[str]
+
+
+def create_study(
+    name: str | None = None,
+    *,
+    space: str | _PathLike | Space = "mlp",
+    data: Any = None,
+    target: Any = None,
+    metric: str | Callable[..., float] | None = None,
+    direction: Direction | None = None,
+    record: Iterable[str | Callable[..., float]] = (),
+    weights: str | None = None,
+    task: Literal["classes", "binary", "regression"] | None = None,
+    columns: Mapping[str, str] | None = None,
+    scaling: str | None = None,
+    validation: float | None = None,
+    test: float | None = None,
+    sampler: str = "tpe",
+    sampler_options: Mapping[str, Any] | None = None,
+    pruner: str = "hyperband",
+    pruner_options: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    experiment: str | None = None,
+    storage: str | _PathLike | None = None,
+    tracking_uri: str | None = None,
+) -> "Study":
+    """Create a study, or get the one that has this name and this definition.
+
+    The same as `tuner study create`. A study of that name with another definition is refused.
+    While no trial of the study has finished, corrected files of your own (a network, data, a
+    metric) are taken into it.
+
+    Args:
+        name: the study's name; None makes one of the space and the data.
+        space: what to search: a shipped space such as "cnn", the path of a YAML file, or a `Space`.
+        data: a source such as "digits", "table.csv" or "my_file.py:load"; or arrays `(x, y)`,
+            `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
+            or a function that returns such data. None takes the data that the space names, else
+            fashion_mnist. Data from memory are kept in `.tuner/data` beside the database.
+        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        metric: the objective, such as "val_auc", "file.py:function", or a function
+            `(y_true, y_pred)`.
+        direction: "maximize" or "minimize"; needed for a function of your own.
+        record: further metrics to keep of each epoch, as `metric` takes them.
+        weights: the column, or the array, with a weight for each training row.
+        task: what the targets are; None decides by the data.
+        columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        scaling: how numbers are scaled.
+        validation: the share of the training rows for the validation split.
+        test: the share of all rows for the test split, if the data bring none.
+        sampler: how to choose parameters: tpe, random, grid, listed, qmc, cmaes or gp.
+        sampler_options: options of the sampler by name.
+        pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
+            patient or none.
+        pruner_options: options of the pruner by name.
+        epochs: the number of epochs a trial trains at most.
+        patience: a trial stops after this many epochs without a better score.
+        params: parameters with one value for all trials, such as `{"batch_size": 64}`.
+        seed: the seed of the search, the splits and all trials.
+        experiment: the MLflow experiment to share with other studies.
+        storage: the database's URL, or the path of a SQLite file; None takes TUNER_STORAGE, else
+            tuner.db in the current folder.
+        tracking_uri: MLflow's store or server; None takes MLFLOW_TRACKING_URI, else a local store.
+
+    Returns:
+        The study.
+
+    Raises:
+        SpaceError: a mistake in the space.
+        DatasetError: data that cannot be read or used.
+        SpecError: options that are invalid or do not fit together.
+        StudyError: the name is taken by a study with another definition.
+
+    >>> import tuner
+    >>> tuner.create_study(
+    ...     "trees", space="tabular", data="iris", epochs=5, params={"batch_size": 32}
+    ... )
+    Study('trees', metric='val_accuracy', direction='maximize')
+    """
+    _check_texts(name=name, experiment=experiment)
+    place = Place.find(storage, tracking_uri)
+    settings = place.settings
+    wanted = wanted_study(
+        name,
+        space=space_file(space, settings)
+        if isinstance(space, Space)
+        else path_text("space", space),
+        data=_source(data, target, settings),
+        columns=by_name("columns", columns),
+        weights=weights,
+        task=task,
+        scaling=scaling,
+        validation=validation,
+        test=test,
+        sampler=sampler,
+        sampler_options=by_name("sampler_options", sampler_options),
+        pruner=pruner,
+        pruner_options=by_name("pruner_options", pruner_options),
+        params=by_name("params", params),
+        epochs=epochs,
+        patience=patience,
+        metric=None if metric is None else code_reference(metric, settings),
+        record=[code_reference(each, settings) for each in _several(record)],
+        direction=direction,
+        seed=seed,
+        experiment=experiment,
+    )
+    with ExitStack() as stack:
+        created = create_wanted(
+            wanted, settings, lambda: stack.enter_context(place.creating()), logger.info
+        )
+    _log_creation(created)
+    return Study(place, created.study)
+
+
+def _source(data: Any, target: Any, settings: Settings) -> str | None:
+    if data is None:
+        if target is not None:
+            raise UsageError("target needs data")
+        return None
+    return data_source(data, target, settings)
+
+
+def _log_creation(created: Created) -> None:
+    """Log what the command prints."""
+    if created.left_out:
+        names = ", ".join(created.left_out)
+        logger.info("left out, because it does not apply to these data: %s", names)
+    for line in (created.columns, created.given):
+        if line:
+            logger.info("%s", line)
+    for note in created.notes:
+        logger.warning("%s", note)
+
+
+def load_study(
+    name: str | None = None,
+    *,
+    storage: str | _PathLike | None = None,
+    tracking_uri: str | None = None,
+) -> "Study":
+    """The study of that name.
+
+    Args:
+        name: the study's name; None takes the newest search of this user.
+        storage: see `create_study`.
+        tracking_uri: see `create_study`.
+
+    Raises:
+        StudyError: there is no such study.
+
+    >>> import tuner
+    >>> tuner.load_study("example")
+    Study('example', metric='val_accuracy', direction='maximize')
+    """
+    _check_texts(name=name)
+    place = Place.find(storage, tracking_uri)
+    with place.reading() as store:
+        return Study(place, load_row(store, name))
+
+
+def list_studies(
+    *, storage: str | _PathLike | None = None, tracking_uri: str | None = None
+) -> "list[Study]":
+    """All studies of the database, newest first. Damaged ones are left out, with a warning in the
+    log; `tuner study list` shows them.
+
+    Args:
+        storage: see `create_study`.
+        tracking_uri: see `create_study`.
+
+    >>> import tuner
+    >>> [study.name for study in tuner.list_studies()]
+    ['trees', 'example']
+    """
+    place = Place.find(storage, tracking_uri)
+    studies: list[Study] = []
+    with place.reading_if_any() as store:
+        if store is None:
+            return []
+        for summary in list_rows(store):
+            if summary.damage is None:
+                studies.append(Study(place, load_row(store, summary.name)))
+            else:
+                logger.warning("study %s is damaged: %s", summary.name, summary.damage)
+    return studies
+
+
+class Study:
+    """A study in a database: what is searched, and the trials so far.
+
+    Made by `create_study`, `load_study` and `list_studies`. Nothing is kept in memory: each call
+    reads the database, and sees what other processes have done meanwhile. Equal studies are the
+    same study.
+    """
+
+    def __init__(self, place: Place, row: StudyRow) -> None:
+        self._place, self._row = place, row
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._row.name
+
+    @property
+    def metric(self) -> str:
+        """The objective, such as val_accuracy."""
+        return self._row.spec.metric
+
+    @property
+    def direction(self) -> Direction:
+        """maximize or minimize."""
+        return self._row.spec.direction
+
+    # Searching
+
+    def optimize(
+        self,
+        trials: int | None = None,
+        *,
+        more: int | None = None,
+        workers: int | None = None,
+        timeout: float | str | None = None,
+        target: float | None = None,
+        patience_trials: int | None = None,
+        tracking: bool = True,
+        log_models: Literal["best", "all", "none"] = "best",
+        engine: Engine = "auto",
+        lanes: int = 1,
+        trial_timeout: float | str | None = None,
+        trial_memory: float | str | None = None,
+        data: str | _PathLike | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool | SearchDisplay | None = None,
+    ) -> "Study":
+        """Train trials until the study has as many as you ask for.
+
+        The same as `tuner optimize`. Several calls may run on one study at once, in threads,
+        processes and on other machines: together they train exactly that number of trials. Ctrl-C
+        puts the running trials back and raises KeyboardInterrupt; the same call continues them.
+
+        Args:
+            trials: the study's total number of trials. Repeating the call adds none.
+            more: the number of trials to add; give this or `trials`.
+            workers: the number of worker processes; None takes one per GPU, else one per core.
+            timeout: stop after this time: seconds, or a text such as "30m".
+            target: stop when a trial's score is this good.
+            patience_trials: stop when this many trials in a row bring no better score.
+            tracking: whether to write to MLflow.
+            log_models: which networks to send to MLflow: "best", "all" or "none".
+            engine: "auto" shares compiled programs between trials; "keras" compiles one for each.
+            lanes: how many trials each worker trains at once in one program; for small networks on
+                a GPU.
+            trial_timeout: end a trial that trains longer than this.
+            trial_memory: end a trial whose worker holds more memory: bytes, or such as "2GiB".
+            data: where the study's data lie now, if elsewhere than when it was created.
+            callbacks: functions that are called with this study and each `Trial` that ends. They
+                run in the search's loop, so they should be quick. An error in one ends the search
+                and is raised here.
+            progress: False shows nothing. By default each trial that ends is a line on stderr; in a
+                notebook, the cell shows the progress.
+
+        Returns:
+            The study itself.
+
+        Raises:
+            SearchFailed: three trials in a row have failed; with the traceback of the last.
+            StudyError: the study was deleted, or is a comparison.
+            DatasetError: the data are no longer those that the study was created with.
+            CodeError: code of the study may not run on this machine: see `trust_code`.
+
+        >>> import tuner
+        >>> study = tuner.load_study("example").optimize(trials=2, workers=1)
+        >>> len(study.trials)
+        2
+        """
+        wanted = SearchWanted(
+            trials=trials,
+            more=more,
+            workers=workers,
+            timeout=timeout,
+            target=target,
+            patience_trials=patience_trials,
+            tracking=tracking,
+            log_models=log_models,
+            engine=engine,
+            lanes=lanes,
+            trial_timeout=trial_timeout,
+            trial_memory=trial_memory,
+            data=None if data is None else path_text("data", data),
+        )
+        wanted.options(spell=str)  # a mistake in them is raised before the database is opened
+        _check_callbacks(callbacks)
+        display = open_display(progress, self.name, self.metric)
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            with display:
+                outcome = self._search(store, row, wanted, display, callbacks)
+            check_outcome(store, row, outcome)
+        return self
+
+    def _search(
+        self,
+        store: Store,
+        row: StudyRow,
+        wanted: SearchWanted,
+        display: SearchDisplay,
+        callbacks: Sequence[Callback],
+    ) -> Outcome:
+        def read(number: int) -> Trial:
+            return self._trial(row, find_trial(store, row, number))
+
+        try:
+            outcome, delivered = search_study(
+                self._place.settings,
+                store,
+                row,
+                wanted,
+                CallbackWatcher(display, self, callbacks, read),
+                display.stage,
+                logger.warning,
+                owns_process=False,
+            )
+        except UntrustedCode as error:
+            hashes = ", ".join(repr(code.sha256) for code in error.codes)
+            raise CodeError(
+                f"{error}; read it with: {command('study', 'code', in_command(self.name))}; then "
+                f"allow it with: study.trust_code({hashes})"
+            ) from error
+        if (problem := describe_delivery(row, delivered)) is not None:
+            logger.warning("%s", problem)
+        return outcome
+
+    def stop(self) -> None:
+        """Stop the searches that run on this study now, here and on all machines, as Ctrl-C does.
+
+        Their running trials are put back, and the next search continues them. The calls of
+        `optimize` return. May be called from a callback, another thread or another process; a
+        search elsewhere hears of it within two seconds. Searches that begin later are left alone.
+        """
+        with self._place.writing() as store:
+            stop_searches(store, same_study(store, self._row))
+
+    def enqueue_trial(self, params: Mapping[str, Any]) -> Trial:
+        """Queue a trial of your own. The sampler chooses the parameters that are left out.
+
+        It takes one of the study's trials before the sampler proposes others.
+
+        Args:
+            params: values by name, such as `{"width": 256}`.
+
+        Returns:
+            The trial, which waits.
+
+        Raises:
+            SpaceError: values that the study's space does not have.
+        """
+        values = by_name("params", params)
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            number, _ = enqueue(store, row, values or {})
+            return self._trial(row, find_trial(store, row, number))
+
+    def retry(self, trial: Trial | int) -> Trial:
+        """Queue a trial's configuration once more, as a new trial with another seed.
+
+        Args:
+            trial: the trial, or its number.
+
+        Returns:
+            The new trial, which waits.
+
+        Raises:
+            StudyError: there is no such trial, or it has no parameters yet.
+        """
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            number, _ = retry(store, row, _number(trial))
+            return self._trial(row, find_trial(store, row, number))
+
+    def trust_code(self, *hashes: str) -> None:
+        """Let code of yours that the database holds run on this machine, from now on.
+
+        Needed once where a study with a network, data or a metric of your own was created on
+        another machine, and the files are not here. Read the code first: `tuner study code`.
+
+        Args:
+            *hashes: the SHA-256 of each file.
+
+        Raises:
+            CodeError: a hash of no file of the study.
+        """
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+            agree_to_code(row.spec, self._place.settings, hashes)
+
+    # Results
+
+    @property
+    def best_trial(self) -> Trial:
+        """The complete trial with the best score.
+
+        Raises:
+            StudyError: no trial has finished yet.
+        """
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+            return self._trial(row, require_best(row, find_best(store, row)))
+
+    @property
+    def best_value(self) -> float:
+        """The best score."""
+        value = self.best_trial.value
+        assert value is not None  # it is complete
+        return value
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The parameters of the best trial."""
+        return self.best_trial.params
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+            rows = list_trials(store, row)
+            metrics_of = all_metrics(store, row, rows)
+        return [self._trial(row, each, metrics_of.get(each.trial_id, {})) for each in rows]
+
+    def trial(self, number: int) -> Trial:
+        """The trial of that number.
+
+        Raises:
+            StudyError: there is none.
+        """
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+            return self._trial(row, find_trial(store, row, _number(number)))
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """All trials as a table.
+
+        Returns:
+            A DataFrame with a row for each trial, indexed by its number: how it ended, its score,
+            its epochs and seconds, the metrics of its best epoch, and the parameters that vary.
+
+        >>> import tuner
+        >>> frame = tuner.load_study("example").to_dataframe()
+        >>> frame[["end", "epochs"]]
+                    end  epochs
+        trial
+        0      complete       2
+        1      complete       2
+        """
+        import pandas as pd
+
+        trials = self.trials
+        varying = self._row.spec.space.varying()
+        names = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
+        rows = []
+        for trial in trials:
+            row = table_row(trial._row, only=varying)
+            params = {param_column(name): row["params"].get(name) for name in varying}
+            facts = {name: row[name] for name in TABLE_COLUMNS}
+            rows.append(facts | {name: trial.metrics.get(name) for name in names} | params)
+        columns = [*TABLE_COLUMNS, *names, *map(param_column, varying)]
+        return pd.DataFrame(rows, columns=columns).set_index("trial")
+
+    def curves(self, trial: Trial | int) -> "pd.DataFrame":
+        """The metrics of each epoch of a trial: see `Trial.curves`.
+
+        Args:
+            trial: the trial, or its number.
+        """
+        return self.trial(_number(trial)).curves()
+
+    def best_model(self, data: str | _PathLike | None = None) -> Any:
+        """The best trial's network: see `Trial.model`.
+
+        >>> import tuner
+        >>> model = tuner.load_study("example").best_model()
+        >>> model.output_shape
+        (None, 10)
+        """
+        return self.best_trial.model(data)
+
+    @property
+    def optuna_study(self) -> "optuna.Study":
+        """The study as an `optuna.Study` that can only be read.
+
+        Optuna's plots, importances and `get_trials` work on it, and show the study as it is then.
+        Its trials have the running bests as intermediate values; `curves` has the raw ones.
+        Whatever would write raises StudyError: trials are trained by `optimize`.
+
+        >>> import optuna, tuner
+        >>> study = tuner.load_study("example").optuna_study
+        >>> [trial.state.name for trial in study.get_trials()]
+        ['COMPLETE', 'COMPLETE']
+        """
+        from tuner.storage.optuna_view import open_optuna_view
+
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+        return open_optuna_view(self._place.settings.storage, row)
+
+    def delete(
+        self,
+        *,
+        keep_runs: bool = False,
+        keep_networks: bool = False,
+        keep_data: bool = False,
+        force: bool = False,
+    ) -> None:
+        """Delete the study: its trials, its saved networks, its MLflow runs.
+
+        Args:
+            keep_runs: keep the MLflow runs.
+            keep_networks: keep the files of saved networks.
+            keep_data: keep data from memory and code of notebooks. Otherwise they go with the last
+                study that uses them.
+            force: stop searches that run on the study, on any machine, which takes seconds.
+
+        Raises:
+            StudyError: a search runs, and `force` is not given.
+        """
+        with self._place.writing() as store:
+            remove_study(
+                self._place.settings,
+                store,
+                same_study(store, self._row),
+                keep_runs=keep_runs,
+                keep_networks=keep_networks,
+                keep_data=keep_data,
+                force=force,
+                say=logger.info,
+            )
+
+    def _trial(
+        self, study: StudyRow, row: TrialRow, metrics: Mapping[str, float] | None = None
+    ) -> Trial:
+        return Trial(self._place, study, row, metrics)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Study) and self._row.uuid == other._row.uuid
+
+    def __hash__(self) -> int:
+        return hash(self._row.uuid)
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, metric={self.metric!r}, direction={self.direction!r})"
+
+    def _repr_html_(self) -> str:
+        return study_html(self)
+
+
+def _several(record: Any) -> Iterable[Any]:
+    """The metrics to record; a text is one."""
+    if isinstance(record, str) or callable(record):
+        return [record]
+    if not isinstance(record, list | tuple | set):
+        raise UsageError(f"record must be a list of metrics, got {record!r}")
+    return record
+
+
+def _check_texts(**values: object) -> None:
+    for name, value in values.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{name} must be a text, got {value!r}")
+
+
+def _check_callbacks(callbacks: object) -> None:
+    if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
+        raise UsageError(f"callbacks must be a list of functions, got {callbacks!r}")
+
+
+def _number(trial: Trial | int) -> int:
+    number = trial.number if isinstance(trial, Trial) else trial
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise UsageError(f"a trial is a Trial or its number, got {trial!r}")
+    return number

@@ -1,0 +1,143 @@
+"""Searching a study: what `tuner optimize` and `Study.optimize` have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from tuner.errors import SearchFailed, UsageError
+from tuner.manage.creation import check_code
+from tuner.manage.databases import may_track
+from tuner.runner import (
+    Delivered,
+    Limits,
+    Outcome,
+    SearchOptions,
+    Watcher,
+    optimize,
+    slots_wanted,
+)
+from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.studies import StudyRow, check_is_search
+from tuner.storage.trials import find_trial
+from tuner.study.ends import StopReason
+from tuner.study.engines import Engine
+from tuner.system.names import as_option, command, in_command
+from tuner.system.quantities import parse_bytes, parse_seconds
+
+LOG_MODELS = ("best", "all", "none")
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+@dataclass(frozen=True)
+class SearchWanted:
+    """What a search was asked for, as it was typed; None means the default. `trials`, `more`: the
+    study's total of trials, or how many to add; one of them is given. Times and sizes are numbers
+    of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now."""
+
+    trials: int | None = None
+    more: int | None = None
+    workers: int | None = None
+    timeout: str | float | None = None
+    target: float | None = None
+    patience_trials: int | None = None
+    tracking: bool = True
+    log_models: Literal["best", "all", "none"] = "best"
+    engine: Engine = "auto"
+    lanes: int = 1
+    trial_timeout: str | float | None = None
+    trial_memory: str | float | None = None
+    data_memory: str | float | None = None
+    data: str | None = None
+
+    def options(self, spell: Callable[[str], str] = as_option) -> SearchOptions:
+        """The same, checked; the total of trials is decided by the study later. `spell`: how the
+        user wrote the names. Raises UsageError."""
+        Limits.check(
+            trials=self.trials,
+            more=self.more,
+            workers=self.workers,
+            patience_trials=self.patience_trials,
+            target=self.target,
+            lanes=self.lanes,
+            spell=spell,
+        )
+        if self.engine not in ENGINES:
+            engines = " or ".join(ENGINES)
+            raise UsageError(f"{spell('engine')} must be {engines}, got {self.engine!r}")
+        if self.log_models not in LOG_MODELS:
+            raise UsageError(
+                f"{spell('log_models')} must be best, all or none, got {self.log_models!r}"
+            )
+        return SearchOptions(
+            limits=Limits(
+                trials=0,
+                timeout_s=parse_seconds(self.timeout, spell("timeout")),
+                target=self.target,
+                patience_trials=self.patience_trials,
+                trial_timeout_s=parse_seconds(self.trial_timeout, spell("trial_timeout")),
+            ),
+            workers=self.workers,
+            tracking=self.tracking,
+            log_models=self.log_models,
+            data_memory_bytes=parse_bytes(self.data_memory, spell("data_memory")),
+            trial_memory_bytes=parse_bytes(self.trial_memory, spell("trial_memory")),
+            engine=self.engine,
+            lanes=self.lanes,
+            data=self.data,
+        )
+
+
+def search_study(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    wanted: SearchWanted,
+    watcher: Watcher,
+    stage: Callable[[str], None],
+    tell: Callable[[str], None],
+    owns_process: bool,
+) -> tuple[Outcome, Delivered | None]:
+    """Train trials until the study has as many as are wanted, or a limit is met. `stage` is told
+    what the search is doing; `tell`, what the user should know. `owns_process`: see
+    `runner.stopping.Interrupts`. Raises TunerError."""
+    options = wanted.options()
+    check_is_search(study, "optimize")
+    check_code(study.spec, settings, wanted.data)
+    total = slots_wanted(store, study, wanted.trials, wanted.more)
+    stage(f"study {study.name}: {total} trials")
+    options = replace(
+        options,
+        limits=replace(options.limits, trials=total),
+        tracking=options.tracking and may_track(store, tell),
+    )
+    return optimize(settings, store, study, options, watcher, stage, owns_process=owns_process)
+
+
+def describe_failure(study: StudyRow, outcome: Outcome) -> str:
+    """What failed in a search that three failures in a row have ended, in a line."""
+    show = command("trial", "show", outcome.failed_trial, "--study", in_command(study.name))
+    return f"{outcome.failure}; the traceback: {show}"
+
+
+def describe_delivery(study: StudyRow, delivered: Delivered | None) -> str | None:
+    """What MLflow lacks after a search, and how to send it; None if it has everything."""
+    if delivered is None or not (delivered.missing or delivered.problem):
+        return None
+    sync = command("sync", in_command(study.name))
+    if not delivered.missing:
+        return f"MLflow differs from SQL ({delivered.problem}); to repair it: {sync}"
+    why = f" ({delivered.problem})" if delivered.problem else ""
+    return (
+        f"{delivered.missing} trials are not in MLflow yet{why}; SQL has them all; "
+        f"when MLflow is back: {sync}"
+    )
+
+
+def check_outcome(store: Store, study: StudyRow, outcome: Outcome) -> None:
+    """Raises SearchFailed, with the user's traceback, if failures have ended the search."""
+    if outcome.reason is not StopReason.ERRORS or outcome.failed_trial is None:
+        return
+    last = find_trial(store, study, outcome.failed_trial).last
+    detail = last.detail if last is not None else None
+    raise SearchFailed(f"three trials in a row failed; {outcome.failure}", detail)

@@ -1,0 +1,127 @@
+"""A user's own metric: `my_file.py:function`, called as function(y_true, y_pred).
+
+Its arrays are those of `metrics.compute`: y_true (n,) and y_pred (n, k) probabilities for k
+classes, (n,) for two classes or a number. They are copies: the function may change them. It returns
+one number. Knows no TensorFlow, so that a study can be created with it quickly.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.errors import MetricError, first_line
+from tuner.study.messages import FunctionCode
+from tuner.study.metrics import Task
+from tuner.system.user_modules import error_place, stored_surroundings
+
+_ARGUMENTS = "(y_true, y_pred)"
+# A metric is tried with at most so many predicted values: 80 MB for a moment.
+_MOST_VALUES = 10_000_000
+
+
+class OwnMetric:
+    """The function, run from the text that its study stores. It is loaded at the first call."""
+
+    def __init__(self, code: FunctionCode) -> None:
+        self._code = code
+        self._function: Callable[..., Any] | None = None
+        self._surroundings = stored_surroundings(code.path, code.text, code.modules, code.file)
+
+    @property
+    def _where(self) -> str:
+        return f"{self._code.path}:{self._code.function}"
+
+    def __call__(self, y_true: npt.NDArray[Any], predictions: npt.NDArray[np.float32]) -> float:
+        """Its value, perhaps not finite. Raises MetricError, with file and line, where the user's
+        code raises, or returns no number."""
+        # Its modules are only set up where it has any: that hides the modules of an own network.
+        has_modules = bool(self._surroundings.modules)
+        with self._errors():
+            if self._function is None:
+                with self._surroundings.entered():
+                    self._function = self._load()
+            with self._surroundings.entered() if has_modules else nullcontext():
+                value = self._function(np.array(y_true), np.array(predictions))
+        return self._number(value)
+
+    def _load(self) -> Callable[..., Any]:
+        module = ModuleType(f"tuner_user_metric_{self._code.function}")
+        self._surroundings.run(self._code.text.encode(), module)
+        function = getattr(module, self._code.function, None)
+        if not callable(function):
+            own = [name for name, value in vars(module).items() if _is_defined_in(value, module)]
+            raise MetricError(
+                f"{self._code.path}: no function {self._code.function!r}; it has "
+                f"{', '.join(own) or 'none'}"
+            )
+        try:
+            inspect.signature(function).bind(None, None)
+        except TypeError as error:
+            raise MetricError(f"{self._where}: must take {_ARGUMENTS} ({error})") from error
+        except ValueError:  # it has no signature
+            return function
+        return function
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except MetricError:
+            raise
+        except (Exception, SystemExit) as error:
+            where = error_place(error, self._surroundings.files) or self._where
+            raise MetricError(f"{where}: {first_line(error)}") from error
+
+    def _number(self, value: Any) -> float:
+        if isinstance(value, str | bytes) or np.ndim(value) or not hasattr(value, "__float__"):
+            kind = type(value).__name__
+            raise MetricError(f"{self._where}: must return one number, it returned a {kind}")
+        return float(value)
+
+    def check(self, y_true: npt.NDArray[Any], task: Task, classes: int) -> None:
+        """Try it on these targets with made-up predictions. Raises MetricError where it fails, or
+        returns a number that is not finite."""
+        y = np.asarray(y_true)[_rows_to_try(y_true, task, classes)]
+        value = self(y, made_up_predictions(y, task, classes))
+        if not math.isfinite(value):
+            raise MetricError(
+                f"{self._where}: returned {value} for made-up predictions of {len(y)} validation "
+                "rows; it must return a finite number"
+            )
+
+
+def _is_defined_in(value: Any, module: ModuleType) -> bool:
+    return inspect.isfunction(value) and value.__module__ == module.__name__
+
+
+def _rows_to_try(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDArray[np.intp]:
+    """All rows, or of large data some, with a row of each class among them."""
+    rows, most = len(y_true), _MOST_VALUES // max(1, classes)
+    if rows <= most:
+        return np.arange(rows)
+    some = np.linspace(0, rows - 1, most).astype(np.intp)
+    if task == "regression":
+        return some
+    return np.union1d(some, np.unique(y_true, return_index=True)[1])
+
+
+def made_up_predictions(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDArray[Any]:
+    """Predictions as a network might make them, right more often than by chance. `classes`: how
+    many there are."""
+    draw = np.random.default_rng(0)
+    if task == "regression":
+        spread = float(np.std(y_true)) or 1.0
+        # A shifted target is float64, and so are its predictions.
+        dtype = np.result_type(y_true, np.float32)
+        return np.asarray(y_true + draw.normal(scale=spread, size=len(y_true)), dtype)
+    if task == "binary":
+        chances = 0.8 * draw.random(len(y_true)) + 0.2 * y_true
+        return np.asarray(chances, np.float32)
+    weights = draw.random((len(y_true), classes)) + np.eye(classes)[y_true]
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
