@@ -6,9 +6,11 @@ SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
 export UV_PYTHON_DOWNLOADS := never
+# Of the theme: about a later version of MkDocs.
+export NO_MKDOCS_2_WARNING := 1
 unexport VIRTUAL_ENV
 
-.PHONY: install demo test soak check format bench lock clean
+.PHONY: install demo test soak check docs format bench lock clean
 
 install: $(READY)
 
@@ -55,6 +57,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mkdocs build --strict
+
+# To read them: make docs, then open what it prints in a browser.
+docs: install
+	$(BIN)/mkdocs serve --strict
 
 format: install
 	$(BIN)/ruff format .
@@ -70,4 +77,4 @@ lock: $(BIN)/uv
 		-o requirements.lock
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

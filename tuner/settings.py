@@ -1,18 +1,4 @@
-"""Where things live. The only reader of the environment.
-
-| variable            | meaning                                       | default                    |
-|---------------------|-----------------------------------------------|----------------------------|
-| TUNER_STORAGE       | SQLAlchemy URL of the studies' database       | sqlite:///tuner.db         |
-| MLFLOW_TRACKING_URI | MLflow's store or server                      | sqlite:///mlruns/mlflow.db |
-| TUNER_DATA_HOME     | folder searched for data sets                 | ~/.cache/tuner/data        |
-| TUNER_CHECKPOINTS   | folder of saved networks, one a study         | .tuner/checkpoints, beside |
-|                     |                                               | a SQLite database          |
-| TUNER_SCRATCH       | folder of prepared data while they are used   | scratch, beside the folder |
-|                     |                                               | of networks                |
-| XDG_STATE_HOME      | its tuner/trusted-code: hashes of the code    | ~/.local/state             |
-|                     | from databases that may run on this machine   |                            |
-| KERAS_HOME          | Keras' own cache, searched for its data sets  | ~/.keras                   |
-"""
+"""Where things live. The only reader of the environment."""
 
 import os
 import re
@@ -22,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tuner.system import logs
 from tuner.system.locations import database_folder, mlflow_url
@@ -39,6 +26,43 @@ def tuner_version() -> str:
         return "unknown"
 
 
+class Variable(NamedTuple):
+    """An environment variable that tuner reads. `default`: in words where it depends."""
+
+    name: str
+    meaning: str
+    default: str
+
+
+VARIABLES = (
+    Variable(
+        "TUNER_STORAGE",
+        "SQLAlchemy URL of the studies' database, as --storage",
+        "sqlite:///tuner.db",
+    ),
+    Variable(
+        "MLFLOW_TRACKING_URI",
+        "MLflow's store or server, as --tracking-uri",
+        "sqlite:///mlruns/mlflow.db",
+    ),
+    Variable("TUNER_DATA_HOME", "folder searched for data sets", "~/.cache/tuner/data"),
+    Variable(
+        "TUNER_CHECKPOINTS",
+        "folder of saved networks, one a study",
+        ".tuner/checkpoints, beside a SQLite database",
+    ),
+    Variable(
+        "TUNER_SCRATCH",
+        "folder of prepared data, while a search runs",
+        "scratch, beside the folder of networks",
+    ),
+    Variable(
+        "XDG_STATE_HOME",
+        "its tuner/trusted-code remembers the code from databases that may run on this machine",
+        "~/.local/state",
+    ),
+    Variable("KERAS_HOME", "Keras' own cache, searched for its data sets", "~/.keras"),
+)
 DEFAULT_STORAGE = "sqlite:///tuner.db"
 DEFAULT_TRACKING_URI = "sqlite:///mlruns/mlflow.db"
 SYSTEM_DATA = Path("/usr/share/datasets")
