@@ -17,10 +17,10 @@ from tuner.api.functions import code_reference
 from tuner.data import parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
 from tuner.data.load import check_order
-from tuner.data.raw import Pair, first_line, join_names, suggest_names
+from tuner.data.raw import Pair, join_names, suggest_names
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, first_line
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
 from tuner.settings import Settings
 from tuner.system.locations import HASH_LENGTH

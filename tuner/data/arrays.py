@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.raw import first_line
 from tuner.data.rows import AnyRows, ChangedRows, Features, Rows, row_blocks, sampled_rows
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, first_line
 
 _TEXT = "for columns of text use a .csv, a .parquet or a pandas DataFrame"
 _REMEDIES = {

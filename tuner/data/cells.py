@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.date_texts import to_seconds
-from tuner.data.raw import first_line, join_names
-from tuner.errors import DatasetError
+from tuner.data.raw import join_names
+from tuner.errors import DatasetError, first_line
 from tuner.system.machine import scheduled_cores
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it

@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tuner.errors import DatasetError
-from tuner.errors import first_line as first_line
+from tuner.errors import DatasetError, first_line
 
 _LISTED = 30
 FIRST_READING = 1  # as in spec.py, which training does not import

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tuner.data.raw import Pair, Raw, first_line
+from tuner.data.raw import Pair, Raw
 from tuner.data.readers.idx import holds_idx, read_idx_folder
 from tuner.data.readers.npz import read_npz
 from tuner.data.readers.reader import Reader
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, first_line
 from tuner.settings import SYSTEM_DATA, Settings
 from tuner.system.logs import stderr_muted
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, first_line
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors
 from tuner.data.readers.npz import Parts, parts_from_mapping
 from tuner.data.readers.reader import Reader, Source
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, first_line
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
 from tuner.system.user_modules import Surroundings, error_place, read_modules
