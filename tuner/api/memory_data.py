@@ -139,7 +139,7 @@ def _dense(column: "pd.Series[Any]") -> "pd.Series[Any]":
     import pandas as pd
 
     if isinstance(column.dtype, pd.SparseDtype):
-        return column.sparse.to_dense()
+        return pd.Series(np.asarray(column), index=column.index)
     return column.astype("category").cat.rename_categories(str)
 
 

@@ -41,9 +41,7 @@ class Place:
             storage = sqlite_url(Path(storage))
         for name, value in {"storage": storage, "tracking_uri": tracking_uri}.items():
             if value is not None and not isinstance(value, str):
-                form = "a URL such as sqlite:///tuner.db" + (
-                    " or a path" if name == "storage" else ""
-                )
+                form = "a path or a URL" if name == "storage" else "a URL"
                 raise UsageError(
                     f"{name} must be {form} such as sqlite:///tuner.db, got {shown(value)}"
                 )
