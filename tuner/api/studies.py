@@ -557,12 +557,14 @@ class Study:
             UsageError: the study's data are no table.
 
         >>> import pandas, tuner
-        >>> table = pandas.DataFrame({"size": range(40), "deck": ["up", "low"] * 20})
-        >>> study = tuner.create_study(
-        ...     "decks", space="tabular", data=table, target="deck", epochs=5
+        >>> table = pandas.DataFrame(
+        ...     {"size": [3, 1, 2, 5] * 10, "deck": ["up", "low"] * 20, "kind": ["a", "b"] * 20}
         ... )
-        >>> study.encode(table[:3]).tolist()
-        [[0.0], [1.0], [2.0]]
+        >>> study = tuner.create_study(
+        ...     "decks", space="tabular", data=table, target="kind", storage="decks.db"
+        ... )
+        >>> study.encode(table[:2]).tolist()  # size, deck=low, deck=up
+        [[3.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
         """
         from tuner.runner import trained_on
 
