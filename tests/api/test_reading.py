@@ -116,6 +116,7 @@ def _other() -> tuner.Trial:
         (lambda study: study.enqueue_trial(5), "params must be values by name, got 5"),
         (lambda study: study.enqueue_trial({"y": 1}), "y is no parameter of this space"),
         (lambda study: study.best_trial, "has no finished trial yet"),
+        (lambda study: study.delete(force="no"), "force must be True or False, got 'no'"),
         (lambda study: study.trust_code("0"), "is not a hash of this study's code"),
         (lambda study: study.trust_code(5), "hash 1 must be a text, got 5"),
         (lambda study: tuner.load_study("tyo"), "no study named 'tyo'"),

@@ -248,7 +248,14 @@ class Space:
         return "".join(_yaml_lines(self._content(network)))
 
     def _file(self, network: str) -> SpaceFile:
-        return parse_content(self._content(network), "Space")
+        try:
+            return parse_content(self._content(network), "Space")
+        except SpaceError as error:
+            if str(error).endswith(", got a list"):
+                raise SpaceError(
+                    f"{error}; choices are a tuner.Categorical, a range is an Int or a Float"
+                ) from error
+            raise
 
     def _content(self, network: str) -> dict[str, Any]:
         """What a file holds."""

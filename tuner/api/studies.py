@@ -343,6 +343,7 @@ class Study:
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
         )
+        _check_switches(tracking=tracking)
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened
         _check_callbacks(callbacks)
         display = open_display(progress, self.name, self.metric)
@@ -612,6 +613,9 @@ class Study:
         Raises:
             StudyError: a search runs, and `force` is not given.
         """
+        _check_switches(
+            keep_runs=keep_runs, keep_networks=keep_networks, keep_data=keep_data, force=force
+        )
         with self._place.writing() as store:
             remove_study(
                 self._place.settings,
@@ -670,6 +674,12 @@ def _check_texts(**values: object) -> None:
     for name, value in values.items():
         if value is not None and not isinstance(value, str):
             raise UsageError(f"{name} must be a text, got {shown(value)}")
+
+
+def _check_switches(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, got {shown(value)}")
 
 
 def _check_callbacks(callbacks: object) -> None:
