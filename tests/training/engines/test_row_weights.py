@@ -50,9 +50,7 @@ def by_keras(task: str, network: CustomNetwork | None = None) -> Built:
     return trained(*data_and_request(task), network)
 
 
-def trained(
-    dataset: Dataset, request: TrialRequest, network: CustomNetwork | None = None
-) -> Built:
+def trained(dataset: Dataset, request: TrialRequest, network: CustomNetwork | None = None) -> Built:
     """Keras refuses class and sample weights together: it is given their product."""
     model = dense_network(dataset, [keras.layers.Dense(8, activation="tanh")])
     sgd = keras.optimizers.SGD(request.params["learning_rate"])
