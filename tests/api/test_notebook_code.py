@@ -168,7 +168,7 @@ def test_a_library_s_function_is_imported(notebook: Notebook) -> None:
 
 
 def test_the_future_of_annotations_is_kept(notebook: Notebook) -> None:
-    notebook.run("from __future__ import annotations\ndef build(params: int | None): return 1")
+    notebook.run("from __future__ import annotations\ndef build(params: NotHere | None): return 1")
     assert notebook.rerun("build")({}) == 1
 
 

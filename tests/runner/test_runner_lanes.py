@@ -19,13 +19,14 @@ def search(
     *acts: str,
     crashes: int = 1,
     pace: float = 0.2,
+    epochs: int = 4,
     asked: Any = THREE,
     **limits: Any,
 ) -> list[list[str | None]]:
     """A trial for each act, in one process with three workers; how each one's attempts ended. On a
     busy machine, three trials begin within 2 epochs of `pace` seconds."""
     kinds = any_of("learn", "crash", "hang", "grow")
-    parameters = {"act": kinds, "x": 0.5, "crashes": crashes, "epochs": 4}
+    parameters = {"act": kinds, "x": 0.5, "crashes": crashes, "epochs": epochs}
     bench.create(parameters | {"pace": pace}, [{"act": act} for act in acts])
     bench.run(len(acts), asked=asked, **limits)
     return [[attempt.end for attempt in trial.attempts] for trial in bench.trials]
@@ -51,7 +52,8 @@ def test_what_a_trial_does_counts_against_no_other(
     bench: Bench, act: str, asked: Any, alone: list[str]
 ) -> None:
     acts = ["learn", act, "learn", "learn", "learn"]
-    ends = search(bench, *acts, crashes=99, pace=0.6, asked=THREE | asked)
+    # It needs a second or more to grow, before the others end.
+    ends = search(bench, *acts, crashes=99, pace=0.5, epochs=7, asked=THREE | asked)
     assert ends.pop(1) == ["shared_loss", *alone]
     assert all(of_trial[-1] == "complete" for of_trial in ends), ends
     assert {end for of_trial in ends for end in of_trial[:-1]} == {"shared_loss"}
