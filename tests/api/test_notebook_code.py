@@ -178,6 +178,10 @@ def test_the_future_of_annotations_is_kept(notebook: Notebook) -> None:
         ("model = object()\ndef f(x): return [model for _ in x]", "f uses model (object), which"),
         ("g = lambda x: x\ndef f(x): return g(x)", "f uses g, which is a lambda"),
         ("f = lambda x: x", "a lambda has no name"),
+        (
+            "def g(x): return 1\nold = g\ndef g(x): return 2\ndef f(x): return old(x) + g(x)",
+            "f uses two things called g: give one another name",
+        ),
         ("import functools\nf = functools.partial(print)", "partial is no function"),
         (
             "def outer():\n    k = 1\n    def f(x): return k\n    return f\nf = outer()",
