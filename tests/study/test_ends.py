@@ -42,8 +42,8 @@ def test_what_each_end_means() -> None:
 
 @pytest.mark.parametrize("reason", StopReason)
 def test_each_reason_to_stop_names_an_end(reason: StopReason) -> None:
-    expected = "error" if reason is StopReason.PATIENCE else str(reason)
-    assert reason.trial_end == expected
+    others = {StopReason.PATIENCE: "error", StopReason.STOPPED: "interrupted"}
+    assert reason.trial_end == others.get(reason, str(reason))
     assert reason.ends_trials == (reason is not StopReason.PATIENCE)
 
 

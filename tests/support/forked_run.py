@@ -38,6 +38,9 @@ def run_forked(session: pytest.Session, processes: int, scope: Scope) -> bool:
     try:
         _serve(session, waiting, children)
     finally:
+        # All at once: a child has copies of the connections of those before it.
+        for child in children:
+            child.connection.close()
         for child in children:
             child.end()
     return True

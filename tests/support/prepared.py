@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from tuner.tracking import process
 
 TRACKER = "import runpy; runpy.run_module('tuner.tracking', run_name='__main__')"
-_FILES = 3
+_FILES = 8
 _LARGEST_ORDER = 2**20
 # Above all numbers of files that a loop has.
 _FREE = 500
@@ -138,7 +138,8 @@ def _use_fork_servers(children: list[_Child], word: str) -> None:
         if not children or "multiprocessing.forkserver" not in code or word not in code:
             return int(real(path, arguments, files))
         child = children.pop()
-        child.become(code, {file: file for file in files}, os.environ, session=False)
+        inherited = {file: file for file in (0, 1, 2, *files)}
+        child.become(code, inherited, os.environ, session=False)
         return child.pid
 
     util.spawnv_passfds = spawn  # type: ignore[attr-defined]
