@@ -16,6 +16,7 @@ from tensorflow_helpers import make_dataset, make_request, outcome, own_network,
 
 from tuner.data import Dataset, save_dataset
 from tuner.networks.custom import CustomNetwork
+from tuner.study.engines import Engine
 from tuner.study.messages import Ended, Goal, TrialRequest, WorkerSetup
 from tuner.training.row_weights import RowWeights
 from tuner.training.session import LaneSession
@@ -129,17 +130,20 @@ def test_weights_of_one_change_no_bit(engine: str) -> None:
     assert outcome(Trainer(weighted), request) == outcome(Trainer(dataset), request)
 
 
-def test_a_trial_after_another_has_its_own_weights() -> None:
-    """Trials of one program, the first weighted: the second one's are as if it came alone."""
+@pytest.mark.parametrize(("engine", "then"), [("auto", "none"), ("keras", "{a: 3}")])
+def test_a_trial_after_another_has_its_own_weights(engine: Engine, then: str) -> None:
+    """Trials of one program, both weighted or the first: the second is as if it came alone."""
     dataset = make_dataset("classes")
-    choices = {"class_weight": ("none", "balanced")}
+    choices = {"class_weight": ("none", "balanced", "{a: 3}")}
     first, second = (
-        replace(make_request(class_weight=value), choices=choices) for value in ("balanced", "none")
+        replace(make_request(class_weight=value, engine=engine), choices=choices)
+        for value in ("balanced", then)
     )
     trainer = Trainer(dataset)
     outcome(trainer, first)
     program = trainer.program
-    assert outcome(trainer, second) == outcome(Trainer(dataset), make_request())
+    alone = make_request(class_weight=then, engine=engine)
+    assert outcome(trainer, second) == outcome(Trainer(dataset), alone)
     assert trainer.program is program
 
 
