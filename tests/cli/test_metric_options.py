@@ -102,6 +102,7 @@ REFUSED = {
     "--metric cost.py:cost": "cost.py:cost: is more of it better, or less? Say --direction maximiz",
     "--metric cost.py --direction maximize": "cost.py: name a metric of your own as cost.py:FUNCT",
     "--record cost.py:": "cost.py:: name a metric of your own as cost.py:FUNCTION",
+    "--record :cost": ":cost: name a metric of your own as my_file.py:FUNCTION",
     "--record gone.py:cost": "gone.py: No such file or directory",
     "--record cost.py:lost": "cost.py: no function 'lost'; it has cost",
     "--record cost.py:auc": "cost.py:auc: auc is the name of a metric of tuner; rename the functi",

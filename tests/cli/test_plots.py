@@ -42,8 +42,8 @@ def searched(number: int, loss: float, **changes: Any) -> FrozenTrial:
     params = {"lr": 10.0 ** -(1 + number % 4), "depth": depth, "kind": KIND.choices[number % 3]}
     distributions: dict[str, Any] = {"lr": LR, "depth": DEPTH, "kind": KIND, "one": ONE}
     for layer in range(depth):
-        params[f"width[{layer + 1}]"] = 8 << number % 5
-        distributions[f"width[{layer + 1}]"] = WIDTH
+        params[f"width_{layer + 1}"] = 8 << number % 5
+        distributions[f"width_{layer + 1}"] = WIDTH
     if params["kind"] == "sgd":
         params["rate"], distributions["rate"] = number / 50, RATE
     values = {"params": params | {"one": 3}, "distributions": distributions, "value": loss}
@@ -234,7 +234,7 @@ def test_importance_finds_what_matters(drawn: Any, plot: Any) -> None:
     chart = drawn("study", "importance", "search")
     (bars,) = chart["panels"]
     assert bars["names"][0] == "lr"
-    assert {"width[1]", "width[2]", "rate", "kind", "depth"} == {*bars["names"][1:]}
+    assert {"width_1", "width_2", "rate", "kind", "depth"} == {*bars["names"][1:]}
     assert sum(bars["values"]) == pytest.approx(1)
     assert chart["caption"][0] == "PED-ANOVA over 36 completed trials; all sum up to 1"
     assert re.search(r" lr █+ 0\.\d{3}\n", plot("study", "importance", "search").out)
@@ -259,7 +259,7 @@ def test_what_importance_needs(study: str, message: str, plot: Any) -> None:
 def test_slices_have_each_parameter_that_varies(drawn: Any) -> None:
     chart = drawn("study", "slice", "search")
     panels = {panel["x"]["label"]: panel for panel in chart["panels"]}
-    assert [*panels] == ["lr", "depth", "kind", "width[1]", "rate", "width[2]"]
+    assert [*panels] == ["lr", "depth", "kind", "width_1", "rate", "width_2"]
     assert panels["lr"]["x"]["log"] is True
     assert panels["kind"]["x"]["choices"] == ["sgd", '"a\\u001b[31m$d$am"', "true"]
     assert {*by_label(panels["kind"])["complete"]["x"]} == {0.0, 1.0, 2.0}
@@ -289,7 +289,7 @@ def test_the_help_names_all_plots(tuner: Any) -> None:
 
 def test_some_parameters_only(drawn: Any, plot: Any) -> None:
     chart = drawn("study", "slice", "search", "--param", "width", "--param", "lr")
-    assert [panel["x"]["label"] for panel in chart["panels"]] == ["width[1]", "width[2]", "lr"]
+    assert [panel["x"]["label"] for panel in chart["panels"]] == ["width_1", "width_2", "lr"]
     done = plot("study", "slice", "search", "--param", "wdth")
     assert done.err.startswith("tuner: unknown parameter 'wdth'; there are: ")
     done = plot("study", "history", "search", "--param", "lr")
@@ -330,7 +330,7 @@ def test_pictures(words: list[str], suffix: str, plot: Any, tmp_path: Path) -> N
     content = (tmp_path / file).read_bytes()
     assert content.startswith(MAGIC[suffix])
     if suffix == ".svg":
-        assert b"width[1] (log)" in content
+        assert b"width_1 (log)" in content
 
 
 @pytest.mark.parametrize("kind", ["history", "slice"])

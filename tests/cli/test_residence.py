@@ -108,7 +108,7 @@ def test_without_a_database_there_is_nothing_to_tell(tuner, tmp_path, word):
 
 
 def test_a_search_in_what_may_be_a_copy_leaves_mlflow_alone(tuner, copy, project, monkeypatch):
-    from tuner import runner as room
+    from tuner.manage import searching as room
 
     asked = []
 

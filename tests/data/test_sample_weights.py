@@ -148,6 +148,8 @@ def test_data_without_weights_say_so(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", **arrays())
     with pytest.raises(DatasetError, match=r"no such array \(did you mean 'trust'\?\); it holds x"):
         load(tmp_path / "a.npz", "Trust")
+    with pytest.raises(DatasetError, match="weights 'y' is an array of inputs or targets"):
+        load(tmp_path / "a.npz", "y")
     np.savez(tmp_path / "a.npz", **arrays(trust=np.ones(3)))
     with pytest.raises(DatasetError, match=r"weights 'trust' of train: 3 for 40 rows"):
         load(tmp_path / "a.npz")

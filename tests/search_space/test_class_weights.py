@@ -82,6 +82,7 @@ def test_options_and_python_give_it_too() -> None:
         ("{no: many}", "must have a number as weight of class 'no', got 'many'"),
         ("{no: true}", "must have a number as weight of class 'no', got True"),
         ("{}", "must name a weight for each class, such as {no: 1, yes: 10}; got '{}'"),
+        ("'{a:b: 1}'", "got '{a:b: 1}'; quote a label that holds a comma, a colon or a brace"),
         ("'{no}'", "must name a weight for each class, such as {no: 1, yes: 10}; got '{no}'"),
         ("'{no: 1, no: 2}'", "names class 'no' twice"),
         ("[none]", "must be a number, a string or true/false, got a list"),

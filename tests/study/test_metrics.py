@@ -108,3 +108,11 @@ def test_own_metrics_are_asked_for_by_name() -> None:
     assert compute(["cost", "f1"], truth, scores, "binary", own) == {"cost": 4.0, "f1": 1.0}
     scores[0] = np.nan
     assert np.isnan(compute(["cost"], truth, scores, "binary", own)["cost"])
+
+
+def test_a_metric_of_another_task_is_told_so() -> None:
+    with pytest.raises(SpecError, match=r"; val_r2 is for regression \(--task\)$"):
+        check_metric("val_r2", "classes")
+    with pytest.raises(SpecError) as refusal:
+        check_metric("test_r2", "classes")
+    assert "--task" not in str(refusal.value)

@@ -66,6 +66,7 @@ def test_a_function_must_be_there_and_take_two_arguments() -> None:
         "gain = 3": "no function 'gain'; it has none",
         "def gain(y_true): return 1": r"must take \(y_true, y_pred\)",
         "def gain(y_true, y_pred, weights): return 1": r"must take \(y_true, y_pred\)",
+        "def gain(y_pred, y_true): return 1": r"must take \(y_true, y_pred\), in this order",
     }.items():
         with pytest.raises(MetricError, match=f"^gain.py.*: {message}"):
             OwnMetric(FunctionCode("gain.py", "gain", text, ()))(Y, P)

@@ -10,6 +10,8 @@ Path = tuple[str, ...]
 
 # difflib's own limit for close matches.
 _SIMILAR = 0.6
+# From here on a word is a slip, such as a missing letter, even if it is another command's option.
+_SLIP = 0.85
 # Words that are about as similar as the best one are named beside it.
 _AS_SIMILAR = 0.05
 _MOST_NAMED = 3
@@ -32,12 +34,14 @@ def unknown_option(context: Any, option: str) -> str:
     """The message for an option that the context's command does not have."""
     root, path = context.find_root().command, _path_of(context)
     start, help_text = f"no such option {option}", f"see {command(*path, '--help')}"
-    if near := _most_similar(option, _options(context.command)):
+    owners = [other for other, member in _walk(root) if option in _options(member)]
+    is_known = option in _options(root) or 0 < len(owners) <= _MOST_NAMED
+    least = _SLIP if is_known else _SIMILAR
+    if near := _most_similar(option, _options(context.command), least):
         return f"{start}; did you mean {' or '.join(near)}? {help_text}"
     if option in _options(root):
         return f"{start} here; it stands between tuner and {' '.join(path)}"
-    owners = [other for other, member in _walk(root) if option in _options(member)]
-    if 0 < len(owners) <= _MOST_NAMED:
+    if is_known:
         named = ", or ".join(command(*owner) for owner in owners)
         return f"{start}; it is an option of: {named}"
     return f"{start}; {help_text}"
@@ -73,11 +77,12 @@ def _with_rest(root: Any, path: Path, rest: Sequence[str]) -> list[str]:
     return [*path, *rest]
 
 
-def _most_similar(word: str, names: Iterable[str]) -> list[str]:
-    """The names most similar to the word, in the order given; none where no name is similar."""
+def _most_similar(word: str, names: Iterable[str], least: float = _SIMILAR) -> list[str]:
+    """The names most similar to the word, in the order given; none where no name's ratio of
+    similarity is at least `least`."""
     ratios = {name: SequenceMatcher(None, word[:80], name).ratio() for name in names}
     best = max(ratios.values(), default=0.0)
-    if best < _SIMILAR:
+    if best < least:
         return []
     return [name for name, ratio in ratios.items() if ratio >= best - _AS_SIMILAR][:_MOST_NAMED]
 

@@ -48,7 +48,7 @@ def take_weights(raw: Raw, spec: "DataSpec") -> tuple[Raw, dict[str, Weights]]:
         parts[part] = pair
         if part != "test":
             if values is None:
-                raise DatasetError(f"{what}: {_not_there(raw, part, name)}")
+                raise DatasetError(f"{what}{_not_there(raw, part, name)}")
             weights[part] = read_weights(values, what)
             _check_length(weights[part], pair.y, f"{what} of {part}")
     return replace(raw, parts=parts), weights
@@ -137,12 +137,12 @@ def _not_there(raw: Raw, part: str, name: str) -> str:
     """Why a part has no weights, and what to do."""
     pair = raw.parts[part]
     if getattr(pair.y, "name", None) == name:
-        return "is the target; name another column"
+        return " is the target; name another column"
     if _is_frame(pair.x):
         names = [str(column) for column in pair.x.columns]
         where = "" if part == "train" else f" of {part}"
-        return f"no such column{where}{suggest_names(name, names)}; it has {join_names(names)}"
+        return f": no such column{where}{suggest_names(name, names)}; it has {join_names(names)}"
     return (
-        "these data have none; weights are a column of a table, an array of an .npz file, or a "
+        ": these data have none; weights are a column of a table, an array of an .npz file, or a "
         "key of the dict that load returns"
     )

@@ -72,8 +72,9 @@ def _name(
     if not colon and not text.endswith(".py"):
         return text
     if not path or not function.isidentifier():
-        file = path or text.strip(":")
-        raise MetricError(f"{text}: name a metric of your own as {file}:FUNCTION")
+        # Without a colon it is a file, with nothing before the colon a function.
+        known = f"{path or 'my_file.py'}:FUNCTION" if colon else f"{text}:FUNCTION"
+        raise MetricError(f"{text}: name a metric of your own as {known}")
     if function in METRICS:
         raise MetricError(
             f"{text}: {function} is the name of a metric of tuner; rename the function, or take "

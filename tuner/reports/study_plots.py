@@ -3,6 +3,7 @@
 To add one: a function, a line in STUDY_PLOTS, and a sentence in the help of `study plot`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ class StudyPlot:
 class PlottedStudy:
     """A study as plots need it. `trials`: all of them. `complete` and `others`: those with a value.
     `params`: the varying parameters to draw, with their distributions; those of one layer each, as
-    `width[1]`."""
+    `width_1`."""
 
     study: StudyRow
     trials: "list[FrozenTrial]"
@@ -119,7 +120,7 @@ def _read_study(store: Store, study: StudyRow, only: Sequence[str]) -> PlottedSt
 
 def _varying(trials: "Iterable[FrozenTrial]", only: Sequence[str]) -> "dict[str, BaseDistribution]":
     """The parameters that vary, in the order in which trials have them. `width` in `only` means
-    all of `width[1]`, `width[2]`, … too."""
+    all of `width_1`, `width_2`, … if each layer has its own."""
     params: dict[str, BaseDistribution] = {}
     for trial in trials:
         for name, distribution in trial.distributions.items():
@@ -127,7 +128,10 @@ def _varying(trials: "Iterable[FrozenTrial]", only: Sequence[str]) -> "dict[str,
                 params.setdefault(name, distribution)
     chosen: dict[str, BaseDistribution] = {}
     for name in only:
-        matching = [each for each in params if name in (each, each.partition("[")[0])]
+        of_layers = re.compile(rf"{re.escape(name)}_[0-9]+")
+        matching = (
+            [name] if name in params else [each for each in params if of_layers.fullmatch(each)]
+        )
         if not matching:
             raise unknown("parameter", name, params)
         chosen |= {each: params[each] for each in matching}

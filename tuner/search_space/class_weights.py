@@ -57,7 +57,10 @@ def canonical_weights(value: Mapping[Any, object] | str) -> str:
 
 
 def _not_a_mapping(text: str) -> ValueError:
-    return ValueError(f"must name a weight for each class, such as {EXAMPLE}; got {text[:60]!r}")
+    hint = "; quote a label that holds a comma, a colon or a brace" if text.count(":") > 1 else ""
+    return ValueError(
+        f"must name a weight for each class, such as {EXAMPLE}; got {text[:60]!r}{hint}"
+    )
 
 
 def _number_or_text(text: str) -> float | str:

@@ -201,7 +201,11 @@ def check_metric(
     the user's own metrics."""
     objectives = metrics_of(task, held_out) + [f"{held_out}_{name}" for name in own]
     if objective not in objectives:
-        raise _unknown_metric(objective, objectives, f" for {task}")
+        error = _unknown_metric(objective, objectives, f" for {task}")
+        other = METRICS.get(name_of(objective))
+        if other is not None and objective == f"{held_out}_{other.name}":
+            error = SpecError(f"{error}; {objective} is for {' and '.join(other.tasks)} (--task)")
+        raise error
 
 
 def direction_of(objective: str) -> Direction:

@@ -60,13 +60,19 @@ class OwnMetric:
                 f"{self._code.path}: no function {self._code.function!r}; it has "
                 f"{', '.join(own) or 'none'}"
             )
-        try:
-            inspect.signature(function).bind(None, None)
-        except TypeError as error:
-            raise MetricError(f"{self._where}: must take {_ARGUMENTS} ({error})") from error
-        except ValueError:  # it has no signature
-            return function
+        self._check_arguments(function)
         return function
+
+    def _check_arguments(self, function: Callable[..., Any]) -> None:
+        must = f"{self._where}: must take {_ARGUMENTS}"
+        try:
+            arguments = inspect.signature(function).bind(None, None).arguments
+        except TypeError as error:
+            raise MetricError(f"{must} ({error})") from error
+        except ValueError:  # it has no signature
+            return
+        if list(arguments) == ["y_pred", "y_true"]:
+            raise MetricError(f"{must}, in this order; it takes (y_pred, y_true)")
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

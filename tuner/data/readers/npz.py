@@ -200,7 +200,7 @@ def parts_from_mapping(
             there, missing = (x_key, y_key) if x_key in names else (y_key, x_key)
             raise DatasetError(f"{source}: holds {there!r} without {missing!r}")
         if x_key in names:
-            weights_key = _weights_of(part, weights, values)
+            weights_key = _weights_of(part, weights, values, names.values())
             used_weights += [weights_key] if weights_key else []
             row_weights = values[weights_key] if weights_key else None
             parts[part] = Pair(values[names[x_key]], values[names[y_key]], row_weights)
@@ -208,7 +208,7 @@ def parts_from_mapping(
         all_names = join_names(sorted(map(str, values))) or "nothing"
         raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
     if weights is not None:
-        _check_weights(source, weights, parts, values)
+        _check_weights(source, weights, parts, values, names.values())
     if first_reading:
         return parts, ()
     used = {key for part in parts for key in pairs[part]}
@@ -226,20 +226,32 @@ def _weight_keys(weights: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]
     return (weights, f"{stem}_train"), (f"{stem}_val",)
 
 
-def _weights_of(part: str, weights: str | None, values: Mapping[str, Any]) -> str | None:
-    """The name of a part's weights, if there are any. The test rows need none."""
+def _weights_of(
+    part: str, weights: str | None, values: Mapping[str, Any], data: Collection[str]
+) -> str | None:
+    """The name of a part's weights, if there are any; arrays of the `data` are none. The test rows
+    need none."""
     of_train, of_validation = _weight_keys(weights)
     candidates = {"train": of_train, "validation": of_validation}.get(part, ())
-    return next((name for name in candidates if name in values), None)
+    return next((name for name in candidates if name in values and name not in data), None)
 
 
 def _check_weights(
-    source: str, weights: str, parts: Mapping[str, Pair], values: Mapping[str, Any]
+    source: str,
+    weights: str,
+    parts: Mapping[str, Pair],
+    values: Mapping[str, Any],
+    data: Collection[str],
 ) -> None:
-    """Raises DatasetError for a part of arrays that can be trained on and has no weights."""
+    """Raises DatasetError for a part of arrays that can be trained on and has no weights. `data`:
+    the arrays that are no weights."""
     for part, keys in zip(("train", "validation"), _weight_keys(weights), strict=True):
         if part not in parts or parts[part].weights is not None or hasattr(parts[part].x, "iloc"):
             continue
+        if weights in data:
+            raise DatasetError(
+                f"{source}: weights {weights!r} is an array of inputs or targets; name another"
+            )
         names = [str(name) for name in values]
         if part == "train":
             raise DatasetError(
