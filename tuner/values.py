@@ -32,6 +32,17 @@ _ITEM = re.compile(rf"\s*({_QUOTED}|[^,]*?)\s*(?:,|\Z)", re.DOTALL)
 _NEEDS_QUOTES = re.compile(r"[\s,:#\[\]{}\"'`=?]|\A[-!&*|>%@]")
 
 
+_LONGEST_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """Anything that was given, as a message shows it: in one line of at most 60 characters."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a huge number"  # printing it may take very long, or be refused by Python
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
 def parse_scalar(text: str) -> Scalar | None:
     """A plain word as YAML 1.2 reads it: number, truth value, null or, failing these, itself."""
     if len(text) > LONGEST_NUMBER:

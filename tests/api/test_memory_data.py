@@ -14,9 +14,9 @@ import scipy.sparse
 
 import tuner
 from tuner.api import memory_data
-from tuner.api.memory_data import data_source
+from tuner.api.memory_data import data_source, encode_rows
 from tuner.data import Dataset, load_dataset
-from tuner.errors import UsageError
+from tuner.errors import DatasetError, UsageError
 from tuner.settings import Settings, load_settings
 from tuner.study.spec import DataSpec
 
@@ -135,6 +135,43 @@ def test_a_project_finds_its_data_from_everywhere(
     assert len(load_dataset(DataSpec(source=source), absolute).train) > 0
 
 
+def test_columns_that_arrow_lacks_are_kept(settings: Settings) -> None:
+    """Sparse ones are numbers, and the intervals of `pandas.cut` categories."""
+    third = pd.cut(TABLE["number"], 3, labels=None).where(TABLE["number"] < 1)
+    table = pd.DataFrame(
+        {
+            "third": third,
+            "interval": pd.array(pd.cut(TABLE["number"], 2).array.astype("interval")),
+            "sparse": pd.arrays.SparseArray([0, 1, 0] * 20),
+            7: Y,
+        }
+    )
+    dataset = load(table, 7, settings)
+    assert dataset.columns is not None
+    kinds = {column.name: (column.kind, len(column.categories or ())) for column in dataset.columns}
+    assert kinds == {
+        "third": ("category", third.nunique()),
+        "interval": ("category", 2),
+        "sparse": ("number", 0),
+    }
+
+
+def test_new_rows_are_encoded_as_the_training_rows_were(settings: Settings) -> None:
+    table = TABLE.set_index("number")
+    dataset = load(table, "left", settings)
+    encoded = encode_rows(table.drop(columns="left"), dataset.columns)
+    assert encoded.dtype == np.asarray(dataset.train.x[:]).dtype
+    rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, encoded))
+    assert (encode_rows(TABLE, dataset.columns) == encoded).all()  # also as a plain column
+    with pytest.raises(DatasetError, match=r"^rows: lacks the columns small$"):
+        encode_rows(table.drop(columns="small"), dataset.columns)
+    with pytest.raises(UsageError, match=r"^rows must be a DataFrame with the table's columns"):
+        encode_rows(X, dataset.columns)
+    with pytest.raises(UsageError, match="the study's data are no table"):
+        encode_rows(TABLE, load((X, Y), None, settings).columns)
+
+
 def test_large_arrays_are_not_copied(settings: Settings) -> None:
     """Every second row of a Fortran array of 96 MB is hashed and written a block at a time."""
     x = np.zeros((1_500_000, 16), dtype="f4", order="F")[::2]
@@ -166,6 +203,8 @@ def test_large_arrays_are_not_copied(settings: Settings) -> None:
         (pd.concat([TABLE, TABLE], axis=1), "left", "data: several columns are named 'count'"),
         (TABLE.assign(mixed=[1, "a"] * 30), "left", "data: column 'mixed' holds int, str"),
         (TABLE.assign(mixed=[1j] * 60), "left", "data: column 'mixed' cannot be stored"),
+        (FEATURES, ["flag"], "target=['flag']: give the column's name alone, target='flag'"),
+        (FEATURES, 3, "target='3': no such column"),
         (FEATURES, WORDS[:5], "x and y of train differ in length, 60 and 5"),
         (FEATURES, TABLE["left"][::-1], "data: x and y of train have the same index in another"),
         (FEATURES, TABLE["flag"].map(str), "data: 'flag' is a column of x and the name of the"),

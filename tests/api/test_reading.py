@@ -1,11 +1,13 @@
 """What studies and trials say: tables, curves, Optuna's view, names."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from api_studies import QUICK, toy
@@ -14,6 +16,7 @@ from toy_study import Bench
 import tuner
 from tuner import StudyError, UsageError
 
+MATRIX = np.zeros((300, 4))
 HEAVY = ("tensorflow", "keras", "optuna", "pandas", "mlflow", "sqlalchemy", "pydantic", "numpy")
 
 
@@ -95,26 +98,41 @@ def test_optuna_reads_a_study_and_cannot_write_it(bench: Bench) -> None:
     assert [trial.value for trial in view.trials] == before
 
 
+def _other() -> tuner.Trial:
+    """A trial of another study, which waits."""
+    return tuner.create_study("other", data="iris").enqueue_trial({})
+
+
 @pytest.mark.parametrize(
     ("use", "message"),
     [
         (lambda study: study.trial(7), "study 'toy' has no trial 7"),
         (lambda study: study.trial(True), "a trial is a Trial or its number, got True"),
         (lambda study: study.retry("1"), "a trial is a Trial or its number, got '1'"),
+        (lambda study: study.curves(_other()), "is one of study 'other', not of 'toy'"),
+        (lambda study: study.retry(_other()), "is one of study 'other', not of 'toy'"),
+        (lambda study: _other().model(), "of study 'other' has no network yet"),
+        (lambda study: study.encode(MATRIX), "the study's data are no table"),
+        (lambda study: study.trial(MATRIX), "a trial is a Trial or its number, got array"),
         (lambda study: study.enqueue_trial(5), "params must be values by name, got 5"),
         (lambda study: study.enqueue_trial({"y": 1}), "y is no parameter of this space"),
         (lambda study: study.best_trial, "has no finished trial yet"),
+        (lambda study: study.delete(force="no"), "force must be True or False, got 'no'"),
         (lambda study: study.trust_code("0"), "is not a hash of this study's code"),
+        (lambda study: study.trust_code(5), "hash 1 must be a text, got 5"),
         (lambda study: tuner.load_study("tyo"), "no study named 'tyo'"),
         (lambda study: tuner.load_study(5), "name must be a text, got 5"),
-        (lambda study: tuner.load_study(storage=5), "storage must be a URL"),
+        (lambda study: tuner.load_study(storage=5), "storage must be a path or a URL such"),
         (lambda study: tuner.create_study("a", target="y"), "target needs data"),
-        (lambda study: tuner.create_study("a", data="iris", space=5), "space must be a text or"),
+        (lambda study: tuner.create_study("a", data="iris", space=5), "space must be a text, a"),
         (lambda study: tuner.create_study("a", data="iris", params=5), "params must be values by"),
         (lambda study: tuner.create_study("a", data="iris", direction="up"), "direction: must be"),
         (lambda study: tuner.create_study("a", data="iris", sampler=5), "sampler: must be a name"),
         (lambda study: tuner.create_study("a", data="iris", record=5), "record must be a list of"),
-        (lambda study: tuner.create_study("a", data="iris", seed=0.5), "seed: must be a valid"),
+        (lambda study: tuner.create_study("a", data="iris", seed=0.5), "seed must be a whole"),
+        (lambda study: tuner.create_study("a", data="iris", seed=None), "seed must be a whole"),
+        (lambda study: tuner.create_study("a", data="iris", metric=5), "metric must be a name"),
+        (lambda study: tuner.create_study("a", data="iris", record=[5]), "record must be a name"),
     ],
 )
 def test_mistakes_are_named(bench: Bench, use: Any, message: str) -> None:
@@ -123,6 +141,27 @@ def test_mistakes_are_named(bench: Bench, use: Any, message: str) -> None:
         use(study)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    sorted(set(inspect.signature(tuner.create_study).parameters) - {"data", "target"}),
+)
+def test_an_array_in_a_wrong_place_is_told_in_one_line(bench: Bench, option: str) -> None:
+    options: dict[str, Any] = {"data": "iris", option: MATRIX}
+    with pytest.raises(UsageError) as raised:
+        tuner.create_study(**options)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_numbers_of_numpy_and_a_path_as_text_are_taken(bench: Bench) -> None:
+    study = tuner.create_study(
+        "numpy", data="iris", epochs=np.int64(3), seed=np.uint8(1), storage="other.db"
+    )
+    assert study.trials[0] == study.trial(np.int64(0))
+    assert tuner.list_studies(storage=Path("other.db")) == [study]
+    assert tuner.list_studies(storage="other.db") == [study]
 
 
 def test_the_current_folder_may_change(bench: Bench, tmp_path: Path) -> None:

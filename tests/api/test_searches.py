@@ -237,6 +237,7 @@ def test_calls_in_a_file_that_tuner_imports_are_refused(bench: Bench, tmp_path: 
         ({"trials": 3, "target": "x"}, "target must be a finite number, got 'x'"),
         ({"trials": 3, "engine": "gpu"}, "engine must be auto or keras, got 'gpu'"),
         ({"trials": 3, "log_models": "some"}, "log_models must be best, all or none"),
+        ({"trials": 3, "tracking": "no"}, "tracking must be True or False, got 'no'"),
         ({"trials": 3, "callbacks": 5}, "callbacks must be a list of functions, got 5"),
         ({"trials": 3, "progress": "bar"}, "progress must be True, False, or an object with"),
         ({"trials": 3, "data": 5}, "data must be a text or a path, got 5"),

@@ -168,7 +168,8 @@ parameters:
         (lambda: Space("mlp", [1]), "Space: parameters must be a mapping of names to values"),
         (
             lambda: Space("mlp", {"width": [16, 32]}),
-            "Space: parameters.width must be a number, a string or true/false, got a list",
+            "Space: parameters.width must be a number, a string or true/false, got a list; choices "
+            "are a tuner.Categorical, a range is an Int or a Float",
         ),
         (
             lambda: Space("mlp", {"width": Int(0, 5)}),

@@ -113,6 +113,25 @@ def test_rows_that_come_later_are_encoded_alike(load: Load, tmp_path: Path) -> N
         encode_frame(later.assign(size="big"), dataset.columns, "later")
 
 
+def test_cells_of_the_file_itself_are_encoded_as_they_were(load: Load, tmp_path: Path) -> None:
+    """As texts, which is how other rows of a file are best read; and typed by pandas."""
+    table = frame().assign(
+        truth=np.resize([True, False, False], len(frame())), day=pd.Timestamp("2024-05-01")
+    )
+    table["day"] += pd.to_timedelta(np.arange(len(table)), unit="D")
+    file = write(tmp_path / "t.csv", table)
+    dataset = load(f"{file}:kind")
+    assert dataset.columns is not None
+    assert "truth" in {column.name for column in dataset.columns if column.kind == "number"}
+    texts = encode_frame(
+        pd.read_csv(file, dtype=str, keep_default_na=False), dataset.columns, "texts"
+    )
+    rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
+    assert sorted(map(tuple, texts)) == sorted(map(tuple, rows))
+    typed = encode_frame(pd.read_csv(file), dataset.columns, "typed")
+    np.testing.assert_array_equal(typed, texts)
+
+
 def test_nullable_and_categorical_columns_of_parquet(load: Load, tmp_path: Path) -> None:
     table = pd.DataFrame(
         {

@@ -6,8 +6,9 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker, util
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -157,6 +158,27 @@ def test_a_long_temporary_folder_is_no_hindrance(
         assert not list(long.iterdir())
     finally:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
+def test_ctrl_c_does_not_end_the_fork_server_while_it_imports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor where multiprocessing's tracker, which unblocks the signal, starts with it."""
+    blocked: dict[str, bool] = {}
+    spawn = util.spawnv_passfds
+
+    def watched(path: Any, args: list[str], passed: Any) -> int:
+        server = "forkserver" if "forkserver" in args[-1] else "tracker"
+        blocked[server] = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        return spawn(path, args, passed)
+
+    monkeypatch.setattr(util, "spawnv_passfds", watched)
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    warm(EntryPoint("toy_training:open_session"))
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    assert blocked == {"tracker": True, "forkserver": True}
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_too_many_open_files_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

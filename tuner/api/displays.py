@@ -9,6 +9,7 @@ from tuner.api.notebook import CellProgress, in_notebook
 from tuner.errors import UsageError
 from tuner.runner.progress import RunStatus, Watcher, describe_end
 from tuner.study.ends import TrialEnd
+from tuner.values import shown
 
 if TYPE_CHECKING:
     from tuner.api.studies import Study
@@ -85,7 +86,7 @@ def open_display(progress: "bool | SearchDisplay | None", study: str, metric: st
     if missing:
         raise UsageError(
             f"progress must be True, False, or an object with the method {missing[0]}, "
-            f"got {progress!r}"
+            f"got {shown(progress)}"
         )
     return progress
 

@@ -7,23 +7,25 @@ each, and a data function that reads them.
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from tuner.api.functions import code_reference
-from tuner.data import parse_source
+from tuner.data import Column, encode_frame, parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
 from tuner.data.load import check_order
 from tuner.data.raw import Pair, first_line, join_names, suggest_names
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, UsageError
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
 from tuner.settings import Settings
 from tuner.system.locations import HASH_LENGTH
+from tuner.values import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +74,10 @@ def data_source(data: Any, target: Any, settings: Settings) -> str:
         if target is not None:
             raise DatasetError("target: a data function returns the targets itself; leave it out")
         return code_reference(data, settings)
+    if isinstance(target, Number | np.generic):
+        target = str(target)  # as columns are named that are numbers
     if target is not None and not isinstance(target, str):
+        _refuse_list_of_name(data, target)
         data, target = (data, target), None
     if _is_table(data):
         return _keep_table(*_with_named_target(_as_frame(data), target), settings)
@@ -96,6 +101,11 @@ def _with_target(source: str, target: Any) -> str:
     return source if parsed.selector else f"{source}:{target}"
 
 
+def _refuse_list_of_name(data: Any, target: Any) -> None:
+    if _is_table(data) and isinstance(target, list) and len(target) == 1 != len(data):
+        raise DatasetError(f"target={target!r}: give the column's name alone, target={target[0]!r}")
+
+
 def _is_table(data: Any) -> bool:
     """Whether this is a DataFrame, of pandas or one that can become such."""
     return getattr(data, "ndim", 2) == 2 and (hasattr(data, "iloc") or hasattr(data, "to_pandas"))
@@ -108,8 +118,42 @@ def _as_frame(table: Any) -> "pd.DataFrame":
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DatasetError(f"data: several columns are named {join_names(map(repr, twice))}")
     frame = frame.set_axis(names, axis=1)
+    if special := {name: _dense(frame[name]) for name in names if _is_special(frame[name])}:
+        frame = frame.assign(**special)
     # Where rows lay before they were shuffled or chosen says nothing of them.
     return frame.reset_index(drop=True) if list(frame.index.names) == [None] else frame
+
+
+def _is_special(column: "pd.Series[Any]") -> bool:
+    """Whether a column is sparse, or holds intervals, as `pandas.cut` makes them: Arrow has
+    neither."""
+    import pandas as pd
+
+    kind = column.dtype
+    kind = kind.categories.dtype if isinstance(kind, pd.CategoricalDtype) else kind
+    return isinstance(kind, pd.SparseDtype | pd.IntervalDtype)
+
+
+def _dense(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Such a column with a cell for each row, of numbers or of intervals as texts."""
+    import pandas as pd
+
+    if isinstance(column.dtype, pd.SparseDtype):
+        return pd.Series(np.asarray(column), index=column.index)
+    return column.astype("category").cat.rename_categories(str)
+
+
+def encode_rows(rows: Any, columns: "Sequence[Column] | None") -> np.ndarray:
+    """Rows of a table as a network takes them, a matrix (n, features). `columns`: how the training
+    rows were encoded; None for data that are no table. Raises UsageError."""
+    if columns is None:
+        raise UsageError("the study's data are no table: its networks take x as it is")
+    if not _is_table(rows):
+        raise UsageError(f"rows must be a DataFrame with the table's columns, got {shown(rows)}")
+    frame = _as_frame(rows)
+    if list(frame.index.names) != [None]:  # it is stored as columns
+        frame = frame.reset_index()
+    return np.asarray(encode_frame(frame, columns, "rows"))
 
 
 def _with_named_target(frame: "pd.DataFrame", target: str | None) -> tuple["pd.DataFrame", str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 from tuner.errors import LocationError, StudyError, UsageError
 from tuner.manage.databases import open_database, open_existing, read_database, require
@@ -15,6 +16,7 @@ from tuner.storage.studies import StudyRow, load_study
 from tuner.system.locations import sqlite_file, sqlite_url
 from tuner.system.names import remember_options
 from tuner.system.user_modules import imported_file
+from tuner.values import shown
 
 logger = logging.getLogger("tuner")
 
@@ -35,11 +37,14 @@ class Place:
         """The place that these name; None means what the environment says, else the default. Paths
         are fixed: the current folder may change later. Raises UsageError."""
         refuse_while_imported()
-        if isinstance(storage, os.PathLike):
+        if isinstance(storage, os.PathLike) or _is_path(storage):
             storage = sqlite_url(Path(storage))
         for name, value in {"storage": storage, "tracking_uri": tracking_uri}.items():
             if value is not None and not isinstance(value, str):
-                raise UsageError(f"{name} must be a URL such as sqlite:///tuner.db, got {value!r}")
+                form = "a path or a URL" if name == "storage" else "a URL"
+                raise UsageError(
+                    f"{name} must be {form} such as sqlite:///tuner.db, got {shown(value)}"
+                )
         settings = load_settings(storage, tracking_uri)
         settings = replace(
             settings,
@@ -79,6 +84,11 @@ class Place:
         remember_options(self.storage, self.tracking_uri)
 
 
+def _is_path(storage: object) -> TypeGuard[str]:
+    """Whether a text is the path of a file, not a URL."""
+    return isinstance(storage, str) and storage != "" and ":/" not in storage
+
+
 def _closing(store: Store) -> Iterator[Store]:
     try:
         yield store
@@ -95,11 +105,13 @@ def _absolute(url: str) -> str:
     return sqlite_url(file.absolute()) if file is not None and is_relative else url
 
 
-def path_text(name: str, value: object) -> str:
-    """A text or a path as a text. `name`: what errors call it. Raises UsageError."""
+def path_text(name: str, value: object, other: str = "") -> str:
+    """A text or a path as a text. `name`, `other`: what errors call it, and what else it may be.
+    Raises UsageError."""
     if isinstance(value, str | os.PathLike):
         return str(os.fspath(value))
-    raise UsageError(f"{name} must be a text or a path, got {value!r}")
+    forms = f"a text, a path or {other}" if other else "a text or a path"
+    raise UsageError(f"{name} must be {forms}, got {shown(value)}")
 
 
 def refuse_while_imported() -> None:

@@ -21,7 +21,7 @@ from tuner.search_space.loading import (
 )
 from tuner.search_space.ranges import RANGES, InvalidError
 from tuner.settings import Settings
-from tuner.values import Scalar, word
+from tuner.values import Scalar, shown, word
 
 Network = str | Callable[..., Any]
 
@@ -133,7 +133,7 @@ def by_name(name: str, value: object) -> dict[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise UsageError(f"{name} must be values by name, got {value!r}")
+        raise UsageError(f"{name} must be values by name, got {shown(value)}")
     return {str(key): plain(each) for key, each in value.items()}
 
 
@@ -224,6 +224,8 @@ class Space:
     @classmethod
     def from_yaml(cls, text: str) -> Self:
         """The space that a YAML file with this text holds. Raises SpaceError."""
+        if not isinstance(text, str):
+            raise SpaceError(f"a space's YAML is a text, got {shown(text)}")
         return cls._from_content(read_yaml(text, "YAML"), "YAML")
 
     @classmethod
@@ -246,7 +248,14 @@ class Space:
         return "".join(_yaml_lines(self._content(network)))
 
     def _file(self, network: str) -> SpaceFile:
-        return parse_content(self._content(network), "Space")
+        try:
+            return parse_content(self._content(network), "Space")
+        except SpaceError as error:
+            if str(error).endswith(", got a list"):
+                raise SpaceError(
+                    f"{error}; choices are a tuner.Categorical, a range is an Int or a Float"
+                ) from error
+            raise
 
     def _content(self, network: str) -> dict[str, Any]:
         """What a file holds."""

@@ -1,16 +1,18 @@
 """Studies: creating, finding and searching them from Python."""
 
+import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
 from tuner.api.functions import code_reference
-from tuner.api.memory_data import data_source
+from tuner.api.memory_data import data_source, encode_rows
 from tuner.api.notebook import study_html
 from tuner.api.places import Place, logger, path_text, same_study
-from tuner.api.spaces import Space, by_name, space_file
+from tuner.api.spaces import Space, by_name, plain, space_file
 from tuner.api.trials import Trial
 from tuner.errors import CodeError, UsageError
 from tuner.manage.creation import Created, wanted_study
@@ -39,8 +41,10 @@ from tuner.storage.trials import (
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
 from tuner.system.names import command, in_command
+from tuner.values import shown
 
 if TYPE_CHECKING:
+    import numpy as np
     import optuna
     import pandas as pd
 
@@ -134,25 +138,25 @@ def create_study(
         name,
         space=space_file(space, settings)
         if isinstance(space, Space)
-        else path_text("space", space),
+        else path_text("space", space, "a tuner.Space"),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
         weights=weights,
         task=task,
         scaling=scaling,
-        validation=validation,
-        test=test,
+        validation=plain(validation),
+        test=plain(test),
         sampler=sampler,
         sampler_options=by_name("sampler_options", sampler_options),
         pruner=pruner,
         pruner_options=by_name("pruner_options", pruner_options),
         params=by_name("params", params),
-        epochs=epochs,
-        patience=patience,
-        metric=None if metric is None else code_reference(metric, settings),
-        record=[code_reference(each, settings) for each in _several(record)],
+        epochs=plain(epochs),
+        patience=plain(patience),
+        metric=None if metric is None else _metric("metric", metric, settings),
+        record=[_metric("record", each, settings) for each in _several(record)],
         direction=direction,
-        seed=seed,
+        seed=_seed(seed),
         experiment=experiment,
     )
     with ExitStack() as stack:
@@ -339,6 +343,7 @@ class Study:
             trial_memory=trial_memory,
             data=None if data is None else path_text("data", data),
         )
+        _check_switches(tracking=tracking)
         wanted.options(spell=str)  # a mistake in them is raised before the database is opened
         _check_callbacks(callbacks)
         display = open_display(progress, self.name, self.metric)
@@ -425,7 +430,7 @@ class Study:
         """
         with self._place.writing() as store:
             row = same_study(store, self._row)
-            number, _ = retry(store, row, _number(trial))
+            number, _ = retry(store, row, _number(row, trial))
             return self._trial(row, find_trial(store, row, number))
 
     def trust_code(self, *hashes: str) -> None:
@@ -442,6 +447,7 @@ class Study:
         """
         with self._place.reading() as store:
             row = same_study(store, self._row)
+            _check_texts(**{f"hash {number}": each for number, each in enumerate(hashes, 1)})
             agree_to_code(row.spec, self._place.settings, hashes)
 
     # Results
@@ -486,7 +492,7 @@ class Study:
         """
         with self._place.reading() as store:
             row = same_study(store, self._row)
-            return self._trial(row, find_trial(store, row, _number(number)))
+            return self._trial(row, find_trial(store, row, _number(row, number)))
 
     def to_dataframe(self) -> "pd.DataFrame":
         """All trials as a table.
@@ -523,7 +529,7 @@ class Study:
         Args:
             trial: the trial, or its number.
         """
-        return self.trial(_number(trial)).curves()
+        return self.trial(_number(self._row, trial)).curves()
 
     def best_model(self, data: str | _PathLike | None = None) -> Any:
         """The best trial's network: see `Trial.model`.
@@ -534,6 +540,39 @@ class Study:
         (None, 10)
         """
         return self.best_trial.model(data)
+
+    def encode(self, rows: "pd.DataFrame", data: str | _PathLike | None = None) -> "np.ndarray":
+        """Rows of a table as the study's networks take them: encoded as the training rows were,
+        not scaled.
+
+        Args:
+            rows: a DataFrame with the columns that the study's table has. The target may be
+                missing; other columns are left out.
+            data: where the study's data lie now, if they were moved since.
+
+        Returns:
+            An array (rows, features), for `predict`.
+
+        Raises:
+            DatasetError: a column that is missing or holds something else, or data that changed.
+            UsageError: the study's data are no table.
+
+        >>> import pandas, tuner
+        >>> table = pandas.DataFrame(
+        ...     {"size": [3, 1, 2, 5] * 10, "deck": ["up", "low"] * 20, "kind": ["a", "b"] * 20}
+        ... )
+        >>> study = tuner.create_study(
+        ...     "decks", space="tabular", data=table, target="kind", storage="decks.db"
+        ... )
+        >>> study.encode(table[:2]).tolist()  # size, deck=low, deck=up
+        [[3.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+        """
+        from tuner.runner import trained_on
+
+        with self._place.reading() as store:
+            row = same_study(store, self._row)
+        source = None if data is None else path_text("data", data)
+        return encode_rows(rows, trained_on(self._place.settings, row.spec, source).columns)
 
     @property
     def optuna_study(self) -> "optuna.Study":
@@ -574,6 +613,9 @@ class Study:
         Raises:
             StudyError: a search runs, and `force` is not given.
         """
+        _check_switches(
+            keep_runs=keep_runs, keep_networks=keep_networks, keep_data=keep_data, force=force
+        )
         with self._place.writing() as store:
             remove_study(
                 self._place.settings,
@@ -609,23 +651,50 @@ def _several(record: Any) -> Iterable[Any]:
     if isinstance(record, str) or callable(record):
         return [record]
     if not isinstance(record, list | tuple | set):
-        raise UsageError(f"record must be a list of metrics, got {record!r}")
+        raise UsageError(f"record must be a list of metrics, got {shown(record)}")
     return record
+
+
+def _metric(what: str, metric: Any, settings: Settings) -> str:
+    if not isinstance(metric, str) and not callable(metric):
+        raise UsageError(
+            f"{what} must be a name such as 'val_auc', or a function, got {shown(metric)}"
+        )
+    return code_reference(metric, settings)
+
+
+def _seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise UsageError(f"seed must be a whole number, got {shown(seed)}") from error
 
 
 def _check_texts(**values: object) -> None:
     for name, value in values.items():
         if value is not None and not isinstance(value, str):
-            raise UsageError(f"{name} must be a text, got {value!r}")
+            raise UsageError(f"{name} must be a text, got {shown(value)}")
+
+
+def _check_switches(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} must be True or False, got {shown(value)}")
 
 
 def _check_callbacks(callbacks: object) -> None:
     if not isinstance(callbacks, list | tuple) or not all(map(callable, callbacks)):
-        raise UsageError(f"callbacks must be a list of functions, got {callbacks!r}")
+        raise UsageError(f"callbacks must be a list of functions, got {shown(callbacks)}")
 
 
-def _number(trial: Trial | int) -> int:
-    number = trial.number if isinstance(trial, Trial) else trial
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise UsageError(f"a trial is a Trial or its number, got {trial!r}")
-    return number
+def _number(study: StudyRow, trial: Trial | int) -> int:
+    """The number of a trial of the study. Raises UsageError."""
+    if isinstance(trial, Trial):
+        if trial._study.uuid != study.uuid:
+            raise UsageError(
+                f"trial {trial.number} is one of study {trial._study.name!r}, not of {study.name!r}"
+            )
+        return trial.number
+    if not isinstance(trial, Integral) or isinstance(trial, bool):
+        raise UsageError(f"a trial is a Trial or its number, got {shown(trial)}")
+    return int(trial)

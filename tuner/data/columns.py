@@ -19,6 +19,7 @@ from tuner.data.date_texts import (
     numbers_to_seconds,
 )
 from tuner.data.number_texts import (
+    TRUTH_VALUES,
     NumberFormat,
     find_format,
 )
@@ -284,13 +285,26 @@ def read_cells_as(series: "pd.Series[Any]", kind: "ColumnKind", format_: CellFor
     if kind == "date":
         return _later_dates(name, cells, format_)
     if cells.form == "texts":
-        texts = TextColumn(name, cells)
-        cells = texts.numbers(format_.number or NumberFormat())
-        _require(texts, cells, "number")
+        cells = _truth_values(cells) or _later_numbers(name, cells, format_)
     elif cells.form == "dates":
         raise DatasetError(f"column {name!r} must hold numbers, it holds dates")
     check_range(name, cells)
     return cells
+
+
+def _truth_values(cells: Cells) -> Cells | None:
+    """Texts that are truth values, as a reader of files types them; None where some are not."""
+    if any(text not in TRUTH_VALUES for text in cells.texts):
+        return None
+    values = [TRUTH_VALUES[text] for text in cells.texts]
+    return spread_to_rows(cells, np.array(values, np.float64), "numbers")
+
+
+def _later_numbers(name: str, cells: Cells, format_: CellFormat) -> Cells:
+    texts = TextColumn(name, cells)
+    numbers = texts.numbers(format_.number or NumberFormat())
+    _require(texts, numbers, "number")
+    return numbers
 
 
 def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:

@@ -86,6 +86,10 @@ _PLAIN = re.compile(r"\d+\.?\d*|\.\d+")
 _CODE = re.compile(r"0\d+")
 
 
+# How a file writes truth values, which are the numbers 1 and 0 in a column of nothing else.
+TRUTH_VALUES = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0}
+
+
 @dataclass(frozen=True)
 class NumberFormat:
     """How the numbers of a column are written: decimal mark, thousands separator, unit."""

@@ -54,7 +54,7 @@ from tuner.study.spec import (
 )
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.system.user_modules import read_modules
-from tuner.values import Scalar
+from tuner.values import Scalar, shown
 
 _MAX_DIFFERENCES = 4
 
@@ -99,8 +99,8 @@ def wanted_study(
 ) -> Wanted:
     """What a study is to be, from the options of `tuner study create`; None means the default.
     `params`: fixed values. `data_options`: the other fields of a DataSpec. Raises a UsageError."""
-    if direction not in (None, *get_args(Direction)):
-        raise SpecError(f"direction: must be maximize or minimize, got {direction!r}")
+    if direction is not None and str(direction) not in get_args(Direction):
+        raise SpecError(f"direction: must be maximize or minimize, got {shown(direction)}")
     file = load_file(space)
     lengths = {"epochs": epochs, "patience": patience}
     overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
@@ -123,8 +123,9 @@ def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choic
     try:
         return Choice(name=name, options=dict(options or {}))
     except (ValidationError, TypeError, ValueError) as error:
+        with_options = f" with {shown(options)}" if options else ""
         raise SpecError(
-            f"{what}: must be a name with options by name, got {name!r} with {options!r}"
+            f"{what}: must be a name with options by name, got {shown(name)}{with_options}"
         ) from error
 
 
@@ -141,7 +142,7 @@ def data_spec(**values: Any) -> DataSpec:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
         reason = first["msg"].replace("Input should be", "must be")
-        raise SpecError(f"{where}: {reason}, got {first['input']!r}") from error
+        raise SpecError(f"{where}: {reason}, got {shown(first['input'])}") from error
 
 
 def file_data(file: SpaceFile, seed: int, **options: Any) -> DataSpec:

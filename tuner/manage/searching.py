@@ -24,6 +24,7 @@ from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
 from tuner.system.names import as_option, command, in_command
 from tuner.system.quantities import parse_bytes, parse_seconds
+from tuner.values import shown
 
 LOG_MODELS = ("best", "all", "none")
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -62,12 +63,12 @@ class SearchWanted:
             lanes=self.lanes,
             spell=spell,
         )
-        if self.engine not in ENGINES:
+        if str(self.engine) not in ENGINES:
             engines = " or ".join(ENGINES)
-            raise UsageError(f"{spell('engine')} must be {engines}, got {self.engine!r}")
-        if self.log_models not in LOG_MODELS:
+            raise UsageError(f"{spell('engine')} must be {engines}, got {shown(self.engine)}")
+        if str(self.log_models) not in LOG_MODELS:
             raise UsageError(
-                f"{spell('log_models')} must be best, all or none, got {self.log_models!r}"
+                f"{spell('log_models')} must be best, all or none, got {shown(self.log_models)}"
             )
         return SearchOptions(
             limits=Limits(

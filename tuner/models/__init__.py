@@ -122,6 +122,10 @@ def _write_network(
         return NetworkSource.SAVED
     if _copy_logged(settings, store, study, trial, target, remarks):
         return NetworkSource.MLFLOW
+    if not trial.params:
+        raise StudyError(
+            f"trial {trial.number} of study {study.name!r} has no network yet: it has not begun"
+        )
     remarks += _train_again(settings, study, trial, target, data)
     return NetworkSource.TRAINED
 

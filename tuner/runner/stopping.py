@@ -16,6 +16,7 @@ from tuner.errors import UsageError
 from tuner.storage import fold_all
 from tuner.study.ends import StopReason
 from tuner.system.names import as_option
+from tuner.values import shown
 
 logger = logging.getLogger(__name__)
 _MOST = 1_000_000
@@ -66,14 +67,14 @@ class Limits:
         if target is None:
             return
         if not isinstance(target, Real) or not math.isfinite(target):
-            raise UsageError(f"{spell('target')} must be a finite number, got {target!r}")
+            raise UsageError(f"{spell('target')} must be a finite number, got {shown(target)}")
 
 
 def _check_count(option: str, count: object, most: int) -> None:
     if not isinstance(count, Integral) or isinstance(count, bool):
-        raise UsageError(f"{option} must be a whole number, got {count!r}")
+        raise UsageError(f"{option} must be a whole number, got {shown(count)}")
     if not 1 <= int(count) <= most:
-        raise UsageError(f"{option} must be between 1 and {most}, got {count}")
+        raise UsageError(f"{option} must be between 1 and {most}, got {shown(count)}")
 
 
 @dataclass

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from tuner.search_space.class_weights import EXAMPLE, canonical_weights, is_mapping
-from tuner.values import Scalar, as_switch
+from tuner.values import Scalar, as_switch, shown
 
 # A trial's parameters by name. A parameter that is given for each layer is a list.
 Params = dict[str, Scalar | list[Scalar]]
@@ -204,10 +204,7 @@ def format_value(value: object) -> str:
     """A value as it appears in a message: YAML's words for truth values, long text cut."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int) and value.bit_length() > 128:
-        return "a huge number"  # printing it may take very long, or be refused by Python
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shown(value)
 
 
 def _weights_refusal(value: Any) -> str | None:

@@ -5,6 +5,7 @@ import re
 from numbers import Real
 
 from tuner.errors import UsageError
+from tuner.values import shown
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 _BYTES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -33,5 +34,5 @@ def _parse(value: str | float, name: str, unit: str, units: dict[str, int], what
     match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*{unit}", text, re.IGNORECASE)
     factor = (units.get(match[2]) or units.get(match[2].upper())) if match else None
     if not match or not factor or float(match[1]) <= 0:
-        raise UsageError(f"{name} must be {what}, got {value!r}")
+        raise UsageError(f"{name} must be {what}, got {shown(value)}")
     return float(match[1]) * factor

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, util
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -71,16 +71,25 @@ _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def warm(entry: EntryPoint, log: Path | None = None) -> None:
     """Start the fork server, which begins its imports. See `base.BackEnd.warm`."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(entry.preload))
-    # What ends a search must not end the server in the middle of an import. The server inherits
-    # that the signals are blocked; ignoring them here would lose those that arrive now.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     try:
         with libraries_first(), output_to(log), _no_main_module():
             _shorten_socket_paths()
             own_servers_folder()
-            forkserver.ensure_running()
+            # Before the signals are blocked: when it starts, it unblocks SIGINT and SIGTERM.
+            resource_tracker.ensure_running()
+            with _ending_signals_blocked():
+                forkserver.ensure_running()
     except OSError as error:
         raise WorkerError(_why_not_started(error)) from error
+
+
+@contextlib.contextmanager
+def _ending_signals_blocked() -> Iterator[None]:
+    """What ends a search must not end the fork server in the middle of an import. The server
+    inherits that the signals are blocked; ignoring them here would lose those that arrive now."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.data.cells import is_index, row_number_notes
+from tuner.data.number_texts import TRUTH_VALUES
 from tuner.data.raw import dataset_errors, join_names
 from tuner.data.readers.arrow_columns import (
     COMMA_NUMBER,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
 _BLOCK_BYTES = 2**23
 _ROWS_AT_ONCE = 5000
 _BLANKS = [" " * count for count in range(33)]
-_BOOLS = ("true", "false")
 _WHOLE_NUMBER = re.compile(r"-?\d{1,18}")
 _CERTAIN_POINT = r"\.(\d{1,2}|\d{4,})$"
 
@@ -150,7 +150,7 @@ class _DelimitedTable:
         cells = self._sample[number]
         if not cells:
             return None
-        if all(cell.lower() in _BOOLS for cell in cells):
+        if all(cell in TRUTH_VALUES for cell in cells):
             return pa.bool_()
         if any(
             not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal())
@@ -200,8 +200,8 @@ class _DelimitedTable:
                 include_columns=only,
                 null_values=_BLANKS,
                 strings_can_be_null=True,
-                true_values=["true", "True", "TRUE"],
-                false_values=["false", "False", "FALSE"],
+                true_values=[text for text, value in TRUTH_VALUES.items() if value],
+                false_values=[text for text, value in TRUTH_VALUES.items() if not value],
             ),
         )
 
