@@ -189,6 +189,17 @@ def test_a_search_is_shown_in_its_cell_and_leaves_a_line(cell: Cell) -> None:
     assert repr(cell.shown[-1]) == line
 
 
+def test_a_cell_escapes_names_and_keeps_the_last_failures(cell: Cell) -> None:
+    with CellProgress(HOSTILE, HOSTILE) as progress:
+        progress.changed(a_status())
+        assert set(cell.page.tags) <= {"div", "table", "thead", "tbody", "tr", "th", "td"}
+        for number in range(7):
+            progress.trial_ended(a_status(), number, TrialEnd.DIVERGED, None, False)
+    assert cell.page.text.startswith("trial 2: diverged")
+    assert set(cell.page.tags) == {"div"}
+    assert f"study {HOSTILE}, " in cell.page.text
+
+
 @pytest.mark.parametrize(
     ("error", "end"), [(KeyboardInterrupt, "interrupted"), (ValueError, "ended by an error")]
 )

@@ -168,7 +168,7 @@ def test_a_library_s_function_is_imported(notebook: Notebook) -> None:
 
 
 def test_the_future_of_annotations_is_kept(notebook: Notebook) -> None:
-    notebook.run("from __future__ import annotations\ndef build(params: int | None): return 1")
+    notebook.run("from __future__ import annotations\ndef build(params: NotHere | None): return 1")
     assert notebook.rerun("build")({}) == 1
 
 
@@ -178,6 +178,10 @@ def test_the_future_of_annotations_is_kept(notebook: Notebook) -> None:
         ("model = object()\ndef f(x): return [model for _ in x]", "f uses model (object), which"),
         ("g = lambda x: x\ndef f(x): return g(x)", "f uses g, which is a lambda"),
         ("f = lambda x: x", "a lambda has no name"),
+        (
+            "def g(x): return 1\nold = g\ndef g(x): return 2\ndef f(x): return old(x) + g(x)",
+            "f uses two things called g: give one another name",
+        ),
         ("import functools\nf = functools.partial(print)", "partial is no function"),
         (
             "def outer():\n    k = 1\n    def f(x): return k\n    return f\nf = outer()",

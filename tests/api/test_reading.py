@@ -116,6 +116,7 @@ def test_optuna_reads_a_study_and_cannot_write_it(bench: Bench) -> None:
     view = study.optuna_study
     study.optimize(3, **QUICK)
     assert [trial.number for trial in view.get_trials()] == [0, 1, 2]
+    assert view.get_trials(states=(optuna.trial.TrialState.PRUNED,)) == []
     assert view.best_value == study.best_value
     assert view.metric_names == ["val_accuracy"]
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()

@@ -71,6 +71,16 @@ def test_a_callback_is_given_each_trial_and_may_stop_the_search(bench: Bench) ->
     assert len(study.optimize(3, **QUICK).trials) == 3  # a later search is not stopped
 
 
+def test_a_trial_that_lost_its_worker_is_given_once_it_has_ended(bench: Bench) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def callback(study: Study, trial: Trial) -> None:
+        seen.append((trial.number, trial.state))
+
+    toy(bench, act="crash", at=1, crashes=1).optimize(1, callbacks=[callback], **QUICK)
+    assert seen == [(0, "complete")]
+
+
 def test_an_error_in_a_callback_ends_the_search(bench: Bench) -> None:
     study = toy(bench)
 
@@ -237,8 +247,10 @@ def test_options_out_of_range_are_refused(
     bench: Bench, options: dict[str, Any], message: str
 ) -> None:
     study = toy(bench)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError) as raised:
         study.optimize(**options)
+    assert message in str(raised.value)
+    assert "--" not in str(raised.value)  # Python's names, not the command's
     assert study.trials == []
 
 

@@ -58,16 +58,18 @@ def pruned(number: int, loss: float, infeasible: bool = False) -> FrozenTrial:
 
 
 def add_study(store: Store, name: str, trials: list[FrozenTrial], **options: Any) -> None:
-    spec = toy_spec({"x": ANY_X}, metric="val_loss", direction="minimize", **options)
+    goal = {"metric": "val_loss", "direction": "minimize"}
+    spec = toy_spec({"x": ANY_X}, **goal | options)
     create_study(store, name, spec)
     optuna.load_study(study_name=name, storage=store.optuna).add_trials(trials)
 
 
 def add_curves(store: Store) -> None:
-    """Trial 0 has curves, trial 1 ended before its first epoch did, trial 2 diverged."""
+    """Trial 0 has curves, trial 1 ended before its first report, trial 2 diverged, trial 3 is in
+    the middle of its first epoch."""
     study = create_study(store, "curves", toy_spec({"x": 0.5}))
     lease = leases.open_lease(store, study)
-    slots.ensure_slots(store, study, 3)
+    slots.ensure_slots(store, study, 4)
     slot = trial_writes.begun(store, lease)
     metrics = zip(LOSS, VAL_LOSS, VAL_ACCURACY, strict=True)
     for step, (epoch, values) in enumerate(zip(EPOCHS, metrics, strict=True), start=1):
@@ -79,6 +81,9 @@ def add_curves(store: Store) -> None:
     for epoch, value in enumerate((0.2, math.nan), start=1):
         record_report(store, lease, slot, Report(epoch, epoch, True, {"val_accuracy": value}))
     trial_writes.complete(store, lease, slot, 0.2)
+    slot = trial_writes.begun(store, lease)
+    for step, value in enumerate((0.1, 0.2), start=1):
+        record_report(store, lease, slot, Report(step, 1, False, {"val_accuracy": value}))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     add_study(store, "same", [searched(number, 0.5) for number in range(5)])
     add_study(store, "fixed", [create_trial(params={}, distributions={}, value=v) for v in (1, 2)])
     add_study(store, "empty", [])
+    climbing = [searched(number, value) for number, value in enumerate((0.5, 0.9, 0.7))]
+    add_study(store, "climbing", climbing, metric="val_accuracy", direction="maximize")
     compared = {"held_out": "test", "metric": "test_accuracy", "sampler": Choice(name="listed")}
     create_study(store, "compared", toy_spec({"x": 0.5}).model_copy(update=compared))
     add_curves(store)
@@ -153,6 +160,11 @@ def test_several_trials_show_the_objective(drawn: Any) -> None:
     assert chart["caption"] == ["not drawn: trial 1 has finished no epoch (user error)"]
 
 
+def test_reports_of_an_unfinished_epoch_lie_before_its_end(drawn: Any) -> None:
+    (panel,) = drawn("trial", "3", "--study", "curves")["panels"]
+    assert by_label(panel)["validation"]["x"] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+
+
 def test_values_that_are_no_numbers_are_named(drawn: Any) -> None:
     chart = drawn("trial", "2", "--study", "curves")
     assert chart["caption"][-1] == "val_accuracy is no finite number from epoch 2"
@@ -201,6 +213,21 @@ def test_history_tells_ends_apart_and_follows_the_direction(drawn: Any) -> None:
     # Trial 9 would make all others look alike.
     assert panel["y"]["limits"][1] < 1
     assert chart["caption"] == ["out of the frame: 1 pruned, 1 complete"]
+
+
+def test_of_a_score_to_maximize_the_largest_is_best(drawn: Any) -> None:
+    (history,) = drawn("study", "history", "climbing")["panels"]
+    assert by_label(history)["best so far"]["y"] == [0.5, 0.9, 0.9, 0.9]
+    first, *_ = drawn("study", "slice", "climbing")["panels"]
+    assert by_label(first)["best"]["y"] == [0.9]
+    (parallel,) = drawn("study", "parallel", "climbing")["panels"]
+    assert (parallel["trials"], parallel["scores"]) == ([1, 2, 0], [0.9, 0.7, 0.5])
+
+
+def test_importance_of_few_trials_is_called_a_hint(drawn: Any) -> None:
+    caption = drawn("study", "importance", "climbing")["caption"]
+    assert caption[1:] == ["these are few: take it as a hint"]
+    assert len(drawn("study", "importance", "search")["caption"]) == 1
 
 
 def test_importance_finds_what_matters(drawn: Any, plot: Any) -> None:

@@ -35,6 +35,11 @@ def test_weights_are_those_of_sklearn(rows: list[int]) -> None:
         )
 
 
+def test_a_class_without_training_rows_is_one_of_the_classes() -> None:
+    y = dataset_of([5, 0, 10]).train.y
+    np.testing.assert_allclose(weights_of_classes("balanced", y, LABELS), [1.0, 5.0, 0.5])
+
+
 def test_labels_may_be_written_as_yaml_writes_them() -> None:
     y = dataset_of([2, 2]).train.y
     np.testing.assert_array_equal(weights_of_classes("{true: 3}", y, ("False", "True")), [1, 3])

@@ -101,10 +101,7 @@ def test_a_search_that_stands_still_is_waited_for_no_longer_than_its_lease(
     bench: Bench, searching: Loop
 ) -> None:
     study = load_study(bench.store)
-    if bench.store.url.get_backend_name() == "sqlite":
-        bench.freeze(searching)
-    else:
-        searching.send_signal(signal.SIGSTOP)
+    bench.freeze(searching)
     began = time.monotonic()
     with closed_to_searches(bench.store, study, force=True, say=print):
         assert time.monotonic() - began < 30

@@ -162,6 +162,20 @@ def test_a_class_that_the_split_lacks_is_left_out(name: str) -> None:
     assert value(name, y[lacks], predictions[lacks], "classes") == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_first_of_several_classes_alone_has_a_precision_recall_curve() -> None:
+    """Of two classes it has none, because the second is the one that is looked for."""
+    y, predictions = np.zeros(3, int), data("classes", seed=3)[1][:3]
+    assert value("pr_auc", y, predictions, "classes") == 1.0
+    check_has_values("val_pr_auc", "classes", y, classes=CLASSES, held_out="val")
+
+
+def test_the_fifth_class_counts_and_the_sixth_does_not() -> None:
+    chances = np.tile(np.arange(CLASSES, 0, -1.0) / 28, (CLASSES, 1))
+    for y in range(CLASSES):
+        assert value("top_5_accuracy", np.array([y]), chances[:1], "classes") == (y < 5)
+    assert value("top_5_accuracy", np.arange(CLASSES), chances, "classes") == 5 / CLASSES
+
+
 @pytest.mark.parametrize("name", ["f1", "precision", "recall"])
 def test_a_class_that_is_only_predicted_counts_as_zero(name: str) -> None:
     y, predictions = np.array([0, 1, 0]), np.eye(CLASSES)[[0, 1, 4]]

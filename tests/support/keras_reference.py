@@ -10,6 +10,7 @@ import pytest
 from tensorflow_helpers import train, weights
 
 from tuner.data import Dataset
+from tuner.networks.custom import CustomNetwork
 from tuner.study.messages import TrialRequest
 from tuner.training.engines.keras import KerasProgram
 from tuner.training.trial import Trainer, epoch_order
@@ -41,22 +42,27 @@ def fitted(
     batches: Callable[[np.ndarray], np.ndarray] = lambda x: x,
     class_weight: dict[int, float] | None = None,
     sample_weight: np.ndarray | None = None,
+    network: CustomNetwork | None = None,
 ) -> Built:
     """The weights and the metrics of each epoch after Keras has trained `model` as the plan says.
     `loss`: None is the task's own. `batches`: done to the scaled inputs of an epoch, in order.
-    `class_weight`, `sample_weight` (one a training row): Keras takes one of the two."""
-    program = KerasProgram(request.network, request.params, dataset)
+    `class_weight`, `sample_weight` (one a training row): Keras takes one of the two. `network`: the
+    user's own."""
+    program = KerasProgram(network or request.network, request.params, dataset)
     program.start(request.params, request.seed)
     model.set_weights(program.weights())
     metrics = [] if dataset.task == "regression" else ["accuracy"]
     model.compile(optimizer, loss or AUTO_LOSS[dataset.task], metrics=metrics, run_eagerly=True)
     x, y = _scaled(dataset, "train", one_hot)
+    # A comparison trains on the validation rows.
+    has_rows = len(dataset.validation) > 0
+    validation = _scaled(dataset, "validation", one_hot) if has_rows else None
     history = []
     for epoch in range(1, int(request.params["epochs"]) + 1):
         order = epoch_order(request.seed, epoch, len(y))
         done = model.fit(
             batches(x[order]), y[order], request.params["batch_size"], shuffle=False, verbose=0,
-            validation_data=_scaled(dataset, "validation", one_hot),
+            validation_data=validation,
             class_weight=class_weight,
             sample_weight=None if sample_weight is None else sample_weight[order],
         )  # fmt: skip

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from fork_server import Forked, start_loop
 from optuna.storages._rdb import storage as rdb
 from toy_training import NETWORK, PARAMETERS, TOY
@@ -48,6 +49,11 @@ _PATH = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH"
 Loop = subprocess.Popen[str] | Forked
 # Its workers have no pytest to import: none of their main modules is that.
 TOY_ALONE = EntryPoint(TOY.name, tuple(name for name in TOY.preload if name != "pytest"))
+# Of other sessions of this database: a stopped process leaves them idle.
+_OPEN_TRANSACTIONS = sa.text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+)
 ANY_X = {"type": "float", "low": 0.0, "high": 1.0}
 
 
@@ -176,19 +182,28 @@ class Bench:
         )
 
     def freeze(self, loop: Loop) -> None:
-        """Stop a loop, but not in the middle of a transaction: on SQLite everybody would wait with
-        it, which nobody can help."""
-        path = str(self.store.url.database)
+        """Stop a loop, but not in the middle of a transaction. On SQLite everybody would wait with
+        it, which nobody can help; on PostgreSQL whoever wants its rows, for 60 s."""
         while True:
             loop.send_signal(signal.SIGSTOP)
             time.sleep(0.05)
-            with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
-                try:
-                    db.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError:
-                    loop.send_signal(signal.SIGCONT)
+            if not self._is_written():
+                return
+            loop.send_signal(signal.SIGCONT)
             time.sleep(0.02)
+
+    def _is_written(self) -> bool:
+        """Whether a transaction of another process is open, on SQLite one that writes."""
+        if self.store.url.get_backend_name() == "postgresql":
+            with self.store.reading() as connection:
+                return bool(connection.execute(_OPEN_TRANSACTIONS).scalar_one())
+        path = str(self.store.url.database)
+        with contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+        return False
 
     @property
     def trials(self) -> list[TrialRow]:

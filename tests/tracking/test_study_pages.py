@@ -10,7 +10,7 @@ from tracking_helpers import Search, make_spec
 
 from tuner.storage.studies import create_study
 from tuner.tracking.client import Client
-from tuner.tracking.links import server_address
+from tuner.tracking.links import charts_page, server_address
 from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.study_pages import find_pages, missing_view, view_tag
 from tuner.tracking.sync import remove_runs
@@ -158,6 +158,7 @@ def test_pages_of_studies_that_an_earlier_version_delivered(
     client.delete_experiment_tag(experiment_id, view_tag(search.study))
     page = f"#/experiments/{experiment_id}/runs?viewStateShareKey={search.study.uuid[:8]}"
     assert find_pages(search.store, tracking_uri, names) == {name: page}
+    assert charts_page(experiment_id, search.study) == f"{page}&compareRunsMode=CHART"
     assert view_tag(search.study) in client.get_experiment(experiment_id).tags
     assert find_pages(search.store, f"sqlite:///{tmp_path}/no.db", names) == {}
     assert not (tmp_path / "no.db").exists()

@@ -43,8 +43,8 @@ EXERCISES = {
 DROPPING = {"dropout": 0.3, "batch_norm": True, "depth": 2}
 PARAMS: dict[str, dict[str, Any]] = {
     "sgd": {"batch_norm": True},
-    "momentum": {"momentum": 0.9, "dropout": 0.3},
-    "adam": {"optimizer": "adam", **DROPPING},
+    "momentum": {"momentum": 0.9, "dropout": 0.3, "class_weight": "{a: 3}"},
+    "adam": {"optimizer": "adam", "class_weight": "balanced", **DROPPING},
     "nadam": {
         "optimizer": "nadam", "schedule": "one_cycle", "cycle_rise": 0.3, "warmup_epochs": 0.5,
         "weight_decay": 0.1, "max_norm": 1.0, "label_smoothing": 0.1, **DROPPING,
@@ -147,7 +147,9 @@ def test_from_the_shared_graph_into_xla(tmp_path: Path) -> None:
 
 
 def test_random_layers_of_a_users_own_network(tmp_path: Path) -> None:
-    trial_request = own_network(make_request(epochs=4, optimizer="adam", learning_rate=0.02))
+    trial_request = own_network(
+        make_request(epochs=4, optimizer="adam", learning_rate=0.02, class_weight="balanced")
+    )
     compare(tmp_path, trial_request, make_dataset(), (1, 3), OWN)
 
 

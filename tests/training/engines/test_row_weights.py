@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -11,11 +12,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 from keras_reference import Built, compare, dense_network, fitted
-from tensorflow_helpers import make_dataset, make_request, outcome
+from tensorflow_helpers import make_dataset, make_request, outcome, own_network, weights
 
-from tuner.data import Dataset
-from tuner.study.messages import TrialRequest
+from tuner.data import Dataset, save_dataset
+from tuner.networks.custom import CustomNetwork
+from tuner.study.engines import Engine
+from tuner.study.messages import Ended, Goal, TrialRequest, WorkerSetup
 from tuner.training.row_weights import RowWeights
+from tuner.training.session import LaneSession
 from tuner.training.trial import Trainer
 
 pytestmark = pytest.mark.tensorflow
@@ -43,18 +47,21 @@ def data_and_request(task: str) -> tuple[Dataset, TrialRequest]:
 
 
 @cache
-def by_keras(task: str) -> Built:
+def by_keras(task: str, network: CustomNetwork | None = None) -> Built:
+    return trained(*data_and_request(task), network)
+
+
+def trained(dataset: Dataset, request: TrialRequest, network: CustomNetwork | None = None) -> Built:
     """Keras refuses class and sample weights together: it is given their product."""
-    dataset, request = data_and_request(task)
     model = dense_network(dataset, [keras.layers.Dense(8, activation="tanh")])
     sgd = keras.optimizers.SGD(request.params["learning_rate"])
-    if task == "classes":
+    if dataset.task == "classes":
         return fitted(dataset, request, model, sgd, class_weight={0: 0.5, 1: 4.0, 2: 1.0})
     sample_weight = np.asarray(dataset.train.weights)
-    if task == "binary":
+    if dataset.task == "binary":
         rows = np.bincount(dataset.train.y)
         sample_weight = sample_weight * (rows.sum() / (2 * rows))[dataset.train.y]
-    return fitted(dataset, request, model, sgd, sample_weight=sample_weight)
+    return fitted(dataset, request, model, sgd, sample_weight=sample_weight, network=network)
 
 
 @pytest.mark.parametrize(("engine", "task"), CASES)
@@ -73,6 +80,47 @@ def test_each_engine_weighs_rows_as_keras_does(
     assert trainer.program.engine == ("keras" if engine == "streamed" else engine)
 
 
+OWN = CustomNetwork(
+    "nets.py",
+    "build",
+    """
+import keras
+def build(params, input_shape, outputs):
+    return keras.Sequential([
+        keras.Input(input_shape),
+        keras.layers.Dense(8, activation="tanh"),
+        keras.layers.Dense(outputs, activation="sigmoid"),
+    ])
+""",
+)
+
+
+def test_an_own_network_weighs_rows_too() -> None:
+    dataset, request = data_and_request("binary")
+    compare(Trainer(dataset, network=OWN), own_network(request), by_keras("binary", OWN))
+
+
+def test_a_lane_weighs_rows_too(tmp_path: Path) -> None:
+    dataset, request = data_and_request("binary")
+    save_dataset(dataset, tmp_path)
+    session = LaneSession(WorkerSetup(tmp_path, 1e9))
+    *_, ended = session.run(request)
+    assert isinstance(ended, Ended)
+    assert ended.engine == "lanes"
+    for ours, theirs in zip(weights(session.trainer), by_keras("binary")[0], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_a_comparison_weighs_the_rows_of_validation_too() -> None:
+    dataset, request = data_and_request("binary")
+    drawn = np.random.default_rng(2).uniform(0, 3, len(dataset.validation)).astype(np.float32)
+    dataset = replace(dataset, validation=replace(dataset.validation, weights=drawn)).for_test()
+    goal = Goal("test_loss", "minimize")
+    compare(
+        Trainer(dataset), replace(request, goal=goal, held_out="test"), trained(dataset, request)
+    )
+
+
 @pytest.mark.parametrize("engine", ["keras", "auto"])
 def test_weights_of_one_change_no_bit(engine: str) -> None:
     dataset, request = make_dataset("classes"), make_request(epochs=2, class_weight="none")
@@ -82,23 +130,26 @@ def test_weights_of_one_change_no_bit(engine: str) -> None:
     assert outcome(Trainer(weighted), request) == outcome(Trainer(dataset), request)
 
 
-def test_a_trial_after_another_has_its_own_weights() -> None:
-    """Trials of one program, the first weighted: the second one's are as if it came alone."""
+@pytest.mark.parametrize(("engine", "then"), [("auto", "none"), ("keras", "{a: 3}")])
+def test_a_trial_after_another_has_its_own_weights(engine: Engine, then: str) -> None:
+    """Trials of one program, both weighted or the first: the second is as if it came alone."""
     dataset = make_dataset("classes")
-    choices = {"class_weight": ("none", "balanced")}
+    choices = {"class_weight": ("none", "balanced", "{a: 3}")}
     first, second = (
-        replace(make_request(class_weight=value), choices=choices) for value in ("balanced", "none")
+        replace(make_request(class_weight=value, engine=engine), choices=choices)
+        for value in ("balanced", then)
     )
     trainer = Trainer(dataset)
     outcome(trainer, first)
     program = trainer.program
-    assert outcome(trainer, second) == outcome(Trainer(dataset), make_request())
+    alone = make_request(class_weight=then, engine=engine)
+    assert outcome(trainer, second) == outcome(Trainer(dataset), alone)
     assert trainer.program is program
 
 
 def test_weights_are_computed_once_for_trials_of_one_setting() -> None:
-    weights = RowWeights(make_dataset("classes"))
-    first = weights.of({"class_weight": "balanced", "width": 3})
-    assert weights.of({"class_weight": "balanced", "width": 9}) is first
-    assert weights.of({"class_weight": "none"}) is None
-    assert weights.of({}) is None
+    of_rows = RowWeights(make_dataset("classes"))
+    first = of_rows.of({"class_weight": "balanced", "width": 3})
+    assert of_rows.of({"class_weight": "balanced", "width": 9}) is first
+    assert of_rows.of({"class_weight": "none"}) is None
+    assert of_rows.of({}) is None
