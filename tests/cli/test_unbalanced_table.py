@@ -69,7 +69,7 @@ def test_a_space_file_weighs_rows_and_its_study_is_told_apart(tuner):
     ("options", "message"),
     [
         (["--weights", "Trust"], "no such column (did you mean 'trust'?)"),
-        (["--weights", "fraud"], "weights 'fraud': is the target; name another column"),
+        (["--weights", "fraud"], "weights 'fraud' is the target; name another column"),
         (["--set", "class_weight={yes: 9}"], "class_weight names 'yes', which is no class"),
         (["--set", "class_weight={1: -9}"], "class_weight must have finite weights >= 0, got -9"),
         (["--set", "class_weight={0: 0, 1: 0}"], "gives every training row the weight 0"),

@@ -23,6 +23,7 @@ from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.ends import TrialEnd
 from tuner.system.logs import output_to, stderr_muted
+from tuner.system.temporary_folders import OwnFolder
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +90,7 @@ def load_network(
     """A trial's best network as a Keras model, and where it came from. Otherwise as
     `save_network`."""
     quiet_tensorflow()
-    with TemporaryDirectory(prefix="tuner-network-") as folder:
+    with OwnFolder("tuner-network-") as folder:
         file = Path(folder) / "network.keras"
         written = save_network(settings, store, study, trial, file, data)
         with stderr_muted():  # TensorFlow's start-up notes
