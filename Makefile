@@ -45,7 +45,7 @@ test: install
 	@# Else each process that a test starts compiles what has changed, where bytecode is not written.
 	$(BIN)/python -m compileall -q tuner tests
 	@# Rewritten for their assertions, the tests' files are kept too: 4 s a process.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --processes 4 --durations=25
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --processes 5 --durations=25
 
 # The whole of it takes some hours; SHARE=0.2 that share of each fault's times.
 SHARE ?= 1.0

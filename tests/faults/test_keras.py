@@ -26,8 +26,8 @@ FIXED = {
     "optimizer": "adam",
     "learning_rate": 0.001,
     "batch_size": 8,
-    "epochs": 60,
-    "patience": 60,
+    "epochs": 48,
+    "patience": 48,
 }
 
 
