@@ -16,8 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tuner.api.create import create_study, list_studies, load_study
     from tuner.api.spaces import Categorical, Float, Int, Space
-    from tuner.api.studies import Study, create_study, list_studies, load_study
+    from tuner.api.studies import Study
     from tuner.api.trials import Trial
     from tuner.errors import (
         ArtifactError,
@@ -69,7 +70,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
-    **dict.fromkeys(("Study", "create_study", "list_studies", "load_study"), "tuner.api.studies"),
+    **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
+    "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }
 

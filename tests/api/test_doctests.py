@@ -9,7 +9,7 @@ import pytest
 
 import tuner
 
-MODULES = ("tuner.api.trials", "tuner.api.spaces", "tuner.api.studies")
+MODULES = ("tuner.api.trials", "tuner.api.spaces", "tuner.api.create", "tuner.api.studies")
 
 pytestmark = pytest.mark.tensorflow
 

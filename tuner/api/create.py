@@ -1,0 +1,236 @@
+"""Creating and finding studies from Python."""
+
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from tuner.api.arguments import check_texts
+from tuner.api.functions import code_reference
+from tuner.api.memory_data import data_source
+from tuner.api.places import Place, logger, path_text
+from tuner.api.spaces import Space, by_name, plain, space_file
+from tuner.api.studies import Study
+from tuner.errors import UsageError
+from tuner.manage.creation import Created, wanted_study
+from tuner.manage.creation import create_study as create_wanted
+from tuner.settings import Settings
+from tuner.storage.studies import load_studies
+from tuner.storage.studies import load_study as load_row
+from tuner.study.messages import Direction
+from tuner.study.metrics import Task
+from tuner.values import shown
+
+if TYPE_CHECKING:
+    pass
+
+_PathLike = os.PathLike[str]
+
+
+def create_study(
+    name: str | None = None,
+    *,
+    space: str | _PathLike | Space = "mlp",
+    data: Any = None,
+    target: Any = None,
+    metric: str | Callable[..., float] | None = None,
+    direction: Direction | None = None,
+    record: Iterable[str | Callable[..., float]] = (),
+    weights: str | None = None,
+    task: Task | None = None,
+    columns: Mapping[str, str] | None = None,
+    scaling: str | None = None,
+    validation: float | None = None,
+    test: float | None = None,
+    sampler: str = "tpe",
+    sampler_options: Mapping[str, Any] | None = None,
+    pruner: str = "hyperband",
+    pruner_options: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    patience: int | None = None,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    experiment: str | None = None,
+    storage: str | _PathLike | None = None,
+    tracking_uri: str | None = None,
+) -> Study:
+    """Create a study, or get the one that has this name and this definition.
+
+    The same as `tuner study create`. A study of that name with another definition is refused.
+    While no trial of the study has finished, corrected files of your own (a network, data, a
+    metric) are taken into it.
+
+    Args:
+        name: the study's name; None makes one of the space and the data.
+        space: what to search: a shipped space such as "cnn", the path of a YAML file, or a `Space`.
+        data: a source such as "digits", "table.csv" or "my_file.py:load"; or arrays `(x, y)`,
+            `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
+            or a function that returns such data. None takes the data that the space names, else
+            fashion_mnist. Data from memory are kept in `.tuner/data` beside the database.
+        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        metric: the objective, such as "val_auc", "file.py:function", or a function
+            `(y_true, y_pred)`.
+        direction: "maximize" or "minimize"; needed for a function of your own.
+        record: further metrics to keep of each epoch, as `metric` takes them.
+        weights: the column, or the array, with a weight for each training row.
+        task: what the targets are; None decides by the data.
+        columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        scaling: how numbers are scaled.
+        validation: the share of the training rows for the validation split.
+        test: the share of all rows for the test split, if the data bring none.
+        sampler: how to choose parameters: tpe, random, grid, listed, qmc, cmaes or gp.
+        sampler_options: options of the sampler by name.
+        pruner: how to end hopeless trials early: hyperband, asha, median, percentile, threshold,
+            patient or none.
+        pruner_options: options of the pruner by name.
+        epochs: the number of epochs a trial trains at most.
+        patience: a trial stops after this many epochs without a better score.
+        params: parameters with one value for all trials, such as `{"batch_size": 64}`.
+        seed: the seed of the search, the splits and all trials.
+        experiment: the MLflow experiment to share with other studies.
+        storage: the database's URL, or the path of a SQLite file; None takes TUNER_STORAGE, else
+            tuner.db in the current folder.
+        tracking_uri: MLflow's store or server; None takes MLFLOW_TRACKING_URI, else a local store.
+
+    Returns:
+        The study.
+
+    Raises:
+        SpaceError: a mistake in the space.
+        DatasetError: data that cannot be read or used.
+        SpecError: options that are invalid or do not fit together.
+        NetworkError: a network of your own that cannot be built or trained.
+        MetricError: a metric of your own that fails, or returns no number.
+        StudyError: the name is taken by a study with another definition.
+
+    >>> import tuner
+    >>> tuner.create_study(
+    ...     "trees", space="tabular", data="iris", epochs=5, params={"batch_size": 32}
+    ... )
+    Study('trees', metric='val_accuracy', direction='maximize')
+    """
+    check_texts(name=name, experiment=experiment)
+    place = Place.find(storage, tracking_uri)
+    settings = place.settings
+    wanted = wanted_study(
+        name,
+        space=space_file(space, settings)
+        if isinstance(space, Space)
+        else path_text("space", space, "a tuner.Space"),
+        data=_source(data, target, settings),
+        columns=by_name("columns", columns),
+        weights=weights,
+        task=task,
+        scaling=scaling,
+        validation=plain(validation),
+        test=plain(test),
+        sampler=sampler,
+        sampler_options=by_name("sampler_options", sampler_options),
+        pruner=pruner,
+        pruner_options=by_name("pruner_options", pruner_options),
+        params=by_name("params", params),
+        epochs=plain(epochs),
+        patience=plain(patience),
+        metric=None if metric is None else _metric("metric", metric, settings),
+        record=[_metric("record", each, settings) for each in _several(record)],
+        direction=direction,
+        seed=_seed(seed),
+        experiment=experiment,
+    )
+    with ExitStack() as stack:
+        created = create_wanted(
+            wanted, settings, lambda: stack.enter_context(place.creating()), logger.info
+        )
+    _log_creation(created)
+    return Study(place, created.study)
+
+
+def _source(data: Any, target: Any, settings: Settings) -> str | None:
+    if data is None:
+        if target is not None:
+            raise UsageError("target needs data")
+        return None
+    return data_source(data, target, settings)
+
+
+def _log_creation(created: Created) -> None:
+    """Log what the command prints."""
+    if created.left_out:
+        names = ", ".join(created.left_out)
+        logger.info("left out, because it does not apply to these data: %s", names)
+    for line in (created.columns, created.given):
+        if line:
+            logger.info("%s", line)
+    for note in created.notes:
+        logger.warning("%s", note)
+
+
+def load_study(
+    name: str | None = None,
+    *,
+    storage: str | _PathLike | None = None,
+    tracking_uri: str | None = None,
+) -> Study:
+    """The study of that name.
+
+    Args:
+        name: the study's name; None takes the newest search of this user.
+        storage: see `create_study`.
+        tracking_uri: see `create_study`.
+
+    Raises:
+        StudyError: there is no such study.
+
+    >>> import tuner
+    >>> tuner.load_study("example")
+    Study('example', metric='val_accuracy', direction='maximize')
+    """
+    check_texts(name=name)
+    place = Place.find(storage, tracking_uri)
+    with place.reading() as store:
+        return Study(place, load_row(store, name))
+
+
+def list_studies(
+    *, storage: str | _PathLike | None = None, tracking_uri: str | None = None
+) -> list[Study]:
+    """All studies of the database, newest first. Damaged ones are left out, with a warning in the
+    log; `tuner study list` shows them.
+
+    Args:
+        storage: see `create_study`.
+        tracking_uri: see `create_study`.
+
+    >>> import tuner
+    >>> [study.name for study in tuner.list_studies()]
+    ['trees', 'example']
+    """
+    place = Place.find(storage, tracking_uri)
+    with place.reading_if_any() as store:
+        rows = [] if store is None else load_studies(store, logger.warning)
+    return [Study(place, row) for row in rows]
+
+
+def _several(record: Any) -> Iterable[Any]:
+    """The metrics to record; a text is one."""
+    if isinstance(record, str) or callable(record):
+        return [record]
+    if not isinstance(record, list | tuple | set):
+        raise UsageError(f"record must be a list of metrics, got {shown(record)}")
+    return record
+
+
+def _metric(what: str, metric: Any, settings: Settings) -> str:
+    if not isinstance(metric, str) and not callable(metric):
+        raise UsageError(
+            f"{what} must be a name such as 'val_auc', or a function, got {shown(metric)}"
+        )
+    return code_reference(metric, settings)
+
+
+def _seed(seed: Any) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError as error:
+        raise UsageError(f"seed must be a whole number, got {shown(seed)}") from error
