@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkerError,
     )
+    from tuner.models.loading import Model
 
     __version__: str
 
@@ -48,6 +49,7 @@ __all__ = [
     "Float",
     "Int",
     "MetricError",
+    "Model",
     "NetworkError",
     "SearchFailed",
     "Space",
@@ -71,6 +73,7 @@ __all__ = [
 _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
+    "Model": "tuner.models.loading",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }

@@ -5,10 +5,11 @@ Truth values are written true and false. `yes`, `no`, `on` and `off` are texts; 
 is meant, a parameter that is true or false, they are taken for its values.
 """
 
+import difflib
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 Scalar = bool | int | float | str
 
@@ -135,3 +136,26 @@ def as_switch(value: object) -> object:
     """What is meant for a parameter that is true or false: yes, no, on and off are its words too;
     any other value as it is."""
     return _SWITCH.get(value.lower(), value) if isinstance(value, str) else value
+
+
+_LISTED = 30
+
+
+def join_names(names: Iterable[object]) -> str:
+    """Names for a message, cut off if they are many."""
+    words = [" ".join(str(name).split()) for name in names]
+    more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
+    return ", ".join(words[:_LISTED]) + more
+
+
+def suggest_names(wanted: str, names: Sequence[str]) -> str:
+    """For a message: names that differ from `wanted` only in case, blanks or punctuation, or else
+    a little; "" for none."""
+    bare = _bare_name(wanted)
+    same = [name for name in names if bare and _bare_name(name) == bare]
+    near = same or difflib.get_close_matches(wanted, names, n=3)
+    return f" (did you mean {' or '.join(map(repr, near[:3]))}?)" if near else ""
+
+
+def _bare_name(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -14,9 +14,9 @@ import scipy.sparse
 
 import tuner
 from tuner.api import memory_data
-from tuner.api.memory_data import data_source, encode_rows
+from tuner.api.memory_data import data_source
 from tuner.data import Dataset, load_dataset
-from tuner.errors import DatasetError, UsageError
+from tuner.errors import UsageError
 from tuner.settings import Settings, load_settings
 from tuner.study.spec import DataSpec
 
@@ -154,22 +154,6 @@ def test_columns_that_arrow_lacks_are_kept(settings: Settings) -> None:
         "interval": ("category", 2),
         "sparse": ("number", 0),
     }
-
-
-def test_new_rows_are_encoded_as_the_training_rows_were(settings: Settings) -> None:
-    table = TABLE.set_index("number")
-    dataset = load(table, "left", settings)
-    encoded = encode_rows(table.drop(columns="left"), dataset.columns)
-    assert encoded.dtype == np.asarray(dataset.train.x[:]).dtype
-    rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
-    assert sorted(map(tuple, rows)) == sorted(map(tuple, encoded))
-    assert (encode_rows(TABLE, dataset.columns) == encoded).all()  # also as a plain column
-    with pytest.raises(DatasetError, match=r"^rows: lacks the columns small$"):
-        encode_rows(table.drop(columns="small"), dataset.columns)
-    with pytest.raises(UsageError, match=r"^rows must be a DataFrame with the table's columns"):
-        encode_rows(X, dataset.columns)
-    with pytest.raises(UsageError, match="the study's data are no table"):
-        encode_rows(TABLE, load((X, Y), None, settings).columns)
 
 
 def test_large_arrays_are_not_copied(settings: Settings) -> None:

@@ -150,7 +150,6 @@ def _other() -> tuner.Trial:
         (lambda study: study.curves(_other()), "is one of study 'other', not of 'toy'"),
         (lambda study: study.retry(_other()), "is one of study 'other', not of 'toy'"),
         (lambda study: _other().model(), "of study 'other' has no network yet"),
-        (lambda study: study.encode(MATRIX), "the study's data are no table"),
         (lambda study: study.trial(MATRIX), "a trial is a Trial or its number, got array"),
         (lambda study: study.enqueue_trial(5), "params must be values by name, got 5"),
         (lambda study: study.enqueue_trial({"y": 1}), "y is no parameter of this space"),

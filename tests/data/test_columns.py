@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from tuner.data import (
     Dataset,
     describe_dataset,
-    encode_frame,
     open_dataset,
+    preparation_of,
     save_dataset,
     summarize_columns,
 )
-from tuner.data.cells import read_cells
 from tuner.data.columns import read_column
-from tuner.data.text_columns import MANY_TEXTS, ReadColumn, UnclearColumn
 from tuner.errors import DatasetError
+from tuner.preparation.cells import read_cells
+from tuner.preparation.text_columns import MANY_TEXTS, ReadColumn, UnclearColumn
 
 Load = Callable[..., Dataset]
 N = 120
@@ -313,19 +313,19 @@ def test_rows_that_come_later_are_encoded_as_in_training(
 ) -> None:
     dataset = load(path, columns=SAID)
     save_dataset(dataset, tmp_path / "kept")
-    columns = open_dataset(tmp_path / "kept").columns
-    assert columns == dataset.columns
-    assert columns is not None
-    everything = encode_frame(table(), columns, "later")
+    kept = open_dataset(tmp_path / "kept")
+    assert kept.columns == dataset.columns
+    preparation = preparation_of(kept)
+    everything = preparation.prepare(table(), "later").inputs
     for split in dataset.splits.values():
         rows = {row.tobytes() for row in everything}
         assert all(row.tobytes() in rows for row in np.asarray(split.x))
     assert len(everything) == sum(len(split) for split in dataset.splits.values())
     one = table().iloc[[3]]
-    np.testing.assert_array_equal(encode_frame(one, columns, "later"), everything[[3]])
+    np.testing.assert_array_equal(preparation.prepare(one, "later").inputs, everything[[3]])
     odd = table().assign(power="broken", when="soon", price="5 kg")
     with pytest.raises(DatasetError) as caught:
-        encode_frame(odd, columns, "later")
+        preparation.prepare(odd, "later")
     message = str(caught.value)
     assert "column 'power' must hold numbers, written as in training; 120 of 120" in message
     assert "column 'when' must hold dates" in message

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tuner.data import Dataset, describe_dataset, encode_frame
+from tuner.data import Dataset, describe_dataset, preparation_of
 from tuner.errors import DatasetError
 
 Load = Callable[..., Dataset]
@@ -104,13 +104,13 @@ def test_what_columns_become_is_learnt_on_train_alone(load: Load, tmp_path: Path
 
 def test_rows_that_come_later_are_encoded_alike(load: Load, tmp_path: Path) -> None:
     dataset = load(f"{write(tmp_path / 't.csv', frame())}:kind")
-    assert dataset.columns is not None
+    preparation = preparation_of(dataset)
     later = pd.DataFrame({"old": [1], "colour": ["green"], "size": [7.0], "more": ["?"]})
-    np.testing.assert_array_equal(encode_frame(later, dataset.columns, "later"), [[7, 0, 1, 0, 1]])
+    np.testing.assert_array_equal(preparation.prepare(later).inputs, [[7, 0, 1, 0, 1]])
     with pytest.raises(DatasetError, match="later: lacks the columns colour"):
-        encode_frame(later.drop(columns="colour"), dataset.columns, "later")
+        preparation.prepare(later.drop(columns="colour"), "later")
     with pytest.raises(DatasetError, match="column 'size' must hold numbers"):
-        encode_frame(later.assign(size="big"), dataset.columns, "later")
+        preparation.prepare(later.assign(size="big"), "later")
 
 
 def test_cells_of_the_file_itself_are_encoded_as_they_were(load: Load, tmp_path: Path) -> None:
@@ -123,12 +123,11 @@ def test_cells_of_the_file_itself_are_encoded_as_they_were(load: Load, tmp_path:
     dataset = load(f"{file}:kind")
     assert dataset.columns is not None
     assert "truth" in {column.name for column in dataset.columns if column.kind == "number"}
-    texts = encode_frame(
-        pd.read_csv(file, dtype=str, keep_default_na=False), dataset.columns, "texts"
-    )
+    preparation = preparation_of(dataset)
+    texts = preparation.prepare(pd.read_csv(file, dtype=str, keep_default_na=False)).inputs
     rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
     assert sorted(map(tuple, texts)) == sorted(map(tuple, rows))
-    typed = encode_frame(pd.read_csv(file), dataset.columns, "typed")
+    typed = preparation.prepare(pd.read_csv(file)).inputs
     np.testing.assert_array_equal(typed, texts)
 
 

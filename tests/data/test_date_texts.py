@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.date_texts import DatesRead, number_order, numbers_to_seconds, read_dates
+from tuner.preparation.date_texts import DatesRead, number_order, numbers_to_seconds, read_dates
 
 
 def read(*texts: str) -> DatesRead:

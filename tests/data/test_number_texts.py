@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.data.number_texts import (
+from tuner.preparation.number_texts import (
     NumberFormat,
     Shapes,
     find_format,

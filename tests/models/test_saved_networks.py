@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 from toy_study import ANY_X, Bench, any_of, toy_spec
 
-from tuner import models
 from tuner.errors import StudyError
-from tuner.models import NetworkSource, _train_again, save_network
+from tuner.models import trial_networks
+from tuner.models.trial_networks import NetworkSource, _train_again, save_network
 from tuner.runner.requests import SearchRequests, make_request, request_again
 from tuner.runner.trial_writer import trial_seed
 from tuner.search_space import load_space
@@ -34,7 +34,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(tmp_path, open_store(f"sqlite:///{tmp_path}/tuner.db"))
     bench.create()
     bench.run(2)
-    monkeypatch.setattr(models, "_train_again", _write)
+    monkeypatch.setattr(trial_networks, "_train_again", _write)
     return bench
 
 
@@ -52,7 +52,7 @@ def best(bench: Bench) -> TrialRow:
     return found
 
 
-def save(bench: Bench, target: Path) -> models.WrittenNetwork:
+def save(bench: Bench, target: Path) -> trial_networks.WrittenNetwork:
     return save_network(bench.settings, bench.store, load_study(bench.store), best(bench), target)
 
 
@@ -127,7 +127,7 @@ def test_what_fails_leaves_no_file(
         raise StudyError("diverged")
 
     saved_file(bench).unlink()
-    monkeypatch.setattr(models, "_train_again", fails)
+    monkeypatch.setattr(trial_networks, "_train_again", fails)
     (tmp_path / "best.keras").write_text("as before")
     with pytest.raises(StudyError, match="diverged"):
         save(bench, tmp_path / "best.keras")
@@ -210,7 +210,7 @@ class NoisySession:
 def test_training_again_prints_no_notes_of_native_code(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(models, "_open_session", lambda *_: NoisySession())
+    monkeypatch.setattr(trial_networks, "_open_session", lambda *_: NoisySession())
     monkeypatch.setattr("tuner.runner.trained_on", lambda *_: None)
     monkeypatch.setattr("tuner.data.save_dataset", lambda *_: None)
     study, target = load_study(bench.store), bench.folder / "again.keras"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from toy_study import Bench, digits_bench
 
-from tuner.models import NetworkSource, save_network
+from tuner.models.trial_networks import NetworkSource, save_network
 from tuner.runner import KERAS
 from tuner.search_space import make_space
 from tuner.storage import open_store
@@ -148,6 +148,7 @@ def test_training_that_fails_is_told_in_one_line(bench: Bench, tmp_path: Path) -
 def test_a_copy_imports_no_tensorflow() -> None:
     import subprocess
 
-    code = "import sys, tuner.models, tuner.cli.result_output; print('tensorflow' in sys.modules)"
+    modules = "sys, tuner.models.trial_networks, tuner.cli.result_output"
+    code = f"import {modules}; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -10,8 +10,8 @@ from mlflow_server import MlflowServer
 from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings
 
-from tuner import models
-from tuner.models import NetworkSource, save_network
+from tuner.models import trial_networks
+from tuner.models.trial_networks import NetworkSource, save_network
 from tuner.storage.trials import TrialRow, find_trial
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.study_delivery import StudyDelivery
@@ -31,7 +31,7 @@ def delivered(
     search: Search, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> bytes:
     """A trial whose network MLflow has, and this machine no longer: the bytes of its file."""
-    monkeypatch.setattr(models, "_train_again", nothing_trained)
+    monkeypatch.setattr(trial_networks, "_train_again", nothing_trained)
     file = keras_file(tmp_path / "saved.keras")
     search.complete(search.start(), 0.9, file)
     StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
@@ -42,7 +42,7 @@ def delivered(
 
 def save(
     search: Search, uri: str, target: Path, trial: TrialRow | None = None
-) -> models.WrittenNetwork:
+) -> trial_networks.WrittenNetwork:
     found = trial or find_trial(search.store, search.study, 0)
     # As a loop writes it: relative to the project.
     here = [replace(attempt, model_path="0/1.keras") for attempt in found.attempts]

@@ -7,7 +7,7 @@ each, and a data function that reads them.
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from tuner.api.functions import code_reference
-from tuner.data import Column, encode_frame, parse_source
+from tuner.data import parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
 from tuner.data.load import check_order
-from tuner.data.raw import Pair, join_names, suggest_names
+from tuner.data.raw import Pair
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block
-from tuner.errors import DatasetError, UsageError, first_line
+from tuner.errors import DatasetError, first_line
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
 from tuner.settings import Settings
 from tuner.system.locations import HASH_LENGTH
-from tuner.values import shown
+from tuner.values import join_names, suggest_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,19 +141,6 @@ def _dense(column: "pd.Series[Any]") -> "pd.Series[Any]":
     if isinstance(column.dtype, pd.SparseDtype):
         return pd.Series(np.asarray(column), index=column.index)
     return column.astype("category").cat.rename_categories(str)
-
-
-def encode_rows(rows: Any, columns: "Sequence[Column] | None") -> np.ndarray:
-    """Rows of a table as a network takes them, a matrix (n, features). `columns`: how the training
-    rows were encoded; None for data that are no table. Raises UsageError."""
-    if columns is None:
-        raise UsageError("the study's data are no table: its networks take x as it is")
-    if not _is_table(rows):
-        raise UsageError(f"rows must be a DataFrame with the table's columns, got {shown(rows)}")
-    frame = _as_frame(rows)
-    if list(frame.index.names) != [None]:  # it is stored as columns
-        frame = frame.reset_index()
-    return np.asarray(encode_frame(frame, columns, "rows"))
 
 
 def _with_named_target(frame: "pd.DataFrame", target: str | None) -> tuple["pd.DataFrame", str]:

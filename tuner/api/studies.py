@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
-from tuner.api.memory_data import encode_rows
 from tuner.api.notebook import study_html
 from tuner.api.places import Place, logger, path_text, same_study
 from tuner.api.spaces import by_name
@@ -43,9 +42,10 @@ from tuner.system.names import command, in_command
 from tuner.values import shown
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
     import pandas as pd
+
+    from tuner.models.loading import Model
 
 _PathLike = os.PathLike[str]
 
@@ -342,48 +342,15 @@ class Study:
         """
         return self.trial(_number(self._row, trial)).curves()
 
-    def best_model(self, data: str | _PathLike | None = None) -> Any:
+    def best_model(self, data: str | _PathLike | None = None) -> "Model":
         """The best trial's network: see `Trial.model`.
 
         >>> import tuner
         >>> model = tuner.load_study("example").best_model()
-        >>> model.output_shape
+        >>> model.keras_model.output_shape
         (None, 10)
         """
         return self.best_trial.model(data)
-
-    def encode(self, rows: "pd.DataFrame", data: str | _PathLike | None = None) -> "np.ndarray":
-        """Rows of a table as the study's networks take them: encoded as the training rows were,
-        not scaled.
-
-        Args:
-            rows: a DataFrame with the columns that the study's table has. The target may be
-                missing; other columns are left out.
-            data: where the study's data lie now, if they were moved since.
-
-        Returns:
-            An array (rows, features), for `predict`.
-
-        Raises:
-            DatasetError: a column that is missing or holds something else, or data that changed.
-            UsageError: the study's data are no table.
-
-        >>> import pandas, tuner
-        >>> table = pandas.DataFrame(
-        ...     {"size": [3, 1, 2, 5] * 10, "deck": ["up", "low"] * 20, "kind": ["a", "b"] * 20}
-        ... )
-        >>> study = tuner.create_study(
-        ...     "decks", space="tabular", data=table, target="kind", storage="decks.db"
-        ... )
-        >>> study.encode(table[:2]).tolist()  # size, deck=low, deck=up
-        [[3.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
-        """
-        from tuner.runner import trained_on
-
-        with self._place.reading() as store:
-            row = same_study(store, self._row)
-        source = None if data is None else path_text("data", data)
-        return encode_rows(rows, trained_on(self._place.settings, row.spec, source).columns)
 
     @property
     def optuna_study(self) -> "optuna.Study":

@@ -14,6 +14,8 @@ from tuner.study.ends import outcome
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tuner.models.loading import Model
+
 
 class Trial:
     """One trial of a study, as it was when it was read. Equal trials are the same trial.
@@ -128,7 +130,7 @@ class Trial:
         epochs = pd.Index(list(whole), name="epoch", dtype="int64")
         return pd.DataFrame(rows, index=epochs, columns=list(names), dtype="float64")
 
-    def model(self, data: str | os.PathLike[str] | None = None) -> Any:
+    def model(self, data: str | os.PathLike[str] | None = None) -> "Model":
         """Its network: the file that the search has saved, else MLflow's copy, else the trial
         trained again. The log of `tuner` says which of the three it is.
 
@@ -136,14 +138,15 @@ class Trial:
             data: where the study's data lie now, if they were moved since.
 
         Returns:
-            A `keras.Model` with the weights of the best epoch. It takes inputs that are not scaled.
+            A `tuner.Model` with the weights of the best epoch. It takes data as they are; its
+            `keras_model` is the network itself.
 
         Raises:
             StudyError: it cannot be trained again.
             CodeError: training it again would run code from the database that nobody on this
                 machine has agreed to.
         """
-        from tuner.models import load_network
+        from tuner.models.trial_networks import load_network
 
         source = None if data is None else path_text("data", data)
         with self._place.reading() as store:

@@ -330,7 +330,7 @@ def _save_network(
     where the data lie now; `hashes`, of code that the user trusts."""
     from tuner.cli.consent import with_trusted_code
     from tuner.cli.output import complain
-    from tuner.models import save_network
+    from tuner.models.trial_networks import save_network
 
     settings = settings_of(context)
     network = with_trusted_code(

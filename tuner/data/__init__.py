@@ -9,12 +9,13 @@ from tuner.data.description import (
     tabulate_columns,
 )
 from tuner.data.load import load_dataset
+from tuner.data.preparing import preparation_of
 from tuner.data.readers import find_source, parse_source
 from tuner.data.readers.bundled import NAMES
 from tuner.data.readers.reader import Source
 from tuner.data.rows import make_scratch_folder, project_folder, scratch_folder
 from tuner.data.scaling import Scaling
-from tuner.data.table_encoding import Column, encode_frame
+from tuner.preparation.encoding import Column
 
 __all__ = [
     "NAMES",
@@ -26,13 +27,13 @@ __all__ = [
     "check_class_weights",
     "describe_dataset",
     "describe_inputs",
-    "encode_frame",
     "find_source",
     "imbalance_note",
     "load_dataset",
     "make_scratch_folder",
     "open_dataset",
     "parse_source",
+    "preparation_of",
     "project_folder",
     "save_dataset",
     "scratch_folder",

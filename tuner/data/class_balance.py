@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Dataset
-from tuner.data.raw import join_names, suggest_names
 from tuner.errors import SpecError
 from tuner.search_space.class_weights import is_mapping, parse_weights
 from tuner.study.metrics import METRICS, name_of
+from tuner.values import join_names, suggest_names
 
 # Above this share of the training rows, guessing one class alone looks like a good network.
 _PREVAILING = 0.9

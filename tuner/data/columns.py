@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.data.cells import Cells, convert_to_texts, read_cells
-from tuner.data.date_texts import (
+from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells, convert_to_texts, read_cells
+from tuner.preparation.date_texts import (
     DIGITS,
     UNITS,
     number_order,
     numbers_to_seconds,
 )
-from tuner.data.number_texts import (
-    TRUTH_VALUES,
+from tuner.preparation.known_columns import read_known_columns
+from tuner.preparation.number_texts import (
     NumberFormat,
     find_format,
 )
-from tuner.data.raw import join_names
-from tuner.data.text_columns import (
+from tuner.preparation.text_columns import (
     MAX_CATEGORIES,
     CellFormat,
     ReadColumn,
@@ -39,15 +39,13 @@ from tuner.data.text_columns import (
     name_notes,
     number_column,
     quote_option,
-    spread_to_rows,
 )
-from tuner.errors import DatasetError
 from tuner.search_space.parameter_types import sort_by_similarity
+from tuner.values import join_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.data.table_encoding import Column
     from tuner.study.spec import ColumnKind
 
 
@@ -98,20 +96,6 @@ def _read_part(
         return {}, [f"{part} lacks the columns {join_names(lacking)}"]
     cells, problems = read_known_columns(frame, columns)
     return cells, [f"{part}: {problem}" for problem in problems]
-
-
-def read_known_columns(
-    frame: "pd.DataFrame", columns: "Sequence[ReadColumn | Column]"
-) -> tuple[dict[str, Cells], list[str]]:
-    """The cells by column, read with the kinds and formats that were learnt; and the errors of
-    columns that hold anything else."""
-    cells, problems = {}, []
-    for column in columns:
-        try:
-            cells[column.name] = read_cells_as(frame[column.name], column.kind, column.format)
-        except (DatasetError, UnclearColumn) as error:
-            problems.append(str(error))
-    return cells, problems
 
 
 def check_kinds(
@@ -274,69 +258,3 @@ def _date_of_numbers(name: str, cells: Cells) -> ReadColumn:
     notes = name_notes(name, [f"numbers are read as dates {how}"])
     dates = Cells(numbers_to_seconds(values, order), "dates")
     return ReadColumn(name, "date", dates, CellFormat(order=order), notes)
-
-
-def read_cells_as(series: "pd.Series[Any]", kind: "ColumnKind", format_: CellFormat) -> Cells:
-    """A column of later rows, read with the kind and format that were learnt. Raises DatasetError
-    or UnclearColumn if it holds anything else."""
-    name, cells = str(series.name), read_cells(series)
-    if kind in ("category", "text"):
-        return convert_to_texts(cells)
-    if kind == "date":
-        return _later_dates(name, cells, format_)
-    if cells.form == "texts":
-        cells = _truth_values(cells) or _later_numbers(name, cells, format_)
-    elif cells.form == "dates":
-        raise DatasetError(f"column {name!r} must hold numbers, it holds dates")
-    check_range(name, cells)
-    return cells
-
-
-def _truth_values(cells: Cells) -> Cells | None:
-    """Texts that are truth values, as a reader of files types them; None where some are not."""
-    if any(text not in TRUTH_VALUES for text in cells.texts):
-        return None
-    values = [TRUTH_VALUES[text] for text in cells.texts]
-    return spread_to_rows(cells, np.array(values, np.float64), "numbers")
-
-
-def _later_numbers(name: str, cells: Cells, format_: CellFormat) -> Cells:
-    texts = TextColumn(name, cells)
-    numbers = texts.numbers(format_.number or NumberFormat())
-    _require(texts, numbers, "number")
-    return numbers
-
-
-def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
-    if cells.form == "dates":
-        return cells
-    of_numbers = format_.order in (*UNITS, DIGITS)
-    if cells.form == "numbers":
-        values = cells.values.astype(np.float64)
-        if not of_numbers and not cells.gaps().all():
-            raise DatasetError(f"column {name!r} must hold dates, it holds numbers")
-        # A column of gaps alone can be read in any way.
-        return Cells(
-            numbers_to_seconds(values, (format_.order or "") if of_numbers else "seconds"), "dates"
-        )
-    texts = TextColumn(name, cells)
-    if of_numbers:
-        numbers = texts.numbers(NumberFormat())
-        dates = Cells(numbers_to_seconds(numbers.values, format_.order or ""), "dates")
-    else:
-        order = "ymd" if format_.order is None else format_.order
-        dates = spread_to_rows(cells, texts.dates(order).seconds, "dates")
-    _require(texts, dates, "date")
-    return dates
-
-
-def _require(texts: TextColumn, cells: Cells, kind: str) -> None:
-    wrong = np.isnan(cells.values) & (texts.cells.values >= 0)
-    others = np.zeros(len(texts.cells.texts), np.bool_)
-    others[texts.cells.values[wrong]] = True
-    others &= ~texts.is_mark
-    if others.any():
-        raise DatasetError(
-            f"column {texts.name!r} must hold {kind}s, written as in training; "
-            f"{texts.count(others)} of {texts.total} cells do not ({texts.examples(others)})"
-        )

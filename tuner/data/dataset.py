@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.number_texts import NumberFormat
 from tuner.data.raw import dataset_errors
 from tuner.data.rows import (
     AnyRows,
@@ -22,9 +21,10 @@ from tuner.data.rows import (
     row_blocks,
 )
 from tuner.data.scaling import Scaling
-from tuner.data.table_encoding import Column
-from tuner.data.text_columns import CellFormat
 from tuner.errors import DatasetError
+from tuner.preparation.encoding import Column
+from tuner.preparation.number_texts import NumberFormat
+from tuner.preparation.preparation import column_from_json
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
@@ -49,6 +49,16 @@ class ColumnReport:
     examples: tuple[str, ...] = ()
     low: str | None = None
     high: str | None = None
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """`name`: the target's, None where it has none. `format`: how its texts were read as numbers.
+    `ignored`: further columns of the table that are no features."""
+
+    name: str | None = None
+    format: NumberFormat | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +116,18 @@ class Dataset:
     target_shift: float = 0.0
     float64_inputs: bool = False
     evaluation_name: EvaluationName = "val"
+    target_column: TargetColumn = TargetColumn()
 
     @property
     def splits(self) -> dict[str, Split]:
         """The splits that have rows, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {part: splits[part] for part in _parts_with_rows(self.evaluation_name)}
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its rows were a table, with names and kinds of columns."""
+        return bool(self.reports)
 
     @property
     def evaluation(self) -> Split:
@@ -228,6 +244,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "target_shift": dataset.target_shift,
         "float64_inputs": dataset.float64_inputs,
         "evaluation": dataset.evaluation_name,
+        "target_column": asdict(dataset.target_column),
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
@@ -257,7 +274,7 @@ def open_dataset(folder: Path) -> Dataset:
         labels=tuple(index["labels"]),
         fingerprint=index["fingerprint"],
         features=_tuple(index["features"]),
-        columns=None if columns is None else tuple(_column_from_json(c) for c in columns),
+        columns=None if columns is None else tuple(map(column_from_json, columns)),
         notes=tuple(index["notes"]),
         reports=tuple(
             ColumnReport(**report | {"examples": tuple(report["examples"])})
@@ -267,6 +284,7 @@ def open_dataset(folder: Path) -> Dataset:
         target_shift=index["target_shift"],
         float64_inputs=index["float64_inputs"],
         evaluation_name=evaluation_name,
+        target_column=_target_column_from_json(index["target_column"]),
     )
 
 
@@ -294,15 +312,11 @@ def _scaling_from_json(value: dict[str, Any]) -> Scaling:
     return Scaling(value["method"], scale, offset)
 
 
-def _column_from_json(value: dict[str, Any]) -> Column:
-    format_ = value["format"]
-    number = format_["number"]
-    changes = {
-        "categories": _tuple(value["categories"]),
-        "parts": tuple(value["parts"]),
-        "format": CellFormat(number and NumberFormat(**number), format_["order"]),
-    }
-    return Column(**{**value, **changes})
+def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
+    number = value["format"]
+    return TargetColumn(
+        value["name"], None if number is None else NumberFormat(**number), tuple(value["ignored"])
+    )
 
 
 def _tuple(values: list[str] | None) -> tuple[str, ...] | None:

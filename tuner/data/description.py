@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import Cells
 from tuner.data.class_balance import imbalance_note
 from tuner.data.columns import ReadTable
 from tuner.data.dataset import ColumnReport, Dataset, Split
-from tuner.data.date_texts import TIME
-from tuner.data.number_texts import most_common
 from tuner.data.rows import Features, sampled_rows
-from tuner.data.table_encoding import Column, Table
+from tuner.data.table_encoding import Table
 from tuner.data.target import Target
+from tuner.preparation.cells import Cells
+from tuner.preparation.date_texts import TIME
+from tuner.preparation.encoding import Column
+from tuner.preparation.number_texts import most_common
 from tuner.values import clipped
 
 # With fewer rows a column may equal the target by chance.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import Cells
 from tuner.data.columns import ReadTable
-from tuner.data.raw import join_names
-from tuner.data.text_columns import MAX_CATEGORIES, ReadColumn
 from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells
+from tuner.preparation.text_columns import MAX_CATEGORIES, ReadColumn
+from tuner.values import join_names
 
 if TYPE_CHECKING:
     import pandas as pd

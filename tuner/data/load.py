@@ -8,7 +8,15 @@ import numpy as np
 
 from tuner.data.arrays import Axes, check_parts, read_axes, smallest_dtype, transposed_hint
 from tuner.data.columns import ReadTable, read_columns
-from tuner.data.dataset import PARTS, ColumnReport, Dataset, Split, draw_splits, fingerprint
+from tuner.data.dataset import (
+    PARTS,
+    ColumnReport,
+    Dataset,
+    Split,
+    TargetColumn,
+    draw_splits,
+    fingerprint,
+)
 from tuner.data.description import constant_notes, leak_notes, report_columns, report_target
 from tuner.data.precision import (
     Wide,
@@ -25,7 +33,7 @@ from tuner.data.precision import (
     table_samples,
     with_offsets,
 )
-from tuner.data.raw import FIRST_READING, Pair, Raw, join_names
+from tuner.data.raw import FIRST_READING, Pair, Raw
 from tuner.data.readers import find_source, read_source
 from tuner.data.readers.reader import Source
 from tuner.data.rows import (
@@ -40,10 +48,12 @@ from tuner.data.rows import (
 )
 from tuner.data.sample_weights import Weights, split_weights, take_weights
 from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
-from tuner.data.table_encoding import Column, Table, TableRows, encoding_notes, learn_columns
+from tuner.data.table_encoding import Table, TableRows, encoding_notes, learn_columns
 from tuner.data.target import Target, TargetValues, encode_target, read_targets
 from tuner.errors import DatasetError
+from tuner.preparation.encoding import Column
 from tuner.settings import Settings
+from tuner.values import join_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
@@ -115,7 +125,21 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
         encoded = _encode_arrays(x, rows, spec, exact)
-    return _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
+    dataset = _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
+    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec))
+    return replace(dataset, target_column=names)
+
+
+def _target_name(raw: Raw) -> str | None:
+    name = getattr(raw.parts["train"].y, "name", None)
+    return None if name is None else str(name)
+
+
+def _ignored(table: ReadTable | None, spec: "DataSpec") -> tuple[str, ...]:
+    """The columns of the table that are no features: those left out, and that of weights."""
+    if table is None:
+        return ()
+    return (*table.dropped, *([] if spec.weights is None else [spec.weights]))
 
 
 def _dataset(
@@ -310,15 +334,16 @@ def _target(raw: Raw, spec: "DataSpec", table: ReadTable | None) -> Target:
     targets: dict[str, Any] = {part: pair.y for part, pair in raw.parts.items()}
     problems = list(table.problems) if table else []
     notes: tuple[str, ...] = ()
+    format_ = None
     try:
         if spec.reading != FIRST_READING:
-            targets, notes = read_targets(targets, spec.task)
+            targets, notes, format_ = read_targets(targets, spec.task)
         target = encode_target(targets, spec.task, raw.label_names, raw.source)
     except DatasetError as error:
         problems.insert(0, str(error).removeprefix(f"{raw.source}: "))
     if problems:
         raise DatasetError(f"{raw.source}: {'; '.join(problems)}")
-    return replace(target, notes=notes)
+    return replace(target, notes=notes, format=format_)
 
 
 def _encode_table(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import map_columns
+from tuner.data.column_threads import map_columns
 from tuner.data.rows import (
     SAMPLED_ROWS,
     AnyRows,
@@ -22,7 +22,8 @@ from tuner.data.rows import (
     sampled_rows,
 )
 from tuner.data.scaling import Scaling
-from tuner.data.table_encoding import Column, Table
+from tuner.data.table_encoding import Table
+from tuner.preparation.encoding import Column
 
 Wide = npt.NDArray[np.float64]
 

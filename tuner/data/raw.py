@@ -1,14 +1,12 @@
-"""What a reader returns: pairs of features and targets, still unchecked. Helpers for messages."""
+"""What a reader returns: pairs of features and targets, still unchecked."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tuner.errors import DatasetError, first_line
 
-_LISTED = 30
 FIRST_READING = 1  # as in spec.py, which training does not import
 
 
@@ -36,26 +34,6 @@ class Raw:
     label_names: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
-
-
-def join_names(names: Iterable[object]) -> str:
-    """Names for a message, cut off if they are many."""
-    words = [" ".join(str(name).split()) for name in names]
-    more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
-    return ", ".join(words[:_LISTED]) + more
-
-
-def suggest_names(wanted: str, names: Sequence[str]) -> str:
-    """For a message: names that differ from `wanted` only in case, blanks or punctuation, or else
-    a little; "" for none."""
-    bare = _bare_name(wanted)
-    same = [name for name in names if bare and _bare_name(name) == bare]
-    near = same or difflib.get_close_matches(wanted, names, n=3)
-    return f" (did you mean {' or '.join(map(repr, near[:3]))}?)" if near else ""
-
-
-def _bare_name(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 @contextmanager

@@ -12,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.arrays import as_array
-from tuner.data.cells import Cells, read_cells
-from tuner.data.number_texts import find_format
-from tuner.data.raw import Raw, join_names, suggest_names
+from tuner.data.raw import Raw
 from tuner.data.rows import Indices
 from tuner.data.target import refuse_rows
-from tuner.data.text_columns import TextColumn
 from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells, read_cells
+from tuner.preparation.number_texts import find_format
+from tuner.preparation.text_columns import TextColumn
+from tuner.values import join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec

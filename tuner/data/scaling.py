@@ -19,7 +19,7 @@ from tuner.data.rows import (
     row_blocks,
     rows_per_block,
 )
-from tuner.data.table_encoding import Column, gap_note
+from tuner.preparation.encoding import Column, gap_note
 
 Method = Literal["minmax", "center", "standardize", "none"]
 _Floats = npt.NDArray[np.float32]

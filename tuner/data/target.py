@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.arrays import as_array
-from tuner.data.cells import Cells, coded_cells, is_coded_text, read_cells
-from tuner.data.number_texts import NumberFormat, find_format, is_code
-from tuner.data.raw import join_names
-from tuner.data.text_columns import ALMOST_ALL, FEW_TEXTS, TextColumn, capitals_note
 from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells, coded_cells, is_coded_text, read_cells
+from tuner.preparation.number_texts import NumberFormat, find_format, is_code
+from tuner.preparation.text_columns import ALMOST_ALL, FEW_TEXTS, TextColumn, capitals_note
+from tuner.values import join_names
 
 if TYPE_CHECKING:
     from tuner.study.spec import Task
@@ -25,26 +25,26 @@ _AS_CLASSES = "--task classes takes each text for a class"
 
 def read_targets(
     targets: Mapping[str, Any], task: "Task | None"
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The target of every part, and notes. Texts that can only be numbers become numbers;
-    everything else stays as it is.
+) -> tuple[dict[str, Any], tuple[str, ...], NumberFormat | None]:
+    """The target of every part, notes, and how its texts are written where they are numbers. Texts
+    that can only be numbers become numbers; everything else stays as it is.
 
     Raises DatasetError, without the source, for dates, lists and other objects, and for numbers of
     which some are missing or written in another way.
     """
     cells = {part: _text_cells(y) for part, y in targets.items()}
     if cells["train"] is None:
-        return dict(targets), ()
+        return dict(targets), (), None
     are_classes = task in ("classes", "binary")
     format_, notes = (None, ()) if are_classes else _number_format(cells["train"], task)
     if format_ is None:
         remark = capitals_note(cells["train"].texts, "classes")
-        return dict(targets), ((f"the target: {remark}",) if remark else ())
+        return dict(targets), ((f"the target: {remark}",) if remark else ()), None
     numbers = {
         part: targets[part] if texts is None else _text_numbers(texts, format_)
         for part, texts in cells.items()
     }
-    return numbers, notes
+    return numbers, notes, format_
 
 
 def _text_cells(y: Any) -> Cells | None:
@@ -149,12 +149,14 @@ _Values = npt.NDArray[np.generic]
 @dataclass(frozen=True)
 class Target:
     """`values` by part: int32 indices into `labels`, or float64 for regression (no labels).
-    `notes`: decisions to report."""
+    `notes`: decisions to report. `format`: how its texts were read as numbers; None if they were
+    not."""
 
     task: "Task"
     values: dict[str, TargetValues]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    format: NumberFormat | None = None
 
 
 def encode_target(

@@ -39,6 +39,7 @@ def make_request(
         choices=dict(choices),
         engine=engine,
         checkpoints=checkpoints,
+        number=number,
     )
 
 

@@ -42,7 +42,7 @@ from tuner.storage.studies import StudyRow, name_objectives
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
-from tuner.study.messages import Direction, WorkerSetup
+from tuner.study.messages import Direction, StudyOrigin, WorkerSetup
 from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
@@ -243,6 +243,7 @@ class _Search:
             artifacts=open_artifacts(self.settings),
             memory_bytes=self.options.trial_memory_bytes,
             lanes=self.options.lanes,
+            study=StudyOrigin(self.study.name, self.study.uuid),
         )
 
     def _train(self, workers: Workers) -> Outcome:

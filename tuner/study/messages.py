@@ -117,7 +117,7 @@ class TrialRequest:
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
     without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
-    of the trial's own structure.
+    of the trial's own structure. `number`: the trial's, for the saved network; it decides nothing.
     """
 
     network: str
@@ -130,6 +130,7 @@ class TrialRequest:
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
+    number: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,13 @@ class FunctionCode(NamedTuple):
     file: str = ""
 
 
+class StudyOrigin(NamedTuple):
+    """The study that a saved network says it is from."""
+
+    name: str = ""
+    uuid: str = ""
+
+
 @dataclass(frozen=True)
 class WorkerSetup:
     """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
@@ -165,7 +173,7 @@ class WorkerSetup:
     `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
     one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
     that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
-    beside a GPU."""
+    beside a GPU. `study`: saved networks name it."""
 
     data: Path
     budget_bytes: float = math.inf
@@ -176,6 +184,7 @@ class WorkerSetup:
     memory_bytes: float | None = None
     lanes: int = 1
     threads: int = 1
+    study: StudyOrigin = field(default_factory=StudyOrigin)
 
 
 # A worker's exit code when it ends itself for holding more memory than it may.

@@ -14,7 +14,9 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from tuner.preparation.kinds import Task as Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
     Truth = npt.NDArray[Any]
     Predictions = npt.NDArray[np.float32]
-
-Task = Literal["classes", "binary", "regression"]
 
 
 def area_under_roc(y_true: Truth, predictions: Predictions, task: Task) -> float:

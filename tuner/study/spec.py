@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tuner.errors import SpecError
+from tuner.preparation.kinds import ColumnKind as ColumnKind
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
@@ -33,7 +34,6 @@ from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
-ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 # Numbers the ways in which files are read and columns understood. A study stores its number, so

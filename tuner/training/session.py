@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset, open_dataset
+from tuner.data.preparing import preparation_of
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
+from tuner.preparation.keras_file import write_description
+from tuner.preparation.network_description import NetworkDescription
+from tuner.settings import tuner_version
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.study.own_metrics import OwnMetric
@@ -34,6 +38,7 @@ class TrainingSession:
         self._own_metrics = {name: OwnMetric(code) for name, code in setup.metrics.items()}
         self.trainer = self._make_trainer(setup)
         self._request: TrialRequest | None = None
+        self._study = setup.study
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
         return Trainer(
@@ -48,7 +53,7 @@ class TrainingSession:
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
-        """Write the trial's best network to `path`, a new .keras file."""
+        """Write the trial's best network to `path`, a new .keras file, with its description."""
         if self._request is None or self.trainer.program is None:
             raise RuntimeError("no trial has ended yet")
         model = export_network(
@@ -58,6 +63,22 @@ class TrainingSession:
             self.trainer.program.weights(),
         )
         model.save(path)
+        write_description(path, self._describe(self._request))
+
+    def _describe(self, request: TrialRequest) -> NetworkDescription:
+        dataset = self.trainer.dataset
+        return NetworkDescription(
+            preparation=preparation_of(dataset),
+            task=dataset.task,
+            labels=dataset.labels,
+            metric=request.goal.metric,
+            fingerprint=dataset.fingerprint,
+            data=dataset.name,
+            version=tuner_version(),
+            study=self._study.name,
+            study_uuid=self._study.uuid,
+            trial=request.number,
+        )
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""

@@ -421,14 +421,13 @@ def test_a_long_table_is_learnt_as_a_short_one(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Columns are worked on side by side there, and encoded some rows at a time."""
-    from tuner.data import cells as cells_module
-    from tuner.data import table_encoding
+    from tuner.data import column_threads, table_encoding
 
     content = "a,b,c,ok\n" + rows(lambda i: f"{i % 7},{i % 11 or ''},{'pqr'[i % 3]},{i % 2}", 300)
     (tmp_path / "t.csv").write_text(content)
     whole = load(f"{tmp_path / 't.csv'}:ok")
-    monkeypatch.setattr(cells_module, "_FEWEST_ROWS_FOR_THREADS", 1)
-    monkeypatch.setattr(cells_module, "scheduled_cores", lambda: 3)
+    monkeypatch.setattr(column_threads, "_FEWEST_ROWS_FOR_THREADS", 1)
+    monkeypatch.setattr(column_threads, "scheduled_cores", lambda: 3)
     monkeypatch.setattr(table_encoding, "_ROWS_AT_ONCE", 7)
     parts = load(f"{tmp_path / 't.csv'}:ok")
     assert (parts.fingerprint, parts.columns, parts.notes) == (

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.data.cells import is_index, row_number_notes
-from tuner.data.number_texts import TRUTH_VALUES
-from tuner.data.raw import dataset_errors, join_names
+from tuner.data.raw import dataset_errors
 from tuner.data.readers.arrow_columns import (
     COMMA_NUMBER,
     DOT_THOUSANDS,
@@ -35,6 +33,9 @@ from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, re
 from tuner.data.readers.reader import TableFile, table_reader
 from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan_text
 from tuner.errors import DatasetError
+from tuner.preparation.cells import is_index, row_number_notes
+from tuner.preparation.number_texts import TRUTH_VALUES
+from tuner.values import join_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     pass

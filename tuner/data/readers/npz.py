@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names, suggest_names
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors
 from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import (
     AnyRows,
@@ -23,6 +23,7 @@ from tuner.data.rows import (
 )
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+from tuner.values import join_names, suggest_names
 
 if TYPE_CHECKING:
     from tuner.study.spec import DataSpec

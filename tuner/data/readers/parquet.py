@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tuner.data.cells import is_index, row_number_notes
-from tuner.data.raw import join_names
 from tuner.data.readers.reader import TableFile, table_reader
 from tuner.errors import DatasetError
+from tuner.preparation.cells import is_index, row_number_notes
+from tuner.values import join_names
 
 if TYPE_CHECKING:
     import pandas as pd

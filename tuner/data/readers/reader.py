@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from tuner.data.columns import check_kinds
 from tuner.data.first_reading import read_table_first
-from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors, join_names, suggest_names
+from tuner.data.raw import FIRST_READING, Pair, Raw, dataset_errors
 from tuner.errors import DatasetError
 from tuner.settings import Settings
+from tuner.values import join_names, suggest_names
 
 if TYPE_CHECKING:  # training reads data without pydantic; only tables need pandas
     import pandas as pd

@@ -6,14 +6,16 @@ Doubtful columns are noted, with the option that changes the decision, or refuse
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.cells import Cells
-from tuner.data.date_texts import ORDERS, TIME, DatesRead, read_dates
-from tuner.data.number_texts import (
+from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells
+from tuner.preparation.date_texts import ORDERS, TIME, DatesRead, read_dates
+from tuner.preparation.kinds import ColumnKind
+from tuner.preparation.number_texts import (
     NumberFormat,
     Part,
     are_marks,
@@ -25,12 +27,7 @@ from tuner.data.number_texts import (
     split_number,
     to_numbers,
 )
-from tuner.data.raw import join_names
-from tuner.errors import DatasetError
-from tuner.values import clipped
-
-if TYPE_CHECKING:
-    from tuner.study.spec import ColumnKind
+from tuner.values import clipped, join_names
 
 MAX_CATEGORIES = 1000
 
@@ -61,7 +58,7 @@ class ReadColumn:
     decisions to report."""
 
     name: str
-    kind: "ColumnKind"
+    kind: ColumnKind
     cells: Cells
     format: CellFormat = AS_TYPED
     notes: tuple[str, ...] = ()

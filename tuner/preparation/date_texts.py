@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.number_texts import Shapes, find_shapes
+from tuner.preparation.number_texts import Shapes, find_shapes
 
 Floats = npt.NDArray[np.float64]
 TIME = "time"

@@ -6,18 +6,16 @@ away.
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.date_texts import to_seconds
-from tuner.data.raw import join_names
 from tuner.errors import DatasetError, first_line
-from tuner.system.machine import scheduled_cores
+from tuner.preparation.date_texts import to_seconds
+from tuner.values import join_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
@@ -250,23 +248,3 @@ def row_number_notes(columns: Mapping[str, _Whole]) -> tuple[str, ...]:
         for name, values in columns.items()
         if are_row_numbers(values)
     )
-
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-# With fewer rows, starting threads takes longer than the work.
-_FEWEST_ROWS_FOR_THREADS = 100_000
-_MOST_THREADS = 4
-
-
-def map_columns(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], rows: int
-) -> list[_Result]:
-    """The results of `work` for all items, in their order, computed in threads: NumPy and Arrow
-    release the interpreter's lock."""
-    threads = min(_MOST_THREADS, scheduled_cores())
-    if rows < _FEWEST_ROWS_FOR_THREADS or threads < 2:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(threads, thread_name_prefix="columns") as pool:
-        return list(pool.map(work, items))

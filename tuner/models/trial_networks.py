@@ -1,0 +1,270 @@
+"""Networks of finished trials.
+
+A network is the file that its worker saved, or else MLflow's copy of it, or else the trial trained
+again. Every function that returns a network says which of the three it is.
+"""
+
+import math
+import shutil
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tuner.errors import ArtifactError, StudyError, TrackingError
+from tuner.models.loading import Model, load_file
+from tuner.settings import Settings
+from tuner.storage import Store
+from tuner.storage.attempt_rows import AttemptRow
+from tuner.storage.damage import is_identity
+from tuner.storage.deliveries import read_delivery
+from tuner.storage.studies import StudyRow
+from tuner.storage.trials import TrialRow
+from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
+from tuner.study.ends import TrialEnd
+from tuner.system.logs import output_to
+from tuner.system.temporary_folders import OwnFolder
+
+if TYPE_CHECKING:
+    from tuner.study.messages import Ended, TrialRequest
+    from tuner.training.session import TrainingSession
+
+
+class NetworkSource(StrEnum):
+    """Where a network comes from."""
+
+    SAVED = "copied from its saved file"
+    MLFLOW = "copied from MLflow"
+    TRAINED = "trained again"
+
+
+@dataclass(frozen=True)
+class WrittenNetwork:
+    """A network that was written. `remarks`: lines for the user, about a file that was not used or
+    a score that differs."""
+
+    source: NetworkSource
+    remarks: list[str] = field(default_factory=list)
+
+
+def save_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None = None,
+) -> WrittenNetwork:
+    """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
+    `data`: where the data lie now, if elsewhere than when the study was created.
+
+    Raises StudyError where it cannot be written or trained again, DatasetError where the data are
+    no longer those of the study.
+    """
+    if target.suffix != ".keras":
+        raise StudyError(f"{target}: the file's name must end in .keras")
+    if not target.parent.is_dir():
+        raise StudyError(f"{target}: the folder {target.parent} does not exist")
+    remarks: list[str] = []
+    try:
+        with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
+            # Written beside the target and checked there: the target is whole, or does not exist.
+            partial = Path(folder) / "network.keras"
+            source = _write_network(settings, store, study, trial, partial, remarks, data)
+            remarks += _input_remarks(partial)
+            partial.replace(target)
+    except OSError as error:
+        raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return WrittenNetwork(source, remarks)
+
+
+def load_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    data: str | None = None,
+) -> tuple[Model, WrittenNetwork]:
+    """A trial's best network with its preparation, and where it came from. Otherwise as
+    `save_network`."""
+    with OwnFolder("tuner-network-") as folder:
+        file = Path(folder) / "network.keras"
+        written = save_network(settings, store, study, trial, file, data)
+        return load_file(file), written
+
+
+def _input_remarks(network: Path) -> list[str]:
+    takes = input_of(network)
+    if takes is None or takes.dtype != "float64":
+        return []
+    return [
+        "the network takes float64, since float32 would round some of these data too much: call "
+        "it as model(x) or model.predict_on_batch(x); model.predict(x) makes NumPy arrays float32, "
+        "unless keras.config.set_floatx('float64') was called"
+    ]
+
+
+def _write_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    remarks: list[str],
+    data: str | None,
+) -> NetworkSource:
+    if _copy_saved(settings, trial, target, remarks):
+        return NetworkSource.SAVED
+    if _copy_logged(settings, store, study, trial, target, remarks):
+        return NetworkSource.MLFLOW
+    if not trial.params:
+        raise StudyError(
+            f"trial {trial.number} of study {study.name!r} has no network yet: it has not begun"
+        )
+    remarks += _train_again(settings, study, trial, target, data)
+    return NetworkSource.TRAINED
+
+
+def _copy_saved(settings: Settings, trial: TrialRow, target: Path, remarks: list[str]) -> bool:
+    saved = trial.last.model if trial.last is not None else None
+    if saved is None:
+        return False
+    try:
+        artifacts = open_artifacts(settings)
+        if not artifacts.exists(saved.path):
+            return False  # on another machine, or deleted: nothing to remark
+        shutil.copyfile(artifacts.get(saved), target)
+    except ArtifactError as error:
+        remarks.append(f"{error}; it is not used")
+        return False
+    return True
+
+
+def _copy_logged(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    remarks: list[str],
+) -> bool:
+    """Copy MLflow's copy, from the run that SQL records. Without such a run MLflow is not
+    opened."""
+    delivery = read_delivery(store, study, trial.trial_id)
+    if trial.last is None or delivery is None or delivery.attempt != trial.last.attempt:
+        return False
+    from tuner.tracking.client import open_existing_client, tracking_errors
+    from tuner.tracking.logged_models import download_model
+
+    try:
+        client = open_existing_client(settings.tracking_uri)
+        if client is None:
+            return False
+        with tracking_errors(), TemporaryDirectory(dir=target.parent) as folder:
+            downloaded = download_model(client, delivery.run_id, Path(folder))
+            if downloaded is None:
+                return False
+            downloaded.replace(target)
+    except TrackingError as error:
+        remarks.append(f"no copy from MLflow: {error}")
+        return False
+    if not _is_saved_file(trial.last, target):
+        remarks.append(f"MLflow's copy (run {delivery.run_id}) is another file; it is not used")
+        return False
+    return True
+
+
+def _is_saved_file(attempt: AttemptRow, copy: Path) -> bool:
+    """Whether the copy is the file that the attempt saved, as far as SQL has recorded that."""
+    try:
+        check_file(copy, Artifact(copy.name, attempt.model_bytes, attempt.model_sha256))
+    except (ArtifactError, OSError):
+        return False
+    return True
+
+
+def _train_again(
+    settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
+) -> list[str]:
+    """Train the trial as the search did, and write its network. Returns remarks on its score."""
+    from tuner.data import save_dataset
+    from tuner.runner import trained_on
+    from tuner.runner.requests import request_again
+    from tuner.runner.study_files import scratch_folder
+
+    with scratch_folder(settings) as folder:
+        save_dataset(trained_on(settings, study.spec, data), folder / "data")
+        with output_to(_log_file(settings, study, folder)):
+            # XLA prints notes when the first program is compiled.
+            session = _open_session(settings, study, trial, folder / "data")
+            ended = _run_trial(session, request_again(study.spec, trial), trial)
+            session.save(target.absolute())
+        recorded = trial.last.score if trial.last is not None else trial.value
+        remark = _compare_scores(study, trial, recorded, ended.score)
+    return [] if remark is None else [remark]
+
+
+def _log_file(settings: Settings, study: StudyRow, folder: Path) -> Path:
+    """The file for what training in this process prints: the study's search log if there is one
+    here, else one in a folder that is removed."""
+    from tuner.runner.study_files import search_log
+
+    if not is_identity(study.uuid):  # else it would name another folder
+        return folder / "training.log"
+    log = search_log(settings.checkpoints, study.uuid)
+    return log if log.parent.is_dir() else folder / "training.log"
+
+
+def _open_session(
+    settings: Settings, study: StudyRow, trial: TrialRow, data: Path
+) -> "TrainingSession":
+    from tuner.manage.stored_functions import user_metrics, user_network
+    from tuner.study.engines import LANES
+    from tuner.study.messages import StudyOrigin, WorkerSetup
+    from tuner.system.machine import data_budget_bytes, gpus
+    from tuner.training.session import open_session
+
+    in_lanes = trial.last is not None and trial.last.engine == LANES
+    return open_session(
+        WorkerSetup(
+            data=data,
+            budget_bytes=data_budget_bytes(1),
+            code=user_network(settings, study.spec),
+            metrics=user_metrics(settings, study.spec),
+            gpu=next(iter(gpus()), None),
+            # A trial gives the same weights however many others are trained beside it.
+            lanes=2 if in_lanes else 1,
+            study=StudyOrigin(study.name, study.uuid),
+        )
+    )
+
+
+def _run_trial(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -> "Ended":
+    """Raises StudyError where the training fails, or gives no network."""
+    from tuner.study.messages import Ended
+
+    try:
+        *_, ended = session.run(request)
+    except Exception as error:
+        message = session.failure(error).message
+        raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
+    assert isinstance(ended, Ended)
+    if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
+        raise StudyError(
+            f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
+            f"and had {trial.value!r} in the search; no network is written"
+        )
+    return ended
+
+
+def _compare_scores(
+    study: StudyRow, trial: TrialRow, recorded: float | None, score: float | None
+) -> str | None:
+    """A line where the score is not the recorded one, to the last bit; None where it is."""
+    if recorded == score:
+        return None
+    return (
+        f"trial {trial.number} was trained again and is not the same network: {study.spec.metric} "
+        f"{score!r}, in the search {recorded!r} (other versions, threads or device)"
+    )

@@ -1,0 +1,165 @@
+"""How one column of a table becomes features: numbers of a matrix.
+
+What each column becomes was learnt from the training split and is kept as a `Column`, so that later
+rows are encoded in the same way.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.preparation.cells import Cells
+from tuner.preparation.kinds import ColumnKind
+from tuner.preparation.text_columns import AS_TYPED, CellFormat
+
+_WORD = re.compile(r"\w+")
+_DAY_S = 86_400.0
+_Floats = npt.NDArray[np.float64]
+# Features of some rows, float32 or float64.
+Block = npt.NDArray[np.floating]
+# Row numbers, or a range of rows.
+RowNumbers = slice | npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column is encoded, as learnt from the training split.
+
+    number: `fill`, the training median, stands in for missing values; `offset` is subtracted before
+    the values become float32 (precision.py).
+    category: one feature for each of the `categories`, none of them set for one not seen in
+    training, and one more for missing values where the training part has some (`missing`).
+    text: one feature for each of the `categories`, the most common words of the training rows: 1
+    where the cell holds it.
+    date: `parts` (year, month, …) that vary, and the days since `start`, the earliest training row,
+    in seconds since 1970; `fill`, the training median, stands in for missing dates.
+    `format`: how its texts are read.
+    """
+
+    name: str
+    fill: float = 0.0
+    categories: tuple[str, ...] | None = None
+    missing: bool = False
+    kind: ColumnKind = "number"
+    parts: tuple[str, ...] = ()
+    start: float = 0.0
+    format: CellFormat = AS_TYPED
+    offset: float = 0.0
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        if self.kind == "date":
+            return tuple(f"{self.name}.{part}" for part in (*self.parts, "days"))
+        if self.categories is None:
+            return (self.name,)
+        values = (*self.categories, "(missing)") if self.missing else self.categories
+        mark = ":" if self.kind == "text" else "="
+        return tuple(f"{self.name}{mark}{value}" for value in values)
+
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether its features are 0 or 1, and are not scaled."""
+        return self.categories is not None
+
+
+def _days(seconds: _Floats) -> "npt.NDArray[np.datetime64]":
+    return np.floor(seconds / _DAY_S).astype(np.int64).astype("datetime64[D]")
+
+
+def _months(seconds: _Floats) -> npt.NDArray[np.int64]:
+    """Since January 1970."""
+    return _days(seconds).astype("datetime64[M]").astype(np.int64)
+
+
+def _day_of_month(seconds: _Floats) -> npt.NDArray[np.int64]:
+    days = _days(seconds)
+    return (days - days.astype("datetime64[M]")).astype(np.int64) + 1
+
+
+# The parts of a date, from seconds since 1970; weekday 0 is Monday.
+DATE_PARTS: dict[str, Callable[[_Floats], npt.NDArray[Any]]] = {
+    "year": lambda seconds: _months(seconds) // 12 + 1970,
+    "month": lambda seconds: _months(seconds) % 12 + 1,
+    "day": _day_of_month,
+    "weekday": lambda seconds: (_days(seconds).astype(np.int64) + 3) % 7,
+    "hour": lambda seconds: np.floor(seconds % _DAY_S / 3600.0),
+    "minute": lambda seconds: np.floor(seconds % 3600.0 / 60.0),
+}
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a text, in small letters."""
+    return set(_WORD.findall(text.lower()))
+
+
+Writer = Callable[[RowNumbers, Block], None]
+
+
+def column_writer(column: Column, cells: Cells) -> Writer:
+    """A function that writes rows of a column into its block (n, features) of zeros."""
+    if column.kind == "number" and not cells.gaps().any():
+        return lambda rows, block: _write_whole(column, cells.values[rows], block)
+    if column.kind == "number":
+        return lambda rows, block: _write_numbers(column, cells.values[rows], block)
+    if column.kind == "date":
+        return lambda rows, block: _write_dates(column, cells.values[rows], block)
+    assert column.categories is not None
+    if column.kind == "text":
+        numbers = {word: number for number, word in enumerate(column.categories)}
+        return lambda rows, block: _write_words(numbers, cells, cells.values[rows], block)
+    numbers = {text: number for number, text in enumerate(column.categories)}
+    missing = len(column.categories) if column.missing else -1
+    features = np.array([*(numbers.get(text, -1) for text in cells.texts), missing], np.int64)
+    return lambda rows, block: _write_categories(features[cells.values[rows]], block)
+
+
+def _write_whole(column: Column, values: npt.NDArray[Any], block: Block) -> None:
+    block[:, 0] = values - column.offset if column.offset else values
+
+
+def _write_numbers(column: Column, values: npt.NDArray[Any], block: Block) -> None:
+    if values.dtype.kind == "f":
+        values = np.where(np.isnan(values), column.fill, values)
+    _write_whole(column, values, block)
+
+
+def _write_categories(features: npt.NDArray[np.int64], block: Block) -> None:
+    rows = np.flatnonzero(features >= 0)
+    block[rows, features[rows]] = 1.0
+
+
+def _write_words(
+    numbers: Mapping[str, int], cells: Cells, codes: npt.NDArray[np.int64], block: Block
+) -> None:
+    different, rows = np.unique(codes, return_inverse=True)
+    held = np.zeros((len(different), block.shape[1]), block.dtype)
+    for number, code in enumerate(different.tolist()):
+        if code >= 0:
+            held[number, [numbers[w] for w in words_of(cells.texts[code]) if w in numbers]] = 1.0
+    block[:] = held[rows]
+
+
+def _write_dates(column: Column, values: npt.NDArray[Any], block: Block) -> None:
+    seconds = np.where(np.isnan(values), column.fill, values)
+    for number, part in enumerate(column.parts):
+        block[:, number] = DATE_PARTS[part](seconds)
+    block[:, -1] = (seconds - column.start) / _DAY_S
+
+
+def gap_note(part: str, column: Column, gaps: int) -> str:
+    """A line on missing numbers."""
+    return f"{part}: {column.name}: {gaps} missing, set to median {column.fill:g}"
+
+
+def gaps_in_words(part: str, column: Column, gaps: int) -> str:
+    if column.kind == "number":
+        return gap_note(part, column, gaps)
+    if column.kind == "date":
+        median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
+        return f"{part}: {column.name}: {gaps} missing, set to the median {median}"
+    become = "a feature of their own" if column.missing else "all zeros"
+    return f"{part}: {column.name}: {gaps} missing, {become}"

@@ -1,0 +1,6 @@
+"""What a column can be, and what can be learnt from a target."""
+
+from typing import Literal
+
+ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
+Task = Literal["classes", "binary", "regression"]

@@ -1,0 +1,104 @@
+"""Columns of later rows, read with the kinds and formats that the training rows have taught."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuner.errors import DatasetError
+from tuner.preparation.cells import Cells, convert_to_texts, read_cells
+from tuner.preparation.date_texts import DIGITS, UNITS, numbers_to_seconds
+from tuner.preparation.encoding import Column
+from tuner.preparation.kinds import ColumnKind
+from tuner.preparation.number_texts import TRUTH_VALUES, NumberFormat
+from tuner.preparation.text_columns import (
+    CellFormat,
+    ReadColumn,
+    TextColumn,
+    UnclearColumn,
+    check_range,
+    spread_to_rows,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_known_columns(
+    frame: "pd.DataFrame", columns: Sequence[ReadColumn | Column]
+) -> tuple[dict[str, Cells], list[str]]:
+    """The cells by column, read with the kinds and formats that were learnt; and the errors of
+    columns that hold anything else."""
+    cells, problems = {}, []
+    for column in columns:
+        try:
+            cells[column.name] = read_cells_as(frame[column.name], column.kind, column.format)
+        except (DatasetError, UnclearColumn) as error:
+            problems.append(str(error))
+    return cells, problems
+
+
+def read_cells_as(series: "pd.Series[Any]", kind: ColumnKind, format_: CellFormat) -> Cells:
+    """A column of later rows, read with the kind and format that were learnt. Raises DatasetError
+    or UnclearColumn if it holds anything else."""
+    name, cells = str(series.name), read_cells(series)
+    if kind in ("category", "text"):
+        return convert_to_texts(cells)
+    if kind == "date":
+        return _later_dates(name, cells, format_)
+    if cells.form == "texts":
+        cells = _truth_values(cells) or _later_numbers(name, cells, format_)
+    elif cells.form == "dates":
+        raise DatasetError(f"column {name!r} must hold numbers, it holds dates")
+    check_range(name, cells)
+    return cells
+
+
+def _truth_values(cells: Cells) -> Cells | None:
+    """Texts that are truth values, as a reader of files types them; None where some are not."""
+    if any(text not in TRUTH_VALUES for text in cells.texts):
+        return None
+    values = [TRUTH_VALUES[text] for text in cells.texts]
+    return spread_to_rows(cells, np.array(values, np.float64), "numbers")
+
+
+def _later_numbers(name: str, cells: Cells, format_: CellFormat) -> Cells:
+    texts = TextColumn(name, cells)
+    numbers = texts.numbers(format_.number or NumberFormat())
+    _require(texts, numbers, "number")
+    return numbers
+
+
+def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
+    if cells.form == "dates":
+        return cells
+    of_numbers = format_.order in (*UNITS, DIGITS)
+    if cells.form == "numbers":
+        values = cells.values.astype(np.float64)
+        if not of_numbers and not cells.gaps().all():
+            raise DatasetError(f"column {name!r} must hold dates, it holds numbers")
+        # A column of gaps alone can be read in any way.
+        return Cells(
+            numbers_to_seconds(values, (format_.order or "") if of_numbers else "seconds"), "dates"
+        )
+    texts = TextColumn(name, cells)
+    if of_numbers:
+        numbers = texts.numbers(NumberFormat())
+        dates = Cells(numbers_to_seconds(numbers.values, format_.order or ""), "dates")
+    else:
+        order = "ymd" if format_.order is None else format_.order
+        dates = spread_to_rows(cells, texts.dates(order).seconds, "dates")
+    _require(texts, dates, "date")
+    return dates
+
+
+def _require(texts: TextColumn, cells: Cells, kind: str) -> None:
+    wrong = np.isnan(cells.values) & (texts.cells.values >= 0)
+    others = np.zeros(len(texts.cells.texts), np.bool_)
+    others[texts.cells.values[wrong]] = True
+    others &= ~texts.is_mark
+    if others.any():
+        raise DatasetError(
+            f"column {texts.name!r} must hold {kind}s, written as in training; "
+            f"{texts.count(others)} of {texts.total} cells do not ({texts.examples(others)})"
+        )

@@ -1,0 +1,60 @@
+"""What a saved network says of itself: its preparation, what its outputs mean, where it is from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from tuner.errors import ArtifactError
+from tuner.preparation.kinds import Task
+from tuner.preparation.preparation import Preparation
+
+# Raised when a reader of the old form would misread the new one.
+FORM = 1
+
+
+@dataclass(frozen=True)
+class NetworkDescription:
+    """A saved network's description.
+
+    `task`: classes, binary or regression. `labels[i]` names class i; of two classes the second is
+    the one whose probability the network gives; none for regression. `metric`: the study's
+    objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
+    `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
+    of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    """
+
+    preparation: Preparation
+    task: Task
+    labels: tuple[str, ...]
+    metric: str
+    fingerprint: str
+    data: str
+    version: str
+    study: str = ""
+    study_uuid: str = ""
+    trial: int | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
+        return json.dumps(content, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> "NetworkDescription":
+        """`source` begins every message. Raises ArtifactError for a text that is none, or one that
+        a later version of tuner wrote."""
+        try:
+            content = json.loads(text)
+            form = content.pop("form")
+            if form > FORM:
+                raise ArtifactError(
+                    f"{source}: was saved by tuner {content.get('version', '?')}, which is newer "
+                    "than this one; update tuner"
+                )
+            preparation = Preparation.from_json(content["preparation"])
+            changes = {"preparation": preparation, "labels": tuple(content["labels"])}
+            return cls(**{**content, **changes})
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ArtifactError(
+                f"{source}: its description of the network cannot be read ({error})"
+            ) from error
