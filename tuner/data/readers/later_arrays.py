@@ -15,7 +15,6 @@ from tuner.data.readers.npz import KEYS, WHOLE, names_by_meaning, open_archive, 
 from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
 from tuner.data.row_blocks import LaterRows, RowBlock, TargetValues, Wanted
-from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError
 from tuner.values import join_names, suggest_names
 
@@ -165,7 +164,7 @@ def _blocks(
 ) -> Iterator[RowBlock]:
     before = 0
     for part in parts.values():
-        at_once = rows_per_block(part.x.shape)
+        at_once = wanted.rows_at_once
         for start in range(0, len(part.x), at_once):
             rows, target = part.x[start : start + at_once], None
             if part.y is not None:
