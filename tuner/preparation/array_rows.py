@@ -40,7 +40,7 @@ def _shape_problem(given: Shape, shape: Shape, features: Sequence[str]) -> str:
     if len(shape) == 1:
         return _matrix_problem(given, shape[0], features)
     takes = f"the network takes {_describe(shape)}"
-    row = given[1:]
+    row = given[1:] or given
     if math.prod(row) == math.prod(shape) and len(row) == 1:
         return f"rows have {row[0]} values each, {takes}; give x.reshape{(-1, *shape)}"
     images, wanted = _with_channel(row), _with_channel(shape)
