@@ -105,10 +105,10 @@ def check_values(
     if not gaps.any():
         return False
     if not may_miss:
-        where = _first_place(gaps, features, first_row)
+        where, count = _first_place(gaps, features, first_row), np.count_nonzero(gaps)
         raise DatasetError(
-            f"{source}: {np.count_nonzero(gaps)} values are missing (NaN), the first {where}; the "
-            "training rows had none, so nothing is known to fill them with"
+            f"{source}: misses {count} value{'s' * (count > 1)} (NaN), the first {where}; the "
+            "training rows missed none, so nothing is known to fill them with"
         )
     return True
 
