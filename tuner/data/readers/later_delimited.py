@@ -40,7 +40,7 @@ _BLOCK_BYTES = 2**22
 _LONGEST_ROW_BYTES = 2**26
 _MOST_THREADS = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_FAILED_COLUMN = re.compile(r"column #(\d+): CSV conversion error")
+_FAILED_COLUMN = re.compile(r"column #(\d+): (?:Row #\d+: )?CSV conversion error")
 
 
 def open_delimited(source: Source, request: RowRequest) -> LaterRows:
