@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import ArtifactError, first_line
+from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns
 from tuner.preparation.preparation import Findings
-from tuner.settings import Settings, quiet_tensorflow
+from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
 
 if TYPE_CHECKING:
@@ -89,17 +90,20 @@ def load_file(
     own files that may run here.
 
     Raises ArtifactError, one line, for a file that is missing, changed, cut short, or from
-    elsewhere.
+    elsewhere; UntrustedCode for layers of the user's own whose code may not run here.
     """
+    source = str(file) if source is None else source
     description = read_description(file, source)
+    with own_layers(description.code, settings or load_settings(), source, trust):
+        return Model(description, _load_network(file, source))
+
+
+def _load_network(file: Path, source: str) -> "keras.Model":
     quiet_tensorflow()
     with stderr_muted():  # TensorFlow's start-up notes
         import keras
 
         try:
-            network = keras.saving.load_model(file, compile=False)
+            return keras.saving.load_model(file, compile=False)
         except Exception as error:
-            raise ArtifactError(
-                f"{source or file}: Keras cannot load it ({first_line(error)})"
-            ) from error
-    return Model(description, network)
+            raise ArtifactError(f"{source}: Keras cannot load it ({first_line(error)})") from error

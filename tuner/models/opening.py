@@ -16,18 +16,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.manage.databases import no_study
-from tuner.manage.trust import agree_to_code
+from tuner.errors import StudyError
+from tuner.manage.databases import read_study
+from tuner.manage.trust import Code, UntrustedCode, agree_to_code, code_of
 from tuner.models.loading import Model, load_file
 from tuner.models.logged_networks import fetch_logged, is_logged
+from tuner.models.own_layers import codes_of
+from tuner.models.runtimes import is_export, load_export
 from tuner.models.trial_networks import save_network
+from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings
 from tuner.storage import Store, look_into
 from tuner.storage.studies import StudyRow, list_studies, load_study
 from tuner.storage.trials import TrialRow, find_best, find_trial, require_best
 from tuner.system.locations import expanded_path
+from tuner.system.names import in_command, is_valid
 from tuner.system.temporary_folders import OwnFolder
+from tuner.values import suggest_names
 
+# What tells a folder that holds a network: TensorFlow's file, MLflow's.
+_NETWORK_FOLDERS = ("saved_model.pb", "MLmodel")
+_FORMS = "MODEL is a .keras file, a study, STUDY/N for its trial N, models:/NAME@ALIAS or runs:/ID"
 _TRIAL = re.compile(r"(?P<study>.+)/(?P<number>[0-9]{1,9})")
 
 
@@ -70,31 +79,75 @@ def bring_network(
     """The file of the network that the text names: the file itself, or a copy in `folder`. Raises
     as `open_model`."""
     path = expanded_path(text)
-    if path.exists():
-        return BroughtNetwork(path, text)
+    if _is_network(path):
+        return BroughtNetwork(path, text, _same_name(text, path, settings))
     if is_logged(text):
         return BroughtNetwork(*fetch_logged(text, settings, folder))
-    return _bring_of_study(text, settings, folder, trust)
-
-
-def _bring_of_study(
-    text: str, settings: Settings, folder: Path, trust: Sequence[str]
-) -> BroughtNetwork:
-    store = look_into(settings.storage)
-    if store is None:
-        raise no_study()
-    study, trial = _find_trial(store, text)
+    store, study, trial = _find_trial(text, path, settings)
     if trust:
         agree_to_code(study.spec, settings, trust)
     file = folder / "network.keras"
-    written = save_network(settings, store, study, trial, file)
+    try:
+        written = save_network(settings, store, study, trial, file)
+    except UntrustedCode as error:
+        error.source = in_command(study.name)
+        raise
     return BroughtNetwork(file, f"trial {trial.number} of study {study.name}", written.remarks)
 
 
-def _find_trial(store: Store, text: str) -> tuple[StudyRow, TrialRow]:
+def read_code(text: str | None, settings: Settings) -> tuple[str, list[Code]]:
+    """The user's own code that a study or a saved network would run, and whose it is, in words.
+    `text`: as for `open_model`; None for the newest study. Nothing is run. Raises as
+    `open_model`."""
+    if text is not None and (_is_network(expanded_path(text)) or is_logged(text)):
+        with OwnFolder("tuner-network-") as folder:
+            brought = bring_network(text, settings, Path(folder))
+            description = read_description(brought.file, brought.where)
+        return brought.where, codes_of(description.code)
+    _, study = read_study(settings, text)
+    return f"study {study.name}", code_of(study.spec)
+
+
+def _is_network(path: Path) -> bool:
+    """Whether there is a file, or a folder that holds a network. Another folder often has a study's
+    name."""
+    return path.is_file() or any((path / name).exists() for name in _NETWORK_FOLDERS)
+
+
+def _same_name(text: str, path: Path, settings: Settings) -> list[str]:
+    """A remark where a study has the name of the file. One with an ending names a file."""
+    if path.suffix or not is_valid(text):
+        return []
+    store = look_into(settings.storage)
+    if store is None or all(study.name != text for study in list_studies(store)):
+        return []
+    return [f"{text} is taken for the file of that name, not for the study"]
+
+
+def _find_trial(text: str, path: Path, settings: Settings) -> tuple[Store, StudyRow, TrialRow]:
+    """The trial whose network is meant by the name of a study, or by STUDY/N. Raises StudyError."""
+    store = look_into(settings.storage)
+    names = [] if store is None else [study.name for study in list_studies(store)]
     match = _TRIAL.fullmatch(text)
-    if match is not None and not any(row.name == text for row in list_studies(store)):
+    if store is not None and text in names:
+        study = load_study(store, text)
+        return store, study, require_best(study, find_best(store, study))
+    if store is not None and match is not None and match["study"] in names:
         study = load_study(store, match["study"])
-        return study, find_trial(store, study, int(match["number"]))
-    study = load_study(store, text)
-    return study, require_best(study, find_best(store, study))
+        return store, study, find_trial(store, study, int(match["number"]))
+    raise StudyError(f"{text}: {_nothing_named(text, path, names)}; {_FORMS}")
+
+
+def _nothing_named(text: str, path: Path, studies: Sequence[str]) -> str:
+    if path.is_dir():
+        return "is a folder without a network"
+    if path.suffix or "/" in text:  # more like a file than a study
+        return f"there is no such file{suggest_names(path.name, _neighbours(path))}"
+    return f"there is no such file, and no study of that name{suggest_names(text, studies)}"
+
+
+def _neighbours(path: Path) -> list[str]:
+    try:
+        return [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return []
