@@ -4,8 +4,6 @@ The description is a file in a ZIP archive behind the model, the place that Lite
 that belong to a model: `unzip network.tflite tuner.json` gets it. It has the SHA-256 of the model.
 """
 
-import hashlib
-import json
 import re
 import zipfile
 import zlib
@@ -17,6 +15,13 @@ import numpy.typing as npt
 
 from tuner.errors import ArtifactError, ExportError, first_line
 from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.sealing import (
+    checksum_of,
+    measure_file,
+    seal,
+    unseal,
+    without_description,
+)
 from tuner.preparation.network_description import NetworkDescription
 from tuner.system.logs import stderr_muted
 
@@ -58,14 +63,9 @@ def _save(network: "keras.Model", description: NetworkDescription, path: Path) -
 
 
 def _append_description(path: Path, description: NetworkDescription) -> None:
-    exported = path.read_bytes()
-    content = {
-        "network": description.to_json(),
-        "bytes": len(exported),
-        "sha256": hashlib.sha256(exported).hexdigest(),
-    }
+    text = seal(description, checksum_of(path.read_bytes()))
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(_MEMBER, json.dumps(content, ensure_ascii=False))
+        archive.writestr(_MEMBER, text)
 
 
 def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
@@ -89,22 +89,12 @@ def _read_description(path: Path, source: str) -> NetworkDescription:
     try:
         content = path.read_bytes()
         with zipfile.ZipFile(path) as archive:
-            told = json.loads(archive.read(_MEMBER))
-        if told["sha256"] != hashlib.sha256(content[: told["bytes"]]).hexdigest():
-            raise ArtifactError(
-                f"{source}: was changed since tuner exported it (another checksum); export it again"
-            )
-        description: str = told["network"]
+            text = archive.read(_MEMBER).decode()
     except OSError as error:
         raise ArtifactError(f"{source}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-        raise ArtifactError(
-            f"{source}: has no description of its network: another program exported it, or it was "
-            "cut short or changed"
-        ) from error
-    except (ValueError, TypeError, NotImplementedError) as error:
-        raise ArtifactError(f"{source}: its description cannot be read ({error})") from error
-    return NetworkDescription.from_json(description, source)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise without_description(source) from error
+    return unseal(text, source, measure_file(content))
 
 
 LITERT = Format("LiteRT", ".tflite", "LiteRT", _save, _load, packages=("ai_edge_litert",))

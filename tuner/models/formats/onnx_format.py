@@ -5,8 +5,6 @@ that follow each other are one message, so the metadata stand behind the exporte
 number and SHA-256 they have.
 """
 
-import hashlib
-import json
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,13 @@ import numpy as np
 
 from tuner.errors import ArtifactError, ExportError, first_line
 from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.sealing import (
+    checksum_of,
+    measure_file,
+    seal,
+    unseal,
+    without_description,
+)
 from tuner.preparation.network_description import NetworkDescription
 
 if TYPE_CHECKING:
@@ -54,14 +59,9 @@ def _check(path: Path) -> None:
 
 
 def _append_description(path: Path, description: NetworkDescription) -> None:
-    exported = path.read_bytes()
-    content = {
-        "network": description.to_json(),
-        "bytes": len(exported),
-        "sha256": hashlib.sha256(exported).hexdigest(),
-    }
+    text = seal(description, checksum_of(path.read_bytes()))
     with path.open("ab") as file:
-        file.write(_metadata(json.dumps(content, ensure_ascii=False)))
+        file.write(_metadata(text))
 
 
 def _metadata(text: str) -> bytes:
@@ -84,9 +84,10 @@ def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
         raise ArtifactError(
             f"{source}: is no ONNX file, or was cut short or changed ({first_line(error)})"
         ) from error
-    metadata = session.get_modelmeta().custom_metadata_map.get(_KEY)
-    description = _read_description(content, metadata, source)
-    return description, _runtime_network(session)
+    text = session.get_modelmeta().custom_metadata_map.get(_KEY)
+    if text is None:
+        raise without_description(source)
+    return unseal(text, source, measure_file(content)), _runtime_network(session)
 
 
 def _runtime_network(session: Any) -> RuntimeNetwork:
@@ -94,25 +95,6 @@ def _runtime_network(session: Any) -> RuntimeNetwork:
     return RuntimeNetwork(
         lambda rows: session.run([gives.name], {takes.name: rows})[0], takes.name, gives.name
     )
-
-
-def _read_description(content: bytes, metadata: str | None, source: str) -> NetworkDescription:
-    if metadata is None:
-        raise ArtifactError(
-            f"{source}: holds a network without its preparation: another program exported it"
-        )
-    try:
-        told = json.loads(metadata)
-        exported, rest = content[: told["bytes"]], content[told["bytes"] :]
-        is_whole = told["sha256"] == hashlib.sha256(exported).hexdigest()
-        if not is_whole or rest != _metadata(metadata):
-            raise ArtifactError(
-                f"{source}: was changed since tuner exported it (another checksum); export it again"
-            )
-        description: str = told["network"]
-    except (ValueError, TypeError, LookupError) as error:
-        raise ArtifactError(f"{source}: its description cannot be read ({error})") from error
-    return NetworkDescription.from_json(description, source)
 
 
 @cache

@@ -5,7 +5,6 @@ SHA-256 of every other file.
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from tuner.errors import ArtifactError, first_line
 from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.sealing import seal, unseal, without_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import quiet_tensorflow
 from tuner.system.logs import stderr_muted
@@ -36,10 +36,10 @@ def has_description(path: Path) -> bool:
 
 def _save(network: "keras.Model", description: NetworkDescription, path: Path) -> None:
     network.export(path, format="tf_saved_model", verbose=False)
-    content = {"network": description.to_json(), "sha256": _checksums(path)}
+    text = seal(description, _checksums(path))
     file = path / _DESCRIPTION
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
 
 
 def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
@@ -64,21 +64,12 @@ def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
 
 def _read_description(path: Path, source: str) -> NetworkDescription:
     try:
-        content = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
-        if content["sha256"] != _checksums(path):
-            raise ArtifactError(
-                f"{source}: was changed since tuner exported it (another checksum); export it again"
-            )
-        description: str = content["network"]
-    except FileNotFoundError as error:
-        raise ArtifactError(
-            f"{source}: holds a network without its preparation: another program exported it"
-        ) from error
+        text = (path / _DESCRIPTION).read_text(encoding="utf-8")
+        return unseal(text, source, lambda _: _checksums(path))
+    except (FileNotFoundError, UnicodeDecodeError) as error:
+        raise without_description(source) from error
     except OSError as error:
         raise ArtifactError(f"{source}: {error.strerror or error}") from error
-    except (ValueError, TypeError, LookupError) as error:
-        raise ArtifactError(f"{source}: its description cannot be read ({error})") from error
-    return NetworkDescription.from_json(description, source)
 
 
 def _checksums(folder: Path) -> dict[str, str]:
