@@ -12,7 +12,8 @@ Only the last two need the database of the studies. Nothing is created for any o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,18 +137,21 @@ def _bring_file(text: str, settings: Settings, folder: Path) -> BroughtNetwork:
 def _bring_of_study(
     text: str, settings: Settings, folder: Path, trust: Sequence[str]
 ) -> BroughtNetwork:
-    store, study, trial = _find_trial(text, expanded_path(text), settings)
-    if trust:
-        agree_to_code(study.spec, settings, trust)
-    file = folder / "network.keras"
-    where = f"trial {trial.number} of study {study.name}"
-    try:
-        written = save_network(settings, store, study, trial, file)
-        brought = BroughtNetwork(file, where, written.remarks)
-        _check_code(brought, settings, where)
-    except UntrustedCode as error:
-        error.source = in_command(study.name)
-        raise
+    with _reading(settings) as store:
+        if store is None:
+            raise _unknown(text, [])
+        study, trial = _find_trial(store, text)
+        if trust:
+            agree_to_code(study.spec, settings, trust)
+        file = folder / "network.keras"
+        where = f"trial {trial.number} of study {study.name}"
+        try:
+            written = save_network(settings, store, study, trial, file)
+            brought = BroughtNetwork(file, where, written.remarks)
+            _check_code(brought, settings, where)
+        except UntrustedCode as error:
+            error.source = in_command(study.name)
+            raise
     return brought
 
 
@@ -169,24 +173,42 @@ def _same_name(text: str, path: Path, settings: Settings) -> list[str]:
     """A remark where a study has the name of the file. One with an ending names a file."""
     if path.suffix or not is_valid(text):
         return []
+    with _reading(settings) as store:
+        is_study = text in _study_names(store)
+    return [f"{text} is taken for the file of that name, not for the study"] if is_study else []
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Store | None]:
+    """The database of the studies, for reading; None where there is none."""
     store = look_into(settings.storage)
-    if store is None or all(study.name != text for study in list_studies(store)):
-        return []
-    return [f"{text} is taken for the file of that name, not for the study"]
+    try:
+        yield store
+    finally:
+        if store is not None:
+            store.close()
 
 
-def _find_trial(text: str, path: Path, settings: Settings) -> tuple[Store, StudyRow, TrialRow]:
+def _study_names(store: Store | None) -> list[str]:
+    return [] if store is None else [study.name for study in list_studies(store)]
+
+
+def _find_trial(store: Store, text: str) -> tuple[StudyRow, TrialRow]:
     """The trial whose network is meant by the name of a study, or by STUDY/N. Raises StudyError."""
-    store = look_into(settings.storage)
-    names = [] if store is None else [study.name for study in list_studies(store)]
+    names = _study_names(store)
     match = _TRIAL.fullmatch(text)
-    if store is not None and text in names:
+    if text in names:
         study = load_study(store, text)
-        return store, study, require_best(study, find_best(store, study))
-    if store is not None and match is not None and match["study"] in names:
+        return study, require_best(study, find_best(store, study))
+    if match is not None and match["study"] in names:
         study = load_study(store, match["study"])
-        return store, study, find_trial(store, study, int(match["number"]))
-    raise StudyError(f"{text}: {_nothing_named(text, path, names)}; {_FORMS}")
+        return study, find_trial(store, study, int(match["number"]))
+    raise _unknown(text, names)
+
+
+def _unknown(text: str, studies: Sequence[str]) -> StudyError:
+    problem = _nothing_named(text, expanded_path(text), studies)
+    return StudyError(f"{text}: {problem}; {_FORMS}")
 
 
 def _nothing_named(text: str, path: Path, studies: Sequence[str]) -> str:
