@@ -58,10 +58,12 @@ def predict(
     There is one prediction for each row, in the order of the rows, with the index column of the
     data. Files larger than memory are read and written in blocks.
     """
-    from tuner.cli.prediction_output import Destination, print_predictions
+    from tuner.cli.prediction_output import print_predictions
+    from tuner.data.prediction_files import check_output
+    from tuner.data.readers import parse_source
     from tuner.models.predicting import open_scoring
 
-    destination = Destination(output, as_json=as_json)
-    destination.check([model, data], replace=force)
+    if output is not None:
+        check_output(output, [Path(model), parse_source(data).path], replace=force)
     with open_scoring(model, data, settings_of(context), trust_code or []) as scoring:
-        print_predictions(scoring, destination, top, strict)
+        print_predictions(scoring, output, top, strict=strict, as_json=as_json)

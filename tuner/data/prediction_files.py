@@ -167,7 +167,7 @@ FORMATS: dict[str, type[TableWriter]] = {
 }
 
 
-def check_output(file: Path, inputs: Sequence[Path], replace: bool) -> None:
+def check_output(file: Path, inputs: Sequence[Path | None], replace: bool) -> None:
     """Whether predictions of these files can be written to `file`. `replace`: an existing file may
     be replaced. Raises UsageError."""
     if _writer_of(file) is None:
@@ -178,7 +178,7 @@ def check_output(file: Path, inputs: Sequence[Path], replace: bool) -> None:
         return
     if not file.is_file():
         raise UsageError(f"{file}: is no file")
-    if any(each.exists() and each.samefile(file) for each in inputs):
+    if any(each and each.exists() and each.samefile(file) for each in inputs):
         raise UsageError(f"{file}: is read from; give the predictions a file of their own")
     if not replace:
         raise UsageError(f"{file}: exists already; --force replaces it")

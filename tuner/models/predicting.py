@@ -2,7 +2,7 @@
 overlap, and memory does not grow with the data."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
+from tuner.data.prediction_files import writing_predictions
 from tuner.errors import DatasetError, UsageError
 from tuner.models.loading import Model, load_file
 from tuner.preparation.keras_file import read_description
@@ -121,6 +122,7 @@ class Summary:
 
     `labels`: how many rows were given each label. `mean`, `least`, `greatest`: of predicted values.
     `not_finite`: rows for which the network gives NaN or infinity; they are not in the others.
+    `has_index`: whether the data have index columns.
     """
 
     rows: int = 0
@@ -129,6 +131,7 @@ class Summary:
     least: float = math.inf
     greatest: float = -math.inf
     not_finite: int = 0
+    has_index: bool = False
     findings: Findings = field(default_factory=Findings)
 
     def add(self, scored: ScoredBlock, network: NetworkDescription) -> None:
@@ -137,6 +140,7 @@ class Summary:
         self.rows += len(scored.outputs)
         self.not_finite += len(scored.outputs) - len(outputs)
         self.findings.add(scored.findings)
+        self.has_index |= scored.block.index is not None
         if not len(outputs):
             return
         if network.task != "regression":
@@ -150,29 +154,35 @@ class Summary:
         self.greatest = max(self.greatest, float(outputs.max()))
 
 
-def predict_rows(
-    scoring: Scoring,
-    write: "Callable[[pa.Table], None]",
-    top: int | None = None,
-    strict: bool = False,
-) -> Summary:
-    """Give each block of predictions to `write`, in a thread: the index columns of the data, then
-    those of `predict_columns`.
+class Predictions:
+    """The predictions for data, made while they are read from here.
 
-    Raises UsageError for a `top` that is no number of labels, otherwise as `score_rows`.
+    `top`: give the most probable labels, so many, instead of the probability of each label.
+    `strict`: as of `score_rows`. `summary`: of the rows so far.
+
+    Raises UsageError for a `top` that is no number of labels.
     """
-    network, summary = scoring.description, Summary()
-    _check_top(network, top)
 
-    def write_block(scored: ScoredBlock) -> None:
-        columns = predict_columns(scored.outputs, network.task, network.labels, top)
-        write(_to_table(scored.block.index, columns, scoring.rows.source))
+    def __init__(self, scoring: Scoring, top: int | None = None, strict: bool = False) -> None:
+        _check_top(scoring.description, top)
+        self.summary = Summary()
+        self._scoring, self._top, self._strict = scoring, top, strict
 
-    with WriteBehind(write_block) as write_behind:
-        for scored in scoring.blocks(strict):
-            write_behind(scored)
-            summary.add(scored, network)
-    return summary
+    def tables(self) -> "Iterator[pa.Table]":
+        """Some rows at a time: the index columns of the data, then those of `predict_columns`.
+        Raises as `score_rows`."""
+        network = self._scoring.description
+        for scored in self._scoring.blocks(self._strict):
+            self.summary.add(scored, network)
+            columns = predict_columns(scored.outputs, network.task, network.labels, self._top)
+            yield _to_table(scored.block.index, columns, self._scoring.rows.source)
+
+
+def write_predictions(tables: "Iterable[pa.Table]", file: Path) -> None:
+    """Write them into the file, in a thread. Raises as `writing_predictions`."""
+    with writing_predictions(file) as write, WriteBehind(write) as write_behind:
+        for table in tables:
+            write_behind(table)
 
 
 def _check_top(network: NetworkDescription, top: int | None) -> None:
