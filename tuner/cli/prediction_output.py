@@ -131,7 +131,7 @@ def _print_first(tables: "Iterable[pa.Table]", summary: Summary) -> None:
         if len(rows) < _ROWS_SHOWN:
             rows += _records(table.slice(0, _ROWS_SHOWN - len(rows)))
     if not summary.has_index:
-        rows = [{"row": number} | row for number, row in enumerate(rows, start=1)]
+        rows = [{"row": number, **row} for number, row in enumerate(rows, start=1)]
     stream_rows(rows)
     if summary.rows > len(rows):
         say(f"the first {len(rows)} of {summary.rows:,} rows; all of them: --output FILE")
@@ -171,7 +171,7 @@ def _notes(summary: Summary) -> list[str]:
     notes = list(summary.findings.notes)
     if summary.not_finite:
         notes.append(
-            f"{summary.not_finite:,} of {summary.rows:,} rows have no prediction: the network gives "
-            "no finite number for them"
+            f"{summary.not_finite:,} of {summary.rows:,} rows have no prediction: for them the "
+            "network gives no finite number"
         )
     return notes
