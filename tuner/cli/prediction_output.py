@@ -168,7 +168,7 @@ def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
 
 
 def _notes(summary: Summary) -> list[str]:
-    notes = list(summary.findings.notes)
+    notes = summary.findings.lines()
     if summary.not_finite:
         notes.append(
             f"{summary.not_finite:,} of {summary.rows:,} rows have no prediction: for them the "
