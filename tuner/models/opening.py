@@ -20,6 +20,7 @@ from tuner.manage.databases import no_study
 from tuner.manage.trust import agree_to_code
 from tuner.models.loading import Model, load_file
 from tuner.models.logged_networks import fetch_logged, is_logged
+from tuner.models.runtimes import is_export, load_export
 from tuner.models.trial_networks import save_network
 from tuner.settings import Settings
 from tuner.storage import Store, look_into
@@ -60,7 +61,10 @@ def open_model(text: str, settings: Settings, trust: Sequence[str] = ()) -> Open
     """
     with OwnFolder("tuner-network-") as folder:
         brought = bring_network(text, settings, Path(folder), trust)
-        model = load_file(brought.file, brought.where, settings=settings, trust=trust)
+        if is_export(brought.file):
+            model = load_export(brought.file, brought.where)
+        else:
+            model = load_file(brought.file, brought.where, settings=settings, trust=trust)
     return OpenedModel(model, brought.where, brought.remarks)
 
 

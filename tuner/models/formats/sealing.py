@@ -1,5 +1,4 @@
-"""A description as it stands in an export: with checksums of all that the export holds beside it.
-"""
+"""A description as it stands in an export: with checksums of all that the export holds beside it."""
 
 import hashlib
 import json
