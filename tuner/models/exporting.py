@@ -104,9 +104,7 @@ def _check_path(text: str, form: Format, path: Path) -> None:
         raise UsageError(f"{path}: is the network itself; give another --output")
     is_replaceable = path.is_file() if form.ending else path.is_dir() and has_description(path)
     if path.exists() and not is_replaceable:
-        raise UsageError(
-            f"{path}: exists, and is no {form.title} of tuner's; give another --output"
-        )
+        raise UsageError(f"{path}: exists, and is not a {form.title} of tuner's; give another")
 
 
 def write_export(

@@ -21,7 +21,7 @@ def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
     model = load_file(path, source)
     network = model.keras_model
     names = RuntimeNetwork(
-        network.predict_on_batch, network.input_names[0], network.output_names[0]
+        network.predict_on_batch, network.inputs[0].name, network.outputs[0].name
     )
     return model.description, names
 
