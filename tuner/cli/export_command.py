@@ -1,5 +1,6 @@
 """`tuner export`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,6 +10,8 @@ from tuner.cli.app import Json, TrustCode, settings_of
 
 if TYPE_CHECKING:
     from tuner.models.exporting import Export
+
+_MOST_LISTED = 40
 
 
 def export(
@@ -71,12 +74,18 @@ def _facts(export: "Export") -> dict[str, Any]:
     shape = ", ".join(map(str, ("n", *preparation.input_shape)))
     return {
         "wrote": f"{export.path} ({export.form.title}, {export.size:,} bytes)",
-        "compared": f"{export.form.runtime} with Keras, on {comparison.rows}: they differ by up to "
-        f"{comparison.difference:.1g}, and may by {comparison.allowed:.1g}",
+        "compared": f"{export.form.runtime} and Keras differ by at most "
+        f"{comparison.difference:.1g} on {comparison.rows}; {comparison.allowed:.1g} is allowed",
         "input": f"{export.network.input_name}: {preparation.input_dtype} ({shape}), prepared rows",
-        "columns": ", ".join(export.features),
-        "output": f"{export.network.output_name}: {', '.join(export.outputs)}",
+        "columns": _listed(export.features),
+        "output": f"{export.network.output_name}: {_listed(export.outputs)}",
     }
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_LISTED
+    text = ", ".join(names[:_MOST_LISTED])
+    return text if more <= 0 else f"{text}, and {more} more: --json has all"
 
 
 def _json_facts(export: "Export") -> dict[str, Any]:

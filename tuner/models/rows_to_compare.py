@@ -84,7 +84,7 @@ def make_rows(model: Model, count: int = 256) -> ComparedRows:
                 inputs[:, start:end] = np.eye(end - start)[chosen]
             start = end
     made = inputs.astype(preparation.input_dtype)
-    return ComparedRows(made, f"{count} made-up rows: the study's data are not at hand")
+    return ComparedRows(made, f"{count} made-up rows (the study's data are not at hand)")
 
 
 def _unscaled(network: Any, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
