@@ -106,7 +106,7 @@ def _check_path(text: str, form: Format, path: Path) -> None:
     is_replaceable = path.is_file() if form.ending else path.is_dir() and has_description(path)
     if path.exists() and not is_replaceable:
         raise UsageError(
-            f"{path}: exists, and is not a {form.title} of tuner's; choose another path"
+            f"{path}: exists, and is not tuner's {form.title}; choose another path"
         )
 
 
