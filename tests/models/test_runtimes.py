@@ -28,10 +28,11 @@ from tuner.networks import build_network, export_network
 from tuner.networks.layers import KerasLayers
 from tuner.preparation.keras_file import write_description
 from tuner.preparation.network_description import NetworkDescription
-from tuner.search_space.parameters import ACTIVATIONS, NETWORKS
+from tuner.search_space.parameters import NETWORKS
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec
 from tuner.system.logs import output_to
+from tuner.training.ops.activations import ACTIVATIONS
 
 pytestmark = pytest.mark.tensorflow
 
@@ -159,9 +160,9 @@ def catalogue() -> tuple[keras.Model, list[str]]:
     inputs = keras.Input((6, 6), name="inputs")
     scaled = keras.layers.Rescaling(0.5, 0.1, name="scaling")(inputs)
     outputs, names = [], []
+    hidden = keras.layers.Dense(2)(keras.layers.Flatten()(scaled))
     for activation in ACTIVATIONS:
-        params = make_request(activation=activation, leaky_slope=0.2, depth=1).params
-        outputs.append(build_network("mlp", params, (6, 6), 2, "classes", KerasLayers())(scaled))
+        outputs.append(ACTIVATIONS[activation].exported_form({"leaky_slope": 0.2})(hidden))
         names.append(activation)
     for network in NETWORKS:
         both = {"batch_norm": True, "layer_norm": True, "dropout": 0.2}

@@ -105,9 +105,7 @@ def _check_path(text: str, form: Format, path: Path) -> None:
         raise UsageError(f"{path}: is the network itself; choose another path")
     is_replaceable = path.is_file() if form.ending else path.is_dir() and has_description(path)
     if path.exists() and not is_replaceable:
-        raise UsageError(
-            f"{path}: exists, and is not tuner's {form.title}; choose another path"
-        )
+        raise UsageError(f"{path}: exists, and is not tuner's {form.title}; choose another path")
 
 
 def write_export(
