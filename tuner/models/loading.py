@@ -177,8 +177,8 @@ class Model:
 
 def _index_of(rows: Any, count: int) -> Any:
     """The index of a DataFrame; for anything else the numbers of the rows."""
-    index = rows.index if hasattr(rows, "iloc") else None
-    return index if index is not None and len(index) == count else range(count)
+    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
+    return rows.index if is_frame else range(count)
 
 
 def load_file(

@@ -17,14 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.errors import StudyError
+from tuner.errors import StudyError, TunerError
 from tuner.manage.databases import read_study
 from tuner.manage.trust import Code, UntrustedCode, agree_to_code, code_of, require_trusted_copies
 from tuner.models.loading import Model, load_file
 from tuner.models.logged_networks import MLMODEL, fetch_logged, is_logged, network_in_model
 from tuner.models.own_layers import codes_of
 from tuner.models.runtimes import is_export, load_export
-from tuner.models.trial_networks import save_network
+from tuner.models.trial_networks import copy_network
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
@@ -152,7 +152,7 @@ def _bring_of_study(
         file = folder / "network.keras"
         where = f"trial {trial.number} of study {study.name}"
         try:
-            written = save_network(settings, store, study, trial, file)
+            written = copy_network(settings, store, study, trial, file)
             brought = BroughtNetwork(file, where, written.remarks)
             _check_code(brought, settings, where)
         except UntrustedCode as error:
@@ -179,8 +179,11 @@ def _same_name(text: str, path: Path, settings: Settings) -> list[str]:
     """A remark where a study has the name of the file. One with an ending names a file."""
     if path.suffix or not is_valid(text):
         return []
-    with _reading(settings) as store:
-        is_study = text in _study_names(store)
+    try:
+        with _reading(settings) as store:
+            is_study = text in _study_names(store)
+    except TunerError:  # the file needs no database
+        return []
     return [f"{text} is taken for the file of that name, not for the study"] if is_study else []
 
 
