@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.models.resampling import LEVEL, OfWeights, Resampling, repeating
+from tuner.models.resampling import LEVEL, Method, Resampling, of_repeated_rows
 from tuner.preparation.kinds import Task
 from tuner.preparation.predictions import probabilities
 from tuner.study.metrics import METRICS, Metric
-from tuner.study.weighted_metrics import area_under_roc, class_counts, predicted_classes
+from tuner.study.weighted_metrics import ScoredRows, WeightedRows, areas_of, rank
 from tuner.values import join_names
 
 _Array = npt.NDArray[Any]
@@ -140,7 +140,7 @@ class Evaluation:
     confusion: Confusion | None = None
     calibration: Calibration | None = None
     residuals: Residuals | None = None
-    method: str = "BCa"
+    method: Method = "BCa"
     resamples: int = 0
     notes: tuple[str, ...] = ()
 
@@ -199,8 +199,8 @@ def evaluate_outputs(
         return Evaluation(
             task, len(y), dict.fromkeys(names, Estimate(None, None, None)), notes=(note,)
         )
-    scored = _Scored(y, predictions, task)
-    plan = Resampling.plan(len(y), len(labels) if task == "classes" else 1, resamples, seed)
+    scored = ScoredRows(y, predictions, task)
+    plan = Resampling.plan(len(y), max(1, len(labels)), resamples, seed)
     metrics, notes = _estimates(scored, _metrics_of(task, labels), plan)
     return Evaluation(
         task=task,
@@ -228,16 +228,22 @@ def difference(
 
     `metric`: a name in METRICS, without a split's prefix. Otherwise as `evaluate_outputs`.
     """
-    pair = [_Scored(y, _predictions(each, y, task), task) for each in (outputs_a, outputs_b)]
-    values = [scored.value(METRICS[metric]) for scored in pair]
-    value = values[0] - values[1]
+    chosen, (a, b) = (
+        METRICS[metric],
+        (ScoredRows(y, _predictions(each, y, task), task) for each in (outputs_a, outputs_b)),
+    )
+    value = _value(chosen, a) - _value(chosen, b)
     if not math.isfinite(value):
         return Estimate(None, None, None)
-    of_a, of_b = (scored.weighted(METRICS[metric]) for scored in pair)
-    columns = np.asarray(outputs_a).shape[1]
-    plan = Resampling.plan(len(y), 2 * columns, resamples, seed)
-    interval = plan.intervals({metric: lambda w: of_a(w) - of_b(w)}, {metric: value})[metric]
-    return Estimate(value, interval.low, interval.high)
+    plan = Resampling.plan(len(y), 2 * np.asarray(outputs_a).shape[1], resamples, seed)
+    low, high, _ = plan.intervals(
+        lambda weights: {
+            metric: _weighted(chosen, WeightedRows(a, weights))
+            - _weighted(chosen, WeightedRows(b, weights))
+        },
+        {metric: value},
+    )[metric]
+    return Estimate(value, low, high)
 
 
 def _predictions(outputs: _Array, y: _Array, task: Task) -> _Array:
@@ -257,42 +263,44 @@ def _metrics_of(task: Task, labels: Sequence[str]) -> list[Metric]:
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """Targets (n,) with predictions as metrics take them."""
+def _value(metric: Metric, scored: ScoredRows) -> float:
+    """NaN: undefined for these rows, or predictions are not finite."""
+    if not np.isfinite(scored.predictions).all():
+        return math.nan
+    if metric.function is not None:
+        return metric.function(scored.y, scored.predictions, scored.task)
+    return float(_weighted(metric, WeightedRows(scored, np.ones((1, len(scored.y)))))[0])
 
-    y: _Array
-    predictions: _Array
-    task: Task
 
-    def value(self, metric: Metric) -> float:
-        """NaN: undefined for these rows."""
-        if metric.function is not None:
-            return metric.function(self.y, self.predictions, self.task)
-        return float(self.weighted(metric)(np.ones((1, len(self.y))))[0])
-
-    def weighted(self, metric: Metric) -> OfWeights:
-        if metric.weighted is not None:
-            return metric.weighted(self.y, self.predictions, self.task)
-        function = metric.function
-        assert function is not None  # Each metric has one of the two.
-        return repeating(lambda rows: function(self.y[rows], self.predictions[rows], self.task))
+def _weighted(metric: Metric, weighted: WeightedRows) -> _Array:
+    """(b,)."""
+    if metric.weighted is not None:
+        return metric.weighted(weighted)
+    scored, function = weighted.rows, metric.function
+    assert function is not None  # Each metric has one of the two.
+    return of_repeated_rows(
+        lambda rows: function(scored.y[rows], scored.predictions[rows], scored.task),
+        weighted.weights,
+    )
 
 
 def _estimates(
-    scored: _Scored, metrics: Sequence[Metric], plan: Resampling
+    scored: ScoredRows, metrics: Sequence[Metric], plan: Resampling
 ) -> tuple[dict[str, Estimate], list[str]]:
     """The metrics' estimates, and notes on those that lack something."""
-    values = {metric.name: scored.value(metric) for metric in metrics}
+    values = {metric.name: _value(metric, scored) for metric in metrics}
     defined = {name: value for name, value in values.items() if math.isfinite(value)}
-    statistics = {
-        metric.name: scored.weighted(metric) for metric in metrics if metric.name in defined
-    }
-    intervals = plan.intervals(statistics, defined)
+
+    def figures(weights: _Array) -> dict[str, _Array]:
+        weighted = WeightedRows(scored, weights)
+        return {name: _weighted(METRICS[name], weighted) for name in defined}
+
+    intervals = plan.intervals(figures, defined)
     estimates = dict.fromkeys(values, Estimate(None, None, None))
     for name, value in defined.items():
-        low, high = intervals[name].low, intervals[name].high
-        estimates[name] = Estimate(value, *_within_best(METRICS[name], low, high))
+        interval = intervals[name]
+        ends = _within_best(METRICS[name], interval.low, interval.high)
+        estimates[name] = Estimate(value, *ends)
     notes = []
     if lacking := [name for name in values if name not in defined]:
         notes.append(f"no value for these rows: {join_names(lacking)}{_why(scored)}")
@@ -305,7 +313,7 @@ def _estimates(
     return estimates, notes
 
 
-def _why(scored: _Scored) -> str:
+def _why(scored: ScoredRows) -> str:
     if scored.task != "regression":
         return " (all rows have one class)" if scored.y.min() == scored.y.max() else ""
     zeros = int((scored.y == 0).sum())
@@ -329,16 +337,16 @@ def _row_notes(y: _Array, task: Task, labels: Sequence[str]) -> list[str]:
     if task != "regression":
         absent = np.flatnonzero(np.bincount(y, minlength=len(labels)) == 0)
         if len(absent):
-            names = join_names(labels[i] for i in absent)
+            names = join_names(labels[i] for i in absent.tolist())
             notes.append(f"no row has the label: {names}")
     return notes
 
 
-def _of_classes(scored: _Scored, labels: Sequence[str]) -> dict[str, Any]:
+def _of_classes(scored: ScoredRows, labels: Sequence[str]) -> dict[str, Any]:
     shares = scored.predictions
     if scored.task == "binary":
         shares = probabilities(shares[:, np.newaxis], "binary")
-    predicted = predicted_classes(scored.predictions, scored.task)
+    predicted = scored.predicted
     size = len(labels)
     cells = scored.y.astype(np.intp) * size + predicted
     counts = np.bincount(cells, minlength=size * size).reshape(size, size).astype(np.int64)
@@ -350,20 +358,21 @@ def _of_classes(scored: _Scored, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _class_figures(
-    scored: _Scored, shares: _Array, labels: Sequence[str]
+    scored: ScoredRows, shares: _Array, labels: Sequence[str]
 ) -> tuple[ClassFigures, ...]:
     every = np.ones((1, len(scored.y)))
-    counts = class_counts(scored.y, scored.predictions, scored.task)(every)
     figures = []
     for number, label in enumerate(labels):
-        actual, predicted, right = (float(each[0, number]) for each in counts)
-        is_one = (scored.y == number).astype(np.int32)
-        auc = float(area_under_roc(is_one, shares[:, number], "binary")(every)[0])
+        is_actual, is_predicted = scored.y == number, scored.predicted == number
+        actual, predicted, right = (
+            int(each.sum()) for each in (is_actual, is_predicted, is_actual & is_predicted)
+        )
+        auc = float(areas_of(rank(is_actual, shares[:, number]), every)[0][0])
         figures.append(
             ClassFigures(
                 label=label,
-                rows=int(actual),
-                predicted=int(predicted),
+                rows=actual,
+                predicted=predicted,
                 precision=right / predicted if predicted else None,
                 recall=right / actual if actual else None,
                 f1=2 * right / (actual + predicted) if actual + predicted else None,
@@ -373,7 +382,7 @@ def _class_figures(
     return tuple(figures)
 
 
-def _calibration(scored: _Scored, shares: _Array, predicted: _Array) -> Calibration:
+def _calibration(scored: ScoredRows, shares: _Array, predicted: _Array) -> Calibration:
     rows = np.arange(len(scored.y))
     if scored.task == "binary":
         chances, is_true = shares[:, 1].astype(np.float64), scored.y == 1
@@ -397,7 +406,7 @@ def _calibration(scored: _Scored, shares: _Array, predicted: _Array) -> Calibrat
     return Calibration(bins, expected_error, brier)
 
 
-def _of_regression(scored: _Scored) -> dict[str, Any]:
+def _of_regression(scored: ScoredRows) -> dict[str, Any]:
     target = scored.y.astype(np.float64)
     errors = scored.predictions.astype(np.float64) - target
     residuals = Residuals(
