@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset, open_dataset
-from tuner.data.preparing import preparation_of
+from tuner.data.preparing import describe_network
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
-from tuner.preparation.keras_file import write_description
-from tuner.preparation.network_description import NetworkDescription
-from tuner.settings import tuner_version
+from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.study.own_metrics import OwnMetric
@@ -63,22 +61,15 @@ class TrainingSession:
             self.trainer.program.weights(),
         )
         model.save(path)
-        write_description(path, self._describe(self._request))
-
-    def _describe(self, request: TrialRequest) -> NetworkDescription:
-        dataset = self.trainer.dataset
-        return NetworkDescription(
-            preparation=preparation_of(dataset),
-            task=dataset.task,
-            labels=dataset.labels,
-            metric=request.goal.metric,
-            fingerprint=dataset.fingerprint,
-            data=dataset.name,
-            version=tuner_version(),
-            study=self._study.name,
-            study_uuid=self._study.uuid,
-            trial=request.number,
+        own_code = self._network.texts() if self._network and has_own_parts(path) else {}
+        description = describe_network(
+            self.trainer.dataset,
+            self._request.goal.metric,
+            self._study,
+            self._request.number,
+            own_code,
         )
+        write_description(path, description)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
