@@ -1,0 +1,65 @@
+"""`tuner evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.app import Json, TrustCode, flag, settings_of
+
+
+def evaluate(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A saved network: a .keras file, a study's name for its best trial, STUDY/N for "
+            "its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
+            metavar="MODEL",
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="The rows with their targets: a .csv, .parquet or .npz file, a folder of IDX "
+            "files, or a name such as digits. FILE:COLUMN names the target's column.",
+            metavar="DATA",
+        ),
+    ],
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Write all figures to this .json file.",
+            metavar="FILE",
+            show_default="only print them",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, flag("--strict", text="Refuse data with a category that was not in training.")
+    ] = False,
+    trust_code: TrustCode = None,
+    as_json: Json = False,
+) -> None:
+    """Say how good a network is on data whose targets are known.
+
+    Example: tuner evaluate best.keras new.csv
+
+    Prints all metrics of the task with 95 % intervals, the figures of each label, which labels are
+    confused, and whether probabilities come true; of numbers how large the errors are. Figures on
+    rows that the network was trained on are too good, and said to be.
+    """
+    from tuner.cli.consent import with_consent
+    from tuner.cli.evaluation_output import evaluate_with_progress, print_evaluation
+    from tuner.reports.evaluation_files import check_file, save_evaluation
+
+    if save is not None:
+        check_file(save)
+    settings = settings_of(context)
+    evaluated = with_consent(
+        lambda: evaluate_with_progress(model, data, settings, trust_code or [], strict=strict),
+        settings,
+    )
+    if save is not None:
+        save_evaluation(evaluated, save)
+    print_evaluation(evaluated, save, as_json)

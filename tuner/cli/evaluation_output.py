@@ -1,0 +1,38 @@
+"""What `tuner evaluate` prints.
+
+Imported inside the body of the command: `--help` needs no NumPy.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuner.cli.output import complain, print_json, say, stream_rows, terminal_width
+from tuner.models.evaluating import DataEvaluation, evaluate_data
+from tuner.models.predicting import open_scoring
+from tuner.reports.evaluation_tables import evaluation_tables
+from tuner.settings import Settings
+
+
+def evaluate_with_progress(
+    model: str, data: str, settings: Settings, trust: Sequence[str], *, strict: bool
+) -> DataEvaluation:
+    """The evaluation of what the user named."""
+    with open_scoring(model, data, settings, trust) as scoring:
+        return evaluate_data(scoring, strict)
+
+
+def print_evaluation(evaluated: DataEvaluation, file: Path | None, as_json: bool) -> None:
+    """Print the tables, or all figures as JSON, then what is to be said of them. `file`: where they
+    were written."""
+    if as_json:
+        print_json(evaluated.to_json())
+    else:
+        rows = evaluated.evaluation.rows
+        say(f"{evaluated.network} on {evaluated.data}: {rows:,} row{'s' * (rows != 1)}\n")
+        for table in evaluation_tables(evaluated.evaluation, terminal_width()):
+            say(table.title)
+            stream_rows(table.rows, table.names)
+        if file is not None:
+            say(f"wrote {file}")
+    for note in evaluated.notes:
+        complain(note)
