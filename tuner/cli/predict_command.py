@@ -1,5 +1,6 @@
 """`tuner predict`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,7 @@ def predict(
     There is one prediction for each row, in the order of the rows, with the index column of the
     data. Files larger than memory are read and written in blocks.
     """
+    from tuner.cli.consent import with_consent
     from tuner.cli.prediction_output import print_predictions
     from tuner.data.prediction_files import check_output
     from tuner.data.readers import parse_source
@@ -65,5 +67,9 @@ def predict(
 
     if output is not None:
         check_output(output, [Path(model), parse_source(data).path], replace=force)
-    with open_scoring(model, data, settings_of(context), trust_code or []) as scoring:
+    settings, trust = settings_of(context), trust_code or []
+    with ExitStack() as stack:
+        scoring = with_consent(
+            lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
+        )
         print_predictions(scoring, output, top, strict=strict, as_json=as_json)

@@ -19,7 +19,6 @@ from tuner.cli.output import (
 )
 from tuner.data.prediction_files import CsvWriter
 from tuner.models.predicting import Predictions, Scoring, Summary, write_predictions
-from tuner.preparation.network_description import NetworkDescription
 from tuner.values import format_number
 
 if TYPE_CHECKING:
@@ -38,11 +37,12 @@ def print_predictions(
 ) -> None:
     """Write all predictions to `output`; without it, print all of them as JSON or into a pipe as
     CSV, or the first ones in a terminal. Then say what the rows have shown."""
-    for remark in (*scoring.remarks, *scoring.rows.notes):
-        complain(remark)
-    if output is None and not as_json and sys.stdout.isatty() and top is None:
-        top = _top_shown(scoring.description)
+    in_terminal = output is None and not as_json and sys.stdout.isatty()
+    if top is None and in_terminal and len(scoring.description.labels) > _MOST_LABELS_SHOWN:
+        top = _TOP_SHOWN
     predictions = Predictions(scoring, top, strict)
+    for remark in _remarks(scoring):
+        complain(remark)
     summary = predictions.summary
     tables = _with_progress(predictions.tables(), scoring)
     if output is not None:
@@ -54,7 +54,7 @@ def print_predictions(
             _print_summary(summary)
     elif as_json:
         print_json_rows(row for table in tables for row in _records(table))
-    elif sys.stdout.isatty():
+    elif in_terminal:
         _print_first(tables, summary)
         _print_summary(summary)
     else:
@@ -63,8 +63,11 @@ def print_predictions(
         complain(note)
 
 
-def _top_shown(network: NetworkDescription) -> int | None:
-    return _TOP_SHOWN if len(network.labels) > _MOST_LABELS_SHOWN else None
+def _remarks(scoring: Scoring) -> list[str]:
+    """What is known before the rows are read."""
+    target = scoring.rows.target
+    ignored = f"column {target!r} is the target: it is ignored; tuner evaluate compares with it"
+    return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 
 def _with_progress(tables: "Iterator[pa.Table]", scoring: Scoring) -> "Iterator[pa.Table]":
@@ -158,7 +161,7 @@ def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
         "file": str(output),
         "rows": summary.rows,
         "rows_without_prediction": summary.not_finite,
-        "notes": [*scoring.remarks, *scoring.rows.notes, *_notes(summary)],
+        "notes": [*_remarks(scoring), *_notes(summary)],
     }
     if summary.labels:
         facts["labels"] = summary.labels
@@ -168,7 +171,7 @@ def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
 
 
 def _notes(summary: Summary) -> list[str]:
-    notes = list(summary.findings.notes)
+    notes = summary.findings.lines()
     if summary.not_finite:
         notes.append(
             f"{summary.not_finite:,} of {summary.rows:,} rows have no prediction: for them the "

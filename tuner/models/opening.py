@@ -12,7 +12,7 @@ Only the last two need the database of the studies. Nothing is created for any o
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,13 +32,14 @@ from tuner.storage import Store, look_into
 from tuner.storage.studies import StudyRow, list_studies, load_study
 from tuner.storage.trials import TrialRow, find_best, find_trial, require_best
 from tuner.system.locations import expanded_path
-from tuner.system.names import in_command, is_valid
+from tuner.system.names import in_command, is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
-from tuner.values import suggest_names
+from tuner.values import clipped, suggest_names
 
 # What tells a folder that holds a network: TensorFlow's file, MLflow's.
 _NETWORK_FOLDERS = ("saved_model.pb", MLMODEL)
 _FORMS = "MODEL is a .keras file, a study, STUDY/N for its trial N, models:/NAME@ALIAS or runs:/ID"
+_LONGEST = 80
 _TRIAL = re.compile(r"(?P<study>.+)/(?P<number>[0-9]{1,9})")
 
 
@@ -121,9 +122,14 @@ def _names_file(text: str) -> bool:
 def _is_network(path: Path) -> bool:
     """Whether there is a file, or a folder that holds a network. Another folder often has a study's
     name."""
+    return _holds(path.is_file) or any(_holds((path / name).exists) for name in _NETWORK_FOLDERS)
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    """What a test of a path says; False for no possible path, or one that may not be looked at."""
     try:
-        return path.is_file() or any((path / name).exists() for name in _NETWORK_FOLDERS)
-    except (OSError, ValueError):  # no right to look, or no possible path
+        return test()
+    except (OSError, ValueError):
         return False
 
 
@@ -208,11 +214,13 @@ def _find_trial(store: Store, text: str) -> tuple[StudyRow, TrialRow]:
 
 def _unknown(text: str, studies: Sequence[str]) -> StudyError:
     problem = _nothing_named(text, expanded_path(text), studies)
-    return StudyError(f"{text}: {problem}; {_FORMS}")
+    return StudyError(f"{clipped(printable(text), _LONGEST) or 'MODEL'}: {problem}; {_FORMS}")
 
 
 def _nothing_named(text: str, path: Path, studies: Sequence[str]) -> str:
-    if path.is_dir():
+    if not text.strip():
+        return "is empty"
+    if _holds(path.is_dir):
         return "is a folder without a network"
     if path.suffix or "/" in text:  # more like a file than a study
         return f"there is no such file{suggest_names(path.name, _neighbours(path))}"
@@ -222,5 +230,5 @@ def _nothing_named(text: str, path: Path, studies: Sequence[str]) -> str:
 def _neighbours(path: Path) -> list[str]:
     try:
         return [each.name for each in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):
         return []

@@ -2,9 +2,11 @@
 overlap, and memory does not grow with the data."""
 
 import math
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,19 +16,20 @@ import numpy.typing as npt
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.prediction_files import writing_predictions
 from tuner.errors import DatasetError, UsageError
-from tuner.models.loading import Model, load_file
-from tuner.preparation.keras_file import read_description
+from tuner.models.loading import Model
+from tuner.models.opening import bring_network, describe_brought, load_brought
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns, probabilities
 from tuner.preparation.preparation import Findings, Preparation, Prepared
 from tuner.settings import Settings
 from tuner.system.temporary_folders import OwnFolder
 from tuner.system.threads import WriteBehind, read_ahead
-from tuner.values import join_names
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +68,11 @@ def score_rows(
 def _prepared_blocks(
     rows: LaterRows, preparation: Preparation, strict: bool
 ) -> Iterator[tuple[RowBlock, Prepared]]:
+    count = 0
     for block in rows.blocks():
-        if not len(block):
-            continue
-        prepared = preparation.prepare(block.rows, rows.source)
-        if strict and prepared.findings.unseen:
-            raise DatasetError(
-                f"{rows.source}: holds categories that no training row had, in the columns "
-                f"{join_names(prepared.findings.unseen)}; without --strict they are counted"
-            )
-        yield block, prepared
+        if len(block):
+            yield block, preparation.prepare(block.rows, rows.source, strict, first_row=count)
+        count += len(block)
 
 
 @dataclass(frozen=True)
@@ -99,21 +97,30 @@ class Scoring:
 def open_scoring(
     model: str, data: str, settings: Settings, trust: Sequence[str] = ()
 ) -> Iterator[Scoring]:
-    """What `model` and `data` name, as on the command line. Raises as `bring_network` and
-    `open_rows`."""
-    from tuner.models.opening import bring_network
-
+    """What `model` and `data` name, as on the command line; `-` is CSV from standard input. Raises
+    as `bring_network` and `open_rows`."""
     with OwnFolder("tuner-network-") as folder:
         brought = bring_network(model, settings, Path(folder), trust)
-        network = read_description(brought.file, brought.where)
-        rows = open_rows(data, network.preparation, settings, network.task, network.labels)
+        network = describe_brought(brought)
+        file = str(_copy_standard_input(Path(folder))) if data == STANDARD_INPUT else data
+        rows = open_rows(file, network.preparation, settings, network.task, network.labels)
+        if data == STANDARD_INPUT:
+            rows = replace(rows, source="standard input")
         yield Scoring(
             network,
             rows,
             brought.where,
             brought.remarks,
-            lambda: load_file(brought.file, brought.where, settings=settings, trust=trust),
+            lambda: load_brought(brought, settings),
         )
+
+
+def _copy_standard_input(folder: Path) -> Path:
+    """As a file, since a reader looks at the first rows before it reads all of them."""
+    file = folder / "standard-input.csv"
+    with file.open("wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    return file
 
 
 @dataclass
