@@ -1,5 +1,6 @@
 """`tuner evaluate`."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -50,16 +51,19 @@ def evaluate(
     rows that the network was trained on are too good, and said to be.
     """
     from tuner.cli.consent import with_consent
-    from tuner.cli.evaluation_output import evaluate_with_progress, print_evaluation
+    from tuner.cli.evaluation_output import print_evaluation
+    from tuner.models.evaluating import evaluate_data
+    from tuner.models.predicting import open_scoring
     from tuner.reports.evaluation_files import check_file, save_evaluation
 
     if save is not None:
         check_file(save)
-    settings = settings_of(context)
-    evaluated = with_consent(
-        lambda: evaluate_with_progress(model, data, settings, trust_code or [], strict=strict),
-        settings,
-    )
+    settings, trust = settings_of(context), trust_code or []
+    with ExitStack() as stack:
+        scoring = with_consent(
+            lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
+        )
+        evaluated = evaluate_data(scoring, strict)
     if save is not None:
         save_evaluation(evaluated, save)
     print_evaluation(evaluated, save, as_json)

@@ -3,22 +3,11 @@
 Imported inside the body of the command: `--help` needs no NumPy.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from tuner.cli.output import complain, print_json, say, stream_rows, terminal_width
-from tuner.models.evaluating import DataEvaluation, evaluate_data
-from tuner.models.predicting import open_scoring
+from tuner.models.evaluating import DataEvaluation
 from tuner.reports.evaluation_tables import evaluation_tables
-from tuner.settings import Settings
-
-
-def evaluate_with_progress(
-    model: str, data: str, settings: Settings, trust: Sequence[str], *, strict: bool
-) -> DataEvaluation:
-    """The evaluation of what the user named."""
-    with open_scoring(model, data, settings, trust) as scoring:
-        return evaluate_data(scoring, strict)
 
 
 def print_evaluation(evaluated: DataEvaluation, file: Path | None, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Judging a network by data whose targets are known: reading, scoring, and the figures."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,24 @@ from tuner.models.evaluations import Evaluation, evaluate_outputs
 from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Findings, Preparation
+from tuner.preparation.row_sample import Seen
+
+# So many rows tell a share; fewer only that there are some.
+_ENOUGH_LOOKED_UP = 20
+_MOST_BY_CHANCE = 0.1
 
 
 @dataclass(frozen=True)
 class DataEvaluation:
-    """The figures of a network on some data. `network`, `data`: what they are called. `notes`:
-    lines on the network, the data and the figures."""
+    """The figures of a network on some data. `network`, `data`: what they are called. `seen`:
+    how many of the rows are in the network's training and validation splits; None where the file
+    does not tell. `notes`: lines on the network, the data and the figures."""
 
     network: str
     data: str
     description: NetworkDescription
     evaluation: Evaluation
+    seen: Seen | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -33,7 +40,8 @@ class DataEvaluation:
             "trial": self.description.trial,
             "data": self.data,
         }
-        return about | self.evaluation.to_json() | {"notes": list(self.notes)}
+        seen = self.seen and asdict(self.seen)
+        return about | self.evaluation.to_json() | {"seen": seen, "notes": list(self.notes)}
 
 
 def evaluate_data(
@@ -45,20 +53,50 @@ def evaluate_data(
     Raises DatasetError for data without a target, with a label that the network does not know, or
     that the network cannot take.
     """
-    network = scoring.description
+    network, sample = scoring.description, scoring.description.seen
     findings, outputs, targets = Findings(), [], []
+    seen = None if sample is None else Seen()
     for scored in _with_targets(scoring).blocks(strict):
         findings.add(scored.findings)
         outputs.append(scored.outputs)
         targets.append(scored.block.target)
+        if seen is not None and sample is not None:
+            seen += sample.compare(scored.inputs)
         count(findings.rows)
     evaluation = evaluate_outputs(
         np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
     )
-    notes = (*scoring.remarks, *scoring.rows.notes, *findings.lines(), *evaluation.notes)
+    about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
+    notes = (*about_data, *evaluation.notes, *_notes_on(seen))
     return DataEvaluation(
-        scoring.where, scoring.rows.source, network, evaluation, tuple(dict.fromkeys(notes))
+        network=scoring.where,
+        data=scoring.rows.source,
+        description=network,
+        evaluation=evaluation,
+        seen=seen,
+        notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _notes_on(seen: Seen | None) -> list[str]:
+    """What is to be said where rows were seen in training. Few rows of unseen data may equal one
+    by chance."""
+    if seen is None or not seen.seen:
+        return []
+    share = seen.seen / seen.looked_up
+    rows = f"{seen.rows:,} rows"
+    if seen.looked_up == seen.rows:
+        which = f"{seen.seen:,} of these {rows}"
+    elif seen.looked_up >= _ENOUGH_LOOKED_UP:
+        which = f"about {max(1, round(100 * share))} % of these {rows}"
+    else:
+        which = f"some of these {rows}"
+    if share < _MOST_BY_CHANCE:
+        return [f"{which} equal rows that the network was trained or validated on"]
+    return [
+        f"the network was trained or validated on {which}: on new rows it will do worse than these "
+        "figures say"
+    ]
 
 
 def _with_targets(scoring: Scoring) -> Scoring:
