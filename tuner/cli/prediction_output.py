@@ -147,10 +147,11 @@ def _print_summary(summary: Summary) -> None:
             f"to {format_number(summary.greatest)}"
         )
     elif summary.labels:
-        # Of many labels the most common ones.
-        most = sorted(summary.labels.items(), key=lambda item: -item[1])[:_LABELS_COUNTED]
+        is_short = len(summary.labels) <= _LABELS_COUNTED
+        given = {label: count for label, count in summary.labels.items() if is_short or count}
+        most = sorted(given.items(), key=lambda item: -item[1])[:_LABELS_COUNTED]
         counts = ", ".join(f"{label} {count:,}" for label, count in most)
-        more = len(summary.labels) - len(most)
+        more = len(given) - len(most)
         say(f"predicted: {counts}" + (f", and {more} labels more" if more else ""))
 
 

@@ -24,7 +24,7 @@ from tuner.models.loading import Model, load_file
 from tuner.models.logged_networks import MLMODEL, fetch_logged, is_logged, network_in_model
 from tuner.models.own_layers import codes_of
 from tuner.models.runtimes import is_export, load_export
-from tuner.models.trial_networks import save_network
+from tuner.models.trial_networks import copy_network
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
@@ -152,7 +152,7 @@ def _bring_of_study(
         file = folder / "network.keras"
         where = f"trial {trial.number} of study {study.name}"
         try:
-            written = save_network(settings, store, study, trial, file)
+            written = copy_network(settings, store, study, trial, file)
             brought = BroughtNetwork(file, where, written.remarks)
             _check_code(brought, settings, where)
         except UntrustedCode as error:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,25 +105,31 @@ def open_scoring(
     with OwnFolder("tuner-network-") as folder:
         brought = bring_network(model, settings, Path(folder), trust)
         network = describe_brought(brought)
-        file = str(_copy_standard_input(Path(folder))) if data == STANDARD_INPUT else data
-        rows = open_rows(file, network.preparation, settings, network.task, network.labels)
-        if data == STANDARD_INPUT:
-            rows = replace(rows, source="standard input")
-        yield Scoring(
-            network,
-            rows,
-            brought.where,
-            brought.remarks,
-            lambda: load_brought(brought, settings),
-        )
+        with _readable(data, Path(folder)) as source:
+            rows = open_rows(source, network.preparation, settings, network.task, network.labels)
+            yield Scoring(
+                network,
+                rows,
+                brought.where,
+                brought.remarks,
+                lambda: load_brought(brought, settings),
+            )
 
 
-def _copy_standard_input(folder: Path) -> Path:
-    """As a file, since a reader looks at the first rows before it reads all of them."""
+@contextmanager
+def _readable(data: str, folder: Path) -> Iterator[str]:
+    """The text for `open_rows`. Standard input is copied into `folder`, since a reader looks at the
+    first rows before it reads all of them."""
+    if data != STANDARD_INPUT:
+        yield data
+        return
     file = folder / "standard-input.csv"
     with file.open("wb") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
-    return file
+    try:
+        yield str(file)
+    except DatasetError as error:
+        raise DatasetError(str(error).replace(str(file), "standard input")) from error
 
 
 @dataclass
@@ -155,7 +161,8 @@ class Summary:
             return
         if network.task != "regression":
             chosen = probabilities(outputs, network.task).argmax(axis=1)
-            for label, count in zip(network.labels, np.bincount(chosen).tolist(), strict=False):
+            counts = np.bincount(chosen, minlength=len(network.labels)).tolist()
+            for label, count in zip(network.labels, counts, strict=True):
                 self.labels[label] = self.labels.get(label, 0) + count
             return
         total = float(outputs.sum(dtype=np.float64)) + before * (self.mean or 0.0)
