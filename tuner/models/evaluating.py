@@ -110,7 +110,7 @@ def _with_targets(scoring: Scoring) -> Scoring:
                 raise _no_target(rows, scoring.description.preparation)
             yield block
 
-    return replace(scoring, rows=replace(rows, read=read))
+    return replace(scoring, rows=replace(rows, read_blocks=read))
 
 
 def _no_target(rows: LaterRows, preparation: Preparation) -> DatasetError:
