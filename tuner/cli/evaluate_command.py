@@ -52,6 +52,7 @@ def evaluate(
     """
     from tuner.cli.consent import with_consent
     from tuner.cli.evaluation_output import print_evaluation
+    from tuner.cli.row_progress import RowProgress
     from tuner.models.evaluating import evaluate_data
     from tuner.models.predicting import open_scoring
     from tuner.reports.evaluation_files import check_file, save_evaluation
@@ -63,7 +64,8 @@ def evaluate(
         scoring = with_consent(
             lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
         )
-        evaluated = evaluate_data(scoring, strict)
+        with RowProgress(scoring.rows.count) as progress:
+            evaluated = evaluate_data(scoring, strict, progress.count)
     if save is not None:
         save_evaluation(evaluated, save)
     print_evaluation(evaluated, save, as_json)

@@ -21,6 +21,8 @@ def print_evaluation(evaluated: DataEvaluation, file: Path | None, as_json: bool
         for table in evaluation_tables(evaluated.evaluation, terminal_width()):
             say(table.title)
             stream_rows(table.rows, table.names)
+            if table.foot:
+                say(f"{table.foot}\n")
         if file is not None:
             say(f"wrote {file}")
     for note in evaluated.notes:

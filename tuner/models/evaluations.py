@@ -304,6 +304,10 @@ def _estimates(
     notes = []
     if lacking := [name for name in values if name not in defined]:
         notes.append(f"no value for these rows: {join_names(lacking)}{_why(scored)}")
+    if fixed := [name for name, each in intervals.items() if each.low == each.high is not None]:
+        notes.append(
+            f"the same in each resample, which does not make it certain: {join_names(fixed)}"
+        )
     for name, interval in intervals.items():
         if interval.undefined:
             notes.append(

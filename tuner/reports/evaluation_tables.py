@@ -7,6 +7,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from tuner.models.evaluations import Calibration, Confusion, Evaluation, Residuals
+from tuner.preparation.kinds import Task
 from tuner.values import clipped, format_number
 
 Rows = list[dict[str, Any]]
@@ -15,16 +16,23 @@ Rows = list[dict[str, Any]]
 _MOST_LABELS = 20
 _MOST_PAIRS = 10
 _LABEL_CHARACTERS = 24
+_LOSSES: dict[Task, str] = {
+    "classes": "cross entropy",
+    "binary": "cross entropy",
+    "regression": "mean squared error",
+}
 _TRUE = "true \\ predicted"
 
 
 @dataclass(frozen=True)
 class Table:
-    """`title`: the line above it. `names`: its columns that are named by the data."""
+    """`title`: the line above it. `names`: its columns that are named by the data. `foot`: a line
+    below it, or ""."""
 
     title: str
     rows: Sequence[Mapping[str, Any]]
     names: Sequence[str] = ()
+    foot: str = ""
 
 
 def evaluation_tables(evaluation: Evaluation, width: int | None) -> list[Table]:
@@ -46,7 +54,8 @@ def _metrics(evaluation: Evaluation) -> Table:
         {"metric": name, "value": each.value, "from": each.low, "to": each.high}
         for name, each in evaluation.metrics.items()
     ]
-    return Table(f"metrics with 95 % intervals ({describe_intervals(evaluation)})", rows)
+    title = f"metrics with 95 % intervals ({describe_intervals(evaluation)})"
+    return Table(title, rows, foot=f"loss: {_LOSSES[evaluation.task]}, without regularisation")
 
 
 def describe_intervals(evaluation: Evaluation) -> str:
