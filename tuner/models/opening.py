@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.errors import StudyError
+from tuner.errors import StudyError, TunerError
 from tuner.manage.databases import read_study
 from tuner.manage.trust import Code, UntrustedCode, agree_to_code, code_of, require_trusted_copies
 from tuner.models.loading import Model, load_file
@@ -179,8 +179,11 @@ def _same_name(text: str, path: Path, settings: Settings) -> list[str]:
     """A remark where a study has the name of the file. One with an ending names a file."""
     if path.suffix or not is_valid(text):
         return []
-    with _reading(settings) as store:
-        is_study = text in _study_names(store)
+    try:
+        with _reading(settings) as store:
+            is_study = text in _study_names(store)
+    except TunerError:  # the file needs no database
+        return []
     return [f"{text} is taken for the file of that name, not for the study"] if is_study else []
 
 

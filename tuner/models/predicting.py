@@ -229,7 +229,7 @@ def _arrow_array(values: Any) -> Any:
     import pyarrow as pa
 
     try:
-        array = pa.array(values, from_pandas=True)
+        array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # objects of several types
         array = pa.array([None if v is None or v != v else str(v) for v in values], pa.string())
     is_coded = pa.types.is_dictionary(array.type)

@@ -7,7 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.data.readers.arrow_columns import COMMA_NUMBER, DOT_THOUSANDS, coded_text_type
+from tuner.data.readers.arrow_columns import (
+    CERTAIN_COMMA,
+    COMMA_NUMBER,
+    DOT_THOUSANDS,
+    coded_text_type,
+)
 from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, read_records
 from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan_text
 from tuner.errors import DatasetError
@@ -181,6 +186,13 @@ class DelimitedFile:
         """Whether a column's first rows may hold decimal commas."""
         cells = self._sample[int(label)]
         return any("," in cell for cell in cells) and all(re.match(COMMA_NUMBER, c) for c in cells)
+
+    def has_decimal_commas(self, label: str, is_certain: bool) -> bool:
+        """Whether these are decimal commas, also before three digits if that `is_certain`."""
+        cells = self._sample[int(label)]
+        return self.has_commas(label) and (
+            is_certain or any(re.search(CERTAIN_COMMA, cell) for cell in cells)
+        )
 
     def has_dot_thousands(self, label: str) -> bool:
         """Whether the dots in a column's first rows may separate thousands."""

@@ -98,7 +98,9 @@ class _DelimitedRows:
         learnt = {column.name: column for column in wanted.preparation.columns or ()}
         floating = [label for label in file.labels if _is_floating(file.first_type(label))]
         self._certain_commas = file.commas_are_decimal(floating)
-        with_commas = any(map(file.has_commas, file.labels))
+        with_commas = any(
+            file.has_decimal_commas(label, self._certain_commas) for label in file.labels
+        )
         self._plans: dict[str, _ColumnPlan] = {}
         for name in chosen.names:
             plan = _ColumnPlan(labels[name], [coded_text_type()])
