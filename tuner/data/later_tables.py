@@ -80,11 +80,13 @@ def table_rows(
     count: int | None = None,
 ) -> LaterRows:
     """Later rows of a table. `read`: its chosen columns in frames, whose indices count the rows of
-    the whole table."""
+    the whole table. Of many features a block has fewer rows than a frame."""
 
     def blocks() -> Iterator[RowBlock]:
+        at_once = wanted.rows_at_once
         for frame in read():
-            yield table_block(frame, chosen, wanted, source)
+            for start in range(0, len(frame), at_once):
+                yield table_block(frame.iloc[start : start + at_once], chosen, wanted, source)
 
     return LaterRows(source, blocks, (*notes, *chosen.notes), count, chosen.target)
 

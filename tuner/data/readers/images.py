@@ -15,6 +15,7 @@ from tuner.values import join_names
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_NAMES = {"L": "grey", "RGB": "RGB", "RGBA": "RGB with transparency", "CMYK": "CMYK"}
 _BYTE = 255.0
 
 # Modes of Pillow whose values go beyond bytes: converting them would cut these off.
@@ -66,9 +67,9 @@ def _read_image(
             )
         if getattr(file, "n_frames", 1) > 1:
             notes.append("holds several images; the first is taken")
-        if image.mode != mode and image.mode not in ("1", "P"):
-            notes.append(f"its channels are {image.mode}; the network takes {mode}")
         deep = image.mode in _DEEP_MODES and mode == "L"
+        if image.mode != mode and image.mode in _NAMES:
+            notes.append(f"is {_NAMES[image.mode]}; taken as {_NAMES[mode]}, as the network's data")
         values = np.asarray(image if deep else image.convert(mode))
     learnt = preparation.value_range
     if learnt is not None and learnt[0] >= 0 and learnt[1] <= 1 and values.dtype == np.uint8:

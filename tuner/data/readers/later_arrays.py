@@ -11,11 +11,10 @@ from tuner.data.later_target import encode_later_target
 from tuner.data.raw import Pair, dataset_errors
 from tuner.data.readers.bundled import read_named
 from tuner.data.readers.idx import find_idx_files, read_idx
-from tuner.data.readers.npz import KEYS, WHOLE, names_by_meaning, read_member
+from tuner.data.readers.npz import KEYS, WHOLE, names_by_meaning, open_archive, read_member
 from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
 from tuner.data.row_blocks import LaterRows, RowBlock, TargetValues, Wanted
-from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError
 from tuner.values import join_names, suggest_names
 
@@ -34,7 +33,7 @@ def open_npz(source: Source, wanted: Wanted) -> LaterRows:
     for a broken archive, and one without such arrays."""
     path = source.path
     assert path is not None
-    with dataset_errors(str(path)), np.load(path, allow_pickle=False) as archive:
+    with dataset_errors(str(path)), open_archive(path) as archive:
         names = names_by_meaning(str(path), archive.files)
         if not set(names) & {WHOLE[0], *(x for x, _ in KEYS.values())} and len(archive.files) == 1:
             names = {WHOLE[0]: archive.files[0]}
@@ -165,7 +164,7 @@ def _blocks(
 ) -> Iterator[RowBlock]:
     before = 0
     for part in parts.values():
-        at_once = rows_per_block(part.x.shape)
+        at_once = wanted.rows_at_once
         for start in range(0, len(part.x), at_once):
             rows, target = part.x[start : start + at_once], None
             if part.y is not None:

@@ -153,8 +153,7 @@ class _DelimitedRows:
                         frame = self._to_frame(table, rows)
                         frame.index = pd.RangeIndex(rows, rows + len(table))
                         rows += len(table)
-                        if len(table):
-                            yield frame
+                        yield frame
                     break
                 except pa.ArrowInvalid:
                     if is_clean:
@@ -251,10 +250,11 @@ class _DelimitedRows:
 
         if name in self._index or not is_text_column(column):
             return column
-        column = encode_texts(column)
-        if not plan.notation or column.null_count == len(column):
-            return column
+        texts = encode_texts(column)
+        if not plan.notation or texts.null_count == len(texts):
+            return texts
         if plan.may_have_dots and plan.dots is not False:
+            # With the blanks around them, as the training reader does.
             numbers = parse_dot_thousands(column.cast(pa.string()))
             if numbers is None and plan.dots:
                 raise DatasetError(
@@ -264,8 +264,8 @@ class _DelimitedRows:
             plan.dots = numbers is not None
             if numbers is not None:
                 return numbers
-        commas = parse_decimal_commas(column, self._certain_commas)
-        return column if commas is None else commas
+        commas = parse_decimal_commas(texts, self._certain_commas)
+        return texts if commas is None else commas
 
 
 def _expected(
