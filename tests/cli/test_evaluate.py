@@ -42,7 +42,7 @@ def test_all_figures_are_printed(project: Path, tuner: Command) -> None:
     done = tuner("evaluate", "best.keras", "new.csv")
     assert done.code == 0
     lines = done.out.splitlines()
-    assert lines[0] == "best.keras on new.csv: 60 rows"
+    assert lines[0] == "best.keras on new.csv: 60 rows, target kind"
     assert "metrics with 95 % intervals (BCa bootstrap, 2,000 resamples)" in lines
     assert any(line.startswith("balanced_accuracy ") for line in lines)
     head = lines.index("label  rows  predicted  precision  recall      f1     auc")
@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_written_is_refused_first(
 
 def test_the_figures_are_written(project: Path, tuner: Command) -> None:
     done = tuner("evaluate", "best.keras", "new.csv", "--save", "figures.json")
-    assert done.out.endswith("wrote figures.json\n")
+    assert done.err.endswith("tuner: wrote figures.json\n")
     written = json.loads((project / "figures.json").read_text())
     assert written == json.loads(tuner("evaluate", "best.keras", "new.csv", "--json").out)
     assert (written["network"], written["data"]) == ("best.keras", "new.csv")

@@ -48,10 +48,11 @@ def evaluate(
 
     Prints all metrics of the task with 95 % intervals, the figures of each label, which labels are
     confused, and whether probabilities come true; of numbers how large the errors are. Figures on
-    rows that the network was trained on are too good, and said to be.
+    rows that the network was trained on are too good; that is said.
     """
     from tuner.cli.consent import with_consent
     from tuner.cli.evaluation_output import print_evaluation
+    from tuner.cli.output import complain
     from tuner.cli.row_progress import RowProgress
     from tuner.models.evaluating import evaluate_data
     from tuner.models.predicting import open_scoring
@@ -66,6 +67,7 @@ def evaluate(
         )
         with RowProgress(scoring.rows.count) as progress:
             evaluated = evaluate_data(scoring, strict, progress.count)
+    print_evaluation(evaluated, as_json)
     if save is not None:
         save_evaluation(evaluated, save)
-    print_evaluation(evaluated, save, as_json)
+        complain(f"wrote {save}")

@@ -3,27 +3,23 @@
 Imported inside the body of the command: `--help` needs no NumPy.
 """
 
-from pathlib import Path
-
 from tuner.cli.output import complain, print_json, say, stream_rows, terminal_width
 from tuner.models.evaluating import DataEvaluation
 from tuner.reports.evaluation_tables import evaluation_tables
 
 
-def print_evaluation(evaluated: DataEvaluation, file: Path | None, as_json: bool) -> None:
-    """Print the tables, or all figures as JSON, then what is to be said of them. `file`: where they
-    were written."""
+def print_evaluation(evaluated: DataEvaluation, as_json: bool) -> None:
+    """Print the tables, or all figures as JSON, then what is to be said of them."""
     if as_json:
         print_json(evaluated.to_json())
     else:
         rows = evaluated.evaluation.rows
-        say(f"{evaluated.network} on {evaluated.data}: {rows:,} row{'s' * (rows != 1)}\n")
+        target = "" if evaluated.target is None else f", target {evaluated.target}"
+        say(f"{evaluated.network} on {evaluated.data}: {rows:,} row{'s' * (rows != 1)}{target}\n")
         for table in evaluation_tables(evaluated.evaluation, terminal_width()):
             say(table.title)
             stream_rows(table.rows, table.names)
             if table.foot:
                 say(f"{table.foot}\n")
-        if file is not None:
-            say(f"wrote {file}")
     for note in evaluated.notes:
         complain(note)

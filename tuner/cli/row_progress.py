@@ -9,7 +9,7 @@ _EVERY_S = 0.25
 
 
 class RowProgress:
-    """Drawn while it is entered, where stderr is a terminal. `total`: None where it is not known."""
+    """Drawn while it is entered, where stderr is a terminal. `total`: None if it is not known."""
 
     def __init__(self, total: int | None) -> None:
         self._of_rows = "" if total is None else f" of {total:,}"

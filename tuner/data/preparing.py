@@ -30,6 +30,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target=target.name,
         target_format=target.format,
         ignored=target.ignored,
+        weights=target.weights,
     )
 
 

@@ -21,12 +21,16 @@ _MOST_BY_CHANCE = 0.1
 
 @dataclass(frozen=True)
 class DataEvaluation:
-    """The figures of a network on some data. `network`, `data`: what they are called. `seen`:
-    how many of the rows are in the network's training and validation splits; None where the file
-    does not tell. `notes`: lines on the network, the data and the figures."""
+    """The figures of a network on some data.
+
+    `network`, `data`: what they are called. `target`: the name of the data's target; None where it
+    has none. `seen`: how many of the rows are in the network's training and validation splits; None
+    where its file does not tell. `notes`: lines on the network, the data and the figures.
+    """
 
     network: str
     data: str
+    target: str | None
     description: NetworkDescription
     evaluation: Evaluation
     seen: Seen | None
@@ -39,6 +43,7 @@ class DataEvaluation:
             "study": self.description.study or None,
             "trial": self.description.trial,
             "data": self.data,
+            "target": self.target,
         }
         seen = self.seen and asdict(self.seen)
         return about | self.evaluation.to_json() | {"seen": seen, "notes": list(self.notes)}
@@ -67,15 +72,23 @@ def evaluate_data(
         np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
-    notes = (*about_data, *evaluation.notes, *_notes_on(seen))
+    about_rows = (*_notes_on_weights(network), *_notes_on(seen))
+    notes = (*about_data, *evaluation.notes, *about_rows)
     return DataEvaluation(
         network=scoring.where,
         data=scoring.rows.source,
+        target=scoring.rows.target,
         description=network,
         evaluation=evaluation,
         seen=seen,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _notes_on_weights(network: NetworkDescription) -> list[str]:
+    if (weights := network.preparation.weights) is None:
+        return []
+    return [f"training weighed rows by {weights!r}; in these figures all rows count alike"]
 
 
 def _notes_on(seen: Seen | None) -> list[str]:
