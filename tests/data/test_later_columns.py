@@ -20,7 +20,7 @@ from tuner.data import Dataset, load_dataset, preparation_of
 from tuner.data import load as load_module
 from tuner.data.dataset import draw_splits
 from tuner.data.later_rows import open_rows
-from tuner.data.readers import later_delimited
+from tuner.data.readers import later_delimited, text_file
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 from tuner.study.spec import DataSpec
@@ -156,7 +156,8 @@ tables = st.builds(
 def tiny_blocks() -> Iterator[None]:
     """Blocks of a few rows, as a large file has many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(later_delimited, "_BLOCK_BYTES", 200)
+        for module in (later_delimited, text_file):
+            patch.setattr(module, "_BLOCK_BYTES", 200)
         yield
 
 
@@ -235,6 +236,8 @@ def test_a_table_is_read_as_training_read_it(
             inputs, target = prepared_again(str(path), loaded, settings)
             np.testing.assert_array_equal(inputs, x)
             np.testing.assert_allclose(target, y, rtol=1e-6)
-            again = dialect.write(Path(folder) / "again", reordered)
-            inputs, _ = prepared_again(str(again), loaded, settings)
-            np.testing.assert_array_equal(inputs, x)
+            # Blanks before quotes count by where they are, so another order may differ.
+            if not dialect.blank_before:
+                again = dialect.write(Path(folder) / "again", reordered)
+                inputs, _ = prepared_again(str(again), loaded, settings)
+                np.testing.assert_array_equal(inputs, x)

@@ -40,7 +40,7 @@ def _shape_problem(given: Shape, shape: Shape, features: Sequence[str]) -> str:
     if len(shape) == 1:
         return _matrix_problem(given, shape[0], features)
     takes = f"the network takes {_describe(shape)}"
-    row = given[1:]
+    row = given[1:] or given
     if math.prod(row) == math.prod(shape) and len(row) == 1:
         return f"rows have {row[0]} values each, {takes}; give x.reshape{(-1, *shape)}"
     images, wanted = _with_channel(row), _with_channel(shape)
@@ -105,10 +105,10 @@ def check_values(
     if not gaps.any():
         return False
     if not may_miss:
-        where = _first_place(gaps, features, first_row)
+        where, count = _first_place(gaps, features, first_row), np.count_nonzero(gaps)
         raise DatasetError(
-            f"{source}: {np.count_nonzero(gaps)} values are missing (NaN), the first {where}; the "
-            "training rows had none, so nothing is known to fill them with"
+            f"{source}: misses {count} value{'s' * (count > 1)} (NaN), the first {where}; the "
+            "training rows missed none, so nothing is known to fill them with"
         )
     return True
 

@@ -64,6 +64,7 @@ def _frames(
         for batch in file.iter_batches(at_once, columns=stored):
             table = pa.Table.from_batches([batch])
             frame = table.replace_schema_metadata(_without_index(table.schema.metadata)).to_pandas()
+            frame.columns = table.column_names  # an unnamed index has no name for pandas
             frame.index = pd.RangeIndex(rows, rows + len(frame))
             for name, numbers in counted.items():
                 frame[name] = np.asarray(numbers[rows : rows + len(frame)])
