@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.data.later_rows import LaterRows, RowBlock
 from tuner.errors import DatasetError
@@ -13,6 +14,8 @@ from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Findings, Preparation
 from tuner.preparation.row_sample import Seen
+
+_Array = npt.NDArray[Any]
 
 # So many rows tell a share; fewer only that there are some.
 _ENOUGH_LOOKED_UP = 20
@@ -59,11 +62,12 @@ def evaluate_data(
     that the network cannot take.
     """
     network, sample = scoring.description, scoring.description.seen
-    findings, outputs, targets = Findings(), [], []
+    findings, outputs, targets = Findings(), list[_Array](), list[_Array]()
     seen = None if sample is None else Seen()
     for scored in _with_targets(scoring).blocks(strict):
         findings.add(scored.findings)
         outputs.append(scored.outputs)
+        assert scored.block.target is not None  # As `_with_targets` has checked.
         targets.append(scored.block.target)
         if seen is not None and sample is not None:
             seen += sample.compare(scored.inputs)

@@ -6,7 +6,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
-from tuner.models.evaluations import Calibration, Confusion, Evaluation, Residuals
+from tuner.models.evaluations import Evaluation
+from tuner.models.label_figures import Calibration, Confusion
+from tuner.models.residuals import Residuals
 from tuner.preparation.kinds import Task
 from tuner.values import clipped, format_number
 
@@ -25,7 +27,7 @@ _TRUE = "true \\ predicted"
 
 
 @dataclass(frozen=True)
-class Table:
+class EvaluationTable:
     """`title`: the line above it. `names`: its columns that are named by the data. `foot`: a line
     below it, or ""."""
 
@@ -35,7 +37,7 @@ class Table:
     foot: str = ""
 
 
-def evaluation_tables(evaluation: Evaluation, width: int | None) -> list[Table]:
+def evaluation_tables(evaluation: Evaluation, width: int | None) -> list[EvaluationTable]:
     """All that is shown. `width`: of the terminal; None for lines of any length."""
     tables = [_metrics(evaluation)]
     if evaluation.per_class:
@@ -49,13 +51,15 @@ def evaluation_tables(evaluation: Evaluation, width: int | None) -> list[Table]:
     return tables
 
 
-def _metrics(evaluation: Evaluation) -> Table:
+def _metrics(evaluation: Evaluation) -> EvaluationTable:
     rows = [
         {"metric": name, "value": each.value, "from": each.low, "to": each.high}
         for name, each in evaluation.metrics.items()
     ]
     title = f"metrics with 95 % intervals ({describe_intervals(evaluation)})"
-    return Table(title, rows, foot=f"loss: {_LOSSES[evaluation.task]}, without regularisation")
+    return EvaluationTable(
+        title, rows, foot=f"loss: {_LOSSES[evaluation.task]}, without regularisation"
+    )
 
 
 def describe_intervals(evaluation: Evaluation) -> str:
@@ -66,7 +70,7 @@ def describe_intervals(evaluation: Evaluation) -> str:
     return f"{kind}, {evaluation.resamples:,} resamples"
 
 
-def _classes(evaluation: Evaluation) -> Table:
+def _classes(evaluation: Evaluation) -> EvaluationTable:
     figures = evaluation.per_class
     title = "by label"
     if len(figures) > _MOST_LABELS:
@@ -78,7 +82,7 @@ def _classes(evaluation: Evaluation) -> Table:
         )
     rows = [
         {
-            "label": clipped(each.label, _LABEL_CHARACTERS),
+            "label": each.label,
             "rows": each.rows,
             "predicted": each.predicted,
             "precision": each.precision,
@@ -88,10 +92,10 @@ def _classes(evaluation: Evaluation) -> Table:
         }
         for each in figures
     ]
-    return Table(title, rows)
+    return EvaluationTable(title, rows)
 
 
-def _confusion(confusion: Confusion, width: int | None) -> Table:
+def _confusion(confusion: Confusion, width: int | None) -> EvaluationTable:
     """The matrix where it fits, its columns named by labels or else by their numbers; else the
     pairs that are most often confused."""
     count = len(confusion.labels)
@@ -105,14 +109,13 @@ def _confusion(confusion: Confusion, width: int | None) -> Table:
                 for name, counts in zip(names, confusion.counts.tolist(), strict=True)
             ]
             if width is None or _width(rows) <= width:
-                return Table("confusion: rows by true and predicted label", rows, heads)
+                return EvaluationTable("confusion: rows by true and predicted label", rows, heads)
     pairs = [
-        {"true": clipped(true, _LABEL_CHARACTERS), "predicted": clipped(other, _LABEL_CHARACTERS)}
-        | {"rows": number}
-        for true, other, number in confusion.most_confused(_MOST_PAIRS)
+        {"true": true, "predicted": predicted, "rows": rows}
+        for true, predicted, rows in confusion.most_confused(_MOST_PAIRS)
     ]
     title = "the labels most often confused; --json has the whole matrix" if pairs else ""
-    return Table(title or "no row has a wrong label", pairs)
+    return EvaluationTable(title or "no row has a wrong label", pairs)
 
 
 def _width(rows: Rows) -> int:
@@ -127,7 +130,7 @@ def _chance_of(evaluation: Evaluation) -> str:
     return "probability of the predicted label"
 
 
-def _calibration(calibration: Calibration, of_what: str) -> Table:
+def _calibration(calibration: Calibration, of_what: str) -> EvaluationTable:
     rows = [
         {
             "probability": f"{each.low:.1f} to {each.high:.1f}",
@@ -138,10 +141,12 @@ def _calibration(calibration: Calibration, of_what: str) -> Table:
         for each in calibration.bins
     ]
     error, brier = map(format_number, (calibration.expected_error, calibration.brier))
-    return Table(f"{of_what}: expected calibration error {error}, Brier score {brier}", rows)
+    return EvaluationTable(
+        f"{of_what}: expected calibration error {error}, Brier score {brier}", rows
+    )
 
 
-def _residuals(residuals: Residuals) -> list[Table]:
+def _residuals(residuals: Residuals) -> list[EvaluationTable]:
     errors = {f"{level:.0%}": value for level, value in residuals.quantiles.items()}
     sizes = {f"{level:.0%}": value for level, value in residuals.sizes.items()}
     mean, deviation = map(format_number, (residuals.mean, residuals.deviation))
@@ -156,10 +161,10 @@ def _residuals(residuals: Residuals) -> list[Table]:
         for each in residuals.by_target
     ]
     return [
-        Table(
+        EvaluationTable(
             f"quantiles of the error, prediction - target: mean {mean}, deviation {deviation}",
             [errors],
         ),
-        Table("quantiles of the error's size", [sizes]),
-        Table("by size of the target", groups),
+        EvaluationTable("quantiles of the error's size", [sizes]),
+        EvaluationTable("by size of the target", groups),
     ]

@@ -136,13 +136,15 @@ class ScoredRows:
         return ClassCells(order, starts, actual, predicted, actual * predicted)
 
     @cached_property
-    def rankings(self) -> list[Ranking]:
-        """Of each class that rows have against all others; of two classes of the second."""
+    def rankings(self) -> dict[int, Ranking]:
+        """By class number: of each class that rows have against all others; of two classes of the
+        second."""
         import numpy as np
 
         if self.task == "binary":
-            return [rank(self.y == 1, self.predictions)]
-        return [rank(self.y == each, self.predictions[:, each]) for each in np.unique(self.y)]
+            return {1: rank(self.y == 1, self.predictions)}
+        classes = np.unique(self.y).tolist()
+        return {each: rank(self.y == each, self.predictions[:, each]) for each in classes}
 
 
 def rank(is_positive: npt.NDArray[np.bool_], scores: Predictions) -> Ranking:
@@ -200,7 +202,7 @@ class WeightedRows:
         classes that have both positive and other rows, or positive ones."""
         import numpy as np
 
-        areas = np.array([areas_of(each, self.weights) for each in self.rows.rankings])
+        areas = np.array([areas_of(each, self.weights) for each in self.rows.rankings.values()])
         has_area = ~np.isnan(areas)
         means = np.where(has_area, areas, 0.0).sum(axis=0) / np.maximum(has_area.sum(axis=0), 1)
         roc, precision_recall = np.where(has_area.any(axis=0), means, np.nan)
