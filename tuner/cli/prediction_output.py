@@ -44,7 +44,10 @@ def print_predictions(
     for remark in _remarks(scoring):
         complain(remark)
     summary = predictions.summary
-    tables = _with_progress(predictions.tables(), scoring)
+    tables = predictions.tables()
+    if sys.stderr.isatty() and (in_terminal or output is not None):
+        # Not beside rows that are printed: a pipe may end in the same terminal.
+        tables = _with_progress(tables, scoring)
     if output is not None:
         write_predictions(tables, output)
         if as_json:
@@ -66,15 +69,12 @@ def print_predictions(
 def _remarks(scoring: Scoring) -> list[str]:
     """What is known before the rows are read."""
     target = scoring.rows.target
-    ignored = f"column {target!r} is the target: it is ignored; tuner evaluate compares with it"
+    ignored = f"the data have the target, {target}: it is ignored; tuner evaluate compares with it"
     return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 
 def _with_progress(tables: "Iterator[pa.Table]", scoring: Scoring) -> "Iterator[pa.Table]":
-    """The tables; meanwhile, where stderr is a terminal, a line that says how far it is."""
-    if not sys.stderr.isatty():
-        yield from tables
-        return
+    """The tables; meanwhile a line on stderr says how far it is."""
     of_rows = "" if scoring.rows.count is None else f" of {scoring.rows.count:,}"
     rows, drawn_at = 0, time.monotonic()
     _draw("reading the data and loading the network …")
@@ -150,7 +150,7 @@ def _print_summary(summary: Summary) -> None:
         is_short = len(summary.labels) <= _LABELS_COUNTED
         given = {label: count for label, count in summary.labels.items() if is_short or count}
         most = sorted(given.items(), key=lambda item: -item[1])[:_LABELS_COUNTED]
-        counts = ", ".join(f"{label} {count:,}" for label, count in most)
+        counts = ", ".join(f"{label} ({count:,})" for label, count in most)
         more = len(given) - len(most)
         say(f"predicted: {counts}" + (f", and {more} labels more" if more else ""))
 
