@@ -5,7 +5,9 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from fake_network import FakeNetwork, describe
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     brier_score_loss,
@@ -15,7 +17,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from tuner.errors import DatasetError
 from tuner.models.evaluations import Evaluation, difference, evaluate_outputs
+from tuner.models.loading import Model
 from tuner.study.metrics import METRICS, Task
 
 LABELS = ("ant", "bee", "cat")
@@ -160,6 +164,41 @@ def test_a_metric_with_only_a_function_is_resampled_too(monkeypatch: pytest.Monk
     monkeypatch.setitem(METRICS, "mae", slow)
     given = evaluate_outputs(outputs, y, "regression", ()).metrics["mae"]
     assert dataclasses.astuple(given) == pytest.approx(dataclasses.astuple(wanted))
+
+
+def table() -> pd.DataFrame:
+    """Rows that a FakeNetwork scores, with the label that is the most probable one to it."""
+    size = np.linspace(-2, 2, 60).round(2)
+    return pd.DataFrame({"size": size, "city": "Rome", "kind": np.where(size < 0, "a", "c")})
+
+
+def test_a_model_is_evaluated_by_the_targets_of_its_rows() -> None:
+    model, rows = Model(describe(), FakeNetwork(describe())), table()
+    rows.loc[:4, "kind"] = "b"
+    expected = model.evaluate(rows).metrics
+    assert expected["accuracy"].value == pytest.approx(55 / 60)
+    renamed = rows.rename(columns={"kind": "checked"})
+    for given in (
+        model.evaluate(renamed, "checked"),
+        model.evaluate(rows.drop(columns="kind"), rows["kind"]),
+        model.evaluate(rows, rows["kind"].tolist()),
+    ):
+        assert given.metrics == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        (None, "no column 'kind' with the target"),
+        ("other", "no column 'other' with the target"),
+        (["a"] * 59, "has 60 rows and 59 targets"),
+        (["d"] * 60, "holds 'd'"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(target: Any, problem: str) -> None:
+    model = Model(describe(), FakeNetwork(describe()))
+    with pytest.raises(DatasetError, match=problem):
+        model.evaluate(table().drop(columns="kind"), target)
 
 
 def test_no_rows_are_refused() -> None:
