@@ -126,7 +126,7 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     else:
         encoded = _encode_arrays(x, rows, spec, exact)
     dataset = _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
-    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec))
+    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec), spec.weights)
     return replace(dataset, target_column=names)
 
 

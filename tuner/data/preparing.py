@@ -1,15 +1,20 @@
 """The preparation that a network of a data set is saved with."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 
 from tuner.data.dataset import Dataset
-from tuner.data.rows import sampled_rows
+from tuner.data.rows import row_blocks, sampled_rows
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.row_sample import RowSample
 from tuner.settings import tuner_version
 from tuner.study.messages import StudyOrigin
+
+# Values of features: they take some seconds.
+_MOST_HASHED = 1_000_000_000
 
 
 def preparation_of(dataset: Dataset) -> Preparation:
@@ -25,6 +30,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target=target.name,
         target_format=target.format,
         ignored=target.ignored,
+        weights=target.weights,
     )
 
 
@@ -45,7 +51,19 @@ def describe_network(
         study_uuid=study.uuid,
         trial=trial,
         code=code,
+        seen=_seen_rows(dataset),
     )
+
+
+@lru_cache(maxsize=1)
+def _seen_rows(dataset: Dataset) -> RowSample | None:
+    """Of the rows that a search trains on and chooses by. A worker asks for every network that it
+    saves, always of the same data."""
+    splits = (dataset.train, dataset.validation)
+    if sum(split.x.size for split in splits) > _MOST_HASHED:
+        return None
+    shift = () if dataset.shift is None else tuple(np.atleast_1d(dataset.shift).tolist())
+    return RowSample.of((block for split in splits for block in row_blocks(split.x)), shift)
 
 
 def _value_range(dataset: Dataset) -> tuple[float, float]:
