@@ -43,7 +43,7 @@ def _read_numbers(values: "pd.Series[Any]", wanted: Wanted, source: str) -> Cell
 
 def _read(values: "pd.Series[Any]", source: str) -> Cells:
     try:
-        return read_cells(values)
+        return read_cells(values, may_drop=False)
     except DatasetError as error:
         raise DatasetError(f"{source}: the target: {error}") from error
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
@@ -76,6 +77,12 @@ class LaterRows:
     target: str | None = None
 
     def blocks(self) -> Iterator[RowBlock]:
-        """The rows in order, a few MB at a time. Raises DatasetError, with the row, for what cannot
-        be read."""
-        return self.read_blocks()
+        """The rows in order, a few MB at a time, none of them empty. Raises DatasetError, with the
+        row, for what cannot be read, and where there are no rows."""
+        any_rows = False
+        for block in self.read_blocks():
+            if len(block):
+                any_rows = True
+                yield block
+        if not any_rows:
+            raise DatasetError(f"{self.source}: holds no rows")

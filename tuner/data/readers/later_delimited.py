@@ -153,8 +153,7 @@ class _DelimitedRows:
                         frame = self._to_frame(table, rows)
                         frame.index = pd.RangeIndex(rows, rows + len(table))
                         rows += len(table)
-                        if len(table):
-                            yield frame
+                        yield frame
                     break
                 except pa.ArrowInvalid:
                     if is_clean:
