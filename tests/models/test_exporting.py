@@ -123,6 +123,7 @@ def test_values_may_differ_by_a_part_of_their_range_and_by_rounding() -> None:
         ("flowers", None, "a.onnx", "a.onnx"),
         ("flowers", "savedmodel", "mine", "mine"),
         ("best.keras", "onnx", "old.onnx", "old.onnx"),
+        ("best.keras", "savedmodel", "old", "old"),
     ],
 )
 def test_the_form_and_the_path_follow_from_each_other(
@@ -134,9 +135,11 @@ def test_the_form_and_the_path_follow_from_each_other(
     path: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("best.keras", "old.onnx"):
+    Path("old/assets.extra").mkdir(parents=True)
+    for name in ("best.keras", "old.onnx", "old/assets.extra/tuner.json"):
         Path(name).touch()
-    assert plan_export(text, form, Path(output) if output else None)[1] == Path(path)
+    planned = plan_export(text, form, Path(output) if output else None, replace=True)
+    assert planned[1] == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -148,14 +151,19 @@ def test_the_form_and_the_path_follow_from_each_other(
         (["--format", "savedmodel", "--output", "a.onnx"], "a.onnx: a SavedModel is a folder"),
         (["--output", "no/a.onnx"], "no/a.onnx: the folder no does not exist"),
         (["--format", "keras"], "best.keras: is the network itself; choose another path"),
-        (["--format", "savedmodel", "--output", "full"], "full: exists, and is not tuner"),
-        (["--output", "folder.onnx"], "folder.onnx: exists, and is not tuner"),
+        (
+            ["--format", "savedmodel", "--output", "full", "--force"],
+            "full: exists, and is no Saved",
+        ),
+        (["--output", "folder.onnx", "--force"], "folder.onnx: exists, and is no ONNX of tuner's"),
+        (["--output", "old.onnx"], "old.onnx: exists already; --force replaces it"),
     ],
 )
 def test_what_cannot_be_exported_so_is_one_line(
     tuner: Command, tmp_path: Path, words: list[str], told: str
 ) -> None:
-    (tmp_path / "best.keras").touch()
+    for file in ("best.keras", "old.onnx"):
+        (tmp_path / file).touch()
     for folder in ("full", "folder.onnx"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "kept.txt").touch()
