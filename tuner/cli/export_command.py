@@ -29,7 +29,8 @@ def export(
         Literal["keras", "savedmodel", "onnx", "litert"] | None,
         typer.Option(
             "--format",
-            help="The form of the export.",
+            help="The form of the export: keras, savedmodel, onnx or litert.",
+            metavar="FORM",
             show_default="that of the output's ending",
         ),
     ] = None,

@@ -47,6 +47,6 @@ def measure_file(content: bytes) -> Callable[[Mapping[str, Any]], Checksums]:
 
 def without_description(source: str) -> ArtifactError:
     return ArtifactError(
-        f"{source}: holds a network without its preparation: tuner did not export it, or it was "
-        "cut short or changed; export it with tuner export"
+        f"{source}: holds a network without its preparation: another program wrote it, or it was "
+        "cut short or changed; export it again"
     )
