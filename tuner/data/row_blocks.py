@@ -1,5 +1,6 @@
 """Rows for a saved network, in blocks: one row out for each row in, in order."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,23 @@ from tuner.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_VALUES = 2**23
 TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowRequest:
     """What a network takes, and how its target is encoded: see `NetworkDescription`."""
 
     preparation: Preparation
     task: Task
     labels: tuple[str, ...]
     settings: Settings
+
+    @property
+    def rows_at_once(self) -> int:
+        """The most rows of a block: prepared, they are some 32 MB."""
+        return max(1, _MOST_VALUES // max(1, math.prod(self.preparation.input_shape)))
 
 
 class RowBlock:
