@@ -2,15 +2,17 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from described_networks import FakeNetwork, describe
+from described_networks import FakeNetwork, describe, write_plain_network
 
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, UsageError
 from tuner.models.loading import Model
+from tuner.preparation.keras_file import read_description
 from tuner.preparation.preparation import Preparation
 
 ROWS = {"age": [60.0, None], "town": ["Oslo", "Rome"]}
@@ -63,6 +65,25 @@ def test_threads_may_share_it() -> None:
     assert [each["probability_yes"][0] for each in given] == pytest.approx(
         [(age + 1) / 3 for age in ages]
     )
+
+
+class SavableNetwork(FakeNetwork):
+    def save(self, path: Path) -> None:
+        write_plain_network(path)
+
+
+def test_it_is_saved_with_its_preparation(tmp_path: Path) -> None:
+    network = Model(describe(trial=7), SavableNetwork())  # type: ignore[arg-type]
+    for _ in range(2):  # an existing file is replaced
+        network.save(str(tmp_path / "mine.keras"))
+    assert read_description(tmp_path / "mine.keras") == describe(trial=7)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.keras"]
+    with pytest.raises(UsageError, match=r"must end in \.keras"):
+        network.save(tmp_path / "mine.h5")
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        network.save(tmp_path / "nowhere" / "mine.keras")
+    with pytest.raises(UsageError, match="an export cannot become"):
+        model().save(tmp_path / "mine.keras")
 
 
 def test_it_says_what_it_is() -> None:

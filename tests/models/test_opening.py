@@ -9,7 +9,7 @@ from described_networks import describe, write_network, write_plain_network
 from toy_study import Bench
 
 from tuner.errors import ArtifactError, CodeError, StudyError, TunerError
-from tuner.manage.trust import Code, UntrustedCode
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.models import trial_networks
 from tuner.models.opening import BroughtNetwork, bring_network, read_code
 from tuner.preparation.keras_file import read_description
@@ -53,7 +53,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         write_network(target, study=study.name, trial=trial.number)  # type: ignore[attr-defined,arg-type]
         return trial_networks.WrittenNetwork(trial_networks.NetworkSource.SAVED, ["a remark"])
 
-    monkeypatch.setattr("tuner.models.opening.copy_network", save)
+    monkeypatch.setattr("tuner.models.studied_networks.copy_network", save)
     return bench
 
 

@@ -9,7 +9,8 @@ import yaml
 from described_networks import describe, write_network
 
 from tuner.errors import ArtifactError, TrackingError
-from tuner.models.logged_networks import fetch_logged, is_logged
+from tuner.models.logged_networks import fetch_logged
+from tuner.models.model_texts import is_logged
 from tuner.models.opening import bring_network
 from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings

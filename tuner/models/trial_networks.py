@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tuner.data.preparing import describe_network
 from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
-from tuner.manage.trust import UntrustedCode
+from tuner.manage.own_code import UntrustedCode
 from tuner.models.loading import Model, load_file
 from tuner.preparation.keras_file import has_description, has_own_parts, write_description
 from tuner.settings import Settings
