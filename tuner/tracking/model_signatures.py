@@ -25,10 +25,8 @@ _MOST_EXAMPLES = 2  # of arrays, which may be large
 
 def input_columns(preparation: Preparation) -> list[str] | None:
     """The names of the columns that the network takes; None for arrays without names."""
-    if preparation.is_table:
-        return [column.name for column in preparation.columns or ()]
-    names = preparation.features
-    if names is None or names == tuple(str(i + 1) for i in range(len(names))):
+    names = preparation.names
+    if names == tuple(str(i + 1) for i in range(len(names))):
         return None  # numbered by us, where gaps of a matrix were filled
     return list(names)
 
