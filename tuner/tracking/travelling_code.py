@@ -19,8 +19,6 @@ _ROOM = "preparation"
 _BESIDE = ("errors.py", "values.py")
 _IMPORT = re.compile(rf"^(\s*from )tuner\.(?:{_ROOM}\.)?(\w+)(?= import )", re.MULTILINE)
 _ABOUT = '"""A copy of the code by which tuner prepares rows; it does not need tuner."""\n'
-    '"""How tuner prepares rows for this network: a copy of its code, which needs no tuner."""\n'
-)
 _MODULE = served_network.__name__.rpartition(".")[2]
 
 
