@@ -70,6 +70,7 @@ def metadata_of(
     labels = dataset.labels if dataset is not None else ()
     if description is not None:
         labels = description.labels
+        facts["task"], facts["fingerprint"] = description.task, description.fingerprint
         facts["metric"], facts["tuner"] = description.metric, description.version
         facts["study"], facts["study_uuid"] = description.study, description.study_uuid
         facts["trial"] = description.trial
