@@ -23,6 +23,8 @@ class NetworkDescription:
     `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
     `seen`: of the rows of its training and validation splits; None for very many.
+    `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
+    gave what the network had given.
     """
 
     preparation: Preparation
@@ -37,6 +39,7 @@ class NetworkDescription:
     trial: int | None = None
     code: Mapping[str, str] = field(default_factory=dict)
     seen: RowSample | None = None
+    problem: str = ""
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
