@@ -270,6 +270,8 @@ def load_file(
     """
     source = str(file) if source is None else source
     description = read_description(file, source)
+    if description.problem:
+        raise ArtifactError(f"{source}: must not be used: {description.problem}")
     with own_layers(description.code, settings or load_settings(), source, trust):
         return Model(description, _load_network(file, source))
 
