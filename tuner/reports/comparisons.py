@@ -48,6 +48,7 @@ from tuner.search_space.parameters import SCHEDULES_BY_SCORE
 from tuner.settings import Settings
 from tuner.storage import Store, slots
 from tuner.storage.studies import StudyRow, no_finished_trial
+from tuner.storage.test_readings import describe_readings, record_reading
 from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
 from tuner.study.metrics import on_split
 from tuner.study.spec import Choice, DataSpec, StudySpec
@@ -206,15 +207,19 @@ def train(
     tracking: bool = True,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
     data: str | None = None,
 ) -> tuple[Outcome, Delivered | None] | None:
-    """Train what is missing of `seeds` trials per configuration; None if nothing is. `data`: where
-    the data lie now, if elsewhere."""
+    """Train what is missing of `seeds` trials per configuration; None if nothing is. `tell` gets a
+    line if the test split was read before. `data`: where the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
+    before = describe_readings(record_reading(store, study, "compare"))
+    if before is not None:
+        tell(before)
     options = SearchOptions(Limits(total), workers=workers, tracking=tracking, data=data)
     return optimize(settings, store, study, options, watcher, stage, entry)
 
