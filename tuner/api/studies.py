@@ -21,7 +21,7 @@ from tuner.manage.searching import (
     search_study,
 )
 from tuner.manage.trust import UntrustedCode, agree_to_code
-from tuner.reports.study_tables import param_column, require_best
+from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -33,6 +33,7 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    require_best,
     retry,
     table_row,
 )

@@ -294,8 +294,8 @@ def show_best(
     from tuner.cli.output import print_json, say
     from tuner.cli.result_output import complain_of_damage, print_best
     from tuner.errors import UsageError
-    from tuner.reports.study_tables import best_facts, require_best
-    from tuner.storage.trials import find_best
+    from tuner.reports.study_tables import best_facts
+    from tuner.storage.trials import find_best, require_best
 
     for option, value in {"--trust-code": trust_code, "--data": data}.items():
         if value is not None and save is None:

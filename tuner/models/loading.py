@@ -1,5 +1,6 @@
 """`tuner.load_model`: a saved network that takes data as they are."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns
 from tuner.preparation.preparation import Findings
-from tuner.settings import quiet_tensorflow
+from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
 
 if TYPE_CHECKING:
@@ -76,8 +77,16 @@ class Model:
         return pd.DataFrame(columns, index=getattr(rows, "index", None))
 
 
-def load_file(file: Path, source: str | None = None) -> Model:
-    """The network of a .keras file that tuner saved. `source`: how messages name it.
+def load_file(
+    file: Path,
+    source: str | None = None,
+    *,
+    settings: Settings | None = None,
+    trust: Sequence[str] = (),
+) -> Model:
+    """The network of a .keras file that tuner saved. `source`: how messages name it. `settings`:
+    where trusted code is remembered; the environment's without it. `trust`: SHA-256 of the user's
+    own files that may run here.
 
     Raises ArtifactError, one line, for a file that is missing, changed, cut short, or from
     elsewhere.
