@@ -19,7 +19,8 @@ class NetworkDescription:
     `task`: classes, binary or regression. `labels[i]` names class i; of two classes the second is
     the one whose probability the network gives; none for regression. `metric`: the study's
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
-    `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
+    `trial`: where it was found; "" and None for a network that no trial of a study gave.
+    `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
     """
 
@@ -33,6 +34,7 @@ class NetworkDescription:
     study: str = ""
     study_uuid: str = ""
     trial: int | None = None
+    trained_on: str = "train"
     code: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -78,6 +78,7 @@ class TrainingSession:
             study=self._study.name,
             study_uuid=self._study.uuid,
             trial=request.number,
+            trained_on="train" if request.held_out == "val" else "train+validation",
         )
 
     def checkpoint(self) -> None:
