@@ -23,6 +23,13 @@ def write_description(keras_file: Path, description: NetworkDescription) -> None
         archive.writestr(_MEMBER, json.dumps(content, ensure_ascii=False))
 
 
+def has_description(keras_file: Path) -> bool:
+    """Whether the file has a description, which files of earlier versions lack. Raises OSError, and
+    BadZipFile for a file that is no archive."""
+    with zipfile.ZipFile(keras_file) as archive:
+        return _MEMBER in archive.namelist()
+
+
 def read_description(keras_file: Path, source: str | None = None) -> NetworkDescription:
     """The description in a .keras file, once the file is known to be whole and unchanged.
     `source`: how messages name it.

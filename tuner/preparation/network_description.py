@@ -22,6 +22,8 @@ class NetworkDescription:
     `trial`: where it was found; "" and None for a network that no trial of a study gave.
     `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
+    gave what the network had given.
     """
 
     preparation: Preparation
@@ -36,6 +38,7 @@ class NetworkDescription:
     trial: int | None = None
     trained_on: str = "train"
     code: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}

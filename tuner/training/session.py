@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import preparation_of
 from tuner.errors import MetricError, NetworkError
@@ -23,6 +25,7 @@ from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
+from tuner.training.saved_check import find_problem, first_inputs
 from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended
@@ -62,10 +65,16 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
+        inputs = first_inputs(self.trainer.dataset)
+        outputs = np.asarray(model(inputs, training=False))
         model.save(path)
-        write_description(path, self._describe(self._request))
+        del model  # so that loading it again takes no more memory
+        problem = find_problem(path, inputs, outputs)
+        if problem:
+            log.warning("%s: %s", path.name, problem)
+        write_description(path, self._describe(self._request, problem))
 
-    def _describe(self, request: TrialRequest) -> NetworkDescription:
+    def _describe(self, request: TrialRequest, problem: str) -> NetworkDescription:
         dataset = self.trainer.dataset
         return NetworkDescription(
             preparation=preparation_of(dataset),
@@ -79,6 +88,7 @@ class TrainingSession:
             study_uuid=self._study.uuid,
             trial=request.number,
             trained_on="train" if request.held_out == "val" else "train+validation",
+            problem=problem,
         )
 
     def checkpoint(self) -> None:
