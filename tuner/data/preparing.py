@@ -1,6 +1,6 @@
 """The preparation that a network of a data set is saved with, and rows as it prepares them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,10 @@ import numpy.typing as npt
 
 from tuner.data.dataset import Dataset, Split
 from tuner.data.rows import row_blocks, sampled_rows
+from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
+from tuner.settings import tuner_version
+from tuner.study.messages import StudyOrigin
 
 
 def preparation_of(dataset: Dataset) -> Preparation:
@@ -39,6 +42,27 @@ def network_inputs(dataset: Dataset, split: Split) -> Iterator[npt.NDArray[Any]]
 def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
     """A split's targets (n,): class numbers, or values in the target's units."""
     return split.y + np.float64(dataset.target_shift) if dataset.target_shift else split.y
+
+
+def describe_network(
+    dataset: Dataset, metric: str, study: StudyOrigin, trial: int | None, code: Mapping[str, str]
+) -> NetworkDescription:
+    """What the network of a trial on these data is saved with. `metric`: the study's objective.
+    `code`: path and text of the user's own files that its layers need."""
+    return NetworkDescription(
+        preparation=preparation_of(dataset),
+        task=dataset.task,
+        labels=dataset.labels,
+        metric=metric,
+        fingerprint=dataset.fingerprint,
+        data=dataset.name,
+        version=tuner_version(),
+        study=study.name,
+        study_uuid=study.uuid,
+        trial=trial,
+        trained_on="train" if dataset.evaluation_name == "val" else "train+validation",
+        code=code,
+    )
 
 
 def _value_range(dataset: Dataset) -> tuple[float, float]:

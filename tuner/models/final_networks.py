@@ -44,8 +44,8 @@ class TrainingFacts:
 
 @dataclass(frozen=True, eq=False)
 class FinalNetwork:
-    """`outputs`: what the network gives for the test rows, (n, units). `is_kept`: whether an earlier
-    promotion trained it."""
+    """`outputs`: what the network gives for the test rows, (n, units). `is_kept`: an earlier
+    promotion trained it, and was stopped."""
 
     file: Path
     sha256: str

@@ -20,6 +20,7 @@ _RUN = re.compile(r"(?:runs:/+)?(?P<run>[0-9a-f]{32})(?:/(?P<path>.+))?")
 _LOGGED = re.compile(r"(?:models:/+)?(?P<model>m-[0-9a-f]{32})")
 _REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>.+))?")
 _URI = re.compile(r"(models|runs):/")
+MLMODEL = "MLmodel"
 _FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID or runs:/ID"
 
 
@@ -129,20 +130,26 @@ def _known(read: Callable[[], Any], problem: str | None) -> Any:
         raise TrackingError(problem) from error
 
 
-def _download(client: Client, found: Found, folder: Path) -> Path:
-    """The Keras file of a model. Its MLmodel says where it is."""
+def network_in_model(described: bytes, where: str) -> str:
+    """Where the Keras file lies in the folder of a model, by its file MLmodel. Raises ArtifactError
+    for a model that has none."""
     try:
-        described = yaml.safe_load(_fetch(client, f"{found.location}/MLmodel", folder).read_bytes())
-        flavors = described["flavors"]
+        flavors = yaml.safe_load(described)["flavors"]
         data = flavors["keras"]["data"] if "keras" in flavors else None
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise ArtifactError(f"{found.where}: its file MLmodel cannot be read") from error
+        raise ArtifactError(f"{where}: its file {MLMODEL} cannot be read") from error
     if data is None:
         raise ArtifactError(
-            f"{found.where}: is no Keras network but one of {join_names(flavors)}, which another "
-            "program logged; load it by mlflow.pyfunc.load_model"
+            f"{where}: is no Keras network but one of {join_names(flavors)}, which another program "
+            "logged; load it by mlflow.pyfunc.load_model"
         )
-    return _fetch(client, f"{found.location}/{data}/model.keras", folder)
+    return f"{data}/model.keras"
+
+
+def _download(client: Client, found: Found, folder: Path) -> Path:
+    described = _fetch(client, f"{found.location}/{MLMODEL}", folder).read_bytes()
+    network = network_in_model(described, found.where)
+    return _fetch(client, f"{found.location}/{network}", folder)
 
 
 def _fetch(client: Client, uri: str, folder: Path) -> Path:

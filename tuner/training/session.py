@@ -6,19 +6,18 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tuner.data import Dataset, open_dataset
-from tuner.data.preparing import preparation_of
+from tuner.data.preparing import describe_network
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
-from tuner.preparation.keras_file import write_description
-from tuner.preparation.network_description import NetworkDescription
-from tuner.settings import tuner_version
+from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.study.own_metrics import OwnMetric
@@ -72,24 +71,15 @@ class TrainingSession:
         problem = find_problem(path, inputs, outputs)
         if problem:
             log.warning("%s: %s", path.name, problem)
-        write_description(path, self._describe(self._request, problem))
-
-    def _describe(self, request: TrialRequest, problem: str) -> NetworkDescription:
-        dataset = self.trainer.dataset
-        return NetworkDescription(
-            preparation=preparation_of(dataset),
-            task=dataset.task,
-            labels=dataset.labels,
-            metric=request.goal.metric,
-            fingerprint=dataset.fingerprint,
-            data=dataset.name,
-            version=tuner_version(),
-            study=self._study.name,
-            study_uuid=self._study.uuid,
-            trial=request.number,
-            trained_on="train" if request.held_out == "val" else "train+validation",
-            problem=problem,
+        own_code = self._network.texts() if self._network and has_own_parts(path) else {}
+        description = describe_network(
+            self.trainer.dataset,
+            self._request.goal.metric,
+            self._study,
+            self._request.number,
+            own_code,
         )
+        write_description(path, replace(description, problem=problem))
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
