@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
     __version__: str
 
@@ -54,6 +55,7 @@ __all__ = [
     "Model",
     "NetworkError",
     "NotPromoted",
+    "Promotion",
     "SearchFailed",
     "Space",
     "SpaceError",
@@ -79,6 +81,7 @@ _MODULES = {
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
     "load_model": "tuner.api.models",
     "Model": "tuner.models.loading",
+    "Promotion": "tuner.models.promoting",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }

@@ -24,10 +24,10 @@ def test_readings_of_the_same_data_count_together(store: Store) -> None:
     assert record_reading(store, other, "promote", 0) == []
     delete_study(store, first)  # the split has been read all the same
     texts = [str(reading) for reading in earlier_readings(store, "0" * 64)]
-    assert [text.partition(" (")[0] for text in texts] == [
-        "compare, study first",
-        "promote of trial 3, study second",
-        "promote of trial 3, study second",
+    assert [text.partition(",")[0] for text in texts] == [
+        "study first: compare",
+        "study second: promote of trial 3",
+        "study second: promote of trial 3",
     ]
 
 

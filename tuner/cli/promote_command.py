@@ -78,8 +78,8 @@ def _print(promotion: "Promotion") -> None:
 
     words = figure_in_words(name_of(promotion.metric), promotion.figure)
     say(f"\n{promotion.metric}: {words}")
-    for remark in promotion.remarks:
-        say(remark)
+    if promotion.comparison is not None:
+        say(promotion.comparison)
     instead = "" if promotion.replaced is None else f", in place of version {promotion.replaced}"
     say(f"champion: {promotion.uri}, version {promotion.version}{instead}")
     say(f"next: {command('predict', promotion.uri, 'DATA')}")

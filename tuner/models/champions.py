@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from tuner.storage.studies import StudyRow
 from tuner.study.messages import rank
 from tuner.study.metrics import name_of
 from tuner.study.own_metrics import OwnMetric
+from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.registry import RegisteredVersion
 
 _Array = npt.NDArray[Any]
@@ -54,7 +54,7 @@ class Judge:
 
     def check_comparable(self, champion: RegisteredVersion) -> None:
         """Raises NotPromoted for a champion of other data."""
-        with TemporaryDirectory(prefix="tuner-network-") as folder:
+        with OwnFolder("tuner-network-") as folder:
             self._bring(champion, Path(folder))
 
     def _bring(self, champion: RegisteredVersion, folder: Path) -> Path:
@@ -95,20 +95,22 @@ class Judge:
 
     def _outputs_of(self, champion: RegisteredVersion) -> _Array:
         if champion.uri not in self._outputs:
-            with TemporaryDirectory(prefix="tuner-network-") as folder:
+            with OwnFolder("tuner-network-") as folder:
                 file = self._bring(champion, Path(folder))
                 model = load_file(file, champion.uri, settings=self._settings, trust=self._trust)
             self._outputs[champion.uri] = outputs_for_test(model, self.dataset)
         return self._outputs[champion.uri]
 
     def _in_words(self, gap: Estimate, beats: bool, champion: RegisteredVersion) -> str:
+        rows = f"on the same {len(self._y):,} test rows"
         if gap.value is None:
-            return f"test {self.metric} has no value on these test rows"
+            return f"test {self.metric} has no value {rows} for this network or {champion.uri}"
+        if gap.value == gap.low == gap.high == 0:
+            return f"this network has the test {self.metric} of the champion {champion.uri} {rows}"
         stands = "beats" if beats else "does not beat"
-        contains = ""
-        if gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high:
-            contains = ", which contains 0: it may be chance"
-        return (
-            f"it {stands} the champion {champion.uri} on the same {len(self._y):,} test rows: "
-            f"{self.metric} differs by {gap_in_words(self.metric, gap)}{contains}"
+        words = (
+            f"this network {stands} the champion {champion.uri} {rows}: test {self.metric} "
+            f"{gap_in_words(self.metric, gap)}"
         )
+        contains_0 = gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
+        return f"{words}; the interval contains 0, so it may be chance" if contains_0 else words

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tuner.settings import Settings, tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
+from tuner.system.temporary_folders import OwnFolder
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FinalNetworks:
             doing="trained on train + validation",
             before_last_epoch=lambda: readings.append(before_test()),
         )
-        with TemporaryDirectory(prefix="tuner-network-") as folder:
+        with OwnFolder("tuner-network-") as folder:
             file = Path(folder) / "network.keras"
             ended = train_here(self._settings, training, self._dataset.for_test(), file)
             outputs = outputs_for_test(load_file(file, self._network), self._dataset)

@@ -130,7 +130,13 @@ def _use(content: CardContent) -> Iterator[str]:
     uri = f"models:/{content.name}@champion"
     yield "## How to use it"
     yield ""
-    yield "It takes rows as they are: the columns of the training data, in any order."
+    shape = ", ".join(["n", *map(str, content.dataset.input_shape)])
+    takes = (
+        "the columns of the training data, in any order"
+        if content.dataset.is_table
+        else f"an array ({shape})"
+    )
+    yield f"It takes rows as they are: {takes}."
     yield ""
     yield from _code("bash", [f"tuner predict {uri} DATA", f"mlflow models serve -m {uri}"])
     yield ""
@@ -257,7 +263,7 @@ def _training(content: CardContent) -> Iterator[str]:
         {
             "study": f"{study.name} ({study.uuid})",
             "trial": str(trial.number),
-            "chosen by": f"{spec.metric} {format_number(trial.value)} on the validation rows",
+            "score in the search": f"{spec.metric} {format_number(trial.value)}",
             "network": spec.space.network,
             "trained on": "train + validation",
             "epochs": str(facts.epochs),

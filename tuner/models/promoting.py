@@ -9,9 +9,8 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from tuner.data import Dataset
@@ -19,7 +18,6 @@ from tuner.errors import (
     NotPromoted,
     StudyError,
     TrackingError,
-    TunerError,
 )
 from tuner.manage.databases import check_settled
 from tuner.manage.trust import UntrustedCode, agree_to_code, code_of, require_trusted
@@ -38,6 +36,7 @@ from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import measure
 from tuner.study.metrics import name_of, on_split
 from tuner.system.names import command, in_command
+from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, open_client, tracking_errors
 from tuner.tracking.logged_models import log_model
 from tuner.tracking.model_folders import read_network
@@ -77,7 +76,8 @@ class Promotion:
         replaced: the version that was the champion before, if there was one.
         card: the model card, Markdown.
         run_id: of the MLflow run that has metrics and card.
-        remarks: what there is to say, a line each.
+        readings: what is said of earlier readings of the test split, None if it was unseen.
+        comparison: how the network stands to the champion before it, None without one.
     """
 
     name: str
@@ -89,7 +89,8 @@ class Promotion:
     replaced: str | None
     card: str
     run_id: str
-    remarks: tuple[str, ...] = ()
+    readings: str | None = None
+    comparison: str | None = None
 
     @property
     def uri(self) -> str:
@@ -114,7 +115,8 @@ class Promotion:
             "metrics": {name: asdict(each) for name, each in self.figures.items()},
             "evaluation": self.evaluation.to_json(),
             "run_id": self.run_id,
-            "remarks": list(self.remarks),
+            "readings": self.readings,
+            "comparison": self.comparison,
         }
 
     def __repr__(self) -> str:
@@ -161,17 +163,13 @@ def promote(
         stage("reading the data")
         dataset = trained_on(settings, study.spec, options.data)
         judge = Judge(settings, study, dataset, for_champion)
-        if champion is not None and not options.replace:
-            judge.check_comparable(champion)
         networks = FinalNetworks(settings, study, trial, dataset)
-        network = _final_network(store, study, trial, networks, dataset, stage)
-        work = _Registration(settings, store, study, trial, client, name, judge, network)
-        try:
+        with _next_step(study, trial, options, networks):
+            if champion is not None and not options.replace:
+                judge.check_comparable(champion)
+            network = _final_network(store, study, trial, networks, dataset, stage)
+            work = _Registration(settings, store, study, trial, client, name, judge, network)
             promotion = work.run(options, stage)
-        except (TrackingError, NotPromoted) as error:
-            raise type(error)(f"{error}; {_goes_on(study, trial, options, networks, error)}") from (
-                error.__cause__
-            )
         networks.forget()
     return promotion
 
@@ -232,33 +230,47 @@ def _final_network(
     kept = networks.kept()
     if kept is not None:
         stage(f"going on with the network that an earlier promotion of trial {trial.number} left")
-        return kept
+        return _told(kept, stage)
     rows = len(dataset.train) + len(dataset.validation)
     epochs = epochs_to_train(trial)
     stage(
         f"training trial {trial.number} on train + validation ({rows:,} rows), "
         f"{epochs} epoch{'s' * (epochs != 1)}"
     )
-    return networks.train(
+    network = networks.train(
         lambda: describe_readings(record_reading(store, study, "promote", trial.number))
     )
+    return _told(network, stage)
 
 
-def _goes_on(
-    study: StudyRow,
-    trial: TrialRow,
-    options: PromotionOptions,
-    networks: FinalNetworks,
-    error: TunerError,
-) -> str:
-    """Where the network is, and the command that goes on with it."""
+def _told(network: FinalNetwork, stage: Tell) -> FinalNetwork:
+    if network.facts.readings is not None:
+        stage(network.facts.readings)
+    return network
+
+
+@contextlib.contextmanager
+def _next_step(
+    study: StudyRow, trial: TrialRow, options: PromotionOptions, networks: FinalNetworks
+) -> Iterator[None]:
+    """Adds to the errors of a promotion where the network is, and the command that goes on."""
     words: list[object] = ["promote", in_command(study.name), "--trial", trial.number]
-    words += ["--name", options.name] if options.name is not None else []
-    if isinstance(error, NotPromoted):
-        doing, words = "to replace the champion all the same", [*words, "--replace"]
-    else:
-        doing, words = "to go on from there", [*words, *(["--replace"] * options.replace)]
-    return f"the trained network is kept in {networks.place}; {doing}: {command(*words)}"
+    words += [] if options.name is None else ["--name", options.name]
+    try:
+        yield
+    except NotPromoted as error:
+        again = command(*words, "--replace")
+        raise NotPromoted(
+            f"{error}; the champion stays; {_place(networks)}to replace it all the same: {again}"
+        ) from error
+    except TrackingError as error:
+        again = command(*words, *["--replace"] * options.replace)
+        raise TrackingError(f"{error}; {_place(networks)}to go on: {again}") from error
+
+
+def _place(networks: FinalNetworks) -> str:
+    is_kept = networks.kept() is not None
+    return f"the trained network is kept in {networks.place}; " if is_kept else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,26 +285,24 @@ class _Registration:
     name: str
     judge: Judge
     network: FinalNetwork
-    remarks: list[str] = field(default_factory=list)
 
     def run(self, options: PromotionOptions, stage: Tell) -> Promotion:
         """Raises NotPromoted, TrackingError and what `Judge.compare` raises."""
         stage(f"evaluating it on the test split ({len(self.judge.dataset.test):,} rows)")
         evaluation, figures = self.judge.evaluate(self.network.outputs)
-        if self.network.facts.readings is not None:
-            self.remarks.append(self.network.facts.readings)
+        champion = self._champion()
+        comparison = self._settle(champion, options.replace)
+        card = self._card(evaluation, figures, comparison)
+        stage("registering it in MLflow")
         with tracking_errors():
-            champion = read_champion(self.client, self.name)
-            comparison = self._settle(champion, options.replace)
-            card = self._card(evaluation, figures, comparison)
-            stage("registering it in MLflow")
             run_id, version = self._register(evaluation, figures, card)
-            # Another promotion may have set the alias meanwhile.
-            latest = read_champion(self.client, self.name)
-            if _number_of(latest) != _number_of(champion):
-                champion = latest
-                self._settle(champion, options.replace)
-            self._verify(version)
+        self._verify(version)
+        latest = self._champion()
+        if _number_of(latest) != _number_of(champion):
+            # Another promotion has set the alias meanwhile.
+            champion = latest
+            comparison = self._settle(champion, options.replace)
+        with tracking_errors():
             set_champion(self.client, version)
         return Promotion(
             name=self.name,
@@ -304,8 +314,13 @@ class _Registration:
             replaced=None if _number_of(champion) == version.version else _number_of(champion),
             card=card,
             run_id=run_id,
-            remarks=tuple(self.remarks),
+            readings=self.network.facts.readings,
+            comparison=comparison,
         )
+
+    def _champion(self) -> RegisteredVersion | None:
+        with tracking_errors():
+            return read_champion(self.client, self.name)
 
     def _settle(self, champion: RegisteredVersion | None, replace: bool) -> str | None:
         """How the network stands to the champion, in words; None without one. Raises NotPromoted
@@ -319,10 +334,7 @@ class _Registration:
                 raise
             verdict = Verdict(False, str(error))
         if not verdict.beats and not replace:
-            raise NotPromoted(
-                f"the champion stays: trial {self.trial.number} was trained and {verdict.words}"
-            )
-        self.remarks.append(verdict.words)
+            raise NotPromoted(f"trial {self.trial.number} is not promoted: {verdict.words}")
         return verdict.words
 
     def _card(
@@ -374,7 +386,7 @@ class _Registration:
 
     def _verify(self, version: RegisteredVersion) -> None:
         """Raises TrackingError unless the version, as others will download it, is this network."""
-        with TemporaryDirectory(prefix="tuner-network-") as folder:
+        with OwnFolder("tuner-network-") as folder:
             file = bring_network(version.uri, self.settings, Path(folder)).file
             if measure(file.name, file).sha256 != self.network.sha256:
                 raise TrackingError(f"{version.uri} is another file than the one that was sent")

@@ -38,8 +38,7 @@ class SplitReading:
         what = self.purpose if self.trial is None else f"{self.purpose} of trial {self.trial}"
         when = [] if self.at is None else [self.at.astimezone().strftime("%Y-%m-%d %H:%M")]
         who = [] if self.user is None else [printable(self.user)]
-        details = ", ".join([*when, *who])
-        return f"{what}, study {printable(self.study)}" + (f" ({details})" if details else "")
+        return ", ".join([f"study {printable(self.study)}: {what}", *when, *who])
 
 
 def record_reading(

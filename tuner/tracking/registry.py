@@ -4,6 +4,7 @@ Each step finds what an interrupted promotion of the same network has left, by t
 in a tag, and goes on from there. The alias is set last: whatever it names is complete.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ NETWORK_TAG = "tuner.network"
 # STUDY/TRIAL. These runs lack the study's UUID in their tags: they belong to the registered model,
 # and stay when the study is deleted.
 PROMOTED_TAG = "tuner.promoted"
+# MLflow's own, of a logged model: its versions of registered models, as JSON.
+VERSIONS_TAG = "mlflow.modelVersions"
 CARD_FILE = "MODEL_CARD.md"
 EVALUATION_FILE = "evaluation.json"
 # Of a version's description: a column of MLflow's database.
@@ -155,19 +158,49 @@ def register_version(
 ) -> RegisteredVersion:
     """The version of the registered model that is this network, created if it is missing."""
     _create_model(client, name)
-    own = tags[NETWORK_TAG]
+    version = _find_version(client, name, tags[NETWORK_TAG])
+    if version is None:
+        version = _create_version(client, name, run_id, model_id, tags, description)
+    _mark_registered(client, model_id, version)
+    return version
+
+
+def _find_version(client: Client, name: str, sha256: str) -> RegisteredVersion | None:
     for version in client.search_model_versions(f"name = '{name}'"):
-        if version.tags.get(NETWORK_TAG) == own and str(version.status) == "READY":
+        if version.tags.get(NETWORK_TAG) == sha256 and str(version.status) == "READY":
             return RegisteredVersion(name, str(version.version), dict(version.tags))
+    return None
+
+
+def _create_version(
+    client: Client,
+    name: str,
+    run_id: str,
+    model_id: str,
+    tags: Mapping[str, str],
+    description: str,
+) -> RegisteredVersion:
+    model = client.get_logged_model(model_id)
     version = client.create_model_version(
         name,
-        source=f"models:/{model_id}",
+        # Not models:/ID, which MLflow looks up in the process' own store, not in this one.
+        source=model.artifact_location,
         run_id=run_id,
         model_id=model_id,
         tags={key: tag_value(value) for key, value in tags.items()},
         description=description,
     )
     return RegisteredVersion(name, str(version.version), dict(tags))
+
+
+def _mark_registered(client: Client, model_id: str, version: RegisteredVersion) -> None:
+    """Have the logged model name its version, as a server does it by itself: a registered model is
+    never deleted with its run."""
+    known = client.get_logged_model(model_id).tags.get(VERSIONS_TAG)
+    versions = json.loads(known) if known else []
+    if version.name not in [each["name"] for each in versions]:
+        versions.append({"name": version.name, "version": int(version.version)})
+        client.set_logged_model_tags(model_id, {VERSIONS_TAG: json.dumps(versions)})
 
 
 def _create_model(client: Client, name: str) -> None:
