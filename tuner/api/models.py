@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tuner.api.arguments import check_texts
-from tuner.api.places import Place, logger, path_text
-from tuner.errors import CodeError
-from tuner.manage.trust import UntrustedCode
-from tuner.system.names import command, remember_options
+from tuner.api.places import Place, code_by_call, logger, path_text
+from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
     from tuner.models.loading import Model
@@ -57,13 +55,9 @@ def load_model(
     check_texts(**{f"trust_code {number}": each for number, each in enumerate(trust_code, 1)})
     place = Place.find(storage, tracking_uri)
     remember_options(place.storage, place.tracking_uri)
-    try:
+    call = f"tuner.load_model({text!r}, trust_code=[{{}}])"
+    with code_by_call(call):
         opened = open_model(text, place.settings, trust_code)
-    except UntrustedCode as error:
-        raise CodeError(
-            f"{error}; read it with: {command('study', 'code', error.source)}; then allow it with: "
-            f"tuner.load_model({text!r}, trust_code={error.hashes})"
-        ) from error
     for remark in opened.remarks:
         logger.warning("%s", remark)
     return opened.model

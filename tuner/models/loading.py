@@ -2,17 +2,20 @@
 
 import html
 import logging
+import math
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.errors import ArtifactError, DatasetError, first_line
+from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
 from tuner.models.own_layers import own_layers
-from tuner.preparation.keras_file import read_description
+from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-_ROWS_AT_ONCE = 1024
+# Of a call: many rows, since each call costs 0.5 ms, but few values, since layers hold many times
+# as many.
+_ROWS_AT_ONCE = 8192
+_VALUES_AT_ONCE = 2**19
 _SHOWN_LABELS = 5
 
 logger = logging.getLogger("tuner")
@@ -103,11 +109,11 @@ class Model:
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
         # Not `predict`: Keras' own turns NumPy's float64 into float32.
-        starts = range(0, max(1, len(inputs)), _ROWS_AT_ONCE)
+        count = min(_ROWS_AT_ONCE, max(1, _VALUES_AT_ONCE // max(1, math.prod(inputs.shape[1:]))))
+        starts = range(0, max(1, len(inputs)), count)
         with self._turn:
             blocks = [
-                self.keras_model.predict_on_batch(inputs[start : start + _ROWS_AT_ONCE])
-                for start in starts
+                self.keras_model.predict_on_batch(inputs[start : start + count]) for start in starts
             ]
         return np.concatenate(blocks)
 
@@ -147,6 +153,30 @@ class Model:
         columns = predict_columns(outputs, self.task, self.labels)
         return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a .keras file with its preparation, as `tuner study best --save` does.
+
+        Args:
+            path: the file, which is replaced if it exists; its name ends in .keras.
+
+        Raises:
+            UsageError: another ending, a folder that does not exist, or a network that was loaded
+                from an export: those can only be used.
+        """
+        file = Path(path)
+        if file.suffix != ".keras":
+            raise UsageError(f"{file}: the file's name must end in .keras")
+        if not hasattr(self.keras_model, "save"):
+            raise UsageError(f"{file}: an export cannot become a .keras file; save the network")
+        try:
+            with TemporaryDirectory(prefix=".tuner-", dir=file.absolute().parent) as folder:
+                partial = Path(folder) / file.name
+                self.keras_model.save(partial)
+                write_description(partial, self.description)
+                partial.replace(file)
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
+
     def __repr__(self) -> str:
         words = [f"{name}={value!r}" for name, value in self._facts().items()]
         return f"Model({', '.join(words)})"
@@ -173,8 +203,8 @@ class Model:
 
 def _index_of(rows: Any, count: int) -> Any:
     """The index of a DataFrame; for anything else the numbers of the rows."""
-    index = rows.index if hasattr(rows, "iloc") else None
-    return index if index is not None and len(index) == count else range(count)
+    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
+    return rows.index if is_frame else range(count)
 
 
 def load_file(

@@ -20,7 +20,8 @@ from tuner.errors import (
     TrackingError,
 )
 from tuner.manage.databases import check_settled
-from tuner.manage.trust import UntrustedCode, agree_to_code, code_of, require_trusted
+from tuner.manage.own_code import UntrustedCode
+from tuner.manage.trust import agree_to_code, code_of, require_trusted
 from tuner.models.champions import Judge, Verdict
 from tuner.models.evaluations import Estimate, Evaluation
 from tuner.models.final_networks import FinalNetwork, FinalNetworks

@@ -32,9 +32,14 @@ def probability_column(label: str) -> str:
     return f"probability_{label}"
 
 
-def prediction_columns(task: Task, labels: Sequence[str]) -> list[str]:
-    """The columns of predictions: the label with all probabilities, or the value."""
-    return [PREDICTION] if task == "regression" else [PREDICTION, *map(probability_column, labels)]
+def prediction_columns(task: Task, labels: Sequence[str], top: int | None = None) -> list[str]:
+    """The columns of predictions: the label with all probabilities, or the value. `top`: only the
+    most probable labels, so many."""
+    if task == "regression":
+        return [PREDICTION]
+    if top is not None:
+        return [name for k in range(1, top + 1) for name in (f"label_{k}", f"probability_{k}")]
+    return [PREDICTION, *map(probability_column, labels)]
 
 
 def probabilities(outputs: npt.NDArray[Any], task: Task) -> npt.NDArray[Any]:
@@ -47,13 +52,22 @@ def probabilities(outputs: npt.NDArray[Any], task: Task) -> npt.NDArray[Any]:
 
 
 def predict_columns(
-    outputs: npt.NDArray[Any], task: Task, labels: Sequence[str]
+    outputs: npt.NDArray[Any], task: Task, labels: Sequence[str], top: int | None = None
 ) -> dict[str, npt.NDArray[Any]]:
     """The predictions by column, each (n,): of classes the most probable label, of equally probable
-    ones the first, then the probability of each. Of regression the value."""
+    ones the first, then the probability of each. Of regression the value.
+
+    `top`: instead `label_1`, the most probable label, `probability_1`, `label_2`, … up to so many.
+    """
     if task == "regression":
         return {PREDICTION: np.asarray(outputs)[:, 0]}
     shares = probabilities(outputs, task)
-    names = np.asarray(labels, object)[shares.argmax(axis=1)]
-    columns = {probability_column(label): shares[:, i] for i, label in enumerate(labels)}
-    return {PREDICTION: names, **columns}
+    names = np.asarray(labels, object)
+    columns = prediction_columns(task, labels, top)
+    if top is None:
+        values = [names[shares.argmax(axis=1)], *shares.T]
+    else:
+        ranked = np.argsort(-shares, axis=1, kind="stable")[:, :top]
+        best = np.take_along_axis(shares, ranked, axis=1)
+        values = [column for k in range(top) for column in (names[ranked[:, k]], best[:, k])]
+    return dict(zip(columns, values, strict=True))

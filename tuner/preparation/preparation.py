@@ -73,8 +73,8 @@ class Findings:
         shown = ", ".join(f"{clipped(text, 24)!r} {count}" for text, count in texts[:_SHOWN_TEXTS])
         more = ", …" if len(texts) > _SHOWN_TEXTS else ""
         return (
-            f"{name}: a category that no training row had in {self._share(self.unseen[name])} "
-            f"({shown}{more})"
+            f"{name}: categories that no training row had in {self._share(self.unseen[name])}: "
+            f"{shown}{more}"
         )
 
     def _share(self, count: int) -> str:
@@ -160,7 +160,7 @@ class Preparation:
         if strict and prepared.findings.unseen:
             findings = prepared.findings
             columns = "; ".join(map(findings.describe_unseen, findings.unseen))
-            raise DatasetError(f"{source}: {columns}; without strict they are counted only")
+            raise DatasetError(f"{source}: {columns}; without strict they are only counted")
         return prepared
 
     def _prepare_table(self, rows: Any, source: str) -> Prepared:
@@ -265,27 +265,32 @@ class Preparation:
                 inputs[gaps, number] = column.fill
         return Prepared(inputs, findings)
 
-    def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
-        """The columns of a DataFrame as a matrix: by name where the network knows names that the
-        frame has, else in their order; and notes."""
+    def choose_columns(
+        self, names: Sequence[str], source: str, index_names: Sequence[object] = ()
+    ) -> tuple[list[str], list[str]]:
+        """Of rows with these columns, those that the network takes, in its order, and notes. A
+        matrix whose columns have no known names takes them in their order.
+
+        Raises DatasetError for columns that are missing or too many, and for a network of images.
+        """
+        if self.is_table:
+            return list(self.names), self.check_names(names, source, index_names)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
-            raise DatasetError(
-                f"{source}: the network takes arrays of {shape} values, not a table; give an array"
-            )
-        others = [n for n in frame.columns if n != self.target and n not in self.ignored]
+            raise DatasetError(f"{source}: is a table; the network takes arrays of {shape} values")
+        others = [name for name in names if name != self.target and name not in self.ignored]
         if self.names and (set(self.names) & set(others) or len(others) != len(self.names)):
-            notes = self.check_names(list(frame.columns), source, frame.index.names)
-            names = list(self.names)
-        elif len(others) != self.input_shape[0]:
+            return list(self.names), self.check_names(names, source, index_names)
+        if len(others) != self.input_shape[0]:
             raise DatasetError(
                 f"{source}: has {len(others)} columns ({join_names(others)}), the network takes "
                 f"{self.input_shape[0]}"
             )
-        else:
-            names, notes = others, [f"columns are taken in their order: {join_names(others)}"]
-        columns = [_numbers(frame[name], source) for name in names]
-        return np.stack(columns, axis=1), notes
+        return others, [f"columns are taken in their order: {join_names(others)}"]
+
+    def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
+        names, notes = self.choose_columns(list(frame.columns), source, frame.index.names)
+        return np.stack([_numbers(frame[name], source) for name in names], axis=1), notes
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -322,8 +327,9 @@ def _lacking(lacking: Sequence[str], others: Sequence[str], index_names: Sequenc
     """A message about missing columns: the nearest of the other columns, or where else they are."""
     if set(lacking) & set(index_names):
         return f"column {lacking[0]!r} is the index of the rows; give rows.reset_index()"
-    named = [f"{name!r}{suggest_names(name, others)}" for name in lacking]
-    there = f"; others are {join_names(others)}" if others else ""
+    meant = [suggest_names(name, others) for name in lacking]
+    named = [f"{name!r}{near}" for name, near in zip(lacking, meant, strict=True)]
+    there = f"; others are {join_names(others)}" if others and not all(meant) else ""
     return f"lacks the column{'s' * (len(lacking) > 1)} {join_names(named)}{there}"
 
 

@@ -195,6 +195,15 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
     # TensorFlow warns of retracing, which is normal here for new structures.
     tf.get_logger().setLevel("ERROR")
+    try:
+        _pin_process(setup)
+    except RuntimeError:  # a program that has used a network before: no worker
+        log.info("TensorFlow is in use in this process: its threads and devices stay as they are")
+    return TrainingSession(setup) if setup.lanes == 1 else LaneSession(setup)
+
+
+def _pin_process(setup: WorkerSetup) -> None:
+    """Raises RuntimeError where TensorFlow has computed in this process already."""
     gpu = None if setup.gpu is None else _find_gpu(setup.gpu)
     threads = 1 if gpu is None else setup.threads
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -202,7 +211,6 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     tf.config.set_visible_devices([] if gpu is None else [gpu], "GPU")
     if gpu is not None:
         tf.config.experimental.set_memory_growth(gpu, True)
-    return TrainingSession(setup) if setup.lanes == 1 else LaneSession(setup)
 
 
 def _find_gpu(index: int) -> Any:

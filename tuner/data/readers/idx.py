@@ -35,10 +35,10 @@ _CHUNK_BYTES = 2**20
 _MOST_HEADER = 4 + 4 * 255
 _PARTS = {
     "train": "train",
-    "t10k": "test",
-    "test": "test",
     "val": "validation",
     "validation": "validation",
+    "t10k": "test",
+    "test": "test",
 }
 # train-images-idx3-ubyte, train-images.idx3-ubyte, train-images.idx, emnist-letters-test-labels-…
 _FILE = re.compile(
@@ -120,7 +120,7 @@ def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.ge
 
 def holds_idx(folder: Path) -> bool:
     """Whether the folder has a file named as a training part of IDX files."""
-    return folder.is_dir() and any(part == "train" for part, _ in _find_files(folder))
+    return folder.is_dir() and any(part == "train" for part, _ in find_idx_files(folder))
 
 
 def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
@@ -130,7 +130,7 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     two files claim one role, or when a file is corrupt.
     """
     with dataset_errors(str(folder)):
-        files = _find_files(folder)
+        files = find_idx_files(folder)
     parts = {}
     for part in dict.fromkeys(part for part, _ in files):
         for role in ("images", "labels"):
@@ -148,8 +148,8 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     return parts
 
 
-def _find_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """(part, role) -> file. If a file exists plain and gzipped, the plain one."""
+def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
+    """(part, role) -> file, by part. If a file exists plain and gzipped, the plain one."""
     files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz
         match = _FILE.fullmatch(path.name)
@@ -162,7 +162,8 @@ def _find_files(folder: Path) -> dict[tuple[str, str], Path]:
                 f"{folder}: both {other.name} and {path.name} are {key[0]} {key[1]}; "
                 "keep one of them in the folder"
             )
-    return files
+    order = [*dict.fromkeys(_PARTS.values())]
+    return dict(sorted(files.items(), key=lambda item: order.index(item[0][0])))
 
 
 def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:

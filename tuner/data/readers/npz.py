@@ -48,23 +48,28 @@ def read_npz(
     are never unpickled: an archive is data, not code.
     """
     source, weight_names = str(path), {key for keys in _weight_keys(weights) for key in keys}
-    with dataset_errors(source):
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {
-                name: _member(path, archive, name, settings, meant or "")
-                if meant or name in weight_names
-                else None
-                for name in archive.files
-                for meant in [array_name(name, first_reading)]
-            }
+    with dataset_errors(source), open_archive(path) as archive:
+        arrays = {
+            name: read_member(path, archive, name, settings, meant or "")
+            if meant or name in weight_names
+            else None
+            for name in archive.files
+            for meant in [array_name(name, first_reading)]
+        }
     return parts_from_mapping(source, arrays, first_reading, weights)
 
 
-def _member(
+def open_archive(path: Path) -> "np.lib.npyio.NpzFile":
+    """Raises DatasetError for a file that is no archive."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DatasetError(f"{path}: is no .npz archive, or a corrupt one")
+    return cast("np.lib.npyio.NpzFile", np.load(path, allow_pickle=False))
+
+
+def read_member(
     path: Path, archive: "np.lib.npyio.NpzFile", name: str, settings: Settings, meant: str
 ) -> AnyRows:
+    """An array of an archive. Large ones that are meant as features stay on the disk."""
     zipped = cast(zipfile.ZipFile, archive.zip)
     file_name = f"{name}.npy"
     if meant in FEATURES and file_name in zipped.namelist():
@@ -192,7 +197,7 @@ def parts_from_mapping(
     the name of the array of sample weights; beside x_train it may be NAME_train, and beside x_val
     it is NAME_val. Where x is a table they may be a column of it instead.
     """
-    names = _by_meaning(source, values, first_reading)
+    names = names_by_meaning(source, values, first_reading)
     pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
     parts: dict[str, Pair] = {}
     used_weights: list[str] = []
@@ -265,7 +270,9 @@ def _check_weights(
         )
 
 
-def _by_meaning(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
+def names_by_meaning(
+    source: str, values: Iterable[str], first_reading: bool = False
+) -> dict[str, str]:
     """The mapping's own names by the names that they stand for."""
     names: dict[str, str] = {}
     for name in values:
