@@ -17,6 +17,7 @@ from tuner.models.loading import load_file
 from tuner.models.model_cards import gap_in_words
 from tuner.models.opening import bring_network
 from tuner.models.own_figures import OwnFunction, own_difference, own_figure
+from tuner.models.own_layers import require_trusted_layers
 from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
@@ -58,18 +59,21 @@ class Judge:
             self._bring(champion, Path(folder))
 
     def _bring(self, champion: RegisteredVersion, folder: Path) -> Path:
-        """The champion's file. Raises NotPromoted where it cannot be scored on these test rows."""
+        """The champion's file. Raises NotPromoted where it cannot be scored on these test rows,
+        UntrustedCode for layers whose code may not run here."""
         refused = f"the champion {champion.uri} cannot be compared on the test rows of this study"
         try:
             file = bring_network(champion.uri, self._settings, folder).file
-            fingerprint = read_description(file, champion.uri).fingerprint
+            description = read_description(file, champion.uri)
         except ArtifactError as error:
             raise NotPromoted(f"{refused}: {error}") from error
+        fingerprint = description.fingerprint
         if fingerprint != self.dataset.fingerprint:
             raise NotPromoted(
                 f"{refused}: it was trained on other data, columns or splits (fingerprint "
                 f"{fingerprint[:12]}, here {self.dataset.fingerprint[:12]})"
             )
+        require_trusted_layers(description.code, self._settings, champion.uri, self._trust)
         return file
 
     def evaluate(self, outputs: _Array) -> tuple[Evaluation, dict[str, Estimate]]:

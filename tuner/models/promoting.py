@@ -156,10 +156,10 @@ def promote(
     trial = finished_trial(store, study, options.trial)
     _check_trainable(study, trial)
     check_settled(store, "promote")
-    for_champion = _agree(settings, study, options.trust)
     client = open_client(settings.tracking_uri)
     with tracking_errors():
         champion = read_champion(client, name)
+    for_champion = _agree(settings, study, options.trust, champion)
     with _one_at_a_time(settings, study, stage):
         stage("reading the data")
         dataset = trained_on(settings, study.spec, options.data)
@@ -184,11 +184,17 @@ def _check_trainable(study: StudyRow, trial: TrialRow) -> None:
         )
 
 
-def _agree(settings: Settings, study: StudyRow, trust: Sequence[str]) -> Sequence[str]:
-    """Trust the files of the study among these. Returns the other hashes: they may be of the
-    champion's files."""
+def _agree(
+    settings: Settings,
+    study: StudyRow,
+    trust: Sequence[str],
+    champion: RegisteredVersion | None,
+) -> Sequence[str]:
+    """Trust the files of the study among these. Returns the other hashes, of the champion's files.
+    Raises CodeError for hashes of nothing, UntrustedCode for code of the study that is left."""
     own = {code.sha256 for code in code_of(study.spec)}
-    agree_to_code(study.spec, settings, [each for each in trust if each.lower() in own])
+    of_study = [each for each in trust if champion is None or each.lower() in own]
+    agree_to_code(study.spec, settings, of_study)
     try:
         require_trusted(study.spec, settings)
     except UntrustedCode as error:
