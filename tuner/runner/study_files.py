@@ -16,7 +16,7 @@ from tuner.data import Dataset, Source, find_source, load_dataset, make_scratch_
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.settings import Settings
-from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts, network_name, trial_prefix
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import lock_folder, sweep, sweep_temporary
@@ -45,10 +45,10 @@ class TrialFiles:
 
     def trial_prefix(self, number: int) -> str:
         """What the names of a trial's files begin with."""
-        return f"{self.uuid}/trial-{number}"
+        return trial_prefix(self.uuid, number)
 
     def network(self, number: int, attempt: int) -> str:
-        return f"{self.trial_prefix(number)}/attempt-{attempt}.keras"
+        return network_name(self.uuid, number, attempt)
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
         """For an attempt that begins."""

@@ -10,7 +10,7 @@ the logged model, so that loading does not need tuner.
 import json
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ import yaml
 from tuner.data import Dataset
 from tuner.errors import ArtifactError
 from tuner.storage.attempt_rows import AttemptRow
-from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import FolderArtifacts, Input
 from tuner.study.spec import StudySpec
@@ -33,6 +32,7 @@ from tuner.tracking.experiments import find_models, inside_store
 _MODEL_NAME = "model"
 _DATA = "data"
 _NETWORK = "model.keras"
+_TAGS = ("study", "trial")
 _PACKAGES = ("mlflow", "keras", "tensorflow")
 _LOADER_MODULE = "exact_inputs"
 _CODE_FOLDER = "code"
@@ -65,21 +65,6 @@ class Network:
 def _load_pyfunc(path, *_, **__):
     return Network(keras.saving.load_model(os.path.join(path, "model.keras")))
 '''
-
-
-def best_trials(study: StudyRow, trials: list[Completed]) -> set[int]:
-    """The ids of the trials that were the best so far when they ended."""
-    if not study.spec.selects:
-        return set()
-    return {best.trial_id for best in improvements(trials, study.spec.direction)}
-
-
-def wants_model(trial: TrackedTrial, log_models: str, bests: Callable[[], set[int]]) -> bool:
-    """Whether the trial's network belongs in MLflow. `bests`: as `best_trials` returns them; called
-    only if it decides."""
-    if trial.attempt.model is None or log_models == "none":
-        return False
-    return log_models == "all" or trial.trial_id in bests()
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
@@ -157,12 +142,12 @@ def has_files(client: Client, model: Any, size: int | None = None) -> bool:
 def remove_models(client: Client, run: Any) -> tuple[int, int]:
     """Delete the models of one of our runs, except registered ones. Returns how many were deleted,
     and how many stay."""
-    models = [model for model in linked_models(client, run) if _is_ours(model, run)]
+    models = [model for model in linked_models(client, run) if is_ours(model, run)]
     registered = sum(not remove_model(client, model) for model in models)
     return len(models) - registered, registered
 
 
-def _is_ours(model: Any, run: Any) -> bool:
+def is_ours(model: Any, run: Any) -> bool:
     """Whether we created the model: a user may link any model to a run."""
     uuid = model.tags.get(UUID_TAG)
     if uuid is None:  # an earlier version made it
@@ -188,6 +173,12 @@ def is_registered(model: Any) -> bool:
     return bool(model.tags.get("mlflow.modelVersions"))
 
 
+def has_users_tags(model: Any) -> bool:
+    """Whether a user has tagged the model."""
+    tags = set(model.tags) - {*_TAGS, UUID_TAG}
+    return any(not tag.startswith("mlflow.") for tag in tags)
+
+
 def _unlinked(client: Client, run: Any) -> Any:
     """The run's model that was created, but is not linked: MLflow's reply was lost."""
     number = run.data.tags["trial"]
@@ -206,7 +197,7 @@ def _begin(client: Client, run: Any, study: StudyRow) -> Any:
         run.info.experiment_id,
         name=_MODEL_NAME,
         source_run_id=run.info.run_id,
-        tags={key: run.data.tags[key] for key in ("study", "trial")} | {UUID_TAG: study.uuid},
+        tags={key: run.data.tags[key] for key in _TAGS} | {UUID_TAG: study.uuid},
         params=run.data.params,
     )
 
