@@ -97,11 +97,10 @@ class SearchWanted:
 
     def _most_kept(self, spell: Callable[[str], str]) -> int:
         """How many networks the study keeps. Raises UsageError."""
-        sends_all = self.log_models == "all"
         if self.keep_models is None:
-            return EVERY if sends_all else BEST_KEPT
+            return BEST_KEPT
         most = networks_to_keep(self.keep_models, spell("keep_models"))
-        if sends_all and most != EVERY:
+        if self.log_models == "all" and most != EVERY:
             raise UsageError(
                 f"{spell('log_models')} all sends every network to MLflow, so every network is "
                 f"kept: leave out {spell('keep_models')}, or log the best only"

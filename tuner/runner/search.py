@@ -38,6 +38,7 @@ from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
+from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
@@ -63,8 +64,8 @@ _DATABASE_S = 600.0
 class SearchOptions:
     """What `tuner optimize` was asked for.
 
-    `log_models`: best, all or none. `keep_models`: how many of the study's best trials keep their
-    networks, or EVERY. `data_memory_bytes`: the memory that the data may take in each
+    `log_models`: best, all or none; all keeps all networks. `keep_models`: how many of the study's
+    best trials keep theirs, or EVERY. `data_memory_bytes`: the memory that the data may take in each
     worker; larger data are streamed; None shares half the machine's memory. `trial_memory_bytes`:
     with more resident memory than this a worker process ends, and the trials it trains.
     `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
@@ -288,7 +289,7 @@ class _Search:
             store=self.store,
             study=self.study,
             goal=spec.goal(),
-            most=self.options.keep_models,
+            most=EVERY if self.options.log_models == "all" else self.options.keep_models,
             # A study that selects nothing keeps all networks or none.
             selects=spec.selects,
             # Those of a database that may be a copy belong to the original.

@@ -255,7 +255,7 @@ class _DeliveryCheck:
         size = trial.attempt.model_bytes
         models = list(linked_models(self._client, run))
         if trial.attempt.has_released:
-            if unused_models(models, run):
+            if unused_models(self._client, models, run):
                 yield "its model is no longer kept", "send"
             return
         broken = [model for model in models if not has_files(self._client, model, size)]

@@ -29,15 +29,28 @@ def drop_released(client: Client, run_id: str) -> None:
         if is_not_found(error):
             return
         raise
-    for model in unused_models(linked_models(client, run), run):
+    for model in unused_models(client, linked_models(client, run), run):
         remove_model(client, model)
 
 
-def unused_models(models: Iterable[Any], run: Any) -> list[Any]:
+def unused_models(client: Client, models: Iterable[Any], run: Any) -> list[Any]:
     """Those of the run's models that we have made and nobody uses: they are neither registered nor
     tagged by a user."""
     return [
         model
         for model in models
-        if is_ours(model, run) and not is_registered(model) and not has_users_tags(model)
+        if is_ours(model, run)
+        if not has_users_tags(model)
+        if not (is_registered(model) or _has_versions(client, model))
     ]
+
+
+def _has_versions(client: Client, model: Any) -> bool:
+    """Whether the registry has a version of the model. One that a client made by the files' place
+    leaves no mark on the model."""
+    places = (model.artifact_location, f"models:/{model.model_id}")
+    return any(client.search_model_versions(f"source_path = {_quoted(place)}") for place in places)
+
+
+def _quoted(place: str) -> str:
+    return f'"{place}"' if "'" in place else f"'{place}'"
