@@ -27,6 +27,7 @@ from tuner.runner.stopping import Interrupts, Limits, Stopping
 from tuner.runner.study_files import (
     CHECKPOINT_EVERY_S,
     TrialFiles,
+    mark_owner,
     scratch_folder,
     search_log,
     trained_on,
@@ -38,6 +39,7 @@ from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
+from tuner.storage.identity import database_uuid
 from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
@@ -65,9 +67,10 @@ class SearchOptions:
     """What `tuner optimize` was asked for.
 
     `log_models`: best, all or none; all keeps all networks. `keep_models`: how many of the study's
-    best trials keep theirs, or EVERY. `data_memory_bytes`: the memory that the data may take in each
-    worker; larger data are streamed; None shares half the machine's memory. `trial_memory_bytes`:
-    with more resident memory than this a worker process ends, and the trials it trains.
+    best trials keep theirs, or EVERY. `data_memory_bytes`: the memory that the data may take in
+    each worker; larger data are streamed; None shares half the machine's memory.
+    `trial_memory_bytes`: with more resident memory than this a worker process ends, and the trials
+    it trains.
     `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
@@ -271,6 +274,8 @@ class _Search:
             name = self.study.name
             raise StudyError(f"the code of study {name!r} was corrected just now: run this again")
         artifacts = open_artifacts(self.settings)
+        if (owner := database_uuid(self.store)) and is_settled(self.store):
+            mark_owner(artifacts, self.study.uuid, owner)
         return Loop(
             writer=open_writer(self.store, self.study, lease),
             workers=workers,

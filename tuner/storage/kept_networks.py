@@ -7,7 +7,7 @@ still to be removed. The row keeps the checksum for good: a copy in MLflow is re
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -153,3 +153,25 @@ def _is_row(study: StudyKey, network: ReleasedNetwork) -> list[sa.ColumnElement[
         attempts.c.trial_id == network.trial_id,
         attempts.c.attempt == network.attempt,
     ]
+
+
+def unfinished_numbers(store: Store, study: StudyKey) -> set[int]:
+    """The numbers of the trials that run, or wait for their next attempt."""
+    query = (
+        sa.select(optuna_trials.c.number)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(state_of_trial().in_(("RUNNING", "WAITING")))
+    )
+    return store.read(lambda connection: set(connection.execute(query).scalars()))
+
+
+def kept_numbers(store: Store, study: StudyKey, but_not: Collection[int] = ()) -> set[int]:
+    """The numbers of the trials whose networks are kept. `but_not`: ids of trials to leave out."""
+    query = (
+        sa.select(optuna_trials.c.number, optuna_trials.c.trial_id)
+        .join(attempts, attempts.c.trial_id == optuna_trials.c.trial_id)
+        .where(optuna_trials.c.study_id == study.study_id)
+        .where(attempts.c.study_uuid == study.uuid, attempts.c.model_path.is_not(None))
+    )
+    rows = store.read(lambda connection: connection.execute(query).all())
+    return {row.number for row in rows if row.trial_id not in but_not}
