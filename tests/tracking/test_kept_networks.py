@@ -16,6 +16,7 @@ from tuner.study.messages import Direction, Goal
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client
 from tuner.tracking.content import UUID_TAG
+from tuner.tracking.kept_models import unneeded_models
 from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
@@ -168,3 +169,18 @@ def test_a_model_that_is_released_while_it_is_sent_goes_too(
         delivery.deliver()
     delivery.deliver()
     assert logged(client, runs()) == ["trial 0"]
+
+
+def test_the_models_that_gc_may_remove(
+    search: Search, client: Client, tracking_uri: str, runs: Runs, tmp_path: Path
+) -> None:
+    save_networks(search, tmp_path, [0.5, 0.9, 0.7])
+    StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
+    assert unneeded_models(tracking_uri, search.store, search.study) == []
+    best = {trial.trial_id for trial in list_trials(search.store, search.study)[:2]}
+    assert len(unneeded_models(tracking_uri, search.store, search.study, beyond=best)) == 2
+    release_beyond(search.store, search.study, "maximize", 1)
+    models = unneeded_models(tracking_uri, search.store, search.study)
+    assert all(model.size for model in models)
+    assert [model.remove() for model in models] == [True, True]
+    assert logged(client, runs()) == ["trial 1"]

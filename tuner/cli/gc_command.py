@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -129,12 +130,19 @@ def _print(leftovers: "Sequence[Leftover]") -> None:
                 "study": one_line(study) or None,
                 "items": len(members),
                 "size": format_bytes(_size(members)),
-                "first": members[0].place,
+                "for instance": _from_here(members[0].place),
             }
             for (what, study), members in groups.items()
-        ]
+        ],
+        as_json=False,
     )
     say(f"in all {_in_all(leftovers)}")
+
+
+def _from_here(place: str) -> str:
+    """A path from the current folder on, if it lies there."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
 
 
 def _print_removed(leftovers: "Sequence[Leftover]", removed: "Sequence[Leftover]") -> None:

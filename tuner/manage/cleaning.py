@@ -18,7 +18,7 @@ from pathlib import Path
 from tuner.errors import ArtifactError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
-from tuner.runner.kept_networks import remove_files
+from tuner.runner.kept_networks import remove_empty_folder, remove_files
 from tuner.runner.study_files import OWNER_FILE, abandoned_scratch
 from tuner.settings import Settings
 from tuner.storage import Store, identity, kept_networks, leases
@@ -26,7 +26,7 @@ from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.damage import is_identity
 from tuner.storage.kept_networks import ReleasedNetwork
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifact, Artifacts, open_artifacts
+from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
 from tuner.system.locations import KEPT_NAMES
 
 # What was written so recently may be in use by a process that has recorded nothing yet. Creating a
@@ -135,7 +135,7 @@ def _half_written(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """What killed processes were writing. Nobody writes files of a study without a lease."""
     for name, file in _trial_files(project, study):
         if _PARTIAL.fullmatch(file) and project.file(name, _JUST_WRITTEN_S) is not None:
-            yield _file("half-written files", project, study, name)
+            yield _file("half-written files", project, study, name, has_ended=False)
 
 
 def _released_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
@@ -208,7 +208,10 @@ def _trial_files(project: Project, study: StudyRow) -> Iterator[tuple[str, str]]
                 yield name, match[2]
 
 
-def _file(what: str, project: Project, study: StudyRow, name: str) -> Leftover:
+def _file(
+    what: str, project: Project, study: StudyRow, name: str, has_ended: bool = True
+) -> Leftover:
+    """`has_ended`: its trial, in whose folder nobody writes any more."""
     file = project.file(name)
     size = 0 if file is None else file.stat().st_size
 
@@ -216,7 +219,8 @@ def _file(what: str, project: Project, study: StudyRow, name: str) -> Leftover:
         if project.file(name) is None:
             return False
         project.artifacts.delete(name)
-        project.artifacts.sweep(name.rpartition("/")[0], CHECKPOINT_PATTERNS)  # an empty folder
+        if has_ended:
+            remove_empty_folder(project.artifacts, name)
         return True
 
     return Leftover(what, f"{project.artifacts}/{name}", size, remove, study.name)

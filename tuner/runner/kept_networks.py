@@ -1,6 +1,7 @@
 """Which networks a search saves and which it removes: the study's best complete trials keep
 theirs."""
 
+import glob
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -86,6 +87,12 @@ def remove_files(
         with suppress(ArtifactError, OSError):
             if artifacts.exists(network.name):
                 artifacts.delete(network.name)
-                artifacts.sweep(network.name.rpartition("/")[0], ["*.ckpt"])  # the empty folder
+                remove_empty_folder(artifacts, network.name)
                 removed.append(network)
     return removed
+
+
+def remove_empty_folder(artifacts: Artifacts, name: str) -> None:
+    """Remove the folder of a file that was deleted, if that was its last one."""
+    folder, _, file = name.rpartition("/")
+    artifacts.sweep(folder, [glob.escape(file)])
