@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.api.create import create_study, list_studies, load_study
+    from tuner.api.models import load_model
     from tuner.api.spaces import Categorical, Float, Int, Space
     from tuner.api.studies import Study
     from tuner.api.trials import Trial
@@ -67,12 +68,14 @@ __all__ = [
     "__version__",
     "create_study",
     "list_studies",
+    "load_model",
     "load_study",
 ]
 
 _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
+    "load_model": "tuner.api.models",
     "Model": "tuner.models.loading",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",

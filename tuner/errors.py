@@ -15,6 +15,7 @@ TunerError                      one line on stderr, exit code 1
 ├── LeaseLost                   the study or this loop's lease is gone: the loop writes nothing more
 ├── SlotLost                    another loop has taken a trial over; the loop handles it
 ├── ArtifactError               a saved network is missing, or its file is a different one
+├── ExportError                 a network cannot be exported, or its export is another network
 ├── TrackingError               MLflow failed; never raised into the search
 ├── WorkerError                 training workers cannot be started
 └── SearchFailed                three trials in a row failed, with the traceback of the last
@@ -94,6 +95,10 @@ class SlotLost(TunerError):
 
 class ArtifactError(TunerError):
     """A saved network is missing, or its file is not the recorded one."""
+
+
+class ExportError(TunerError):
+    """A network cannot be exported, or its export does not give the same predictions."""
 
 
 class TrackingError(TunerError):

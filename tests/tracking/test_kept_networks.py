@@ -9,6 +9,7 @@ from test_logged_models import models, save_networks
 from tracking_helpers import Search
 
 from tuner.runner.kept_networks import KeptNetworks
+from tuner.storage import deliveries
 from tuner.storage.kept_networks import EVERY, release_beyond, released
 from tuner.storage.trials import list_trials
 from tuner.study.artifacts import FolderArtifacts
@@ -169,6 +170,26 @@ def test_a_model_that_is_released_while_it_is_sent_goes_too(
         delivery.deliver()
     delivery.deliver()
     assert logged(client, runs()) == ["trial 0"]
+
+
+def test_a_network_that_is_released_before_it_is_sent_leaves_no_trace(
+    search: Search, client: Client, runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_networks(search, tmp_path, [0.5, 0.4])
+    delivery = StudyDelivery(search.store, client, search.study, networks=tmp_path)
+    undelivered = deliveries.undelivered
+
+    def read_early(*words: Any) -> Any:
+        trials = undelivered(*words)
+        keeping(search, tmp_path, 1).trial_ended(has_saved=True)
+        return trials
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliveries, "undelivered", read_early)
+        delivery.deliver()
+    delivery.deliver()
+    assert logged(client, runs()) == ["trial 0"]
+    assert "model" not in runs()["trial 1"].data.tags
 
 
 def test_the_models_that_gc_may_remove(

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
 from tuner.api.notebook import study_html
-from tuner.api.places import Place, logger, path_text, same_study
+from tuner.api.places import Place, code_by_call, logger, path_text, same_study
 from tuner.api.spaces import by_name
-from tuner.api.trials import Trial
-from tuner.errors import CodeError, UsageError
+from tuner.api.trials import TRUST_CALL, Trial
+from tuner.errors import UsageError
 from tuner.manage.deletion import remove_study
 from tuner.manage.searching import (
     LogModels,
@@ -20,8 +20,8 @@ from tuner.manage.searching import (
     describe_delivery,
     search_study,
 )
-from tuner.manage.trust import UntrustedCode, agree_to_code
-from tuner.reports.study_tables import param_column, require_best
+from tuner.manage.trust import agree_to_code
+from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -33,12 +33,13 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    require_best,
     retry,
     table_row,
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
-from tuner.system.names import command, in_command
+from tuner.system.names import in_command
 from tuner.values import shown
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Study:
         def read(number: int) -> Trial:
             return self._trial(row, find_trial(store, row, number))
 
-        try:
+        with code_by_call(TRUST_CALL, in_command(self.name)):
             outcome, delivered = search_study(
                 self._place.settings,
                 store,
@@ -191,12 +192,6 @@ class Study:
                 logger.warning,
                 owns_process=False,
             )
-        except UntrustedCode as error:
-            hashes = ", ".join(repr(code.sha256) for code in error.codes)
-            raise CodeError(
-                f"{error}; read it with: {command('study', 'code', in_command(self.name))}; then "
-                f"allow it with: study.trust_code({hashes})"
-            ) from error
         if (problem := describe_delivery(row, delivered)) is not None:
             logger.warning("%s", problem)
         return outcome

@@ -34,24 +34,32 @@ def confirm_code(
     try:
         require_trusted(spec, settings)
     except UntrustedCode as error:
-        _ask_about_code(settings, error, in_command(name or ""))
+        error.source = in_command(name or "")
+        _ask_about_code(settings, error)
+
+
+def with_consent(work: Callable[[], T], settings: Settings, source: str | None = None) -> T:
+    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again.
+    `source`: what prints the code, where the error does not know it."""
+    try:
+        return work()
+    except UntrustedCode as error:
+        error.source = error.source if source is None else source
+        _ask_about_code(settings, error)
+        return work()
 
 
 def with_trusted_code(
     work: Callable[[], T], settings: Settings, row: StudyRow, hashes: Sequence[str]
 ) -> T:
-    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again."""
+    """The same for a study's code, of which these hashes are trusted from now on."""
     if hashes:
         agree_to_code(row.spec, settings, hashes)
-    try:
-        return work()
-    except UntrustedCode:
-        confirm_code(settings, row.spec, row.name, ())
-        return work()
+    return with_consent(work, settings, in_command(row.name))
 
 
-def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None:
-    show_code = command("study", "code", name)
+def _ask_about_code(settings: Settings, error: UntrustedCode) -> None:
+    show_code = command("study", "code", error.source)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CodeError(
             f"{error}; read it with: {show_code}; then allow it with: "
@@ -64,9 +72,9 @@ def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None
             rest = len(lines) - _LINES_SHOWN
             typer.echo(f"… and {rest} more lines; the whole file: {show_code}", err=True)
     what = "this file" if len(error.codes) == 1 else f"these {len(error.codes)} files"
-    if not typer.confirm(f"run {what} from the database on this machine?", err=True):
-        raise CodeError("the study's code was not trusted, and nothing was run") from error
-    trust_code(settings, [code.sha256 for code in error.codes])
+    if not typer.confirm(f"run {what} on this machine?", err=True):
+        raise CodeError("the code was not trusted, and nothing was run") from error
+    trust_code(settings, error.hashes)
 
 
 def _accepting_command(codes: Sequence[Code]) -> str:

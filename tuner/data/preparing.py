@@ -1,10 +1,15 @@
 """The preparation that a network of a data set is saved with."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tuner.data.dataset import Dataset
 from tuner.data.rows import sampled_rows
+from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
+from tuner.settings import tuner_version
+from tuner.study.messages import StudyOrigin
 
 
 def preparation_of(dataset: Dataset) -> Preparation:
@@ -20,6 +25,33 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target=target.name,
         target_format=target.format,
         ignored=target.ignored,
+    )
+
+
+def describe_network(
+    dataset: Dataset,
+    metric: str,
+    study: StudyOrigin,
+    trial: int | None,
+    code: Mapping[str, str],
+    problem: str = "",
+) -> NetworkDescription:
+    """What the network of a trial on these data is saved with. `metric`: the study's objective.
+    `code`: path and text of the user's own files that its layers need. `problem`: as in
+    `NetworkDescription`."""
+    return NetworkDescription(
+        preparation=preparation_of(dataset),
+        task=dataset.task,
+        labels=dataset.labels,
+        metric=metric,
+        fingerprint=dataset.fingerprint,
+        data=dataset.name,
+        version=tuner_version(),
+        study=study.name,
+        study_uuid=study.uuid,
+        trial=trial,
+        code=code,
+        problem=problem,
     )
 
 

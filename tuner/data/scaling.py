@@ -19,7 +19,7 @@ from tuner.data.rows import (
     row_blocks,
     rows_per_block,
 )
-from tuner.preparation.encoding import Column, gap_note
+from tuner.preparation.encoding import Column, gaps_in_words
 
 Method = Literal["minmax", "center", "standardize", "none"]
 _Floats = npt.NDArray[np.float32]
@@ -226,7 +226,7 @@ def gap_notes(x: AnyRows, columns: Sequence[Column], part: str) -> list[str]:
         for block in row_blocks(x):
             counts += np.isnan(block).sum(axis=0)
     return [
-        gap_note(part, column, int(gaps))
+        gaps_in_words(part, column, int(gaps))
         for column, gaps in zip(columns, counts, strict=True)
         if gaps
     ]

@@ -12,8 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tuner.errors import ArtifactError, StudyError, TrackingError
+from tuner.data.preparing import describe_network
+from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
+from tuner.manage.trust import UntrustedCode
 from tuner.models.loading import Model, load_file
+from tuner.preparation.keras_file import has_description, has_own_parts, write_description
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.attempt_rows import AttemptRow
@@ -21,8 +24,9 @@ from tuner.storage.damage import is_identity
 from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
-from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
+from tuner.study.artifacts import Artifact, check_file, open_artifacts
 from tuner.study.ends import TrialEnd
+from tuner.study.messages import FunctionCode, StudyOrigin
 from tuner.system.logs import output_to
 from tuner.system.temporary_folders import OwnFolder
 
@@ -56,7 +60,7 @@ def save_network(
     target: Path,
     data: str | None = None,
 ) -> WrittenNetwork:
-    """Write a trial's best network to `target`, a .keras file whose model takes unscaled inputs.
+    """Write a trial's best network to `target`, a .keras file that carries its preparation.
     `data`: where the data lie now, if elsewhere than when the study was created.
 
     Raises StudyError where it cannot be written or trained again, DatasetError where the data are
@@ -72,7 +76,8 @@ def save_network(
             # Written beside the target and checked there: the target is whole, or does not exist.
             partial = Path(folder) / "network.keras"
             source = _write_network(settings, store, study, trial, partial, remarks, data)
-            remarks += _input_remarks(partial)
+            if not has_description(partial):
+                remarks += _describe_again(settings, study, trial, partial, data)
             partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
@@ -87,22 +92,44 @@ def load_network(
     data: str | None = None,
 ) -> tuple[Model, WrittenNetwork]:
     """A trial's best network with its preparation, and where it came from. Otherwise as
-    `save_network`."""
+    `save_network`; raises UntrustedCode too, for layers whose code may not run here."""
     with OwnFolder("tuner-network-") as folder:
         file = Path(folder) / "network.keras"
         written = save_network(settings, store, study, trial, file, data)
-        return load_file(file), written
+        source = f"trial {trial.number} of study {study.name}"
+        return load_file(file, source, settings=settings), written
 
 
-def _input_remarks(network: Path) -> list[str]:
-    takes = input_of(network)
-    if takes is None or takes.dtype != "float64":
-        return []
-    return [
-        "the network takes float64, since float32 would round some of these data too much: call "
-        "it as model(x) or model.predict_on_batch(x); model.predict(x) makes NumPy arrays float32, "
-        "unless keras.config.set_floatx('float64') was called"
-    ]
+def _describe_again(
+    settings: Settings, study: StudyRow, trial: TrialRow, network: Path, data: str | None
+) -> list[str]:
+    """Give a network that an earlier version saved its preparation, learnt again from the study's
+    data. Returns a remark where they are not there."""
+    from tuner.manage.stored_functions import user_network
+    from tuner.runner import trained_on
+
+    try:
+        dataset = trained_on(settings, study.spec, data)
+        own = user_network(settings, study.spec) if has_own_parts(network) else None
+    except UntrustedCode:
+        raise
+    except TunerError as error:
+        return [
+            "an earlier version of tuner saved this network, without its preparation, which cannot "
+            f"be learnt again: {error}"
+        ]
+    origin = StudyOrigin(study.name, study.uuid)
+    description = describe_network(
+        dataset, study.spec.metric, origin, trial.number, {} if own is None else _texts(own)
+    )
+    write_description(network, description)
+    return []
+
+
+def _texts(own: FunctionCode) -> dict[str, str]:
+    from tuner.networks.custom import CustomNetwork
+
+    return CustomNetwork(*own).texts()
 
 
 def _write_network(
@@ -221,7 +248,7 @@ def _open_session(
 ) -> "TrainingSession":
     from tuner.manage.stored_functions import user_metrics, user_network
     from tuner.study.engines import LANES
-    from tuner.study.messages import StudyOrigin, WorkerSetup
+    from tuner.study.messages import WorkerSetup
     from tuner.system.machine import data_budget_bytes, gpus
     from tuner.training.session import open_session
 

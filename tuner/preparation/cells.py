@@ -7,7 +7,7 @@ away.
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,11 +33,13 @@ _DAY_S = 86_400.0
 @dataclass(frozen=True, eq=False)
 class Cells:
     """One column. `values` (n,): numbers, or dates as seconds since 1970, NaN for a gap; of texts
-    the index into `texts`, each different text once, -1 for a gap."""
+    the index into `texts`, each different text once, -1 for a gap. `rows_before`: how many rows of
+    the same source come before these, for messages."""
 
     values: Values
     form: Form = "numbers"
     texts: tuple[str, ...] = ()
+    rows_before: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -57,14 +59,23 @@ class Cells:
         """The first row, counted from 1, that holds one of these texts."""
         wanted = np.zeros(len(self.texts) + 1, np.bool_)  # the last is for gaps
         wanted[numbers] = True
-        return int(np.argmax(wanted[self.values])) + 1
+        return int(np.argmax(wanted[self.values])) + 1 + self.rows_before
+
+
+def first_row_of(frame: "pd.DataFrame | pd.Series[Any]") -> int:
+    """How many rows come before these, by an index that counts the rows: that of a block of a file
+    goes on where the block before it ended."""
+    import pandas as pd
+
+    index = frame.index
+    return max(0, index.start) if isinstance(index, pd.RangeIndex) and index.step == 1 else 0
 
 
 def read_cells(series: "pd.Series[Any]") -> Cells:
     """A column by what it holds. Raises DatasetError, without the source, for complex numbers,
     bytes, lists and other objects, which cannot be learnt from."""
     try:
-        return _read_cells(series)
+        return replace(_read_cells(series), rows_before=first_row_of(series))
     except DatasetError:
         raise
     except Exception as error:  # unusual objects make pandas raise nearly anything
@@ -175,6 +186,12 @@ def _texts_of(codes: Values, uniques: Sequence[str]) -> Cells:
     return Cells(codes, "texts", tuple(different))
 
 
+def rename_texts(cells: Cells, names: Mapping[str, str]) -> Cells:
+    """The cells with some of their texts renamed; texts of one new name become one."""
+    renamed = _texts_of(cells.values, [names.get(text, text) for text in cells.texts])
+    return replace(renamed, rows_before=cells.rows_before)
+
+
 def is_coded_text(dtype: Any) -> bool:
     """Whether a column holds Arrow's dictionary of texts: columns of files do."""
     import pandas as pd
@@ -214,7 +231,8 @@ def convert_to_texts(cells: Cells) -> Cells:
     else:
         texts = [text_of(value) for value in different.tolist()]
     codes = np.where(missing[codes], -1, codes)  # NaN comes last, so the codes of others stay
-    return Cells(codes, "texts", tuple(texts[: len(texts) - int(missing.sum())]))
+    held = tuple(texts[: len(texts) - int(missing.sum())])
+    return Cells(codes, "texts", held, cells.rows_before)
 
 
 # The names of an unnamed index of pandas: in CSV, in CSV read back, in Parquet.

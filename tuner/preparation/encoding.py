@@ -150,16 +150,16 @@ def _write_dates(column: Column, values: npt.NDArray[Any], block: Block) -> None
     block[:, -1] = (seconds - column.start) / _DAY_S
 
 
-def gap_note(part: str, column: Column, gaps: int) -> str:
-    """A line on missing numbers."""
-    return f"{part}: {column.name}: {gaps} missing, set to median {column.fill:g}"
+def how_filled(column: Column) -> str:
+    """What stands in for missing values."""
+    if column.kind == "number":
+        return f"set to median {column.fill:g}"
+    if column.kind == "date":
+        median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
+        return f"set to the median {median}"
+    return "a feature of their own" if column.missing else "all zeros"
 
 
 def gaps_in_words(part: str, column: Column, gaps: int) -> str:
-    if column.kind == "number":
-        return gap_note(part, column, gaps)
-    if column.kind == "date":
-        median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
-        return f"{part}: {column.name}: {gaps} missing, set to the median {median}"
-    become = "a feature of their own" if column.missing else "all zeros"
-    return f"{part}: {column.name}: {gaps} missing, {become}"
+    """A line on missing values."""
+    return f"{part}: {column.name}: {gaps} missing, {how_filled(column)}"

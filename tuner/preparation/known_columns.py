@@ -1,12 +1,16 @@
 """Columns of later rows, read with the kinds and formats that the training rows have taught."""
 
+import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tuner.errors import DatasetError
-from tuner.preparation.cells import Cells, convert_to_texts, read_cells
+from tuner.preparation.cells import Cells, convert_to_texts, read_cells, rename_texts, text_of
 from tuner.preparation.date_texts import DIGITS, UNITS, numbers_to_seconds
 from tuner.preparation.encoding import Column
 from tuner.preparation.kinds import ColumnKind
@@ -63,8 +67,12 @@ def _truth_values(cells: Cells) -> Cells | None:
 
 
 def _later_numbers(name: str, cells: Cells, format_: CellFormat) -> Cells:
+    """Texts as numbers, written as in training or, all of them, as plain numbers."""
     texts = TextColumn(name, cells)
     numbers = texts.numbers(format_.number or NumberFormat())
+    if format_.number and _others(texts, numbers).any():
+        plain = texts.numbers(NumberFormat())
+        numbers = numbers if _others(texts, plain).any() else plain
     _require(texts, numbers, "number")
     return numbers
 
@@ -92,13 +100,53 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
     return dates
 
 
-def _require(texts: TextColumn, cells: Cells, kind: str) -> None:
+def _others(texts: TextColumn, cells: Cells) -> npt.NDArray[np.bool_]:
+    """Which texts were not read, and are no marks for missing."""
     wrong = np.isnan(cells.values) & (texts.cells.values >= 0)
     others = np.zeros(len(texts.cells.texts), np.bool_)
     others[texts.cells.values[wrong]] = True
-    others &= ~texts.is_mark
+    return others & ~texts.is_mark
+
+
+def _require(texts: TextColumn, cells: Cells, kind: str) -> None:
+    others = _others(texts, cells)
     if others.any():
         raise DatasetError(
             f"column {texts.name!r} must hold {kind}s, written as in training; "
             f"{texts.count(others)} of {texts.total} cells do not ({texts.examples(others)})"
         )
+
+
+_LONGEST_WHOLE = 400  # digits; Python refuses to read more than 4300
+_WHOLE = re.compile(r"[+-]?\d+")
+
+
+def match_categories(cells: Cells, categories: Sequence[str]) -> Cells:
+    """Texts that name one of the categories in another way, renamed to it: where all categories are
+    numbers, 1.0 is 1; where they are truth values, true is True. A blank that is no category is a
+    gap, as in a file. Other texts stay as they are."""
+    known = set(categories)
+    if "" in cells.texts and "" not in known:
+        is_blank = cells.values == cells.texts.index("")
+        cells = replace(cells, values=np.where(is_blank, -1, cells.values))
+    new = [text for text in cells.texts if text not in known]
+    if not new or not known:
+        return cells
+    same = {_value_of(category): category for category in categories}
+    if len(same) < len(known) or None in same:
+        return cells
+    names = {text: same[value] for text in new if (value := _value_of(text)) in same}
+    return rename_texts(cells, names) if names else cells
+
+
+def _value_of(text: str) -> str | None:
+    """A number or truth value in one spelling; None for other texts."""
+    if text in TRUTH_VALUES:
+        return text.lower()
+    if _WHOLE.fullmatch(text):
+        return str(int(text)) if len(text) < _LONGEST_WHOLE else text
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return text_of(value) if math.isfinite(value) else None

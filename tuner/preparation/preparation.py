@@ -4,7 +4,7 @@ Learnt from the training rows and saved with the network, so that later rows are
 encoded as these were. Scaling and offsets are layers of the saved network itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import DatasetError
-from tuner.preparation.cells import Cells
-from tuner.preparation.encoding import Column, column_writer
-from tuner.preparation.known_columns import read_known_columns
+from tuner.preparation.array_rows import check_values, fit_shape, scale_note
+from tuner.preparation.cells import Cells, first_row_of
+from tuner.preparation.encoding import Column, column_writer, how_filled
+from tuner.preparation.known_columns import match_categories, read_cells_as, read_known_columns
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.text_columns import CellFormat
-from tuner.values import join_names, suggest_names
+from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame
+from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
+from tuner.values import clipped, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
 
 _ROWS_AT_ONCE = 8192
+
+# Lines on columns that people read; more columns are counted.
+_MOST_LINES = 20
+# So many different unseen categories of a column are counted; further ones only in all.
+_MOST_TEXTS = 1000
+_SHOWN_TEXTS = 3
 
 
 @dataclass
@@ -30,20 +38,64 @@ class Findings:
     """What rows have shown while they were prepared. Those of blocks of rows add up.
 
     `gaps`, `unseen`: by column, how many cells had no value, or a category that no training row
-    had. `notes`: one line each, in order, each once.
+    had. `filled`: what stands in for a gap, by column. `unseen_texts`: how many cells hold each
+    unseen category, by column. `notes`: one line each, in order, each once.
     """
 
     rows: int = 0
     gaps: dict[str, int] = field(default_factory=dict)
     unseen: dict[str, int] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
+    filled: dict[str, str] = field(default_factory=dict)
+    unseen_texts: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, other: "Findings") -> None:
         self.rows += other.rows
-        for mine, theirs in ((self.gaps, other.gaps), (self.unseen, other.unseen)):
-            for name, count in theirs.items():
-                mine[name] = mine.get(name, 0) + count
+        _add_counts(self.gaps, other.gaps)
+        _add_counts(self.unseen, other.unseen)
+        for name, counts in other.unseen_texts.items():
+            _add_counts(self.unseen_texts.setdefault(name, {}), counts, _MOST_TEXTS)
+        self.filled |= other.filled
         self.notes |= other.notes
+
+    def lines(self) -> list[str]:
+        """For people: the notes, then columns with gaps and with unseen categories, by share."""
+        gaps = [
+            f"{name}: no value in {self._share(count)}, {self.filled[name]}"
+            for name, count in _by_count(self.gaps)
+        ]
+        unseen = [f"{self.describe_unseen(name)}; all zeros" for name, _ in _by_count(self.unseen)]
+        return [*self.notes, *_first_lines(gaps), *_first_lines(unseen)]
+
+    def describe_unseen(self, name: str) -> str:
+        """A column's categories that no training row had, the most common ones by name."""
+        texts = _by_count(self.unseen_texts.get(name, {}))
+        shown = ", ".join(f"{clipped(text, 24)!r} {count}" for text, count in texts[:_SHOWN_TEXTS])
+        more = ", …" if len(texts) > _SHOWN_TEXTS else ""
+        return (
+            f"{name}: a category that no training row had in {self._share(self.unseen[name])} "
+            f"({shown}{more})"
+        )
+
+    def _share(self, count: int) -> str:
+        rows = f"{count} of {self.rows} row{'s' * (self.rows != 1)}"
+        return f"{rows} ({100 * count / max(1, self.rows):.3g} %)"
+
+
+def _add_counts(mine: dict[str, int], theirs: Mapping[str, int], most: int | None = None) -> None:
+    for name, count in theirs.items():
+        if name in mine or most is None or len(mine) < most:
+            mine[name] = mine.get(name, 0) + count
+
+
+def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The most common ones first; equally common ones in their order."""
+    return sorted(counts.items(), key=lambda item: -item[1])
+
+
+def _first_lines(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - _MOST_LINES
+    return [*lines[:_MOST_LINES], *([f"… and {more} more columns"] if more > 0 else [])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,47 +131,84 @@ class Preparation:
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
 
-    def prepare(self, rows: Any, source: str = "data") -> Prepared:
-        """`rows`: a DataFrame for a table, else an array (n, *input_shape), or one row of that
-        shape. `source` begins every message.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that rows must have, where rows are given by names; () for arrays whose
+        columns have no names."""
+        if self.is_table:
+            return tuple(column.name for column in self.columns or ())
+        return self.features or ()
+
+    def prepare(
+        self, rows: Any, source: str = "data", strict: bool = False, first_row: int = 0
+    ) -> Prepared:
+        """`rows`: a DataFrame for a table (also of another library, an Arrow table, a dict of
+        columns, one row as a dict or Series), else an array (n, *input_shape), or one row of that
+        shape; a DataFrame also for a matrix. `source` begins every message. `strict`: refuse
+        categories that no training row had. `first_row`: how many rows of the source came before
+        these, for messages; DataFrames tell it by their index.
 
         Raises DatasetError for columns that are missing, values that cannot be what the training
-        rows were, and arrays of another shape.
+        rows were, arrays of another shape, and no rows at all.
         """
         if self.is_table:
-            return self._prepare_table(rows, source)
-        return self._prepare_array(rows, source)
+            prepared = self._prepare_table(rows, source)
+        else:
+            prepared = self._prepare_array(rows, source, first_row)
+        if not prepared.findings.rows:
+            raise DatasetError(f"{source}: holds no rows")
+        if strict and prepared.findings.unseen:
+            findings = prepared.findings
+            columns = "; ".join(map(findings.describe_unseen, findings.unseen))
+            raise DatasetError(f"{source}: {columns}; without strict they are counted only")
+        return prepared
 
     def _prepare_table(self, rows: Any, source: str) -> Prepared:
-        if not hasattr(rows, "iloc"):
+        if not is_frame(rows):
             raise DatasetError(
-                f"{source}: the network takes a table with the columns "
-                f"{join_names(column.name for column in self.columns or ())}"
+                f"{source}: the network takes a table with the columns {join_names(self.names)}; "
+                "give a DataFrame"
             )
-        frame: pd.DataFrame = rows.set_axis([str(name) for name in rows.columns], axis=1)
-        findings = self._check_names(list(frame.columns), source)
-        cells, problems = read_known_columns(frame, self.columns or ())
+        frame = as_frame(rows, source)
+        names = list(frame.columns)
+        findings = Findings(notes=dict.fromkeys(self.check_names(names, source, frame.index.names)))
+        columns = self.columns or ()
+        cells, problems = read_known_columns(frame, columns)
         if problems:
             raise DatasetError(f"{source}: {'; '.join(problems)}")
+        for column in columns:
+            if column.kind == "category":
+                matched = match_categories(cells[column.name], column.categories or ())
+                cells[column.name] = matched
         return Prepared(self._encode(cells, len(frame)), self._count(cells, len(frame), findings))
 
-    def _check_names(self, names: list[str], source: str) -> Findings:
-        columns = [column.name for column in self.columns or ()]
-        lacking = [
-            f"{name}{suggest_names(name, [n for n in names if n not in columns])}"
-            for name in columns
-            if name not in names
-        ]
+    def check_names(
+        self, names: Sequence[str], source: str, index_names: Sequence[object] = ()
+    ) -> list[str]:
+        """Notes on columns that the network does not take, of rows with these columns.
+
+        Raises DatasetError for columns that are missing, or there twice. `index_names`: of the
+        rows' index, where a missing column may be.
+        """
+        if not names:
+            raise DatasetError(f"{source}: has no columns")
+        others = [name for name in names if name not in self.names]
+        lacking = [name for name in self.names if name not in names]
         if lacking:
-            raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
-        findings = Findings()
-        if self.target in names:
-            findings.notes[f"column {self.target!r} is the target: it is ignored"] = None
-        known = {*columns, self.target, *self.ignored}
-        extra = [name for name in names if name not in known]
+            raise DatasetError(f"{source}: {_lacking(lacking, others, index_names)}")
+        twice = sorted({name for name in self.names if names.count(name) > 1})
+        if twice:
+            raise DatasetError(
+                f"{source}: several columns are named {join_names(map(repr, twice))}; rename or "
+                "remove all but one"
+            )
+        notes = []
+        if self.target in others:
+            notes.append(f"column {self.target!r} is the target: it is ignored")
+        extra = [name for name in others if name not in (self.target, *self.ignored)]
         if extra:
-            findings.notes[f"columns that the network does not take: {join_names(extra)}"] = None
-        return findings
+            notes.append(f"columns that the network does not take: {join_names(extra)}")
+        return notes
 
     def _encode(self, cells: Mapping[str, Cells], rows: int) -> npt.NDArray[Any]:
         # The network subtracts the offsets itself.
@@ -139,35 +228,64 @@ class Preparation:
             held = cells[column.name]
             if gaps := int(np.count_nonzero(held.gaps())):
                 findings.gaps[column.name] = gaps
+                findings.filled[column.name] = how_filled(column)
             if column.kind == "category":
                 seen = set(column.categories or ())
-                is_new = np.array([*(text not in seen for text in held.texts), False], np.bool_)
-                if unseen := int(np.count_nonzero(is_new[held.values])):
+                new = [number for number, text in enumerate(held.texts) if text not in seen]
+                counts = held.counts()[new] if new else np.zeros(0, np.int64)
+                if unseen := int(counts.sum()):
                     findings.unseen[column.name] = unseen
+                    texts = {
+                        held.texts[n]: c for n, c in zip(new, counts.tolist(), strict=True) if c
+                    }
+                    findings.unseen_texts[column.name] = dict(_by_count(texts)[:_MOST_TEXTS])
         return findings
 
-    def _prepare_array(self, rows: Any, source: str) -> Prepared:
-        values = np.asarray(rows)
-        if values.shape == self.input_shape:
-            values = values[np.newaxis]
-        if values.shape[1:] != self.input_shape:
-            raise DatasetError(
-                f"{source}: rows have shape {values.shape[1:]}, the network takes "
-                f"{self.input_shape}"
-            )
-        if values.dtype.kind not in "biuf":
-            raise DatasetError(f"{source}: must hold numbers, it is {values.dtype}")
+    def _prepare_array(self, rows: Any, source: str, first_row: int) -> Prepared:
+        notes: list[str] = []
+        if is_frame(rows):
+            frame = as_frame(rows, source)
+            values, notes = self._matrix_of(frame, source)
+            first_row = first_row_of(frame)
+        else:
+            values = as_numbers(rows, source)
+        names = self.features or ()
+        values = fit_shape(values, self.input_shape, names, source)
+        may_miss = self.columns is not None  # the training rows had gaps
+        has_gaps = check_values(values, may_miss, names, source, first_row)
+        if note := scale_note(values, self.input_shape, self.value_range):
+            notes.append(note)
         inputs = values.astype(self.input_dtype)
-        findings = Findings(len(values))
-        if self.columns is not None:  # a matrix whose training rows had gaps
-            for number, column in enumerate(self.columns):
-                gaps = np.isnan(inputs[:, number])
-                if gaps.any():
-                    findings.gaps[column.name] = int(gaps.sum())
-                    inputs[gaps, number] = column.fill
-        elif np.isnan(inputs).any():
-            raise DatasetError(f"{source}: values are missing (NaN); the training rows had none")
+        findings = Findings(len(values), notes=dict.fromkeys(notes))
+        for number, column in enumerate(self.columns or () if has_gaps else ()):
+            gaps = np.isnan(inputs[:, number])
+            if gaps.any():
+                findings.gaps[column.name] = int(gaps.sum())
+                findings.filled[column.name] = how_filled(column)
+                inputs[gaps, number] = column.fill
         return Prepared(inputs, findings)
+
+    def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
+        """The columns of a DataFrame as a matrix: by name where the network knows names that the
+        frame has, else in their order; and notes."""
+        if len(self.input_shape) != 1:
+            shape = " x ".join(map(str, self.input_shape))
+            raise DatasetError(
+                f"{source}: the network takes arrays of {shape} values, not a table; give an array"
+            )
+        others = [n for n in frame.columns if n != self.target and n not in self.ignored]
+        if self.names and (set(self.names) & set(others) or len(others) != len(self.names)):
+            notes = self.check_names(list(frame.columns), source, frame.index.names)
+            names = list(self.names)
+        elif len(others) != self.input_shape[0]:
+            raise DatasetError(
+                f"{source}: has {len(others)} columns ({join_names(others)}), the network takes "
+                f"{self.input_shape[0]}"
+            )
+        else:
+            names, notes = others, [f"columns are taken in their order: {join_names(others)}"]
+        columns = [_numbers(frame[name], source) for name in names]
+        return np.stack(columns, axis=1), notes
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -198,3 +316,19 @@ def column_from_json(content: Mapping[str, Any]) -> Column:
         "format": CellFormat(number and NumberFormat(**number), form["order"]),
     }
     return Column(**{**content, **changes})
+
+
+def _lacking(lacking: Sequence[str], others: Sequence[str], index_names: Sequence[object]) -> str:
+    """A message about missing columns: the nearest of the other columns, or where else they are."""
+    if set(lacking) & set(index_names):
+        return f"column {lacking[0]!r} is the index of the rows; give rows.reset_index()"
+    named = [f"{name!r}{suggest_names(name, others)}" for name in lacking]
+    there = f"; others are {join_names(others)}" if others else ""
+    return f"lacks the column{'s' * (len(lacking) > 1)} {join_names(named)}{there}"
+
+
+def _numbers(series: "pd.Series[Any]", source: str) -> npt.NDArray[Any]:
+    try:
+        return read_cells_as(series, "number", AS_TYPED).values.astype(np.float64)
+    except (DatasetError, UnclearColumn) as error:
+        raise DatasetError(f"{source}: {error}") from error

@@ -87,7 +87,7 @@ def check_range(name: str, cells: Cells) -> None:
             low, high = np.fmin.reduce(values), np.fmax.reduce(values)
         most = np.finfo(np.float32).max
         if high > most or low < -most:
-            row = int(np.argmax(np.abs(values) > most)) + 1
+            row = int(np.argmax(np.abs(values) > most)) + 1 + cells.rows_before
             raise DatasetError(
                 f"column {name!r} holds an infinite value (row {row}); remove it or leave the cell "
                 "empty"
@@ -153,7 +153,7 @@ def _quote_short(text: str) -> str:
 
 def spread_to_rows(cells: Cells, values: npt.NDArray[np.float64], form: Any) -> Cells:
     """The values of the different texts, for each row; NaN for a gap."""
-    return Cells(np.append(values, np.nan)[cells.values], form)
+    return Cells(np.append(values, np.nan)[cells.values], form, rows_before=cells.rows_before)
 
 
 def infer_column(name: str, cells: Cells) -> ReadColumn:

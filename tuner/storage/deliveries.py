@@ -259,6 +259,11 @@ def mark(
     store.write(write)
 
 
+def keeps_network(store: Store, study: StudyKey, trial_id: int, network: str) -> bool:
+    """Whether the study still keeps the trial's network of that name."""
+    return store.read(_keeps_network, study, trial_id, network)
+
+
 def _keeps_network(connection: sa.Connection, study: StudyKey, trial_id: int, network: str) -> bool:
     query = sa.select(attempts.c.trial_id).where(
         attempts.c.study_uuid == study.uuid,
