@@ -26,6 +26,7 @@ from tuner.models.formats.base import Format
 from tuner.models.runtimes import FORMATS
 from tuner.networks import build_network, export_network
 from tuner.networks.layers import KerasLayers
+from tuner.preparation import served_network
 from tuner.preparation.keras_file import write_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
@@ -117,6 +118,16 @@ def test_an_export_scores_raw_rows_as_the_network_does(
     np.testing.assert_allclose(predicted[shares], expected[shares], rtol=0, atol=1e-5)
     assert expected[shares].to_numpy().std() > 0.05
     assert model.description == network.description
+
+
+def test_mlflows_model_scores_raw_rows_as_the_network_does(folder: Path, tmp_path: Path) -> None:
+    """The code that MLflow runs for a logged model (pyfunc), from where it is in a logged model."""
+    shutil.copyfile(folder / "net.keras", tmp_path / served_network.NETWORK_FILE)
+    given = table()[["city", "age", "year", "day"]]
+    predicted = served_network._load_pyfunc(str(tmp_path)).predict(given)
+    pd.testing.assert_frame_equal(
+        predicted, package.load_model(folder / "net.keras").predict(given)
+    )
 
 
 @pytest.mark.parametrize("name", EXPORTS)
