@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tuner.api.create import create_study, list_studies, load_study
+    from tuner.api.models import load_model
     from tuner.api.spaces import Categorical, Float, Int, Space
     from tuner.api.studies import Study
     from tuner.api.trials import Trial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         DatasetError,
         MetricError,
         NetworkError,
+        NotPromoted,
         SearchFailed,
         SpaceError,
         SpecError,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
     __version__: str
 
@@ -51,6 +54,8 @@ __all__ = [
     "MetricError",
     "Model",
     "NetworkError",
+    "NotPromoted",
+    "Promotion",
     "SearchFailed",
     "Space",
     "SpaceError",
@@ -67,13 +72,16 @@ __all__ = [
     "__version__",
     "create_study",
     "list_studies",
+    "load_model",
     "load_study",
 ]
 
 _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
+    "load_model": "tuner.api.models",
     "Model": "tuner.models.loading",
+    "Promotion": "tuner.models.promoting",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }

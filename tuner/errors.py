@@ -15,7 +15,9 @@ TunerError                      one line on stderr, exit code 1
 ├── LeaseLost                   the study or this loop's lease is gone: the loop writes nothing more
 ├── SlotLost                    another loop has taken a trial over; the loop handles it
 ├── ArtifactError               a saved network is missing, or its file is a different one
+├── ExportError                 a network cannot be exported, or its export is another network
 ├── TrackingError               MLflow failed; never raised into the search
+├── NotPromoted                 a champion stays that a network does not beat, or is not compared to
 ├── WorkerError                 training workers cannot be started
 └── SearchFailed                three trials in a row failed, with the traceback of the last
 """
@@ -96,8 +98,17 @@ class ArtifactError(TunerError):
     """A saved network is missing, or its file is not the recorded one."""
 
 
+class ExportError(TunerError):
+    """A network cannot be exported, or its export does not give the same predictions."""
+
+
 class TrackingError(TunerError):
     """MLflow failed. A search goes on without it."""
+
+
+class NotPromoted(TunerError):
+    """The champion of a registered model stays: the network does not beat it on the same test rows,
+    or the two cannot be compared."""
 
 
 class WorkerError(TunerError):

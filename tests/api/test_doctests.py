@@ -9,7 +9,14 @@ import pytest
 
 import tuner
 
-MODULES = ("tuner.api.trials", "tuner.api.spaces", "tuner.api.create", "tuner.api.studies")
+MODULES = (
+    "tuner.api.trials",
+    "tuner.api.spaces",
+    "tuner.api.create",
+    "tuner.api.studies",
+    "tuner.api.models",
+    "tuner.models.loading",
+)
 
 pytestmark = pytest.mark.tensorflow
 

@@ -6,9 +6,9 @@ import pytest
 from toy_study import Bench
 
 from tuner.errors import StudyError
-from tuner.reports.study_tables import report_trial, require_best, short_study_list_rows
+from tuner.reports.study_tables import report_trial, short_study_list_rows
 from tuner.storage.studies import list_studies
-from tuner.storage.trials import Best
+from tuner.storage.trials import Best, require_best
 
 
 def test_a_study_row_leaves_out_what_no_study_has(bench: Bench) -> None:

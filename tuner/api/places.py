@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
-from tuner.errors import LocationError, StudyError, UsageError
+from tuner.errors import CodeError, LocationError, StudyError, UsageError
 from tuner.manage.databases import open_database, open_existing, read_database, require
+from tuner.manage.own_code import UntrustedCode
 from tuner.settings import Settings, load_settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, load_study
 from tuner.system.locations import sqlite_file, sqlite_url
-from tuner.system.names import remember_options
+from tuner.system.names import command, remember_options
 from tuner.system.user_modules import imported_file
 from tuner.values import shown
 
@@ -123,6 +124,21 @@ def refuse_while_imported() -> None:
             f"{file} calls tuner while tuner imports it, for a function in it: put the calls under "
             'if __name__ == "__main__":'
         )
+
+
+@contextmanager
+def code_by_call(call: str, source: str | None = None) -> Iterator[None]:
+    """Inside, code that nobody on this machine has agreed to raises a CodeError that says how to
+    allow it. `call`: how, with {} for the hashes. `source`: what prints the code, where the error
+    does not know it."""
+    try:
+        yield
+    except UntrustedCode as error:
+        show = command("study", "code", error.source if source is None else source)
+        hashes = ", ".join(map(repr, error.hashes))
+        raise CodeError(
+            f"{error}; read it with: {show}; then allow it with: {call.format(hashes)}"
+        ) from error
 
 
 def same_study(store: Store, study: StudyRow) -> StudyRow:

@@ -3,15 +3,15 @@
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
 from tuner.api.notebook import study_html
-from tuner.api.places import Place, logger, path_text, same_study
+from tuner.api.places import Place, code_by_call, logger, path_text, same_study
 from tuner.api.spaces import by_name
-from tuner.api.trials import Trial
-from tuner.errors import CodeError, UsageError
+from tuner.api.trials import TRUST_CALL, Trial
+from tuner.errors import UsageError
 from tuner.manage.deletion import remove_study
 from tuner.manage.searching import (
     LogModels,
@@ -20,8 +20,8 @@ from tuner.manage.searching import (
     describe_delivery,
     search_study,
 )
-from tuner.manage.trust import UntrustedCode, agree_to_code
-from tuner.reports.study_tables import param_column, require_best
+from tuner.manage.trust import agree_to_code
+from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -33,12 +33,13 @@ from tuner.storage.trials import (
     find_best,
     find_trial,
     list_trials,
+    require_best,
     retry,
     table_row,
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
-from tuner.system.names import command, in_command
+from tuner.system.names import in_command
 from tuner.values import shown
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
 _PathLike = os.PathLike[str]
 
@@ -89,6 +91,7 @@ class Study:
         patience_trials: int | None = None,
         tracking: bool = True,
         log_models: LogModels = "best",
+        keep_models: int | Literal["all"] | None = None,
         engine: Engine = "auto",
         lanes: int = 1,
         trial_timeout: float | str | None = None,
@@ -111,7 +114,10 @@ class Study:
             target: stop when a trial's score is this good.
             patience_trials: stop when this many trials in a row bring no better score.
             tracking: whether to write to MLflow.
-            log_models: which networks to send to MLflow: "best", "all" or "none".
+            log_models: which networks to send to MLflow: "best", those that are kept; "all", which
+                keeps them all; or "none".
+            keep_models: how many of the study's best trials keep their networks, or "all"; 3 if not
+                given. The others can be trained again: see `Trial.model`.
             engine: "auto" shares compiled programs between trials; "keras" compiles one for each.
             lanes: how many trials each worker trains at once in one program; for small networks on
                 a GPU.
@@ -147,6 +153,7 @@ class Study:
             patience_trials=patience_trials,
             tracking=tracking,
             log_models=log_models,
+            keep_models=keep_models,
             engine=engine,
             lanes=lanes,
             trial_timeout=trial_timeout,
@@ -175,7 +182,7 @@ class Study:
         def read(number: int) -> Trial:
             return self._trial(row, find_trial(store, row, number))
 
-        try:
+        with code_by_call(TRUST_CALL, in_command(self.name)):
             outcome, delivered = search_study(
                 self._place.settings,
                 store,
@@ -186,12 +193,6 @@ class Study:
                 logger.warning,
                 owns_process=False,
             )
-        except UntrustedCode as error:
-            hashes = ", ".join(repr(code.sha256) for code in error.codes)
-            raise CodeError(
-                f"{error}; read it with: {command('study', 'code', in_command(self.name))}; then "
-                f"allow it with: study.trust_code({hashes})"
-            ) from error
         if (problem := describe_delivery(row, delivered)) is not None:
             logger.warning("%s", problem)
         return outcome
@@ -351,6 +352,49 @@ class Study:
         (None, 10)
         """
         return self.best_trial.model(data)
+
+    def promote(
+        self,
+        trial: Trial | int | None = None,
+        *,
+        name: str | None = None,
+        replace: bool = False,
+        data: str | _PathLike | None = None,
+    ) -> "Promotion":
+        """Train a trial's final network and make it the champion of a registered model in MLflow.
+
+        The same as `tuner promote`. The trial's configuration is trained on the training and
+        validation splits, for its best number of epochs, and evaluated once on the test split.
+        `tuner.load_model(promotion.uri)` loads it, also on another machine.
+
+        Args:
+            trial: the trial, or its number; None takes the best one.
+            name: of the registered model; None takes the study's.
+            replace: whether to replace a champion that the network does not beat on the same test
+                rows, or that has other data.
+            data: where the study's data lie now, if elsewhere than when it was created.
+
+        Returns:
+            The `tuner.Promotion`: the version, its figures on the test rows, its model card.
+
+        Raises:
+            NotPromoted: the champion stays.
+            StudyError: the trial cannot be promoted: it has not finished, or cannot be trained
+                without a validation split.
+            TrackingError: MLflow failed. The trained network is kept: the same call goes on.
+        """
+        from tuner.models.promoting import PromotionOptions
+        from tuner.models.promoting import promote as promote_trial
+
+        check_switches(replace=replace)
+        if name is not None:
+            check_texts(name=name)
+        source = None if data is None else path_text("data", data)
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            number = None if trial is None else _number(row, trial)
+            options = PromotionOptions(number, name, replace, source)
+            return promote_trial(self._place.settings, store, row, options, logger.info)
 
     @property
     def optuna_study(self) -> "optuna.Study":

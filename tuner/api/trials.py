@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tuner.api.notebook import trial_html
-from tuner.api.places import Place, logger, path_text, same_study
+from tuner.api.places import Place, code_by_call, logger, path_text, same_study
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, all_metrics, find_trial, trial_curve
 from tuner.study.ends import outcome
+from tuner.system.names import in_command
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.models.loading import Model
+
+
+TRUST_CALL = "study.trust_code({})"
 
 
 class Trial:
@@ -138,13 +142,12 @@ class Trial:
             data: where the study's data lie now, if they were moved since.
 
         Returns:
-            A `tuner.Model` with the weights of the best epoch. It takes data as they are; its
-            `keras_model` is the network itself.
+            A `tuner.Model` with the weights of the best epoch: it takes data as they are.
 
         Raises:
             StudyError: it cannot be trained again.
-            CodeError: training it again would run code from the database that nobody on this
-                machine has agreed to.
+            CodeError: it needs code of yours that nobody on this machine has agreed to: its own
+                layers, or to train it again. See `Study.trust_code`.
         """
         from tuner.models.trial_networks import load_network
 
@@ -152,7 +155,8 @@ class Trial:
         with self._place.reading() as store:
             study = same_study(store, self._study)
             trial = find_trial(store, study, self.number)
-            model, written = load_network(self._place.settings, store, study, trial, source)
+            with code_by_call(TRUST_CALL, in_command(study.name)):
+                model, written = load_network(self._place.settings, store, study, trial, source)
         logger.log(
             logging.INFO,
             "network of trial %d of study %s: %s",

@@ -3,20 +3,21 @@
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from tuner.cli.output import one_line
 from tuner.errors import CodeError
-from tuner.manage.trust import Code, UntrustedCode, agree_to_code, require_trusted, trust_code
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.settings import Settings
-from tuner.storage import Store
-from tuner.storage.studies import StudyRow
-from tuner.storage.trials import count_trials
-from tuner.study.spec import StudySpec
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
+
+if TYPE_CHECKING:
+    from tuner.storage import Store
+    from tuner.storage.studies import StudyRow
+    from tuner.study.spec import StudySpec
 
 _LINES_SHOWN = 60
 
@@ -24,34 +25,48 @@ T = TypeVar("T")
 
 
 def confirm_code(
-    settings: Settings, spec: StudySpec, name: str | None, hashes: Sequence[str]
+    settings: Settings, spec: "StudySpec", name: str | None, hashes: Sequence[str]
 ) -> None:
     """Before a study's code runs: accept the given hashes, and ask about all other files. `name`:
     the study's name, for suggested commands. Raises CodeError if nobody can be asked, or the
     answer is no."""
+    from tuner.manage.trust import agree_to_code, require_trusted
+
     if hashes:
         agree_to_code(spec, settings, hashes)
     try:
         require_trusted(spec, settings)
     except UntrustedCode as error:
-        _ask_about_code(settings, error, in_command(name or ""))
+        error.source = in_command(name or "")
+        _ask_about_code(settings, error)
+
+
+def with_consent(work: Callable[[], T], settings: Settings, source: str | None = None) -> T:
+    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again.
+    `source`: what prints the code, where the error does not know it."""
+    try:
+        return work()
+    except UntrustedCode as error:
+        error.source = error.source if source is None else source
+        _ask_about_code(settings, error)
+        return work()
 
 
 def with_trusted_code(
-    work: Callable[[], T], settings: Settings, row: StudyRow, hashes: Sequence[str]
+    work: Callable[[], T], settings: Settings, row: "StudyRow", hashes: Sequence[str]
 ) -> T:
-    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again."""
+    """The same for a study's code, of which these hashes are trusted from now on."""
+    from tuner.manage.trust import agree_to_code
+
     if hashes:
         agree_to_code(row.spec, settings, hashes)
-    try:
-        return work()
-    except UntrustedCode:
-        confirm_code(settings, row.spec, row.name, ())
-        return work()
+    return with_consent(work, settings, in_command(row.name))
 
 
-def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None:
-    show_code = command("study", "code", name)
+def _ask_about_code(settings: Settings, error: UntrustedCode) -> None:
+    from tuner.manage.trust import trust_code
+
+    show_code = command("study", "code", error.source)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CodeError(
             f"{error}; read it with: {show_code}; then allow it with: "
@@ -64,9 +79,9 @@ def _ask_about_code(settings: Settings, error: UntrustedCode, name: str) -> None
             rest = len(lines) - _LINES_SHOWN
             typer.echo(f"… and {rest} more lines; the whole file: {show_code}", err=True)
     what = "this file" if len(error.codes) == 1 else f"these {len(error.codes)} files"
-    if not typer.confirm(f"run {what} from the database on this machine?", err=True):
-        raise CodeError("the study's code was not trusted, and nothing was run") from error
-    trust_code(settings, [code.sha256 for code in error.codes])
+    if not typer.confirm(f"run {what} on this machine?", err=True):
+        raise CodeError("the code was not trusted, and nothing was run") from error
+    trust_code(settings, error.hashes)
 
 
 def _accepting_command(codes: Sequence[Code]) -> str:
@@ -87,8 +102,10 @@ def _printable_line(line: str) -> str:
     return printable(line.replace("\t", "    "))
 
 
-def confirm_deletion(store: Store, study: StudyRow) -> None:
+def confirm_deletion(store: "Store", study: "StudyRow") -> None:
     """Ask whether a study may be deleted. Raises typer.Abort if the answer is no."""
+    from tuner.storage.trials import count_trials
+
     count = count_trials(store, study)
     typer.confirm(
         f"delete study {one_line(study.name)} with its {count} trials, saved networks and "

@@ -89,9 +89,8 @@ def plot_trials(
     """
     from tuner.cli.database_access import read_study
     from tuner.reports.chart_files import check_file, save_picture
-    from tuner.reports.study_tables import require_best
     from tuner.reports.trial_curves import curves_chart
-    from tuner.storage.trials import find_best
+    from tuner.storage.trials import find_best, require_best
 
     if save is not None:
         check_file(save)

@@ -158,6 +158,7 @@ def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> No
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
     if has_best:
         say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
+        say(f"  {command('predict', name, 'DATA')}   predicts new rows with it")
     say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")
 
 

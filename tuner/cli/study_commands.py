@@ -286,7 +286,7 @@ def show_best(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the best trial. With --save, write its network, which takes unscaled inputs.
+    """Print the best trial. With --save, write its network, which takes data as they are.
 
     Example: tuner study best --save best.keras
     """
@@ -294,8 +294,9 @@ def show_best(
     from tuner.cli.output import print_json, say
     from tuner.cli.result_output import complain_of_damage, print_best
     from tuner.errors import UsageError
-    from tuner.reports.study_tables import best_facts, require_best
-    from tuner.storage.trials import find_best
+    from tuner.reports.study_tables import best_facts
+    from tuner.storage.trials import find_best, require_best
+    from tuner.system.names import command, in_command
 
     for option, value in {"--trust-code": trust_code, "--data": data}.items():
         if value is not None and save is None:
@@ -314,7 +315,9 @@ def show_best(
         written = {"network": {"path": str(save), "source": source}} if source else {}
         print_json(best_facts(row, trial) | written)
     elif source is not None:
-        say(f"\nwrote {save} ({source})")
+        say(f"\nwrote {save} ({source})\nnext: {command('predict', save, 'DATA')}")
+    else:
+        say(f"\nnext: {command('predict', in_command(row.name), 'DATA')}")
 
 
 def _save_network(
@@ -371,22 +374,30 @@ def export(
 
 
 @app.command("code")
-def code(context: typer.Context, study: StudyName = None) -> None:
-    """Print the user's own code that a study stores and runs.
+def code(
+    context: typer.Context,
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            help="The study's name, or a saved network: a .keras file or models:/NAME@ALIAS.",
+            metavar="STUDY",
+            show_default="the newest search",
+        ),
+    ] = None,
+) -> None:
+    """Print the user's own code that a study, or a saved network, carries and runs.
 
     Example: tuner study code mlp-digits
     """
     from tuner.cli.consent import code_lines
-    from tuner.cli.database_access import read_study
     from tuner.cli.output import say
-    from tuner.manage.trust import code_of
+    from tuner.models.opening import read_code
 
-    _, row = read_study(context, study)
-    files = code_of(row.spec)
+    where, files = read_code(study, settings_of(context))
     for file in files:
         say("\n".join(code_lines(file)))
     if not files:
-        say(f"study {row.name} runs no code of its own")
+        say(f"{where} runs no code of its own")
 
 
 @app.command("repair")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.example_rows import ExampleRows
 from tuner.data.raw import dataset_errors
 from tuner.data.rows import (
     AnyRows,
@@ -54,11 +55,13 @@ class ColumnReport:
 @dataclass(frozen=True)
 class TargetColumn:
     """`name`: the target's, None where it has none. `format`: how its texts were read as numbers.
-    `ignored`: further columns of the table that are no features."""
+    `ignored`: further columns of the table that are no features. `weights`: the one among them that
+    weighs the training rows."""
 
     name: str | None = None
     format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,9 @@ class Dataset:
     `shift` was subtracted from x in float64 before it became float32, and `target_shift` from y,
     where float32 would have lost too much (precision.py): one value in all, or one for each column
     or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
+
+    `examples`: the first training rows of a table as they were given; None for arrays, and in data
+    that an earlier version prepared.
     """
 
     name: str
@@ -117,6 +123,7 @@ class Dataset:
     float64_inputs: bool = False
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
+    examples: ExampleRows | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -245,6 +252,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "float64_inputs": dataset.float64_inputs,
         "evaluation": dataset.evaluation_name,
         "target_column": asdict(dataset.target_column),
+        "examples": dataset.examples,
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
@@ -285,6 +293,7 @@ def open_dataset(folder: Path) -> Dataset:
         float64_inputs=index["float64_inputs"],
         evaluation_name=evaluation_name,
         target_column=_target_column_from_json(index["target_column"]),
+        examples=index.get("examples"),
     )
 
 
@@ -315,7 +324,10 @@ def _scaling_from_json(value: dict[str, Any]) -> Scaling:
 def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
     number = value["format"]
     return TargetColumn(
-        value["name"], None if number is None else NumberFormat(**number), tuple(value["ignored"])
+        value["name"],
+        None if number is None else NumberFormat(**number),
+        tuple(value["ignored"]),
+        value.get("weights"),
     )
 
 

@@ -1,20 +1,20 @@
 """Which code from a database may run on this machine.
 
-A study stores its user's network, metrics and data function in SQL. Whoever can write there could
-have every machine that works on the study run any code. So code runs only if it is a file of this
-machine, byte for byte, or if this user has agreed to its hash once. Everything that runs a study's
-code calls `require_trusted` first.
+A study stores its user's network, metrics and data function in SQL, and a saved network carries
+the files of its own layers. Whoever can write there could have every machine that uses them run any
+code. So code runs only if it is a file of this machine, byte for byte, or if this user has agreed
+to its hash once. Everything that runs a study's code calls `require_trusted` first, everything that
+runs a saved network's `require_trusted_copies`.
 """
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.settings import Settings
 from tuner.storage.identity import machine_id
 from tuner.study.spec import CodeFile, StudySpec, beside
@@ -26,35 +26,6 @@ HAS_CHANGED = (
     "create a new study; while no trial of it has finished, create it again with the same options, "
     "which takes the corrected file"
 )
-
-
-@dataclass(frozen=True)
-class Code:
-    """A file that a study runs, as stored with it. `path`: its own when the study was created."""
-
-    path: str
-    text: str
-
-    @property
-    def content(self) -> bytes:
-        return self.text.encode()
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-    def is_same(self, file: Path) -> bool:
-        """Whether the file has these contents."""
-        return file.stat().st_size == len(self.content) and file.read_bytes() == self.content
-
-
-class UntrustedCode(CodeError):
-    """Code that this user has not agreed to."""
-
-    def __init__(self, codes: list[Code]) -> None:
-        paths = ", ".join(printable(code.path) for code in codes)
-        super().__init__(f"the study would run code that is not a file of this machine: {paths}")
-        self.codes = codes
 
 
 def code_of(spec: StudySpec) -> list[Code]:
@@ -159,14 +130,32 @@ def require_trusted(spec: StudySpec, settings: Settings) -> None:
         raise UntrustedCode(unknown)
 
 
+def require_trusted_copies(
+    codes: Sequence[Code], settings: Settings, source: str, hashes: Iterable[str] = ()
+) -> None:
+    """Check the code that a saved network carries before it runs. `source`: what names the network.
+    `hashes`: of files that are trusted from now on. Raises UntrustedCode for code that is neither a
+    file of this machine nor agreed to, CodeError for hashes of other files."""
+    _agree(codes, settings, hashes, "this network's")
+    missing = [code for code in codes if not any(map(code.is_same, _places(code.path, settings)))]
+    trusted = _read(settings.trusted_code) if missing else set()
+    if unknown := [code for code in missing if code.sha256 not in trusted]:
+        raise UntrustedCode(unknown, "the network", source)
+
+
 def agree_to_code(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:
     """Trust the study's files with these hashes from now on. Raises CodeError for other hashes."""
-    own = {code.sha256 for code in code_of(spec)}
-    for sha256 in hashes:
-        if sha256.lower() not in own:
+    _agree(code_of(spec), settings, hashes, "this study's")
+
+
+def _agree(codes: Iterable[Code], settings: Settings, hashes: Iterable[str], whose: str) -> None:
+    own = {code.sha256 for code in codes}
+    agreed = [sha256.lower() for sha256 in hashes]
+    for sha256 in agreed:
+        if sha256 not in own:
             there = ", ".join(sorted(own)) or "it has none"
-            raise CodeError(f"--trust-code {sha256!r} is not a hash of this study's code: {there}")
-    trust_code(settings, [sha256.lower() for sha256 in hashes])
+            raise CodeError(f"--trust-code {sha256!r} is not a hash of {whose} code: {there}")
+    trust_code(settings, agreed)
 
 
 def trust_code(settings: Settings, hashes: Iterable[str]) -> None:

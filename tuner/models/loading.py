@@ -1,45 +1,104 @@
-"""`tuner.load_model`: a saved network that takes data as they are."""
+"""A saved network that takes data as they are."""
 
+import html
+import logging
+import os
+import threading
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.errors import ArtifactError, first_line
-from tuner.preparation.keras_file import read_description
+from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
+from tuner.models.own_layers import own_layers
+from tuner.preparation.keras_file import read_description, write_description
+from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import predict_columns
+from tuner.preparation.predictions import network_outputs, predict_columns
 from tuner.preparation.preparation import Findings
-from tuner.settings import quiet_tensorflow
+from tuner.preparation.raw_rows import as_frame, is_frame
+from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
+from tuner.values import join_names
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-_ROWS_AT_ONCE = 1024
+    from tuner.models.evaluations import Evaluation
+
+_SHOWN_LABELS = 5
+
+logger = logging.getLogger("tuner")
 
 
 class Model:
-    """A network with its preparation.
+    """A network with its preparation: it takes data as they are.
+
+    Made by `tuner.load_model`, `Study.best_model` and `Trial.model`. May be used in threads.
 
     Attributes:
-        description: what the file says of it.
+        description: what the file says of it, such as its data, its study and its trial.
         keras_model: the network itself; it takes prepared rows, not scaled.
         findings: what the rows of the last call have shown: gaps, unseen categories.
+
+    >>> import tuner
+    >>> model = tuner.load_study("example").best_model()
+    >>> model.task, model.metric, model.labels[:3], model.input_shape
+    ('classes', 'val_accuracy', ('0', '1', '2'), (8, 8))
     """
 
     def __init__(self, description: NetworkDescription, keras_model: "keras.Model") -> None:
         self.description = description
         self.keras_model = keras_model
         self.findings = Findings()
+        # Keras builds its function in the first call.
+        self._turn = threading.Lock()
+
+    @property
+    def task(self) -> Task:
+        """classes, binary or regression."""
+        return self.description.task
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each class, in the order of the network's outputs; none for regression."""
+        return self.description.labels
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The names of the columns that it takes, in any order; None where data have no names."""
+        preparation = self.description.preparation
+        if preparation.is_table:
+            return tuple(column.name for column in preparation.columns or ())
+        return preparation.features
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row as `keras_model` takes it."""
+        return self.description.preparation.input_shape
+
+    @property
+    def metric(self) -> str:
+        """The objective of its study, such as val_accuracy."""
+        return self.description.metric
 
     def outputs(self, rows: Any, source: str = "data") -> npt.NDArray[Any]:
-        """What the network gives for raw rows: (n, classes) probabilities, (n, 1) the probability
-        of the second of two labels, or (n, 1) values in the target's units.
+        """What the network gives for raw rows.
 
-        Raises DatasetError for rows that are not what the network was trained on.
+        Args:
+            rows: as for `predict`.
+            source: what messages call the rows.
+
+        Returns:
+            Of classes (n, classes) probabilities; of two classes (n, 1), the probability of the
+            second label; of regression (n, 1), values in the target's units.
+
+        Raises:
+            DatasetError: rows that are not what the network was trained on.
         """
         prepared = self.description.preparation.prepare(rows, source)
         self.findings = prepared.findings
@@ -47,50 +106,183 @@ class Model:
 
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
-        # Not `predict`: Keras' own turns NumPy's float64 into float32.
-        starts = range(0, max(1, len(inputs)), _ROWS_AT_ONCE)
-        blocks = [
-            self.keras_model.predict_on_batch(inputs[start : start + _ROWS_AT_ONCE])
-            for start in starts
-        ]
-        return np.concatenate(blocks)
+        with self._turn:
+            return network_outputs(self.keras_model, inputs)
 
-    def predict(self, rows: Any) -> "pd.DataFrame":
-        """Predictions for raw rows, a DataFrame with one row each and the index of `rows`.
+    def predict(self, rows: Any, *, strict: bool = False) -> "pd.DataFrame":
+        """Predictions for raw rows. What the rows have shown, such as gaps and unseen categories,
+        is logged as warnings of the logger `tuner`.
 
         Args:
-            rows: a DataFrame with the columns of the training data, in any order, with or without
-                the target; or an array (n, *input_shape), or one row of that shape.
+            rows: of a table a DataFrame, a dict of columns, or a list of dicts, with the columns
+                of the training data in any order, with or without the target. Else an array
+                (n, *input_shape), or one row of that shape, such as an image.
+            strict: refuse categories that no training row had.
 
         Returns:
-            Of classes the column `prediction`, the most probable label, and `probability_LABEL` for
-            each label; of regression `prediction`, in the target's units.
+            A DataFrame with a row each, and the index of `rows`. Of classes the column
+            `prediction`, the most probable label, and `probability_LABEL` for each label; of
+            regression `prediction`, in the target's units.
 
         Raises:
             DatasetError: rows that are not what the network was trained on.
+
+        >>> import tuner
+        >>> from sklearn.datasets import load_digits
+        >>> model = tuner.load_study("example").best_model()
+        >>> model.predict(load_digits().images[:2])["prediction"].tolist()
+        ['0', '1']
         """
         import pandas as pd
 
+        prepared = self.description.preparation.prepare(rows)
+        self.findings = findings = prepared.findings
+        if strict and findings.unseen:
+            raise DatasetError(f"data: {'; '.join(map(findings.describe_unseen, findings.unseen))}")
+        outputs = self.outputs_of_prepared(prepared.inputs)
+        for line in findings.lines():
+            logger.warning("%s", line)
+        columns = predict_columns(outputs, self.task, self.labels)
+        return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a .keras file with its preparation, as `tuner study best --save` does.
+
+        Args:
+            path: the file, which is replaced if it exists; its name ends in .keras.
+
+        Raises:
+            UsageError: another ending, a folder that does not exist, or a network that was loaded
+                from an export: those can only be used.
+        """
+        file = Path(path)
+        if file.suffix != ".keras":
+            raise UsageError(f"{file}: the file's name must end in .keras")
+        if not hasattr(self.keras_model, "save"):
+            raise UsageError(f"{file}: an export cannot become a .keras file; save the network")
+        try:
+            with TemporaryDirectory(prefix=".tuner-", dir=file.absolute().parent) as folder:
+                partial = Path(folder) / file.name
+                self.keras_model.save(partial)
+                write_description(partial, self.description)
+                partial.replace(file)
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+    def evaluate(self, rows: Any, target: Any = None) -> "Evaluation":
+        """How good it is on rows whose targets are known. The targets are not given to it.
+
+        Args:
+            rows: as for `predict`.
+            target: the label or value of each row, (n,); or the name of the column of `rows` that
+                holds them, by default that of the training data.
+
+        Returns:
+            All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
+            also `per_class`, `confusion` and `calibration`, of numbers `residuals`. `to_json()`
+            has all of it.
+
+        Raises:
+            DatasetError: rows that are not what the network was trained on, no target, or a label
+                that the network does not know.
+
+        >>> import tuner
+        >>> from sklearn.datasets import load_digits
+        >>> model = tuner.load_study("example").best_model()
+        >>> images, labels = load_digits(return_X_y=True)
+        >>> accuracy = model.evaluate(images.reshape(-1, 8, 8), labels).metrics["accuracy"]
+        >>> accuracy.low < accuracy.value < accuracy.high
+        True
+        """
+        from tuner.data.later_target import encode_later_target
+        from tuner.data.row_blocks import RowRequest
+        from tuner.models.evaluations import evaluate_outputs
+
+        network = self.description
+        request = RowRequest(network.preparation, self.task, self.labels, load_settings())
+        y = encode_later_target(_targets_of(rows, target, network), request, "data")
         outputs = self.outputs(rows)
-        columns = predict_columns(outputs, self.description.task, self.description.labels)
-        return pd.DataFrame(columns, index=getattr(rows, "index", None))
+        if len(y) != len(outputs):
+            raise DatasetError(f"data: has {len(outputs)} rows and {len(y)} targets")
+        return evaluate_outputs(outputs, y, self.task, self.labels)
+
+    def __repr__(self) -> str:
+        words = [f"{name}={value!r}" for name, value in self._facts().items()]
+        return f"Model({', '.join(words)})"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            f"<tr><td>{name}</td><td>{html.escape(str(value))}</td></tr>"
+            for name, value in self._facts().items()
+        ]
+        return f"<table>{''.join(rows)}</table>"
+
+    def _facts(self) -> dict[str, Any]:
+        """What is shown of it."""
+        origin = {"study": self.description.study, "trial": self.description.trial}
+        facts: dict[str, Any] = origin if self.description.study else {}
+        facts |= {"data": self.description.data, "metric": self.metric, "task": self.task}
+        if self.labels:
+            facts["labels"] = join_names(self.labels[:_SHOWN_LABELS]) + (
+                ", …" if len(self.labels) > _SHOWN_LABELS else ""
+            )
+        takes = self.input_shape if self.columns is None else join_names(self.columns)
+        return facts | {"takes": takes}
 
 
-def load_file(file: Path, source: str | None = None) -> Model:
-    """The network of a .keras file that tuner saved. `source`: how messages name it.
+def _targets_of(rows: Any, target: Any, network: NetworkDescription) -> "pd.Series[Any]":
+    """The targets of rows, as given or as a column of the rows."""
+    import pandas as pd
+
+    if target is not None and not isinstance(target, str):
+        values = target if hasattr(target, "iloc") else np.ravel(target)
+        return pd.Series(values).reset_index(drop=True)
+    name = network.preparation.target if target is None else target
+    if name is None or not is_frame(rows):
+        raise DatasetError("data: give the target of each row: evaluate(rows, target)")
+    frame = as_frame(rows, "data")
+    if name not in frame.columns:
+        raise DatasetError(
+            f"data: no column {name!r} with the target; name its column, or give the targets: "
+            "evaluate(rows, target)"
+        )
+    return frame[name].reset_index(drop=True)
+
+
+def _index_of(rows: Any, count: int) -> Any:
+    """The index of a DataFrame; for anything else the numbers of the rows."""
+    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
+    return rows.index if is_frame else range(count)
+
+
+def load_file(
+    file: Path,
+    source: str | None = None,
+    *,
+    settings: Settings | None = None,
+    trust: Sequence[str] = (),
+) -> Model:
+    """The network of a .keras file that tuner saved. `source`: how messages name it. `settings`:
+    where trusted code is remembered; the environment's without it. `trust`: SHA-256 of the user's
+    own files that may run here.
 
     Raises ArtifactError, one line, for a file that is missing, changed, cut short, or from
-    elsewhere.
+    elsewhere; UntrustedCode for layers of the user's own whose code may not run here.
     """
+    source = str(file) if source is None else source
     description = read_description(file, source)
+    if description.problem:
+        raise ArtifactError(f"{source}: must not be used: {description.problem}")
+    with own_layers(description.code, settings or load_settings(), source, trust):
+        return Model(description, _load_network(file, source))
+
+
+def _load_network(file: Path, source: str) -> "keras.Model":
     quiet_tensorflow()
     with stderr_muted():  # TensorFlow's start-up notes
         import keras
 
         try:
-            network = keras.saving.load_model(file, compile=False)
+            return keras.saving.load_model(file, compile=False)
         except Exception as error:
-            raise ArtifactError(
-                f"{source or file}: Keras cannot load it ({first_line(error)})"
-            ) from error
-    return Model(description, network)
+            raise ArtifactError(f"{source}: Keras cannot load it ({first_line(error)})") from error

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from pathlib import PurePath
 from types import ModuleType
 from typing import Any
 
@@ -244,6 +245,16 @@ def _positional_inputs(model: Any) -> int:
     return max(len(needed), 1)
 
 
+def run_network_file(text: str, surroundings: Surroundings) -> ModuleType:
+    """A module with what the file of a user's network defines. Errors of the code pass through."""
+    module = ModuleType("tuner_user_network")
+    # They stay active: what is built may import more modules when it is called.
+    surroundings.activate()
+    with surroundings.on_path():
+        surroundings.run(text.encode(), module)
+    return module
+
+
 @dataclass(frozen=True)
 class CustomNetwork:
     """User code as the study stored it, compiled from its text: editing the file later changes
@@ -268,18 +279,21 @@ class CustomNetwork:
             content.update(f"\0{path}\0{text}".encode())
         return f"{self.function}@{content.hexdigest()}"
 
+    def texts(self) -> dict[str, str]:
+        """Path and text of its file, then of the modules that it imports from its folder."""
+        folder = PurePath(self.path).parent
+        modules = self._surroundings().modules
+        return {self.path: self.text} | {
+            str(folder / name): text.decode() for name, text in modules.items()
+        }
+
     def load(self) -> Callable[..., Any]:
         """The function itself. Raises NetworkError if the file does not have it. Errors of the
         user's code pass through, with its file name and lines in the traceback."""
         return self._load(self._surroundings())
 
     def _load(self, surroundings: Surroundings) -> Callable[..., Any]:
-        module = ModuleType("tuner_user_network")
-        # They stay active: what is built may import more modules when it is called.
-        surroundings.activate()
-        with surroundings.on_path():
-            surroundings.run(self.text.encode(), module)
-        function = getattr(module, self.function, None)
+        function = getattr(run_network_file(self.text, surroundings), self.function, None)
         if not callable(function):
             raise NetworkError(f"{self.path}: no function {self.function!r}")
         return function

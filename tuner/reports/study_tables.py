@@ -4,10 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.errors import StudyError
 from tuner.storage.attempt_rows import AttemptRow, ReportRow
-from tuner.storage.studies import StudyRow, StudySummary, no_finished_trial
-from tuner.storage.trials import TABLE_COLUMNS, Best, Summary, TrialRow, table_row
+from tuner.storage.studies import StudyRow, StudySummary
+from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
 from tuner.training.program_key import slower_engine_reason
 from tuner.values import clipped, word
@@ -88,17 +87,6 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "best_metrics": dict(best.metrics) if best else None,
         "best_params": best.params if best else None,
     }
-
-
-def require_best(study: StudyRow, best: Best) -> TrialRow:
-    """The best trial. Raises StudyError where there is none, and for a comparison."""
-    if not study.spec.selects:
-        raise StudyError(f"study {study.name!r} is a comparison: nothing is chosen in it")
-    if best.trial is not None:
-        return best.trial
-    if best.damaged:
-        raise StudyError(f"study {study.name!r} has no finished trial that can be read")
-    raise no_finished_trial(study)
 
 
 def best_facts(study: StudyRow, best: TrialRow) -> Facts:

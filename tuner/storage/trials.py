@@ -34,7 +34,7 @@ from tuner.storage.optuna_rows import (
 from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
-from tuner.storage.studies import StudyRow, check_is_search
+from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -266,6 +266,17 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
             damaged.append(row)
         size, after = _PAGE, after + size
     return Best(None, tuple(damaged))
+
+
+def require_best(study: StudyRow, best: Best) -> TrialRow:
+    """The best trial. Raises StudyError where there is none, and for a comparison."""
+    if not study.spec.selects:
+        raise StudyError(f"study {study.name!r} is a comparison: nothing is chosen in it")
+    if best.trial is not None:
+        return best.trial
+    if best.damaged:
+        raise StudyError(f"study {study.name!r} has no finished trial that can be read")
+    raise no_finished_trial(study)
 
 
 def summarize(store: Store, study: StudyRow) -> Summary:

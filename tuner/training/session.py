@@ -9,20 +9,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tuner.data import Dataset, open_dataset
-from tuner.data.preparing import preparation_of
+from tuner.data.preparing import describe_network
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
-from tuner.preparation.keras_file import write_description
-from tuner.preparation.network_description import NetworkDescription
-from tuner.settings import tuner_version
+from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
 from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
+from tuner.training.saved_check import find_problem, first_inputs
 from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended
@@ -62,23 +63,23 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
+        inputs = first_inputs(self.trainer.dataset)
+        outputs = np.asarray(model(inputs, training=False))
         model.save(path)
-        write_description(path, self._describe(self._request))
-
-    def _describe(self, request: TrialRequest) -> NetworkDescription:
-        dataset = self.trainer.dataset
-        return NetworkDescription(
-            preparation=preparation_of(dataset),
-            task=dataset.task,
-            labels=dataset.labels,
-            metric=request.goal.metric,
-            fingerprint=dataset.fingerprint,
-            data=dataset.name,
-            version=tuner_version(),
-            study=self._study.name,
-            study_uuid=self._study.uuid,
-            trial=request.number,
+        del model  # so that loading it again takes no more memory
+        problem = find_problem(path, inputs, outputs)
+        if problem:
+            log.warning("%s: %s", path.name, problem)
+        own_code = self._network.texts() if self._network and has_own_parts(path) else {}
+        description = describe_network(
+            self.trainer.dataset,
+            self._request.goal.metric,
+            self._study,
+            self._request.number,
+            own_code,
+            problem,
         )
+        write_description(path, description)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
@@ -194,6 +195,15 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     """Pin this process to one thread, or to its GPU, and load the data."""
     # TensorFlow warns of retracing, which is normal here for new structures.
     tf.get_logger().setLevel("ERROR")
+    try:
+        _pin_process(setup)
+    except RuntimeError:  # a program that has used a network before: no worker
+        log.info("TensorFlow is in use in this process: its threads and devices stay as they are")
+    return TrainingSession(setup) if setup.lanes == 1 else LaneSession(setup)
+
+
+def _pin_process(setup: WorkerSetup) -> None:
+    """Raises RuntimeError where TensorFlow has computed in this process already."""
     gpu = None if setup.gpu is None else _find_gpu(setup.gpu)
     threads = 1 if gpu is None else setup.threads
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -201,7 +211,6 @@ def open_session(setup: WorkerSetup) -> TrainingSession:
     tf.config.set_visible_devices([] if gpu is None else [gpu], "GPU")
     if gpu is not None:
         tf.config.experimental.set_memory_growth(gpu, True)
-    return TrainingSession(setup) if setup.lanes == 1 else LaneSession(setup)
 
 
 def _find_gpu(index: int) -> Any:
