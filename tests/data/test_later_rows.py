@@ -153,6 +153,20 @@ def test_a_word_among_numbers_costs_only_its_column(
     assert (len(inputs), findings.gaps) == (ROWS, {"age": 1})
 
 
+def test_a_quote_amid_a_cell_opens_none(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    monkeypatch.setattr(later_delimited, "_LONGEST_ROW_BYTES", 300)
+    path = tmp_path / "new.csv"
+    lines = [f"{number},30,Oslo" for number in range(ROWS)]
+    lines[40] = '40,30,24" screen'
+    path.write_text("\n".join(["id,age,city", *lines, ""]))
+    read = blocks(open_for(network, path))
+    assert [n for block in read for n in block.index["id"]] == [*range(ROWS)]  # type: ignore[index]
+    assert [c for block in read for c in block.rows["city"]][40] == '24" screen'
+
+
 def test_a_wrong_cell_is_named_by_its_row_in_the_file(
     network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
