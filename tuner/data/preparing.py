@@ -1,11 +1,13 @@
-"""The preparation that a network of a data set is saved with."""
+"""The preparation that a network of a data set is saved with, and rows as it prepares them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tuner.data.dataset import Dataset
+from tuner.data.dataset import Dataset, Split
 from tuner.data.rows import row_blocks, sampled_rows
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
@@ -34,11 +36,31 @@ def preparation_of(dataset: Dataset) -> Preparation:
     )
 
 
+def network_inputs(dataset: Dataset, split: Split) -> Iterator[npt.NDArray[Any]]:
+    """A split's rows as a saved network takes them, in blocks of a few MB: what `preparation_of`
+    makes of the rows as they were given, since the network itself subtracts offsets and scales."""
+    dtype = np.float64 if dataset.float64_inputs else np.float32
+    for block in row_blocks(split.x):
+        given = block if dataset.shift is None else block.astype(np.float64) + dataset.shift
+        yield given.astype(dtype)
+
+
+def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
+    """A split's targets (n,): class numbers, or values in the target's units."""
+    return split.y + np.float64(dataset.target_shift) if dataset.target_shift else split.y
+
+
 def describe_network(
-    dataset: Dataset, metric: str, study: StudyOrigin, trial: int | None, code: Mapping[str, str]
+    dataset: Dataset,
+    metric: str,
+    study: StudyOrigin,
+    trial: int | None,
+    code: Mapping[str, str],
+    problem: str = "",
 ) -> NetworkDescription:
     """What the network of a trial on these data is saved with. `metric`: the study's objective.
-    `code`: path and text of the user's own files that its layers need."""
+    `code`: path and text of the user's own files that its layers need. `problem`: as in
+    `NetworkDescription`."""
     return NetworkDescription(
         preparation=preparation_of(dataset),
         task=dataset.task,
@@ -50,8 +72,10 @@ def describe_network(
         study=study.name,
         study_uuid=study.uuid,
         trial=trial,
+        trained_on="train" if dataset.evaluation_name == "val" else "train+validation",
         code=code,
         seen=_seen_rows(dataset),
+        problem=problem,
     )
 
 

@@ -2,7 +2,6 @@
 
 import html
 import logging
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import predict_columns
+from tuner.preparation.predictions import network_outputs, predict_columns
 from tuner.preparation.preparation import Findings
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
 
     from tuner.models.evaluations import Evaluation
 
-# Of a call: many rows, since each call costs 0.5 ms, but few values, since layers hold many times
-# as many.
-_ROWS_AT_ONCE = 8192
-_VALUES_AT_ONCE = 2**19
 _SHOWN_LABELS = 5
 
 logger = logging.getLogger("tuner")
@@ -111,14 +106,8 @@ class Model:
 
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
-        # Not `predict`: Keras' own turns NumPy's float64 into float32.
-        count = min(_ROWS_AT_ONCE, max(1, _VALUES_AT_ONCE // max(1, math.prod(inputs.shape[1:]))))
-        starts = range(0, max(1, len(inputs)), count)
         with self._turn:
-            blocks = [
-                self.keras_model.predict_on_batch(inputs[start : start + count]) for start in starts
-            ]
-        return np.concatenate(blocks)
+            return network_outputs(self.keras_model, inputs)
 
     def predict(self, rows: Any, *, strict: bool = False) -> "pd.DataFrame":
         """Predictions for raw rows. What the rows have shown, such as gaps and unseen categories,
@@ -282,6 +271,8 @@ def load_file(
     """
     source = str(file) if source is None else source
     description = read_description(file, source)
+    if description.problem:
+        raise ArtifactError(f"{source}: must not be used: {description.problem}")
     with own_layers(description.code, settings or load_settings(), source, trust):
         return Model(description, _load_network(file, source))
 

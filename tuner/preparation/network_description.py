@@ -20,9 +20,12 @@ class NetworkDescription:
     `task`: classes, binary or regression. `labels[i]` names class i; of two classes the second is
     the one whose probability the network gives; none for regression. `metric`: the study's
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
-    `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
+    `trial`: where it was found; "" and None for a network that no trial of a study gave.
+    `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
     `seen`: of the rows of its training and validation splits; None for very many.
+    `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
+    gave what the network had given.
     """
 
     preparation: Preparation
@@ -35,8 +38,10 @@ class NetworkDescription:
     study: str = ""
     study_uuid: str = ""
     trial: int | None = None
+    trained_on: str = "train"
     code: Mapping[str, str] = field(default_factory=dict)
     seen: RowSample | None = None
+    problem: str = ""
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
