@@ -21,6 +21,8 @@ class NetworkDescription:
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
     `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
+    gave what the network had given.
     """
 
     preparation: Preparation
@@ -34,6 +36,7 @@ class NetworkDescription:
     study_uuid: str = ""
     trial: int | None = None
     code: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
