@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tuner.data.example_rows import ExampleRows
 from tuner.data.raw import dataset_errors
 from tuner.data.rows import (
     AnyRows,
@@ -97,6 +98,9 @@ class Dataset:
     `shift` was subtracted from x in float64 before it became float32, and `target_shift` from y,
     where float32 would have lost too much (precision.py): one value in all, or one for each column
     or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
+
+    `examples`: the first training rows of a table as they were given; None for arrays, and in data
+    that an earlier version prepared.
     """
 
     name: str
@@ -117,6 +121,7 @@ class Dataset:
     float64_inputs: bool = False
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
+    examples: ExampleRows | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -245,6 +250,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "float64_inputs": dataset.float64_inputs,
         "evaluation": dataset.evaluation_name,
         "target_column": asdict(dataset.target_column),
+        "examples": dataset.examples,
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
@@ -285,6 +291,7 @@ def open_dataset(folder: Path) -> Dataset:
         float64_inputs=index["float64_inputs"],
         evaluation_name=evaluation_name,
         target_column=_target_column_from_json(index["target_column"]),
+        examples=index.get("examples"),
     )
 
 

@@ -18,6 +18,7 @@ from tuner.data.dataset import (
     fingerprint,
 )
 from tuner.data.description import constant_notes, leak_notes, report_columns, report_target
+from tuner.data.example_rows import example_rows
 from tuner.data.precision import (
     Wide,
     array_notes,
@@ -127,7 +128,11 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
         encoded = _encode_arrays(x, rows, spec, exact)
     dataset = _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
     names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec))
-    return replace(dataset, target_column=names)
+    examples = None
+    if table is not None and encoded.columns is not None:
+        taken = [column.name for column in encoded.columns]
+        examples = example_rows(x["train"], taken, rows.get("train"))
+    return replace(dataset, target_column=names, examples=examples)
 
 
 def _target_name(raw: Raw) -> str | None:

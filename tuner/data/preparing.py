@@ -29,10 +29,16 @@ def preparation_of(dataset: Dataset) -> Preparation:
 
 
 def describe_network(
-    dataset: Dataset, metric: str, study: StudyOrigin, trial: int | None, code: Mapping[str, str]
+    dataset: Dataset,
+    metric: str,
+    study: StudyOrigin,
+    trial: int | None,
+    code: Mapping[str, str],
+    problem: str = "",
 ) -> NetworkDescription:
     """What the network of a trial on these data is saved with. `metric`: the study's objective.
-    `code`: path and text of the user's own files that its layers need."""
+    `code`: path and text of the user's own files that its layers need. `problem`: as in
+    `NetworkDescription`."""
     return NetworkDescription(
         preparation=preparation_of(dataset),
         task=dataset.task,
@@ -45,6 +51,7 @@ def describe_network(
         study_uuid=study.uuid,
         trial=trial,
         code=code,
+        problem=problem,
     )
 
 

@@ -2,7 +2,6 @@
 
 import html
 import logging
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
@@ -18,7 +16,7 @@ from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import predict_columns
+from tuner.preparation.predictions import network_outputs, predict_columns
 from tuner.preparation.preparation import Findings
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-# Of a call: many rows, since each call costs 0.5 ms, but few values, since layers hold many times
-# as many.
-_ROWS_AT_ONCE = 8192
-_VALUES_AT_ONCE = 2**19
 _SHOWN_LABELS = 5
 
 logger = logging.getLogger("tuner")
@@ -108,14 +102,8 @@ class Model:
 
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
-        # Not `predict`: Keras' own turns NumPy's float64 into float32.
-        count = min(_ROWS_AT_ONCE, max(1, _VALUES_AT_ONCE // max(1, math.prod(inputs.shape[1:]))))
-        starts = range(0, max(1, len(inputs)), count)
         with self._turn:
-            blocks = [
-                self.keras_model.predict_on_batch(inputs[start : start + count]) for start in starts
-            ]
-        return np.concatenate(blocks)
+            return network_outputs(self.keras_model, inputs)
 
     def predict(self, rows: Any, *, strict: bool = False) -> "pd.DataFrame":
         """Predictions for raw rows. What the rows have shown, such as gaps and unseen categories,

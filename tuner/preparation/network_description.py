@@ -21,6 +21,8 @@ class NetworkDescription:
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
     `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
+    gave what the network had given.
     """
 
     preparation: Preparation
@@ -34,6 +36,7 @@ class NetworkDescription:
     study_uuid: str = ""
     trial: int | None = None
     code: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
@@ -52,7 +55,12 @@ class NetworkDescription:
                     "than this one; update tuner"
                 )
             preparation = Preparation.from_json(content["preparation"])
-            changes = {"preparation": preparation, "labels": tuple(content["labels"])}
+            code = {str(path): str(text) for path, text in content.get("code", {}).items()}
+            changes = {
+                "preparation": preparation,
+                "labels": tuple(content["labels"]),
+                "code": code,
+            }
             return cls(**{**content, **changes})
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ArtifactError(

@@ -16,7 +16,6 @@ from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import input_of
 from tuner.study.engines import is_same_engine
 from tuner.tracking import content
 from tuner.tracking.client import Client
@@ -25,9 +24,9 @@ from tuner.tracking.experiments import own_runs, own_study_runs
 from tuner.tracking.logged_models import (
     best_trials,
     has_files,
+    is_readable,
     is_registered,
     linked_models,
-    saved_network,
     wants_model,
 )
 
@@ -270,8 +269,7 @@ class _DeliveryCheck:
         return wants_model(trial, self._log_models, lambda: self._bests)
 
     def _is_readable(self, trial: TrackedTrial) -> bool:
-        path = saved_network(self._networks, trial.attempt)
-        return path is not None and input_of(path) is not None
+        return is_readable(self._networks, trial.attempt)
 
 
 def _number(run: Any) -> int:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tuner.data import Dataset, open_dataset
 from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow, report_of_score
@@ -269,7 +267,6 @@ def best_scores(trials: list[Completed], direction: Direction) -> list[Point]:
 
 # 64 bits of the fingerprint, short enough to read; MLflow takes at most 36 characters.
 _DIGEST = 16
-_EXAMPLE_ROWS = 2
 
 
 def open_prepared(folder: Path | None) -> Dataset | None:
@@ -315,15 +312,3 @@ def _profile(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
         return {"task": spec.task, "train_rows": spec.train_rows}
     rows = {f"{part}_rows": len(split) for part, split in dataset.splits.items()}
     return {"task": spec.task, **rows, "bytes": dataset.nbytes, "labels": list(dataset.labels)[:50]}
-
-
-def input_example(dataset: Dataset | None, shape: tuple[int, ...]) -> Any:
-    """Unscaled training rows (n, *shape), float32 or the network's own dtype; one row of zeros if
-    the data are not there."""
-    if dataset is None or dataset.input_shape != shape:
-        return np.zeros((1, *shape), np.float32)
-    rows = np.asarray(dataset.train.x[:_EXAMPLE_ROWS], np.float32)
-    if dataset.shift is None:
-        return rows
-    exact = rows.astype(np.float64) + dataset.shift
-    return exact if dataset.float64_inputs else exact.astype(np.float32)

@@ -1,70 +1,24 @@
-"""Logged models: MLflow's Keras flavour of a .keras file, written without TensorFlow.
+"""Logged models: the networks of trials in MLflow. What a model's files hold: model_folders.py."""
 
-The files are laid out as `mlflow.keras.save_model` does it, which would load the model first.
-
-A network that takes float64 (`Dataset.shift`) gets a loader of its own: Keras' predict() makes
-NumPy's float64 float32 before the network can subtract its offsets. The loader's code is part of
-the logged model, so that loading does not need tuner.
-"""
-
-import json
-import platform
-import shutil
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tuner.data import Dataset
-from tuner.errors import ArtifactError
+from tuner.errors import ArtifactError, TrackingError
+from tuner.preparation.served_network import NETWORK_FILE
 from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import FolderArtifacts, Input
-from tuner.study.spec import StudySpec
+from tuner.study.artifacts import FolderArtifacts
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, is_not_found, local_folder
-from tuner.tracking.content import UUID_TAG, input_example
+from tuner.tracking.content import UUID_TAG
 from tuner.tracking.experiments import find_models, inside_store
+from tuner.tracking.model_folders import DATA, SavedNetwork, read_network, write_model
 
 _MODEL_NAME = "model"
-_DATA = "data"
-_NETWORK = "model.keras"
-_PACKAGES = ("mlflow", "keras", "tensorflow")
-_LOADER_MODULE = "exact_inputs"
-_CODE_FOLDER = "code"
-_LOADER = '''"""Gives this network float64 inputs: Keras' own predict() would make them float32."""
-
-import os
-
-import keras
-import numpy as np
-import pandas as pd
-
-BATCH = 1024
-
-
-class Network:
-    def __init__(self, model):
-        self.model = model
-
-    def get_raw_model(self):
-        return self.model
-
-    def predict(self, data, **_):
-        table = data if isinstance(data, pd.DataFrame) else None
-        rows = np.asarray(data if table is None else table.to_numpy(), "float64")
-        batches = [rows[start : start + BATCH] for start in range(0, max(1, len(rows)), BATCH)]
-        result = np.concatenate([self.model.predict_on_batch(batch) for batch in batches])
-        return result if table is None else pd.DataFrame(result, index=table.index)
-
-
-def _load_pyfunc(path, *_, **__):
-    return Network(keras.saving.load_model(os.path.join(path, "model.keras")))
-'''
 
 
 def best_trials(study: StudyRow, trials: list[Completed]) -> set[int]:
@@ -82,26 +36,35 @@ def wants_model(trial: TrackedTrial, log_models: str, bests: Callable[[], set[in
     return log_models == "all" or trial.trial_id in bests()
 
 
-def saved_network(networks: Path, attempt: AttemptRow) -> Path | None:
-    """The network that the attempt saved; None if this machine does not have it."""
+def saved_network(networks: Path, attempt: AttemptRow) -> SavedNetwork:
+    """The network that the attempt saved. Raises ArtifactError, one line, where this machine does
+    not have its file, or it cannot be used."""
     if attempt.model is None:
-        return None
+        raise ArtifactError("no network was saved")
     try:
-        return FolderArtifacts(networks).get(attempt.model)
+        file = FolderArtifacts(networks).get(attempt.model)
+    except ArtifactError as error:
+        raise ArtifactError(f"{Path(attempt.model.path).name} cannot be read here") from error
+    return read_network(file)
+
+
+def is_readable(networks: Path, attempt: AttemptRow) -> bool:
+    """Whether the network that the attempt saved can be logged from here."""
+    try:
+        saved_network(networks, attempt)
     except ArtifactError:
-        return None
+        return False
+    return True
 
 
 def log_model(
-    client: Client,
-    run_id: str,
-    keras_file: Path,
-    takes: Input,
-    study: StudyRow,
-    dataset: Dataset | None,
+    client: Client, run_id: str, network: SavedNetwork, study: StudyRow, dataset: Dataset | None
 ) -> str:
-    """Log the model as the run's output, and return its id. A repeated call continues an
-    interrupted one, and writes missing files again."""
+    """Log the network as the run's output, and return the model's id. A repeated call continues an
+    interrupted one, and writes missing files again. `dataset`: gives the input example.
+
+    Raises ArtifactError for a network that cannot be logged, else whatever MLflow raises.
+    """
     run = client.get_run(run_id)
     model = next(linked_models(client, run), None)
     if model is None:
@@ -110,15 +73,23 @@ def log_model(
         client.log_outputs(run_id, [_output(model)])
     elif UUID_TAG not in model.tags:
         client.set_logged_model_tags(model.model_id, {UUID_TAG: study.uuid})
-    size = keras_file.stat().st_size
+    size = network.file.stat().st_size
     if str(model.status) != "READY" or not has_files(client, model, size):
-        with OwnFolder("tuner-model-") as folder:
-            content = Path(folder) / "model"  # everything in it is sent to MLflow
-            content.mkdir()
-            _write(content, keras_file, takes, study.spec, dataset, model)
-            client.log_model_artifacts(model.model_id, str(content))
+        _send_files(client, model, network, study, dataset)
+        if not has_files(client, model, size):
+            raise TrackingError(f"MLflow has not kept the files of model {model.model_id}")
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def _send_files(
+    client: Client, model: Any, network: SavedNetwork, study: StudyRow, dataset: Dataset | None
+) -> None:
+    with OwnFolder("tuner-model-") as folder:
+        content = Path(folder) / "model"  # everything in it is sent to MLflow
+        content.mkdir()
+        write_model(content, network, study.spec, dataset, model)
+        client.log_model_artifacts(model.model_id, str(content))
 
 
 def drop_broken_models(client: Client, run_id: str, size: int | None) -> None:
@@ -144,11 +115,11 @@ def has_files(client: Client, model: Any, size: int | None = None) -> bool:
     bytes, if known."""
     if model.artifact_location.startswith("mlflow-artifacts:"):
         names = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
-        return {"MLmodel", _DATA} <= names
+        return {"MLmodel", DATA} <= names
     folder = local_path(model.artifact_location)
     if folder is None or local_folder(client.tracking_uri) is None:
         return True  # the server's own disk, or a store that only it may list
-    network = folder / _DATA / _NETWORK
+    network = folder / DATA / NETWORK_FILE
     if not (folder / "MLmodel").is_file() or not network.is_file():
         return False
     return size is None or network.stat().st_size == size
@@ -211,138 +182,6 @@ def _begin(client: Client, run: Any, study: StudyRow) -> Any:
     )
 
 
-def _write(
-    folder: Path,
-    keras_file: Path,
-    takes: Input,
-    spec: StudySpec,
-    dataset: Dataset | None,
-    logged: Any,
-) -> None:
-    """The model's folder: the network, its flavours, its environment, its example."""
-    from mlflow.models import Model
-
-    (folder / _DATA).mkdir()
-    shutil.copyfile(keras_file, folder / _DATA / _NETWORK)
-    (folder / _DATA / "keras_module.txt").write_text("keras")
-    model = Model(
-        artifact_path=logged.artifact_location,
-        run_id=logged.source_run_id,
-        model_id=logged.model_id,
-        model_uuid=logged.model_id,
-        signature=_signature(takes, _outputs(spec, dataset), dataset),
-        saved_input_example_info=_write_example(folder, input_example(dataset, takes.shape)),
-        metadata=_metadata(spec, dataset),
-    )
-    _add_flavors(model, folder, takes)
-    model.model_size_bytes = keras_file.stat().st_size
-    model.save(str(folder / "MLmodel"))
-    _write_environment(folder)
-
-
-def _add_flavors(model: Any, folder: Path, takes: Input) -> None:
-    """How MLflow loads the model: as a Keras network, and by its general interface."""
-    from mlflow import pyfunc
-
-    model.add_flavor(
-        "keras",
-        data=_DATA,
-        keras_version=version("keras"),
-        keras_backend="tensorflow",
-        save_exported_model=False,
-    )
-    if takes.dtype == "float64":
-        _add_float64_loader(model, folder, _DATA)
-    else:
-        pyfunc.add_to_model(
-            model,
-            loader_module="mlflow.keras",
-            conda_env="conda.yaml",
-            python_env="python_env.yaml",
-        )
-
-
-def _add_float64_loader(model: Any, folder: Path, data: str) -> None:
-    """Make pyfunc load `model` (MLflow's), in its folder, by our own loader."""
-    from mlflow import pyfunc
-
-    (folder / _CODE_FOLDER).mkdir()
-    (folder / _CODE_FOLDER / f"{_LOADER_MODULE}.py").write_text(_LOADER)
-    pyfunc.add_to_model(
-        model,
-        loader_module=_LOADER_MODULE,
-        data=data,
-        code=_CODE_FOLDER,
-        conda_env="conda.yaml",
-        python_env="python_env.yaml",
-    )
-
-
-def _outputs(spec: StudySpec, dataset: Dataset | None) -> int:
-    """Units of the head; -1 if only the data could tell."""
-    if dataset is not None:
-        return dataset.outputs
-    return -1 if spec.task == "classes" else 1
-
-
-def _signature(takes: Input, outputs: int, dataset: Dataset | None) -> Any:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types.schema import Schema, TensorSpec
-
-    exact = dataset is not None and bool(dataset.target_shift)
-    given = np.dtype(np.float64 if exact else np.float32)
-    taken = np.dtype(np.float64 if takes.dtype == "float64" else np.float32)
-    return ModelSignature(
-        inputs=Schema([TensorSpec(taken, (-1, *takes.shape))]),
-        outputs=Schema([TensorSpec(given, (-1, outputs))]),
-    )
-
-
-def _metadata(spec: StudySpec, dataset: Dataset | None) -> dict[str, Any]:
-    metadata = {"task": spec.task, "data": spec.data.source, "fingerprint": spec.fingerprint}
-    return metadata | ({"labels": list(dataset.labels)} if dataset and dataset.labels else {})
-
-
-def _write_example(folder: Path, example: Any) -> dict[str, str]:
-    """Write the example as a caller passes it, and as a served model receives it."""
-    rows = example.tolist()
-    (folder / "input_example.json").write_text(json.dumps(rows))
-    (folder / "serving_input_example.json").write_text(json.dumps({"inputs": rows}))
-    return {
-        "artifact_path": "input_example.json",
-        "serving_input_path": "serving_input_example.json",
-        "type": "ndarray",
-    }
-
-
-def _write_environment(folder: Path) -> None:
-    pinned = [f"{name}=={number}" for name in _PACKAGES if (number := _version(name))]
-    (folder / "requirements.txt").write_text("\n".join(pinned) + "\n")
-    python = platform.python_version()
-    environments: dict[str, dict[str, Any]] = {
-        "python_env.yaml": {
-            "python": python,
-            "build_dependencies": ["pip", "setuptools", "wheel"],
-            "dependencies": ["-r requirements.txt"],
-        },
-        "conda.yaml": {
-            "name": "mlflow-env",
-            "channels": ["conda-forge"],
-            "dependencies": [f"python={python}", "pip", {"pip": pinned}],
-        },
-    }
-    for name, content in environments.items():
-        (folder / name).write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
     """Download the .keras file of the run's logged model into `folder`; None if it has none. Raises
     whatever MLflow raises."""
@@ -353,7 +192,7 @@ def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
         return None
     network = download_artifacts(
         # Not models:/…, which MLflow looks up in the process' own store, not in this one.
-        artifact_uri=f"{model.artifact_location}/{_DATA}/{_NETWORK}",
+        artifact_uri=f"{model.artifact_location}/{DATA}/{NETWORK_FILE}",
         dst_path=str(folder),
         tracking_uri=client.tracking_uri,
     )

@@ -5,13 +5,12 @@ from functools import cached_property
 from pathlib import Path
 
 from tuner.data import Dataset
-from tuner.errors import TrackingError
+from tuner.errors import ArtifactError, TrackingError
 from tuner.storage import attempt_rows, deliveries
 from tuner.storage.attempt_rows import ReportRow
 from tuner.storage.deliveries import Delivery, TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Input, input_of
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.content import UUID_TAG, dataset_input, open_prepared, to_milliseconds
@@ -23,6 +22,7 @@ from tuner.tracking.logged_models import (
     saved_network,
     wants_model,
 )
+from tuner.tracking.model_folders import SavedNetwork
 from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
 
 # One refusal may be due to that trial; a second one in a row is due to MLflow.
@@ -183,24 +183,21 @@ class StudyDelivery:
         wanted = self._wants_model(trial)
         if not wanted and not (again and self._has_model(run_id)):
             return
-        path = saved_network(self._networks, trial.attempt)
-        takes = input_of(path) if path else None
-        if path is not None and takes is not None:
-            self._log_model(trial, run_id, path, takes)
-            return
-        if again:
-            drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
-        if wanted:
-            # Deleted, or on another machine: the rest of the trial is delivered all the same.
-            name = Path(str(trial.attempt.model_path)).name
-            tag = {"model": content.tag_value(f"{name} cannot be read here")}
-            send_to_run(self._client, run_id, [], tags=tag)
+        try:
+            self._log_model(trial, run_id, saved_network(self._networks, trial.attempt))
+        except ArtifactError as error:
+            if again:
+                drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
+            if wanted:
+                # Deleted, or on another machine: the rest of the trial is delivered all the same.
+                tag = {"model": content.tag_value(str(error))}
+                send_to_run(self._client, run_id, [], tags=tag)
 
     def _has_model(self, run_id: str) -> bool:
         return any(linked_models(self._client, self._client.get_run(run_id)))
 
-    def _log_model(self, trial: TrackedTrial, run_id: str, path: Path, takes: Input) -> None:
-        model_id = log_model(self._client, run_id, path, takes, self._study, self._dataset)
+    def _log_model(self, trial: TrackedTrial, run_id: str, network: SavedNetwork) -> None:
+        model_id = log_model(self._client, run_id, network, self._study, self._dataset)
         result = content.result_points(self._study.spec, trial, [])
         score = [point for point in result if point.key == "score"]
         send_to_run(self._client, run_id, score, model_id=model_id)

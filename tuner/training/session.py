@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import describe_network
 from tuner.errors import MetricError, NetworkError
@@ -21,6 +23,7 @@ from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
+from tuner.training.saved_check import find_problem, first_inputs
 from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended
@@ -60,7 +63,13 @@ class TrainingSession:
             self.trainer.dataset,
             self.trainer.program.weights(),
         )
+        inputs = first_inputs(self.trainer.dataset)
+        outputs = np.asarray(model(inputs, training=False))
         model.save(path)
+        del model  # so that loading it again takes no more memory
+        problem = find_problem(path, inputs, outputs)
+        if problem:
+            log.warning("%s: %s", path.name, problem)
         own_code = self._network.texts() if self._network and has_own_parts(path) else {}
         description = describe_network(
             self.trainer.dataset,
@@ -68,6 +77,7 @@ class TrainingSession:
             self._study,
             self._request.number,
             own_code,
+            problem,
         )
         write_description(path, description)
 

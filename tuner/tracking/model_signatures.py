@@ -1,0 +1,114 @@
+"""What a logged model says of itself: its signature, its example and its metadata.
+
+A network of named columns takes them as columns of type "any". MLflow checks types before our code
+reads the rows, and its stricter types refuse what a CSV file brings: "double" refuses whole numbers
+(int64), "long" refuses gaps, "string" refuses a column of gaps alone, and "datetime" reads
+13/02/2024 in its own way. `Preparation` reads each cell as training did, and names the column and
+the value that it cannot read. The kinds of the columns are in the metadata.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tuner.data import Dataset
+from tuner.preparation.network_description import NetworkDescription
+from tuner.preparation.predictions import prediction_columns
+from tuner.preparation.preparation import Preparation
+from tuner.study.artifacts import Input
+from tuner.study.spec import StudySpec
+
+_MOST_EXAMPLES = 2  # of arrays, which may be large
+
+
+def input_columns(preparation: Preparation) -> list[str] | None:
+    """The names of the columns that the network takes; None for arrays without names."""
+    names = preparation.names
+    if names == tuple(str(i + 1) for i in range(len(names))):
+        return None  # numbered by us, where gaps of a matrix were filled
+    return list(names)
+
+
+def signature_of(description: NetworkDescription) -> Any:
+    """The signature of a network with its preparation: raw rows in, predictions out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
+
+    preparation = description.preparation
+    first, *probabilities = prediction_columns(description.task, description.labels)
+    given = [ColSpec("double" if description.task == "regression" else "string", first)]
+    given += [ColSpec("double", name) for name in probabilities]
+    names = input_columns(preparation)
+    taken = [ColSpec(AnyType(), name) for name in names or ()]
+    if names is None:
+        shape = (-1, *preparation.input_shape)
+        taken = [TensorSpec(np.dtype(preparation.input_dtype), shape)]
+    return ModelSignature(inputs=Schema(taken), outputs=Schema(given))
+
+
+def bare_signature(takes: Input, outputs: int) -> Any:
+    """The signature of a network that an earlier version saved, without its preparation.
+    `outputs`: the units of its head, -1 if unknown."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Schema, TensorSpec
+
+    taken = np.dtype(np.float64 if takes.dtype == "float64" else np.float32)
+    return ModelSignature(
+        inputs=Schema([TensorSpec(taken, (-1, *takes.shape))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, outputs))]),
+    )
+
+
+def metadata_of(
+    spec: StudySpec, description: NetworkDescription | None, dataset: Dataset | None
+) -> dict[str, Any]:
+    """Facts for people who find the model."""
+    facts: dict[str, Any] = {"task": spec.task, "data": spec.data.source}
+    facts["fingerprint"] = spec.fingerprint
+    labels = dataset.labels if dataset is not None else ()
+    if description is not None:
+        labels = description.labels
+        facts["task"], facts["fingerprint"] = description.task, description.fingerprint
+        facts["metric"], facts["tuner"] = description.metric, description.version
+        facts["study"], facts["study_uuid"] = description.study, description.study_uuid
+        facts["trial"] = description.trial
+        if description.preparation.is_table:
+            columns = description.preparation.columns or ()
+            facts["columns"] = {column.name: column.kind for column in columns}
+    return facts | ({"labels": list(labels)} if labels else {})
+
+
+def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
+    """The first training rows as they were given: a DataFrame, or an array of what has no names;
+    None for a table that an earlier version prepared. Without `preparation`: as the network takes
+    them."""
+    import pandas as pd
+
+    if preparation is not None and preparation.is_table:
+        return None if dataset.examples is None else pd.DataFrame(dataset.examples, dtype=object)
+    rows = np.asarray(dataset.train.x[:_MOST_EXAMPLES], np.float64)
+    given = rows if dataset.shift is None else rows + dataset.shift
+    given = given.astype(np.float64 if dataset.float64_inputs else np.float32)
+    names = None if preparation is None else input_columns(preparation)
+    return given if names is None else pd.DataFrame(given, columns=names)
+
+
+def write_example(folder: Path, example: Any) -> dict[str, Any]:
+    """Write the example as a caller passes it, and as a served model receives it. Returns what
+    MLmodel says of it."""
+    is_table = hasattr(example, "iloc")
+    if is_table:
+        rows = {"columns": list(example.columns), "data": example.to_numpy(object).tolist()}
+        kind = {"type": "dataframe", "pandas_orient": "split"}
+    else:
+        rows, kind = example.tolist(), {"type": "ndarray"}
+    served = {"dataframe_split" if is_table else "inputs": rows}
+    (folder / "input_example.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "serving_input_example.json").write_text(json.dumps(served), encoding="utf-8")
+    return {
+        "artifact_path": "input_example.json",
+        "serving_input_path": "serving_input_example.json",
+        **kind,
+    }
