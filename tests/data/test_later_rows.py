@@ -13,6 +13,7 @@ from PIL import Image
 from tuner.data import Dataset, preparation_of
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.readers import later_delimited, text_file
+from tuner.data.readers.delimited_file import DelimitedFile
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Findings
 from tuner.settings import Settings
@@ -141,6 +142,17 @@ def test_large_files_are_read_in_blocks_in_order(
     assert {text for block in read for text in block.rows["city"]} == {'a "quoted"\nline'}
 
 
+def test_a_word_among_numbers_costs_only_its_column(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    monkeypatch.setattr(DelimitedFile, "cleaned", None)  # would read the file cell by cell
+    table = people().astype({"age": object})
+    table.loc[70, "age"] = "n/a"
+    inputs, findings = prepared(network, open_for(network, write(tmp_path / "new.csv", table)))
+    assert (len(inputs), findings.gaps) == (ROWS, {"age": 1})
+
+
 def test_a_wrong_cell_is_named_by_its_row_in_the_file(
     network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,8 +180,8 @@ def test_a_wrong_cell_is_named_by_its_row_in_the_file(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the column 'age' \(did you mean 'Age'\?\)"),
-        ("a.csv", "x,y\n1,2\n", "lacks the columns 'age', 'city'; others are x, y"),
+        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the columns age \(did you mean 'Age'\?\)"),
+        ("a.csv", "x,y\n1,2\n", "lacks the columns age, city; others are x, y"),
         ("a.csv", "age,city\n", "a.csv: holds no rows"),
         ("a.csv", "", "a.csv: is empty"),
         ("a.csv", "age,city\n1,Rome\n2\n", "line 3 has 1 cell, the header 2"),

@@ -40,7 +40,7 @@ _BLOCK_BYTES = 2**22
 _LONGEST_ROW_BYTES = 2**26
 _MOST_THREADS = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_FAILED_COLUMN = re.compile(r"column #(\d+): CSV conversion error")
+_FAILED_COLUMN = re.compile(r"column #(\d+): (?:Row #\d+: )?CSV conversion error")
 
 
 def open_delimited(source: Source, request: RowRequest) -> LaterRows:
@@ -313,14 +313,14 @@ def _whole_rows(
     pieces: Iterator[bytes], end: bytes, has_quotes: bool, source: str
 ) -> Iterator[bytes]:
     """Pieces of text as blocks of whole rows."""
-    held: list[bytes] = []
+    gathered: list[bytes] = []
     size = 0
     for piece in pieces:
-        held.append(piece)
+        gathered.append(piece)
         size += len(piece)
         if size < _BLOCK_BYTES:
             continue
-        block = b"".join(held)
+        block = b"".join(gathered)
         stop = _last_row_end(block, end, has_quotes)
         if stop:
             yield block[:stop]
@@ -329,8 +329,8 @@ def _whole_rows(
                 f"{source}: a row is longer than {_LONGEST_ROW_BYTES // 2**20} MiB, or a quote is "
                 "not closed"
             )
-        held, size = [block[stop:]], size - stop
-    if rest := b"".join(held):
+        gathered, size = [block[stop:]], size - stop
+    if rest := b"".join(gathered):
         yield rest
 
 
