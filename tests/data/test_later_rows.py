@@ -317,3 +317,26 @@ def test_a_network_of_named_features_takes_tables_by_name(
     inputs, findings = prepared(iris, open_for(iris, path))
     np.testing.assert_array_equal(inputs, x)
     assert findings.lines() == ["columns are taken in their order: a, b, c, d"]
+
+
+def test_the_notation_of_training_comes_before_any_other(
+    load: Load, open_for: Open, tmp_path: Path
+) -> None:
+    prices = [f"{number}.234,50" for number in range(1, 10)] * 10
+    path = write(tmp_path / "a.csv", people().assign(age=prices), sep="|")
+    dataset = load(f"{path}:left", columns={"id": "drop"})
+    for cell, value in {"1.234": 1234.0, "2.000,5": 2000.5, "12.5": 12.5}.items():
+        path.write_text(f"city|age\nRome|{cell}\n")
+        assert prepared(dataset, open_for(dataset, path))[0][0, 0] == value
+
+
+def test_dots_that_change_their_meaning_are_refused(
+    load: Load, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    table = people().assign(age=["1.234"] * ROWS, city=["0,5"] * ROWS)
+    dataset = load(f"{write(tmp_path / 'a.csv', table, sep=';')}:left", columns={"id": "drop"})
+    table = pd.concat([table, table], ignore_index=True)  # the first 100 rows decide
+    table.loc[150, "age"] = "1.5"
+    with pytest.raises(DatasetError, match="'age': dots were thousands marks up to row"):
+        prepared(dataset, open_for(dataset, write(tmp_path / "b.csv", table, sep=";")))
