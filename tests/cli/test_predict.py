@@ -1,8 +1,9 @@
 """`tuner predict`, with a formula in place of the network."""
 
-import errno
+import gc
 import io
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 from command_line import Command
 from fake_network import describe, save_fake_network
 
-from tuner.data import prediction_files
 from tuner.preparation.network_description import NetworkDescription
 
 ROWS = pd.DataFrame(
@@ -225,18 +225,24 @@ def test_top_is_not_for_numbers(
     assert (done.code, "this network predicts numbers" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".npz"])
 def test_a_full_disk_leaves_the_file_as_it_was(
-    project: Path, tuner: Command, monkeypatch: pytest.MonkeyPatch
+    project: Path, tuner: Command, ending: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    Path("p.csv").write_text("before")
-    monkeypatch.setattr(prediction_files.CsvWriter, "write", full)
-    done = tuner("predict", "best.keras", "new.csv", "--output", "p.csv", "--force")
+    file = project / f"p{ending}"
+    file.write_text("before")
+    pd.DataFrame({"size": np.arange(20_000) % 1013 / 1013, "city": "Rome"}).to_csv("new.csv")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        done = tuner("predict", "best.keras", "new.csv", "--output", file.name, "--force")
+        gc.collect()  # nothing is written once more
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("tuner: p.csv: cannot be written: No space left on device\n")
-    assert Path("p.csv").read_text() == "before"
+    assert done.err.splitlines()[-1] == f"tuner: {file.name}: cannot be written: File too large"
+    assert "Traceback" not in done.err + capsys.readouterr().err
+    assert file.read_text() == "before"
     assert not list(project.glob(".tuner-*"))
 
 

@@ -140,7 +140,7 @@ def test_rows_of_one_class_say_why_metrics_have_no_value() -> None:
     assert missing in evaluation.notes
     assert evaluation.metrics["auc"].value is None
     assert evaluation.per_class[1].recall is None
-    fixed = [note for note in evaluation.notes if note.startswith("the same in each resample")]
+    fixed = [note for note in evaluation.notes if note.startswith("no width, since all resamples")]
     assert len(fixed) == 1 and "accuracy" in fixed[0]
 
 

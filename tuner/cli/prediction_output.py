@@ -18,7 +18,7 @@ from tuner.cli.output import (
 )
 from tuner.cli.row_progress import RowProgress
 from tuner.data.prediction_files import CsvWriter
-from tuner.models.predicting import Predictions, Scoring, Summary, write_predictions
+from tuner.models.predicting import Predictions, PredictionSummary, Scoring, write_predictions
 from tuner.values import format_number
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _without_controls(table: "pa.Table") -> "pa.Table":
     return table
 
 
-def _print_first(tables: "Iterable[pa.Table]", summary: Summary) -> None:
+def _print_first(tables: "Iterable[pa.Table]", summary: PredictionSummary) -> None:
     """Print the first rows. Those of data without an index column are numbered, from 1 on."""
     rows: list[Mapping[str, Any]] = []
     for table in tables:
@@ -129,7 +129,7 @@ def _print_first(tables: "Iterable[pa.Table]", summary: Summary) -> None:
         say(f"the first {len(rows)} of {summary.rows:,} rows; all of them: --output FILE")
 
 
-def _print_summary(summary: Summary) -> None:
+def _print_summary(summary: PredictionSummary) -> None:
     if summary.mean is not None:
         say(
             f"predicted: mean {format_number(summary.mean)}, from {format_number(summary.least)} "
@@ -144,7 +144,7 @@ def _print_summary(summary: Summary) -> None:
         say(f"predicted: {counts}" + (f", and {more} labels more" if more else ""))
 
 
-def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
+def _print_facts(summary: PredictionSummary, scoring: Scoring, output: Path) -> None:
     facts = {
         "network": scoring.where,
         "data": scoring.rows.source,
@@ -160,7 +160,7 @@ def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
     print_json(facts)
 
 
-def _notes(summary: Summary) -> list[str]:
+def _notes(summary: PredictionSummary) -> list[str]:
     notes = summary.findings.lines()
     if summary.not_finite:
         notes.append(

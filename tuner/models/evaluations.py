@@ -232,9 +232,7 @@ def _estimates(
     if lacking := [name for name in values if name not in defined]:
         notes.append(f"no value for these rows: {join_names(lacking)}{_why(scored)}")
     if fixed := [name for name, each in intervals.items() if _has_no_width(each)]:
-        notes.append(
-            f"the same in each resample, which does not make it certain: {join_names(fixed)}"
-        )
+        notes.append(f"no width, since all resamples gave the same value: {join_names(fixed)}")
     for name, interval in intervals.items():
         if interval.undefined:
             notes.append(

@@ -135,7 +135,7 @@ def _readable(data: str, folder: Path) -> Iterator[str]:
 
 
 @dataclass
-class Summary:
+class PredictionSummary:
     """Of predicted rows.
 
     `labels`: how many rows were given each label. `mean`, `least`, `greatest`: of predicted values.
@@ -184,7 +184,7 @@ class Predictions:
 
     def __init__(self, scoring: Scoring, top: int | None = None, strict: bool = False) -> None:
         _check_top(scoring.description, top)
-        self.summary = Summary()
+        self.summary = PredictionSummary()
         self._scoring, self._top, self._strict = scoring, top, strict
 
     def tables(self) -> "Iterator[pa.Table]":

@@ -60,10 +60,12 @@ class NetworkDescription:
                     "than this one; update tuner"
                 )
             preparation = Preparation.from_json(content["preparation"])
+            code = {str(path): str(text) for path, text in content.get("code", {}).items()}
             seen = content.get("seen")
             changes = {
                 "preparation": preparation,
                 "labels": tuple(content["labels"]),
+                "code": code,
                 "seen": None if seen is None else RowSample.from_json(seen),
             }
             return cls(**{**content, **changes})

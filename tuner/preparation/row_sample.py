@@ -6,7 +6,7 @@ that their share is known without the rows.
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,11 @@ class RowSample:
         return Seen(len(inputs), len(hashes), int(np.isin(hashes, known).sum()))
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "RowSample":
-        return cls(content["hashes"], content["is_complete"], tuple(content["shift"]))
+    def from_json(cls, content: Mapping[str, Any]) -> "RowSample":
+        """Raises ValueError and others for what `asdict` did not make."""
+        np.frombuffer(base64.b64decode(content["hashes"], validate=True), "<u8")
+        shift = tuple(float(value) for value in content["shift"])
+        return cls(content["hashes"], bool(content["is_complete"]), shift)
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ class ScoredRows:
         """The task's own loss without regularisation: cross entropy, or the squared error in the
         units of the data."""
         return (
-            self.errors**2 if self.task == "regression" else self._cross_entropies(_KERAS_EPSILON)
+            self.squared_errors
+            if self.task == "regression"
+            else self._cross_entropies(_KERAS_EPSILON)
         )
 
     @cached_property
@@ -112,6 +114,24 @@ class ScoredRows:
     @cached_property
     def errors(self) -> Floats:
         return self.predictions.astype("float64") - self.y.astype("float64")
+
+    @cached_property
+    def error_sizes(self) -> Floats:
+        return abs(self.errors)
+
+    @cached_property
+    def squared_errors(self) -> Floats:
+        return self.errors**2
+
+    @cached_property
+    def centred(self) -> Floats:
+        """The targets around their mean: the squares of large ones would lose the digits that
+        differ."""
+        return self.y.astype("float64") - self.y.mean(dtype="float64")
+
+    @cached_property
+    def centred_squares(self) -> Floats:
+        return self.centred**2
 
     @cached_property
     def relative_errors(self) -> Floats:
@@ -256,11 +276,11 @@ def loss(weighted: WeightedRows) -> Floats:
 
 
 def mae(weighted: WeightedRows) -> Floats:
-    return weighted.mean(abs(weighted.rows.errors))
+    return weighted.mean(weighted.rows.error_sizes)
 
 
 def rmse(weighted: WeightedRows) -> Floats:
-    return weighted.mean(weighted.rows.errors**2) ** 0.5
+    return weighted.mean(weighted.rows.squared_errors) ** 0.5
 
 
 def auc(weighted: WeightedRows) -> Floats:
@@ -330,10 +350,8 @@ def r2(weighted: WeightedRows) -> Floats:
     import numpy as np
 
     rows = weighted.rows
-    # Around the mean: the squares of large targets would lose the digits that differ.
-    target = rows.y.astype(np.float64) - rows.y.mean(dtype=np.float64)
-    unexplained, squares = weighted.sum(rows.errors**2), weighted.sum(target**2)
-    spread = squares - weighted.sum(target) ** 2 / weighted.total
+    unexplained, squares = weighted.sum(rows.squared_errors), weighted.sum(rows.centred_squares)
+    spread = squares - weighted.sum(rows.centred) ** 2 / weighted.total
     varies = spread > 1e-12 * squares
     values = 1.0 - unexplained / np.where(varies, spread, 1.0)
     values = np.where(varies, values, np.where(unexplained == 0, 1.0, 0.0))
