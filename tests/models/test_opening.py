@@ -9,7 +9,7 @@ from described_networks import describe, write_network, write_plain_network
 from toy_study import Bench
 
 from tuner.errors import ArtifactError, CodeError, StudyError, TunerError
-from tuner.manage.own_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import trial_networks
 from tuner.models.loading import load_file
 from tuner.models.opening import BroughtNetwork, bring_network, read_code
