@@ -19,8 +19,8 @@ from tuner.errors import (
     StudyError,
     TrackingError,
 )
+from tuner.manage.carried_code import UntrustedCode
 from tuner.manage.databases import check_settled
-from tuner.manage.own_code import UntrustedCode
 from tuner.manage.trust import agree_to_code, code_of, require_trusted
 from tuner.models.champions import Judge, Verdict
 from tuner.models.evaluations import Estimate, Evaluation
