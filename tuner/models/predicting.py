@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.prediction_files import writing_predictions
 from tuner.errors import DatasetError, UsageError
+from tuner.models.lean_import import lean_keras_import
 from tuner.models.loading import Model
-from tuner.models.opening import bring_network, describe_brought, load_brought
+from tuner.models.opening import BroughtNetwork, bring_network, describe_brought, load_brought
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns, probabilities
 from tuner.preparation.preparation import Findings, Preparation, Prepared
@@ -37,11 +39,13 @@ class ScoredBlock:
     """Some rows and what the network gives for them.
 
     `block`: the rows as they were read, with their index and target. `outputs`: as of
-    `Model.outputs`. `findings`: what these rows have shown.
+    `Model.outputs`. `inputs`: (n, *input_shape), what it takes for them. `findings`: what these
+    rows have shown.
     """
 
     block: RowBlock
     outputs: npt.NDArray[Any]
+    inputs: npt.NDArray[Any]
     findings: Findings
 
 
@@ -60,7 +64,8 @@ def score_rows(
     model = None
     for block, prepared in read_ahead(_prepared_blocks(rows, preparation, strict)):
         model = load_model() if model is None else model
-        yield ScoredBlock(block, model.outputs_of_prepared(prepared.inputs), prepared.findings)
+        inputs = prepared.inputs
+        yield ScoredBlock(block, model.outputs_of_prepared(inputs), inputs, prepared.findings)
     if model is None:
         raise DatasetError(f"{rows.source}: holds no rows")
 
@@ -97,20 +102,20 @@ class Scoring:
 def open_scoring(
     model: str, data: str, settings: Settings, trust: Sequence[str] = ()
 ) -> Iterator[Scoring]:
-    """What `model` and `data` name, as on the command line; `-` is CSV from standard input. Raises
-    as `bring_network` and `open_rows`."""
+    """What `model` and `data` name, as on the command line; `-` is CSV from standard input. For
+    commands: Keras is imported leanly. Raises as `bring_network` and `open_rows`."""
     with OwnFolder("tuner-network-") as folder:
         brought = bring_network(model, settings, Path(folder), trust)
         network = describe_brought(brought)
         with _readable(data, Path(folder)) as source:
             rows = open_rows(source, network.preparation, settings, network.task, network.labels)
-            yield Scoring(
-                network,
-                rows,
-                brought.where,
-                brought.remarks,
-                lambda: load_brought(brought, settings),
-            )
+            load_model = partial(_load_leanly, brought, settings)
+            yield Scoring(network, rows, brought.where, brought.remarks, load_model)
+
+
+def _load_leanly(brought: BroughtNetwork, settings: Settings) -> Model:
+    with lean_keras_import():
+        return load_brought(brought, settings)
 
 
 @contextmanager
