@@ -13,8 +13,8 @@ import numpy as np
 from tuner.errors import TunerError
 from tuner.preparation.keras_file import has_description, read_description
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.own_code import run_own_code
 from tuner.preparation.predictions import Network, network_outputs, predict_columns
+from tuner.preparation.registered_layers import register_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,6 +89,6 @@ def _load_pyfunc(path: str, *_: Any) -> ServedNetwork | BareNetwork:
     file = Path(path) / NETWORK_FILE
     description = read_description(file) if has_description(file) else None
     if description is not None:
-        run_own_code(description.code)
+        register_layers(description.code)
     network = keras.saving.load_model(file, compile=False)
     return BareNetwork(network) if description is None else ServedNetwork(network, description)

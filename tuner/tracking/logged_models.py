@@ -15,13 +15,13 @@ from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, is_not_found, local_folder
 from tuner.tracking.content import UUID_TAG
 from tuner.tracking.experiments import find_models, inside_store
-from tuner.tracking.model_folders import DATA, SavedNetwork, read_network, write_model
+from tuner.tracking.model_folders import DATA, NetworkFile, read_network, write_model
 
 _MODEL_NAME = "model"
 _TAGS = ("study", "trial")
 
 
-def saved_network(networks: Path, attempt: AttemptRow) -> SavedNetwork:
+def saved_network(networks: Path, attempt: AttemptRow) -> NetworkFile:
     """The network that the attempt saved. Raises ArtifactError, one line, where this machine does
     not have its file, or it cannot be used."""
     if attempt.model is None:
@@ -43,7 +43,7 @@ def is_readable(networks: Path, attempt: AttemptRow) -> bool:
 
 
 def log_model(
-    client: Client, run_id: str, network: SavedNetwork, study: StudyRow, dataset: Dataset | None
+    client: Client, run_id: str, network: NetworkFile, study: StudyRow, dataset: Dataset | None
 ) -> str:
     """Log the network as the run's output, and return the model's id. A repeated call continues an
     interrupted one, and writes missing files again. `dataset`: gives the input example.
@@ -68,7 +68,7 @@ def log_model(
 
 
 def _send_files(
-    client: Client, model: Any, network: SavedNetwork, study: StudyRow, dataset: Dataset | None
+    client: Client, model: Any, network: NetworkFile, study: StudyRow, dataset: Dataset | None
 ) -> None:
     with OwnFolder("tuner-model-") as folder:
         content = Path(folder) / "model"  # everything in it is sent to MLflow

@@ -42,7 +42,7 @@ _ENVIRONMENT = {"conda_env": "conda.yaml", "python_env": "python_env.yaml"}
 
 
 @dataclass(frozen=True)
-class SavedNetwork:
+class NetworkFile:
     """A .keras file. `takes`: its input. `description`: None in a file of an earlier version."""
 
     file: Path
@@ -50,7 +50,7 @@ class SavedNetwork:
     description: NetworkDescription | None
 
 
-def read_network(file: Path) -> SavedNetwork:
+def read_network(file: Path) -> NetworkFile:
     """Raises ArtifactError, one line, for a file that cannot be read, was changed, or whose network
     could not be loaded again when it was saved."""
     takes = input_of(file)
@@ -59,11 +59,11 @@ def read_network(file: Path) -> SavedNetwork:
     description = read_description(file, file.name) if has_description(file) else None
     if description is not None and description.problem:
         raise ArtifactError(f"{file.name}: {description.problem}")
-    return SavedNetwork(file, takes, description)
+    return NetworkFile(file, takes, description)
 
 
 def write_model(
-    folder: Path, network: SavedNetwork, spec: StudySpec, dataset: Dataset | None, logged: Any
+    folder: Path, network: NetworkFile, spec: StudySpec, dataset: Dataset | None, logged: Any
 ) -> None:
     """Write the model's files into the empty `folder`, and check them. `logged`: the model as
     MLflow has it. `dataset`: gives the example, if it is there.
@@ -85,7 +85,7 @@ def write_model(
         _check(folder, loader, dataset)
 
 
-def _described(network: SavedNetwork, spec: StudySpec, dataset: Dataset | None, logged: Any) -> Any:
+def _described(network: NetworkFile, spec: StudySpec, dataset: Dataset | None, logged: Any) -> Any:
     from mlflow.models import Model
 
     description = network.description
@@ -105,7 +105,7 @@ def _described(network: SavedNetwork, spec: StudySpec, dataset: Dataset | None, 
     return model
 
 
-def _example(network: SavedNetwork, dataset: Dataset | None) -> Any:
+def _example(network: NetworkFile, dataset: Dataset | None) -> Any:
     if dataset is None or dataset.input_shape != network.takes.shape:
         return None
     description = network.description

@@ -22,7 +22,7 @@ from tuner.tracking.logged_models import (
     log_model,
     saved_network,
 )
-from tuner.tracking.model_folders import SavedNetwork
+from tuner.tracking.model_folders import NetworkFile
 from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
 
 # One refusal may be due to that trial; a second one in a row is due to MLflow.
@@ -199,7 +199,7 @@ class StudyDelivery:
     def _has_model(self, run_id: str) -> bool:
         return any(linked_models(self._client, self._client.get_run(run_id)))
 
-    def _log_model(self, trial: TrackedTrial, run_id: str, network: SavedNetwork) -> None:
+    def _log_model(self, trial: TrackedTrial, run_id: str, network: NetworkFile) -> None:
         model_id = log_model(self._client, run_id, network, self._study, self._dataset)
         result = content.result_points(self._study.spec, trial, [])
         score = [point for point in result if point.key == "score"]

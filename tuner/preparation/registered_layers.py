@@ -18,7 +18,7 @@ _MODULE = "tuner_user_network"  # as in training
 _PACKAGE = "__init__"
 
 
-def run_own_code(texts: Mapping[str, str]) -> None:
+def register_layers(texts: Mapping[str, str]) -> None:
     """`texts`: as `NetworkDescription.code`, the network's file first, then the modules of its
     folder, which it can import by their names there. Libraries come first."""
     if not texts:
