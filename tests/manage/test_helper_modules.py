@@ -12,7 +12,7 @@ import pytest
 from stored_spec import change_spec
 
 from tuner.errors import CodeError
-from tuner.manage.own_code import UntrustedCode
+from tuner.manage.carried_code import UntrustedCode
 from tuner.manage.stored_functions import user_network
 from tuner.manage.trust import code_of, require_trusted
 from tuner.settings import load_settings

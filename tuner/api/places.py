@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from tuner.errors import CodeError, LocationError, StudyError, UsageError
+from tuner.manage.carried_code import UntrustedCode
 from tuner.manage.databases import open_database, open_existing, read_database, require
-from tuner.manage.own_code import UntrustedCode
 from tuner.settings import Settings, load_settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, load_study

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
 _PathLike = os.PathLike[str]
 
@@ -90,6 +91,7 @@ class Study:
         patience_trials: int | None = None,
         tracking: bool = True,
         log_models: LogModels = "best",
+        keep_models: int | Literal["all"] | None = None,
         engine: Engine = "auto",
         lanes: int = 1,
         trial_timeout: float | str | None = None,
@@ -112,7 +114,10 @@ class Study:
             target: stop when a trial's score is this good.
             patience_trials: stop when this many trials in a row bring no better score.
             tracking: whether to write to MLflow.
-            log_models: which networks to send to MLflow: "best", "all" or "none".
+            log_models: which networks to send to MLflow: "best", those that are kept; "all", which
+                keeps them all; or "none".
+            keep_models: how many of the study's best trials keep their networks, or "all"; 3 if not
+                given. The others can be trained again: see `Trial.model`.
             engine: "auto" shares compiled programs between trials; "keras" compiles one for each.
             lanes: how many trials each worker trains at once in one program; for small networks on
                 a GPU.
@@ -148,6 +153,7 @@ class Study:
             patience_trials=patience_trials,
             tracking=tracking,
             log_models=log_models,
+            keep_models=keep_models,
             engine=engine,
             lanes=lanes,
             trial_timeout=trial_timeout,
@@ -346,6 +352,49 @@ class Study:
         (None, 10)
         """
         return self.best_trial.model(data)
+
+    def promote(
+        self,
+        trial: Trial | int | None = None,
+        *,
+        name: str | None = None,
+        replace: bool = False,
+        data: str | _PathLike | None = None,
+    ) -> "Promotion":
+        """Train a trial's final network and make it the champion of a registered model in MLflow.
+
+        The same as `tuner promote`. The trial's configuration is trained on the training and
+        validation splits, for its best number of epochs, and evaluated once on the test split.
+        `tuner.load_model(promotion.uri)` loads it, also on another machine.
+
+        Args:
+            trial: the trial, or its number; None takes the best one.
+            name: of the registered model; None takes the study's.
+            replace: whether to replace a champion that the network does not beat on the same test
+                rows, or that has other data.
+            data: where the study's data lie now, if elsewhere than when it was created.
+
+        Returns:
+            The `tuner.Promotion`: the version, its figures on the test rows, its model card.
+
+        Raises:
+            NotPromoted: the champion stays.
+            StudyError: the trial cannot be promoted: it has not finished, or cannot be trained
+                without a validation split.
+            TrackingError: MLflow failed. The trained network is kept: the same call goes on.
+        """
+        from tuner.models.promoting import PromotionOptions
+        from tuner.models.promoting import promote as promote_trial
+
+        check_switches(replace=replace)
+        if name is not None:
+            check_texts(name=name)
+        source = None if data is None else path_text("data", data)
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            number = None if trial is None else _number(row, trial)
+            options = PromotionOptions(number, name, replace, source)
+            return promote_trial(self._place.settings, store, row, options, logger.info)
 
     @property
     def optuna_study(self) -> "optuna.Study":

@@ -9,7 +9,7 @@ import typer
 
 from tuner.cli.output import one_line
 from tuner.errors import CodeError
-from tuner.manage.own_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.settings import Settings
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable

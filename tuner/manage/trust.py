@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
-from tuner.manage.own_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.settings import Settings
 from tuner.storage.identity import machine_id
 from tuner.study.spec import CodeFile, StudySpec, beside

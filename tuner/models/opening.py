@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import StudyError, TunerError
-from tuner.manage.own_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models.loading import Model, load_file
 from tuner.models.model_texts import FORMS, is_logged
 from tuner.models.own_layers import codes_of, require_trusted_layers

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.manage.databases import read_study
-from tuner.manage.own_code import Code, UntrustedCode
 from tuner.manage.trust import agree_to_code, code_of
 from tuner.models.model_texts import TRIAL
 from tuner.models.trial_networks import copy_network
