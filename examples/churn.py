@@ -44,6 +44,7 @@ def main() -> None:
     best = study.best_trial
     print(best)
     print(f"val_auc {best.metrics['val_auc']:.3f}, val_pr_auc {best.metrics['val_pr_auc']:.3f}")
+    print(study.best_model().predict(customers.drop(columns="left")[:5]))
 
 
 if __name__ == "__main__":

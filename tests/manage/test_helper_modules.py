@@ -12,8 +12,9 @@ import pytest
 from stored_spec import change_spec
 
 from tuner.errors import CodeError
+from tuner.manage.own_code import UntrustedCode
 from tuner.manage.stored_functions import user_network
-from tuner.manage.trust import UntrustedCode, code_of, require_trusted
+from tuner.manage.trust import code_of, require_trusted
 from tuner.settings import load_settings
 from tuner.storage import leases, open_store
 from tuner.storage.studies import StudyRow, load_study

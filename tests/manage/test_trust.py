@@ -10,7 +10,8 @@ from stored_spec import change_spec
 
 from tuner.cli.consent import _accepting_command
 from tuner.errors import CodeError, SpecError
-from tuner.manage.trust import UntrustedCode, agree_to_code, require_trusted, trust_code
+from tuner.manage.own_code import UntrustedCode
+from tuner.manage.trust import agree_to_code, require_trusted, trust_code
 from tuner.runner import trained_on
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store

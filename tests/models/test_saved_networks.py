@@ -98,7 +98,11 @@ def test_a_network_that_takes_float64_says_how_it_is_called(bench: Bench, tmp_pa
     with zipfile.ZipFile(saved_file(bench), "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
     (remark,) = save(bench, tmp_path / "best.keras").remarks
-    assert "float64" in remark and "model.predict_on_batch(x)" in remark
+    assert (
+        "float64" in remark
+        and "model.predict_on_batch(x)" in remark
+        and "tuner gives it that" in remark
+    )
 
 
 def test_a_file_of_another_project_is_not_used(bench: Bench, tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
-"""A table with all kinds of columns, and a network for it as a worker saves it, but whose weights
-only `FakeNetwork` knows."""
+"""A table with all kinds of columns, and a network for it as a worker saves it, made without
+TensorFlow."""
 
+import io
 import json
+import math
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 
@@ -44,17 +48,38 @@ def load_table(folder: Path) -> Dataset:
     return load_dataset(DataSpec(source=source, columns={"zip": "category"}), load_settings())
 
 
-def save_network(path: Path, dataset: Dataset, **changes: Any) -> Path:
-    """A file that says of itself what a network for these data does. `changes`: the user's own
-    `code` or a `problem`."""
-    shape = [None, *dataset.input_shape]
-    layer = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32"}}
+def save_network(
+    path: Path, dataset: Dataset, mean: dict[str, Any] | None = None, **changes: Any
+) -> Path:
+    """A file that Keras loads: the network gives the mean of a row's values as a probability
+    (n, 1), and has no weights. `mean`: the layer that takes it, as Keras describes it. `changes`:
+    the user's own `code` or a `problem`."""
+    shape = list(dataset.input_shape)
+    config = {"batch_shape": [None, *shape], "dtype": "float32", "name": "inputs"}
+    layers = [
+        {"module": "keras.layers", "class_name": "InputLayer", "config": config},
+        _layer("Rescaling", scale=1e-4, offset=0.0),
+        _layer("Reshape", target_shape=[math.prod(shape), 1]),
+        mean or _layer("GlobalAveragePooling1D"),
+        _layer("Activation", activation="sigmoid"),
+    ]
+    inner = {"name": "network", "layers": layers}
+    model = {"module": "keras", "class_name": "Sequential", "config": inner}
+    weights = io.BytesIO()
+    h5py.File(weights, "w").close()
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+        archive.writestr("config.json", json.dumps(model))
+        archive.writestr("metadata.json", json.dumps({"keras_version": version("keras")}))
+        archive.writestr("model.weights.h5", weights.getvalue())
     origin = StudyOrigin("people", "u" * 32)
-    arguments = {"code": {}} | changes
-    write_description(path, describe_network(dataset, "val_auc", origin, 0, **arguments))
+    write_description(
+        path, describe_network(dataset, "val_auc", origin, 0, **{"code": {}} | changes)
+    )
     return path
+
+
+def _layer(kind: str, **config: Any) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": kind, "config": config}
 
 
 class FakeNetwork:

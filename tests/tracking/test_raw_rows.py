@@ -165,13 +165,14 @@ def test_a_matrix_with_names_takes_them_in_any_order(search: Search, tmp_path: P
 def inputs_of(model: PyFuncModel, rows: Any) -> np.ndarray:
     """What reaches the network."""
     taken: list[np.ndarray] = []
+    network: Any = model._model_impl
+    labels = len(network._description.labels)
 
     class Recorder(FakeNetwork):
         def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
             taken.append(inputs)
-            return np.full((len(inputs), 10), 0.1)
+            return np.full((len(inputs), labels), 1 / labels)
 
-    network: Any = model._model_impl
     network._network = Recorder()
     model.predict(rows)
     return np.concatenate(taken)

@@ -1,5 +1,7 @@
 """A worker's session: opened on prepared data, saving what a trial found, telling failures."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from tensorflow_helpers import make_dataset, make_request, on_disk
 
 from tuner.data import Dataset
 from tuner.errors import NetworkError
+from tuner.preparation.keras_file import read_description
 from tuner.runner.search import KERAS
 from tuner.study.artifacts import FolderArtifacts
 from tuner.study.messages import Ended, WorkerSetup
@@ -33,6 +36,41 @@ OWN = dedent("""
 
     def build(params, input_shape, outputs):
         return keras.Sequential([keras.layers.Dense(outputs, activation="softmax")])
+""")
+
+LAYERS = dedent("""
+    import keras
+    from blocks import Twice
+
+    @keras.saving.register_keras_serializable("mine")
+    def bend(x):
+        return keras.ops.tanh(x)
+
+    def build(params, input_shape, outputs):
+        layers = [keras.layers.Dense(4, activation=bend), Twice()]
+        return keras.Sequential([*layers, keras.layers.Dense(outputs, activation="softmax")])
+""")
+BLOCKS = dedent("""
+    import keras
+
+    @keras.saving.register_keras_serializable("mine")
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+""")
+# A fresh process: it prints why the network is refused, then its outputs once it is trusted.
+LOADING = dedent("""
+    import json, re
+    import numpy, tuner
+
+    rows = numpy.load("../rows.npy")
+    try:
+        tuner.load_model("../own.keras")
+    except tuner.CodeError as error:
+        print(error)
+        hashes = re.findall("[0-9a-f]{64}", str(error))
+    tuner.load_model("../own.keras", trust_code=hashes)
+    print(json.dumps(tuner.load_model("../own.keras").outputs(rows).tolist()))  # remembered
 """)
 
 
@@ -117,6 +155,40 @@ def test_a_users_own_network_in_a_session(
     model = keras.models.load_model(tmp_path / "own.keras")
     rows = model(dataset.validation.x).numpy()[np.arange(33), dataset.validation.y]
     assert -np.log(rows).mean() == pytest.approx(ended.score, rel=1e-5)
+
+
+def test_own_layers_load_in_a_fresh_process_with_their_code(
+    setup: WorkerSetup, dataset: Dataset, tmp_path: Path
+) -> None:
+    """In another folder, once the user has agreed to the code that the file carries."""
+    modules = (("blocks.py", BLOCKS),)
+    own = WorkerSetup(setup.data, setup.budget_bytes, ("nets/own.py", "build", LAYERS, modules))
+    session = TrainingSession(own)
+    list(session.run(make_request(epochs=1)))
+    session.save(tmp_path / "own.keras")
+    assert read_description(tmp_path / "own.keras").code == {
+        "nets/own.py": LAYERS,
+        "nets/blocks.py": BLOCKS,
+    }
+    expected = keras.models.load_model(tmp_path / "own.keras")(dataset.validation.x[:3]).numpy()
+    (tmp_path / "elsewhere").mkdir()
+    np.save(tmp_path / "rows.npy", dataset.validation.x[:3])
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path / "elsewhere",
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")},
+    )
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (LAYERS, BLOCKS)]
+    refused, given = done.stdout.splitlines()
+    assert refused == (
+        "the network would run code that is not a file of this machine: nets/own.py, "
+        "nets/blocks.py; read it with: tuner study code ../own.keras; then allow it with: "
+        f"tuner.load_model('../own.keras', trust_code=['{hashes[0]}', '{hashes[1]}'])"
+    )
+    assert np.array(json.loads(given)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_budget_of_memory_decides_on_streaming(setup: WorkerSetup, dataset: Dataset) -> None:

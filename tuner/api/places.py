@@ -10,7 +10,7 @@ from typing import TypeGuard
 
 from tuner.errors import CodeError, LocationError, StudyError, UsageError
 from tuner.manage.databases import open_database, open_existing, read_database, require
-from tuner.manage.trust import UntrustedCode
+from tuner.manage.own_code import UntrustedCode
 from tuner.settings import Settings, load_settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, load_study

@@ -3,20 +3,21 @@
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from tuner.cli.output import one_line
 from tuner.errors import CodeError
-from tuner.manage.trust import Code, UntrustedCode, agree_to_code, require_trusted, trust_code
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.settings import Settings
-from tuner.storage import Store
-from tuner.storage.studies import StudyRow
-from tuner.storage.trials import count_trials
-from tuner.study.spec import StudySpec
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
+
+if TYPE_CHECKING:
+    from tuner.storage import Store
+    from tuner.storage.studies import StudyRow
+    from tuner.study.spec import StudySpec
 
 _LINES_SHOWN = 60
 
@@ -24,11 +25,13 @@ T = TypeVar("T")
 
 
 def confirm_code(
-    settings: Settings, spec: StudySpec, name: str | None, hashes: Sequence[str]
+    settings: Settings, spec: "StudySpec", name: str | None, hashes: Sequence[str]
 ) -> None:
     """Before a study's code runs: accept the given hashes, and ask about all other files. `name`:
     the study's name, for suggested commands. Raises CodeError if nobody can be asked, or the
     answer is no."""
+    from tuner.manage.trust import agree_to_code, require_trusted
+
     if hashes:
         agree_to_code(spec, settings, hashes)
     try:
@@ -50,15 +53,19 @@ def with_consent(work: Callable[[], T], settings: Settings, source: str | None =
 
 
 def with_trusted_code(
-    work: Callable[[], T], settings: Settings, row: StudyRow, hashes: Sequence[str]
+    work: Callable[[], T], settings: Settings, row: "StudyRow", hashes: Sequence[str]
 ) -> T:
     """The same for a study's code, of which these hashes are trusted from now on."""
+    from tuner.manage.trust import agree_to_code
+
     if hashes:
         agree_to_code(row.spec, settings, hashes)
     return with_consent(work, settings, in_command(row.name))
 
 
 def _ask_about_code(settings: Settings, error: UntrustedCode) -> None:
+    from tuner.manage.trust import trust_code
+
     show_code = command("study", "code", error.source)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CodeError(
@@ -95,8 +102,10 @@ def _printable_line(line: str) -> str:
     return printable(line.replace("\t", "    "))
 
 
-def confirm_deletion(store: Store, study: StudyRow) -> None:
+def confirm_deletion(store: "Store", study: "StudyRow") -> None:
     """Ask whether a study may be deleted. Raises typer.Abort if the answer is no."""
+    from tuner.storage.trials import count_trials
+
     count = count_trials(store, study)
     typer.confirm(
         f"delete study {one_line(study.name)} with its {count} trials, saved networks and "

@@ -1,74 +1,57 @@
 """New data for a saved network: one row out for each row in, in order, in blocks."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from tuner.data.readers import find_source
-from tuner.data.readers.delimited import read_delimited
-from tuner.data.readers.parquet import read_parquet
+from tuner.data.raw import dataset_errors
+from tuner.data.readers import (
+    delimited,
+    find_source,
+    images,
+    npz,
+    parquet,
+    parse_source,
+    user_function,
+)
+from tuner.data.readers.bundled import NAMES
+from tuner.data.readers.images import open_image
+from tuner.data.readers.later_arrays import (
+    open_function,
+    open_idx_file,
+    open_idx_folder,
+    open_named,
+    open_npz,
+)
+from tuner.data.readers.later_delimited import open_delimited
+from tuner.data.readers.later_parquet import open_parquet
+from tuner.data.readers.reader import Source
+from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
+__all__ = ["LaterRows", "RowBlock", "open_rows"]
 
 
-class RowBlock:
-    """Some rows, one after the other.
+class LaterFormat(NamedTuple):
+    """`endings`: of the names of its files. `open_rows`: see `open_rows` below."""
 
-    `rows`: what `Preparation.prepare` takes, a DataFrame or an array (n, …). `index`: the index
-    columns of the input, as text or numbers; None where it has none.
-    """
-
-    def __init__(
-        self,
-        rows: Any,
-        index: "pd.DataFrame | None" = None,
-        target: TargetValues | Callable[[], TargetValues] | None = None,
-    ) -> None:
-        self.rows, self.index, self._target = rows, index, target
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def target(self) -> TargetValues | None:
-        """(n,): int32 numbers of the labels, or float64 values; None where the data have none.
-
-        Encoded when it is asked for, so that a target that cannot be read harms nobody who ignores
-        it. Raises DatasetError for gaps and for labels that the network does not know.
-        """
-        if callable(self._target):
-            self._target = self._target()
-        return self._target
+    endings: tuple[str, ...]
+    open_rows: Callable[[Source, Wanted], LaterRows]
 
 
-@dataclass(frozen=True, eq=False)
-class LaterRows:
-    """Rows of a file or a known data set.
-
-    `source` begins every message about them. `notes`: a line on each decision of the reader, and
-    on columns that are ignored. `count`: the number of rows, None where it is not known before
-    they are read. `target`: the name of the target; None where the data have none.
-    """
-
-    source: str
-    read: Callable[[], Iterator[RowBlock]]
-    notes: tuple[str, ...] = ()
-    count: int | None = None
-    target: str | None = None
-
-    def blocks(self) -> Iterator[RowBlock]:
-        """The rows in order, a few MB at a time. Raises DatasetError, with the row, for what cannot
-        be read."""
-        return self.read()
+# To add a format of later rows: its function, and a line here.
+FORMATS = (
+    LaterFormat(delimited.READER.endings, open_delimited),
+    LaterFormat(parquet.READER.endings, open_parquet),
+    LaterFormat(npz.READER.endings, open_npz),
+    LaterFormat(user_function.READER.endings, open_function),
+    LaterFormat(images.ENDINGS, open_image),
+)
+_IDX_BEGINNINGS = (b"\0\0", b"\x1f\x8b")
 
 
 def open_rows(
@@ -78,30 +61,45 @@ def open_rows(
     task: Task,
     labels: Sequence[str],
 ) -> LaterRows:
-    """The rows that `text` names, as `--data` does; a word after a file's colon names the target.
+    """The rows that `text` names: as for `--data`, also one IDX file or an image. The word after
+    the colon of a table names its target, that after an archive or a folder the part (train,
+    validation, test). Data with and without a target are read alike.
 
     Raises DatasetError for data that cannot be found or read, or that are not what the network
     takes.
     """
+    wanted = Wanted(preparation, task, tuple(labels), settings)
+    source, open_source = _find(text, settings)
+    return open_source(source, wanted)
+
+
+def _find(text: str, settings: Settings) -> tuple[Source, Callable[[Source, Wanted], LaterRows]]:
+    name, _, part = text.partition(":")
+    if name in NAMES:
+        return replace(parse_source(name), text=text, selector=part), open_named
+    source = parse_source(text)
+    path = source.path
+    assert path is not None
+    ending = "".join(path.suffixes[-1:]).lower()
+    if source.reader.is_folder and (path.is_file() or ending in images.ENDINGS):
+        if not path.is_file():
+            raise DatasetError(f"{path}: no such file")
+        return source, open_image if ending in images.ENDINGS else _open_unnamed(path)
     source = find_source(text, settings)[0]
-    assert source.path is not None
-    read = read_parquet if source.path.suffix == ".parquet" else read_delimited
-    table = read(source.path)
-    name = source.selector or preparation.target
-    frame = table.frame
-    target = None
-    if name in frame.columns:
-        values = frame[name].astype(str).to_numpy()
-        if task == "regression":
-            target = frame[name].to_numpy(np.float64)
-        else:
-            numbers = {label: i for i, label in enumerate(labels)}
-            target = np.array([numbers[each] for each in values], np.int32)
-        frame = frame.drop(columns=name)
-    return LaterRows(
-        str(source.path),
-        lambda: iter([RowBlock(frame, None, target)]),
-        table.notes,
-        len(frame),
-        name if target is not None else None,
-    )
+    if source.reader.is_folder:
+        return source, open_idx_folder
+    name = source.path.name.lower() if source.path else ""
+    return source, next(f.open_rows for f in FORMATS if name.endswith(f.endings))
+
+
+def _open_unnamed(path: Path) -> Callable[[Source, Wanted], LaterRows]:
+    """How to open a file whose name does not say its format: IDX files have no ending."""
+    with dataset_errors(str(path)), path.open("rb") as file:
+        begins = file.read(2)
+    if begins not in _IDX_BEGINNINGS:
+        endings = [ending for each in FORMATS for ending in each.endings if ".gz" not in ending]
+        raise DatasetError(
+            f"{path}: the format is not known by its name; it may end in {', '.join(endings)}, or "
+            "be an IDX file"
+        )
+    return open_idx_file

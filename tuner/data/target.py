@@ -311,10 +311,10 @@ def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:
     return np.array([str(value) for value in values], dtype=np.str_)
 
 
-def refuse_rows(bad: npt.NDArray[np.bool_], what: str, is_what: str) -> None:
+def refuse_rows(bad: npt.NDArray[np.bool_], what: str, is_what: str, rows_before: int = 0) -> None:
     """Raises DatasetError if any row is bad, naming how many are and the first."""
     if bad.any():
-        rows, first = int(bad.sum()), int(np.argmax(bad)) + 1
+        rows, first = int(bad.sum()), int(np.argmax(bad)) + 1 + rows_before
         raise DatasetError(
             f"{what} {is_what} in {rows} row{'s' * (rows > 1)} (first: row {first}); "
             "remove or mend them"

@@ -7,15 +7,14 @@ to its hash once. Everything that runs a study's code calls `require_trusted` fi
 runs a saved network's `require_trusted_copies`.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.settings import Settings
 from tuner.storage.identity import machine_id
 from tuner.study.spec import CodeFile, StudySpec, beside
@@ -27,40 +26,6 @@ HAS_CHANGED = (
     "create a new study; while no trial of it has finished, create it again with the same options, "
     "which takes the corrected file"
 )
-
-
-@dataclass(frozen=True)
-class Code:
-    """A file that a study runs, as stored with it. `path`: its own when the study was created."""
-
-    path: str
-    text: str
-
-    @property
-    def content(self) -> bytes:
-        return self.text.encode()
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-    def is_same(self, file: Path) -> bool:
-        """Whether the file has these contents."""
-        return file.stat().st_size == len(self.content) and file.read_bytes() == self.content
-
-
-class UntrustedCode(CodeError):
-    """Code that this user has not agreed to. `source`: the study or the saved network that would
-    run it, as `tuner study code` takes it; "" for the newest study."""
-
-    def __init__(self, codes: list[Code], who: str = "the study", source: str = "") -> None:
-        paths = ", ".join(printable(code.path) for code in codes)
-        super().__init__(f"{who} would run code that is not a file of this machine: {paths}")
-        self.codes, self.source = codes, source
-
-    @property
-    def hashes(self) -> list[str]:
-        return [code.sha256 for code in self.codes]
 
 
 def code_of(spec: StudySpec) -> list[Code]:

@@ -2,16 +2,18 @@
 
 import html
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from tuner.errors import ArtifactError, DatasetError, first_line
+from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
 from tuner.models.own_layers import own_layers
-from tuner.preparation.keras_file import read_description
+from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import network_outputs, predict_columns
@@ -139,6 +141,30 @@ class Model:
         columns = predict_columns(outputs, self.task, self.labels)
         return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it to a .keras file with its preparation, as `tuner study best --save` does.
+
+        Args:
+            path: the file, which is replaced if it exists; its name ends in .keras.
+
+        Raises:
+            UsageError: another ending, a folder that does not exist, or a network that was loaded
+                from an export: those can only be used.
+        """
+        file = Path(path)
+        if file.suffix != ".keras":
+            raise UsageError(f"{file}: the file's name must end in .keras")
+        if not hasattr(self.keras_model, "save"):
+            raise UsageError(f"{file}: an export cannot become a .keras file; save the network")
+        try:
+            with TemporaryDirectory(prefix=".tuner-", dir=file.absolute().parent) as folder:
+                partial = Path(folder) / file.name
+                self.keras_model.save(partial)
+                write_description(partial, self.description)
+                partial.replace(file)
+        except OSError as error:
+            raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
+
     def __repr__(self) -> str:
         words = [f"{name}={value!r}" for name, value in self._facts().items()]
         return f"Model({', '.join(words)})"
@@ -165,8 +191,8 @@ class Model:
 
 def _index_of(rows: Any, count: int) -> Any:
     """The index of a DataFrame; for anything else the numbers of the rows."""
-    index = rows.index if hasattr(rows, "iloc") else None
-    return index if index is not None and len(index) == count else range(count)
+    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
+    return rows.index if is_frame else range(count)
 
 
 def load_file(
@@ -185,6 +211,8 @@ def load_file(
     """
     source = str(file) if source is None else source
     description = read_description(file, source)
+    if description.problem:
+        raise ArtifactError(f"{source}: must not be used: {description.problem}")
     with own_layers(description.code, settings or load_settings(), source, trust):
         return Model(description, _load_network(file, source))
 

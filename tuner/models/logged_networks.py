@@ -10,18 +10,14 @@ from typing import Any
 import yaml
 
 from tuner.errors import ArtifactError, TrackingError
+from tuner.models.model_texts import LOGGED, LOGGED_FORMS, REGISTERED, RUN
 from tuner.settings import Settings
 from tuner.system.logs import without_secrets
 from tuner.tracking.client import Client, is_not_found, open_existing_client, tracking_errors
 from tuner.tracking.logged_models import linked_models
 from tuner.values import join_names, suggest_names
 
-_RUN = re.compile(r"(?:runs:/+)?(?P<run>[0-9a-f]{32})(?:/(?P<path>.+))?")
-_LOGGED = re.compile(r"(?:models:/+)?(?P<model>m-[0-9a-f]{32})")
-_REGISTERED = re.compile(r"models:/+(?P<name>[^/@]+)(?:@(?P<alias>.+)|/(?P<version>.+))?")
-_URI = re.compile(r"(models|runs):/")
 MLMODEL = "MLmodel"
-_FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/m-ID or runs:/ID"
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,6 @@ class Found:
 
     location: str
     where: str
-
-
-def is_logged(text: str) -> bool:
-    """Whether the text names a network in MLflow: a URI, or the id of a run or a logged model."""
-    return any(pattern.fullmatch(text) for pattern in (_RUN, _LOGGED)) or bool(_URI.match(text))
 
 
 def fetch_logged(text: str, settings: Settings, folder: Path) -> tuple[Path, str]:
@@ -57,14 +48,14 @@ def fetch_logged(text: str, settings: Settings, folder: Path) -> tuple[Path, str
 
 def _find(client: Client, text: str) -> Found:
     readers: Sequence[tuple[re.Pattern[str], Callable[..., Found]]] = (
-        (_LOGGED, _find_logged),
-        (_RUN, _find_of_run),
-        (_REGISTERED, _find_registered),
+        (LOGGED, _find_logged),
+        (RUN, _find_of_run),
+        (REGISTERED, _find_registered),
     )
     for pattern, find in readers:
         if match := pattern.fullmatch(text):
             return find(client, **match.groupdict())
-    raise TrackingError(f"{text}: names no model in MLflow; write {_FORMS}")
+    raise TrackingError(f"{text}: names no model in MLflow; write {LOGGED_FORMS}")
 
 
 def _find_logged(client: Client, model: str) -> Found:
@@ -101,7 +92,7 @@ def _find_registered(client: Client, name: str, alias: str | None, version: str 
             f"registered model {name!r} has no {wanted}; it has {_choices(client, registered)}"
         )
     location = client.get_model_version_download_uri(name, str(version))
-    if match := _LOGGED.fullmatch(location):
+    if match := LOGGED.fullmatch(location):
         location = _find_logged(client, **match.groupdict()).location
     called = f" ({alias})" if alias is not None else ""
     return Found(location, f"{name}, version {version}{called}")

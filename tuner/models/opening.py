@@ -11,36 +11,28 @@
 Only the last two need the database of the studies. Nothing is created for any of them.
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.errors import StudyError
-from tuner.manage.databases import read_study
-from tuner.manage.trust import Code, UntrustedCode, agree_to_code, code_of, require_trusted_copies
+from tuner.errors import StudyError, TunerError
+from tuner.manage.own_code import Code, UntrustedCode
 from tuner.models.loading import Model, load_file
-from tuner.models.logged_networks import MLMODEL, fetch_logged, is_logged, network_in_model
-from tuner.models.own_layers import codes_of
+from tuner.models.model_texts import FORMS, is_logged
+from tuner.models.own_layers import codes_of, require_trusted_layers
 from tuner.models.runtimes import is_export, load_export
-from tuner.models.trial_networks import save_network
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
-from tuner.storage import Store, look_into
-from tuner.storage.studies import StudyRow, list_studies, load_study
-from tuner.storage.trials import TrialRow, find_best, find_trial, require_best
 from tuner.system.locations import expanded_path
 from tuner.system.names import in_command, is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
 
+_MLMODEL = "MLmodel"
 # What tells a folder that holds a network: TensorFlow's file, MLflow's.
-_NETWORK_FOLDERS = ("saved_model.pb", MLMODEL)
-_FORMS = "MODEL is a .keras file, a study, STUDY/N for its trial N, models:/NAME@ALIAS or runs:/ID"
+_NETWORK_FOLDERS = ("saved_model.pb", _MLMODEL)
 _LONGEST = 80
-_TRIAL = re.compile(r"(?P<study>.+)/(?P<number>[0-9]{1,9})")
 
 
 @dataclass(frozen=True)
@@ -107,8 +99,9 @@ def read_code(text: str | None, settings: Settings) -> tuple[str, list[Code]]:
     `text`: as for `open_model`; None for the newest study. Nothing is run. Raises as
     `open_model`."""
     if text is None or not _names_file(text):
-        _, study = read_study(settings, text)
-        return f"study {study.name}", code_of(study.spec)
+        from tuner.models.studied_networks import code_of_study
+
+        return code_of_study(text, settings)
     with OwnFolder("tuner-network-") as folder:
         brought = _bring_file(text, settings, Path(folder))
         return brought.where, codes_of(describe_brought(brought).code)
@@ -137,27 +130,26 @@ def _bring_file(text: str, settings: Settings, folder: Path) -> BroughtNetwork:
     path = expanded_path(text)
     if _is_network(path):
         return BroughtNetwork(_keras_file(path, text), text, _same_name(text, path, settings))
+    from tuner.models.logged_networks import fetch_logged
+
     return BroughtNetwork(*fetch_logged(text, settings, folder))
 
 
 def _bring_of_study(
     text: str, settings: Settings, folder: Path, trust: Sequence[str]
 ) -> BroughtNetwork:
-    with _reading(settings) as store:
-        if store is None:
-            raise _unknown(text, [])
-        study, trial = _find_trial(store, text)
-        if trust:
-            agree_to_code(study.spec, settings, trust)
-        file = folder / "network.keras"
-        where = f"trial {trial.number} of study {study.name}"
-        try:
-            written = save_network(settings, store, study, trial, file)
-            brought = BroughtNetwork(file, where, written.remarks)
-            _check_code(brought, settings, where)
-        except UntrustedCode as error:
-            error.source = in_command(study.name)
-            raise
+    from tuner.models.studied_networks import copy_of_trial
+
+    file = folder / "network.keras"
+    copied = copy_of_trial(text, settings, file, trust)
+    if copied is None:
+        raise _unknown(text, settings)
+    brought = BroughtNetwork(file, copied.where, copied.remarks)
+    try:
+        _check_code(brought, settings, copied.where)
+    except UntrustedCode as error:
+        error.source = in_command(copied.study)
+        raise
     return brought
 
 
@@ -165,66 +157,48 @@ def _check_code(
     brought: BroughtNetwork, settings: Settings, source: str, trust: Sequence[str] = ()
 ) -> None:
     if not is_export(brought.file):  # exports carry no code
-        codes = codes_of(read_description(brought.file, brought.where).code)
-        require_trusted_copies(codes, settings, source, trust)
+        code = read_description(brought.file, brought.where).code
+        require_trusted_layers(code, settings, source, trust)
 
 
 def _keras_file(path: Path, source: str) -> Path:
     """The file of the network, which a folder that MLflow wrote holds."""
-    described = path / MLMODEL
-    return path / network_in_model(described.read_bytes(), source) if described.exists() else path
+    described = path / _MLMODEL
+    if not described.exists():
+        return path
+    from tuner.models.logged_networks import network_in_model
+
+    return path / network_in_model(described.read_bytes(), source)
 
 
 def _same_name(text: str, path: Path, settings: Settings) -> list[str]:
     """A remark where a study has the name of the file. One with an ending names a file."""
-    if path.suffix or not is_valid(text):
+    if path.suffix or not is_valid(text) or text not in _studies(settings):
         return []
-    with _reading(settings) as store:
-        is_study = text in _study_names(store)
-    return [f"{text} is taken for the file of that name, not for the study"] if is_study else []
+    return [f"{text} is taken for the file of that name, not for the study"]
 
 
-@contextmanager
-def _reading(settings: Settings) -> Iterator[Store | None]:
-    """The database of the studies, for reading; None where there is none."""
-    store = look_into(settings.storage)
+def _studies(settings: Settings) -> list[str]:
+    from tuner.models.studied_networks import study_names
+
     try:
-        yield store
-    finally:
-        if store is not None:
-            store.close()
+        return study_names(settings)
+    except TunerError:  # whoever needs the database says what is wrong
+        return []
 
 
-def _study_names(store: Store | None) -> list[str]:
-    return [] if store is None else [study.name for study in list_studies(store)]
-
-
-def _find_trial(store: Store, text: str) -> tuple[StudyRow, TrialRow]:
-    """The trial whose network is meant by the name of a study, or by STUDY/N. Raises StudyError."""
-    names = _study_names(store)
-    match = _TRIAL.fullmatch(text)
-    if text in names:
-        study = load_study(store, text)
-        return study, require_best(study, find_best(store, study))
-    if match is not None and match["study"] in names:
-        study = load_study(store, match["study"])
-        return study, find_trial(store, study, int(match["number"]))
-    raise _unknown(text, names)
-
-
-def _unknown(text: str, studies: Sequence[str]) -> StudyError:
-    problem = _nothing_named(text, expanded_path(text), studies)
-    return StudyError(f"{clipped(printable(text), _LONGEST) or 'MODEL'}: {problem}; {_FORMS}")
-
-
-def _nothing_named(text: str, path: Path, studies: Sequence[str]) -> str:
+def _unknown(text: str, settings: Settings) -> StudyError:
+    path = expanded_path(text)
     if not text.strip():
-        return "is empty"
-    if _holds(path.is_dir):
-        return "is a folder without a network"
-    if path.suffix or "/" in text:  # more like a file than a study
-        return f"there is no such file{suggest_names(path.name, _neighbours(path))}"
-    return f"there is no such file, and no study of that name{suggest_names(text, studies)}"
+        problem = "is empty"
+    elif _holds(path.is_dir):
+        problem = "is a folder without a network"
+    elif path.suffix or "/" in text:  # more like a file than a study
+        problem = f"there is no such file{suggest_names(path.name, _neighbours(path))}"
+    else:
+        near = suggest_names(text, _studies(settings))
+        problem = f"there is no such file, and no study of that name{near}"
+    return StudyError(f"{clipped(printable(text), _LONGEST) or 'MODEL'}: {problem}; {FORMS}")
 
 
 def _neighbours(path: Path) -> list[str]:

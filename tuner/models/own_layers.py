@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 
 from tuner.errors import ArtifactError, first_line
-from tuner.manage.trust import Code, find_code, require_trusted_copies
+from tuner.manage.own_code import Code
 from tuner.settings import Settings, quiet_tensorflow
 from tuner.system.logs import python_output_only
 from tuner.system.user_modules import Surroundings, error_place, stored_surroundings
@@ -18,6 +18,16 @@ from tuner.system.user_modules import Surroundings, error_place, stored_surround
 def codes_of(texts: Mapping[str, str]) -> list[Code]:
     """The files of `NetworkDescription.code`."""
     return [Code(path, text) for path, text in texts.items()]
+
+
+def require_trusted_layers(
+    texts: Mapping[str, str], settings: Settings, source: str, trust: Sequence[str] = ()
+) -> None:
+    """See `trust.require_trusted_copies`, which most networks do not need."""
+    if texts or trust:
+        from tuner.manage.trust import require_trusted_copies
+
+        require_trusted_copies(codes_of(texts), settings, source, trust)
 
 
 @contextmanager
@@ -30,7 +40,7 @@ def own_layers(
 
     Raises UntrustedCode for files that may not run here, ArtifactError where they raise.
     """
-    require_trusted_copies(codes_of(texts), settings, source, trust)
+    require_trusted_layers(texts, settings, source, trust)
     if not texts:
         yield
         return
@@ -63,5 +73,7 @@ def _modules(texts: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _place(path: str, settings: Settings) -> str:
+    from tuner.manage.trust import find_code
+
     file = find_code(path, settings)
     return "" if file is None else str(file)

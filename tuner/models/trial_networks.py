@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tuner.data.preparing import describe_network
 from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
-from tuner.manage.trust import UntrustedCode
+from tuner.manage.own_code import UntrustedCode
 from tuner.models.loading import Model, load_file
 from tuner.preparation.keras_file import has_description, has_own_parts, write_description
 from tuner.settings import Settings
@@ -24,7 +24,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
-from tuner.study.artifacts import Artifact, check_file, open_artifacts
+from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import FunctionCode, StudyOrigin
 from tuner.system.logs import output_to
@@ -60,12 +60,27 @@ def save_network(
     target: Path,
     data: str | None = None,
 ) -> WrittenNetwork:
-    """Write a trial's best network to `target`, a .keras file that carries its preparation.
-    `data`: where the data lie now, if elsewhere than when the study was created.
+    """Write a trial's best network to `target`, a .keras file that carries its preparation, for
+    Keras and for tuner. `data`: where the data lie now, if elsewhere than when the study was
+    created.
 
     Raises StudyError where it cannot be written or trained again, DatasetError where the data are
     no longer those of the study.
     """
+    written = copy_network(settings, store, study, trial, target, data)
+    written.remarks.extend(_float64_remarks(target))
+    return written
+
+
+def copy_network(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None = None,
+) -> WrittenNetwork:
+    """The same for tuner alone, without remarks on its use in Keras."""
     if target.suffix != ".keras":
         raise StudyError(f"{target}: the file's name must end in .keras")
     if not target.parent.is_dir():
@@ -95,9 +110,20 @@ def load_network(
     `save_network`; raises UntrustedCode too, for layers whose code may not run here."""
     with OwnFolder("tuner-network-") as folder:
         file = Path(folder) / "network.keras"
-        written = save_network(settings, store, study, trial, file, data)
+        written = copy_network(settings, store, study, trial, file, data)
         source = f"trial {trial.number} of study {study.name}"
         return load_file(file, source, settings=settings), written
+
+
+def _float64_remarks(network: Path) -> list[str]:
+    takes = input_of(network)
+    if takes is None or takes.dtype != "float64":
+        return []
+    return [
+        "the network takes float64, since float32 would round some of these data too much: tuner "
+        "gives it that; in Keras call it as model.predict_on_batch(x), since model.predict(x) "
+        "makes NumPy arrays float32"
+    ]
 
 
 def _describe_again(

@@ -241,10 +241,15 @@ _FEWEST_ROWS = 10
 _Whole = npt.NDArray[np.integer]
 
 
+def has_index_name(name: str) -> bool:
+    """Whether a column is named as the unnamed index of a saved frame is."""
+    return _INDEX_NAMES.fullmatch(name) is not None
+
+
 def is_index(name: str, values: _Whole) -> bool:
     """Whether this is the index of a saved frame: it has no name of its own and numbers the rows,
     even if they were selected, shuffled or joined since."""
-    if _INDEX_NAMES.fullmatch(name) is None or not len(values) or values.min() < 0:
+    if not has_index_name(name) or not len(values) or values.min() < 0:
         return False
     if len(np.unique(values)) == len(values):
         return True

@@ -150,3 +150,8 @@ def _value_of(text: str) -> str | None:
     except ValueError:
         return None
     return text_of(value) if math.isfinite(value) else None
+
+
+def name_numbers(categories: Sequence[str]) -> bool:
+    """Whether all of these categories, or words, are numbers or truth values."""
+    return bool(categories) and all(_value_of(category) is not None for category in categories)

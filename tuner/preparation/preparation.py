@@ -265,27 +265,32 @@ class Preparation:
                 inputs[gaps, number] = column.fill
         return Prepared(inputs, findings)
 
-    def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
-        """The columns of a DataFrame as a matrix: by name where the network knows names that the
-        frame has, else in their order; and notes."""
+    def choose_columns(
+        self, names: Sequence[str], source: str, index_names: Sequence[object] = ()
+    ) -> tuple[list[str], list[str]]:
+        """Of rows with these columns, those that the network takes, in its order, and notes. A
+        matrix whose columns have no known names takes them in their order.
+
+        Raises DatasetError for columns that are missing or too many, and for a network of images.
+        """
+        if self.is_table:
+            return list(self.names), self.check_names(names, source, index_names)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
-            raise DatasetError(
-                f"{source}: the network takes arrays of {shape} values, not a table; give an array"
-            )
-        others = [n for n in frame.columns if n != self.target and n not in self.ignored]
+            raise DatasetError(f"{source}: is a table; the network takes arrays of {shape} values")
+        others = [name for name in names if name != self.target and name not in self.ignored]
         if self.names and (set(self.names) & set(others) or len(others) != len(self.names)):
-            notes = self.check_names(list(frame.columns), source, frame.index.names)
-            names = list(self.names)
-        elif len(others) != self.input_shape[0]:
+            return list(self.names), self.check_names(names, source, index_names)
+        if len(others) != self.input_shape[0]:
             raise DatasetError(
                 f"{source}: has {len(others)} columns ({join_names(others)}), the network takes "
                 f"{self.input_shape[0]}"
             )
-        else:
-            names, notes = others, [f"columns are taken in their order: {join_names(others)}"]
-        columns = [_numbers(frame[name], source) for name in names]
-        return np.stack(columns, axis=1), notes
+        return others, [f"columns are taken in their order: {join_names(others)}"]
+
+    def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
+        names, notes = self.choose_columns(list(frame.columns), source, frame.index.names)
+        return np.stack([_numbers(frame[name], source) for name in names], axis=1), notes
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it."""

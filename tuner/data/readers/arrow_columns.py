@@ -12,7 +12,7 @@ EXACT_LIMIT = 2**53
 _LONG_WHOLE_NUMBER = r"^\s*[+-]?\d{16,}\s*$"
 _ZERO_IN_FRONT = r"^\s*[+-]?0[\dxX]"  # Arrow reads 0x10 as a number; here it is none
 COMMA_NUMBER = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
-_CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
+CERTAIN_COMMA = r"^[+-]?0?,|,\d{0,2}([eE].*)?$|,\d{4}"
 DOT_THOUSANDS = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+|\d{1,3})$"
 _TOTALS = {"total", "totals", "grand total", "sum", "sum total", "gesamt", "summe", "totaal"}
 
@@ -130,7 +130,7 @@ def parse_decimal_commas(column: Any, is_certain: bool) -> Any | None:
         return None
     if pc.any(_matches(column, _ZERO_IN_FRONT)).as_py():
         return None
-    if not is_certain and not pc.any(_matches(column, _CERTAIN_COMMA)).as_py():
+    if not is_certain and not pc.any(_matches(column, CERTAIN_COMMA)).as_py():
         return None
     return pc.cast(pc.replace_substring(column, ",", "."), pa.float64())
 

@@ -4,17 +4,11 @@ Arrow splits the file and recognises numbers. The scan and the checks here find 
 change: leading zeros, long ids, dates, words for missing values. Such columns stay text.
 """
 
-import csv
-import io
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.data.raw import dataset_errors
 from tuner.data.readers.arrow_columns import (
-    COMMA_NUMBER,
-    DOT_THOUSANDS,
     EXACT_LIMIT,
     choose_true_form,
     coded_text_type,
@@ -29,26 +23,10 @@ from tuner.data.readers.arrow_columns import (
     to_pandas,
     total_row_notes,
 )
-from tuner.data.readers.dialect import NUMBER, Dialect, Record, find_dialect, read_records
+from tuner.data.readers.delimited_file import BLOCK_BYTES, DelimitedFile
 from tuner.data.readers.reader import TableFile, table_reader
-from tuner.data.readers.text_file import WESTERN, BlockStream, Scan, TextFile, open_text, scan_text
 from tuner.errors import DatasetError
 from tuner.preparation.cells import is_index, row_number_notes
-from tuner.preparation.number_texts import TRUTH_VALUES
-from tuner.values import join_names
-
-if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
-    pass
-
-_BLOCK_BYTES = 2**23
-_ROWS_AT_ONCE = 5000
-_BLANKS = [" " * count for count in range(33)]
-_WHOLE_NUMBER = re.compile(r"-?\d{1,18}")
-_CERTAIN_POINT = r"\.(\d{1,2}|\d{4,})$"
-
-
-_NO_HEADER = "; its first line looks like data: if the header is missing, add one"
-_NO_SEPARATOR = "; no ',', ';', tab or '|' separates cells in its first lines; save it as CSV"
 
 
 def read_delimited(path: Path) -> TableFile:
@@ -63,10 +41,8 @@ def read_delimited(path: Path) -> TableFile:
 
     with dataset_errors(str(path)):
         state = path.stat()
-        file = open_text(path)
-        dialect = find_dialect(file.head_text(), file.whole, str(path))
-        file, seen = scan_text(file, dialect.separator)
-        table, notes = _DelimitedTable(file, dialect, seen).read()
+        file = DelimitedFile.open(path)
+        table, notes = _DelimitedTable(file).read()
         after = path.stat()
         if (state.st_size, state.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise DatasetError(f"{path}: changed while it was read; try again")
@@ -74,11 +50,7 @@ def read_delimited(path: Path) -> TableFile:
         del table
         frame = to_pandas(names, columns)
         pa.default_memory_pool().release_unused()  # a third of the process' memory
-    western = file.encoding in WESTERN
-    encoding = ("not UTF-8: read as Windows-1252 (Latin-1) text",) if western else ()
-    hint = _NO_HEADER if dialect.looks_like_data else ""
-    hint = hint or (_NO_SEPARATOR if frame.shape[1] == 1 else "")
-    return TableFile(frame, (*encoding, *dialect.notes, *notes), hint)
+    return TableFile(frame, (*file.notes, *notes), file.hint)
 
 
 def _replaced(table: Any, label: str, column: Any) -> Any:
@@ -86,20 +58,11 @@ def _replaced(table: Any, label: str, column: Any) -> Any:
 
 
 class _DelimitedTable:
-    """A file as an Arrow table. Its columns are called 0, 1, … until the end, since a file may have
-    columns without a name."""
+    """A file as an Arrow table. Its columns are called 0, 1, … until the end."""
 
-    def __init__(self, file: TextFile, dialect: Dialect, seen: Scan) -> None:
-        self._file, self._dialect, self._seen = file, dialect, seen
-        self._source = str(file.path)
-        self._labels = [str(number) for number in range(len(dialect.names))]
-        self._clean, self._comments = seen.loose_quotes, 0
-        rows = [[cell.strip() for cell in row] for row in dialect.sample]
-        # The cells of each column in the first rows, without the empty ones.
-        self._sample = [
-            [row[number] for row in rows if number < len(row) and row[number]]
-            for number in range(len(dialect.names))
-        ]
+    def __init__(self, file: DelimitedFile) -> None:
+        self._file, self._labels, self._seen = file, file.labels, file.seen
+        self._clean = file.seen.loose_quotes
 
     def read(self) -> tuple[Any, tuple[str, ...]]:
         import pyarrow as pa
@@ -133,7 +96,7 @@ class _DelimitedTable:
         """All rows, each column of the type that its first rows suggest, or another if needed."""
         import pyarrow as pa
 
-        types = {label: self._type(int(label)) for label in self._labels}
+        types = {label: self._file.first_type(label) for label in self._labels}
         texts = {label: kind for label, kind in types.items() if kind == coded_text_type()}
         certain = {label: kind for label, kind in types.items() if kind is not None}
         try:
@@ -144,33 +107,20 @@ class _DelimitedTable:
                 raise
             return self._parsed(texts)
 
-    def _type(self, number: int) -> Any:
-        """The type that a column's first rows suggest; None if they are empty."""
-        import pyarrow as pa
-
-        cells = self._sample[number]
-        if not cells:
-            return None
-        if all(cell in TRUTH_VALUES for cell in cells):
-            return pa.bool_()
-        if any(
-            not NUMBER.fullmatch(cell) or (cell[0] == "0" and cell[1:2].isdecimal())
-            for cell in cells
-        ):
-            return coded_text_type()
-        return pa.int64() if all(map(_WHOLE_NUMBER.fullmatch, cells)) else pa.float64()
-
     def _parsed(self, types: dict[str, Any], only: list[str] | None = None) -> Any:
         """Raises DatasetError for rows that are too long or too short."""
         import pyarrow as pa
 
         try:
-            return self._by_arrow(types, only)
+            stream = self._file.open_cleaned() if self._clean else self._file.file.open_whole()
+            has_quotes = self._clean or self._seen.quotes > 0
+            skip = 0 if self._clean else self._file.dialect.skip
+            return self._file.parse(stream, types, only, has_quotes, skip)
         except pa.ArrowInvalid as error:
             if "straddling" in str(error) or "block boundaries" in str(error):
-                list(self._cleaned())  # raises for quotes that do not close
+                list(self._file.cleaned())  # raises for quotes that do not close
                 raise DatasetError(
-                    f"{self._source}: a row is longer than {_BLOCK_BYTES // 2**20} MiB"
+                    f"{self._file.source}: a row is longer than {BLOCK_BYTES // 2**20} MiB"
                 ) from error
             if "Empty CSV" in str(error):  # nothing below the header
                 return pa.table({label: pa.nulls(0) for label in only or self._labels})
@@ -180,91 +130,15 @@ class _DelimitedTable:
             self._clean = True
             return self._parsed(types, only)
 
-    def _by_arrow(self, types: dict[str, Any], only: list[str] | None) -> Any:
-        from pyarrow import csv as arrow
-
-        has_quotes = self._clean or self._seen.quotes > 0
-        return arrow.read_csv(
-            self._opened(),
-            read_options=arrow.ReadOptions(
-                block_size=_BLOCK_BYTES,
-                column_names=self._labels,
-                skip_rows=0 if self._clean else self._dialect.skip,
-            ),
-            parse_options=arrow.ParseOptions(
-                delimiter=self._dialect.separator,
-                quote_char='"' if has_quotes else False,
-                newlines_in_values=has_quotes,
-            ),
-            convert_options=arrow.ConvertOptions(
-                column_types=types,
-                include_columns=only,
-                null_values=_BLANKS,
-                strings_can_be_null=True,
-                true_values=[text for text, value in TRUTH_VALUES.items() if value],
-                false_values=[text for text, value in TRUTH_VALUES.items() if not value],
-            ),
-        )
-
-    def _opened(self) -> Any:
-        if self._clean:
-            return io.BufferedReader(BlockStream(self._cleaned()))
-        if self._file.is_plain:
-            return self._source
-        return io.BufferedReader(BlockStream(self._file.blocks()))
-
-    def _records(self, strict: bool = False) -> Iterator[Record]:
-        try:
-            for record in read_records(self._file.lines(), self._dialect.separator, strict):
-                if record.last > self._dialect.skip:
-                    yield record
-        except DatasetError as error:
-            raise DatasetError(f"{self._source}: {error}") from error
-
-    def _cleaned(self) -> Iterator[bytes]:
-        """The rows below the header, rewritten without blanks before cells, comments and blank
-        lines. Raises DatasetError for rows of different lengths."""
-        width = len(self._dialect.names)
-        first, others, self._comments = None, 0, 0
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter=self._dialect.separator, lineterminator="\n")
-        for number, record in enumerate(self._records()):
-            if len(record.cells) != width:
-                if record.is_blank or record.is_comment:
-                    self._comments += record.is_comment
-                    continue
-                first, others = first or record, others + (first is not None)
-            elif first is None:
-                writer.writerow(record.cells)
-            if number % _ROWS_AT_ONCE == 0:
-                yield text.getvalue().encode()
-                text.seek(0)
-                text.truncate()
-        if first is not None:
-            raise self._unlike(first, others)
-        yield text.getvalue().encode()
-
-    def _unlike(self, record: Record, others: int) -> DatasetError:
-        cells = len(record.cells)
-        how_many = f"{cells} cell{'s' * (cells != 1)}"
-        more = f" (another length, too: {others} more)" if others else ""
-        return DatasetError(
-            f"{self._source}: line {record.first} has {how_many}, the header "
-            f"{len(self._dialect.names)}{more}; a cell that holds the separator must stand in "
-            "quotes, and an empty cell must have its separator"
-        )
-
     def _check_quotes(self, table: Any) -> None:
-        """Raises DatasetError for a quote that is never closed: its cell would hold all lines below
-        it."""
+        """Raises DatasetError for a quote that is never closed."""
         import pyarrow.compute as pc
 
         texts = [table[label] for label in self._labels if is_text_column(table[label])]
         values = [chunk for text in texts for chunk in different_texts(text)]
         breaks = any(pc.any(pc.match_substring_regex(each, r"[\n\r]")).as_py() for each in values)
         if breaks or self._seen.quotes % 2:
-            for _ in self._records(strict=True):
-                pass
+            self._file.check_quotes()
 
     def _may_change(self, column: Any) -> bool:
         """Whether a typed column may have lost something of its cells."""
@@ -287,18 +161,21 @@ class _DelimitedTable:
         """The table with columns of decimal commas as numbers. A comma before three digits may
         separate thousands, unless semicolons separate the cells and no other column has decimal
         points."""
+        import pyarrow as pa
+
         with_commas = []
-        is_certain = self._dialect.separator == ";" and not self._has_decimal_points(table)
+        floating = [n for n in self._labels if pa.types.is_floating(table[n].type)]
+        is_certain = self._file.commas_are_decimal(floating)
         for label in self._labels:
-            if self._has_commas(int(label)):
+            if self._file.has_commas(label):
                 column = parse_decimal_commas(table[label], is_certain)
                 if column is not None:
                     table = _replaced(table, label, column)
                     with_commas.append(label)
         if not with_commas:
             return table, ()
-        notes = [f"decimal comma in {self._listed(with_commas)}"]
-        dotted = [label for label in self._labels if self._has_dot_thousands(int(label))]
+        notes = [f"decimal comma in {self._file.listed(with_commas)}"]
+        dotted = [label for label in self._labels if self._file.has_dot_thousands(label)]
         originals, changed = self._originals(dotted), []
         for label in dotted:
             column = parse_dot_thousands(originals[label])
@@ -306,34 +183,14 @@ class _DelimitedTable:
                 table = _replaced(table, label, column)
                 changed.append(label)
         if changed:
-            notes.append(f"dots are thousands marks in {self._listed(changed)}")
+            notes.append(f"dots are thousands marks in {self._file.listed(changed)}")
         return table, tuple(notes)
 
-    def _has_decimal_points(self, table: Any) -> bool:
-        import pyarrow as pa
-
-        return any(
-            pa.types.is_floating(table[label].type)
-            and any(re.search(_CERTAIN_POINT, cell) for cell in self._sample[int(label)])
-            for label in self._labels
-        )
-
-    def _has_commas(self, number: int) -> bool:
-        cells = self._sample[number]
-        return any("," in cell for cell in cells) and all(re.match(COMMA_NUMBER, c) for c in cells)
-
-    def _has_dot_thousands(self, number: int) -> bool:
-        cells = self._sample[number]
-        return any("." in cell for cell in cells) and all(re.match(DOT_THOUSANDS, c) for c in cells)
-
-    def _listed(self, labels: list[str]) -> str:
-        names = self._dialect.names
-        return join_names(names[int(label)] or f"column {int(label) + 1}" for label in labels)
-
     def _comment_notes(self) -> tuple[str, ...]:
-        if not self._comments:
+        comments = self._file.comments
+        if not comments:
             return ()
-        lines = "1 line" if self._comments == 1 else f"{self._comments} lines"
+        lines = "1 line" if comments == 1 else f"{comments} lines"
         return (f"{lines} between the rows, beginning with '#', left out",)
 
     def _without_empty_rows(self, table: Any) -> tuple[Any, tuple[str, ...]]:
@@ -353,7 +210,7 @@ class _DelimitedTable:
 
     def _named(self, table: Any) -> tuple[Any, tuple[str, ...]]:
         """The table with the names of its columns, without empty and index columns, and notes."""
-        names, drop, notes = list(self._dialect.names), set(), []
+        names, drop, notes = list(self._file.dialect.names), set(), []
         for number, name in enumerate(names):
             column = table[str(number)]
             if not name and len(table) and column.null_count == len(table):

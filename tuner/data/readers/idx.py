@@ -120,7 +120,7 @@ def _header(path: Path, content: bytes) -> tuple[tuple[int, ...], np.dtype[np.ge
 
 def holds_idx(folder: Path) -> bool:
     """Whether the folder has a file named as a training part of IDX files."""
-    return folder.is_dir() and any(part == "train" for part, _ in _find_files(folder))
+    return folder.is_dir() and any(part == "train" for part, _ in find_idx_files(folder))
 
 
 def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
@@ -130,7 +130,7 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     two files claim one role, or when a file is corrupt.
     """
     with dataset_errors(str(folder)):
-        files = _find_files(folder)
+        files = find_idx_files(folder)
     parts = {}
     for part in dict.fromkeys(part for part, _ in files):
         for role in ("images", "labels"):
@@ -148,7 +148,7 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
     return parts
 
 
-def _find_files(folder: Path) -> dict[tuple[str, str], Path]:
+def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
     """(part, role) -> file. If a file exists plain and gzipped, the plain one."""
     files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz

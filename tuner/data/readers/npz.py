@@ -53,7 +53,7 @@ def read_npz(
             raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {
-                name: _member(path, archive, name, settings, meant or "")
+                name: read_member(path, archive, name, settings, meant or "")
                 if meant or name in weight_names
                 else None
                 for name in archive.files
@@ -62,9 +62,10 @@ def read_npz(
     return parts_from_mapping(source, arrays, first_reading, weights)
 
 
-def _member(
+def read_member(
     path: Path, archive: "np.lib.npyio.NpzFile", name: str, settings: Settings, meant: str
 ) -> AnyRows:
+    """An array of an archive. Large ones that are meant as features stay on the disk."""
     zipped = cast(zipfile.ZipFile, archive.zip)
     file_name = f"{name}.npy"
     if meant in FEATURES and file_name in zipped.namelist():
@@ -192,7 +193,7 @@ def parts_from_mapping(
     the name of the array of sample weights; beside x_train it may be NAME_train, and beside x_val
     it is NAME_val. Where x is a table they may be a column of it instead.
     """
-    names = _by_meaning(source, values, first_reading)
+    names = names_by_meaning(source, values, first_reading)
     pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
     parts: dict[str, Pair] = {}
     used_weights: list[str] = []
@@ -265,7 +266,9 @@ def _check_weights(
         )
 
 
-def _by_meaning(source: str, values: Mapping[str, Any], first_reading: bool) -> dict[str, str]:
+def names_by_meaning(
+    source: str, values: Iterable[str], first_reading: bool = False
+) -> dict[str, str]:
     """The mapping's own names by the names that they stand for."""
     names: dict[str, str] = {}
     for name in values:

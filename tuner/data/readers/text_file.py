@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -102,6 +102,10 @@ class TextFile:
                 f"{self.path}: cannot be read: it is not {self.encoding.upper()} text; save it as "
                 "UTF-8"
             ) from error
+
+    def open_whole(self) -> Any:
+        """What Arrow reads the text from: the path, or a stream of UTF-8."""
+        return str(self.path) if self.is_plain else io.BufferedReader(BlockStream(self.blocks()))
 
     def line_at(self, position: int) -> int:
         """The number of the line of a byte, from 1 on."""

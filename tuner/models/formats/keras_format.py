@@ -20,10 +20,8 @@ def _save(network: "keras.Model", description: NetworkDescription, path: Path) -
 def _load(path: Path, source: str) -> tuple[NetworkDescription, RuntimeNetwork]:
     model = load_file(path, source)
     network = model.keras_model
-    names = RuntimeNetwork(
-        network.predict_on_batch, network.input_names[0], network.output_names[0]
-    )
+    names = RuntimeNetwork(network.predict_on_batch, network.inputs[0].name, "output")
     return model.description, names
 
 
-KERAS = Format("Keras", ".keras", "Keras", _save, _load)
+KERAS = Format("Keras", ".keras", "its fresh copy", _save, _load)

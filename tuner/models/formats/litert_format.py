@@ -44,7 +44,7 @@ def _save(network: "keras.Model", description: NetworkDescription, path: Path) -
             "LiteRT computes in float32, which would round these data too much: the network takes "
             "float64"
         )
-    narrow = layer_forms.without_float64(network)
+    narrow = layer_forms.for_float32(network)
     plain = layer_forms.with_other_layers(
         network, lambda layer: narrow.get(id(layer)) or layer_forms.as_arctan_of_two(layer)
     )

@@ -5,6 +5,7 @@ that follow each other are one message, so the metadata stand behind the exporte
 number and SHA-256 they have.
 """
 
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ def _save(network: "keras.Model", description: NetworkDescription, path: Path) -
     plain = with_other_layers(network, as_rescaling)
     # Keras refuses a model that was never called.
     plain.predict_on_batch(np.zeros((1, *network.input_shape[1:]), network.input.dtype))
-    plain.export(path, format="onnx", verbose=False)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # Keras' own
+        plain.export(path, format="onnx", verbose=False)
     _check(path)
     _append_description(path, description)
 

@@ -1,4 +1,4 @@
-"""A description as it stands in an export: with checksums of all that the export holds beside it."""
+"""A description as it stands in an export: with checksums of all that stands beside it."""
 
 import hashlib
 import json

@@ -1,0 +1,92 @@
+"""Scoring rows block by block."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_network import PREPARATION, FakeNetwork, describe
+
+from tuner.data.later_rows import LaterRows, RowBlock
+from tuner.errors import DatasetError
+from tuner.models.loading import Model
+from tuner.models.predicting import Predictions, Scoring, score_rows, write_predictions
+
+DESCRIPTION = describe("regression", ())
+
+
+def load() -> Model:
+    return Model(DESCRIPTION, FakeNetwork(DESCRIPTION))  # type: ignore[arg-type]
+
+
+def block(sizes: list[float], index: list[str] | None = None) -> RowBlock:
+    rows = pd.DataFrame({"size": sizes, "city": "Rome"})
+    return RowBlock(rows, None if index is None else pd.DataFrame({"id": index}))
+
+
+def rows_of(blocks: Iterator[RowBlock]) -> LaterRows:
+    return LaterRows("toy", lambda: blocks)
+
+
+def scoring_of(blocks: Iterator[RowBlock]) -> Scoring:
+    return Scoring(DESCRIPTION, rows_of(blocks), "best.keras", [], load)
+
+
+def test_blocks_come_in_order_with_their_index() -> None:
+    blocks = iter([block([1, 2], ["x", "y"]), block([], []), block([3], ["z"])])
+    predictions = Predictions(scoring_of(blocks))
+    written = pd.concat([table.to_pandas() for table in predictions.tables()])
+    assert written.to_dict("list") == {"id": ["x", "y", "z"], "prediction": [10.0, 20.0, 30.0]}
+    summary = predictions.summary
+    assert (summary.rows, summary.mean, summary.least, summary.greatest) == (3, 20.0, 10.0, 30.0)
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    """Of a hundred blocks only a few exist at a time."""
+    alive: weakref.WeakSet[RowBlock] = weakref.WeakSet()
+    most = 0
+
+    def blocks() -> Iterator[RowBlock]:
+        nonlocal most
+        for number in range(100):
+            made = block([float(number)] * 10)
+            alive.add(made)
+            most = max(most, len(alive))
+            yield made
+            del made
+
+    gc.disable()
+    try:
+        predictions = Predictions(scoring_of(blocks()))
+        write_predictions(predictions.tables(), tmp_path / "p.csv")
+    finally:
+        gc.enable()
+    assert predictions.summary.rows == 1000
+    assert most <= 8
+
+
+def test_bad_rows_are_known_before_the_network_is_loaded() -> None:
+    def load_nothing() -> Model:
+        raise AssertionError("the network was loaded")
+
+    bad = RowBlock(pd.DataFrame({"sise": [1.0], "city": "Rome"}))
+    with pytest.raises(DatasetError, match="lacks"):
+        list(score_rows(rows_of(iter([bad])), PREPARATION, load_nothing))
+    with pytest.raises(DatasetError, match="holds no rows"):
+        list(score_rows(rows_of(iter([])), PREPARATION, load_nothing))
+
+
+def test_what_a_later_block_raises_is_raised_in_its_turn() -> None:
+    def blocks() -> Iterator[RowBlock]:
+        yield block([1])
+        yield block([2])
+        raise DatasetError("row 3")
+
+    outputs = []
+    with pytest.raises(DatasetError, match="row 3"):
+        for scored in score_rows(rows_of(blocks()), PREPARATION, load):
+            outputs.append(scored.outputs.item())
+    np.testing.assert_array_equal(outputs, [10.0, 20.0])

@@ -1,0 +1,99 @@
+"""Tables for a saved network: which of their columns are rows, index and target."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tuner.data.later_target import encode_later_target
+from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.errors import DatasetError
+from tuner.preparation.cells import first_row_of, has_index_name
+from tuner.values import join_names, suggest_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ChosenColumns:
+    """Of a table: the columns that the network takes (`rows`), those given back as the `index`, and
+    the `target`; a line on each decision."""
+
+    rows: tuple[str, ...]
+    index: tuple[str, ...] = ()
+    target: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        target = () if self.target is None else (self.target,)
+        return tuple(dict.fromkeys((*self.index, *self.rows, *target)))
+
+
+def choose_columns(
+    names: Sequence[str],
+    wanted: Wanted,
+    source: str,
+    target: str = "",
+    saved_index: Sequence[str] = (),
+) -> ChosenColumns:
+    """The columns of a table with these names. `target`: its target, where that has another name
+    than in training. `saved_index`: columns that are known to be the index.
+
+    The index is the first column if the network does not take it: an index of pandas, or a column
+    that training was told to leave out. Raises DatasetError as `Preparation.choose_columns`, and
+    for a target that is not there.
+    """
+    preparation = wanted.preparation
+    if target and target not in names:
+        raise DatasetError(
+            f"{source}: no column {target!r}{suggest_names(target, names)}; it has "
+            f"{join_names(names)}"
+        )
+    target = target or preparation.target or ""
+    index = tuple(name for name in saved_index if name not in preparation.names)
+    first = names[0] if names else ""
+    is_left_out = names and first not in (*preparation.names, target)
+    if not index and is_left_out and (has_index_name(first) or first in preparation.ignored):
+        index = (first,)
+    others = [name for name in names if name not in index]
+    with_target = target in others
+    if with_target and target not in preparation.names:
+        others.remove(target)
+    rows, notes = preparation.choose_columns(others, source)
+    # What is said of the chosen columns alone is said again when they are prepared.
+    said_later = preparation.choose_columns(rows, source)[1]
+    notes = [note for note in notes if note not in said_later]
+    if with_target:
+        notes.append(f"column {target!r} is the target: predictions do not use it")
+    return ChosenColumns(tuple(rows), index, target if with_target else None, tuple(notes))
+
+
+def table_rows(
+    read: Callable[[], Iterable["pd.DataFrame"]],
+    chosen: ChosenColumns,
+    wanted: Wanted,
+    source: str,
+    notes: Sequence[str] = (),
+    count: int | None = None,
+) -> LaterRows:
+    """Later rows of a table. `read`: its chosen columns in frames, whose indices count the rows of
+    the whole table."""
+
+    def blocks() -> Iterator[RowBlock]:
+        for frame in read():
+            yield table_block(frame, chosen, wanted, source)
+
+    return LaterRows(source, blocks, (*notes, *chosen.notes), count, chosen.target)
+
+
+def table_block(
+    frame: "pd.DataFrame", chosen: ChosenColumns, wanted: Wanted, source: str
+) -> RowBlock:
+    target = None
+    if chosen.target is not None:
+        target = partial(encode_later_target, frame[chosen.target], wanted, source)
+    index = frame[list(chosen.index)] if chosen.index else None
+    return RowBlock(frame[list(chosen.rows)], index, target, first_row_of(frame))
