@@ -1,8 +1,9 @@
 """`tuner predict`, with a formula in place of the network."""
 
-import errno
+import gc
 import io
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 from command_line import Command
 from fake_network import describe, save_fake_network
 
-from tuner.data import prediction_files
 from tuner.preparation.network_description import NetworkDescription
 
 ROWS = pd.DataFrame(
@@ -71,7 +71,7 @@ def test_columns_may_come_in_any_order_with_the_target(project: Path, tuner: Com
     tuner("predict", "best.keras", "new.csv", "--output", "new-predicted.csv")
     done = tuner("predict", "best.keras", "turned.csv", "--output", "turned-predicted.csv")
     assert Path("turned-predicted.csv").read_text() == Path("new-predicted.csv").read_text()
-    assert "'kind' is the target" in done.err
+    assert "the data have the target, kind: it is ignored" in done.err
 
 
 def test_a_pipe_gets_csv_and_stderr_what_the_rows_have_shown(project: Path, tuner: Command) -> None:
@@ -87,7 +87,7 @@ def test_strict_refuses_unseen_categories_and_writes_nothing(project: Path, tune
     ROWS.assign(city="Oslo").to_csv("new.csv", index=False)
     done = tuner("predict", "best.keras", "new.csv", "--strict", "--output", "p.csv")
     assert (done.code, done.out) == (2, "")
-    assert "new.csv: city: a category that no training row had in 4 of 4 rows" in done.err
+    assert "new.csv: city: categories that no training row had in 4 of 4 rows" in done.err
     assert not Path("p.csv").exists()
 
 
@@ -144,7 +144,7 @@ def test_rows_without_a_finite_prediction_are_said(
         "fake_network.FakeNetwork.predict_on_batch", lambda *_: np.array([[np.nan], [0.1]] * 2)
     )
     done = tuner("predict", "best.keras", "new.csv", "--output", "p.csv")
-    assert "predicted: no 2, yes 0" in done.out
+    assert "predicted: no (2), yes (0)" in done.out
     assert "2 of 4 rows have no prediction" in done.err
 
 
@@ -164,8 +164,8 @@ def test_a_terminal_shows_the_first_rows_in_its_width(
     words = " ".join(done.out.split())
     # Of many labels the three most probable ones.
     assert ("label 1 probability 1" in words) == (labels == 40)
-    assert f"{names[-1]} {10 if labels == 3 else 15}" in words
-    assert (f"{names[1]} 0" in words.partition("predicted:")[2]) == (labels == 3)
+    assert f"{names[-1]} ({10 if labels == 3 else 15})" in words
+    assert (f"{names[1]} (0)" in words) == (labels == 3)
 
 
 class Terminal:
@@ -225,18 +225,24 @@ def test_top_is_not_for_numbers(
     assert (done.code, "this network predicts numbers" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".npz"])
 def test_a_full_disk_leaves_the_file_as_it_was(
-    project: Path, tuner: Command, monkeypatch: pytest.MonkeyPatch
+    project: Path, tuner: Command, ending: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    Path("p.csv").write_text("before")
-    monkeypatch.setattr(prediction_files.CsvWriter, "write", full)
-    done = tuner("predict", "best.keras", "new.csv", "--output", "p.csv", "--force")
+    file = project / f"p{ending}"
+    file.write_text("before")
+    pd.DataFrame({"size": np.arange(20_000) % 1013 / 1013, "city": "Rome"}).to_csv("new.csv")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        done = tuner("predict", "best.keras", "new.csv", "--output", file.name, "--force")
+        gc.collect()  # nothing is written once more
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("tuner: p.csv: cannot be written: No space left on device\n")
-    assert Path("p.csv").read_text() == "before"
+    assert done.err.splitlines()[-1] == f"tuner: {file.name}: cannot be written: File too large"
+    assert "Traceback" not in done.err + capsys.readouterr().err
+    assert file.read_text() == "before"
     assert not list(project.glob(".tuner-*"))
 
 

@@ -54,7 +54,10 @@ def test_the_readme_s_way(run: Command, tmp_path: Path) -> None:
         saved.unlink()
     elsewhere = ("--tracking-uri", "sqlite:///none/mlflow.db")
     again = run(*elsewhere, "study", "best", "--save", "again.keras")
-    assert again.endswith("wrote again.keras (trained again)\n")
+    assert again.endswith(
+        "wrote again.keras (trained again)\n"
+        "next: tuner --tracking-uri sqlite:///none/mlflow.db predict again.keras DATA\n"
+    )
     assert accuracy_of(tmp_path / "again.keras") == accuracy_of(tmp_path / "best.keras")
     assert runs_in_mlflow(tmp_path) == {
         (trial["trial"], "FINISHED", trial["state"].upper()) for trial in trials

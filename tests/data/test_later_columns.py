@@ -20,7 +20,7 @@ from tuner.data import Dataset, load_dataset, preparation_of
 from tuner.data import load as load_module
 from tuner.data.dataset import draw_splits
 from tuner.data.later_rows import open_rows
-from tuner.data.readers import later_delimited
+from tuner.data.readers import later_delimited, text_file
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 from tuner.study.spec import DataSpec
@@ -140,7 +140,7 @@ class Table:
         return columns | {"y": [TARGETS[self.target](draw) for _ in range(ROWS)]}
 
     @property
-    def kinds(self) -> dict[str, str]:
+    def kinds(self) -> dict[str, Any]:
         return {name: GIVEN[name][0] for name in self.names if name in GIVEN}
 
 
@@ -156,7 +156,8 @@ tables = st.builds(
 def tiny_blocks() -> Iterator[None]:
     """Blocks of a few rows, as a large file has many."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(later_delimited, "_BLOCK_BYTES", 200)
+        for module in (later_delimited, text_file):
+            patch.setattr(module, "_BLOCK_BYTES", 200)
         yield
 
 
@@ -197,12 +198,12 @@ def prepared_again(text: str, loaded: Loaded, settings: Settings) -> tuple[Any, 
     dataset = loaded.dataset
     preparation = preparation_of(dataset)
     rows = open_rows(text, preparation, settings, dataset.task, dataset.labels)
-    inputs, targets, before = [], [], 0
+    inputs: list[Any] = []
+    targets: list[Any] = []
     for block in rows.blocks():
-        assert block.first_row == before
+        assert block.first_row == sum(map(len, inputs))
         inputs.append(preparation.prepare(block.rows, rows.source).inputs)
         targets.append(block.target)
-        before += len(block)
     target = None if targets[0] is None else np.concatenate(targets)
     return np.concatenate(inputs), target
 
@@ -235,6 +236,8 @@ def test_a_table_is_read_as_training_read_it(
             inputs, target = prepared_again(str(path), loaded, settings)
             np.testing.assert_array_equal(inputs, x)
             np.testing.assert_allclose(target, y, rtol=1e-6)
-            again = dialect.write(Path(folder) / "again", reordered)
-            inputs, _ = prepared_again(str(again), loaded, settings)
-            np.testing.assert_array_equal(inputs, x)
+            # Blanks before quotes count by where they are, so another order may differ.
+            if not dialect.blank_before:
+                again = dialect.write(Path(folder) / "again", reordered)
+                inputs, _ = prepared_again(str(again), loaded, settings)
+                np.testing.assert_array_equal(inputs, x)

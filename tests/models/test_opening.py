@@ -11,6 +11,7 @@ from toy_study import Bench
 from tuner.errors import ArtifactError, CodeError, StudyError, TunerError
 from tuner.manage.own_code import Code, UntrustedCode
 from tuner.models import trial_networks
+from tuner.models.loading import load_file
 from tuner.models.opening import BroughtNetwork, bring_network, read_code
 from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings, load_settings
@@ -212,3 +213,33 @@ def test_code_runs_only_where_it_is_known(empty: Settings, opened: Opener, tmp_p
         opened("own.keras", empty, ["0" * 64])
     opened("own.keras", empty, [codes[1].sha256])
     opened("own.keras", empty)  # remembered
+
+
+@pytest.mark.parametrize("path", ["{folder}/own.py", "../{name}/own.py"])
+def test_a_network_does_not_choose_which_file_of_the_machine_runs(
+    empty: Settings, opened: Opener, tmp_path: Path, path: str
+) -> None:
+    (tmp_path / "own.py").write_text("x = 1")
+    named = path.format(folder=tmp_path, name=tmp_path.name)
+    write_network(tmp_path / "own.keras", "mine>Twice", code={named: "x = 1"})
+    with pytest.raises(UntrustedCode):
+        opened("own.keras", empty)
+
+
+def test_code_that_does_not_fit_together_is_refused(empty: Settings, tmp_path: Path) -> None:
+    codes = {"nets/own.py": "x = 1", "elsewhere/blocks.py": "x = 2"}
+    file = write_network(tmp_path / "own.keras", "mine>Twice", code=codes)
+    hashes = [Code(path, text).sha256 for path, text in codes.items()]
+    with pytest.raises(ArtifactError, match=r"own\.keras: its code cannot be read"):
+        load_file(file, settings=empty, trust=hashes)
+
+
+def test_the_folder_that_mlflow_writes(empty: Settings, opened: Opener, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "data").mkdir(parents=True)
+    (folder / "MLmodel").write_text("flavors: {keras: {data: data}}")
+    write_network(folder / "data" / "model.keras")
+    assert opened("model", empty).file == Path("model/data/model.keras")
+    (folder / "MLmodel").write_text("flavors: [")
+    with pytest.raises(ArtifactError, match="model: its file MLmodel cannot be read"):
+        opened("model", empty)

@@ -1,6 +1,8 @@
 """Scoring rows block by block."""
 
 import gc
+import importlib
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from fake_network import PREPARATION, FakeNetwork, describe
 
 from tuner.data.later_rows import LaterRows, RowBlock
 from tuner.errors import DatasetError
+from tuner.models.lean_import import lean_keras_import
 from tuner.models.loading import Model
 from tuner.models.predicting import Predictions, Scoring, score_rows, write_predictions
 
@@ -90,3 +93,15 @@ def test_what_a_later_block_raises_is_raised_in_its_turn() -> None:
         for scored in score_rows(rows_of(blocks()), PREPARATION, load):
             outputs.append(scored.outputs.item())
     np.testing.assert_array_equal(outputs, [10.0, 20.0])
+
+
+def test_libraries_are_hidden_from_keras_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    monkeypatch.setitem(sys.modules, "sklearn", sys)  # imported already
+    with pytest.raises(ZeroDivisionError), lean_keras_import():
+        assert sys.modules["sklearn"] is sys
+        with pytest.raises(ImportError):
+            importlib.import_module("IPython")
+        raise ZeroDivisionError
+    assert "IPython" not in sys.modules

@@ -17,7 +17,7 @@ def load_model(
     *,
     storage: str | os.PathLike[str] | None = None,
     tracking_uri: str | None = None,
-    trust_code: Sequence[str] = (),
+    trust_code: str | Sequence[str] = (),
 ) -> "Model":
     """A saved network with its preparation: it takes data as they are.
 
@@ -52,12 +52,13 @@ def load_model(
     from tuner.models.opening import open_model
 
     text = path_text("model", model)
-    check_texts(**{f"trust_code {number}": each for number, each in enumerate(trust_code, 1)})
+    trust = [trust_code] if isinstance(trust_code, str) else trust_code
+    check_texts(**{f"trust_code {number}": each for number, each in enumerate(trust, 1)})
     place = Place.find(storage, tracking_uri)
     remember_options(place.storage, place.tracking_uri)
     call = f"tuner.load_model({text!r}, trust_code=[{{}}])"
     with code_by_call(call):
-        opened = open_model(text, place.settings, trust_code)
+        opened = open_model(text, place.settings, trust)
     for remark in opened.remarks:
         logger.warning("%s", remark)
     return opened.model

@@ -18,7 +18,7 @@ from tuner.cli.output import (
     stream_rows,
 )
 from tuner.data.prediction_files import CsvWriter
-from tuner.models.predicting import Predictions, Scoring, Summary, write_predictions
+from tuner.models.predicting import Predictions, PredictionSummary, Scoring, write_predictions
 from tuner.values import format_number
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def print_predictions(
     for remark in _remarks(scoring):
         complain(remark)
     summary = predictions.summary
-    tables = _with_progress(predictions.tables(), scoring)
+    tables = predictions.tables()
+    if sys.stderr.isatty() and (in_terminal or output is not None):
+        # Not beside rows that are printed: a pipe may end in the same terminal.
+        tables = _with_progress(tables, scoring)
     if output is not None:
         write_predictions(tables, output)
         if as_json:
@@ -66,15 +69,12 @@ def print_predictions(
 def _remarks(scoring: Scoring) -> list[str]:
     """What is known before the rows are read."""
     target = scoring.rows.target
-    ignored = f"column {target!r} is the target: it is ignored; tuner evaluate compares with it"
+    ignored = f"the data have the target, {target}: it is ignored; tuner evaluate compares with it"
     return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 
 def _with_progress(tables: "Iterator[pa.Table]", scoring: Scoring) -> "Iterator[pa.Table]":
-    """The tables; meanwhile, where stderr is a terminal, a line that says how far it is."""
-    if not sys.stderr.isatty():
-        yield from tables
-        return
+    """The tables; meanwhile a line on stderr says how far it is."""
     of_rows = "" if scoring.rows.count is None else f" of {scoring.rows.count:,}"
     rows, drawn_at = 0, time.monotonic()
     _draw("reading the data and loading the network …")
@@ -127,7 +127,7 @@ def _without_controls(table: "pa.Table") -> "pa.Table":
     return table
 
 
-def _print_first(tables: "Iterable[pa.Table]", summary: Summary) -> None:
+def _print_first(tables: "Iterable[pa.Table]", summary: PredictionSummary) -> None:
     """Print the first rows. Those of data without an index column are numbered, from 1 on."""
     rows: list[Mapping[str, Any]] = []
     for table in tables:
@@ -140,7 +140,7 @@ def _print_first(tables: "Iterable[pa.Table]", summary: Summary) -> None:
         say(f"the first {len(rows)} of {summary.rows:,} rows; all of them: --output FILE")
 
 
-def _print_summary(summary: Summary) -> None:
+def _print_summary(summary: PredictionSummary) -> None:
     if summary.mean is not None:
         say(
             f"predicted: mean {format_number(summary.mean)}, from {format_number(summary.least)} "
@@ -150,12 +150,12 @@ def _print_summary(summary: Summary) -> None:
         is_short = len(summary.labels) <= _LABELS_COUNTED
         given = {label: count for label, count in summary.labels.items() if is_short or count}
         most = sorted(given.items(), key=lambda item: -item[1])[:_LABELS_COUNTED]
-        counts = ", ".join(f"{label} {count:,}" for label, count in most)
+        counts = ", ".join(f"{label} ({count:,})" for label, count in most)
         more = len(given) - len(most)
         say(f"predicted: {counts}" + (f", and {more} labels more" if more else ""))
 
 
-def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
+def _print_facts(summary: PredictionSummary, scoring: Scoring, output: Path) -> None:
     facts = {
         "network": scoring.where,
         "data": scoring.rows.source,
@@ -171,7 +171,7 @@ def _print_facts(summary: Summary, scoring: Scoring, output: Path) -> None:
     print_json(facts)
 
 
-def _notes(summary: Summary) -> list[str]:
+def _notes(summary: PredictionSummary) -> list[str]:
     notes = summary.findings.lines()
     if summary.not_finite:
         notes.append(

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tuner.data.later_target import encode_later_target
-from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.cells import first_row_of, has_index_name
 from tuner.values import join_names, suggest_names
@@ -34,7 +34,7 @@ class ChosenColumns:
 
 def choose_columns(
     names: Sequence[str],
-    wanted: Wanted,
+    request: RowRequest,
     source: str,
     target: str = "",
     saved_index: Sequence[str] = (),
@@ -46,7 +46,7 @@ def choose_columns(
     that training was told to leave out. Raises DatasetError as `Preparation.choose_columns`, and
     for a target that is not there.
     """
-    preparation = wanted.preparation
+    preparation = request.preparation
     if target and target not in names:
         raise DatasetError(
             f"{source}: no column {target!r}{suggest_names(target, names)}; it has "
@@ -74,26 +74,28 @@ def choose_columns(
 def table_rows(
     read: Callable[[], Iterable["pd.DataFrame"]],
     chosen: ChosenColumns,
-    wanted: Wanted,
+    request: RowRequest,
     source: str,
     notes: Sequence[str] = (),
     count: int | None = None,
 ) -> LaterRows:
     """Later rows of a table. `read`: its chosen columns in frames, whose indices count the rows of
-    the whole table."""
+    the whole table. Of many features a block has fewer rows than a frame."""
 
     def blocks() -> Iterator[RowBlock]:
+        at_once = request.rows_at_once
         for frame in read():
-            yield table_block(frame, chosen, wanted, source)
+            for start in range(0, len(frame), at_once):
+                yield table_block(frame.iloc[start : start + at_once], chosen, request, source)
 
     return LaterRows(source, blocks, (*notes, *chosen.notes), count, chosen.target)
 
 
 def table_block(
-    frame: "pd.DataFrame", chosen: ChosenColumns, wanted: Wanted, source: str
+    frame: "pd.DataFrame", chosen: ChosenColumns, request: RowRequest, source: str
 ) -> RowBlock:
     target = None
     if chosen.target is not None:
-        target = partial(encode_later_target, frame[chosen.target], wanted, source)
+        target = partial(encode_later_target, frame[chosen.target], request, source)
     index = frame[list(chosen.index)] if chosen.index else None
     return RowBlock(frame[list(chosen.rows)], index, target, first_row_of(frame))

@@ -5,7 +5,7 @@ import gzip
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -205,18 +205,23 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
         folder = TemporaryDirectory(prefix=".tuner-", dir=target.parent)
     except OSError as error:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
-    with folder, (Path(folder.name) / "predictions").open("wb") as partial:
-        writer = writer_type(partial)
+    with folder:
+        partial = (Path(folder.name) / "predictions").open("wb")
+        try:
+            writer = writer_type(partial)
 
-        def write(table: "pa.Table") -> None:
+            def write(table: "pa.Table") -> None:
+                with _write_errors(file):
+                    writer.write(table)
+
+            yield write
             with _write_errors(file):
-                writer.write(table)
-
-        yield write
-        with _write_errors(file):
-            writer.close()
-            partial.flush()
-            Path(partial.name).replace(target)
+                writer.close()
+                partial.close()
+                Path(partial.name).replace(target)
+        finally:
+            with suppress(OSError):  # of a full disk once more
+                partial.close()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Rows for a saved network, in blocks: one row out for each row in, in order."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
@@ -14,17 +16,23 @@ from tuner.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_VALUES = 2**23
 TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowRequest:
     """What a network takes, and how its target is encoded: see `NetworkDescription`."""
 
     preparation: Preparation
     task: Task
     labels: tuple[str, ...]
     settings: Settings
+
+    @property
+    def rows_at_once(self) -> int:
+        """The most rows of a block: prepared, they are some 32 MB."""
+        return max(1, _MOST_VALUES // max(1, math.prod(self.preparation.input_shape)))
 
 
 class RowBlock:
@@ -76,6 +84,12 @@ class LaterRows:
     target: str | None = None
 
     def blocks(self) -> Iterator[RowBlock]:
-        """The rows in order, a few MB at a time. Raises DatasetError, with the row, for what cannot
-        be read."""
-        return self.read_blocks()
+        """The rows in order, a few MB at a time, none of them empty. Raises DatasetError, with the
+        row, for what cannot be read, and where there are no rows."""
+        any_rows = False
+        for block in self.read_blocks():
+            if len(block):
+                any_rows = True
+                yield block
+        if not any_rows:
+            raise DatasetError(f"{self.source}: holds no rows")

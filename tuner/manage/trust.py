@@ -10,7 +10,7 @@ runs a saved network's `require_trusted_copies`.
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tuner.data import parse_source, project_folder
 from tuner.errors import CodeError
@@ -137,10 +137,19 @@ def require_trusted_copies(
     `hashes`: of files that are trusted from now on. Raises UntrustedCode for code that is neither a
     file of this machine nor agreed to, CodeError for hashes of other files."""
     _agree(codes, settings, hashes, "this network's")
-    missing = [code for code in codes if not any(map(code.is_same, _places(code.path, settings)))]
+    missing = [code for code in codes if not _is_in_project(code, settings)]
     trusted = _read(settings.trusted_code) if missing else set()
     if unknown := [code for code in missing if code.sha256 not in trusted]:
         raise UntrustedCode(unknown, "the network", source)
+
+
+def _is_in_project(code: Code, settings: Settings) -> bool:
+    """Whether it is a file of the project. A path that leads out of it is not looked at: a network
+    from elsewhere must not choose which file of this machine runs."""
+    path = PurePath(code.path)
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    return any(map(code.is_same, _places(code.path, settings)))
 
 
 def agree_to_code(spec: StudySpec, settings: Settings, hashes: Iterable[str]) -> None:

@@ -45,7 +45,11 @@ def own_layers(
         yield
         return
     path, text = next(iter(texts.items()))
-    surroundings = stored_surroundings(path, text, _modules(texts), _place(path, settings))
+    try:
+        modules = _modules(texts)
+    except ValueError as error:
+        raise ArtifactError(f"{source}: its code cannot be read ({error})") from error
+    surroundings = stored_surroundings(path, text, modules, _place(path, settings))
     try:
         _run(text, surroundings)
     except Exception as error:

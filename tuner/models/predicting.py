@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ import numpy.typing as npt
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.prediction_files import writing_predictions
 from tuner.errors import DatasetError, UsageError
+from tuner.models.lean_import import lean_keras_import
 from tuner.models.loading import Model
-from tuner.models.opening import bring_network, describe_brought, load_brought
+from tuner.models.opening import BroughtNetwork, bring_network, describe_brought, load_brought
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns, probabilities
 from tuner.preparation.preparation import Findings, Preparation, Prepared
@@ -97,20 +99,20 @@ class Scoring:
 def open_scoring(
     model: str, data: str, settings: Settings, trust: Sequence[str] = ()
 ) -> Iterator[Scoring]:
-    """What `model` and `data` name, as on the command line; `-` is CSV from standard input. Raises
-    as `bring_network` and `open_rows`."""
+    """What `model` and `data` name, as on the command line; `-` is CSV from standard input. For
+    commands: Keras is imported leanly. Raises as `bring_network` and `open_rows`."""
     with OwnFolder("tuner-network-") as folder:
         brought = bring_network(model, settings, Path(folder), trust)
         network = describe_brought(brought)
         with _readable(data, Path(folder)) as source:
             rows = open_rows(source, network.preparation, settings, network.task, network.labels)
-            yield Scoring(
-                network,
-                rows,
-                brought.where,
-                brought.remarks,
-                lambda: load_brought(brought, settings),
-            )
+            load_model = partial(_load_leanly, brought, settings)
+            yield Scoring(network, rows, brought.where, brought.remarks, load_model)
+
+
+def _load_leanly(brought: BroughtNetwork, settings: Settings) -> Model:
+    with lean_keras_import():
+        return load_brought(brought, settings)
 
 
 @contextmanager
@@ -130,7 +132,7 @@ def _readable(data: str, folder: Path) -> Iterator[str]:
 
 
 @dataclass
-class Summary:
+class PredictionSummary:
     """Of predicted rows.
 
     `labels`: how many rows were given each label. `mean`, `least`, `greatest`: of predicted values.
@@ -179,7 +181,7 @@ class Predictions:
 
     def __init__(self, scoring: Scoring, top: int | None = None, strict: bool = False) -> None:
         _check_top(scoring.description, top)
-        self.summary = Summary()
+        self.summary = PredictionSummary()
         self._scoring, self._top, self._strict = scoring, top, strict
 
     def tables(self) -> "Iterator[pa.Table]":

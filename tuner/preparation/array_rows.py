@@ -1,6 +1,7 @@
 """Arrays for a network of arrays: what is wrong with their shape, their gaps and their scale, and
 what to do."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,22 +35,29 @@ def fit_shape(values: Values, shape: Shape, features: Sequence[str], source: str
 
 
 def _shape_problem(given: Shape, shape: Shape, features: Sequence[str]) -> str:
+    if not given:
+        return f"is a single value, the network takes {_describe(shape)}"
     if len(shape) == 1:
         return _matrix_problem(given, shape[0], features)
-    row = given[1:] if len(given) > len(shape) else given
-    is_image = len(shape) == 3 and shape[-1] in _COLOURS
     takes = f"the network takes {_describe(shape)}"
-    if np.prod(row) == np.prod(shape) and len(row) == 1:
+    row = given[1:] or given
+    if math.prod(row) == math.prod(shape) and len(row) == 1:
         return f"rows have {row[0]} values each, {takes}; give x.reshape{(-1, *shape)}"
-    if is_image and row == (shape[-1], *shape[:-1]):
+    images, wanted = _with_channel(row), _with_channel(shape)
+    if len(wanted) == 3 and row == (wanted[2], *wanted[:2]):
         return f"the channels come first, {takes}; give np.moveaxis(x, 1, -1)"
-    images = row if len(row) == 3 else (*row, 1)
-    if is_image and len(images) == 3 and images[:2] == shape[:2] and images[2] in _COLOURS:
-        return f"rows are {_describe(images)}, {takes}; {_channel_remedy(images[2], shape[2])}"
-    if len(row) == len(shape) or (is_image and len(row) == 2):
-        size = f" to {shape[0]} x {shape[1]} pixels" if len(shape) > 1 else ""
+    if len(images) == 3 and images[:2] == wanted[:2] and images[2] in _COLOURS:
+        return f"rows are {_describe(images)}, {takes}; {_channel_remedy(images[2], wanted[2])}"
+    if len(given) == len(shape):  # one row
+        row = given
+    if len(_with_channel(row)) == len(wanted):
+        size = f" to {shape[0]} x {shape[1]}"
         return f"rows are {_describe(row)}, {takes}; resize them{size} as the training data were"
     return f"rows have shape {row}, {takes}"
+
+
+def _with_channel(row: Shape) -> Shape:
+    return (*row, 1) if len(row) == 2 else row
 
 
 def _channel_remedy(given: int, wanted: int) -> str:
@@ -73,7 +81,7 @@ def _matrix_problem(given: Shape, columns: int, features: Sequence[str]) -> str:
         transposed = "; if its columns are the rows, give x.T" if given[0] == columns else ""
         return f"rows have {given[1]} values each, {wanted}{transposed}"
     if len(given) < 2:
-        count = given[0] if given else 1
+        count = given[0]
         return f"one row of {count} value{'s' * (count != 1)}, {wanted}"
     return f"rows have shape {given[1:]}, {wanted} values each; give x.reshape(len(x), -1)"
 
@@ -97,10 +105,10 @@ def check_values(
     if not gaps.any():
         return False
     if not may_miss:
-        where = _first_place(gaps, features, first_row)
+        where, count = _first_place(gaps, features, first_row), int(np.count_nonzero(gaps))
         raise DatasetError(
-            f"{source}: {np.count_nonzero(gaps)} values are missing (NaN), the first {where}; the "
-            "training rows had none, so nothing is known to fill them with"
+            f"{source}: misses {count} value{'s' * (count > 1)} (NaN), the first {where}; the "
+            "training rows missed none, so nothing is known to fill them with"
         )
     return True
 
@@ -114,8 +122,7 @@ def _first_place(bad: npt.NDArray[np.bool_], features: Sequence[str], first_row:
     return f"in column {name}, row {row}"
 
 
-# Bytes of images are 0 to 255; divided by 255 they are 0 to 1.
-_UNIT, _BYTE = 1.0, 255.0
+_UNIT = 1.0  # the highest value of images whose bytes were divided by 255
 
 
 def scale_note(values: Values, shape: Shape, learnt: tuple[float, float] | None) -> str:
@@ -124,11 +131,11 @@ def scale_note(values: Values, shape: Shape, learnt: tuple[float, float] | None)
     if learnt is None or len(shape) < 2 or not values.size or learnt[0] < 0:
         return ""
     low, high = float(values.min()), float(values.max())
-    trained = f"those of the training images from {learnt[0]:g} to {learnt[1]:g}"
+    trained = f"those of the training images lie from {learnt[0]:g} to {learnt[1]:g}"
     if learnt[1] <= _UNIT and high > 2 * _UNIT:
-        return f"values go beyond 1, {trained}: were those divided by 255?"
-    if learnt[1] > _BYTE / 2 and values.dtype.kind == "f" and low >= 0 and high <= _UNIT:
-        return f"values lie from 0 to 1, {trained}: give bytes, or x * 255"
+        return f"values go beyond 1; {trained}: were those divided by 255?"
+    if learnt[1] > 4 * _UNIT and values.dtype.kind == "f" and 0 <= low < high <= _UNIT:
+        return f"values lie from 0 to 1; {trained}: were these divided?"
     if high > 4 * learnt[1] > 4 * _UNIT:
-        return f"values go far beyond {learnt[1]:g}, {trained}: check their scale"
+        return f"values go far beyond {learnt[1]:g}; {trained}: check their scale"
     return ""

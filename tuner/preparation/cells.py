@@ -71,11 +71,12 @@ def first_row_of(frame: "pd.DataFrame | pd.Series[Any]") -> int:
     return max(0, index.start) if isinstance(index, pd.RangeIndex) and index.step == 1 else 0
 
 
-def read_cells(series: "pd.Series[Any]") -> Cells:
-    """A column by what it holds. Raises DatasetError, without the source, for complex numbers,
-    bytes, lists and other objects, which cannot be learnt from."""
+def read_cells(series: "pd.Series[Any]", may_drop: bool = True) -> Cells:
+    """A column by what it holds. `may_drop`: messages name the option that leaves it out. Raises
+    DatasetError, without the source, for complex numbers, bytes, lists and other objects, which
+    cannot be learnt from."""
     try:
-        return replace(_read_cells(series), rows_before=first_row_of(series))
+        return replace(_read_cells(series, may_drop), rows_before=first_row_of(series))
     except DatasetError:
         raise
     except Exception as error:  # unusual objects make pandas raise nearly anything
@@ -83,7 +84,7 @@ def read_cells(series: "pd.Series[Any]") -> Cells:
         raise DatasetError(f"column {str(series.name)!r} cannot be read ({reason})") from error
 
 
-def _read_cells(series: "pd.Series[Any]") -> Cells:
+def _read_cells(series: "pd.Series[Any]", may_drop: bool) -> Cells:
     import pandas as pd
     from pandas.api import types
 
@@ -101,10 +102,10 @@ def _read_cells(series: "pd.Series[Any]") -> Cells:
         return _texts(series, None)
     if is_coded_text(dtype):
         return _texts_of(*coded_cells(series))
-    return _objects(series)
+    return _objects(series, may_drop)
 
 
-def _objects(series: "pd.Series[Any]") -> Cells:
+def _objects(series: "pd.Series[Any]", may_drop: bool) -> Cells:
     from pandas.api import types
 
     kind = types.infer_dtype(series, skipna=True)
@@ -118,9 +119,10 @@ def _objects(series: "pd.Series[Any]") -> Cells:
     held = {type(value) for value in series[~missing]}
     if kind not in _MIXED or not all(map(_is_scalar, held)):
         names = join_names(sorted(each.__name__ for each in held))
+        drop = f"leave it out: --column {shlex.quote(f'{series.name}=drop')}, or " * may_drop
         raise DatasetError(
-            f"column {str(series.name)!r} holds {kind} values ({names}); leave it out: --column "
-            f"{shlex.quote(f'{series.name}=drop')}, or turn it into numbers or text"
+            f"column {str(series.name)!r} holds {kind} values ({names}); {drop}turn it into "
+            "numbers or text"
         )
     return _texts(series.map(text_of, na_action="ignore"), missing)
 

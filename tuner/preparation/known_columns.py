@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tuner.errors import DatasetError
 from tuner.preparation.cells import Cells, convert_to_texts, read_cells, rename_texts, text_of
-from tuner.preparation.date_texts import DIGITS, UNITS, numbers_to_seconds
+from tuner.preparation.date_texts import DIGITS, TIME, UNITS, numbers_to_seconds
 from tuner.preparation.encoding import Column
 from tuner.preparation.kinds import ColumnKind
 from tuner.preparation.number_texts import TRUTH_VALUES, NumberFormat
@@ -45,7 +45,7 @@ def read_known_columns(
 def read_cells_as(series: "pd.Series[Any]", kind: ColumnKind, format_: CellFormat) -> Cells:
     """A column of later rows, read with the kind and format that were learnt. Raises DatasetError
     or UnclearColumn if it holds anything else."""
-    name, cells = str(series.name), read_cells(series)
+    name, cells = str(series.name), read_cells(series, may_drop=False)
     if kind in ("category", "text"):
         return convert_to_texts(cells)
     if kind == "date":
@@ -73,7 +73,7 @@ def _later_numbers(name: str, cells: Cells, format_: CellFormat) -> Cells:
     if format_.number and _others(texts, numbers).any():
         plain = texts.numbers(NumberFormat())
         numbers = numbers if _others(texts, plain).any() else plain
-    _require(texts, numbers, "number")
+    _require(texts, numbers, "number", _describe_number(format_.number))
     return numbers
 
 
@@ -96,8 +96,25 @@ def _later_dates(name: str, cells: Cells, format_: CellFormat) -> Cells:
     else:
         order = "ymd" if format_.order is None else format_.order
         dates = spread_to_rows(cells, texts.dates(order).seconds, "dates")
-    _require(texts, dates, "date")
+    _require(texts, dates, "date", _DATES.get(format_.order, f"{format_.order} since 1970"))
     return dates
+
+
+_DATES = {
+    None: "dates such as 2025-12-31",
+    "ymd": "dates such as 2025-12-31",
+    "dmy": "dates with the day first, such as 31.12.2025",
+    "mdy": "dates with the month first, such as 12/31/2025",
+    "": "dates such as 31 Dec 2025",
+    TIME: "times such as 23:59",
+    DIGITS: "dates such as 20251231",
+}
+
+
+def _describe_number(number: NumberFormat | None) -> str:
+    number = number or NumberFormat()
+    unit = f" {number.unit}" if number.unit else ""
+    return f"numbers such as 1{number.thousands}234{number.decimal}5{unit}"
 
 
 def _others(texts: TextColumn, cells: Cells) -> npt.NDArray[np.bool_]:
@@ -108,12 +125,13 @@ def _others(texts: TextColumn, cells: Cells) -> npt.NDArray[np.bool_]:
     return others & ~texts.is_mark
 
 
-def _require(texts: TextColumn, cells: Cells, kind: str) -> None:
+def _require(texts: TextColumn, cells: Cells, kind: str, written: str) -> None:
     others = _others(texts, cells)
     if others.any():
         raise DatasetError(
             f"column {texts.name!r} must hold {kind}s, written as in training; "
-            f"{texts.count(others)} of {texts.total} cells do not ({texts.examples(others)})"
+            f"{texts.count(others)} of {texts.total} cells do not ({texts.examples(others)}); "
+            f"training had {written}"
         )
 
 

@@ -55,7 +55,12 @@ class NetworkDescription:
                     "than this one; update tuner"
                 )
             preparation = Preparation.from_json(content["preparation"])
-            changes = {"preparation": preparation, "labels": tuple(content["labels"])}
+            code = {str(path): str(text) for path, text in content.get("code", {}).items()}
+            changes = {
+                "preparation": preparation,
+                "labels": tuple(content["labels"]),
+                "code": code,
+            }
             return cls(**{**content, **changes})
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ArtifactError(

@@ -73,8 +73,8 @@ class Findings:
         shown = ", ".join(f"{clipped(text, 24)!r} {count}" for text, count in texts[:_SHOWN_TEXTS])
         more = ", …" if len(texts) > _SHOWN_TEXTS else ""
         return (
-            f"{name}: a category that no training row had in {self._share(self.unseen[name])} "
-            f"({shown}{more})"
+            f"{name}: categories that no training row had in {self._share(self.unseen[name])}: "
+            f"{shown}{more}"
         )
 
     def _share(self, count: int) -> str:
@@ -160,7 +160,7 @@ class Preparation:
         if strict and prepared.findings.unseen:
             findings = prepared.findings
             columns = "; ".join(map(findings.describe_unseen, findings.unseen))
-            raise DatasetError(f"{source}: {columns}; without strict they are counted only")
+            raise DatasetError(f"{source}: {columns}; without strict they are only counted")
         return prepared
 
     def _prepare_table(self, rows: Any, source: str) -> Prepared:
@@ -327,8 +327,9 @@ def _lacking(lacking: Sequence[str], others: Sequence[str], index_names: Sequenc
     """A message about missing columns: the nearest of the other columns, or where else they are."""
     if set(lacking) & set(index_names):
         return f"column {lacking[0]!r} is the index of the rows; give rows.reset_index()"
-    named = [f"{name!r}{suggest_names(name, others)}" for name in lacking]
-    there = f"; others are {join_names(others)}" if others else ""
+    meant = [suggest_names(name, others) for name in lacking]
+    named = [f"{name!r}{near}" for name, near in zip(lacking, meant, strict=True)]
+    there = f"; others are {join_names(others)}" if others and not all(meant) else ""
     return f"lacks the column{'s' * (len(lacking) > 1)} {join_names(named)}{there}"
 
 

@@ -73,7 +73,10 @@ def as_numbers(rows: Any, source: str) -> npt.NDArray[Any]:
         if values.dtype.kind == "O":
             values = _of_objects(values)
     except (ValueError, TypeError) as error:
-        raise DatasetError(f"{source}: is no array of numbers ({first_line(error)})") from error
+        reason = first_line(error)
+        if "inhomogeneous" in reason:
+            reason = "its rows differ in length"
+        raise DatasetError(f"{source}: is no array of numbers ({reason})") from error
     if values.dtype.kind not in "biuf":
         raise DatasetError(
             f"{source}: the network takes arrays of numbers, not of {_KINDS.get(values.dtype.kind)}"

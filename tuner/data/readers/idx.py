@@ -35,10 +35,10 @@ _CHUNK_BYTES = 2**20
 _MOST_HEADER = 4 + 4 * 255
 _PARTS = {
     "train": "train",
-    "t10k": "test",
-    "test": "test",
     "val": "validation",
     "validation": "validation",
+    "t10k": "test",
+    "test": "test",
 }
 # train-images-idx3-ubyte, train-images.idx3-ubyte, train-images.idx, emnist-letters-test-labels-…
 _FILE = re.compile(
@@ -149,7 +149,7 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
 
 
 def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
-    """(part, role) -> file. If a file exists plain and gzipped, the plain one."""
+    """(part, role) -> file, by part. If a file exists plain and gzipped, the plain one."""
     files: dict[tuple[str, str], Path] = {}
     for path in sorted(folder.iterdir()):  # a plain file sorts before its .gz
         match = _FILE.fullmatch(path.name)
@@ -162,7 +162,8 @@ def find_idx_files(folder: Path) -> dict[tuple[str, str], Path]:
                 f"{folder}: both {other.name} and {path.name} are {key[0]} {key[1]}; "
                 "keep one of them in the folder"
             )
-    return files
+    order = [*dict.fromkeys(_PARTS.values())]
+    return dict(sorted(files.items(), key=lambda item: order.index(item[0][0])))
 
 
 def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:

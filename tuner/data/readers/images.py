@@ -8,20 +8,21 @@ import numpy.typing as npt
 
 from tuner.data.raw import dataset_errors
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Preparation
 from tuner.values import join_names
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_NAMES = {"L": "grey", "RGB": "RGB", "RGBA": "RGB with transparency", "CMYK": "CMYK"}
 _BYTE = 255.0
 
 # Modes of Pillow whose values go beyond bytes: converting them would cut these off.
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def open_image(source: Source, wanted: Wanted) -> LaterRows:
+def open_image(source: Source, request: RowRequest) -> LaterRows:
     """One row: the image with the channels that the network takes.
 
     Raises DatasetError for a file that is no image, one of another size, and a network that takes
@@ -29,7 +30,7 @@ def open_image(source: Source, wanted: Wanted) -> LaterRows:
     """
     path = source.path
     assert path is not None
-    preparation = wanted.preparation
+    preparation = request.preparation
     mode = _mode(path, preparation)
     with dataset_errors(str(path)):
         image, notes = _read_image(path, mode, preparation)
@@ -66,9 +67,9 @@ def _read_image(
             )
         if getattr(file, "n_frames", 1) > 1:
             notes.append("holds several images; the first is taken")
-        if image.mode != mode and image.mode not in ("1", "P"):
-            notes.append(f"its channels are {image.mode}; the network takes {mode}")
         deep = image.mode in _DEEP_MODES and mode == "L"
+        if image.mode != mode and image.mode in _NAMES:
+            notes.append(f"is {_NAMES[image.mode]}; taken as {_NAMES[mode]}, as the network's data")
         values = np.asarray(image if deep else image.convert(mode))
     learnt = preparation.value_range
     if learnt is not None and learnt[0] >= 0 and learnt[1] <= 1 and values.dtype == np.uint8:

@@ -1,14 +1,16 @@
 """Later rows of Parquet files, read in batches."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tuner.data.later_tables import choose_columns, table_rows
 from tuner.data.raw import dataset_errors
 from tuner.data.readers.parquet import refuse_same_names
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, Wanted
+from tuner.data.row_blocks import LaterRows, RowRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +20,7 @@ _MOST_ROWS = 2**16
 _PANDAS = b"pandas"
 
 
-def open_parquet(source: Source, wanted: Wanted) -> LaterRows:
+def open_parquet(source: Source, request: RowRequest) -> LaterRows:
     """Raises DatasetError for a broken file, and as `choose_columns`."""
     from pyarrow import parquet
 
@@ -26,35 +28,48 @@ def open_parquet(source: Source, wanted: Wanted) -> LaterRows:
     path = str(source.path)
     with dataset_errors(path):
         file = parquet.ParquetFile(source.path)
-        names = list(file.schema_arrow.names)
+        index = _saved_index(file)
+        names = [*file.schema_arrow.names, *(n for n, counts in index.items() if counts)]
         refuse_same_names(names, source.path)
-        chosen = choose_columns(names, wanted, path, source.selector, _saved_index(file))
+        chosen = choose_columns(names, request, path, source.selector, [*index])
         count = file.metadata.num_rows
-    return table_rows(lambda: _frames(file, chosen.names, path), chosen, wanted, path, (), count)
+    counted = {name: counts for name, counts in index.items() if name in chosen.names and counts}
+    return table_rows(
+        lambda: _frames(file, chosen.names, counted, path), chosen, request, path, (), count
+    )
 
 
-def _saved_index(file: Any) -> list[str]:
-    """The columns that were the index of the frame that pandas saved."""
+def _saved_index(file: Any) -> dict[str, range | None]:
+    """The named index of the frame that pandas saved: columns, and numbers that count the rows and
+    are in no column."""
     content = (file.schema_arrow.metadata or {}).get(_PANDAS)
-    if content is None:
-        return []
-    saved = json.loads(content).get("index_columns", [])
-    return [name for name in saved if isinstance(name, str) and name in file.schema_arrow.names]
+    index: dict[str, range | None] = {}
+    for saved in json.loads(content).get("index_columns", []) if content else []:
+        if isinstance(saved, str) and saved in file.schema_arrow.names:
+            index[saved] = None
+        elif isinstance(saved, dict) and saved.get("name") is not None:
+            index[str(saved["name"])] = range(saved["start"], saved["stop"], saved["step"])
+    return index
 
 
-def _frames(file: Any, names: tuple[str, ...], path: str) -> "Iterator[pd.DataFrame]":
+def _frames(
+    file: Any, names: tuple[str, ...], counted: Mapping[str, range], path: str
+) -> "Iterator[pd.DataFrame]":
     import pandas as pd
     import pyarrow as pa
 
+    stored = [name for name in names if name not in counted]
     rows, at_once = 0, max(1, min(_MOST_ROWS, _CELLS_AT_ONCE // max(1, len(names))))
     with dataset_errors(path):
-        for batch in file.iter_batches(at_once, columns=list(names)):
+        for batch in file.iter_batches(at_once, columns=stored):
             table = pa.Table.from_batches([batch])
             frame = table.replace_schema_metadata(_without_index(table.schema.metadata)).to_pandas()
-            frame = frame[list(names)]
+            frame.columns = table.column_names  # an unnamed index has no name for pandas
             frame.index = pd.RangeIndex(rows, rows + len(frame))
+            for name, numbers in counted.items():
+                frame[name] = np.asarray(numbers[rows : rows + len(frame)])
             rows += len(frame)
-            yield frame
+            yield frame[list(names)]
 
 
 def _without_index(metadata: "dict[bytes, bytes] | None") -> "dict[bytes, bytes] | None":

@@ -48,18 +48,22 @@ def read_npz(
     are never unpickled: an archive is data, not code.
     """
     source, weight_names = str(path), {key for keys in _weight_keys(weights) for key in keys}
-    with dataset_errors(source):
-        if path.is_file() and not zipfile.is_zipfile(path):
-            raise DatasetError(f"{source}: is no .npz archive, or a corrupt one")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {
-                name: read_member(path, archive, name, settings, meant or "")
-                if meant or name in weight_names
-                else None
-                for name in archive.files
-                for meant in [array_name(name, first_reading)]
-            }
+    with dataset_errors(source), open_archive(path) as archive:
+        arrays = {
+            name: read_member(path, archive, name, settings, meant or "")
+            if meant or name in weight_names
+            else None
+            for name in archive.files
+            for meant in [array_name(name, first_reading)]
+        }
     return parts_from_mapping(source, arrays, first_reading, weights)
+
+
+def open_archive(path: Path) -> "np.lib.npyio.NpzFile":
+    """Raises DatasetError for a file that is no archive."""
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DatasetError(f"{path}: is no .npz archive, or a corrupt one")
+    return cast("np.lib.npyio.NpzFile", np.load(path, allow_pickle=False))
 
 
 def read_member(
