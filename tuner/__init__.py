@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DatasetError,
         MetricError,
         NetworkError,
+        NotPromoted,
         SearchFailed,
         SpaceError,
         SpecError,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
     __version__: str
 
@@ -52,6 +54,8 @@ __all__ = [
     "MetricError",
     "Model",
     "NetworkError",
+    "NotPromoted",
+    "Promotion",
     "SearchFailed",
     "Space",
     "SpaceError",
@@ -77,6 +81,7 @@ _MODULES = {
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
     "load_model": "tuner.api.models",
     "Model": "tuner.models.loading",
+    "Promotion": "tuner.models.promoting",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }

@@ -17,6 +17,7 @@ TunerError                      one line on stderr, exit code 1
 ├── ArtifactError               a saved network is missing, or its file is a different one
 ├── ExportError                 a network cannot be exported, or its export is another network
 ├── TrackingError               MLflow failed; never raised into the search
+├── NotPromoted                 a champion stays that a network does not beat, or is not compared to
 ├── WorkerError                 training workers cannot be started
 └── SearchFailed                three trials in a row failed, with the traceback of the last
 """
@@ -103,6 +104,11 @@ class ExportError(TunerError):
 
 class TrackingError(TunerError):
     """MLflow failed. A search goes on without it."""
+
+
+class NotPromoted(TunerError):
+    """The champion of a registered model stays: the network does not beat it on the same test rows,
+    or the two cannot be compared."""
 
 
 class WorkerError(TunerError):

@@ -209,7 +209,7 @@ def prepared_again(text: str, loaded: Loaded, settings: Settings) -> tuple[Any, 
 
 
 @hypothesis_settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.filter_too_much]
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.filter_too_much]
 )
 @given(tables, dialects, st.randoms(), st.booleans())
 def test_a_table_is_read_as_training_read_it(

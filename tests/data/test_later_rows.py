@@ -13,6 +13,7 @@ from PIL import Image
 from tuner.data import Dataset, preparation_of
 from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.readers import later_delimited, text_file
+from tuner.data.readers.delimited_file import DelimitedFile
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Findings
 from tuner.settings import Settings
@@ -141,6 +142,31 @@ def test_large_files_are_read_in_blocks_in_order(
     assert {text for block in read for text in block.rows["city"]} == {'a "quoted"\nline'}
 
 
+def test_a_word_among_numbers_costs_only_its_column(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    monkeypatch.setattr(DelimitedFile, "cleaned", None)  # would read the file cell by cell
+    table = people().astype({"age": object})
+    table.loc[70, "age"] = "n/a"
+    inputs, findings = prepared(network, open_for(network, write(tmp_path / "new.csv", table)))
+    assert (len(inputs), findings.gaps) == (ROWS, {"age": 1})
+
+
+def test_a_quote_amid_a_cell_opens_none(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    monkeypatch.setattr(later_delimited, "_LONGEST_ROW_BYTES", 300)
+    path = tmp_path / "new.csv"
+    lines = [f"{number},30,Oslo" for number in range(ROWS)]
+    lines[40] = '40,30,24" screen'
+    path.write_text("\n".join(["id,age,city", *lines, ""]))
+    read = blocks(open_for(network, path))
+    assert [n for block in read for n in block.index["id"]] == [*range(ROWS)]  # type: ignore[index]
+    assert [c for block in read for c in block.rows["city"]][40] == '24" screen'
+
+
 def test_a_wrong_cell_is_named_by_its_row_in_the_file(
     network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,8 +194,8 @@ def test_a_wrong_cell_is_named_by_its_row_in_the_file(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the column 'age' \(did you mean 'Age'\?\)"),
-        ("a.csv", "x,y\n1,2\n", "lacks the columns 'age', 'city'; others are x, y"),
+        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the columns age \(did you mean 'Age'\?\)"),
+        ("a.csv", "x,y\n1,2\n", "lacks the columns age, city; others are x, y"),
         ("a.csv", "age,city\n", "a.csv: holds no rows"),
         ("a.csv", "", "a.csv: is empty"),
         ("a.csv", "age,city\n1,Rome\n2\n", "line 3 has 1 cell, the header 2"),
@@ -305,3 +331,26 @@ def test_a_network_of_named_features_takes_tables_by_name(
     inputs, findings = prepared(iris, open_for(iris, path))
     np.testing.assert_array_equal(inputs, x)
     assert findings.lines() == ["columns are taken in their order: a, b, c, d"]
+
+
+def test_the_notation_of_training_comes_before_any_other(
+    load: Load, open_for: Open, tmp_path: Path
+) -> None:
+    prices = [f"{number}.234,50" for number in range(1, 10)] * 10
+    path = write(tmp_path / "a.csv", people().assign(age=prices), sep="|")
+    dataset = load(f"{path}:left", columns={"id": "drop"})
+    for cell, value in {"1.234": 1234.0, "2.000,5": 2000.5, "12.5": 12.5}.items():
+        path.write_text(f"city|age\nRome|{cell}\n")
+        assert prepared(dataset, open_for(dataset, path))[0][0, 0] == value
+
+
+def test_dots_that_change_their_meaning_are_refused(
+    load: Load, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    table = people().assign(age=["1.234"] * ROWS, city=["0,5"] * ROWS)
+    dataset = load(f"{write(tmp_path / 'a.csv', table, sep=';')}:left", columns={"id": "drop"})
+    table = pd.concat([table, table], ignore_index=True)  # the first 100 rows decide
+    table.loc[150, "age"] = "1.5"
+    with pytest.raises(DatasetError, match="'age': dots were thousands marks up to row"):
+        prepared(dataset, open_for(dataset, write(tmp_path / "b.csv", table, sep=";")))

@@ -214,7 +214,7 @@ class NoisySession:
 def test_training_again_prints_no_notes_of_native_code(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trial_networks, "_open_session", lambda *_: NoisySession())
+    monkeypatch.setattr("tuner.models.training_here._open_session", lambda *_: NoisySession())
     monkeypatch.setattr("tuner.runner.trained_on", lambda *_: None)
     monkeypatch.setattr("tuner.data.save_dataset", lambda *_: None)
     study, target = load_study(bench.store), bench.folder / "again.keras"

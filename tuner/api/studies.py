@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.models.loading import Model
+    from tuner.models.promoting import Promotion
 
 _PathLike = os.PathLike[str]
 
@@ -351,6 +352,49 @@ class Study:
         (None, 10)
         """
         return self.best_trial.model(data)
+
+    def promote(
+        self,
+        trial: Trial | int | None = None,
+        *,
+        name: str | None = None,
+        replace: bool = False,
+        data: str | _PathLike | None = None,
+    ) -> "Promotion":
+        """Train a trial's final network and make it the champion of a registered model in MLflow.
+
+        The same as `tuner promote`. The trial's configuration is trained on the training and
+        validation splits, for its best number of epochs, and evaluated once on the test split.
+        `tuner.load_model(promotion.uri)` loads it, also on another machine.
+
+        Args:
+            trial: the trial, or its number; None takes the best one.
+            name: of the registered model; None takes the study's.
+            replace: whether to replace a champion that the network does not beat on the same test
+                rows, or that has other data.
+            data: where the study's data lie now, if elsewhere than when it was created.
+
+        Returns:
+            The `tuner.Promotion`: the version, its figures on the test rows, its model card.
+
+        Raises:
+            NotPromoted: the champion stays.
+            StudyError: the trial cannot be promoted: it has not finished, or cannot be trained
+                without a validation split.
+            TrackingError: MLflow failed. The trained network is kept: the same call goes on.
+        """
+        from tuner.models.promoting import PromotionOptions
+        from tuner.models.promoting import promote as promote_trial
+
+        check_switches(replace=replace)
+        if name is not None:
+            check_texts(name=name)
+        source = None if data is None else path_text("data", data)
+        with self._place.writing() as store:
+            row = same_study(store, self._row)
+            number = None if trial is None else _number(row, trial)
+            options = PromotionOptions(number, name, replace, source)
+            return promote_trial(self._place.settings, store, row, options, logger.info)
 
     @property
     def optuna_study(self) -> "optuna.Study":

@@ -168,6 +168,7 @@ def _compare(context: typer.Context, options: CompareOptions) -> int:
             tracking=tracking,
             watcher=display,
             stage=display.stage,
+            tell=complain,
             data=subject.data.source,
         )
     table = comparisons.results(store, study, subject)

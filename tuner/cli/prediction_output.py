@@ -4,7 +4,6 @@ Imported inside the body of the command: `--help` needs neither pandas nor Arrow
 """
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tuner.cli.output import (
     say,
     stream_rows,
 )
+from tuner.cli.row_progress import RowProgress
 from tuner.data.prediction_files import CsvWriter
 from tuner.models.predicting import Predictions, PredictionSummary, Scoring, write_predictions
 from tuner.values import format_number
@@ -29,7 +29,6 @@ _ROWS_SHOWN = 10
 _MOST_LABELS_SHOWN = 5
 _TOP_SHOWN = 3
 _LABELS_COUNTED = 20
-_PROGRESS_EVERY_S = 0.25
 
 
 def print_predictions(
@@ -75,22 +74,12 @@ def _remarks(scoring: Scoring) -> list[str]:
 
 def _with_progress(tables: "Iterator[pa.Table]", scoring: Scoring) -> "Iterator[pa.Table]":
     """The tables; meanwhile a line on stderr says how far it is."""
-    of_rows = "" if scoring.rows.count is None else f" of {scoring.rows.count:,}"
-    rows, drawn_at = 0, time.monotonic()
-    _draw("reading the data and loading the network …")
-    try:
+    rows = 0
+    with RowProgress(scoring.rows.count) as progress:
         for table in tables:
             rows += len(table)
-            if time.monotonic() - drawn_at > _PROGRESS_EVERY_S:
-                drawn_at = time.monotonic()
-                _draw(f"{rows:,}{of_rows} rows …")
+            progress.count(rows)
             yield table
-    finally:
-        _draw("")
-
-
-def _draw(text: str) -> None:
-    print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _records(table: "pa.Table") -> Iterable[Mapping[str, Any]]:

@@ -66,8 +66,6 @@ def choose_columns(
     # What is said of the chosen columns alone is said again when they are prepared.
     said_later = preparation.choose_columns(rows, source)[1]
     notes = [note for note in notes if note not in said_later]
-    if with_target:
-        notes.append(f"column {target!r} is the target: predictions do not use it")
     return ChosenColumns(tuple(rows), index, target if with_target else None, tuple(notes))
 
 

@@ -50,20 +50,20 @@ def _read(values: "pd.Series[Any]", source: str) -> Cells:
 
 def _class_numbers(cells: Cells, labels: tuple[str, ...], what: str) -> npt.NDArray[np.int32]:
     numbers = {label: number for number, label in enumerate(labels)}
-    known = np.array([numbers.get(text, -1) for text in cells.texts], np.int32)
-    unknown = np.flatnonzero(known < 0)
-    held = unknown[cells.counts()[unknown] > 0] if len(unknown) else unknown
-    if not len(held):
-        return known[cells.values]
+    class_of_text = np.array([numbers.get(text, -1) for text in cells.texts], np.int32)
+    unknown = np.flatnonzero(class_of_text < 0)
+    unknown_texts = unknown[cells.counts()[unknown] > 0] if len(unknown) else unknown
+    if not len(unknown_texts):
+        return class_of_text[cells.values]
     numbered = _numbered_classes(cells, labels)
     if numbered is not None:
         return numbered[cells.values]
-    texts = [cells.texts[number] for number in held]
+    texts = [cells.texts[number] for number in unknown_texts]
     close = suggest_names(texts[0], labels)
     raise DatasetError(
         f"{what} holds {join_names(map(repr, texts[:5]))}{', …' * (len(texts) > 5)} (first in row "
-        f"{cells.first_row(held)}), which the network does not know{close}; its labels are "
-        f"{join_names(labels)}"
+        f"{cells.first_row(unknown_texts)}), which the network does not know{close}; its labels "
+        f"are {join_names(labels)}"
     )
 
 

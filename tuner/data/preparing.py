@@ -1,15 +1,22 @@
-"""The preparation that a network of a data set is saved with."""
+"""The preparation that a network of a data set is saved with, and rows as it prepares them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tuner.data.dataset import Dataset
-from tuner.data.rows import sampled_rows
+from tuner.data.dataset import Dataset, Split
+from tuner.data.rows import row_blocks, sampled_rows
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.row_sample import RowSample
 from tuner.settings import tuner_version
 from tuner.study.messages import StudyOrigin
+
+# Values of features: they take some seconds.
+_MOST_HASHED = 1_000_000_000
 
 
 def preparation_of(dataset: Dataset) -> Preparation:
@@ -25,7 +32,22 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target=target.name,
         target_format=target.format,
         ignored=target.ignored,
+        weights=target.weights,
     )
+
+
+def network_inputs(dataset: Dataset, split: Split) -> Iterator[npt.NDArray[Any]]:
+    """A split's rows as a saved network takes them, in blocks of a few MB: what `preparation_of`
+    makes of the rows as they were given, since the network itself subtracts offsets and scales."""
+    dtype = np.float64 if dataset.float64_inputs else np.float32
+    for block in row_blocks(split.x):
+        given = block if dataset.shift is None else block.astype(np.float64) + dataset.shift
+        yield given.astype(dtype)
+
+
+def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
+    """A split's targets (n,): class numbers, or values in the target's units."""
+    return split.y + np.float64(dataset.target_shift) if dataset.target_shift else split.y
 
 
 def describe_network(
@@ -50,9 +72,22 @@ def describe_network(
         study=study.name,
         study_uuid=study.uuid,
         trial=trial,
+        trained_on="train" if dataset.evaluation_name == "val" else "train+validation",
         code=code,
+        seen=_seen_rows(dataset),
         problem=problem,
     )
+
+
+@lru_cache(maxsize=1)
+def _seen_rows(dataset: Dataset) -> RowSample | None:
+    """Of the rows that a search trains on and chooses by. A worker asks for every network that it
+    saves, always of the same data."""
+    splits = (dataset.train, dataset.validation)
+    if sum(split.x.size for split in splits) > _MOST_HASHED:
+        return None
+    shift = () if dataset.shift is None else tuple(np.atleast_1d(dataset.shift).tolist())
+    return RowSample.of((block for split in splits for block in row_blocks(split.x)), shift)
 
 
 def _value_range(dataset: Dataset) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
@@ -18,6 +19,7 @@ from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import network_outputs, predict_columns
 from tuner.preparation.preparation import Findings
+from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
 from tuner.values import join_names
@@ -25,6 +27,8 @@ from tuner.values import join_names
 if TYPE_CHECKING:
     import keras
     import pandas as pd
+
+    from tuner.models.evaluations import Evaluation
 
 _SHOWN_LABELS = 5
 
@@ -165,6 +169,43 @@ class Model:
         except OSError as error:
             raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
 
+    def evaluate(self, rows: Any, target: Any = None) -> "Evaluation":
+        """How good it is on rows whose targets are known. The targets are not given to it.
+
+        Args:
+            rows: as for `predict`.
+            target: the label or value of each row, (n,); or the name of the column of `rows` that
+                holds them, by default that of the training data.
+
+        Returns:
+            All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
+            also `per_class`, `confusion` and `calibration`, of numbers `residuals`. `to_json()`
+            has all of it.
+
+        Raises:
+            DatasetError: rows that are not what the network was trained on, no target, or a label
+                that the network does not know.
+
+        >>> import tuner
+        >>> from sklearn.datasets import load_digits
+        >>> model = tuner.load_study("example").best_model()
+        >>> images, labels = load_digits(return_X_y=True)
+        >>> accuracy = model.evaluate(images.reshape(-1, 8, 8), labels).metrics["accuracy"]
+        >>> accuracy.low < accuracy.value < accuracy.high
+        True
+        """
+        from tuner.data.later_target import encode_later_target
+        from tuner.data.row_blocks import RowRequest
+        from tuner.models.evaluations import evaluate_outputs
+
+        network = self.description
+        request = RowRequest(network.preparation, self.task, self.labels, load_settings())
+        y = encode_later_target(_targets_of(rows, target, network), request, "data")
+        outputs = self.outputs(rows)
+        if len(y) != len(outputs):
+            raise DatasetError(f"data: has {len(outputs)} rows and {len(y)} targets")
+        return evaluate_outputs(outputs, y, self.task, self.labels)
+
     def __repr__(self) -> str:
         words = [f"{name}={value!r}" for name, value in self._facts().items()]
         return f"Model({', '.join(words)})"
@@ -187,6 +228,25 @@ class Model:
             )
         takes = self.input_shape if self.columns is None else join_names(self.columns)
         return facts | {"takes": takes}
+
+
+def _targets_of(rows: Any, target: Any, network: NetworkDescription) -> "pd.Series[Any]":
+    """The targets of rows, as given or as a column of the rows."""
+    import pandas as pd
+
+    if target is not None and not isinstance(target, str):
+        values = target if hasattr(target, "iloc") else np.ravel(target)
+        return pd.Series(values).reset_index(drop=True)
+    name = network.preparation.target if target is None else target
+    if name is None or not is_frame(rows):
+        raise DatasetError("data: give the target of each row: evaluate(rows, target)")
+    frame = as_frame(rows, "data")
+    if name not in frame.columns:
+        raise DatasetError(
+            f"data: no column {name!r} with the target; name its column, or give the targets: "
+            "evaluate(rows, target)"
+        )
+    return frame[name].reset_index(drop=True)
 
 
 def _index_of(rows: Any, count: int) -> Any:

@@ -4,35 +4,27 @@ A network is the file that its worker saved, or else MLflow's copy of it, or els
 again. Every function that returns a network says which of the three it is.
 """
 
-import math
 import shutil
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from tuner.data.preparing import describe_network
 from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
 from tuner.manage.own_code import UntrustedCode
 from tuner.models.loading import Model, load_file
+from tuner.models.training_here import Training, train_here
 from tuner.preparation.keras_file import has_description, has_own_parts, write_description
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.attempt_rows import AttemptRow
-from tuner.storage.damage import is_identity
 from tuner.storage.deliveries import read_delivery
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
-from tuner.study.ends import TrialEnd
 from tuner.study.messages import FunctionCode, StudyOrigin
-from tuner.system.logs import output_to
 from tuner.system.temporary_folders import OwnFolder
-
-if TYPE_CHECKING:
-    from tuner.study.messages import Ended, TrialRequest
-    from tuner.training.session import TrainingSession
 
 
 class NetworkSource(StrEnum):
@@ -241,74 +233,23 @@ def _train_again(
     settings: Settings, study: StudyRow, trial: TrialRow, target: Path, data: str | None
 ) -> list[str]:
     """Train the trial as the search did, and write its network. Returns remarks on its score."""
-    from tuner.data import save_dataset
     from tuner.runner import trained_on
     from tuner.runner.requests import request_again
-    from tuner.runner.study_files import scratch_folder
-
-    with scratch_folder(settings) as folder:
-        save_dataset(trained_on(settings, study.spec, data), folder / "data")
-        with output_to(_log_file(settings, study, folder)):
-            # XLA prints notes when the first program is compiled.
-            session = _open_session(settings, study, trial, folder / "data")
-            ended = _run_trial(session, request_again(study.spec, trial), trial)
-            session.save(target.absolute())
-        recorded = trial.last.score if trial.last is not None else trial.value
-        remark = _compare_scores(study, trial, recorded, ended.score)
-    return [] if remark is None else [remark]
-
-
-def _log_file(settings: Settings, study: StudyRow, folder: Path) -> Path:
-    """The file for what training in this process prints: the study's search log if there is one
-    here, else one in a folder that is removed."""
-    from tuner.runner.study_files import search_log
-
-    if not is_identity(study.uuid):  # else it would name another folder
-        return folder / "training.log"
-    log = search_log(settings.checkpoints, study.uuid)
-    return log if log.parent.is_dir() else folder / "training.log"
-
-
-def _open_session(
-    settings: Settings, study: StudyRow, trial: TrialRow, data: Path
-) -> "TrainingSession":
-    from tuner.manage.stored_functions import user_metrics, user_network
     from tuner.study.engines import LANES
-    from tuner.study.messages import WorkerSetup
-    from tuner.system.machine import data_budget_bytes, gpus
-    from tuner.training.session import open_session
 
     in_lanes = trial.last is not None and trial.last.engine == LANES
-    return open_session(
-        WorkerSetup(
-            data=data,
-            budget_bytes=data_budget_bytes(1),
-            code=user_network(settings, study.spec),
-            metrics=user_metrics(settings, study.spec),
-            gpu=next(iter(gpus()), None),
-            # A trial gives the same weights however many others are trained beside it.
-            lanes=2 if in_lanes else 1,
-            study=StudyOrigin(study.name, study.uuid),
-        )
+    training = Training(
+        study,
+        trial,
+        request_again(study.spec, trial),
+        doing="trained again",
+        # A trial gives the same weights however many others are trained beside it.
+        lanes=2 if in_lanes else 1,
     )
-
-
-def _run_trial(session: "TrainingSession", request: "TrialRequest", trial: TrialRow) -> "Ended":
-    """Raises StudyError where the training fails, or gives no network."""
-    from tuner.study.messages import Ended
-
-    try:
-        *_, ended = session.run(request)
-    except Exception as error:
-        message = session.failure(error).message
-        raise StudyError(f"trial {trial.number} cannot be trained again: {message}") from error
-    assert isinstance(ended, Ended)
-    if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
-        raise StudyError(
-            f"trial {trial.number} cannot be trained again: it diverged in epoch {ended.epochs}, "
-            f"and had {trial.value!r} in the search; no network is written"
-        )
-    return ended
+    ended = train_here(settings, training, trained_on(settings, study.spec, data), target)
+    recorded = trial.last.score if trial.last is not None else trial.value
+    remark = _compare_scores(study, trial, recorded, ended.score)
+    return [] if remark is None else [remark]
 
 
 def _compare_scores(

@@ -143,15 +143,15 @@ def match_categories(cells: Cells, categories: Sequence[str]) -> Cells:
     """Texts that name one of the categories in another way, renamed to it: where all categories are
     numbers, 1.0 is 1; where they are truth values, true is True. A blank that is no category is a
     gap, as in a file. Other texts stay as they are."""
-    known = set(categories)
-    if "" in cells.texts and "" not in known:
+    known_categories = set(categories)
+    if "" in cells.texts and "" not in known_categories:
         is_blank = cells.values == cells.texts.index("")
         cells = replace(cells, values=np.where(is_blank, -1, cells.values))
-    new = [text for text in cells.texts if text not in known]
-    if not new or not known:
+    new = [text for text in cells.texts if text not in known_categories]
+    if not new or not known_categories:
         return cells
     same = {_value_of(category): category for category in categories}
-    if len(same) < len(known) or None in same:
+    if len(same) < len(known_categories) or None in same:
         return cells
     names = {text: same[value] for text in new if (value := _value_of(text)) in same}
     return rename_texts(cells, names) if names else cells

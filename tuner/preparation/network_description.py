@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from tuner.errors import ArtifactError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.row_sample import RowSample
 
 # Raised when a reader of the old form would misread the new one.
 FORM = 1
@@ -19,8 +20,10 @@ class NetworkDescription:
     `task`: classes, binary or regression. `labels[i]` names class i; of two classes the second is
     the one whose probability the network gives; none for regression. `metric`: the study's
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
-    `trial`: where it was found; "" and None for a network that no trial of a study gave. `version`:
+    `trial`: where it was found; "" and None for a network that no trial of a study gave.
+    `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    `seen`: of the rows of its training and validation splits; None for very many.
     `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
     gave what the network had given.
     """
@@ -35,7 +38,9 @@ class NetworkDescription:
     study: str = ""
     study_uuid: str = ""
     trial: int | None = None
+    trained_on: str = "train"
     code: Mapping[str, str] = field(default_factory=dict)
+    seen: RowSample | None = None
     problem: str = ""
 
     def to_json(self) -> str:
@@ -55,11 +60,12 @@ class NetworkDescription:
                     "than this one; update tuner"
                 )
             preparation = Preparation.from_json(content["preparation"])
-            code = {str(path): str(text) for path, text in content.get("code", {}).items()}
+            seen = content.get("seen")
             changes = {
                 "preparation": preparation,
                 "labels": tuple(content["labels"]),
-                "code": code,
+                "code": {str(path): str(text) for path, text in content.get("code", {}).items()},
+                "seen": None if seen is None else RowSample.from_json(seen),
             }
             return cls(**{**content, **changes})
         except (ValueError, TypeError, LookupError, AttributeError) as error:

@@ -118,7 +118,8 @@ class Preparation:
 
     `target`: the name of the target column; None where data have no names. `target_format`: how its
     texts are numbers, where they are. `ignored`: further columns of the training data that the
-    network does not take.
+    network does not take. `weights`: the one of them that weighed the
+    training rows.
     """
 
     input_shape: tuple[int, ...]
@@ -130,6 +131,7 @@ class Preparation:
     target: str | None = None
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
+    weights: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -328,9 +330,9 @@ def _lacking(lacking: Sequence[str], others: Sequence[str], index_names: Sequenc
     if set(lacking) & set(index_names):
         return f"column {lacking[0]!r} is the index of the rows; give rows.reset_index()"
     meant = [suggest_names(name, others) for name in lacking]
-    named = [f"{name!r}{near}" for name, near in zip(lacking, meant, strict=True)]
+    named = [f"{name}{near}" for name, near in zip(lacking, meant, strict=True)]
     there = f"; others are {join_names(others)}" if others and not all(meant) else ""
-    return f"lacks the column{'s' * (len(lacking) > 1)} {join_names(named)}{there}"
+    return f"lacks the columns {join_names(named)}{there}"
 
 
 def _numbers(series: "pd.Series[Any]", source: str) -> npt.NDArray[Any]:

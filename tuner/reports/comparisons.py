@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset, Source
-from tuner.errors import SpaceError, SpecError, StudyError, UsageError
+from tuner.errors import SpaceError, SpecError, UsageError
 from tuner.manage.creation import (
     Wanted,
     check_code,
@@ -43,12 +43,13 @@ from tuner.runner import (
     optimize,
     slots_wanted,
 )
+from tuner.runner.final_training import epochs_to_train, finished_trial, watches_validation
 from tuner.search_space import Space, load_file
-from tuner.search_space.parameters import SCHEDULES_BY_SCORE
 from tuner.settings import Settings
 from tuner.storage import Store, slots
-from tuner.storage.studies import StudyRow, no_finished_trial
-from tuner.storage.trials import TrialRow, find_best, find_trial, list_trials
+from tuner.storage.studies import StudyRow
+from tuner.storage.test_readings import describe_readings, record_reading
+from tuner.storage.trials import list_trials
 from tuner.study.metrics import on_split
 from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.system.names import make_name
@@ -99,15 +100,12 @@ def of_trial(
     """A study's best trial, or the trial of that number, on the study's data. `data`: where these
     lie now, if elsewhere. Raises a UsageError.
 
-    It trains up to its best epoch on the validation split. With a learning-rate schedule it trains
-    all epochs, because the schedule depends on their number.
+    It trains up to the epoch that `epochs_to_train` says.
     """
-    if study.spec.held_out == "test":
-        raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
+    trial = finished_trial(store, study, number)
     check_code(study.spec, settings, data)
     sources = check_data(settings, study.spec, data)
-    trial = _find_trial(store, study, number)
-    space = study.spec.space.override({"epochs": _epochs_to_train(trial)})
+    space = study.spec.space.override({"epochs": epochs_to_train(trial)})
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
         space=space.only(configuration),
@@ -119,28 +117,6 @@ def of_trial(
         sources=tuple(sources),
         study=study.spec,
     )
-
-
-def _find_trial(store: Store, study: StudyRow, number: int | None) -> TrialRow:
-    if number is None:
-        best = find_best(store, study).trial
-        if best is None:
-            raise no_finished_trial(study)
-        return best
-    trial = find_trial(store, study, number)
-    if trial.damage:
-        raise StudyError(f"trial {number} of study {study.name!r} is damaged: {trial.damage}")
-    if trial.state not in ("COMPLETE", "PRUNED"):
-        state = {"FAIL": "failed"}.get(trial.state, trial.state.lower())
-        raise StudyError(f"trial {number} of study {study.name!r} is {state}, not finished")
-    return trial
-
-
-def _epochs_to_train(trial: TrialRow) -> int:
-    best = trial.last.best_epoch if trial.last else None
-    epochs = trial.params["epochs"]
-    assert isinstance(epochs, int)  # The catalogue has checked it.
-    return best if best and trial.params.get("schedule", "constant") == "constant" else epochs
 
 
 def prepare(
@@ -187,12 +163,11 @@ def prepare(
 
 def _check_schedules(space: Space) -> None:
     for number, flat in enumerate(space.configurations()):
-        schedule = space.resolve(flat).get("schedule")
-        if schedule in SCHEDULES_BY_SCORE:
+        problem = watches_validation(space.resolve(flat))
+        if problem is not None:
             where = f"baselines[{number}]: " if space.baselines else ""
             raise SpecError(
-                f"{where}schedule {schedule} watches the validation split, which a comparison "
-                "trains on; choose another schedule"
+                f"{where}{problem}, which a comparison trains on; choose another schedule"
             )
 
 
@@ -206,15 +181,19 @@ def train(
     tracking: bool = True,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str], None] = lambda text: None,
     entry: EntryPoint = KERAS,
     data: str | None = None,
 ) -> tuple[Outcome, Delivered | None] | None:
-    """Train what is missing of `seeds` trials per configuration; None if nothing is. `data`: where
-    the data lie now, if elsewhere."""
+    """Train what is missing of `seeds` trials per configuration; None if nothing is. `tell` gets a
+    line if the test split was read before. `data`: where the data lie now, if elsewhere."""
     wanted = seeds * len(study.spec.space.configurations())
     total = slots_wanted(store, study, wanted, None)
     if slots.slot_counts(store, study, total) == {"done": total}:
         return None
+    before = describe_readings(record_reading(store, study, "compare"))
+    if before is not None:
+        tell(before)
     options = SearchOptions(Limits(total), workers=workers, tracking=tracking, data=data)
     return optimize(settings, store, study, options, watcher, stage, entry)
 

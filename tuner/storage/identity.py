@@ -35,6 +35,7 @@ from tuner.storage.schema import (
     optuna_study_attributes,
     reports,
     studies,
+    test_readings,
 )
 from tuner.storage.store import ReadOnlyStore, Store
 
@@ -336,7 +337,7 @@ def _become_a_copy(
 
 
 def _change_uuid(connection: sa.Connection, old: str, new: str) -> None:
-    for table in (attempts, reports):
+    for table in (attempts, reports, test_readings):
         connection.execute(sa.update(table).where(table.c.study_uuid == old).values(study_uuid=new))
     connection.execute(sa.update(studies).where(studies.c.uuid == old).values(uuid=new))
     marks = optuna_study_attributes

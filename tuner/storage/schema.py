@@ -172,6 +172,23 @@ deliveries = sa.Table(
     sa.PrimaryKeyConstraint("study_uuid", "trial_id", name="tuner_deliveries_key"),
 )
 
+# Who has read the test split of which data, and what for: "compare" or "promote". The rows stay
+# when their study is deleted, since the split has been read all the same.
+test_readings = sa.Table(
+    "tuner_test_readings",
+    metadata,
+    sa.Column("reading_id", sa.String(32), nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("study_uuid", sa.String(32), nullable=False),
+    sa.Column("study", sa.Text, nullable=False),
+    sa.Column("purpose", sa.String(32), nullable=False),
+    sa.Column("trial", sa.Integer, nullable=True),
+    sa.Column("user", sa.String(256), nullable=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.PrimaryKeyConstraint("reading_id", name="tuner_test_readings_key"),
+    sa.Index("tuner_test_readings_data", "fingerprint"),
+)
+
 # Optuna's tables, as far as our queries read them.
 optuna_studies = sa.table("studies", sa.column("study_id"), sa.column("study_name"))
 optuna_trials = sa.table(
@@ -220,7 +237,7 @@ trial_params = sa.table(
 # Revisions of the tables
 
 VERSION_TABLE = "tuner_alembic_version"
-HEAD = "0003"
+HEAD = "0004"
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISIONS = frozenset(path.name[:4] for path in _MIGRATIONS.glob("versions/[0-9]*.py"))
 _LOCK_KEY = 7310541

@@ -119,6 +119,11 @@ def trial_params(spec: StudySpec, trial: TrackedTrial) -> dict[str, str]:
         params: Mapping[str, object] = spec.space.resolve(trial.params)
     except SpaceError:  # somebody wrote values outside of the space: show them as they are
         params = trial.params
+    return shown_params(spec, params)
+
+
+def shown_params(spec: StudySpec, params: Mapping[str, object]) -> dict[str, str]:
+    """Resolved hyperparameters as a run shows them."""
     newer = spec.newer_parameters
     shown = {name: value for name, value in params.items() if name not in newer}
     return _allowed_params({name: _format_value(value) for name, value in shown.items()})

@@ -110,8 +110,8 @@ def open_function(source: Source, request: RowRequest) -> LaterRows:
     """What a user's own function returns, as for a search."""
     assert source.path is not None
     parts, notes = read_user_code(source.path, source.selector)
-    held = {part: _Part(pair.x, pair.y) for part, pair in parts.items()}
-    return _array_rows(held, request, source, notes=notes)
+    pairs = {part: _Part(pair.x, pair.y) for part, pair in parts.items()}
+    return _array_rows(pairs, request, source, notes=notes)
 
 
 def _choose_parts(parts: Mapping[str, Any], source: Source) -> dict[str, Any]:
@@ -121,10 +121,10 @@ def _choose_parts(parts: Mapping[str, Any], source: Source) -> dict[str, Any]:
         return dict(parts)
     chosen = [each for each in parts if each and each.startswith(part)]
     if len(part) < 3 or len(chosen) != 1:
-        known = join_names(each for each in parts if each) or "none"
+        part_names = join_names(each for each in parts if each) or "none"
         raise DatasetError(
             f"{source.text}: no part {part!r}{suggest_names(part, list(parts))}; its parts are "
-            f"{known}"
+            f"{part_names}"
         )
     return {chosen[0]: parts[chosen[0]]}
 

@@ -40,7 +40,7 @@ _BLOCK_BYTES = 2**22
 _LONGEST_ROW_BYTES = 2**26
 _MOST_THREADS = 4
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_FAILED_COLUMN = re.compile(r"column #(\d+): CSV conversion error")
+_FAILED_COLUMN = re.compile(r"column #(\d+): (?:Row #\d+: )?CSV conversion error")
 
 
 def open_delimited(source: Source, request: RowRequest) -> LaterRows:
@@ -155,7 +155,7 @@ class _DelimitedRows:
                         rows += len(table)
                         yield frame
                     break
-                except pa.ArrowInvalid:
+                except (pa.ArrowInvalid, _NoRowEnd):
                     if is_clean:
                         raise
                     # Comments and blank lines between rows are left out; others are reported.
@@ -190,13 +190,13 @@ class _DelimitedRows:
     def _blocks(self, is_clean: bool, skip_rows: int) -> Iterator[bytes]:
         """The rows below the header, in blocks that end with a row."""
         if is_clean:
-            yield from _whole_rows(self._file.cleaned(skip_rows), b"\n", True, self._source)
+            yield from _whole_rows(self._file.cleaned(skip_rows), b"\n", True)
             return
         file = self._file.file
         end = b"\n" if b"\n" in file.head else b"\r"
         raw = file.raw_blocks() if file.is_plain else file.blocks()
         below = _below_lines(raw, self._file.dialect.skip)
-        yield from _whole_rows(below, end, self._file.seen.quotes > 0, self._source)
+        yield from _whole_rows(below, end, self._file.seen.quotes > 0)
 
     def _parse(self, block: bytes, has_quotes: bool, check_lines: bool) -> Any:
         """A block's table; columns whose cells do not fit their type become more general."""
@@ -309,28 +309,27 @@ def _below_lines(blocks: Iterator[bytes], lines: int) -> Iterator[bytes]:
         yield head[ends[lines - 1] :]
 
 
-def _whole_rows(
-    pieces: Iterator[bytes], end: bytes, has_quotes: bool, source: str
-) -> Iterator[bytes]:
-    """Pieces of text as blocks of whole rows."""
-    held: list[bytes] = []
+class _NoRowEnd(Exception):
+    """No row ends in a large block: a quote stands amid a cell, as in 24" screen."""
+
+
+def _whole_rows(pieces: Iterator[bytes], end: bytes, has_quotes: bool) -> Iterator[bytes]:
+    """Pieces of text as blocks of whole rows. Raises _NoRowEnd."""
+    gathered: list[bytes] = []
     size = 0
     for piece in pieces:
-        held.append(piece)
+        gathered.append(piece)
         size += len(piece)
         if size < _BLOCK_BYTES:
             continue
-        block = b"".join(held)
+        block = b"".join(gathered)
         stop = _last_row_end(block, end, has_quotes)
         if stop:
             yield block[:stop]
         elif size > _LONGEST_ROW_BYTES:
-            raise DatasetError(
-                f"{source}: a row is longer than {_LONGEST_ROW_BYTES // 2**20} MiB, or a quote is "
-                "not closed"
-            )
-        held, size = [block[stop:]], size - stop
-    if rest := b"".join(held):
+            raise _NoRowEnd(f"a row is longer than {_LONGEST_ROW_BYTES // 2**20} MiB")
+        gathered, size = [block[stop:]], size - stop
+    if rest := b"".join(gathered):
         yield rest
 
 

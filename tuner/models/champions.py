@@ -1,0 +1,120 @@
+"""How a network and a champion stand to each other on the same test rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from tuner.data import Dataset
+from tuner.data.preparing import given_targets
+from tuner.errors import ArtifactError, NotPromoted
+from tuner.manage.stored_functions import user_metrics
+from tuner.models.evaluations import Estimate, Evaluation, difference, evaluate_outputs
+from tuner.models.final_networks import outputs_for_test
+from tuner.models.loading import load_file
+from tuner.models.model_cards import gap_in_words
+from tuner.models.opening import bring_network
+from tuner.models.own_figures import OwnFunction, own_difference, own_figure
+from tuner.models.own_layers import require_trusted_layers
+from tuner.preparation.keras_file import read_description
+from tuner.settings import Settings
+from tuner.storage.studies import StudyRow
+from tuner.study.messages import rank
+from tuner.study.metrics import name_of
+from tuner.study.own_metrics import OwnMetric
+from tuner.system.temporary_folders import OwnFolder
+from tuner.tracking.registry import RegisteredVersion
+
+_Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a network stands to the champion by the study's metric. `words`: as a sentence's part."""
+
+    beats: bool
+    words: str
+
+
+class Judge:
+    """Figures on the study's test rows, and the comparison with a champion on them."""
+
+    def __init__(
+        self, settings: Settings, study: StudyRow, dataset: Dataset, trust: Sequence[str]
+    ) -> None:
+        self._settings, self._study, self._trust = settings, study, trust
+        self.dataset = dataset
+        self.metric = name_of(study.spec.metric)
+        self._own: dict[str, OwnFunction] = {
+            name: OwnMetric(code) for name, code in user_metrics(settings, study.spec).items()
+        }
+        self._y = given_targets(dataset, dataset.test)
+        self._outputs: dict[str, _Array] = {}
+
+    def check_comparable(self, champion: RegisteredVersion) -> None:
+        """Raises NotPromoted for a champion of other data."""
+        with OwnFolder("tuner-network-") as folder:
+            self._bring(champion, Path(folder))
+
+    def _bring(self, champion: RegisteredVersion, folder: Path) -> Path:
+        """The champion's file. Raises NotPromoted where it cannot be scored on these test rows,
+        UntrustedCode for layers whose code may not run here."""
+        refused = f"the champion {champion.uri} cannot be compared on the test rows of this study"
+        try:
+            file = bring_network(champion.uri, self._settings, folder).file
+            description = read_description(file, champion.uri)
+        except ArtifactError as error:
+            raise NotPromoted(f"{refused}: {error}") from error
+        fingerprint = description.fingerprint
+        if fingerprint != self.dataset.fingerprint:
+            raise NotPromoted(
+                f"{refused}: it was trained on other data, columns or splits (fingerprint "
+                f"{fingerprint[:12]}, here {self.dataset.fingerprint[:12]})"
+            )
+        require_trusted_layers(description.code, self._settings, champion.uri, self._trust)
+        return file
+
+    def evaluate(self, outputs: _Array) -> tuple[Evaluation, dict[str, Estimate]]:
+        """All figures, and those by metric, the study's first. The user's own are among the
+        latter."""
+        task, labels = self.dataset.task, self.dataset.labels
+        evaluation = evaluate_outputs(outputs, self._y, task, labels)
+        own = {name: own_figure(f, outputs, self._y, task) for name, f in self._own.items()}
+        figures = evaluation.metrics | own
+        return evaluation, {self.metric: figures[self.metric]} | figures
+
+    def compare(self, outputs: _Array, champion: RegisteredVersion) -> Verdict:
+        """Raises as `check_comparable`."""
+        theirs = self._outputs_of(champion)
+        task = self.dataset.task
+        function = self._own.get(self.metric)
+        if function is None:
+            gap = difference(outputs, theirs, self._y, task, self.metric)
+        else:
+            gap = own_difference(function, outputs, theirs, self._y, task)
+        beats = gap.value is not None and rank(gap.value, self._study.spec.direction) < 0
+        return Verdict(beats, self._in_words(gap, beats, champion))
+
+    def _outputs_of(self, champion: RegisteredVersion) -> _Array:
+        if champion.uri not in self._outputs:
+            with OwnFolder("tuner-network-") as folder:
+                file = self._bring(champion, Path(folder))
+                model = load_file(file, champion.uri, settings=self._settings, trust=self._trust)
+            self._outputs[champion.uri] = outputs_for_test(model, self.dataset)
+        return self._outputs[champion.uri]
+
+    def _in_words(self, gap: Estimate, beats: bool, champion: RegisteredVersion) -> str:
+        rows = f"on the same {len(self._y):,} test rows"
+        if gap.value is None:
+            return f"test {self.metric} has no value {rows} for this network or {champion.uri}"
+        if gap.value == gap.low == gap.high == 0:
+            return f"this network has the test {self.metric} of the champion {champion.uri} {rows}"
+        stands = "beats" if beats else "does not beat"
+        words = (
+            f"this network {stands} the champion {champion.uri} {rows}: test {self.metric} "
+            f"{gap_in_words(self.metric, gap)}"
+        )
+        contains_0 = gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
+        return f"{words}; the interval contains 0, so it may be chance" if contains_0 else words
