@@ -8,7 +8,7 @@ import pytest
 from test_logged_models import models, save_networks
 from tracking_helpers import Search
 
-from tuner.runner.kept_networks import KeptNetworks
+from tuner.runner.network_keeping import KeptNetworks
 from tuner.storage import deliveries
 from tuner.storage.kept_networks import EVERY, release_beyond, released
 from tuner.storage.trials import list_trials

@@ -20,7 +20,7 @@ def gc(
     studies: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STUDY]…",
+            metavar="STUDY",
             help="Look only at the files of these studies.",
             show_default="the whole project",
         ),
@@ -61,9 +61,11 @@ def gc(
     leftovers = find_leftovers(project, rows, is_whole=not studies, with_mlflow=mlflow)
     if not as_json:
         _print(leftovers)
+    for note in (notes := list(project.notes)):
+        complain(note)
     removes = not dry_run and bool(leftovers) and _may_remove(leftovers, yes, as_json)
     removed = remove_leftovers(project, rows, leftovers) if removes else []
-    for note in project.notes:
+    for note in project.notes[len(notes) :]:
         complain(note)
     if as_json:
         _print_json(leftovers, removed, project.notes)
@@ -92,13 +94,17 @@ def _open(
 
 def _may_remove(leftovers: "Sequence[Leftover]", yes: bool, as_json: bool) -> bool:
     """Whether the user agrees. Raises UsageError where nobody can be asked."""
+    from tuner.cli.output import complain
     from tuner.errors import UsageError
 
     if yes:
         return True
     if as_json or not sys.stdin.isatty():
         raise UsageError("nothing is removed: give --yes to remove it, or --dry-run to look only")
-    return typer.confirm(f"remove {_in_all(leftovers)}?", err=True)
+    if agrees := typer.confirm(f"remove {_in_all(leftovers)}?", err=True):
+        return agrees
+    complain("nothing was removed")
+    return False
 
 
 def _in_all(leftovers: "Sequence[Leftover]") -> str:
@@ -130,7 +136,7 @@ def _print(leftovers: "Sequence[Leftover]") -> None:
                 "study": one_line(study) or None,
                 "items": len(members),
                 "size": format_bytes(_size(members)),
-                "for instance": _from_here(members[0].place),
+                "first": _from_here(members[0].place),
             }
             for (what, study), members in groups.items()
         ],

@@ -18,7 +18,7 @@ from pathlib import Path
 from tuner.errors import ArtifactError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
-from tuner.runner.kept_networks import remove_empty_folder, remove_files
+from tuner.runner.network_keeping import remove_empty_folder, remove_files
 from tuner.runner.study_files import OWNER_FILE, abandoned_scratch
 from tuner.settings import Settings
 from tuner.storage import Store, identity, kept_networks, leases

@@ -1,7 +1,7 @@
 """Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
-from tuner.runner.kept_networks import BEST_KEPT
 from tuner.runner.loop import Outcome
+from tuner.runner.network_keeping import BEST_KEPT
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
     KERAS,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tuner.errors import LeaseLost, SlotLost, StorageError
 from tuner.runner import policy
-from tuner.runner.kept_networks import KeptNetworks
+from tuner.runner.network_keeping import KeptNetworks
 from tuner.runner.placement import Affinity
 from tuner.runner.policy import GO_ON, Decision, Ending
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status

@@ -20,8 +20,8 @@ from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
 from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
-from tuner.runner.kept_networks import BEST_KEPT, KeptNetworks
 from tuner.runner.loop import Loop, Outcome
+from tuner.runner.network_keeping import BEST_KEPT, KeptNetworks
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
 from tuner.runner.study_files import (
