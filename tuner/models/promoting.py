@@ -336,7 +336,7 @@ class _Registration:
             return None
         try:
             verdict = self.judge.compare(self.network.outputs, champion)
-        except NotPromoted as error:
+        except (NotPromoted, UntrustedCode) as error:
             if not replace:
                 raise
             verdict = Verdict(False, str(error))
