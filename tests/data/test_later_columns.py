@@ -140,7 +140,7 @@ class Table:
         return columns | {"y": [TARGETS[self.target](draw) for _ in range(ROWS)]}
 
     @property
-    def kinds(self) -> dict[str, str]:
+    def kinds(self) -> dict[str, Any]:
         return {name: GIVEN[name][0] for name in self.names if name in GIVEN}
 
 
@@ -198,12 +198,12 @@ def prepared_again(text: str, loaded: Loaded, settings: Settings) -> tuple[Any, 
     dataset = loaded.dataset
     preparation = preparation_of(dataset)
     rows = open_rows(text, preparation, settings, dataset.task, dataset.labels)
-    inputs, targets, before = [], [], 0
+    inputs: list[Any] = []
+    targets: list[Any] = []
     for block in rows.blocks():
-        assert block.first_row == before
+        assert block.first_row == sum(map(len, inputs))
         inputs.append(preparation.prepare(block.rows, rows.source).inputs)
         targets.append(block.target)
-        before += len(block)
     target = None if targets[0] is None else np.concatenate(targets)
     return np.concatenate(inputs), target
 

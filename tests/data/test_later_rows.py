@@ -152,7 +152,8 @@ def test_a_wrong_cell_is_named_by_its_row_in_the_file(
         DatasetError, match=r"1 of \d+ cells do not \('old'; first in row 71\); train"
     ):
         prepared(network, open_for(network, path))
-    table.loc[70, ["age", "left"]] = [50, "maybe"]
+    table.loc[70, "age"] = 50
+    table.loc[70, "left"] = "maybe"
     read = blocks(open_for(network, write(path, table)))
     with pytest.raises(
         DatasetError, match=r"'maybe' \(first in row 71\), which the network does not"

@@ -1,6 +1,8 @@
 """What `tuner export` refuses, writes and leaves. The runtimes themselves: test_runtimes."""
 
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,18 +11,20 @@ import numpy as np
 import pytest
 from command_line import Command, tuner
 
-from tuner.errors import ExportError, UsageError
+from tuner.errors import CodeError, DatasetError, ExportError, UsageError
 from tuner.models import exporting
 from tuner.models.exporting import compare_outputs, plan_export, write_export
 from tuner.models.formats.base import Format, RuntimeNetwork
 from tuner.models.loading import Model
 from tuner.models.opening import OpenedModel
-from tuner.models.rows_to_compare import make_rows
+from tuner.models.rows_to_compare import find_rows, make_rows
 from tuner.models.runtimes import FORMATS
 from tuner.preparation.encoding import Column
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
 from tuner.settings import load_settings
+from tuner.storage import open_store
+from tuner.storage.studies import load_study
 
 __all__ = ["tuner"]
 
@@ -123,6 +127,7 @@ def test_values_may_differ_by_a_part_of_their_range_and_by_rounding() -> None:
         ("flowers", None, "a.onnx", "a.onnx"),
         ("flowers", "savedmodel", "mine", "mine"),
         ("best.keras", "onnx", "old.onnx", "old.onnx"),
+        ("best.keras", "savedmodel", "old", "old"),
     ],
 )
 def test_the_form_and_the_path_follow_from_each_other(
@@ -134,9 +139,11 @@ def test_the_form_and_the_path_follow_from_each_other(
     path: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("best.keras", "old.onnx"):
+    Path("old/assets.extra").mkdir(parents=True)
+    for name in ("best.keras", "old.onnx", "old/assets.extra/tuner.json"):
         Path(name).touch()
-    assert plan_export(text, form, Path(output) if output else None)[1] == Path(path)
+    planned = plan_export(text, form, Path(output) if output else None, replace=True)
+    assert planned[1] == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -148,14 +155,19 @@ def test_the_form_and_the_path_follow_from_each_other(
         (["--format", "savedmodel", "--output", "a.onnx"], "a.onnx: a SavedModel is a folder"),
         (["--output", "no/a.onnx"], "no/a.onnx: the folder no does not exist"),
         (["--format", "keras"], "best.keras: is the network itself; choose another path"),
-        (["--format", "savedmodel", "--output", "full"], "full: exists, and is not tuner"),
-        (["--output", "folder.onnx"], "folder.onnx: exists, and is not tuner"),
+        (
+            ["--format", "savedmodel", "--output", "full", "--force"],
+            "full: exists, and is no Saved",
+        ),
+        (["--output", "folder.onnx", "--force"], "folder.onnx: exists, and is no ONNX of tuner's"),
+        (["--output", "old.onnx"], "old.onnx: exists already; --force replaces it"),
     ],
 )
 def test_what_cannot_be_exported_so_is_one_line(
     tuner: Command, tmp_path: Path, words: list[str], told: str
 ) -> None:
-    (tmp_path / "best.keras").touch()
+    for file in ("best.keras", "old.onnx"):
+        (tmp_path / file).touch()
     for folder in ("full", "folder.onnx"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "kept.txt").touch()
@@ -196,6 +208,51 @@ def test_rows_of_a_table_are_made_up_as_the_network_scales_them() -> None:
     assert abs(scaled.mean()) < 0.1 and abs(scaled.std() - 1) < 0.1
     assert (rows[:, 1:3].sum(axis=1) == 1).all() and 0.4 < rows[:, 1].mean() < 0.6
     assert rows.dtype == np.float32
+
+
+@pytest.fixture
+def study(tuner: Command, tmp_path: Path) -> NetworkDescription:
+    """What a network of a study on ages.csv says of itself."""
+    rows = "".join(f"{age},{'yes' if age > 40 else 'no'}\n" for age in range(20, 60))
+    (tmp_path / "ages.csv").write_text(f"age,label\n{rows}")
+    done = tuner("study", "create", "ages", "--data", "ages.csv:label", "--space", "shallow")
+    assert done.code == 0
+    with closing(open_store(f"sqlite:///{tmp_path}/tuner.db")) as store:
+        row = load_study(store, "ages")
+    age = Column("age", kind="number")
+    preparation = Preparation((1,), columns=(age,), is_table=True, target="label")
+    return replace(describe(preparation), study="ages", study_uuid=row.uuid)
+
+
+def test_the_studys_own_data_are_taken_where_they_are_at_hand(
+    study: NetworkDescription, tmp_path: Path
+) -> None:
+    layers = [SimpleNamespace(name="scaling", scale=1.0, offset=0.0)]
+    network = cast(Any, SimpleNamespace(layers=layers))
+    settings = load_settings(f"sqlite:///{tmp_path}/tuner.db")
+    found = find_rows(Model(study, network), settings, None)
+    assert found.origin == "the first 40 rows of ages.csv:label"
+    assert found.inputs[:2].tolist() == [[20.0], [21.0]]
+    other = Model(replace(study, study_uuid="0" * 32), network)
+    assert find_rows(other, settings, None).origin.startswith("256 made-up rows")
+    (tmp_path / "ages.csv").unlink()
+    assert find_rows(Model(study, network), settings, None).origin.startswith("256 made-up rows")
+    with pytest.raises(DatasetError, match=r"ages\.csv: no such file"):
+        find_rows(Model(study, network), settings, "ages.csv")
+
+
+def test_code_of_the_data_is_not_run_unasked(
+    study: NetworkDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise CodeError("not trusted")
+
+    monkeypatch.setattr("tuner.models.rows_to_compare.require_trusted", refuse)
+    layers = [SimpleNamespace(name="scaling", scale=1.0, offset=0.0)]
+    network = cast(Any, SimpleNamespace(layers=layers))
+    settings = load_settings(f"sqlite:///{tmp_path}/tuner.db")
+    found = find_rows(Model(study, network), settings, None)
+    assert found.origin.startswith("256 made-up rows")
 
 
 def test_the_remarks_and_the_description_of_the_input_are_printed(

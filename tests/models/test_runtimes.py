@@ -3,10 +3,10 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -26,8 +26,10 @@ from tuner.models.formats.base import Format
 from tuner.models.runtimes import FORMATS
 from tuner.networks import build_network, export_network
 from tuner.networks.layers import KerasLayers
+from tuner.preparation import served_network
 from tuner.preparation.keras_file import write_description
 from tuner.preparation.network_description import NetworkDescription
+from tuner.preparation.preparation import Preparation
 from tuner.search_space.parameters import NETWORKS
 from tuner.settings import load_settings
 from tuner.study.spec import DataSpec
@@ -118,6 +120,16 @@ def test_an_export_scores_raw_rows_as_the_network_does(
     assert model.description == network.description
 
 
+def test_mlflows_model_scores_raw_rows_as_the_network_does(folder: Path, tmp_path: Path) -> None:
+    """The code that MLflow runs for a logged model (pyfunc), from where it is in a logged model."""
+    shutil.copyfile(folder / "net.keras", tmp_path / served_network.NETWORK_FILE)
+    given = table()[["city", "age", "year", "day"]]
+    predicted = served_network._load_pyfunc(str(tmp_path)).predict(given)
+    pd.testing.assert_frame_equal(
+        predicted, package.load_model(folder / "net.keras").predict(given)
+    )
+
+
 @pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("harm", ["changed", "cut short", "from elsewhere", "missing"])
 def test_a_damaged_export_is_one_line(
@@ -152,6 +164,14 @@ def _without_metadata(content: bytes) -> bytes:
     return model.SerializeToString()
 
 
+@keras.saving.register_keras_serializable()
+class Wave(keras.layers.Layer):
+    """As a user writes it."""
+
+    def call(self, inputs: Any) -> Any:
+        return keras.ops.sin(inputs) * inputs
+
+
 @pytest.fixture(scope="module")
 def catalogue() -> tuple[keras.Model, list[str]]:
     """A network for images (6, 6) with two outputs of each activation of the catalogue, of the
@@ -170,6 +190,8 @@ def catalogue() -> tuple[keras.Model, list[str]]:
         built = build_network(network, params, (6, 6), 2, "classes", KerasLayers())
         outputs.append(built(scaled))
         names.append(f"{network}, normalised")
+    outputs.append(Wave()(hidden))
+    names.append("a user's layer")
     own = keras.Sequential(
         [
             keras.layers.Flatten(),
@@ -196,13 +218,18 @@ def test_every_operation_of_the_catalogue(
 
 def exported(form: Format, network: keras.Model, rows: Any, folder: Path) -> Any:
     """The outputs of a network's export."""
-    dataset_like = SimpleNamespace(input_dtype=str(rows.dtype), to_json=lambda: {})
-    description = SimpleNamespace(preparation=dataset_like, to_json=lambda: "{}")
+    preparation = Preparation(rows.shape[1:], str(rows.dtype), value_range=(0.0, 1.0))
+    secret = {"net.py": "# a secret"}
+    description = NetworkDescription(
+        preparation, "regression", (), "val_loss", "0" * 64, "toys", "0.1.0", code=secret
+    )
     path = folder / f"net{form.ending}"
-    with output_to(None), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(NetworkDescription, "from_json", lambda *_: None)
-        form.save(network, cast(Any, description), path)
-        return predict_in_batches(form.load(path, "net")[1], rows)
+    with output_to(None):
+        form.save(network, description, path)
+        read, loaded = form.load(path, "net")
+        outputs = predict_in_batches(loaded, rows)
+    assert read == replace(description, code={})  # an export does not show a user's code
+    return outputs
 
 
 def large_numbers(folder: Path, first: float, spread: float) -> Dataset:

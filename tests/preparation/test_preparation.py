@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from scipy import sparse
+from scipy import sparse  # type: ignore[import-untyped]
 
 import tuner.preparation
 from tuner.errors import DatasetError
@@ -90,7 +90,10 @@ def test_frames_of_other_libraries_are_taken() -> None:
         (people().assign(age="old"), "'age' must hold numbers.*'old'; first in row 1.*1234.5"),
         (people().assign(age=pd.Timestamp(0)), "'age' must hold numbers, it holds dates"),
         (people().assign(age=[1.0, np.inf]), r"'age' holds an infinite value \(row 2\)"),
-        (people().assign(city=[["a"], ["b"]]), "holds mixed values .list.; turn it into numbers"),
+        (
+            people().assign(city=pd.Series([["a"], ["b"]], dtype=object)),
+            "holds mixed values .list.; turn it into numbers",
+        ),
         (people().head(0), "data: holds no rows"),
         (pd.DataFrame(), "data: has no columns"),
         (np.zeros((2, 3)), "takes a table with the columns age, city, stars; give a DataFrame"),
@@ -209,7 +212,7 @@ def test_a_wide_frame_shows_few_lines() -> None:
 
 def test_the_room_is_closed() -> None:
     """It is copied into models that are served without tuner."""
-    folder = Path(tuner.preparation.__file__).parent  # type: ignore[arg-type]
+    folder = Path(tuner.preparation.__file__).parent
     allowed = {"tuner.errors", "tuner.values"}
     for file in folder.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

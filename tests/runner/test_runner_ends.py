@@ -236,14 +236,15 @@ def test_only_new_bests_are_saved(bench: Bench) -> None:
         parameters={"x": any_of(0.8, 0.79, 0.9)},
         sampler=Choice(name="random"),
     )
-    bench.run(1)
+    only_best = {"keep_models": 1}
+    bench.run(1, asked=only_best)
     first = bench.trials[0].last
     assert first is not None
     uuid = load_study(bench.store).uuid
     assert first.model_path == f"{uuid}/trial-0/attempt-1.keras"
     assert first.model is not None
     assert open_artifacts(bench.settings).get(first.model).read_text() == "0.8"
-    bench.run(2)
+    bench.run(2, asked=only_best)
     second = bench.trials[1].last
     assert second is not None
     assert (second.end, second.model_path) == ("complete", None)

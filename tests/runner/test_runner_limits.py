@@ -202,7 +202,7 @@ def test_patience_runs_out_after_trials_that_bring_nothing(bench: Bench) -> None
 def test_the_best_of_other_loops_counts(bench: Bench) -> None:
     bench.create(baselines=[{"x": x} for x in (0.9, 0.5, 0.4)])
     bench.run(1)
-    outcome = bench.run(3)
+    outcome = bench.run(3, asked={"keep_models": 1})
     assert (outcome.status.best_trial, outcome.status.done_here) == (0, 2)
     assert [trial.last and bool(trial.last.model_path) for trial in bench.trials] == [
         True,

@@ -97,9 +97,12 @@ class Search:
         report = Report(step, epoch, whole, metrics)
         attempt_rows.record_report(self.store, self.lease, running.slot, report)
 
-    def complete(self, running: Running, score: float, model: Path | None = None) -> None:
+    def complete(
+        self, running: Running, score: float, model: Path | None = None, name: str = ""
+    ) -> None:
+        """`name`: of the model in the folder of networks, if not the file's alone."""
         ended = Ended("complete", score, 3, 4, 1234, {"train": 0.5}, "graph")
-        saved = measure(model.name, model) if model else None
+        saved = measure(name or model.name, model) if model else None
         end = AttemptEnd.of("complete", ended, model=saved)
         self._tell(running, end, TrialState.COMPLETE, score)
 

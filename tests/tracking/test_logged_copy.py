@@ -6,17 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from described_networks import describe
 from mlflow_server import MlflowServer
 from test_logged_models import keras_file
 from tracking_helpers import Search, make_settings
 
 from tuner.models import trial_networks
 from tuner.models.trial_networks import NetworkSource, save_network
+from tuner.preparation.keras_file import write_description
 from tuner.storage.trials import TrialRow, find_trial
 from tuner.tracking.client import Client, open_client
 from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
+
+
+def described(file: Path) -> Path:
+    write_description(file, describe())
+    return file
 
 
 def nothing_trained(
@@ -32,7 +39,7 @@ def delivered(
 ) -> bytes:
     """A trial whose network MLflow has, and this machine no longer: the bytes of its file."""
     monkeypatch.setattr(trial_networks, "_train_again", nothing_trained)
-    file = keras_file(tmp_path / "saved.keras")
+    file = described(keras_file(tmp_path / "saved.keras"))
     search.complete(search.start(), 0.9, file)
     StudyDelivery(search.store, client, search.study, networks=tmp_path).deliver()
     content = file.read_bytes()
@@ -67,7 +74,7 @@ def test_it_is_mlflow_s_copy(
 
 @pytest.mark.slow
 def test_the_copy_of_a_server(search: Search, tmp_path: Path) -> None:
-    file = keras_file(tmp_path / "saved.keras")
+    file = described(keras_file(tmp_path / "saved.keras"))
     search.complete(search.start(), 0.9, file)
     server = MlflowServer(tmp_path)
     try:

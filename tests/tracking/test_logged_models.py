@@ -14,6 +14,8 @@ from tuner.data import save_dataset
 from tuner.data.dataset import Dataset, Split
 from tuner.data.scaling import IDENTITY, Scaling
 from tuner.errors import TrackingError
+from tuner.storage.kept_networks import EVERY, release_beyond
+from tuner.study.artifacts import network_name
 from tuner.tracking.client import Client
 from tuner.tracking.study_delivery import StudyDelivery
 
@@ -49,14 +51,31 @@ def finish(search: Search, folder: Path, scores: list[float]) -> None:
         search.complete(trial, score, keras_file(folder / f"trial-{trial.number}.keras"))
 
 
+def save_networks(search: Search, folder: Path, scores: list[float]) -> None:
+    """Trials with these scores, whose networks lie in the folder as a search saves them."""
+    for score in scores:
+        trial = search.start()
+        name = network_name(search.study.uuid, trial.number, 1)
+        file = folder / name
+        file.parent.mkdir(parents=True)
+        search.complete(trial, score, keras_file(file), name)
+
+
 @pytest.mark.parametrize(
-    ("log_models", "logged"),
-    [("best", [True, False, True]), ("all", [True] * 3), ("none", [False] * 3)],
+    ("log_models", "kept", "logged"),
+    [("best", 2, [True, False, True]), ("all", EVERY, [True] * 3), ("none", 2, [False] * 3)],
 )
 def test_which_models_are_logged(
-    search: Search, client: Client, runs: Runs, tmp_path: Path, log_models: str, logged: list[bool]
+    search: Search,
+    client: Client,
+    runs: Runs,
+    tmp_path: Path,
+    log_models: str,
+    kept: int,
+    logged: list[bool],
 ) -> None:
-    finish(search, tmp_path, [0.5, 0.4, 0.9])
+    save_networks(search, tmp_path, [0.5, 0.4, 0.9])
+    release_beyond(search.store, search.study, "maximize", kept)
     StudyDelivery(search.store, client, search.study, log_models, networks=tmp_path).deliver()
     shown = runs()
     assert [bool(models(client, shown[f"trial {number}"])) for number in range(3)] == logged

@@ -1,6 +1,7 @@
 """The tracker as a process: it delivers beside the loop, and nothing waits for it."""
 
 import contextlib
+import os
 import socket
 import sqlite3
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fork_server import start
 from sqlalchemy.engine import make_url
 from tracking_helpers import Search, make_settings, make_spec
 
@@ -150,12 +152,13 @@ def test_mlflow_loses_nothing_that_is_to_be_delivered(search: Search, client: Cl
 def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     database = tmp_path / "mlruns" / "mlflow.db"
     code = f"from tuner.tracking.client import open_client; open_client('sqlite:///{database}')"
-    for pause in (1.5, 2.0, 2.5, 30.0):  # killed here and there while it makes its tables
-        maker = subprocess.Popen([sys.executable, "-c", code])
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            maker.wait(pause)
-        maker.kill()
-        maker.wait()
+    with Path(os.devnull).open("r+") as nothing:
+        for pause in (0.2, 0.6, 1.2, 60.0):  # killed here and there while it makes its tables
+            maker = start(code, [], tmp_path, [nothing.fileno()] * 3)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                maker.wait(pause)
+            maker.kill()
+            maker.wait()
     client = open_client(f"sqlite:///{database}")
     assert client.get_experiment("0").artifact_location == str(database.parent / "0")
     assert client.get_experiment(client.create_experiment("mine")).name == "mine"

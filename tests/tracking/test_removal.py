@@ -8,11 +8,11 @@ from test_logged_models import keras_file, models
 from tracking_helpers import Search, make_spec
 
 from tuner.storage.studies import create_study, delete_study
-from tuner.study.artifacts import Input
 from tuner.tracking import remove_study
 from tuner.tracking.client import Client
 from tuner.tracking.content import UUID_TAG
 from tuner.tracking.logged_models import log_model
+from tuner.tracking.model_folders import read_network
 from tuner.tracking.study_delivery import StudyDelivery
 from tuner.tracking.sync import remove_runs
 
@@ -110,9 +110,7 @@ def test_a_model_beyond_the_first_page_is_not_made_again(
         for run_id in (run.info.run_id, runs()[search.study.name].info.run_id)
     )
     path = keras_file(tmp_path / "trial-0.keras")
-    found = log_model(
-        SmallPages(client), run.info.run_id, path, Input((4, 2), "float32"), search.study, None
-    )
+    found = log_model(SmallPages(client), run.info.run_id, read_network(path), search.study, None)
     assert found == mine.model_id
 
 

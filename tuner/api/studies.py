@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
@@ -91,6 +91,7 @@ class Study:
         patience_trials: int | None = None,
         tracking: bool = True,
         log_models: LogModels = "best",
+        keep_models: int | Literal["all"] | None = None,
         engine: Engine = "auto",
         lanes: int = 1,
         trial_timeout: float | str | None = None,
@@ -113,7 +114,10 @@ class Study:
             target: stop when a trial's score is this good.
             patience_trials: stop when this many trials in a row bring no better score.
             tracking: whether to write to MLflow.
-            log_models: which networks to send to MLflow: "best", "all" or "none".
+            log_models: which networks to send to MLflow: "best", those that are kept; "all", which
+                keeps them all; or "none".
+            keep_models: how many of the study's best trials keep their networks, or "all"; 3 if not
+                given. The others can be trained again: see `Trial.model`.
             engine: "auto" shares compiled programs between trials; "keras" compiles one for each.
             lanes: how many trials each worker trains at once in one program; for small networks on
                 a GPU.
@@ -149,6 +153,7 @@ class Study:
             patience_trials=patience_trials,
             tracking=tracking,
             log_models=log_models,
+            keep_models=keep_models,
             engine=engine,
             lanes=lanes,
             trial_timeout=trial_timeout,

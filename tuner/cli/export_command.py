@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tuner.cli.app import Json, TrustCode, settings_of
+from tuner.cli.app import Json, TrustCode, flag, settings_of
 
 if TYPE_CHECKING:
     from tuner.models.exporting import Export
@@ -29,7 +29,8 @@ def export(
         Literal["keras", "savedmodel", "onnx", "litert"] | None,
         typer.Option(
             "--format",
-            help="The form of the export.",
+            help="The form of the export: keras, savedmodel, onnx or litert.",
+            metavar="FORM",
             show_default="that of the output's ending",
         ),
     ] = None,
@@ -49,6 +50,7 @@ def export(
             show_default="the study's data if they are at hand, else made-up rows",
         ),
     ] = None,
+    force: Annotated[bool, flag("--force", text="Replace PATH if it exists.")] = False,
     trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
@@ -59,11 +61,13 @@ def export(
     The export is loaded by its own runtime and must give the network's outputs to 1e-5. It takes
     prepared rows; tuner predict gives it raw ones.
     """
+    from tuner.cli.consent import with_consent
     from tuner.cli.output import complain, show_facts
     from tuner.models.exporting import plan_export, write_export
 
-    form, path = plan_export(model, to, output)
-    export = write_export(model, form, path, settings_of(context), rows, trust_code or [])
+    form, path = plan_export(model, to, output, replace=force)
+    settings, trust = settings_of(context), trust_code or []
+    export = with_consent(lambda: write_export(model, form, path, settings, rows, trust), settings)
     for remark in export.remarks:
         complain(remark)
     show_facts(_json_facts(export) if as_json else _facts(export), as_json)
@@ -77,7 +81,7 @@ def _facts(export: "Export") -> dict[str, Any]:
         "compared": f"{export.form.runtime} and Keras differ by at most "
         f"{comparison.difference:.1g} on {comparison.rows}; {comparison.allowed:.1g} is allowed",
         "input": f"{export.network.input_name}: {preparation.input_dtype} ({shape}), prepared rows",
-        "columns": _listed(export.features),
+        "columns": _listed(export.features) or None,
         "output": f"{export.network.output_name}: {_listed(export.outputs)}",
     }
 

@@ -69,8 +69,20 @@ def optimize(
     no_tracking: NoTracking = False,
     log_models: Annotated[
         Literal["best", "all", "none"],
-        typer.Option(help="Which trained networks to send to MLflow."),
+        typer.Option(
+            help="Which trained networks to send to MLflow: the best, as many as --keep-models "
+            "says; all, which keeps them all; or none."
+        ),
     ] = "best",
+    keep_models: Annotated[
+        str | None,
+        typer.Option(
+            help="How many of the study's best trials keep their networks, as files and in MLflow: "
+            "a number, or all. The others can be trained again.",
+            metavar="K",
+            show_default="3",
+        ),
+    ] = None,
     data_memory: Annotated[
         str | None,
         typer.Option(
@@ -147,6 +159,7 @@ def optimize(
         patience_trials=patience_trials,
         tracking=not no_tracking,
         log_models=log_models,
+        keep_models=keep_models,
         data_memory=data_memory,
         data=data,
         trial_timeout=trial_timeout,

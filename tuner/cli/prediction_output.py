@@ -4,7 +4,6 @@ Imported inside the body of the command: `--help` needs neither pandas nor Arrow
 """
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tuner.cli.output import (
     say,
     stream_rows,
 )
+from tuner.cli.row_progress import RowProgress
 from tuner.data.prediction_files import CsvWriter
 from tuner.models.predicting import Predictions, Scoring, Summary, write_predictions
 from tuner.values import format_number
@@ -29,7 +29,6 @@ _ROWS_SHOWN = 10
 _MOST_LABELS_SHOWN = 5
 _TOP_SHOWN = 3
 _LABELS_COUNTED = 20
-_PROGRESS_EVERY_S = 0.25
 
 
 def print_predictions(
@@ -44,7 +43,10 @@ def print_predictions(
     for remark in _remarks(scoring):
         complain(remark)
     summary = predictions.summary
-    tables = _with_progress(predictions.tables(), scoring)
+    tables = predictions.tables()
+    if sys.stderr.isatty() and (in_terminal or output is not None):
+        # Not beside rows that are printed: a pipe may end in the same terminal.
+        tables = _with_progress(tables, scoring)
     if output is not None:
         write_predictions(tables, output)
         if as_json:
@@ -66,31 +68,18 @@ def print_predictions(
 def _remarks(scoring: Scoring) -> list[str]:
     """What is known before the rows are read."""
     target = scoring.rows.target
-    ignored = f"column {target!r} is the target: it is ignored; tuner evaluate compares with it"
+    ignored = f"the data have the target, {target}: it is ignored; tuner evaluate compares with it"
     return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 
 def _with_progress(tables: "Iterator[pa.Table]", scoring: Scoring) -> "Iterator[pa.Table]":
-    """The tables; meanwhile, where stderr is a terminal, a line that says how far it is."""
-    if not sys.stderr.isatty():
-        yield from tables
-        return
-    of_rows = "" if scoring.rows.count is None else f" of {scoring.rows.count:,}"
-    rows, drawn_at = 0, time.monotonic()
-    _draw("reading the data and loading the network …")
-    try:
+    """The tables; meanwhile a line on stderr says how far it is."""
+    rows = 0
+    with RowProgress(scoring.rows.count) as progress:
         for table in tables:
             rows += len(table)
-            if time.monotonic() - drawn_at > _PROGRESS_EVERY_S:
-                drawn_at = time.monotonic()
-                _draw(f"{rows:,}{of_rows} rows …")
+            progress.count(rows)
             yield table
-    finally:
-        _draw("")
-
-
-def _draw(text: str) -> None:
-    print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _records(table: "pa.Table") -> Iterable[Mapping[str, Any]]:
@@ -150,7 +139,7 @@ def _print_summary(summary: Summary) -> None:
         is_short = len(summary.labels) <= _LABELS_COUNTED
         given = {label: count for label, count in summary.labels.items() if is_short or count}
         most = sorted(given.items(), key=lambda item: -item[1])[:_LABELS_COUNTED]
-        counts = ", ".join(f"{label} {count:,}" for label, count in most)
+        counts = ", ".join(f"{label} ({count:,})" for label, count in most)
         more = len(given) - len(most)
         say(f"predicted: {counts}" + (f", and {more} labels more" if more else ""))
 

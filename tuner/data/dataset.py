@@ -55,11 +55,13 @@ class ColumnReport:
 @dataclass(frozen=True)
 class TargetColumn:
     """`name`: the target's, None where it has none. `format`: how its texts were read as numbers.
-    `ignored`: further columns of the table that are no features."""
+    `ignored`: further columns of the table that are no features. `weights`: the one among them that
+    weighs the training rows."""
 
     name: str | None = None
     format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
+    weights: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,7 +324,10 @@ def _scaling_from_json(value: dict[str, Any]) -> Scaling:
 def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
     number = value["format"]
     return TargetColumn(
-        value["name"], None if number is None else NumberFormat(**number), tuple(value["ignored"])
+        value["name"],
+        None if number is None else NumberFormat(**number),
+        tuple(value["ignored"]),
+        value.get("weights"),
     )
 
 

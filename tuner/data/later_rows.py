@@ -27,7 +27,7 @@ from tuner.data.readers.later_arrays import (
 from tuner.data.readers.later_delimited import open_delimited
 from tuner.data.readers.later_parquet import open_parquet
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
@@ -40,7 +40,7 @@ class LaterFormat(NamedTuple):
     """`endings`: of the names of its files. `open_rows`: see `open_rows` below."""
 
     endings: tuple[str, ...]
-    open_rows: Callable[[Source, Wanted], LaterRows]
+    open_rows: Callable[[Source, RowRequest], LaterRows]
 
 
 # To add a format of later rows: its function, and a line here.
@@ -68,12 +68,14 @@ def open_rows(
     Raises DatasetError for data that cannot be found or read, or that are not what the network
     takes.
     """
-    wanted = Wanted(preparation, task, tuple(labels), settings)
+    request = RowRequest(preparation, task, tuple(labels), settings)
     source, open_source = _find(text, settings)
-    return open_source(source, wanted)
+    return open_source(source, request)
 
 
-def _find(text: str, settings: Settings) -> tuple[Source, Callable[[Source, Wanted], LaterRows]]:
+def _find(
+    text: str, settings: Settings
+) -> tuple[Source, Callable[[Source, RowRequest], LaterRows]]:
     name, _, part = text.partition(":")
     if name in NAMES:
         return replace(parse_source(name), text=text, selector=part), open_named
@@ -92,7 +94,7 @@ def _find(text: str, settings: Settings) -> tuple[Source, Callable[[Source, Want
     return source, next(f.open_rows for f in FORMATS if name.endswith(f.endings))
 
 
-def _open_unnamed(path: Path) -> Callable[[Source, Wanted], LaterRows]:
+def _open_unnamed(path: Path) -> Callable[[Source, RowRequest], LaterRows]:
     """How to open a file whose name does not say its format: IDX files have no ending."""
     with dataset_errors(str(path)), path.open("rb") as file:
         begins = file.read(2)

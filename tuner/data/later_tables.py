@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tuner.data.later_target import encode_later_target
-from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.cells import first_row_of, has_index_name
 from tuner.values import join_names, suggest_names
@@ -34,7 +34,7 @@ class ChosenColumns:
 
 def choose_columns(
     names: Sequence[str],
-    wanted: Wanted,
+    request: RowRequest,
     source: str,
     target: str = "",
     saved_index: Sequence[str] = (),
@@ -46,7 +46,7 @@ def choose_columns(
     that training was told to leave out. Raises DatasetError as `Preparation.choose_columns`, and
     for a target that is not there.
     """
-    preparation = wanted.preparation
+    preparation = request.preparation
     if target and target not in names:
         raise DatasetError(
             f"{source}: no column {target!r}{suggest_names(target, names)}; it has "
@@ -66,15 +66,13 @@ def choose_columns(
     # What is said of the chosen columns alone is said again when they are prepared.
     said_later = preparation.choose_columns(rows, source)[1]
     notes = [note for note in notes if note not in said_later]
-    if with_target:
-        notes.append(f"column {target!r} is the target: predictions do not use it")
     return ChosenColumns(tuple(rows), index, target if with_target else None, tuple(notes))
 
 
 def table_rows(
     read: Callable[[], Iterable["pd.DataFrame"]],
     chosen: ChosenColumns,
-    wanted: Wanted,
+    request: RowRequest,
     source: str,
     notes: Sequence[str] = (),
     count: int | None = None,
@@ -83,19 +81,19 @@ def table_rows(
     the whole table. Of many features a block has fewer rows than a frame."""
 
     def blocks() -> Iterator[RowBlock]:
-        at_once = wanted.rows_at_once
+        at_once = request.rows_at_once
         for frame in read():
             for start in range(0, len(frame), at_once):
-                yield table_block(frame.iloc[start : start + at_once], chosen, wanted, source)
+                yield table_block(frame.iloc[start : start + at_once], chosen, request, source)
 
     return LaterRows(source, blocks, (*notes, *chosen.notes), count, chosen.target)
 
 
 def table_block(
-    frame: "pd.DataFrame", chosen: ChosenColumns, wanted: Wanted, source: str
+    frame: "pd.DataFrame", chosen: ChosenColumns, request: RowRequest, source: str
 ) -> RowBlock:
     target = None
     if chosen.target is not None:
-        target = partial(encode_later_target, frame[chosen.target], wanted, source)
+        target = partial(encode_later_target, frame[chosen.target], request, source)
     index = frame[list(chosen.index)] if chosen.index else None
     return RowBlock(frame[list(chosen.rows)], index, target, first_row_of(frame))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.row_blocks import TargetValues, Wanted
+from tuner.data.row_blocks import RowRequest, TargetValues
 from tuner.data.target import refuse_rows
 from tuner.errors import DatasetError
 from tuner.preparation.cells import Cells, convert_to_texts, first_row_of, read_cells
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def encode_later_target(values: "pd.Series[Any]", wanted: Wanted, source: str) -> TargetValues:
+def encode_later_target(values: "pd.Series[Any]", request: RowRequest, source: str) -> TargetValues:
     """(n,) int32 numbers of the labels, or float64 values for a regression.
 
     Labels are compared as texts; where all labels are numbers, 1.0 is 1. Raises DatasetError,
@@ -25,18 +25,18 @@ def encode_later_target(values: "pd.Series[Any]", wanted: Wanted, source: str) -
     """
     what = f"{source}: the target{f' {str(values.name)!r}' if values.name is not None else ''}"
     rows_before = first_row_of(values)
-    if wanted.task == "regression":
-        numbers = _read_numbers(values, wanted, source).values.astype(np.float64)
+    if request.task == "regression":
+        numbers = _read_numbers(values, request, source).values.astype(np.float64)
         refuse_rows(np.isnan(numbers), what, "is missing", rows_before)
         return numbers
-    cells = match_categories(convert_to_texts(_read(values, source)), wanted.labels)
+    cells = match_categories(convert_to_texts(_read(values, source)), request.labels)
     refuse_rows(cells.gaps(), what, "is missing", rows_before)
-    return _class_numbers(cells, wanted.labels, what)
+    return _class_numbers(cells, request.labels, what)
 
 
-def _read_numbers(values: "pd.Series[Any]", wanted: Wanted, source: str) -> Cells:
+def _read_numbers(values: "pd.Series[Any]", request: RowRequest, source: str) -> Cells:
     try:
-        return read_cells_as(values, "number", CellFormat(wanted.preparation.target_format))
+        return read_cells_as(values, "number", CellFormat(request.preparation.target_format))
     except (DatasetError, UnclearColumn) as error:
         raise DatasetError(f"{source}: the target: {error}") from error
 

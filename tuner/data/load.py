@@ -127,7 +127,7 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     else:
         encoded = _encode_arrays(x, rows, spec, exact)
     dataset = _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
-    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec))
+    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec), spec.weights)
     examples = None
     if table is not None and encoded.columns is not None:
         taken = [column.name for column in encoded.columns]

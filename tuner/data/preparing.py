@@ -1,6 +1,7 @@
 """The preparation that a network of a data set is saved with, and rows as it prepares them."""
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,12 @@ from tuner.data.dataset import Dataset, Split
 from tuner.data.rows import row_blocks, sampled_rows
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.row_sample import RowSample
 from tuner.settings import tuner_version
 from tuner.study.messages import StudyOrigin
+
+# Values of features: they take some seconds.
+_MOST_HASHED = 1_000_000_000
 
 
 def preparation_of(dataset: Dataset) -> Preparation:
@@ -27,6 +32,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target=target.name,
         target_format=target.format,
         ignored=target.ignored,
+        weights=target.weights,
     )
 
 
@@ -45,10 +51,16 @@ def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
 
 
 def describe_network(
-    dataset: Dataset, metric: str, study: StudyOrigin, trial: int | None, code: Mapping[str, str]
+    dataset: Dataset,
+    metric: str,
+    study: StudyOrigin,
+    trial: int | None,
+    code: Mapping[str, str],
+    problem: str = "",
 ) -> NetworkDescription:
     """What the network of a trial on these data is saved with. `metric`: the study's objective.
-    `code`: path and text of the user's own files that its layers need."""
+    `code`: path and text of the user's own files that its layers need. `problem`: as in
+    `NetworkDescription`."""
     return NetworkDescription(
         preparation=preparation_of(dataset),
         task=dataset.task,
@@ -62,7 +74,20 @@ def describe_network(
         trial=trial,
         trained_on="train" if dataset.evaluation_name == "val" else "train+validation",
         code=code,
+        seen=_seen_rows(dataset),
+        problem=problem,
     )
+
+
+@lru_cache(maxsize=1)
+def _seen_rows(dataset: Dataset) -> RowSample | None:
+    """Of the rows that a search trains on and chooses by. A worker asks for every network that it
+    saves, always of the same data."""
+    splits = (dataset.train, dataset.validation)
+    if sum(split.x.size for split in splits) > _MOST_HASHED:
+        return None
+    shift = () if dataset.shift is None else tuple(np.atleast_1d(dataset.shift).tolist())
+    return RowSample.of((block for split in splits for block in row_blocks(split.x)), shift)
 
 
 def _value_range(dataset: Dataset) -> tuple[float, float]:

@@ -21,7 +21,7 @@ TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowRequest:
     """What a network takes, and how its target is encoded: see `NetworkDescription`."""
 
     preparation: Preparation

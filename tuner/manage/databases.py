@@ -82,12 +82,17 @@ def _how_to_declare() -> str:
     return f"say which: {command('db', 'moved')}, or {command('db', 'copied')}"
 
 
+def is_settled(store: Store) -> bool:
+    """Whether the ids in the database are known to be its own, and so the files under them."""
+    return residence(store).identity != DatabaseIdentity.UNSURE
+
+
 def may_track(store: Store, tell: Tell) -> bool:
     """Whether the ids in the database are its own, so that their MLflow runs may be written. If
     that is not known, `tell` is told why tracking is off."""
-    where = residence(store)
-    if where.identity != DatabaseIdentity.UNSURE:
+    if is_settled(store):
         return True
+    where = residence(store)
     tell(
         f"{used_elsewhere(where)}: was it moved or copied? Until that is known, nothing is sent "
         f"to MLflow; {_how_to_declare()}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from tuner.errors import ArtifactError, StudyError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_unused, kept_files
+from tuner.runner.study_files import OWNER_FILE
 from tuner.settings import Settings
 from tuner.storage import Store, leases, studies
 from tuner.storage.attempt_rows import saved_networks
@@ -61,6 +62,9 @@ def delete_study(
     artifacts = open_artifacts(settings)
     patterns = [f"trial-*/{pattern}" for pattern in CHECKPOINT_PATTERNS] if keep_networks else []
     artifacts.sweep(study.uuid, patterns)
+    if keep_networks:  # on purpose: without the mark `tuner gc` leaves the folder alone
+        with contextlib.suppress(OSError):
+            artifacts.delete(f"{study.uuid}/{OWNER_FILE}")
 
 
 def unowned_networks(settings: Settings, store: Store, study: StudyRow) -> list[Path]:

@@ -18,6 +18,7 @@ from tuner.data import project_folder
 from tuner.errors import UsageError
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.identity import neighbours_definitions
 from tuner.storage.studies import is_named_in_a_study
 from tuner.system.locations import HASH_LENGTH, KEPT_CODE, KEPT_DATA, KEPT_NAMES
 
@@ -87,13 +88,27 @@ def kept_files(settings: Settings, definition: str) -> list[Path]:
 
 
 def delete_unused(store: Store, files: Iterable[Path]) -> list[Path]:
-    """Delete those of these kept files that no study of the database names. Returns them. A file
-    that cannot be deleted stays."""
-    unused = [file for file in files if not is_named_in_a_study(store, file.name)]
+    """Delete those of these kept files that no study names, neither of the database nor of another
+    SQLite database in its folder. Returns them. A file that cannot be deleted stays."""
+    unused = unused_files(store, files)
     for file in unused:
-        if file.is_dir() and not file.is_symlink():
-            shutil.rmtree(file, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
-                file.unlink()
+        delete_kept(file)
     return [file for file in unused if not file.exists()]
+
+
+def unused_files(store: Store, files: Iterable[Path]) -> list[Path]:
+    """Those of these kept files that no study names, as `delete_unused`."""
+    unnamed = [file for file in files if not is_named_in_a_study(store, file.name)]
+    if not unnamed or store.url.get_backend_name() != "sqlite":
+        return unnamed
+    others = neighbours_definitions(store)
+    return [] if others is None else [file for file in unnamed if file.name not in others]
+
+
+def delete_kept(file: Path) -> None:
+    """Delete a kept file, or folder of code. What cannot be deleted stays."""
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            file.unlink()

@@ -8,6 +8,7 @@ from tuner.errors import SearchFailed, UsageError
 from tuner.manage.creation import check_code
 from tuner.manage.databases import may_track
 from tuner.runner import (
+    BEST_KEPT,
     Delivered,
     Limits,
     Outcome,
@@ -18,6 +19,7 @@ from tuner.runner import (
 )
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.kept_networks import EVERY
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.storage.trials import find_trial
 from tuner.study.ends import StopReason
@@ -35,7 +37,8 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 class SearchWanted:
     """What a search was asked for, as it was typed; None means the default. `trials`, `more`: the
     study's total of trials, or how many to add; one of them is given. Times and sizes are numbers
-    of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now."""
+    of seconds and bytes, or texts such as 30m and 2GiB. `data`: where the study's data lie now.
+    `keep_models`: a number, or all."""
 
     trials: int | None = None
     more: int | None = None
@@ -45,6 +48,7 @@ class SearchWanted:
     patience_trials: int | None = None
     tracking: bool = True
     log_models: LogModels = "best"
+    keep_models: str | int | None = None
     engine: Engine = "auto"
     lanes: int = 1
     trial_timeout: str | float | None = None
@@ -71,6 +75,7 @@ class SearchWanted:
             raise UsageError(
                 f"{spell('log_models')} must be best, all or none, got {shown(self.log_models)}"
             )
+        keep_models = self._most_kept(spell)
         return SearchOptions(
             limits=Limits(
                 trials=0,
@@ -82,12 +87,35 @@ class SearchWanted:
             workers=self.workers,
             tracking=self.tracking,
             log_models=self.log_models,
+            keep_models=keep_models,
             data_memory_bytes=parse_bytes(self.data_memory, spell("data_memory")),
             trial_memory_bytes=parse_bytes(self.trial_memory, spell("trial_memory")),
             engine=self.engine,
             lanes=self.lanes,
             data=self.data,
         )
+
+    def _most_kept(self, spell: Callable[[str], str]) -> int:
+        """How many networks the study keeps. Raises UsageError."""
+        if self.keep_models is None:
+            return BEST_KEPT
+        most = networks_to_keep(self.keep_models, spell("keep_models"))
+        if self.log_models == "all" and most != EVERY:
+            raise UsageError(
+                f"{spell('log_models')} all sends every network to MLflow, so every network is "
+                f"kept: leave out {spell('keep_models')}, or log the best only"
+            )
+        return most
+
+
+def networks_to_keep(wanted: str | int, name: str) -> int:
+    """The number of networks; EVERY for all. `name`: of the option. Raises UsageError."""
+    if wanted == "all":
+        return EVERY
+    text = str(wanted)
+    if isinstance(wanted, bool) or not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise UsageError(f"{name} must be a whole number from 0 on, or all, got {shown(wanted)}")
+    return int(text)
 
 
 def search_study(

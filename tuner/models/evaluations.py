@@ -13,20 +13,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.models.resampling import LEVEL, OfWeights, Resampling, repeating
+from tuner.models.label_figures import Calibration, ClassFigures, Confusion, label_figures
+from tuner.models.resampling import LEVEL, Interval, Method, Resampling, of_repeated_rows
+from tuner.models.residuals import Residuals, residuals_of
 from tuner.preparation.kinds import Task
-from tuner.preparation.predictions import probabilities
 from tuner.study.metrics import METRICS, Metric
-from tuner.study.weighted_metrics import area_under_roc, class_counts, predicted_classes
+from tuner.study.weighted_metrics import ScoredRows, WeightedRows
 from tuner.values import join_names
+
+__all__ = [
+    "Calibration",
+    "ClassFigures",
+    "Confusion",
+    "Estimate",
+    "Evaluation",
+    "Residuals",
+    "difference",
+    "evaluate_outputs",
+]
 
 _Array = npt.NDArray[Any]
 
+# Fewer say so little that it is worth a line.
 _FEW_ROWS = 30
-BINS = 10
-_TARGET_GROUPS = 5
-_ERROR_LEVELS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-_SIZE_LEVELS = (0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
 @dataclass(frozen=True)
@@ -39,87 +48,7 @@ class Estimate:
     high: float | None
 
 
-@dataclass(frozen=True)
-class ClassFigures:
-    """Of one class: the rows that have it, the rows that it is predicted for, and its metrics.
-    `auc`: of this class against all others. None: no row to compute it from."""
-
-    label: str
-    rows: int
-    predicted: int
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    auc: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """`counts[i, j]`: the rows of class `labels[i]` that are predicted as `labels[j]`."""
-
-    labels: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
-
-    def most_confused(self, most: int) -> list[tuple[str, str, int]]:
-        """True label, predicted label and rows of the wrong predictions, the most common first."""
-        wrong = self.counts.copy()
-        np.fill_diagonal(wrong, 0)
-        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-        cells = zip(*np.unravel_index(order, wrong.shape), strict=True)
-        return [(self.labels[i], self.labels[j], int(wrong[i, j])) for i, j in cells if wrong[i, j]]
-
-
-@dataclass(frozen=True)
-class CalibrationBin:
-    """The rows whose probability lies from `low` to `high`: its mean, and the share of rows where
-    what it is the probability of is true."""
-
-    low: float
-    high: float
-    rows: int
-    probability: float
-    share: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Whether probabilities come true.
-
-    Of two classes: the probability of the second, and the share of rows that have it. Of several:
-    the probability of the predicted class, and the share of rows where it is right (Guo et al.,
-    2017). `bins`: those that have rows, of 10 of equal width. `expected_error`: the mean distance
-    of the two, weighted by rows (expected calibration error, Naeini et al., 2015). `brier`: the
-    mean squared error of the probabilities (Brier, 1950), of several classes summed over them.
-    """
-
-    bins: tuple[CalibrationBin, ...]
-    expected_error: float
-    brier: float
-
-
-@dataclass(frozen=True)
-class TargetGroup:
-    """The rows whose target lies from `low` to `high`. `bias`: the mean of prediction - target."""
-
-    low: float
-    high: float
-    rows: int
-    bias: float
-    mae: float
-    rmse: float
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """The errors of a regression, prediction - target, in the target's units: mean, standard
-    deviation, their quantiles and those of their sizes by level, and the errors by groups of
-    targets of about equally many rows, the smallest targets first."""
-
-    mean: float
-    deviation: float
-    quantiles: dict[float, float]
-    sizes: dict[float, float]
-    by_target: tuple[TargetGroup, ...]
+_NO_VALUE = Estimate(None, None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +69,7 @@ class Evaluation:
     confusion: Confusion | None = None
     calibration: Calibration | None = None
     residuals: Residuals | None = None
-    method: str = "BCa"
+    method: Method = "BCa"
     resamples: int = 0
     notes: tuple[str, ...] = ()
 
@@ -158,16 +87,9 @@ class Evaluation:
             "per_class": [asdict(each) for each in self.per_class],
             "confusion": confusion,
             "calibration": self.calibration and asdict(self.calibration),
-            "residuals": self.residuals and _residuals_json(self.residuals),
+            "residuals": self.residuals and self.residuals.to_json(),
             "notes": list(self.notes),
         }
-
-
-def _residuals_json(residuals: Residuals) -> dict[str, Any]:
-    content = asdict(residuals)
-    for name in ("quantiles", "sizes"):
-        content[name] = {str(level): value for level, value in content[name].items()}
-    return content
 
 
 def evaluate_outputs(
@@ -192,15 +114,10 @@ def evaluate_outputs(
     Raises ValueError for no rows, and for outputs and targets of different lengths.
     """
     predictions = _predictions(outputs, y, task)
-    unfinished = int((~np.isfinite(predictions.reshape(len(y), -1)).all(axis=1)).sum())
-    if unfinished:
-        names = [metric.name for metric in _metrics_of(task, labels)]
-        note = f"outputs of {unfinished:,} of {len(y):,} rows are not finite: there are no figures"
-        return Evaluation(
-            task, len(y), dict.fromkeys(names, Estimate(None, None, None)), notes=(note,)
-        )
-    scored = _Scored(y, predictions, task)
-    plan = Resampling.plan(len(y), len(labels) if task == "classes" else 1, resamples, seed)
+    if not np.isfinite(predictions).all():
+        return _without_figures(predictions, task, labels)
+    scored = ScoredRows(y, predictions, task)
+    plan = Resampling.plan(len(y), max(1, len(labels)), resamples, seed)
     metrics, notes = _estimates(scored, _metrics_of(task, labels), plan)
     return Evaluation(
         task=task,
@@ -209,7 +126,7 @@ def evaluate_outputs(
         method=plan.method,
         resamples=plan.count,
         notes=(*_row_notes(y, task, labels), *notes),
-        **(_of_regression(scored) if task == "regression" else _of_classes(scored, labels)),
+        **_details(scored, labels),
     )
 
 
@@ -228,16 +145,32 @@ def difference(
 
     `metric`: a name in METRICS, without a split's prefix. Otherwise as `evaluate_outputs`.
     """
-    pair = [_Scored(y, _predictions(each, y, task), task) for each in (outputs_a, outputs_b)]
-    values = [scored.value(METRICS[metric]) for scored in pair]
-    value = values[0] - values[1]
+    chosen = METRICS[metric]
+    a, b = (ScoredRows(y, _predictions(each, y, task), task) for each in (outputs_a, outputs_b))
+    value = _value(chosen, a) - _value(chosen, b)
     if not math.isfinite(value):
-        return Estimate(None, None, None)
-    of_a, of_b = (scored.weighted(METRICS[metric]) for scored in pair)
-    columns = np.asarray(outputs_a).shape[1]
-    plan = Resampling.plan(len(y), 2 * columns, resamples, seed)
-    interval = plan.intervals({metric: lambda w: of_a(w) - of_b(w)}, {metric: value})[metric]
-    return Estimate(value, interval.low, interval.high)
+        return _NO_VALUE
+    plan = Resampling.plan(len(y), 2 * np.asarray(outputs_a).shape[1], resamples, seed)
+    low, high, _ = plan.intervals(
+        lambda weights: {
+            metric: _weighted(chosen, WeightedRows(a, weights))
+            - _weighted(chosen, WeightedRows(b, weights))
+        },
+        {metric: value},
+    )[metric]
+    return Estimate(value, low, high)
+
+
+def _without_figures(predictions: _Array, task: Task, labels: Sequence[str]) -> Evaluation:
+    """Of rows for which the network gives NaN or infinity."""
+    rows = len(predictions)
+    lost = int((~np.isfinite(predictions.reshape(rows, -1)).all(axis=1)).sum())
+    return Evaluation(
+        task=task,
+        rows=rows,
+        metrics=dict.fromkeys((each.name for each in _metrics_of(task, labels)), _NO_VALUE),
+        notes=(f"outputs of {lost:,} of {rows:,} rows are not finite: there are no figures",),
+    )
 
 
 def _predictions(outputs: _Array, y: _Array, task: Task) -> _Array:
@@ -257,45 +190,51 @@ def _metrics_of(task: Task, labels: Sequence[str]) -> list[Metric]:
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """Targets (n,) with predictions as metrics take them."""
+def _value(metric: Metric, scored: ScoredRows) -> float:
+    """NaN: undefined for these rows, or predictions are not finite."""
+    if not np.isfinite(scored.predictions).all():
+        return math.nan
+    if metric.function is not None:
+        return metric.function(scored.y, scored.predictions, scored.task)
+    return float(_weighted(metric, WeightedRows(scored, np.ones((1, len(scored.y)))))[0])
 
-    y: _Array
-    predictions: _Array
-    task: Task
 
-    def value(self, metric: Metric) -> float:
-        """NaN: undefined for these rows."""
-        if metric.function is not None:
-            return metric.function(self.y, self.predictions, self.task)
-        return float(self.weighted(metric)(np.ones((1, len(self.y))))[0])
-
-    def weighted(self, metric: Metric) -> OfWeights:
-        if metric.weighted is not None:
-            return metric.weighted(self.y, self.predictions, self.task)
-        function = metric.function
-        assert function is not None  # Each metric has one of the two.
-        return repeating(lambda rows: function(self.y[rows], self.predictions[rows], self.task))
+def _weighted(metric: Metric, weighted: WeightedRows) -> _Array:
+    """(b,)."""
+    if metric.weighted is not None:
+        return metric.weighted(weighted)
+    scored, function = weighted.rows, metric.function
+    assert function is not None  # Each metric has one of the two.
+    return of_repeated_rows(
+        lambda rows: function(scored.y[rows], scored.predictions[rows], scored.task),
+        weighted.weights,
+    )
 
 
 def _estimates(
-    scored: _Scored, metrics: Sequence[Metric], plan: Resampling
+    scored: ScoredRows, metrics: Sequence[Metric], plan: Resampling
 ) -> tuple[dict[str, Estimate], list[str]]:
     """The metrics' estimates, and notes on those that lack something."""
-    values = {metric.name: scored.value(metric) for metric in metrics}
+    values = {metric.name: _value(metric, scored) for metric in metrics}
     defined = {name: value for name, value in values.items() if math.isfinite(value)}
-    statistics = {
-        metric.name: scored.weighted(metric) for metric in metrics if metric.name in defined
-    }
-    intervals = plan.intervals(statistics, defined)
-    estimates = dict.fromkeys(values, Estimate(None, None, None))
+
+    def figures(weights: _Array) -> dict[str, _Array]:
+        weighted = WeightedRows(scored, weights)
+        return {name: _weighted(METRICS[name], weighted) for name in defined}
+
+    intervals = plan.intervals(figures, defined)
+    estimates = dict.fromkeys(values, _NO_VALUE)
     for name, value in defined.items():
-        low, high = intervals[name].low, intervals[name].high
-        estimates[name] = Estimate(value, *_within_best(METRICS[name], low, high))
+        interval = intervals[name]
+        ends = _within_best(METRICS[name], interval.low, interval.high)
+        estimates[name] = Estimate(value, *ends)
     notes = []
     if lacking := [name for name in values if name not in defined]:
         notes.append(f"no value for these rows: {join_names(lacking)}{_why(scored)}")
+    if fixed := [name for name, each in intervals.items() if _has_no_width(each)]:
+        notes.append(
+            f"the same in each resample, which does not make it certain: {join_names(fixed)}"
+        )
     for name, interval in intervals.items():
         if interval.undefined:
             notes.append(
@@ -305,7 +244,11 @@ def _estimates(
     return estimates, notes
 
 
-def _why(scored: _Scored) -> str:
+def _has_no_width(interval: Interval) -> bool:
+    return interval.low is not None and interval.low == interval.high
+
+
+def _why(scored: ScoredRows) -> str:
     if scored.task != "regression":
         return " (all rows have one class)" if scored.y.min() == scored.y.max() else ""
     zeros = int((scored.y == 0).sum())
@@ -329,107 +272,13 @@ def _row_notes(y: _Array, task: Task, labels: Sequence[str]) -> list[str]:
     if task != "regression":
         absent = np.flatnonzero(np.bincount(y, minlength=len(labels)) == 0)
         if len(absent):
-            names = join_names(labels[i] for i in absent)
+            names = join_names(labels[i] for i in absent.tolist())
             notes.append(f"no row has the label: {names}")
     return notes
 
 
-def _of_classes(scored: _Scored, labels: Sequence[str]) -> dict[str, Any]:
-    shares = scored.predictions
-    if scored.task == "binary":
-        shares = probabilities(shares[:, np.newaxis], "binary")
-    predicted = predicted_classes(scored.predictions, scored.task)
-    size = len(labels)
-    cells = scored.y.astype(np.intp) * size + predicted
-    counts = np.bincount(cells, minlength=size * size).reshape(size, size).astype(np.int64)
-    return {
-        "per_class": _class_figures(scored, shares, labels),
-        "confusion": Confusion(tuple(labels), counts),
-        "calibration": _calibration(scored, shares, predicted),
-    }
-
-
-def _class_figures(
-    scored: _Scored, shares: _Array, labels: Sequence[str]
-) -> tuple[ClassFigures, ...]:
-    every = np.ones((1, len(scored.y)))
-    counts = class_counts(scored.y, scored.predictions, scored.task)(every)
-    figures = []
-    for number, label in enumerate(labels):
-        actual, predicted, right = (float(each[0, number]) for each in counts)
-        is_one = (scored.y == number).astype(np.int32)
-        auc = float(area_under_roc(is_one, shares[:, number], "binary")(every)[0])
-        figures.append(
-            ClassFigures(
-                label=label,
-                rows=int(actual),
-                predicted=int(predicted),
-                precision=right / predicted if predicted else None,
-                recall=right / actual if actual else None,
-                f1=2 * right / (actual + predicted) if actual + predicted else None,
-                auc=auc if math.isfinite(auc) else None,
-            )
-        )
-    return tuple(figures)
-
-
-def _calibration(scored: _Scored, shares: _Array, predicted: _Array) -> Calibration:
-    rows = np.arange(len(scored.y))
-    if scored.task == "binary":
-        chances, is_true = shares[:, 1].astype(np.float64), scored.y == 1
-        brier = float(((chances - is_true) ** 2).mean())
-    else:
-        chances, is_true = shares[rows, predicted].astype(np.float64), scored.y == predicted
-        squares = np.square(shares, dtype=np.float64).sum(axis=1)
-        of_truth = shares[rows, scored.y].astype(np.float64)
-        brier = float((squares + 1.0 - 2.0 * of_truth).mean())
-    bin_of = np.minimum((chances * BINS).astype(np.intp), BINS - 1)
-    counts = np.bincount(bin_of, minlength=BINS)
-    sums = [np.bincount(bin_of, each, minlength=BINS) for each in (chances, is_true)]
-    bins = tuple(
-        CalibrationBin(
-            i / BINS, (i + 1) / BINS, int(n), float(sums[0][i] / n), float(sums[1][i] / n)
-        )
-        for i, n in enumerate(counts)
-        if n
-    )
-    expected_error = float(np.abs(sums[0] - sums[1]).sum() / len(rows))
-    return Calibration(bins, expected_error, brier)
-
-
-def _of_regression(scored: _Scored) -> dict[str, Any]:
-    target = scored.y.astype(np.float64)
-    errors = scored.predictions.astype(np.float64) - target
-    residuals = Residuals(
-        mean=float(errors.mean()),
-        deviation=float(errors.std()),
-        quantiles=_quantiles(errors, _ERROR_LEVELS),
-        sizes=_quantiles(np.abs(errors), _SIZE_LEVELS),
-        by_target=_by_target(target, errors),
-    )
-    return {"residuals": residuals}
-
-
-def _quantiles(values: _Array, levels: Sequence[float]) -> dict[float, float]:
-    return dict(zip(levels, np.quantile(values, levels).tolist(), strict=True))
-
-
-def _by_target(target: _Array, errors: _Array) -> tuple[TargetGroup, ...]:
-    """Equal targets are in one group, so that there may be fewer of them."""
-    ends = np.unique(np.quantile(target, np.linspace(0, 1, _TARGET_GROUPS + 1)[1:]))
-    group_of = np.searchsorted(ends, target)
-    groups = []
-    for number in np.unique(group_of):
-        members = group_of == number
-        own = errors[members]
-        groups.append(
-            TargetGroup(
-                low=float(target[members].min()),
-                high=float(target[members].max()),
-                rows=len(own),
-                bias=float(own.mean()),
-                mae=float(np.abs(own).mean()),
-                rmse=float(np.sqrt((own**2).mean())),
-            )
-        )
-    return tuple(groups)
+def _details(scored: ScoredRows, labels: Sequence[str]) -> dict[str, Any]:
+    """What an evaluation holds for the task alone, by field."""
+    if scored.task == "regression":
+        return {"residuals": residuals_of(scored)}
+    return label_figures(scored, labels)._asdict()

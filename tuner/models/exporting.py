@@ -71,9 +71,12 @@ class Export:
         )
 
 
-def plan_export(text: str, form: str | None, output: Path | None) -> tuple[Format, Path]:
+def plan_export(
+    text: str, form: str | None, output: Path | None, replace: bool = False
+) -> tuple[Format, Path]:
     """The form and the path of an export of what `text` names, where one of them may be left out:
-    the form is that of the path's ending, the path `text` with the form's ending.
+    the form is that of the path's ending, the path `text` with the form's ending. `replace`: an
+    export that exists may be replaced.
 
     Raises UsageError where they do not fit together, or the path is not to be written to.
     """
@@ -84,7 +87,7 @@ def plan_export(text: str, form: str | None, output: Path | None) -> tuple[Forma
     else:
         found = FORMATS[form]
     path = output or _default_path(text, found)
-    _check_path(text, found, path)
+    _check_path(text, found, path, replace)
     return found, path
 
 
@@ -94,7 +97,7 @@ def _default_path(text: str, form: Format) -> Path:
     return Path(f"{words or 'network'}{form.ending or '.savedmodel'}")
 
 
-def _check_path(text: str, form: Format, path: Path) -> None:
+def _check_path(text: str, form: Format, path: Path, replace: bool) -> None:
     if form.ending and path.suffix != form.ending:
         raise UsageError(f"{path}: the file's name must end in {form.ending}")
     if not form.ending and format_by_ending(path) is not None:
@@ -103,9 +106,13 @@ def _check_path(text: str, form: Format, path: Path) -> None:
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
     if Path(text).exists() and path.exists() and path.samefile(text):
         raise UsageError(f"{path}: is the network itself; choose another path")
-    is_replaceable = path.is_file() if form.ending else path.is_dir() and has_description(path)
-    if path.exists() and not is_replaceable:
-        raise UsageError(f"{path}: exists, and is not tuner's {form.title}; choose another path")
+    if not path.exists():
+        return
+    is_export = path.is_file() if form.ending else path.is_dir() and has_description(path)
+    if not is_export:
+        raise UsageError(f"{path}: exists, and is no {form.title} of tuner's; choose another path")
+    if not replace:
+        raise UsageError(f"{path}: exists already; --force replaces it")
 
 
 def write_export(

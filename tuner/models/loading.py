@@ -2,7 +2,6 @@
 
 import html
 import logging
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -18,8 +17,9 @@ from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import predict_columns
+from tuner.preparation.predictions import network_outputs, predict_columns
 from tuner.preparation.preparation import Findings
+from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
 from tuner.values import join_names
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-# Of a call: many rows, since each call costs 0.5 ms, but few values, since layers hold many times
-# as many.
-_ROWS_AT_ONCE = 8192
-_VALUES_AT_ONCE = 2**19
+    from tuner.models.evaluations import Evaluation
+
 _SHOWN_LABELS = 5
 
 logger = logging.getLogger("tuner")
@@ -108,14 +106,8 @@ class Model:
 
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
-        # Not `predict`: Keras' own turns NumPy's float64 into float32.
-        count = min(_ROWS_AT_ONCE, max(1, _VALUES_AT_ONCE // max(1, math.prod(inputs.shape[1:]))))
-        starts = range(0, max(1, len(inputs)), count)
         with self._turn:
-            blocks = [
-                self.keras_model.predict_on_batch(inputs[start : start + count]) for start in starts
-            ]
-        return np.concatenate(blocks)
+            return network_outputs(self.keras_model, inputs)
 
     def predict(self, rows: Any, *, strict: bool = False) -> "pd.DataFrame":
         """Predictions for raw rows. What the rows have shown, such as gaps and unseen categories,
@@ -177,6 +169,43 @@ class Model:
         except OSError as error:
             raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
 
+    def evaluate(self, rows: Any, target: Any = None) -> "Evaluation":
+        """How good it is on rows whose targets are known. The targets are not given to it.
+
+        Args:
+            rows: as for `predict`.
+            target: the label or value of each row, (n,); or the name of the column of `rows` that
+                holds them, by default that of the training data.
+
+        Returns:
+            All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
+            also `per_class`, `confusion` and `calibration`, of numbers `residuals`. `to_json()`
+            has all of it.
+
+        Raises:
+            DatasetError: rows that are not what the network was trained on, no target, or a label
+                that the network does not know.
+
+        >>> import tuner
+        >>> from sklearn.datasets import load_digits
+        >>> model = tuner.load_study("example").best_model()
+        >>> images, labels = load_digits(return_X_y=True)
+        >>> accuracy = model.evaluate(images.reshape(-1, 8, 8), labels).metrics["accuracy"]
+        >>> accuracy.low < accuracy.value < accuracy.high
+        True
+        """
+        from tuner.data.later_target import encode_later_target
+        from tuner.data.row_blocks import RowRequest
+        from tuner.models.evaluations import evaluate_outputs
+
+        network = self.description
+        request = RowRequest(network.preparation, self.task, self.labels, load_settings())
+        y = encode_later_target(_targets_of(rows, target, network), request, "data")
+        outputs = self.outputs(rows)
+        if len(y) != len(outputs):
+            raise DatasetError(f"data: has {len(outputs)} rows and {len(y)} targets")
+        return evaluate_outputs(outputs, y, self.task, self.labels)
+
     def __repr__(self) -> str:
         words = [f"{name}={value!r}" for name, value in self._facts().items()]
         return f"Model({', '.join(words)})"
@@ -201,6 +230,25 @@ class Model:
         return facts | {"takes": takes}
 
 
+def _targets_of(rows: Any, target: Any, network: NetworkDescription) -> "pd.Series[Any]":
+    """The targets of rows, as given or as a column of the rows."""
+    import pandas as pd
+
+    if target is not None and not isinstance(target, str):
+        values = target if hasattr(target, "iloc") else np.ravel(target)
+        return pd.Series(values).reset_index(drop=True)
+    name = network.preparation.target if target is None else target
+    if name is None or not is_frame(rows):
+        raise DatasetError("data: give the target of each row: evaluate(rows, target)")
+    frame = as_frame(rows, "data")
+    if name not in frame.columns:
+        raise DatasetError(
+            f"data: no column {name!r} with the target; name its column, or give the targets: "
+            "evaluate(rows, target)"
+        )
+    return frame[name].reset_index(drop=True)
+
+
 def _index_of(rows: Any, count: int) -> Any:
     """The index of a DataFrame; for anything else the numbers of the rows."""
     is_frame = hasattr(rows, "iloc") and rows.ndim == 2
@@ -223,6 +271,8 @@ def load_file(
     """
     source = str(file) if source is None else source
     description = read_description(file, source)
+    if description.problem:
+        raise ArtifactError(f"{source}: must not be used: {description.problem}")
     with own_layers(description.code, settings or load_settings(), source, trust):
         return Model(description, _load_network(file, source))
 

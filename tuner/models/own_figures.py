@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.models.evaluations import Estimate
-from tuner.models.resampling import Resampling, repeating
+from tuner.models.resampling import Figures, Resampling
 from tuner.preparation.kinds import Task
 
 _Array = npt.NDArray[Any]
@@ -39,8 +39,17 @@ def _estimate(statistic: Callable[[_Array], float], rows: int) -> Estimate:
     if not math.isfinite(value):
         return Estimate(None, None, None)
     plan = Resampling.plan(rows, 1, _RESAMPLES, seed=0)
-    interval = plan.intervals({"": repeating(statistic)}, {"": value})[""]
+    interval = plan.intervals(_figures(statistic), {"": value})[""]
     return Estimate(value, interval.low, interval.high)
+
+
+def _figures(statistic: Callable[[_Array], float]) -> Figures:
+    def figures(weights: _Array) -> dict[str, _Array]:
+        rows = np.arange(weights.shape[1])
+        drawn = (np.repeat(rows, counts) for counts in weights.astype(np.intp))
+        return {"": np.array([statistic(each) for each in drawn], np.float64)}
+
+    return figures
 
 
 def _predictions(outputs: _Array, task: Task) -> _Array:

@@ -39,11 +39,13 @@ class ScoredBlock:
     """Some rows and what the network gives for them.
 
     `block`: the rows as they were read, with their index and target. `outputs`: as of
-    `Model.outputs`. `findings`: what these rows have shown.
+    `Model.outputs`. `inputs`: (n, *input_shape), what it takes for them. `findings`: what these
+    rows have shown.
     """
 
     block: RowBlock
     outputs: npt.NDArray[Any]
+    inputs: npt.NDArray[Any]
     findings: Findings
 
 
@@ -62,7 +64,8 @@ def score_rows(
     model = None
     for block, prepared in read_ahead(_prepared_blocks(rows, preparation, strict)):
         model = load_model() if model is None else model
-        yield ScoredBlock(block, model.outputs_of_prepared(prepared.inputs), prepared.findings)
+        inputs = prepared.inputs
+        yield ScoredBlock(block, model.outputs_of_prepared(inputs), inputs, prepared.findings)
     if model is None:
         raise DatasetError(f"{rows.source}: holds no rows")
 

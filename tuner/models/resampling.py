@@ -6,14 +6,16 @@ common a class is varies from one set of rows to another.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from statistics import NormalDist
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+Method = Literal["BCa", "normal"]
 _Floats = npt.NDArray[np.float64]
-# From weights (b, n) to values (b,): how often row i counts is weights[:, i].
-OfWeights = Callable[[_Floats], _Floats]
+# From weights (b, n) to figures by name, (b,) each: how often row i counts is weights[:, i].
+Figures = Callable[[_Floats], Mapping[str, _Floats]]
 
 LEVEL = 0.95
 # Seconds: a curve over 10 000 rows and 10 classes is resampled 2000 times within this.
@@ -21,8 +23,9 @@ _CELLS = 200_000_000
 # A standard error needs no more (Efron and Tibshirani, 1993), the ends of an interval do.
 _FEWEST = 100
 _ENOUGH_FOR_BCA = 1_000
-_CELLS_AT_ONCE = 2_000_000
+_CELLS_AT_ONCE = 2**17
 _GROUPS = 200
+_NORMAL = NormalDist()
 
 
 class Interval(NamedTuple):
@@ -54,25 +57,19 @@ class Resampling:
         return cls(rows, min(count, max(_FEWEST, affordable)), seed)
 
     @property
-    def method(self) -> str:
-        return (
-            "BCa"
-            if self.count >= _ENOUGH_FOR_BCA or self.rows < _CELLS_AT_ONCE // 100
-            else "normal"
-        )
+    def method(self) -> Method:
+        return "BCa" if self.count >= _ENOUGH_FOR_BCA else "normal"
 
-    def intervals(
-        self, statistics: Mapping[str, OfWeights], values: Mapping[str, float]
-    ) -> dict[str, Interval]:
-        """Of each statistic, whose values for the rows themselves are `values`, all finite. Equal
-        seeds give equal intervals."""
+    def intervals(self, figures: Figures, values: Mapping[str, float]) -> dict[str, Interval]:
+        """Of each figure. `values`: those of the rows themselves, all finite. Equal seeds give
+        equal intervals."""
         if self.rows < 2:
-            return dict.fromkeys(statistics, Interval(None, None))
-        resampled = _evaluate(statistics, self._draws())
-        left_out = _evaluate(statistics, self._without_groups()) if self.method == "BCa" else {}
+            return dict.fromkeys(values, Interval(None, None))
+        resampled = _evaluate(figures, self._draws())
+        left_out = _evaluate(figures, self._without_groups()) if self.method == "BCa" else {}
         return {
-            name: self._interval(values[name], resampled[name], left_out.get(name))
-            for name in statistics
+            name: _interval(value, resampled[name], left_out.get(name))
+            for name, value in values.items()
         }
 
     def _draws(self) -> Iterator[_Floats]:
@@ -101,39 +98,35 @@ class Resampling:
         for start in range(0, count, size):
             yield min(size, count - start)
 
-    def _interval(self, value: float, resampled: _Floats, left_out: _Floats | None) -> Interval:
-        defined = resampled[np.isfinite(resampled)]
-        undefined = len(resampled) - len(defined)
-        if 2 * len(defined) < len(resampled):
-            return Interval(None, None, undefined)
-        if left_out is None:
-            margin = _quantile_of_normal(0.5 + LEVEL / 2) * float(defined.std(ddof=1))
-            return Interval(value - margin, value + margin, undefined)
-        low, high = np.quantile(defined, _bca_levels(value, defined, left_out))
-        return Interval(float(low), float(high), undefined)
+
+def _evaluate(figures: Figures, blocks: Iterator[_Floats]) -> dict[str, _Floats]:
+    parts = [figures(weights) for weights in blocks]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _evaluate(statistics: Mapping[str, OfWeights], blocks: Iterator[_Floats]) -> dict[str, _Floats]:
-    values: dict[str, list[_Floats]] = {name: [] for name in statistics}
-    for weights in blocks:
-        for name, statistic in statistics.items():
-            values[name].append(statistic(weights))
-    return {name: np.concatenate(parts) for name, parts in values.items()}
+def _interval(value: float, resampled: _Floats, left_out: _Floats | None) -> Interval:
+    defined = resampled[np.isfinite(resampled)]
+    undefined = len(resampled) - len(defined)
+    if 2 * len(defined) < len(resampled):
+        return Interval(None, None, undefined)
+    if left_out is None:
+        margin = _NORMAL.inv_cdf(0.5 + LEVEL / 2) * float(defined.std(ddof=1))
+        return Interval(value - margin, value + margin, undefined)
+    low, high = np.quantile(defined, _bca_levels(value, defined, left_out))
+    return Interval(float(low), float(high), undefined)
 
 
 def _bca_levels(value: float, resampled: _Floats, left_out: _Floats) -> tuple[float, float]:
     """Which quantiles of the resampled values are the interval's ends (Efron, 1987)."""
-    from scipy.special import ndtr
-
     below = float((resampled < value).sum() + (resampled <= value).sum()) / (2 * len(resampled))
     # All on one side: half a resample is the least that can be told from none.
     edge = 0.5 / len(resampled)
-    bias = _quantile_of_normal(min(max(below, edge), 1.0 - edge))
+    bias = _NORMAL.inv_cdf(min(max(below, edge), 1.0 - edge))
     acceleration = _acceleration(left_out)
     levels = []
     for level in (0.5 - LEVEL / 2, 0.5 + LEVEL / 2):
-        shifted = bias + _quantile_of_normal(level)
-        levels.append(float(ndtr(bias + shifted / (1.0 - acceleration * shifted))))
+        shifted = bias + _NORMAL.inv_cdf(level)
+        levels.append(_NORMAL.cdf(bias + shifted / (1.0 - acceleration * shifted)))
     return levels[0], levels[1]
 
 
@@ -146,19 +139,10 @@ def _acceleration(left_out: _Floats) -> float:
     return float((influence**3).sum()) / (6.0 * squares**1.5) if squares > 0 else 0.0
 
 
-def _quantile_of_normal(level: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri(level))
-
-
-def repeating(function: Callable[[npt.NDArray[Any]], float]) -> OfWeights:
-    """A statistic from a function of row numbers, which is called once for each resample: slow, but
-    any function will do."""
-
-    def of_weights(weights: _Floats) -> _Floats:
-        rows = np.arange(weights.shape[1])
-        values = [function(np.repeat(rows, each.astype(np.intp))) for each in weights]
-        return np.array(values, np.float64)
-
-    return of_weights
+def of_repeated_rows(
+    function: Callable[[npt.NDArray[np.intp]], float], weights: _Floats
+) -> _Floats:
+    """A function of row numbers, called once for each weighting (b, n): slow, but any will do."""
+    rows = np.arange(weights.shape[1])
+    values = [function(np.repeat(rows, each.astype(np.intp))) for each in weights]
+    return np.array(values, np.float64)

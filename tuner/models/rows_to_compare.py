@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from tuner.data.later_rows import open_rows
 from tuner.errors import DatasetError, TunerError
+from tuner.manage.trust import require_trusted
 from tuner.models.loading import Model
+from tuner.runner.study_files import check_data
 from tuner.settings import Settings
 from tuner.storage import look_into
 from tuner.storage.studies import list_studies, load_study
@@ -55,15 +57,21 @@ def _first_rows(model: Model, settings: Settings, text: str) -> ComparedRows:
 
 
 def _study_data(model: Model, settings: Settings) -> str | None:
-    """Where the data of the network's study lay when it was created."""
+    """Where the data of the network's study lie. Raises TunerError where they are not at hand, or
+    where reading them would run code that is not trusted here."""
     store = look_into(settings.storage)
     if store is None:
         return None
-    names = [each.name for each in list_studies(store) if each.name == model.description.study]
-    study = load_study(store, names[0]) if names else None
-    if study is None or study.uuid != model.description.study_uuid:
+    try:
+        if all(each.name != model.description.study for each in list_studies(store)):
+            return None
+        study = load_study(store, model.description.study)
+    finally:
+        store.close()
+    if study.uuid != model.description.study_uuid:
         return None
-    return study.spec.data.source
+    require_trusted(study.spec, settings)
+    return check_data(settings, study.spec)[0].text
 
 
 def make_rows(model: Model, count: int = 256) -> ComparedRows:

@@ -105,7 +105,7 @@ def check_values(
     if not gaps.any():
         return False
     if not may_miss:
-        where, count = _first_place(gaps, features, first_row), np.count_nonzero(gaps)
+        where, count = _first_place(gaps, features, first_row), int(np.count_nonzero(gaps))
         raise DatasetError(
             f"{source}: misses {count} value{'s' * (count > 1)} (NaN), the first {where}; the "
             "training rows missed none, so nothing is known to fill them with"

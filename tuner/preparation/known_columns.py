@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,8 +141,12 @@ _WHOLE = re.compile(r"[+-]?\d+")
 
 def match_categories(cells: Cells, categories: Sequence[str]) -> Cells:
     """Texts that name one of the categories in another way, renamed to it: where all categories are
-    numbers, 1.0 is 1; where they are truth values, true is True. Other texts stay as they are."""
+    numbers, 1.0 is 1; where they are truth values, true is True. A blank that is no category is a
+    gap, as in a file. Other texts stay as they are."""
     known = set(categories)
+    if "" in cells.texts and "" not in known:
+        is_blank = cells.values == cells.texts.index("")
+        cells = replace(cells, values=np.where(is_blank, -1, cells.values))
     new = [text for text in cells.texts if text not in known]
     if not new or not known:
         return cells

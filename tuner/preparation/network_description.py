@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from tuner.errors import ArtifactError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.row_sample import RowSample
 
 # Raised when a reader of the old form would misread the new one.
 FORM = 1
@@ -22,6 +23,7 @@ class NetworkDescription:
     `trial`: where it was found; "" and None for a network that no trial of a study gave.
     `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
     of the tuner that saved it. `code`: path and text of the user's own modules whose layers it has.
+    `seen`: of the rows of its training and validation splits; None for very many.
     `problem`: why the file must not be used; "" for one that was loaded after it was saved, and
     gave what the network had given.
     """
@@ -38,6 +40,7 @@ class NetworkDescription:
     trial: int | None = None
     trained_on: str = "train"
     code: Mapping[str, str] = field(default_factory=dict)
+    seen: RowSample | None = None
     problem: str = ""
 
     def to_json(self) -> str:
@@ -57,7 +60,12 @@ class NetworkDescription:
                     "than this one; update tuner"
                 )
             preparation = Preparation.from_json(content["preparation"])
-            changes = {"preparation": preparation, "labels": tuple(content["labels"])}
+            seen = content.get("seen")
+            changes = {
+                "preparation": preparation,
+                "labels": tuple(content["labels"]),
+                "seen": None if seen is None else RowSample.from_json(seen),
+            }
             return cls(**{**content, **changes})
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise ArtifactError(

@@ -118,7 +118,8 @@ class Preparation:
 
     `target`: the name of the target column; None where data have no names. `target_format`: how its
     texts are numbers, where they are. `ignored`: further columns of the training data that the
-    network does not take.
+    network does not take. `weights`: the one of them that weighed the
+    training rows.
     """
 
     input_shape: tuple[int, ...]
@@ -130,6 +131,7 @@ class Preparation:
     target: str | None = None
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
+    weights: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

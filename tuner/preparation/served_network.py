@@ -4,6 +4,7 @@ MLflow imports this module from a logged model's own copy of this package, on ma
 have tuner.
 """
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from tuner.errors import TunerError
 from tuner.preparation.keras_file import has_description, read_description
 from tuner.preparation.network_description import NetworkDescription
+from tuner.preparation.own_code import run_own_code
 from tuner.preparation.predictions import Network, network_outputs, predict_columns
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class ServedNetwork:
 
     def __init__(self, network: Network, description: NetworkDescription) -> None:
         self._network, self._description = network, description
+        # Keras builds its function in the first call, and a server answers in threads.
+        self._turn = threading.Lock()
 
     def get_raw_model(self) -> Network:
         """The network itself; it takes prepared rows."""
@@ -38,16 +42,24 @@ class ServedNetwork:
         network was trained on.
         """
         import pandas as pd
-        from mlflow.exceptions import MlflowException
 
         description = self._description
         try:
             inputs = description.preparation.prepare(data).inputs
         except TunerError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from error
-        outputs = network_outputs(self._network, inputs)
+            raise _for_client(error) from error
+        with self._turn:
+            outputs = network_outputs(self._network, inputs)
         columns = predict_columns(outputs, description.task, description.labels)
         return pd.DataFrame(columns, index=getattr(data, "index", None))
+
+
+def _for_client(error: TunerError) -> Exception:
+    """The error as MLflow's server passes it on; of others it says nothing."""
+    from mlflow.exceptions import MlflowException
+
+    refused: Exception = MlflowException.invalid_parameter_value(str(error))
+    return refused
 
 
 class BareNetwork:
@@ -76,5 +88,7 @@ def _load_pyfunc(path: str, *_: Any) -> ServedNetwork | BareNetwork:
 
     file = Path(path) / NETWORK_FILE
     description = read_description(file) if has_description(file) else None
+    if description is not None:
+        run_own_code(description.code)
     network = keras.saving.load_model(file, compile=False)
     return BareNetwork(network) if description is None else ServedNetwork(network, description)

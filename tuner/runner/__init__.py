@@ -1,5 +1,6 @@
 """Run a study's trials: `optimize` puts the workers, the tracker and the loop together."""
 
+from tuner.runner.kept_networks import BEST_KEPT
 from tuner.runner.loop import Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher
 from tuner.runner.search import (
@@ -16,6 +17,7 @@ from tuner.runner.trial_writer import Repaired, repair
 from tuner.tracking.process import Delivered
 
 __all__ = [
+    "BEST_KEPT",
     "KERAS",
     "Delivered",
     "Limits",

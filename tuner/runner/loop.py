@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tuner.errors import LeaseLost, SlotLost, StorageError
 from tuner.runner import policy
+from tuner.runner.kept_networks import KeptNetworks
 from tuner.runner.placement import Affinity
 from tuner.runner.policy import GO_ON, Decision, Ending
 from tuner.runner.progress import RunStatus, Watcher, WorkerStatus, all_done, refresh_status
@@ -70,14 +71,14 @@ class Loop:
         workers: Workers,
         stopping: Stopping,
         files: TrialFiles,
-        keep_all_models: bool,
+        networks: KeptNetworks,
         watcher: Watcher,
         program_key: Callable[[TrialRequest], str],
         engine: Engine = "auto",
         stage: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._writer, self._workers, self._stopping = writer, workers, stopping
-        self._files, self._keep_all, self._watcher = files, keep_all_models, watcher
+        self._files, self._networks, self._watcher = files, networks, watcher
         spec = writer.spec
         self._goal = spec.goal(stopping.limits.target)
         self._requests = SearchRequests(writer, files, self._goal, engine)
@@ -99,6 +100,7 @@ class Loop:
         afterwards."""
         with self._keeper:
             self._refresh_status()
+            self._networks.remove_released()
             try:
                 self._work()
                 self._await_checkpoints()
@@ -243,7 +245,7 @@ class Loop:
 
     def _decide_after_training(self, running: RunningTrial, ended: Ended) -> Decision:
         name = None
-        if policy.has_score(ended) and (self._keep_all or self._is_best(running, ended.score)):
+        if policy.has_score(ended) and self._networks.keeps(running.trial_id, ended.score):
             running.ended = ended
             name = self._files.network(running.number, running.slot.attempt)
         return policy.after_training(ended, save_to=name)
@@ -285,6 +287,7 @@ class Loop:
             self._stopping.trial_failed()
         if ending.fate is not Fate.PUT_BACK:
             self._files.forget(running.number)
+            self._networks.trial_ended(has_saved=ending.model is not None)
         self._leave(worker, ending.end, ending.shown_value, is_best)
 
     def _count_done(self, running: RunningTrial, ending: Ending) -> bool:

@@ -18,13 +18,16 @@ from tuner.algorithms.pruners import PRUNERS, make_pruner
 from tuner.algorithms.samplers import SAMPLERS, InView, make_sampler
 from tuner.data import describe_inputs, save_dataset
 from tuner.errors import LeaseLost, StudyError
+from tuner.manage.databases import is_settled
 from tuner.manage.stored_functions import user_metrics, user_network
+from tuner.runner.kept_networks import BEST_KEPT, KeptNetworks
 from tuner.runner.loop import Loop, Outcome
 from tuner.runner.progress import RunStatus, Silent, Watcher, all_done, refresh_status
 from tuner.runner.stopping import Interrupts, Limits, Stopping
 from tuner.runner.study_files import (
     CHECKPOINT_EVERY_S,
     TrialFiles,
+    mark_owner,
     scratch_folder,
     search_log,
     trained_on,
@@ -36,6 +39,8 @@ from tuner.storage import Store, leases, slots
 from tuner.storage.corrections import has_definition
 from tuner.storage.damage import is_identity
 from tuner.storage.frozen_trials import OrderedCache, Outlining
+from tuner.storage.identity import database_uuid
+from tuner.storage.kept_networks import EVERY
 from tuner.storage.leases import LEASE_S, Holder, Lease
 from tuner.storage.schema import StudyKey
 from tuner.storage.studies import StudyRow, name_objectives
@@ -61,9 +66,11 @@ _DATABASE_S = 600.0
 class SearchOptions:
     """What `tuner optimize` was asked for.
 
-    `log_models`: best, all or none. `data_memory_bytes`: the memory that the data may take in each
-    worker; larger data are streamed; None shares half the machine's memory. `trial_memory_bytes`:
-    with more resident memory than this a worker process ends, and the trials it trains.
+    `log_models`: best, all or none; all keeps all networks. `keep_models`: how many of the study's
+    best trials keep theirs, or EVERY. `data_memory_bytes`: the memory that the data may take in
+    each worker; larger data are streamed; None shares half the machine's memory.
+    `trial_memory_bytes`: with more resident memory than this a worker process ends, and the trials
+    it trains.
     `checkpoint_every_s`: at least this many seconds from one checkpoint of a trial to the next.
     `lease_s`: how long the loop may be silent before others take over its trials. `engine`: see
     TrialRequest. `lanes`: how many trials each worker process trains at once. `data`: where the
@@ -74,6 +81,7 @@ class SearchOptions:
     workers: int | None = None
     tracking: bool = True
     log_models: str = "best"
+    keep_models: int = BEST_KEPT
     data_memory_bytes: float | None = None
     trial_memory_bytes: float | None = None
     checkpoint_every_s: float = CHECKPOINT_EVERY_S
@@ -266,16 +274,31 @@ class _Search:
             name = self.study.name
             raise StudyError(f"the code of study {name!r} was corrected just now: run this again")
         artifacts = open_artifacts(self.settings)
+        if (owner := database_uuid(self.store)) and is_settled(self.store):
+            mark_owner(artifacts, self.study.uuid, owner)
         return Loop(
             writer=open_writer(self.store, self.study, lease),
             workers=workers,
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
-            keep_all_models=self.options.log_models == "all",
+            networks=self._networks(),
             program_key=program_key,
             engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
+        )
+
+    def _networks(self) -> KeptNetworks:
+        spec = self.study.spec
+        return KeptNetworks(
+            store=self.store,
+            study=self.study,
+            goal=spec.goal(),
+            most=EVERY if self.options.log_models == "all" else self.options.keep_models,
+            # A study that selects nothing keeps all networks or none.
+            selects=spec.selects,
+            # Those of a database that may be a copy belong to the original.
+            artifacts=open_artifacts(self.settings) if is_settled(self.store) else None,
         )
 
     @contextmanager

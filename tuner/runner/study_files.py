@@ -8,18 +8,25 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.data import Dataset, Source, find_source, load_dataset, make_scratch_folder, parse_source
+from tuner.data import scratch_folder as scratch_place
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.settings import Settings
-from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts
+from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts, network_name, trial_prefix
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
-from tuner.system.temporary_folders import lock_folder, sweep, sweep_temporary
+from tuner.system.temporary_folders import (
+    TEMPORARY,
+    abandoned,
+    lock_folder,
+    sweep,
+    sweep_temporary,
+)
 from tuner.system.user_modules import read_modules
 
 # Shorter than a loop that stops waits for an epoch (loop.CHECKPOINT_WAIT_S): a trial whose epochs
@@ -31,6 +38,20 @@ def search_log(root: Path, uuid: str) -> Path:
     """Where a study's searches log, and their workers print. `root`: the project's folder of
     networks."""
     return root / uuid / "search.log"
+
+
+# The file in a study's folder that says to which database the study belongs: databases may share a
+# folder of networks.
+OWNER_FILE = "database"
+
+
+def mark_owner(artifacts: Artifacts, study_uuid: str, database_uuid: str) -> None:
+    """Note in the study's folder to which database it belongs. Without the note the folder is never
+    cleaned up, no more: no error is raised."""
+    name = f"{study_uuid}/{OWNER_FILE}"
+    with suppress(OSError):
+        if not artifacts.exists(name):
+            artifacts.put(name, database_uuid.encode())
 
 
 @dataclass(frozen=True)
@@ -45,10 +66,10 @@ class TrialFiles:
 
     def trial_prefix(self, number: int) -> str:
         """What the names of a trial's files begin with."""
-        return f"{self.uuid}/trial-{number}"
+        return trial_prefix(self.uuid, number)
 
     def network(self, number: int, attempt: int) -> str:
-        return f"{self.trial_prefix(number)}/attempt-{attempt}.keras"
+        return network_name(self.uuid, number, attempt)
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
         """For an attempt that begins."""
@@ -62,6 +83,16 @@ class TrialFiles:
 
 _PREFIX = "tuner-data-"
 _OWNER = "owner"
+
+
+def abandoned_scratch(settings: Settings) -> Iterator[Path]:
+    """The scratch folders that killed searches of this user have left. Each is locked until the
+    next one is asked for."""
+    temporary = Path(tempfile.gettempdir())
+    for place in dict.fromkeys((scratch_place(settings), temporary)):
+        yield from abandoned(place, _PREFIX, _OWNER)
+    for prefix in TEMPORARY:
+        yield from abandoned(temporary, prefix)
 
 
 @contextmanager

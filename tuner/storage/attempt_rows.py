@@ -69,6 +69,11 @@ class AttemptRow:
             return None
         return Artifact(self.model_path, self.model_bytes, self.model_sha256)
 
+    @property
+    def has_released(self) -> bool:
+        """Whether the attempt saved a network that is no longer kept: see `kept_networks`."""
+        return self.model_path is None and self.model_sha256 is not None
+
 
 @dataclass(frozen=True)
 class ReportRow:

@@ -28,6 +28,9 @@ from tuner.study.messages import Direction, rank
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
+# The state of a delivery whose trial has ended since, and whose network is no longer kept: MLflow's
+# copy of it is still to be removed.
+RELEASED = "RELEASED"
 # Stands for the study's own run among the deliveries of its trials.
 PARENT = 0
 _IDS_A_QUERY = 1000
@@ -36,7 +39,7 @@ _IDS_A_QUERY = 1000
 @dataclass(frozen=True)
 class Delivery:
     """What MLflow has of a trial: its run, the reports of which attempt up to which step, and the
-    trial's state."""
+    trial's state, or RELEASED."""
 
     run_id: str
     attempt: int
@@ -235,19 +238,39 @@ def read_delivery(store: Store, study: StudyKey, trial_id: int = PARENT) -> Deli
     return Delivery(row.run_id, row.attempt, row.step, row.state) if row else None
 
 
-def mark(store: Store, study: StudyKey, trial_id: int, delivery: Delivery) -> None:
-    """Remember what MLflow has just accepted. Raises LeaseLost for a study that was deleted."""
+def mark(
+    store: Store, study: StudyKey, trial_id: int, delivery: Delivery, network: str | None = None
+) -> None:
+    """Remember what MLflow has just accepted. `network`: the name of the trial's network, if it was
+    sent too: one that was released meanwhile is still to be removed. Raises LeaseLost for a study
+    that was deleted."""
 
     def write(connection: sa.Connection) -> None:
         if not study_exists(connection, study):
             raise LeaseLost
+        values = asdict(delivery)
+        if network is not None and not _keeps_network(connection, study, trial_id, network):
+            values["state"] = RELEASED
         is_row = (deliveries.c.study_uuid == study.uuid) & (deliveries.c.trial_id == trial_id)
-        update = sa.update(deliveries).where(is_row).values(**asdict(delivery))
-        if connection.execute(update).rowcount == 0:
+        if connection.execute(sa.update(deliveries).where(is_row).values(**values)).rowcount == 0:
             keys = {"study_uuid": study.uuid, "trial_id": trial_id}
-            connection.execute(sa.insert(deliveries).values(**keys, **asdict(delivery)))
+            connection.execute(sa.insert(deliveries).values(**keys, **values))
 
     store.write(write)
+
+
+def keeps_network(store: Store, study: StudyKey, trial_id: int, network: str) -> bool:
+    """Whether the study still keeps the trial's network of that name."""
+    return store.read(_keeps_network, study, trial_id, network)
+
+
+def _keeps_network(connection: sa.Connection, study: StudyKey, trial_id: int, network: str) -> bool:
+    query = sa.select(attempts.c.trial_id).where(
+        attempts.c.study_uuid == study.uuid,
+        attempts.c.trial_id == trial_id,
+        attempts.c.model_path == network,
+    )
+    return connection.execute(query).first() is not None
 
 
 def forget(store: Store, study: StudyKey, trial_ids: Sequence[int] | None = None) -> None:

@@ -206,6 +206,42 @@ def _read_uuid(path: Path) -> str | None:
         other.close()
 
 
+def neighbours_definitions(store: Store) -> str | None:
+    """The definitions of the studies in other SQLite databases of the same folder, in one text;
+    None where one of them cannot be read, and for a database on a server."""
+    if store.url.get_backend_name() != "sqlite":
+        return None
+    own = Path(str(store.url.database)).resolve()
+    texts: list[str] = []
+    for file in sorted(own.parent.iterdir()):
+        if file.resolve() != own and _is_sqlite(file):
+            if (definitions := _read_definitions(file)) is None:
+                return None
+            texts += definitions
+    return "\n".join(texts)
+
+
+def _is_sqlite(file: Path) -> bool:
+    try:
+        with file.open("rb") as content:
+            return file.is_file() and content.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def _read_definitions(path: Path) -> list[str] | None:
+    other = ReadOnlyStore(URL.create("sqlite", database=str(path)), RetryPolicy(0.0))
+    try:
+        with other.reading() as connection:
+            if not sa.inspect(connection).has_table(studies.name):
+                return []
+            return [str(text) for text in connection.execute(sa.select(studies.c.spec)).scalars()]
+    except (StorageError, sa.exc.SQLAlchemyError):
+        return None
+    finally:
+        other.close()
+
+
 def record(store: Store, residence: Residence) -> None:
     """The database lives here from now on; its ids stay."""
 
@@ -228,6 +264,17 @@ class SavedNetwork:
     trial_id: int
     attempt: int
     path: str
+
+
+def database_uuid(store: Store) -> str | None:
+    """The id that the database has recorded, if any."""
+    return store.read(lambda connection: connection.execute(sa.select(database.c.uuid)).scalar())
+
+
+def has_damaged_uuids(store: Store) -> bool:
+    """Whether some study's uuid cannot be read."""
+    stored = store.read(lambda connection: connection.execute(sa.select(studies.c.uuid)).all())
+    return any(not is_identity(row.uuid) for row in stored)
 
 
 def study_uuids(store: Store) -> list[str]:

@@ -131,6 +131,7 @@ attempts = sa.Table(
     sa.Column("engine", sa.String(32), nullable=True),
     sa.Column("seconds", sa.JSON, nullable=True),
     # The saved network, relative to the project's folder of networks, and the file's size and hash.
+    # The path of a network that is no longer kept is NULL; its size too, once the file is gone.
     sa.Column("model_path", sa.Text, nullable=True),
     sa.Column("model_bytes", sa.BigInteger, nullable=True),
     sa.Column("model_sha256", sa.String(64), nullable=True),

@@ -24,6 +24,16 @@ Content = bytes | Path | Callable[[Path], object]
 CHECKPOINT_PATTERNS = ("*.ckpt", "*.part")
 
 
+def trial_prefix(study_uuid: str, number: int) -> str:
+    """What the names of a trial's files begin with."""
+    return f"{study_uuid}/trial-{number}"
+
+
+def network_name(study_uuid: str, number: int, attempt: int) -> str:
+    """The name of the network that an attempt of a trial saves."""
+    return f"{trial_prefix(study_uuid, number)}/attempt-{attempt}.keras"
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A stored file. `path`: its name in the store, relative, with slashes. `size` in bytes and

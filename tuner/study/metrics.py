@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Predictions = npt.NDArray[np.float32]
     Function = Callable[[Truth, Predictions, Task], float]
     OwnFunction = Callable[[Truth, Predictions], float]
-    WeightedFunction = Callable[[Truth, Predictions, Task], weighted.OfWeights]
+    WeightedFunction = Callable[[weighted.WeightedRows], npt.NDArray[np.float64]]
 
 TASKS: tuple[Task, ...] = ("classes", "binary", "regression")
 SPLITS: tuple[HeldOut, ...] = ("val", "test")
@@ -58,7 +58,7 @@ class Metric:
 
     `function` takes the true targets, the predictions and the task. Its arguments are those of
     `compute`. None: training sums it up itself. `weighted`: the same for many weightings of the
-    rows at once (weighted_metrics.py), for a bootstrap.
+    rows at once, for a bootstrap; None for one that has only a function, which is slower.
 
     `undefined`: for which targets of a split it has no value. `classes`: it needs more classes than
     this. `by_rows`: each row counts the same, so that a rare class hardly shows in it.
@@ -91,39 +91,31 @@ METRICS: dict[str, Metric] = _table(
            doc="The mean absolute error."),
     Metric("rmse", "minimize", _NUMBERS, "target", weighted=weighted.rmse,
            doc="The root of the mean squared error: large errors count more."),
-    Metric("auc", "maximize", _CLASSES, "", area_under_roc,
-           weighted.area_under_roc, undefined="one class",
+    Metric("auc", "maximize", _CLASSES, "", area_under_roc, weighted.auc, undefined="one class",
            doc="The area under the ROC curve: how well rows are ranked, at any threshold."),
     Metric("pr_auc", "maximize", _CLASSES, "", average_precision,
-           weighted.average_precision, undefined="no positives",
+           weighted.pr_auc, undefined="no positives",
            doc="The area under the precision-recall curve, for a rare class."),
-    Metric("f1", "maximize", _CLASSES, "share", f1,
-           weighted.f1,
+    Metric("f1", "maximize", _CLASSES, "share", f1, weighted.f1,
            doc="The harmonic mean of precision and recall."),
-    Metric("precision", "maximize", _CLASSES, "share", precision,
-           weighted.precision,
+    Metric("precision", "maximize", _CLASSES, "share", precision, weighted.precision,
            doc="The share of right ones among the rows predicted as a class."),
-    Metric("recall", "maximize", _CLASSES, "share", recall,
-           weighted.recall,
+    Metric("recall", "maximize", _CLASSES, "share", recall, weighted.recall,
            doc="The share of a class' rows that are found."),
     Metric("balanced_accuracy", "maximize", _CLASSES, "share", balanced_accuracy,
            weighted.balanced_accuracy,
            doc="The mean recall of all classes: each counts the same, however rare."),
-    Metric("kappa", "maximize", _CLASSES, "", cohen_kappa,
-           weighted.cohen_kappa, undefined="one class",
+    Metric("kappa", "maximize", _CLASSES, "", cohen_kappa, weighted.kappa, undefined="one class",
            doc="Cohen's kappa: the agreement beyond chance, 1 at best."),
-    Metric("log_loss", "minimize", _CLASSES, "", log_loss,
-           weighted.log_loss, by_rows=True,
+    Metric("log_loss", "minimize", _CLASSES, "", log_loss, weighted.log_loss, by_rows=True,
            doc="The cross entropy of the probabilities alone: how far they can be trusted."),
     Metric("top_5_accuracy", "maximize", ("classes",), "share", top_5_accuracy,
            weighted.top_5_accuracy, classes=5,
            by_rows=True,
            doc="The share of rows whose class is among the five most probable."),
-    Metric("r2", "maximize", _NUMBERS, "", r2,
-           weighted.r2,
+    Metric("r2", "maximize", _NUMBERS, "", r2, weighted.r2,
            doc="The share of the target's variance that is explained, 1 at best."),
-    Metric("mape", "minimize", _NUMBERS, "share", mean_absolute_percentage_error,
-           weighted.mean_absolute_percentage_error,
+    Metric("mape", "minimize", _NUMBERS, "share", mean_absolute_percentage_error, weighted.mape,
            undefined="zeros",
            doc="The mean absolute error as a share of the target."),
 )

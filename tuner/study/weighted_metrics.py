@@ -1,14 +1,16 @@
 """The metrics for many weightings of the same rows at once: what a bootstrap needs.
 
-Each function takes y_true, predictions and the task, as `metrics.compute` describes them, does once
-what does not depend on the weights, and returns a function from weights (b, n) to values (b,): the
-metric of the rows where row i counts weights[:, i] times. NaN: undefined for those weights. For
-weights of 1 they are the functions of prediction_metrics.py, and a test compares the two.
+`ScoredRows` keeps what does not depend on the weights, `WeightedRows` what several metrics of the
+same weights share. Each metric takes weighted rows and returns one value for each weighting: the
+metric of the rows where row i counts weights[:, i] times. NaN: undefined for those weights. With
+whole weights they equal the functions of prediction_metrics.py on repeated rows; a test compares
+the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuner.preparation.kinds import Task as Task
@@ -19,104 +21,144 @@ if TYPE_CHECKING:
 
     Truth = npt.NDArray[Any]
     Predictions = npt.NDArray[np.floating]
+    Numbers = npt.NDArray[np.intp]
     Floats = npt.NDArray[np.float64]
-    # From weights (b, n) to values (b,).
-    OfWeights = Callable[[Floats], Floats]
 
 # Keras' own, in the losses that training reports.
 _KERAS_EPSILON = 1e-7
 
 
-def _mean(row_values: Floats) -> OfWeights:
-    return lambda weights: weights @ row_values / weights.sum(axis=1)
+class Ranking(NamedTuple):
+    """Rows by falling score. `order`: row numbers. `positives`: the row numbers of the positive
+    ones in this order. Of each positive row: how many rows, and how many positive ones, have a
+    higher score (`above`), and at least its score (`upto`)."""
+
+    order: Numbers
+    positives: Numbers
+    above: tuple[Numbers, Numbers]
+    upto: tuple[Numbers, Numbers]
 
 
-def accuracy(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    return _mean((predicted_classes(predictions, task) == y_true).astype("float64"))
+class ClassCells(NamedTuple):
+    """Rows by true and predicted class: `order` puts equal ones together, cell i begins at
+    `starts[i]`. `actual`, `predicted`, `right`: (cells, classes), 1 where a cell's rows are of a
+    class, are predicted as it, or both."""
+
+    order: Numbers
+    starts: Numbers
+    actual: Floats
+    predicted: Floats
+    right: Floats
 
 
-def predicted_classes(predictions: Predictions, task: Task) -> npt.NDArray[np.intp]:
-    """(n,): the most probable class, the first of equally probable ones."""
+@dataclass(frozen=True, eq=False)
+class ScoredRows:
+    """Rows with their true targets and predictions, as `metrics.compute` takes them; all
+    predictions are finite."""
+
+    y: Truth
+    predictions: Predictions
+    task: Task
+
+    @cached_property
+    def classes(self) -> int:
+        return 2 if self.task == "binary" else int(self.predictions.shape[1])
+
+    @cached_property
+    def predicted(self) -> Numbers:
+        """The most probable class, of equally probable ones the first."""
+        import numpy as np
+
+        if self.task == "binary":
+            return (self.predictions > 0.5).astype(np.intp)
+        return np.asarray(self.predictions.argmax(axis=1), np.intp)
+
+    @cached_property
+    def is_right(self) -> Floats:
+        return (self.predicted == self.y).astype("float64")
+
+    @cached_property
+    def is_in_five(self) -> Floats:
+        """Whether the class is among the five most probable, of equally probable ones the last, as
+        in scikit-learn."""
+        import numpy as np
+
+        five = np.argsort(self.predictions, axis=1, kind="stable")[:, -5:]
+        return (five == self.y[:, np.newaxis]).any(axis=1).astype(np.float64)
+
+    @cached_property
+    def losses(self) -> Floats:
+        """The task's own loss without regularisation: cross entropy, or the squared error in the
+        units of the data."""
+        return (
+            self.errors**2 if self.task == "regression" else self._cross_entropies(_KERAS_EPSILON)
+        )
+
+    @cached_property
+    def log_losses(self) -> Floats:
+        import numpy as np
+
+        return self._cross_entropies(float(np.finfo(np.float32).eps))
+
+    def _cross_entropies(self, epsilon: float) -> Floats:
+        import numpy as np
+
+        chances = np.clip(self.predictions.astype(np.float64), epsilon, 1.0 - epsilon)
+        if self.task == "binary":
+            return -np.log(np.where(self.y == 1, chances, 1.0 - chances))
+        of_truth = chances[np.arange(len(self.y)), self.y]
+        return np.asarray(np.log(chances.sum(axis=1)) - np.log(of_truth))
+
+    @cached_property
+    def errors(self) -> Floats:
+        return self.predictions.astype("float64") - self.y.astype("float64")
+
+    @cached_property
+    def relative_errors(self) -> Floats:
+        """NaN where the target is 0: no error is a share of it."""
+        import numpy as np
+
+        target = np.where(self.y == 0, np.nan, self.y.astype(np.float64))
+        return np.asarray(np.abs(self.errors / target))
+
+    @cached_property
+    def cells(self) -> ClassCells:
+        import numpy as np
+
+        code = self.y.astype(np.intp) * self.classes + self.predicted
+        order = np.argsort(code, kind="stable")
+        cells, starts = np.unique(code[order], return_index=True)
+        number = np.arange(self.classes)
+        actual, predicted = (
+            np.equal.outer(each, number).astype(np.float64)
+            for each in np.divmod(cells, self.classes)
+        )
+        return ClassCells(order, starts, actual, predicted, actual * predicted)
+
+    @cached_property
+    def rankings(self) -> dict[int, Ranking]:
+        """By class number: of each class that rows have against all others; of two classes of the
+        second."""
+        import numpy as np
+
+        if self.task == "binary":
+            return {1: rank(self.y == 1, self.predictions)}
+        classes = np.unique(self.y).tolist()
+        return {each: rank(self.y == each, self.predictions[:, each]) for each in classes}
+
+
+def rank(is_positive: npt.NDArray[np.bool_], scores: Predictions) -> Ranking:
+    """(n,) each."""
     import numpy as np
 
-    if task == "binary":
-        return (predictions > 0.5).astype(np.intp)
-    return np.asarray(predictions.argmax(axis=1), np.intp)
-
-
-def loss(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    """The task's own loss without regularisation: cross entropy, or the mean squared error in the
-    units of the data."""
-    if task == "regression":
-        return _mean(_errors(y_true, predictions) ** 2)
-    return _mean(_cross_entropies(y_true, predictions, task, _KERAS_EPSILON))
-
-
-def log_loss(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    import numpy as np
-
-    epsilon = float(np.finfo(np.float32).eps)
-    return _mean(_cross_entropies(y_true, predictions, task, epsilon))
-
-
-def _cross_entropies(y_true: Truth, predictions: Predictions, task: Task, epsilon: float) -> Floats:
-    import numpy as np
-
-    if task == "binary":
-        second = np.clip(predictions.astype(np.float64), epsilon, 1.0 - epsilon)
-        return -np.log(np.where(y_true == 1, second, 1.0 - second))
-    chances = np.clip(predictions.astype(np.float64), epsilon, 1.0 - epsilon)
-    return np.asarray(np.log(chances.sum(axis=1)) - np.log(chances[np.arange(len(y_true)), y_true]))
-
-
-def top_5_accuracy(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    import numpy as np
-
-    # Of equally probable classes the later ones come first, as in scikit-learn.
-    five = np.argsort(predictions, axis=1, kind="stable")[:, -5:]
-    return _mean((five == y_true[:, np.newaxis]).any(axis=1).astype(np.float64))
-
-
-def _errors(y_true: Truth, predictions: Predictions) -> Floats:
-    return predictions.astype("float64") - y_true.astype("float64")
-
-
-def mae(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    return _mean(abs(_errors(y_true, predictions)))
-
-
-def rmse(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    squares = _mean(_errors(y_true, predictions) ** 2)
-    return lambda weights: squares(weights) ** 0.5
-
-
-def mean_absolute_percentage_error(
-    y_true: Truth, predictions: Predictions, task: Task
-) -> OfWeights:
-    import numpy as np
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.abs(_errors(y_true, predictions) / y_true.astype(np.float64))
-    return _mean(np.where(y_true == 0, np.nan, shares))
-
-
-def r2(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    import numpy as np
-
-    squares = _errors(y_true, predictions) ** 2
-    # Around the mean: the squares of large targets would lose the digits that differ.
-    target = y_true.astype(np.float64) - y_true.mean(dtype=np.float64)
-
-    def of_weights(weights: Floats) -> Floats:
-        rows = weights.sum(axis=1)
-        unexplained = weights @ squares
-        total = np.maximum(weights @ target**2 - (weights @ target) ** 2 / rows, 0.0)
-        varies = total > 1e-12 * (weights @ target**2)
-        values = 1.0 - unexplained / np.where(varies, total, 1.0)
-        constant = np.where(unexplained == 0, 1.0, 0.0)
-        return np.where(rows > 1, np.where(varies, values, constant), np.nan)
-
-    return of_weights
+    order = np.argsort(-scores, kind="stable")
+    ordered, is_positive = scores[order], is_positive[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    ends = np.append(starts[1:], len(ordered))
+    group = np.searchsorted(starts, np.flatnonzero(is_positive), side="right") - 1
+    positives = np.concatenate([[0], is_positive.cumsum()])
+    above, upto = starts[group], ends[group]
+    return Ranking(order, order[is_positive], (above, positives[above]), (upto, positives[upto]))
 
 
 class ClassCounts(NamedTuple):
@@ -128,162 +170,175 @@ class ClassCounts(NamedTuple):
     right: Floats
 
 
-def class_counts(
-    y_true: Truth, predictions: Predictions, task: Task
-) -> Callable[[Floats], ClassCounts]:
-    """The counts of the classes that rows have, or are predicted as."""
+@dataclass(frozen=True, eq=False)
+class WeightedRows:
+    """`weights`: (b, n), b weightings of n rows; none is all 0."""
+
+    rows: ScoredRows
+    weights: Floats
+
+    @cached_property
+    def total(self) -> Floats:
+        return self.weights.sum(axis=1)
+
+    def sum(self, values: Floats) -> Floats:
+        """(b,), of a value of each row."""
+        return self.weights @ values
+
+    def mean(self, values: Floats) -> Floats:
+        return self.sum(values) / self.total
+
+    @cached_property
+    def counts(self) -> ClassCounts:
+        import numpy as np
+
+        cells = self.rows.cells
+        weights = np.add.reduceat(self.weights.take(cells.order, axis=1), cells.starts, axis=1)
+        return ClassCounts(weights @ cells.actual, weights @ cells.predicted, weights @ cells.right)
+
+    @cached_property
+    def areas(self) -> tuple[Floats, Floats]:
+        """Below the ROC curve and the precision-recall curve: of several classes the means over the
+        classes that have both positive and other rows, or positive ones."""
+        import numpy as np
+
+        areas = np.array([areas_of(each, self.weights) for each in self.rows.rankings.values()])
+        has_area = ~np.isnan(areas)
+        means = np.where(has_area, areas, 0.0).sum(axis=0) / np.maximum(has_area.sum(axis=0), 1)
+        roc, precision_recall = np.where(has_area.any(axis=0), means, np.nan)
+        return roc, precision_recall
+
+
+def areas_of(ranking: Ranking, weights: Floats) -> tuple[Floats, Floats]:
+    """Of one class, (b,) each, NaN where undefined.
+
+    Below the ROC curve: the share of pairs of a positive and another row of which the positive one
+    ranks higher; a pair of equal scores counts half (Hanley and McNeil, 1982). Below the
+    precision-recall curve: average precision.
+    """
     import numpy as np
 
-    predicted = predicted_classes(predictions, task)
-    size = 2 if task == "binary" else predictions.shape[1]
-    # Rows of one true and one predicted class count alike, however many they are.
-    order, starts, cells = _groups(y_true.astype(np.intp) * size + predicted)
-    true_class, predicted_class = np.divmod(cells, size)
-    of_true = np.equal.outer(true_class, np.arange(size)).astype(np.float64)
-    of_predicted = np.equal.outer(predicted_class, np.arange(size)).astype(np.float64)
+    positive = weights.take(ranking.positives, axis=1)
+    positives = _cumulative(positive)
+    every = _cumulative(weights.take(ranking.order, axis=1))
+    (rows_above, positives_above), (rows_upto, positives_upto) = ranking.above, ranking.upto
+    positives_to_score, rows_to_score = (
+        positives.take(positives_upto, axis=1),
+        every.take(rows_upto, axis=1),
+    )
+    # Of the others: those above, and half of those with the same score.
+    higher = rows_to_score - positives_to_score + every.take(rows_above, axis=1)
+    higher -= positives.take(positives_above, axis=1)
+    total = positives[:, -1]
+    pairs = total * (every[:, -1] - total)
+    precisions = positives_to_score / np.where(rows_to_score > 0, rows_to_score, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        roc = 1.0 - 0.5 * np.einsum("bp,bp->b", positive, higher) / pairs
+        precision_recall = np.einsum("bp,bp->b", positive, precisions) / total
+    return roc, precision_recall
 
-    def of_weights(weights: Floats) -> ClassCounts:
-        counts = np.add.reduceat(weights[:, order], starts, axis=1)
-        return ClassCounts(
-            counts @ of_true, counts @ of_predicted, counts @ (of_true * of_predicted)
-        )
 
-    return of_weights
-
-
-def _groups(codes: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
-    """The order in which equal codes stand together, where each code begins in it, and the
-    codes."""
+def _cumulative(weights: Floats) -> Floats:
+    """(b, n + 1): the sum of the first 0, 1, …, n weights."""
     import numpy as np
 
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, starts, ordered[starts]
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
 
 
-def _of_counts(
-    formula: Callable[[ClassCounts], Floats],
-) -> Callable[[Truth, Predictions, Task], OfWeights]:
-    """A metric that is a mean over the classes which rows have, or are predicted as; of two classes
-    that of the second. `formula`: the figure of each class, (b, classes)."""
-
-    def metric(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-        count = class_counts(y_true, predictions, task)
-
-        def of_weights(weights: Floats) -> Floats:
-            counts = count(weights)
-            figures = formula(counts)
-            if task == "binary":
-                return figures[:, 1]
-            takes_part = counts.actual + counts.predicted > 0
-            return (figures * takes_part).sum(axis=1) / takes_part.sum(axis=1)
-
-        return of_weights
-
-    return metric
+def accuracy(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.is_right)
 
 
-def _share(part: Floats, whole: Floats) -> Floats:
+def loss(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.losses)
+
+
+def mae(weighted: WeightedRows) -> Floats:
+    return weighted.mean(abs(weighted.rows.errors))
+
+
+def rmse(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.errors**2) ** 0.5
+
+
+def auc(weighted: WeightedRows) -> Floats:
+    return weighted.areas[0]
+
+
+def pr_auc(weighted: WeightedRows) -> Floats:
+    return weighted.areas[1]
+
+
+def precision(weighted: WeightedRows) -> Floats:
+    counts = weighted.counts
+    return _over_classes(weighted, share(counts.right, counts.predicted))
+
+
+def recall(weighted: WeightedRows) -> Floats:
+    counts = weighted.counts
+    return _over_classes(weighted, share(counts.right, counts.actual))
+
+
+def f1(weighted: WeightedRows) -> Floats:
+    counts = weighted.counts
+    return _over_classes(weighted, share(2.0 * counts.right, counts.actual + counts.predicted))
+
+
+def _over_classes(weighted: WeightedRows, figures: Floats) -> Floats:
+    """The mean over the classes that rows have, or are predicted as; of two classes the second's
+    figure. `figures`: (b, classes)."""
+    if weighted.rows.task == "binary":
+        return figures[:, 1]
+    takes_part = weighted.counts.actual + weighted.counts.predicted > 0
+    return (figures * takes_part).sum(axis=1) / takes_part.sum(axis=1)
+
+
+def share(part: Floats, whole: Floats) -> Floats:
     """0 where the whole is 0."""
     import numpy as np
 
     return np.asarray(part / np.where(whole > 0, whole, 1.0))
 
 
-precision = _of_counts(lambda counts: _share(counts.right, counts.predicted))
-recall = _of_counts(lambda counts: _share(counts.right, counts.actual))
-f1 = _of_counts(lambda counts: _share(2.0 * counts.right, counts.actual + counts.predicted))
+def balanced_accuracy(weighted: WeightedRows) -> Floats:
+    counts = weighted.counts
+    return share(counts.right, counts.actual).sum(axis=1) / (counts.actual > 0).sum(axis=1)
 
 
-def balanced_accuracy(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    count = class_counts(y_true, predictions, task)
-
-    def of_weights(weights: Floats) -> Floats:
-        counts = count(weights)
-        recalls = _share(counts.right, counts.actual)
-        return recalls.sum(axis=1) / (counts.actual > 0).sum(axis=1)
-
-    return of_weights
-
-
-def cohen_kappa(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
+def kappa(weighted: WeightedRows) -> Floats:
     import numpy as np
 
-    count = class_counts(y_true, predictions, task)
-
-    def of_weights(weights: Floats) -> Floats:
-        counts, rows = count(weights), weights.sum(axis=1)
-        observed = counts.right.sum(axis=1) / rows
-        by_chance = (counts.actual * counts.predicted).sum(axis=1) / rows**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = (observed - by_chance) / (1.0 - by_chance)
-        return np.where(by_chance < 1.0, values, np.nan)
-
-    return of_weights
-
-
-def area_under_roc(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    return _over_classes(_roc_area, y_true, predictions, task)
-
-
-def average_precision(y_true: Truth, predictions: Predictions, task: Task) -> OfWeights:
-    return _over_classes(_precision_area, y_true, predictions, task)
-
-
-def _over_classes(
-    area: Callable[[Floats, Floats], Floats], y_true: Truth, predictions: Predictions, task: Task
-) -> OfWeights:
-    """The mean over the classes that rows have, each against all others; of two classes that of the
-    second. `area`: from the weights of positive rows, and of all, by threshold from the highest on,
-    (b, thresholds) each."""
-    import numpy as np
-
-    if task == "binary":
-        classes = [(y_true == 1, *_thresholds(predictions))]
-    else:
-        classes = [
-            (y_true == each, *_thresholds(predictions[:, each])) for each in np.unique(y_true)
-        ]
-
-    def of_weights(weights: Floats) -> Floats:
-        total, count = np.zeros(len(weights)), np.zeros(len(weights))
-        for is_positive, order, starts in classes:
-            every = weights[:, order]
-            positive = every * is_positive[order]
-            if len(starts) < len(order):
-                every = np.add.reduceat(every, starts, axis=1)
-                positive = np.add.reduceat(positive, starts, axis=1)
-            values = area(positive, every)
-            has_value = ~np.isnan(values)
-            total[has_value] += values[has_value]
-            count += has_value
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-    return of_weights
-
-
-def _thresholds(scores: Predictions) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The order of falling scores, and where each score begins in it."""
-    order, starts, _ = _groups(-scores)
-    return order, starts
-
-
-def _roc_area(positive: Floats, every: Floats) -> Floats:
-    """The share of pairs of a positive and a negative row of which the positive ranks higher; a
-    pair of equal scores counts half (Hanley and McNeil, 1982)."""
-    import numpy as np
-
-    negative = every - positive
-    higher = positive.cumsum(axis=1) - 0.5 * positive
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    counts, rows = weighted.counts, weighted.total
+    observed = counts.right.sum(axis=1) / rows
+    by_chance = (counts.actual * counts.predicted).sum(axis=1) / rows**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.einsum("bt,bt->b", higher, negative) / pairs)
+        values = (observed - by_chance) / (1.0 - by_chance)
+    return np.where(by_chance < 1.0, values, np.nan)
 
 
-def _precision_area(positive: Floats, every: Floats) -> Floats:
+def log_loss(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.log_losses)
+
+
+def top_5_accuracy(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.is_in_five)
+
+
+def r2(weighted: WeightedRows) -> Floats:
     import numpy as np
 
-    precisions = _share(positive.cumsum(axis=1), every.cumsum(axis=1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.einsum("bt,bt->b", precisions, positive) / positive.sum(axis=1))
+    rows = weighted.rows
+    # Around the mean: the squares of large targets would lose the digits that differ.
+    target = rows.y.astype(np.float64) - rows.y.mean(dtype=np.float64)
+    unexplained, squares = weighted.sum(rows.errors**2), weighted.sum(target**2)
+    spread = squares - weighted.sum(target) ** 2 / weighted.total
+    varies = spread > 1e-12 * squares
+    values = 1.0 - unexplained / np.where(varies, spread, 1.0)
+    values = np.where(varies, values, np.where(unexplained == 0, 1.0, 0.0))
+    return np.where(weighted.total > 1, values, np.nan)
+
+
+def mape(weighted: WeightedRows) -> Floats:
+    return weighted.mean(weighted.rows.relative_errors)

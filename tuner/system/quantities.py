@@ -36,3 +36,12 @@ def _parse(value: str | float, name: str, unit: str, units: dict[str, int], what
     if not match or not factor or float(match[1]) <= 0:
         raise UsageError(f"{name} must be {what}, got {shown(value)}")
     return float(match[1]) * factor
+
+
+def format_bytes(size: float) -> str:
+    """A size for people: 512 B, 1.5 KiB, 3.4 MiB, 1.2 GiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

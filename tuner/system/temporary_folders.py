@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing import process, util
 from pathlib import Path
@@ -33,6 +34,13 @@ def lock_folder(folder: Path, name: str = _OWNER) -> int:
 
 def sweep(place: Path, prefix: str, name: str = _OWNER) -> None:
     """Remove this user's folders of that prefix whose owners have died."""
+    for folder in abandoned(place, prefix, name):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(place: Path, prefix: str, name: str = _OWNER) -> Iterator[Path]:
+    """This user's folders of that prefix whose owners have died. Each is locked until the next one
+    is asked for, so that it can be removed."""
     for folder in place.glob(f"{prefix}*"):
         with suppress(OSError):  # of another kind, or just removed by another process
             if folder.lstat().st_uid != os.getuid():
@@ -40,16 +48,19 @@ def sweep(place: Path, prefix: str, name: str = _OWNER) -> None:
             owner = os.open(folder / name, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                yield folder
             finally:
                 os.close(owner)
 
 
+# The prefixes of what processes of tuner make in the temporary folder.
+TEMPORARY = ("tuner-", _SERVER)
+
+
 def sweep_temporary() -> None:
     """Remove what killed processes of tuner have left in the temporary folder."""
-    place = Path(tempfile.gettempdir())
-    sweep(place, "tuner-")
-    sweep(place, _SERVER)
+    for prefix in TEMPORARY:
+        sweep(Path(tempfile.gettempdir()), prefix)
 
 
 def own_servers_folder() -> None:

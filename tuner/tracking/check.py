@@ -21,13 +21,12 @@ from tuner.tracking import content
 from tuner.tracking.client import Client
 from tuner.tracking.content import PARENT_TAG, TRIAL_TAG, UUID_TAG
 from tuner.tracking.experiments import own_runs, own_study_runs
+from tuner.tracking.kept_models import unused_models, wants_model
 from tuner.tracking.logged_models import (
-    best_trials,
     has_files,
     is_readable,
     is_registered,
     linked_models,
-    wants_model,
 )
 
 # MLflow returns an infinity as the largest float.
@@ -111,7 +110,6 @@ class _DeliveryCheck:
         self._trials = {trial.number: trial for trial in deliveries.outlines(store, study)}
         completed = deliveries.completed(store, study)
         self._completed = completed
-        self._bests = best_trials(study, completed)
         self._run_checks: dict[int, list[_RunCheck]] = {}
         self._unknown_runs: list[Difference] = []
         self._parent: Any = None
@@ -255,6 +253,10 @@ class _DeliveryCheck:
     def _unlike_model(self, trial: TrackedTrial, run: Any) -> Iterator[tuple[str, Remedy]]:
         size = trial.attempt.model_bytes
         models = list(linked_models(self._client, run))
+        if trial.attempt.has_released:
+            if unused_models(self._client, models, run):
+                yield "its model is no longer kept", "send"
+            return
         broken = [model for model in models if not has_files(self._client, model, size)]
         if broken:
             if self._is_readable(trial) or not any(map(is_registered, broken)):
@@ -266,7 +268,7 @@ class _DeliveryCheck:
             yield "its model is missing", "send"
 
     def _wants_model(self, trial: TrackedTrial) -> bool:
-        return wants_model(trial, self._log_models, lambda: self._bests)
+        return wants_model(trial, self._log_models)
 
     def _is_readable(self, trial: TrackedTrial) -> bool:
         return is_readable(self._networks, trial.attempt)

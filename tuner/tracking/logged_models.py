@@ -1,6 +1,6 @@
 """Logged models: the networks of trials in MLflow. What a model's files hold: model_folders.py."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,6 @@ from tuner.data import Dataset
 from tuner.errors import ArtifactError, TrackingError
 from tuner.preparation.served_network import NETWORK_FILE
 from tuner.storage.attempt_rows import AttemptRow
-from tuner.storage.deliveries import Completed, TrackedTrial, improvements
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import FolderArtifacts
 from tuner.system.locations import local_path
@@ -19,21 +18,7 @@ from tuner.tracking.experiments import find_models, inside_store
 from tuner.tracking.model_folders import DATA, SavedNetwork, read_network, write_model
 
 _MODEL_NAME = "model"
-
-
-def best_trials(study: StudyRow, trials: list[Completed]) -> set[int]:
-    """The ids of the trials that were the best so far when they ended."""
-    if not study.spec.selects:
-        return set()
-    return {best.trial_id for best in improvements(trials, study.spec.direction)}
-
-
-def wants_model(trial: TrackedTrial, log_models: str, bests: Callable[[], set[int]]) -> bool:
-    """Whether the trial's network belongs in MLflow. `bests`: as `best_trials` returns them; called
-    only if it decides."""
-    if trial.attempt.model is None or log_models == "none":
-        return False
-    return log_models == "all" or trial.trial_id in bests()
+_TAGS = ("study", "trial")
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> SavedNetwork:
@@ -128,12 +113,12 @@ def has_files(client: Client, model: Any, size: int | None = None) -> bool:
 def remove_models(client: Client, run: Any) -> tuple[int, int]:
     """Delete the models of one of our runs, except registered ones. Returns how many were deleted,
     and how many stay."""
-    models = [model for model in linked_models(client, run) if _is_ours(model, run)]
+    models = [model for model in linked_models(client, run) if is_ours(model, run)]
     registered = sum(not remove_model(client, model) for model in models)
     return len(models) - registered, registered
 
 
-def _is_ours(model: Any, run: Any) -> bool:
+def is_ours(model: Any, run: Any) -> bool:
     """Whether we created the model: a user may link any model to a run."""
     uuid = model.tags.get(UUID_TAG)
     if uuid is None:  # an earlier version made it
@@ -159,6 +144,12 @@ def is_registered(model: Any) -> bool:
     return bool(model.tags.get("mlflow.modelVersions"))
 
 
+def has_users_tags(model: Any) -> bool:
+    """Whether a user has tagged the model."""
+    tags = set(model.tags) - {*_TAGS, UUID_TAG}
+    return any(not tag.startswith("mlflow.") for tag in tags)
+
+
 def _unlinked(client: Client, run: Any) -> Any:
     """The run's model that was created, but is not linked: MLflow's reply was lost."""
     number = run.data.tags["trial"]
@@ -177,7 +168,7 @@ def _begin(client: Client, run: Any, study: StudyRow) -> Any:
         run.info.experiment_id,
         name=_MODEL_NAME,
         source_run_id=run.info.run_id,
-        tags={key: run.data.tags[key] for key in ("study", "trial")} | {UUID_TAG: study.uuid},
+        tags={key: run.data.tags[key] for key in _TAGS} | {UUID_TAG: study.uuid},
         params=run.data.params,
     )
 

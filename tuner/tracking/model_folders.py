@@ -75,10 +75,9 @@ def write_model(
     (folder / DATA / "keras_module.txt").write_text("keras")
     loader = write_code(folder / _CODE)
     model = _described(network, spec, dataset, logged)
-    if network.description is not None:
-        example = example_of(dataset, network.description.preparation)
-        if example is not None:
-            model.saved_input_example_info = write_example(folder, example)
+    example = _example(network, dataset)
+    if example is not None:
+        model.saved_input_example_info = write_example(folder, example)
     _add_flavors(model, loader)
     model.save(str(folder / "MLmodel"))
     _write_environment(folder)
@@ -100,10 +99,17 @@ def _described(network: SavedNetwork, spec: StudySpec, dataset: Dataset | None, 
         model_id=logged.model_id,
         model_uuid=logged.model_id,
         signature=signature,
-        metadata=metadata_of(spec, description),
+        metadata=metadata_of(spec, description, dataset),
     )
     model.model_size_bytes = network.file.stat().st_size
     return model
+
+
+def _example(network: SavedNetwork, dataset: Dataset | None) -> Any:
+    if dataset is None or dataset.input_shape != network.takes.shape:
+        return None
+    description = network.description
+    return example_of(dataset, None if description is None else description.preparation)
 
 
 def _outputs(spec: StudySpec, dataset: Dataset | None) -> int:

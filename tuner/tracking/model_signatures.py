@@ -25,10 +25,8 @@ _MOST_EXAMPLES = 2  # of arrays, which may be large
 
 def input_columns(preparation: Preparation) -> list[str] | None:
     """The names of the columns that the network takes; None for arrays without names."""
-    if preparation.is_table:
-        return [column.name for column in preparation.columns or ()]
-    names = preparation.features
-    if names is None or names == tuple(str(i + 1) for i in range(len(names))):
+    names = preparation.names
+    if names == tuple(str(i + 1) for i in range(len(names))):
         return None  # numbered by us, where gaps of a matrix were filled
     return list(names)
 
@@ -63,41 +61,37 @@ def bare_signature(takes: Input, outputs: int) -> Any:
     )
 
 
-def metadata_of(spec: StudySpec, description: NetworkDescription | None) -> dict[str, Any]:
+def metadata_of(
+    spec: StudySpec, description: NetworkDescription | None, dataset: Dataset | None
+) -> dict[str, Any]:
     """Facts for people who find the model."""
     facts: dict[str, Any] = {"task": spec.task, "data": spec.data.source}
     facts["fingerprint"] = spec.fingerprint
-    if description is None:
-        return facts
-    facts |= {
-        "tuner": description.version,
-        "study": description.study,
-        "study_uuid": description.study_uuid,
-        "trial": description.trial,
-        "metric": description.metric,
-    }
-    if description.labels:
-        facts["labels"] = list(description.labels)
-    columns = description.preparation.columns
-    if description.preparation.is_table and columns:
-        facts["columns"] = {column.name: column.kind for column in columns}
-    return facts
+    labels = dataset.labels if dataset is not None else ()
+    if description is not None:
+        labels = description.labels
+        facts["task"], facts["fingerprint"] = description.task, description.fingerprint
+        facts["metric"], facts["tuner"] = description.metric, description.version
+        facts["study"], facts["study_uuid"] = description.study, description.study_uuid
+        facts["trial"] = description.trial
+        if description.preparation.is_table:
+            columns = description.preparation.columns or ()
+            facts["columns"] = {column.name: column.kind for column in columns}
+    return facts | ({"labels": list(labels)} if labels else {})
 
 
-def example_of(dataset: Dataset | None, preparation: Preparation) -> Any:
+def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
     """The first training rows as they were given: a DataFrame, or an array of what has no names;
-    None where the data are not there."""
+    None for a table that an earlier version prepared. Without `preparation`: as the network takes
+    them."""
     import pandas as pd
 
-    if dataset is None or dataset.input_shape != preparation.input_shape:
-        return None
-    if preparation.is_table:
+    if preparation is not None and preparation.is_table:
         return None if dataset.examples is None else pd.DataFrame(dataset.examples, dtype=object)
     rows = np.asarray(dataset.train.x[:_MOST_EXAMPLES], np.float64)
-    given = (rows if dataset.shift is None else rows + dataset.shift).astype(
-        preparation.input_dtype
-    )
-    names = input_columns(preparation)
+    given = rows if dataset.shift is None else rows + dataset.shift
+    given = given.astype(np.float64 if dataset.float64_inputs else np.float32)
+    names = None if preparation is None else input_columns(preparation)
     return given if names is None else pd.DataFrame(given, columns=names)
 
 

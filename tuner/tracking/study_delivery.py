@@ -1,6 +1,7 @@
 """Delivers a study from SQL to MLflow: what MLflow lacks is sent. Repeating it does no harm."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -8,19 +9,18 @@ from tuner.data import Dataset
 from tuner.errors import ArtifactError, TrackingError
 from tuner.storage import attempt_rows, deliveries
 from tuner.storage.attempt_rows import ReportRow
-from tuner.storage.deliveries import Delivery, TrackedTrial
+from tuner.storage.deliveries import RELEASED, Delivery, TrackedTrial
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.content import UUID_TAG, dataset_input, open_prepared, to_milliseconds
+from tuner.tracking.kept_models import drop_released, wants_model
 from tuner.tracking.logged_models import (
-    best_trials,
     drop_broken_models,
     linked_models,
     log_model,
     saved_network,
-    wants_model,
 )
 from tuner.tracking.model_folders import SavedNetwork
 from tuner.tracking.runs import StudyRun, TrialRuns, send_to_run
@@ -53,7 +53,6 @@ class StudyDelivery:
         self._study_run: StudyRun | None = None
         self._trial_runs: TrialRuns | None = None
         self._doubtful: set[int] = set()
-        self._bests: set[int] | None = None
 
     def deliver(self, live: bool = True, last: bool = False) -> int:
         """One pass. `live`: send the curves of running trials too. `last`: close the study's run,
@@ -96,7 +95,6 @@ class StudyDelivery:
     def _deliver_all(self, trials: list[TrackedTrial]) -> int:
         sent = refusals = 0
         problem: TrackingError | None = None
-        self._bests = None
         # Trials that were refused before come last, so that they do not block the others.
         for trial in sorted(trials, key=lambda trial: trial.trial_id in self._doubtful):
             try:
@@ -116,6 +114,11 @@ class StudyDelivery:
 
     def _deliver(self, trial: TrackedTrial) -> None:
         """Send what the trial's run lacks, and record the delivery."""
+        if trial.delivery is not None and trial.delivery.state == RELEASED:
+            drop_released(self._client, trial.delivery.run_id)
+            whole = replace(trial.delivery, state=trial.state)
+            deliveries.mark(self._store, self._study, trial.trial_id, whole)
+            return
         assert self._trial_runs is not None
         run = self._trial_runs.find_or_create(trial, trusted=trial.trial_id not in self._doubtful)
         last_attempt = trial.attempt.attempt
@@ -140,7 +143,8 @@ class StudyDelivery:
             self._client.update_run(run.run_id, status=_STATUS[trial.state])
         step = rows[-1].step if rows else run.step
         delivered = Delivery(run.run_id, last_attempt, step, trial.state)
-        deliveries.mark(self._store, self._study, trial.trial_id, delivered)
+        network = trial.attempt.model_path if trial.ended else None
+        deliveries.mark(self._store, self._study, trial.trial_id, delivered, network)
 
     def _tags(self, trial: TrackedTrial, run: Delivery, rows: list[ReportRow]) -> dict[str, str]:
         """`rows`: all reports of an ended trial."""
@@ -169,23 +173,22 @@ class StudyDelivery:
         end_time = to_milliseconds(content.end_seconds(trial))
         self._client.set_terminated(run_id, content.run_status(trial), end_time)
 
-    def _wants_model(self, trial: TrackedTrial) -> bool:
-        return wants_model(trial, self._log_models, self._best_trials)
-
-    def _best_trials(self) -> set[int]:
-        if self._bests is None:
-            trials = deliveries.completed(self._store, self._study)
-            self._bests = best_trials(self._study, trials)
-        return self._bests
-
     def _deliver_model(self, trial: TrackedTrial, run_id: str, again: bool) -> None:
         """`again`: the run may already have a model, whose files may be gone."""
-        wanted = self._wants_model(trial)
+        if trial.attempt.has_released:
+            drop_released(self._client, run_id)
+            return
+        wanted = wants_model(trial, self._log_models)
         if not wanted and not (again and self._has_model(run_id)):
             return
         try:
             self._log_model(trial, run_id, saved_network(self._networks, trial.attempt))
-        except ArtifactError as error:
+        except (ArtifactError, OSError) as error:
+            path = str(trial.attempt.model_path)
+            if not deliveries.keeps_network(self._store, self._study, trial.trial_id, path):
+                return  # released while it was sent: the next pass removes what has arrived
+            if isinstance(error, OSError):
+                raise
             if again:
                 drop_broken_models(self._client, run_id, trial.attempt.model_bytes)
             if wanted:

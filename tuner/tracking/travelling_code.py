@@ -18,6 +18,7 @@ from tuner.preparation import served_network
 _ROOM = "preparation"
 _BESIDE = ("errors.py", "values.py")
 _IMPORT = re.compile(rf"^(\s*from )tuner\.(?:{_ROOM}\.)?(\w+)(?= import )", re.MULTILINE)
+_ABOUT = '"""A copy of the code by which tuner prepares rows; it does not need tuner."""\n'
 _MODULE = served_network.__name__.rpartition(".")[2]
 
 
@@ -40,7 +41,8 @@ def _package() -> tuple[str, dict[str, str]]:
     texts = {source.name: source.read_text(encoding="utf-8") for source in _sorted(sources)}
     digest = hashlib.sha256(repr(texts).encode()).hexdigest()
     name = f"tuner_network_{digest[:16]}"
-    return name, {file: _IMPORT.sub(rf"\1{name}.\2", text) for file, text in texts.items()}
+    texts = {file: _IMPORT.sub(rf"\1{name}.\2", text) for file, text in texts.items()}
+    return name, texts | {"__init__.py": _ABOUT}
 
 
 def _sorted(sources: list[Traversable]) -> list[Traversable]:

@@ -6,7 +6,6 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 import logging
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,9 @@ class TrainingSession:
             self._study,
             self._request.number,
             own_code,
+            problem,
         )
-        write_description(path, replace(description, problem=problem))
+        write_description(path, description)
 
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from tuner.data.raw import dataset_errors
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, RowBlock, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Preparation
 from tuner.values import join_names
@@ -22,7 +22,7 @@ _BYTE = 255.0
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def open_image(source: Source, wanted: Wanted) -> LaterRows:
+def open_image(source: Source, request: RowRequest) -> LaterRows:
     """One row: the image with the channels that the network takes.
 
     Raises DatasetError for a file that is no image, one of another size, and a network that takes
@@ -30,7 +30,7 @@ def open_image(source: Source, wanted: Wanted) -> LaterRows:
     """
     path = source.path
     assert path is not None
-    preparation = wanted.preparation
+    preparation = request.preparation
     mode = _mode(path, preparation)
     with dataset_errors(str(path)):
         image, notes = _read_image(path, mode, preparation)

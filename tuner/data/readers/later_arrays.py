@@ -14,7 +14,7 @@ from tuner.data.readers.idx import find_idx_files, read_idx
 from tuner.data.readers.npz import KEYS, WHOLE, names_by_meaning, open_archive, read_member
 from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
-from tuner.data.row_blocks import LaterRows, RowBlock, TargetValues, Wanted
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.values import join_names, suggest_names
 
@@ -28,7 +28,7 @@ class _Part(NamedTuple):
     y: Any = None
 
 
-def open_npz(source: Source, wanted: Wanted) -> LaterRows:
+def open_npz(source: Source, request: RowRequest) -> LaterRows:
     """x with or without y, or x_train, x_val and x_test, one after the other. Raises DatasetError
     for a broken archive, and one without such arrays."""
     path = source.path
@@ -46,17 +46,17 @@ def open_npz(source: Source, wanted: Wanted) -> LaterRows:
         parts = {
             part: _Part(
                 *(
-                    read_member(path, archive, names[key], wanted.settings, key)
+                    read_member(path, archive, names[key], request.settings, key)
                     for key in pair
                     if key in names
                 )
             )
             for part, pair in chosen.items()
         }
-    return _array_rows(parts, wanted, source)
+    return _array_rows(parts, request, source)
 
 
-def open_idx_folder(source: Source, wanted: Wanted) -> LaterRows:
+def open_idx_folder(source: Source, request: RowRequest) -> LaterRows:
     """The images of each part, one after the other, with their labels if they are there."""
     folder = source.path
     assert folder is not None
@@ -70,35 +70,35 @@ def open_idx_folder(source: Source, wanted: Wanted) -> LaterRows:
     parts = {
         part: _Part(
             *(
-                read_idx(files[part, role], wanted.settings)
+                read_idx(files[part, role], request.settings)
                 for role in ("images", "labels")
                 if (part, role) in files
             )
         )
         for part in _choose_parts(with_images, source)
     }
-    return _array_rows(parts, wanted, source)
+    return _array_rows(parts, request, source)
 
 
-def open_idx_file(source: Source, wanted: Wanted) -> LaterRows:
+def open_idx_file(source: Source, request: RowRequest) -> LaterRows:
     """The images of one file; their labels if a file of that name lies beside it."""
     path = source.path
     assert path is not None
-    x = read_idx(path, wanted.settings)
+    x = read_idx(path, request.settings)
     with dataset_errors(str(path)):
         files = find_idx_files(path.parent)
     part = next((part for (part, role), file in files.items() if file == path), "")
     labels = files.get((part, "labels"))
     if labels is None or labels == path:
-        return _array_rows({"": _Part(x)}, wanted, source)
-    return _array_rows({"": _Part(x, read_idx(labels, wanted.settings))}, wanted, source)
+        return _array_rows({"": _Part(x)}, request, source)
+    return _array_rows({"": _Part(x, read_idx(labels, request.settings))}, request, source)
 
 
-def open_named(source: Source, wanted: Wanted) -> LaterRows:
+def open_named(source: Source, request: RowRequest) -> LaterRows:
     """All rows of a known data set: those of training, then those of its own test part."""
-    raw = read_named(source.name, wanted.settings)
+    raw = read_named(source.name, request.settings)
     parts = {part: _named_part(pair, raw.label_names) for part, pair in raw.parts.items()}
-    return _array_rows(_choose_parts(parts, source), wanted, source, raw.features)
+    return _array_rows(_choose_parts(parts, source), request, source, raw.features)
 
 
 def _named_part(pair: Pair, names: Sequence[str] | None) -> _Part:
@@ -106,24 +106,24 @@ def _named_part(pair: Pair, names: Sequence[str] | None) -> _Part:
     return _Part(pair.x, np.asarray(names)[np.asarray(pair.y)] if is_class else pair.y)
 
 
-def open_function(source: Source, wanted: Wanted) -> LaterRows:
+def open_function(source: Source, request: RowRequest) -> LaterRows:
     """What a user's own function returns, as for a search."""
     assert source.path is not None
     parts, notes = read_user_code(source.path, source.selector)
     held = {part: _Part(pair.x, pair.y) for part, pair in parts.items()}
-    return _array_rows(held, wanted, source, notes=notes)
+    return _array_rows(held, request, source, notes=notes)
 
 
 def _choose_parts(parts: Mapping[str, Any], source: Source) -> dict[str, Any]:
     """Those that the word after the colon names; all of them if none follows."""
-    wanted = source.selector
-    if not wanted or source.selects:
+    part = source.selector
+    if not part or source.selects:
         return dict(parts)
-    chosen = [part for part in parts if part and part.startswith(wanted)]
-    if len(wanted) < 3 or len(chosen) != 1:
-        known = join_names(part for part in parts if part) or "none"
+    chosen = [each for each in parts if each and each.startswith(part)]
+    if len(part) < 3 or len(chosen) != 1:
+        known = join_names(each for each in parts if each) or "none"
         raise DatasetError(
-            f"{source.text}: no part {wanted!r}{suggest_names(wanted, list(parts))}; its parts are "
+            f"{source.text}: no part {part!r}{suggest_names(part, list(parts))}; its parts are "
             f"{known}"
         )
     return {chosen[0]: parts[chosen[0]]}
@@ -131,7 +131,7 @@ def _choose_parts(parts: Mapping[str, Any], source: Source) -> dict[str, Any]:
 
 def _array_rows(
     parts: Mapping[str, _Part],
-    wanted: Wanted,
+    request: RowRequest,
     source: Source,
     features: Sequence[str] | None = None,
     notes: Sequence[str] = (),
@@ -142,10 +142,10 @@ def _array_rows(
     chosen = None
     if hasattr(first.x, "iloc"):
         names = [str(column) for column in first.x.columns]
-        chosen = choose_columns(names, wanted, name)
+        chosen = choose_columns(names, request, name)
         notes = (*notes, *chosen.notes)
-    elif wanted.preparation.is_table:
-        columns = join_names(wanted.preparation.names)
+    elif request.preparation.is_table:
+        columns = join_names(request.preparation.names)
         raise DatasetError(f"{name}: holds arrays, the network takes a table with {columns}")
     if len(parts) > 1:
         notes = (*notes, f"rows of {', then '.join(parts)}")
@@ -155,22 +155,22 @@ def _array_rows(
     target = None if first.y is None else str(getattr(first.y, "name", None) or _TARGET)
     count = sum(len(part.x) for part in parts.values())
     return LaterRows(
-        name, lambda: _blocks(parts, chosen, wanted, name), tuple(notes), count, target
+        name, lambda: _blocks(parts, chosen, request, name), tuple(notes), count, target
     )
 
 
 def _blocks(
-    parts: Mapping[str, _Part], chosen: ChosenColumns | None, wanted: Wanted, source: str
+    parts: Mapping[str, _Part], chosen: ChosenColumns | None, request: RowRequest, source: str
 ) -> Iterator[RowBlock]:
     before = 0
     for part in parts.values():
-        at_once = wanted.rows_at_once
+        at_once = request.rows_at_once
         for start in range(0, len(part.x), at_once):
             rows, target = part.x[start : start + at_once], None
             if part.y is not None:
                 values = part.y[start : start + at_once]
-                target = partial(_encode, values, before + start, wanted, source)
-            yield _block(rows, chosen, target, before + start, wanted, source)
+                target = partial(_encode, values, before + start, request, source)
+            yield _block(rows, chosen, target, before + start, request, source)
         before += len(part.x)
 
 
@@ -179,28 +179,28 @@ def _block(
     chosen: ChosenColumns | None,
     target: Any,
     first_row: int,
-    wanted: Wanted,
+    request: RowRequest,
     source: str,
 ) -> RowBlock:
     import pandas as pd
 
     if chosen is None:
-        is_column = rows.ndim == 1 and wanted.preparation.input_shape == (1,)
+        is_column = rows.ndim == 1 and request.preparation.input_shape == (1,)
         return RowBlock(rows[:, np.newaxis] if is_column else rows, None, target, first_row)
     frame = rows.set_axis([str(name) for name in rows.columns], axis=1)
     frame = frame.set_axis(pd.RangeIndex(first_row, first_row + len(frame)))
-    block = table_block(frame, chosen, wanted, source)
+    block = table_block(frame, chosen, request, source)
     return RowBlock(block.rows, block.index, target, first_row)
 
 
-def _encode(values: Any, first_row: int, wanted: Wanted, source: str) -> TargetValues:
+def _encode(values: Any, first_row: int, request: RowRequest, source: str) -> TargetValues:
     import pandas as pd
 
     index = pd.RangeIndex(first_row, first_row + len(values))
     if hasattr(values, "iloc"):
-        return encode_later_target(values.set_axis(index), wanted, source)
+        return encode_later_target(values.set_axis(index), request, source)
     array = np.asarray(values)
     column = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if column.ndim != 1:
         raise DatasetError(f"{source}: y must hold one value a row, its shape is {array.shape}")
-    return encode_later_target(pd.Series(column, index), wanted, source)
+    return encode_later_target(pd.Series(column, index), request, source)

@@ -25,7 +25,7 @@ from tuner.data.readers.arrow_columns import (
 )
 from tuner.data.readers.delimited_file import DelimitedFile
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, Wanted
+from tuner.data.row_blocks import LaterRows, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.date_texts import DIGITS, UNITS
 from tuner.preparation.encoding import Column
@@ -43,7 +43,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _FAILED_COLUMN = re.compile(r"column #(\d+): CSV conversion error")
 
 
-def open_delimited(source: Source, wanted: Wanted) -> LaterRows:
+def open_delimited(source: Source, request: RowRequest) -> LaterRows:
     """Raises DatasetError for a file that is no text of separated values, and as
     `choose_columns`."""
     assert source.path is not None
@@ -52,13 +52,13 @@ def open_delimited(source: Source, wanted: Wanted) -> LaterRows:
         file = DelimitedFile.open(source.path)
         names = _column_names(file)
         try:
-            chosen = choose_columns(names, wanted, path, source.selector)
+            chosen = choose_columns(names, request, path, source.selector)
         except DatasetError as error:
             raise DatasetError(f"{error}{file.hint}") from error
     return table_rows(
-        lambda: _DelimitedRows(file, names, chosen, wanted).frames(),
+        lambda: _DelimitedRows(file, names, chosen, request).frames(),
         chosen,
-        wanted,
+        request,
         path,
         file.notes,
     )
@@ -91,11 +91,11 @@ class _DelimitedRows:
     """The chosen columns of a file, read once, block by block."""
 
     def __init__(
-        self, file: DelimitedFile, names: list[str], chosen: ChosenColumns, wanted: Wanted
+        self, file: DelimitedFile, names: list[str], chosen: ChosenColumns, request: RowRequest
     ) -> None:
         self._file, self._source = file, file.source
         labels = dict(zip(names, file.labels, strict=True))
-        learnt = {column.name: column for column in wanted.preparation.columns or ()}
+        learnt = {column.name: column for column in request.preparation.columns or ()}
         floating = [label for label in file.labels if _is_floating(file.first_type(label))]
         self._certain_commas = file.commas_are_decimal(floating)
         with_commas = any(
@@ -104,7 +104,7 @@ class _DelimitedRows:
         self._plans: dict[str, _ColumnPlan] = {}
         for name in chosen.names:
             plan = _ColumnPlan(labels[name], [coded_text_type()])
-            takes_numbers, format_ = _expected(name, chosen, wanted, learnt.get(name))
+            takes_numbers, format_ = _expected(name, chosen, request, learnt.get(name))
             if name in chosen.index:
                 plan.kinds = self._index_kinds(plan.label)
             elif takes_numbers:
@@ -269,12 +269,12 @@ class _DelimitedRows:
 
 
 def _expected(
-    name: str, chosen: ChosenColumns, wanted: Wanted, column: Column | None
+    name: str, chosen: ChosenColumns, request: RowRequest, column: Column | None
 ) -> tuple[bool, NumberFormat | None]:
     """Whether a column is read as numbers first, and how its texts were numbers in training."""
-    preparation = wanted.preparation
+    preparation = request.preparation
     if name == chosen.target and name not in chosen.rows:
-        return wanted.task == "regression", preparation.target_format
+        return request.task == "regression", preparation.target_format
     if name in chosen.index:
         return False, None
     if column is None:  # of a matrix

@@ -10,7 +10,7 @@ from tuner.data.later_tables import choose_columns, table_rows
 from tuner.data.raw import dataset_errors
 from tuner.data.readers.parquet import refuse_same_names
 from tuner.data.readers.reader import Source
-from tuner.data.row_blocks import LaterRows, Wanted
+from tuner.data.row_blocks import LaterRows, RowRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ _MOST_ROWS = 2**16
 _PANDAS = b"pandas"
 
 
-def open_parquet(source: Source, wanted: Wanted) -> LaterRows:
+def open_parquet(source: Source, request: RowRequest) -> LaterRows:
     """Raises DatasetError for a broken file, and as `choose_columns`."""
     from pyarrow import parquet
 
@@ -31,11 +31,11 @@ def open_parquet(source: Source, wanted: Wanted) -> LaterRows:
         index = _saved_index(file)
         names = [*file.schema_arrow.names, *(n for n, counts in index.items() if counts)]
         refuse_same_names(names, source.path)
-        chosen = choose_columns(names, wanted, path, source.selector, [*index])
+        chosen = choose_columns(names, request, path, source.selector, [*index])
         count = file.metadata.num_rows
     counted = {name: counts for name, counts in index.items() if name in chosen.names and counts}
     return table_rows(
-        lambda: _frames(file, chosen.names, counted, path), chosen, wanted, path, (), count
+        lambda: _frames(file, chosen.names, counted, path), chosen, request, path, (), count
     )
 
 

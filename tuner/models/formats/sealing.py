@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from tuner.errors import ArtifactError
@@ -12,8 +13,9 @@ Checksums = dict[str, Any]
 
 
 def seal(description: NetworkDescription, checksums: Checksums) -> str:
-    """The text to be put into the export."""
-    content = {"network": description.to_json(), "sha256": checksums}
+    """The text to be put into the export. Without the user's code, which an export does not need:
+    it may be given to people who are not to see it."""
+    content = {"network": replace(description, code={}).to_json(), "sha256": checksums}
     return json.dumps(content, ensure_ascii=False)
 
 
@@ -47,6 +49,6 @@ def measure_file(content: bytes) -> Callable[[Mapping[str, Any]], Checksums]:
 
 def without_description(source: str) -> ArtifactError:
     return ArtifactError(
-        f"{source}: holds a network without its preparation: tuner did not export it, or it was "
-        "cut short or changed; export it with tuner export"
+        f"{source}: holds a network without its preparation: another program wrote it, or it was "
+        "cut short or changed; export it again"
     )

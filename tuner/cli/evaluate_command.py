@@ -1,0 +1,73 @@
+"""`tuner evaluate`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.app import Json, TrustCode, flag, settings_of
+
+
+def evaluate(
+    context: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A saved network: a .keras file, a study's name for its best trial, STUDY/N for "
+            "its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
+            metavar="MODEL",
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="The rows with their targets: a .csv, .parquet or .npz file, a folder of IDX "
+            "files, or a name such as digits. FILE:COLUMN names the target's column.",
+            metavar="DATA",
+        ),
+    ],
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save",
+            help="Write all figures to this .json file.",
+            metavar="FILE",
+            show_default="only print them",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, flag("--strict", text="Refuse data with a category that was not in training.")
+    ] = False,
+    trust_code: TrustCode = None,
+    as_json: Json = False,
+) -> None:
+    """Say how good a network is on data whose targets are known.
+
+    Example: tuner evaluate best.keras new.csv
+
+    Prints all metrics of the task with 95 % intervals, the figures of each label, which labels are
+    confused, and whether probabilities come true; of numbers how large the errors are. Figures on
+    rows that the network was trained on are too good; that is said.
+    """
+    from tuner.cli.consent import with_consent
+    from tuner.cli.evaluation_output import print_evaluation
+    from tuner.cli.output import complain
+    from tuner.cli.row_progress import RowProgress
+    from tuner.models.evaluating import evaluate_data
+    from tuner.models.predicting import open_scoring
+    from tuner.reports.evaluation_files import check_file, save_evaluation
+
+    if save is not None:
+        check_file(save)
+    settings, trust = settings_of(context), trust_code or []
+    with ExitStack() as stack:
+        scoring = with_consent(
+            lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
+        )
+        with RowProgress(scoring.rows.count) as progress:
+            evaluated = evaluate_data(scoring, strict, progress.count)
+    print_evaluation(evaluated, as_json)
+    if save is not None:
+        save_evaluation(evaluated, save)
+        complain(f"wrote {save}")

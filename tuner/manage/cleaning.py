@@ -1,0 +1,354 @@
+"""`tuner gc`: finds what no study needs, and removes it.
+
+A finder yields leftovers of one kind; FINDERS_OF_STUDY and FINDERS_OF_PROJECT list them all.
+Several databases may share a folder of networks, so nothing is a leftover because this database
+does not know it: only what is known to be its own.
+
+A running search is not disturbed. A study under a live lease is left alone, and so is what was
+written just now. Each leftover is looked at again right before it is removed.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuner.errors import ArtifactError
+from tuner.manage.databases import check_settled
+from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
+from tuner.runner.kept_networks import remove_empty_folder, remove_files
+from tuner.runner.study_files import OWNER_FILE, abandoned_scratch
+from tuner.settings import Settings
+from tuner.storage import Store, identity, kept_networks, leases
+from tuner.storage.attempt_rows import saved_networks
+from tuner.storage.damage import is_identity
+from tuner.storage.kept_networks import ReleasedNetwork
+from tuner.storage.studies import StudyRow
+from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
+from tuner.system.locations import KEPT_NAMES
+
+# What was written so recently may be in use by a process that has recorded nothing yet. Creating a
+# study from data in memory writes the data first, and may take long.
+_JUST_WRITTEN_S = 60.0
+_CREATION_S = 3600.0
+_TRIAL_FILE = re.compile(r"[0-9a-f]{32}/trial-(\d+)/([^/]+)")
+_PARTIAL = re.compile(r"\..+\.partial\.\w+|.+\.part")
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that no study needs. `what`: its kind. `place`: a path, or a model's URI. `size` in
+    bytes, None if unknown. `study`: the name of the study that it belonged to, if that exists.
+    `remove`: removes it, and says whether it did: not what is in use by now."""
+
+    what: str
+    place: str
+    size: int | None
+    remove: Callable[[], bool]
+    study: str | None = None
+
+
+@dataclass
+class Project:
+    """Where leftovers are looked for. `keep_models`: how many networks each study keeps; None for
+    as many as its searches have kept. `notes`: what the user should know of what is left alone."""
+
+    settings: Settings
+    store: Store
+    keep_models: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def artifacts(self) -> Artifacts:
+        return open_artifacts(self.settings)
+
+    def file(self, name: str, age_s: float = 0.0) -> Path | None:
+        """The file of that name in the folder of networks; None for a folder, and for one that is
+        gone or was written less than `age_s` seconds ago."""
+        try:
+            file = self.artifacts.get(Artifact(name))
+            return file if not age_s or _is_older(file, age_s) else None
+        except (ArtifactError, OSError):
+            return None
+
+
+def _is_older(file: Path, seconds: float) -> bool:
+    return time.time() - file.stat().st_mtime > seconds
+
+
+def find_leftovers(
+    project: Project,
+    studies: Sequence[StudyRow],
+    *,
+    is_whole: bool,
+    with_mlflow: bool = False,
+) -> list[Leftover]:
+    """What these studies no longer need; of the whole project, with `is_whole`. Nothing is changed.
+    `with_mlflow`: look into MLflow too. Raises StudyError for a database that may be a copy: its
+    files may be the original's."""
+    check_settled(project.store, "gc")
+    leftovers: list[Leftover] = []
+    for study in studies:
+        if leases.holders(project.store, study):
+            project.notes.append(f"study {study.name} is being searched: it is left alone")
+            continue
+        for find in FINDERS_OF_STUDY:
+            leftovers += find(project, study)
+        if with_mlflow:
+            leftovers += _models(project, study)
+    if is_whole:
+        for find_more in FINDERS_OF_PROJECT:
+            leftovers += find_more(project)
+    return leftovers
+
+
+def remove_leftovers(
+    project: Project, studies: Sequence[StudyRow], leftovers: Sequence[Leftover]
+) -> list[Leftover]:
+    """Remove them, and return those that were removed. The others are in use by now, or cannot be
+    removed; `project.notes` says so of studies that are searched by now."""
+    by_name = {study.name: study for study in studies}
+    searched: set[str] = set()
+    removed = []
+    for leftover in leftovers:
+        study = by_name.get(leftover.study or "")
+        if study is not None and leases.holders(project.store, study):
+            searched.add(study.name)
+            continue
+        with suppress(OSError, ArtifactError):
+            if leftover.remove():
+                removed.append(leftover)
+    for name in sorted(searched):
+        project.notes.append(f"a search of study {name} has begun: the study is left alone")
+    return removed
+
+
+def _checkpoints(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """Of finished trials: those of others are what their next attempts go on from."""
+    for name, _ in _ended_files(project, study, r".+\.ckpt"):
+        yield _file("checkpoints of finished trials", project, study, name)
+
+
+def _half_written(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """What killed processes were writing. Nobody writes files of a study without a lease."""
+    for name, file in _trial_files(project, study):
+        if _PARTIAL.fullmatch(file) and project.file(name, _JUST_WRITTEN_S) is not None:
+            yield _file("half-written files", project, study, name, has_ended=False)
+
+
+def _released_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """What killed searches have released and not removed."""
+    networks = kept_networks.released(project.store, study)
+    yield from _network_leftovers("networks that are no longer kept", project, study, networks)
+
+
+def _networks_beyond(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """Of trials that are not among the best."""
+    most, spec = project.keep_models, study.spec
+    if most is None or not spec.selects:
+        return
+    networks = kept_networks.beyond(project.store, study, spec.direction, most)
+
+    def release() -> None:
+        kept_networks.release_beyond(project.store, study, spec.direction, most)
+
+    what = f"networks beyond the best {most}"
+    yield from _network_leftovers(what, project, study, networks, release)
+
+
+def _network_leftovers(
+    what: str,
+    project: Project,
+    study: StudyRow,
+    networks: Sequence[ReleasedNetwork],
+    before: Callable[[], None] = lambda: None,
+) -> Iterator[Leftover]:
+    """`before`: what comes before the removal of each."""
+    for network in networks:
+        file = project.file(network.name)
+        if file is None:
+            continue
+
+        def remove(network: ReleasedNetwork = network) -> bool:
+            before()
+            removed = remove_files(project.artifacts, [network])
+            kept_networks.note_removed(project.store, study, removed)
+            return bool(removed)
+
+        yield Leftover(what, str(file), file.stat().st_size, remove, study.name)
+
+
+def _unrecorded_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """Of attempts that were lost after they had written the file."""
+    known = {network.path for network in saved_networks(project.store, study)}
+    known |= {network.name for network in kept_networks.released(project.store, study)}
+    for name, _ in _ended_files(project, study, r"attempt-\d+\.keras"):
+        if name not in known and project.file(name, _JUST_WRITTEN_S) is not None:
+            yield _file("networks of lost attempts", project, study, name)
+
+
+def _ended_files(project: Project, study: StudyRow, pattern: str) -> Iterator[tuple[str, str]]:
+    """Names as `_trial_files`, of trials that have ended, whose file matches the pattern."""
+    unfinished = kept_networks.unfinished_numbers(project.store, study)
+    for name, file in _trial_files(project, study):
+        match = _TRIAL_FILE.fullmatch(name)
+        assert match is not None
+        is_wanted = re.fullmatch(pattern, file) and not _PARTIAL.fullmatch(file)
+        if is_wanted and int(match[1]) not in unfinished:
+            yield name, file
+
+
+def _trial_files(project: Project, study: StudyRow) -> Iterator[tuple[str, str]]:
+    """The names of the files of the study's trials in the store, and in their folder."""
+    if is_identity(study.uuid):
+        for name in project.artifacts.names(f"{study.uuid}/trial-*/*"):
+            if (match := _TRIAL_FILE.fullmatch(name)) and project.file(name):
+                yield name, match[2]
+
+
+def _file(
+    what: str, project: Project, study: StudyRow, name: str, has_ended: bool = True
+) -> Leftover:
+    """`has_ended`: its trial, in whose folder nobody writes any more."""
+    file = project.file(name)
+    size = 0 if file is None else file.stat().st_size
+
+    def remove() -> bool:
+        if project.file(name) is None:
+            return False
+        project.artifacts.delete(name)
+        if has_ended:
+            remove_empty_folder(project.artifacts, name)
+        return True
+
+    return Leftover(what, f"{project.artifacts}/{name}", size, remove, study.name)
+
+
+def _models(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """MLflow's copies of networks that are not kept."""
+    from tuner.tracking.kept_models import unneeded_models
+
+    unneeded = set()
+    if project.keep_models is not None and study.spec.selects:
+        spec = study.spec
+        beyond = kept_networks.beyond(project.store, study, spec.direction, project.keep_models)
+        unneeded = {network.trial_id for network in beyond}
+    for model in unneeded_models(project.settings.tracking_uri, project.store, study, unneeded):
+        what = "MLflow models that are no longer kept"
+        yield Leftover(what, model.uri, model.size, model.remove, study.name)
+
+
+# Of the project as a whole
+
+
+def _deleted_studies(project: Project) -> Iterator[Leftover]:
+    """Folders of studies that this database had. `study delete --keep-networks` unmarks them."""
+    store, artifacts = project.store, project.artifacts
+    if identity.has_damaged_uuids(store):
+        project.notes.append("the id of a study is damaged: folders of deleted studies are left")
+        return
+    own, known = identity.database_uuid(store), set(identity.study_uuids(store))
+    others = []
+    for uuid in filter(is_identity, artifacts.names("*")):
+        if uuid in known:
+            continue
+        if own is None or _owner(artifacts, uuid) != own:
+            others.append(uuid)
+        elif (size := _unused_size(project, uuid)) is not None:
+
+            def remove(uuid: str = uuid) -> bool:
+                if uuid in identity.study_uuids(store) or _unused_size(project, uuid) is None:
+                    return False
+                artifacts.sweep(uuid)
+                return not artifacts.names(f"{uuid}/*")
+
+            yield Leftover("folders of deleted studies", f"{artifacts}/{uuid}", size, remove)
+    if others:
+        count = "1 folder is" if len(others) == 1 else f"{len(others)} folders are"
+        project.notes.append(
+            f"in {artifacts} {count} of no study of this database, perhaps of another one: left "
+            f"alone ({', '.join(others[:3])}{', …' if len(others) > 3 else ''})"
+        )
+
+
+def _owner(artifacts: Artifacts, uuid: str) -> str | None:
+    """The database to which the study's folder belongs, if it says so."""
+    try:
+        return artifacts.get(Artifact(f"{uuid}/{OWNER_FILE}")).read_text()
+    except (ArtifactError, OSError, UnicodeDecodeError):
+        return None
+
+
+def _unused_size(project: Project, uuid: str) -> int | None:
+    """The size of a study's folder; None if something in it was written just now."""
+    folder = project.settings.checkpoints.absolute() / uuid
+    return _folder_size(folder) if _newest_is_older(folder, _JUST_WRITTEN_S) else None
+
+
+def _folder_size(folder: Path) -> int:
+    if not folder.is_dir() or folder.is_symlink():
+        return folder.lstat().st_size
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+
+
+def _newest_is_older(path: Path, seconds: float) -> bool:
+    files = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return all(_is_older(file, seconds) for file in files if file.exists())
+
+
+def _scratch(project: Project) -> Iterator[Leftover]:
+    """Prepared data and sockets of this user's processes that have died."""
+    found = [(folder, _folder_size(folder)) for folder in abandoned_scratch(project.settings)]
+    for folder, size in found:
+
+        def remove(folder: Path = folder) -> bool:
+            for abandoned in abandoned_scratch(project.settings):
+                if abandoned == folder:
+                    delete_kept(folder)
+            return not folder.exists()
+
+        yield Leftover("scratch folders of dead processes", str(folder), size, remove)
+
+
+def _kept_files(project: Project) -> Iterator[Leftover]:
+    """Data from memory and code of notebooks that no study names, and what was half written of
+    them."""
+    if project.store.url.get_backend_name() != "sqlite":
+        return  # of the current folder, which other databases may use too
+    for kind in ("data", "code"):
+        files = sorted(kept_folder(project.settings, kind).glob("*"))
+        named = [file for file in files if KEPT_NAMES.fullmatch(f".tuner/{kind}/{file.name}")]
+        partial = [file for file in files if _PARTIAL.fullmatch(file.name)]
+        for file in unused_files(project.store, named):
+            yield from _kept(f"kept {kind} of no study", project, file)
+        for file in partial:
+            yield from _kept("half-written files", project, file)
+
+
+def _kept(what: str, project: Project, file: Path) -> Iterator[Leftover]:
+    if not _newest_is_older(file, _CREATION_S):
+        return
+
+    def remove() -> bool:
+        if not unused_files(project.store, [file]) or not _newest_is_older(file, _CREATION_S):
+            return False
+        delete_kept(file)
+        return not file.exists()
+
+    yield Leftover(what, str(file), _folder_size(file), remove)
+
+
+FINDERS_OF_STUDY: tuple[Callable[[Project, StudyRow], Iterator[Leftover]], ...] = (
+    _checkpoints,
+    _half_written,
+    _released_networks,
+    _networks_beyond,
+    _unrecorded_networks,
+)
+FINDERS_OF_PROJECT: tuple[Callable[[Project], Iterator[Leftover]], ...] = (
+    _deleted_studies,
+    _scratch,
+    _kept_files,
+)
