@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from tuner.models.loading import Model
-    from tuner.models.promoting import Promotion
+    from tuner.models.registering import Promotion
 
     __version__: str
 
@@ -81,7 +81,7 @@ _MODULES = {
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
     "load_model": "tuner.api.models",
     "Model": "tuner.models.loading",
-    "Promotion": "tuner.models.promoting",
+    "Promotion": "tuner.models.registering",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",
 }

@@ -17,10 +17,11 @@ from tracking_helpers import Search
 import tuner as api
 from tuner.data import Dataset, load_dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
-from tuner.models import champions, promoting
+from tuner.models import champions, promoting, registering
 from tuner.models.final_networks import FinalNetworks
 from tuner.models.opening import open_model
-from tuner.models.promoting import Promotion, PromotionOptions
+from tuner.models.promoting import PromotionOptions
+from tuner.models.registering import Promotion
 from tuner.preparation.keras_file import read_description
 from tuner.runner import trained_on
 from tuner.runner.final_training import finished_trial
@@ -90,7 +91,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         search = Search(bench.store, create_study(bench.store, name, spec))
         search.complete(search.start(), 0.9)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(TrackingError) as stopped:
-            patch.setattr(promoting, "open_run", _refuse)
+            patch.setattr(registering, "open_run", _refuse)
             promote(bench, name)
         assert f"the trained network is kept in {folder}" in str(stopped.value)
     bench.store.close()
@@ -197,7 +198,7 @@ def test_an_interrupted_promotion_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
     """`after`: what the step does reaches MLflow, but its reply does not arrive."""
-    real = getattr(promoting, step)
+    real = getattr(registering, step)
 
     def interrupted(*arguments: Any) -> None:
         if after:
@@ -206,7 +207,7 @@ def test_an_interrupted_promotion_goes_on(
 
     client = open_client(bench.settings.tracking_uri)
     with monkeypatch.context() as patch:
-        patch.setattr(promoting, step, interrupted)
+        patch.setattr(registering, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             promote(bench)
     assert champion(client) is None
@@ -222,17 +223,17 @@ def test_an_interrupted_promotion_goes_on(
 def test_a_champion_that_came_meanwhile_is_not_replaced_unseen(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = promoting.register_version
+    real = registering.register_version
 
     def overtaken(*arguments: Any) -> Any:
         version = real(*arguments)
         with monkeypatch.context() as patch:
-            patch.setattr(promoting, "register_version", real)
+            patch.setattr(registering, "register_version", real)
             patch.setattr(promoting, "_one_at_a_time", lambda *_: nullcontext())
             promote(bench, "good", name="model")
         return version
 
-    monkeypatch.setattr(promoting, "register_version", overtaken)
+    monkeypatch.setattr(registering, "register_version", overtaken)
     with pytest.raises(NotPromoted, match="does not beat the champion models:/model/2"):
         promote(bench, "bad", name="model")
     assert champion(open_client(bench.settings.tracking_uri), "model") == "2"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tuner.models.loading import Model
-    from tuner.models.promoting import Promotion
+    from tuner.models.registering import Promotion
 
 _PathLike = os.PathLike[str]
 

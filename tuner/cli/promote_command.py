@@ -7,7 +7,7 @@ import typer
 from tuner.cli.app import Json, TrustCode, data_option, flag, settings_of
 
 if TYPE_CHECKING:
-    from tuner.models.promoting import Promotion
+    from tuner.models.registering import Promotion
 
 
 def promote(

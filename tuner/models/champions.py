@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from tuner.data import Dataset
 from tuner.data.preparing import given_targets
-from tuner.errors import ArtifactError, NotPromoted
+from tuner.errors import ArtifactError, NotPromoted, TrackingError
 from tuner.manage.stored_functions import user_metrics
 from tuner.models.evaluations import Estimate, Evaluation, difference, evaluate_outputs
 from tuner.models.final_networks import outputs_for_test
-from tuner.models.loading import load_file
+from tuner.models.loading import Model, load_file
 from tuner.models.model_cards import gap_in_words
 from tuner.models.opening import bring_network
 from tuner.models.own_figures import OwnFunction, own_difference, own_figure
@@ -61,11 +61,11 @@ class Judge:
     def _bring(self, champion: RegisteredVersion, folder: Path) -> Path:
         """The champion's file. Raises NotPromoted where it cannot be scored on these test rows,
         UntrustedCode for layers whose code may not run here."""
-        refused = f"the champion {champion.uri} cannot be compared on the test rows of this study"
+        refused = _refused(champion)
         try:
             file = bring_network(champion.uri, self._settings, folder).file
             description = read_description(file, champion.uri)
-        except ArtifactError as error:
+        except (ArtifactError, TrackingError) as error:
             raise NotPromoted(f"{refused}: {error}") from error
         fingerprint = description.fingerprint
         if fingerprint != self.dataset.fingerprint:
@@ -101,9 +101,15 @@ class Judge:
         if champion.uri not in self._outputs:
             with OwnFolder("tuner-network-") as folder:
                 file = self._bring(champion, Path(folder))
-                model = load_file(file, champion.uri, settings=self._settings, trust=self._trust)
+                model = self._load(champion, file)
             self._outputs[champion.uri] = outputs_for_test(model, self.dataset)
         return self._outputs[champion.uri]
+
+    def _load(self, champion: RegisteredVersion, file: Path) -> Model:
+        try:
+            return load_file(file, champion.uri, settings=self._settings, trust=self._trust)
+        except ArtifactError as error:
+            raise NotPromoted(f"{_refused(champion)}: {error}") from error
 
     def _in_words(self, gap: Estimate, beats: bool, champion: RegisteredVersion) -> str:
         rows = f"on the same {len(self._y):,} test rows"
@@ -118,3 +124,7 @@ class Judge:
         )
         contains_0 = gap.low is not None and gap.high is not None and gap.low <= 0 <= gap.high
         return f"{words}; the interval contains 0, so it may be chance" if contains_0 else words
+
+
+def _refused(champion: RegisteredVersion) -> str:
+    return f"the champion {champion.uri} cannot be compared on the test rows of this study"

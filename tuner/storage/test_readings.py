@@ -74,11 +74,11 @@ def earlier_readings(store: Store, fingerprint: str) -> list[SplitReading]:
 
 
 def describe_readings(readings: Sequence[SplitReading]) -> str | None:
-    """What a user is told of earlier readings; None if there are none."""
+    """What a user is told of earlier readings, the latest first; None if there are none."""
     if not readings:
         return None
     times = "once" if len(readings) == 1 else f"{len(readings)} times"
-    latest = "; ".join(map(str, readings[-_MOST_NAMED:]))
+    latest = "; ".join(map(str, readings[: -_MOST_NAMED - 1 : -1]))
     more = "; …" if len(readings) > _MOST_NAMED else ""
     return (
         f"the test split of these data was read {times} before ({latest}{more}): "
