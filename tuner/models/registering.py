@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import NotPromoted, TrackingError
-from tuner.manage.own_code import UntrustedCode
+from tuner.manage.carried_code import UntrustedCode
 from tuner.models.champions import Judge, Verdict
 from tuner.models.evaluations import Estimate, Evaluation
 from tuner.models.final_networks import FinalNetwork
