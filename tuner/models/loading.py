@@ -71,10 +71,7 @@ class Model:
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The names of the columns that it takes, in any order; None where data have no names."""
-        preparation = self.description.preparation
-        if preparation.is_table:
-            return tuple(column.name for column in preparation.columns or ())
-        return preparation.features
+        return self.description.preparation.names or None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -135,12 +132,10 @@ class Model:
         """
         import pandas as pd
 
-        prepared = self.description.preparation.prepare(rows)
-        self.findings = findings = prepared.findings
-        if strict and findings.unseen:
-            raise DatasetError(f"data: {'; '.join(map(findings.describe_unseen, findings.unseen))}")
+        prepared = self.description.preparation.prepare(rows, strict=strict)
+        self.findings = prepared.findings
         outputs = self.outputs_of_prepared(prepared.inputs)
-        for line in findings.lines():
+        for line in prepared.findings.lines():
             logger.warning("%s", line)
         columns = predict_columns(outputs, self.task, self.labels)
         return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
