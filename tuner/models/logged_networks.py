@@ -11,9 +11,16 @@ import yaml
 
 from tuner.errors import ArtifactError, TrackingError
 from tuner.models.model_texts import LOGGED, LOGGED_FORMS, REGISTERED, RUN
+from tuner.preparation.served_network import NETWORK_FILE
 from tuner.settings import Settings
 from tuner.system.logs import without_secrets
-from tuner.tracking.client import Client, is_not_found, open_existing_client, tracking_errors
+from tuner.tracking.client import (
+    Client,
+    download_file,
+    is_not_found,
+    open_existing_client,
+    tracking_errors,
+)
 from tuner.tracking.logged_models import linked_models
 from tuner.values import join_names, suggest_names
 
@@ -134,19 +141,10 @@ def network_in_model(described: bytes, where: str) -> str:
             f"{where}: is no Keras network but one of {join_names(flavors)}, which another program "
             "logged; load it by mlflow.pyfunc.load_model"
         )
-    return f"{data}/model.keras"
+    return f"{data}/{NETWORK_FILE}"
 
 
 def _download(client: Client, found: Found, folder: Path) -> Path:
-    described = _fetch(client, f"{found.location}/{MLMODEL}", folder).read_bytes()
+    described = download_file(client, f"{found.location}/{MLMODEL}", folder).read_bytes()
     network = network_in_model(described, found.where)
-    return _fetch(client, f"{found.location}/{network}", folder)
-
-
-def _fetch(client: Client, uri: str, folder: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-
-    # Not models:/…, which MLflow looks up in the process' own store, not in this one.
-    return Path(
-        download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri)
-    )
+    return download_file(client, f"{found.location}/{network}", folder)

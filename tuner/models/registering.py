@@ -24,11 +24,11 @@ from tuner.tracking.logged_models import log_model
 from tuner.tracking.model_folders import read_network
 from tuner.tracking.registry import (
     CARD_FILE,
-    CHAMPION,
     LONGEST_DESCRIPTION,
     NETWORK_TAG,
     RegisteredVersion,
     RunContent,
+    champion_uri,
     describe_run,
     open_run,
     read_champion,
@@ -72,7 +72,7 @@ class Promotion:
     @property
     def uri(self) -> str:
         """What names the champion, for `tuner predict`, `tuner.load_model` and MLflow."""
-        return f"models:/{self.name}@{CHAMPION}"
+        return champion_uri(self.name)
 
     @property
     def figure(self) -> Estimate:
