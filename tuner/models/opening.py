@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import StudyError, TunerError
-from tuner.manage.carried_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, needed_by_study
 from tuner.models.loading import Model, load_file
 from tuner.models.model_texts import FORMS, is_logged
 from tuner.models.own_layers import codes_of, require_trusted_layers
@@ -25,7 +25,7 @@ from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
 from tuner.system.locations import expanded_path
-from tuner.system.names import in_command, is_valid, printable
+from tuner.system.names import is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
 
@@ -145,11 +145,8 @@ def _bring_of_study(
     if copied is None:
         raise _unknown(text, settings)
     brought = BroughtNetwork(file, copied.where, copied.remarks)
-    try:
+    with needed_by_study(copied.study):
         _check_code(brought, settings, copied.where)
-    except UntrustedCode as error:
-        error.source = in_command(copied.study)
-        raise
     return brought
 
 

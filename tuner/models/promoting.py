@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tuner.data import Dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
-from tuner.manage.carried_code import UntrustedCode
+from tuner.manage.carried_code import needed_by_study
 from tuner.manage.databases import check_settled
 from tuner.manage.trust import agree_to_code, code_of, require_trusted
 from tuner.models.champions import Judge
@@ -111,11 +111,8 @@ def _agree(
     own = {code.sha256 for code in code_of(study.spec)}
     of_study = [each for each in trust if champion is None or each.lower() in own]
     agree_to_code(study.spec, settings, of_study)
-    try:
+    with needed_by_study(study.name):
         require_trusted(study.spec, settings)
-    except UntrustedCode as error:
-        error.source = in_command(study.name)
-        raise
     return [each for each in trust if each.lower() not in own]
 
 
