@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import TunerError, UsageError
+from tuner.system.temporary_folders import folder_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -202,7 +202,7 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
     target, writer_type = file.resolve(), _writer_of(file)
     assert writer_type is not None
     try:
-        folder = TemporaryDirectory(prefix=".tuner-", dir=target.parent)
+        folder = folder_beside(target)
     except OSError as error:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
     with folder:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import prediction_columns
 from tuner.settings import Settings
 from tuner.system.logs import output_to
+from tuner.system.temporary_folders import written_whole
 
 # The largest difference between two runtimes, in parts of the outputs' range.
 TOLERANCE = 1e-5
@@ -137,12 +137,9 @@ def write_export(
         raise UsageError(f"{text}: is an export already; export the .keras file that it is from")
     compared = find_rows(model, settings, rows)
     try:
-        # Written beside the target and checked there: the target is whole, or does not exist.
-        with TemporaryDirectory(prefix=".tuner-", dir=path.absolute().parent) as folder:
-            written = Path(folder) / f"network{form.ending}"
+        with written_whole(path) as written:  # and checked, before it takes its place
             network, comparison = _write_and_compare(model, form, written, path, compared)
             size = _size(written)
-            _put_in_place(written, path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
     return Export(path, form, size, comparison, network, model.description, opened.remarks)
@@ -208,9 +205,3 @@ def compare_outputs(
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _put_in_place(written: Path, path: Path) -> None:
-    if path.is_dir():  # a SavedModel of tuner's, which _check_path lets be replaced
-        path.rename(written.with_name("replaced"))
-    written.replace(path)
