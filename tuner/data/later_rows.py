@@ -92,8 +92,8 @@ def _open_unnamed(path: Path) -> OpenSource:
     with dataset_errors(str(path)), path.open("rb") as file:
         begins = file.read(2)
     if begins not in _IDX_BEGINNINGS:
-        known = [ending for reader in OPENERS for ending in reader.endings]
-        endings = [ending for ending in (*known, *images.ENDINGS) if ".gz" not in ending]
+        of_readers = [ending for reader in OPENERS for ending in reader.endings]
+        endings = [ending for ending in (*of_readers, *images.ENDINGS) if ".gz" not in ending]
         raise DatasetError(
             f"{path}: the format is not known by its name; it may end in {', '.join(endings)}, or "
             "be an IDX file"

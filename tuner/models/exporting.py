@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tuner.errors import ExportError, TunerError, UsageError, first_line
 from tuner.models.formats.base import Format, RuntimeNetwork
-from tuner.models.formats.saved_model_format import has_description
+from tuner.models.formats.saved_model_format import is_of_tuner
 from tuner.models.loading import Model
 from tuner.models.opening import open_model
 from tuner.models.rows_to_compare import ComparedRows, find_rows
@@ -81,14 +81,14 @@ def plan_export(
     Raises UsageError where they do not fit together, or the path is not to be written to.
     """
     if form is None:
-        if output is None or (found := format_by_ending(output)) is None:
+        if output is None or (chosen := format_by_ending(output)) is None:
             endings = ", ".join(f"{name} ({f.ending or 'a folder'})" for name, f in FORMATS.items())
             raise UsageError(f"say in which form: --format with one of {endings}")
     else:
-        found = FORMATS[form]
-    path = output or _default_path(text, found)
-    _check_path(text, found, path, replace)
-    return found, path
+        chosen = FORMATS[form]
+    path = output or _default_path(text, chosen)
+    _check_path(text, chosen, path, replace)
+    return chosen, path
 
 
 def _default_path(text: str, form: Format) -> Path:
@@ -108,8 +108,8 @@ def _check_path(text: str, form: Format, path: Path, replace: bool) -> None:
         raise UsageError(f"{path}: is the network itself; choose another path")
     if not path.exists():
         return
-    is_export = path.is_file() if form.ending else path.is_dir() and has_description(path)
-    if not is_export:
+    may_be_replaced = path.is_file() if form.ending else path.is_dir() and is_of_tuner(path)
+    if not may_be_replaced:
         raise UsageError(f"{path}: exists, and is no {form.title} of tuner's; choose another path")
     if not replace:
         raise UsageError(f"{path}: exists already; --force replaces it")

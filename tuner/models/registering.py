@@ -36,7 +36,8 @@ from tuner.tracking.registry import (
     set_champion,
 )
 
-Tell = Callable[[str], None]
+# Told what is being done.
+Stage = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ class Registration:
     judge: Judge
     network: FinalNetwork
 
-    def run(self, replace: bool, stage: Tell) -> Promotion:
+    def run(self, replace: bool, stage: Stage) -> Promotion:
         """Raises NotPromoted, TrackingError and what `Judge.compare` raises."""
         stage(f"evaluating it on the test split ({len(self.judge.dataset.test):,} rows)")
         evaluation, figures = self.judge.evaluate(self.network.outputs)

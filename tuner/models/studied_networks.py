@@ -35,10 +35,10 @@ def copy_of_trial(
     nobody on this machine has agreed to.
     """
     with _reading(settings) as store:
-        found = None if store is None else _find_trial(store, text)
-        if store is None or found is None:
+        matching = None if store is None else _find_trial(store, text)
+        if store is None or matching is None:
             return None
-        study, trial = found
+        study, trial = matching
         if trust:
             agree_to_code(study.spec, settings, trust)
         with needed_by_study(study.name):
