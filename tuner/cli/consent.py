@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -50,10 +51,19 @@ def with_consent(work: Callable[[], T], settings: Settings) -> T:
         return work()
 
 
+@contextmanager
+def entered_with_consent(
+    open_context: Callable[[], AbstractContextManager[T]], settings: Settings
+) -> Iterator[T]:
+    """The same for what entering a context gives."""
+    with ExitStack() as stack:
+        yield with_consent(lambda: stack.enter_context(open_context()), settings)
+
+
 def with_trusted_code(
     work: Callable[[], T], settings: Settings, row: "StudyRow", hashes: Sequence[str]
 ) -> T:
-    """The same for a study's code, of which these hashes are trusted from now on."""
+    """As `with_consent`, for a study's code, of which these hashes are trusted from now on."""
 
     def study_work() -> T:
         with needed_by_study(row.name):
