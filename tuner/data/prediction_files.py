@@ -106,7 +106,8 @@ class ParquetWriter(TableWriter):
             self._writer.write_table(table.cast(self._writer.schema))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(
-                "its index column changes its type between the rows: write a .csv file instead"
+                "cannot hold the index column, which changes its type between the rows; write a "
+                ".csv file instead"
             ) from error
 
     def close(self) -> None:
@@ -228,5 +229,7 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
 def _write_errors(file: Path) -> Iterator[None]:
     try:
         yield
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
     except OSError as error:
         raise TunerError(f"{file}: cannot be written: {error.strerror or error}") from error
