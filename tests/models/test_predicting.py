@@ -71,12 +71,15 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     assert most <= 8
 
 
-def test_a_file_that_cannot_hold_the_index_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["parquet", "npz"])
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_cannot_hold_the_index_is_named(tmp_path: Path, ending: str) -> None:
     numbered = RowBlock(pd.DataFrame({"size": [1.0], "city": "Rome"}), pd.DataFrame({"id": [1]}))
     predictions = Predictions(scoring_of(iter([numbered, block([2], ["x"])])))
-    file = tmp_path / "p.parquet"
-    with pytest.raises(UsageError, match=r"p\.parquet: cannot hold the index column"):
+    file = tmp_path / f"p.{ending}"
+    with pytest.raises(UsageError, match=rf"p\.{ending}: cannot hold the index column"):
         write_predictions(predictions.tables(), file)
+    gc.collect()  # Arrow's writer must not write into the closed file
     assert not list(tmp_path.iterdir())
 
 

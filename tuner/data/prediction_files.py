@@ -36,6 +36,9 @@ class TableWriter(ABC):
     def close(self) -> None:
         """Write what is left. The file stays open. Raises OSError."""
 
+    def abandon(self) -> None:  # noqa: B027
+        """Nothing more is written, and the file is of no use."""
+
 
 class CsvWriter(TableWriter):
     """CSV in UTF-8 with a header. Texts are quoted where a block needs it; a float32 has the digits
@@ -114,6 +117,10 @@ class ParquetWriter(TableWriter):
         if self._writer is not None:
             self._writer.close()
 
+    def abandon(self) -> None:
+        if self._writer is not None:  # else it would write once more when it is deleted
+            self._writer.is_open = False
+
 
 class NpzWriter(TableWriter):
     """NumPy's .npz with an array (n,) for each column; texts are fixed-width, so it loads without
@@ -126,6 +133,11 @@ class NpzWriter(TableWriter):
 
     def write(self, table: "pa.Table") -> None:
         self._writer.write(table)
+
+    def abandon(self) -> None:
+        self._writer.abandon()
+        with suppress(OSError):  # of a full disk
+            self._columns.close()
 
     def close(self) -> None:
         from pyarrow import parquet
@@ -208,8 +220,8 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
     with folder:
         partial = (Path(folder.name) / "predictions").open("wb")
+        writer = writer_type(partial)
         try:
-            writer = writer_type(partial)
 
             def write(table: "pa.Table") -> None:
                 with _write_errors(file):
@@ -220,6 +232,9 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
                 writer.close()
                 partial.close()
                 Path(partial.name).replace(target)
+        except BaseException:
+            writer.abandon()
+            raise
         finally:
             with suppress(OSError):  # of a full disk once more
                 partial.close()
