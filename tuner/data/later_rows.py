@@ -32,6 +32,7 @@ from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
+from tuner.system.locations import is_file
 
 __all__ = ["LaterRows", "RowBlock", "open_rows"]
 
@@ -83,8 +84,8 @@ def _find(
     path = source.path
     assert path is not None
     ending = "".join(path.suffixes[-1:]).lower()
-    if source.reader.is_folder and (path.is_file() or ending in images.ENDINGS):
-        if not path.is_file():
+    if source.reader.is_folder and (is_file(path) or ending in images.ENDINGS):
+        if not is_file(path):
             raise DatasetError(f"{path}: no such file")
         return source, open_image if ending in images.ENDINGS else _open_unnamed(path)
     source = find_source(text, settings)[0]

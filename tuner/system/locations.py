@@ -6,6 +6,7 @@ In a URL `%` begins an escape and `?` the options. SQLAlchemy and MLflow decode 
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,23 @@ def expanded_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # ~name of an unknown user
         return Path(text)
+
+
+def is_file(path: Path) -> bool:
+    """False also for a text that can be no path, and for a file that may not be looked at."""
+    return _holds(path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """False also for a text that can be no path, and for a folder that may not be looked at."""
+    return _holds(path.is_dir)
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except (OSError, ValueError):
+        return False
 
 
 def real_file(path: Path) -> Path:
