@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from tuner.preparation.preparation import Findings
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
+from tuner.system.temporary_folders import FolderBeside
 from tuner.values import join_names
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Model:
         if not hasattr(self.keras_model, "save"):
             raise UsageError(f"{file}: an export cannot become a .keras file; save the network")
         try:
-            with TemporaryDirectory(prefix=".tuner-", dir=file.absolute().parent) as folder:
+            with FolderBeside(file) as folder:
                 partial = Path(folder) / file.name
                 self.keras_model.save(partial)
                 write_description(partial, self.description)

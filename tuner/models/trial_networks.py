@@ -24,7 +24,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.messages import FunctionCode, StudyOrigin
-from tuner.system.temporary_folders import OwnFolder
+from tuner.system.temporary_folders import FolderBeside, OwnFolder
 
 
 class NetworkSource(StrEnum):
@@ -79,7 +79,7 @@ def copy_network(
         raise StudyError(f"{target}: the folder {target.parent} does not exist")
     remarks: list[str] = []
     try:
-        with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
+        with FolderBeside(target) as folder:
             # Written beside the target and checked there: the target is whole, or does not exist.
             partial = Path(folder) / "network.keras"
             source = _write_network(settings, store, study, trial, partial, remarks, data)

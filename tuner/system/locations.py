@@ -62,6 +62,22 @@ def is_folder(path: Path) -> bool:
     return _holds(path.is_dir)
 
 
+def exists(path: Path) -> bool:
+    """False also for a text that can be no path, and for what may not be looked at."""
+    return _holds(path.exists)
+
+
+def path_problem(path: Path) -> str:
+    """Why nothing can be written there, such as a name that is too long; "" if nothing is known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
 def _holds(test: Callable[[], bool]) -> bool:
     try:
         return test()

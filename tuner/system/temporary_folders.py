@@ -77,12 +77,15 @@ def own_servers_folder() -> None:
             lock_folder(Path(folder))
 
 
+_BESIDE = ".tuner-"
+
+
 class OwnFolder(tempfile.TemporaryDirectory[str]):
     """A temporary folder that is removed at the end of its process, or by a later process if that
     one was killed. It holds the lock file beside its content."""
 
-    def __init__(self, prefix: str) -> None:
-        super().__init__(prefix=prefix)
+    def __init__(self, prefix: str, place: Path | None = None) -> None:
+        super().__init__(prefix=prefix, dir=place)
         self._owner = -1
         with suppress(OSError):  # on a disk without locks it is an ordinary temporary folder
             self._owner = lock_folder(Path(self.name))
@@ -92,3 +95,13 @@ class OwnFolder(tempfile.TemporaryDirectory[str]):
         owner, self._owner = self._owner, -1
         if owner >= 0:
             os.close(owner)
+
+
+class FolderBeside(OwnFolder):
+    """A hidden folder beside a file, in which the file is written until it is whole. What killed
+    processes have left there goes first. Raises OSError."""
+
+    def __init__(self, file: Path) -> None:
+        place = file.absolute().parent
+        sweep(place, _BESIDE)
+        super().__init__(_BESIDE, place)
