@@ -193,6 +193,7 @@ class Terminal:
         (["best.keras", "new.csv", "--output", "old.csv"], "exists already; --force replaces it"),
         (["best.keras", "new.csv", "--output", "new.csv", "--force"], "new.csv: is read from"),
         (["best.keras", "new.csv:kind", "--output", "new.csv"], "new.csv: is read from"),
+        (["best.keras", "new.csv", "--output", f"{'x' * 300}.csv"], "File name too long"),
         (["best.keras", "new.csv", "--output", "folder.csv"], "folder.csv: is no file"),
         (
             ["best.keras", "new.csv", "--top", "4"],

@@ -227,6 +227,7 @@ def test_a_missing_file_and_column_are_refused(network: Dataset, open_for: Open)
         "no.csv": "no.csv: no such file",
         "no.png": "no.png: no such file",
         "no": "no data set or folder 'no'",
+        "x" * 5000: "x: cannot be read .File name too long",
         "digits": "digits: holds arrays, the network takes a table with age, city",
     }.items():
         with pytest.raises(DatasetError, match=message):
@@ -277,6 +278,18 @@ def test_known_data_and_archives_give_all_rows(
         open_for(images, f"{path}:dev")
     np.savez(path, x=x, y=y[:3])
     with pytest.raises(DatasetError, match="x and y differ in length, 9 and 3"):
+        open_for(images, path)
+
+
+def test_an_archive_may_hold_one_row(images: Dataset, open_for: Open, tmp_path: Path) -> None:
+    path = tmp_path / "new.npz"
+    np.savez(path, x=np.ones((8, 8)), y=np.int64(7))
+    rows = open_for(images, path)
+    (block,) = blocks(rows)
+    assert (rows.count, block.rows.shape) == (1, (1, 8, 8))
+    np.testing.assert_array_equal(block.target, [7])
+    np.savez(path, x=1.0)
+    with pytest.raises(DatasetError, match=r"new\.npz: is a single value, the network takes"):
         open_for(images, path)
 
 

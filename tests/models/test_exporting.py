@@ -101,6 +101,19 @@ def test_an_export_that_is_another_network_is_removed(
     assert [file.name for file in tmp_path.iterdir()] == ["net.toy"]
 
 
+def test_a_full_disk_is_said_in_plain_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(monkeypatch, SimpleNamespace(predict_on_batch=half))
+
+    def save(*_: Any) -> None:
+        raise RuntimeError("{{SaveV2}} /net/variables; No space left on device [Op:SaveV2]")
+
+    with pytest.raises(ExportError, match=r"net\.toy: cannot be written: No space left on device$"):
+        export_toy(replace(form_of(half), save=save), tmp_path / "net.toy")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_of_an_export_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, RuntimeNetwork(half, "in", "out"))
     with pytest.raises(UsageError, match=r"toy: is an export already; export the \.keras file"):
@@ -153,6 +166,7 @@ def test_the_form_and_the_path_follow_from_each_other(
         (["--output", "mine"], "say in which form: "),
         (["--format", "onnx", "--output", "a.keras"], "a.keras: the file's name must end in .onnx"),
         (["--format", "savedmodel", "--output", "a.onnx"], "a.onnx: a SavedModel is a folder"),
+        (["--output", f"{'x' * 300}.onnx"], f"{'x' * 300}.onnx: cannot be written: File name too"),
         (["--output", "no/a.onnx"], "no/a.onnx: the folder no does not exist"),
         (["--format", "keras"], "best.keras: is the network itself; choose another path"),
         (

@@ -32,6 +32,7 @@ from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
+from tuner.system.locations import is_file
 
 __all__ = ["LaterRows", "RowBlock", "open_rows"]
 
@@ -78,8 +79,8 @@ def _find(text: str, settings: Settings) -> tuple[Source, OpenSource]:
     path = source.path
     assert path is not None
     is_image = path.suffix.lower() in images.ENDINGS
-    if source.reader.is_folder and (path.is_file() or is_image):
-        if not path.is_file():
+    if source.reader.is_folder and (is_file(path) or is_image):
+        if not is_file(path):
             raise DatasetError(f"{path}: no such file")
         return source, images.open_image if is_image else _open_unnamed(path)
     source = find_source(text, settings)[0]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import TunerError, UsageError
-from tuner.system.temporary_folders import folder_beside
+from tuner.system.locations import is_folder, path_problem
+from tuner.system.temporary_folders import FolderBeside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,8 +189,10 @@ def check_output(file: Path, inputs: Sequence[Path | None], replace: bool) -> No
     be replaced. Raises UsageError."""
     if _writer_of(file) is None:
         raise UsageError(f"{file}: must end in {', '.join(FORMATS)}")
-    if not file.parent.is_dir():
+    if not is_folder(file.parent):
         raise UsageError(f"{file}: the folder {file.parent} does not exist")
+    if problem := path_problem(file):
+        raise UsageError(f"{file}: cannot be written: {problem}")
     if not file.exists():
         return
     if not file.is_file():
@@ -215,7 +218,7 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
     target, writer_type = file.resolve(), _writer_of(file)
     assert writer_type is not None
     try:
-        folder = folder_beside(target)
+        folder = FolderBeside(target)
     except OSError as error:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
     with folder:

@@ -1,5 +1,7 @@
 """`tuner export`: a network in another form, compared with the original by its own runtime."""
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,6 +22,7 @@ from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import prediction_columns
 from tuner.settings import Settings
+from tuner.system.locations import exists, is_folder, path_problem
 from tuner.system.logs import output_to
 from tuner.system.temporary_folders import written_whole
 
@@ -28,6 +31,7 @@ TOLERANCE = 1e-5
 # Besides, large values near each other, such as pressures around 1013, may be rounded otherwise by
 # some units in the last place; but never so much that it would be seen.
 _LAST_PLACES, _MOST_ROUNDED = 4, 1e-4
+_DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def plan_export(
 
 
 def _default_path(text: str, form: Format) -> Path:
-    stem = Path(text).stem if Path(text).exists() else text.partition(":/")[2] or text
+    stem = Path(text).stem if exists(Path(text)) else text.partition(":/")[2] or text
     words = "".join(c if c.isalnum() or c in "-_." else "-" for c in stem).strip("-.")
     return Path(f"{words or 'network'}{form.ending or '.savedmodel'}")
 
@@ -102,9 +106,11 @@ def _check_path(text: str, form: Format, path: Path, replace: bool) -> None:
         raise UsageError(f"{path}: the file's name must end in {form.ending}")
     if not form.ending and format_by_ending(path) is not None:
         raise UsageError(f"{path}: a {form.title} is a folder; leave out {path.suffix}")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise UsageError(f"{path}: the folder {path.parent} does not exist")
-    if Path(text).exists() and path.exists() and path.samefile(text):
+    if problem := path_problem(path):
+        raise UsageError(f"{path}: cannot be written: {problem}")
+    if exists(Path(text)) and path.exists() and path.samefile(text):
         raise UsageError(f"{path}: is the network itself; choose another path")
     if not path.exists():
         return
@@ -157,6 +163,8 @@ def _write_and_compare(
         except (OSError, TunerError):
             raise
         except Exception as error:
+            if _DISK_FULL in str(error):  # TensorFlow's own error
+                raise OSError(errno.ENOSPC, _DISK_FULL) from error
             raise ExportError(
                 f"{path}: Keras cannot export this network as {form.title} ({first_line(error)})"
             ) from error

@@ -11,7 +11,7 @@
 Only the last two need the database of the studies. Nothing is created for any of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from tuner.models.runtimes import is_export, load_export
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
-from tuner.system.locations import expanded_path
+from tuner.system.locations import expanded_path, is_file, is_folder
 from tuner.system.names import is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
@@ -114,16 +114,7 @@ def _names_file(text: str) -> bool:
 def _is_network(path: Path) -> bool:
     """Whether there is a file, or a folder that holds a network. Another folder often has a study's
     name."""
-    is_folder = _holds((path / _MLMODEL).is_file) or _holds(lambda: is_saved_model(path))
-    return is_folder or _holds(path.is_file)
-
-
-def _holds(test: Callable[[], bool]) -> bool:
-    """What a test of a path says; False for no possible path, or one that may not be looked at."""
-    try:
-        return test()
-    except (OSError, ValueError):
-        return False
+    return is_file(path) or is_file(path / _MLMODEL) or is_saved_model(path)
 
 
 def _bring_file(text: str, settings: Settings, folder: Path) -> BroughtNetwork:
@@ -188,7 +179,7 @@ def _unknown(text: str, settings: Settings) -> StudyError:
     path = expanded_path(text)
     if not text.strip():
         problem = "is empty"
-    elif _holds(path.is_dir):
+    elif is_folder(path):
         problem = "is a folder without a network"
     elif path.suffix or "/" in text:  # more like a file than a study
         problem = f"there is no such file{suggest_names(path.name, _neighbours(path))}"

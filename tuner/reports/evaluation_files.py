@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 from tuner.models.evaluating import DataEvaluation
+from tuner.system.locations import is_folder, path_problem
 from tuner.system.temporary_folders import written_whole
 
 
@@ -12,8 +13,10 @@ def check_file(file: Path) -> None:
     """Raises UsageError for a file that cannot be written: before hours of work, not after."""
     if file.suffix.lower() != ".json":
         raise UsageError(f"--save {file}: the file's name must end in .json")
-    if not file.absolute().parent.is_dir():
+    if not is_folder(file.absolute().parent):
         raise UsageError(f"--save {file}: the folder {file.parent} does not exist")
+    if problem := path_problem(file):
+        raise UsageError(f"--save {file}: cannot be written: {problem}")
     if file.is_dir():
         raise UsageError(f"--save {file}: is a folder")
 

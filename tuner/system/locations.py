@@ -6,6 +6,7 @@ In a URL `%` begins an escape and `?` the options. SQLAlchemy and MLflow decode 
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,39 @@ def expanded_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # ~name of an unknown user
         return Path(text)
+
+
+def is_file(path: Path) -> bool:
+    """False also for a text that can be no path, and for a file that may not be looked at."""
+    return _holds(path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """False also for a text that can be no path, and for a folder that may not be looked at."""
+    return _holds(path.is_dir)
+
+
+def exists(path: Path) -> bool:
+    """False also for a text that can be no path, and for what may not be looked at."""
+    return _holds(path.exists)
+
+
+def path_problem(path: Path) -> str:
+    """Why nothing can be written there, such as a name that is too long; "" if nothing is known."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except (OSError, ValueError):
+        return False
 
 
 def real_file(path: Path) -> Path:

@@ -77,6 +77,9 @@ def own_servers_folder() -> None:
             lock_folder(Path(folder))
 
 
+_BESIDE = ".tuner-"
+
+
 class OwnFolder(tempfile.TemporaryDirectory[str]):
     """A folder in the temporary folder, or in `place`. It is removed at the end of its process, or
     by a later process if that one was killed. It holds the lock file beside its content."""
@@ -94,15 +97,14 @@ class OwnFolder(tempfile.TemporaryDirectory[str]):
             os.close(owner)
 
 
-_UNFINISHED = ".tuner-"
+class FolderBeside(OwnFolder):
+    """A hidden folder beside a file or folder, in which that is written until it is whole. What
+    killed processes have left there goes first. Raises OSError."""
 
-
-def folder_beside(target: Path) -> OwnFolder:
-    """A hidden folder beside a file or folder that is to be written, on the same disk. What killed
-    processes have left there is removed. Raises OSError."""
-    place = target.absolute().parent
-    sweep(place, _UNFINISHED)
-    return OwnFolder(_UNFINISHED, place)
+    def __init__(self, target: Path) -> None:
+        place = target.absolute().parent
+        sweep(place, _BESIDE)
+        super().__init__(_BESIDE, place)
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     of `target` at the end: nobody sees a part of it. After an error `target` is as it was. Raises
     OSError, also for a file in place of a folder."""
     target = target.resolve()
-    with folder_beside(target) as folder:
+    with FolderBeside(target) as folder:
         partial = Path(folder) / target.name
         yield partial
         if target.is_dir() and partial.is_dir():

@@ -15,6 +15,9 @@ from tuner.system.logs import remember, without_secrets
 
 Client = Any
 
+_TIMEOUT_S = 10
+# Of servers that ask for one. MLflow reads them itself.
+_LOGIN = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 # A call to a server that does not answer takes 10 s, not MLflow's own 244 s. MLflow must not retry
 # a call: retrying create_run could create duplicates; our next pass looks for the run first. No
 # telemetry, no printed links, no logs of MLflow's own.
@@ -22,7 +25,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(_TIMEOUT_S),
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
@@ -47,6 +50,8 @@ def tracking_errors() -> Iterator[None]:
 
 def _in_one_line(error: Exception) -> str:
     line = (without_secrets(str(error)).strip().splitlines() or [type(error).__name__])[0]
+    if "error code 401" in line:
+        return f"MLflow asks for a login, or refuses it: set {' and '.join(_LOGIN)}"
     address = re.search(r"https?://[^/\s'\"]+", line)
     if address and (reason := _unreachable(error)):
         return f"MLflow at {address[0]} does not answer ({reason})"
@@ -60,6 +65,8 @@ def _unreachable(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
+        elif isinstance(error, TimeoutError):
+            reason = f"no reply within {_TIMEOUT_S} s"
         error = error.__cause__ or error.__context__
     return reason
 

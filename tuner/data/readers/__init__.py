@@ -14,7 +14,7 @@ from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import project_folder
 from tuner.errors import DatasetError
 from tuner.settings import Settings
-from tuner.system.locations import expanded_path
+from tuner.system.locations import expanded_path, is_folder
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
@@ -56,7 +56,7 @@ def parse_source(text: str) -> Source:
         return Source(text, name, _BY_ENDING[ending.lower()], path, file["selector"] or "")
     # A folder's own name may hold a colon.
     heads = dict.fromkeys((text, text.rpartition(":")[0], text.partition(":")[0]))
-    head = next((head for head in heads if head and expanded_path(head).is_dir()), text)
+    head = next((head for head in heads if head and is_folder(expanded_path(head))), text)
     path = expanded_path(head)
     return Source(text, path.resolve().name, _FOLDERS, path, text[len(head) + 1 :])
 

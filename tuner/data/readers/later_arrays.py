@@ -16,6 +16,7 @@ from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
+from tuner.preparation.array_rows import fit_shape
 from tuner.values import join_names, suggest_names
 
 _TARGET = "y"
@@ -40,9 +41,8 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
         pairs = {"": WHOLE} if WHOLE[0] in names else KEYS
         chosen = _choose_parts({p: pair for p, pair in pairs.items() if pair[0] in names}, source)
         if not chosen:
-            raise DatasetError(
-                f"{path}: needs an array x, or x_test; it holds {join_names(archive.files)}"
-            )
+            held = join_names(archive.files) or "none"
+            raise DatasetError(f"{path}: needs an array x, or x_test; it holds {held}")
         parts = {
             part: _Part(
                 *(
@@ -147,6 +147,9 @@ def _array_rows(
     elif request.preparation.is_table:
         columns = join_names(request.preparation.names)
         raise DatasetError(f"{name}: holds arrays, the network takes a table with {columns}")
+    else:
+        shape = request.preparation.input_shape
+        parts = {part: _as_rows(held, shape, name) for part, held in parts.items()}
     if len(parts) > 1:
         notes = (*notes, f"rows of {', then '.join(parts)}")
     for part in parts.values():
@@ -157,6 +160,16 @@ def _array_rows(
     return LaterRows(
         name, lambda: _blocks(parts, chosen, request, name), tuple(notes), count, target
     )
+
+
+def _as_rows(part: _Part, shape: tuple[int, ...], source: str) -> _Part:
+    """One row, and its target, become rows. Raises DatasetError for a single value."""
+    given = np.shape(part.x)
+    if not given:
+        fit_shape(np.asarray(part.x), shape, (), source)
+    x = np.asarray(part.x)[np.newaxis] if given == shape and len(shape) > 1 else part.x
+    y = part.y if part.y is None or np.shape(part.y) else np.atleast_1d(part.y)
+    return _Part(x, y)
 
 
 def _blocks(

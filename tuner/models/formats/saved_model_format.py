@@ -15,6 +15,7 @@ from tuner.models.formats.base import Format, RuntimeNetwork
 from tuner.models.formats.sealing import seal, unseal, without_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import quiet_tensorflow
+from tuner.system.locations import is_file
 from tuner.system.logs import stderr_muted
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _DESCRIPTION = Path("assets.extra") / "tuner.json"
 
 def is_saved_model(path: Path) -> bool:
     """Whether the path is the folder of a SavedModel, whoever wrote it."""
-    return (path / _GRAPH).is_file()
+    return is_file(path / _GRAPH)
 
 
 def is_of_tuner(path: Path) -> bool:
