@@ -57,7 +57,7 @@ def _as_frame(rows: Any) -> Any:
 def with_index_columns(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
     """The frame, and those of these columns that are in its index: training takes a named index for
     a column."""
-    levels = {str(level): level for level in frame.index.names if level is not None}
+    levels = {str(level): n for n, level in enumerate(frame.index.names) if level is not None}
     lacking = [name for name in names if name in levels and name not in frame.columns]
     return frame.assign(**{name: frame.index.get_level_values(levels[name]) for name in lacking})
 
