@@ -142,6 +142,45 @@ def test_large_files_are_read_in_blocks_in_order(
     assert {text for block in read for text in block.rows["city"]} == {'a "quoted"\nline'}
 
 
+@pytest.mark.parametrize("size", [1, 11, 12, 13, 40])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_block_may_end_anywhere(
+    network: Dataset,
+    open_for: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    end: str,
+) -> None:
+    """Also between the two characters of a line's end, as of the header, which has 11."""
+    for module in (later_delimited, text_file):
+        monkeypatch.setattr(module, "_BLOCK_BYTES", size)
+    path = write(tmp_path / "new.csv", people()[["id", "age", "city"]], lineterminator=end)
+    read = blocks(open_for(network, path))
+    assert [n for block in read for n in block.index["id"]] == [*range(100, 100 + ROWS)]  # type: ignore[index]
+
+
+def test_numbers_of_an_index_keep_their_zeros(
+    network: Dataset, open_for: Open, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "new.csv", people().assign(id=[f"{n:03}" for n in range(ROWS)]))
+    (block,) = blocks(open_for(network, path))
+    assert block.index is not None and block.index["id"].tolist()[:2] == ["000", "001"]
+
+
+def test_a_file_that_changes_meanwhile_is_refused(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    path = write(tmp_path / "new.csv", people())
+    read = open_for(network, path).blocks()
+    next(read)
+    with path.open("a") as file:
+        file.write("1,2,Rome,no\n")
+    with pytest.raises(DatasetError, match=r"new\.csv: changed while it was read; try again"):
+        list(read)
+
+
 def test_a_word_among_numbers_costs_only_its_column(
     network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
