@@ -240,6 +240,9 @@ def test_the_studys_own_data_are_taken_where_they_are_at_hand(
     assert find_rows(Model(study, network), settings, None).origin.startswith("256 made-up rows")
     with pytest.raises(DatasetError, match=r"ages\.csv: no such file"):
         find_rows(Model(study, network), settings, "ages.csv")
+    (tmp_path / "many.csv").write_text("age\n" + "30\n" * 1200)
+    found = find_rows(Model(study, network), settings, "many.csv")
+    assert (len(found.inputs), found.origin) == (1000, "the first 1000 rows of many.csv")
 
 
 def test_code_of_the_data_is_not_run_unasked(
