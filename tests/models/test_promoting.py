@@ -29,6 +29,7 @@ from tuner.runner.final_training import finished_trial
 from tuner.search_space import make_space
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
+from tuner.storage.identity import record, residence
 from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.storage.test_readings import earlier_readings
 from tuner.study.spec import Choice, DataSpec, StudySpec
@@ -193,8 +194,9 @@ def test_a_champion_of_other_data_is_not_compared(
         return replace(read_description(file, source), fingerprint="f" * 64)
 
     monkeypatch.setattr(champions, "read_description", of_other_data)
-    monkeypatch.setattr(FinalNetworks, "train", None)  # refused before the test is read
-    with pytest.raises(NotPromoted, match=r"other data, columns or splits \(fingerprint ffffff"):
+    refused = r"other data, columns or splits \(fingerprint ffffff"
+    with monkeypatch.context() as patch, pytest.raises(NotPromoted, match=refused):
+        patch.setattr(promoting, "_final_network", None)  # refused before the test is read
         promote(bench, "bad", name="good")
     replaced = promote(bench, "bad", name="good", replace=True)
     assert replaced.replaced == "1"
@@ -304,6 +306,16 @@ def test_the_command(bench: Bench, tuner: Command) -> None:
 def test_mistakes(bench: Bench, options: dict[str, Any], words: str) -> None:
     with pytest.raises(api.UsageError, match=words):
         promote(bench, **options)
+
+
+def test_studies_of_a_database_that_may_be_a_copy_are_not_promoted(bench: Bench) -> None:
+    record(bench.store, residence(bench.store))
+    for file in bench.folder.glob("tuner.db*"):  # what was written last is beside it
+        shutil.copy(file, file.with_name(file.name.replace("tuner", "copy")))
+    with closing(open_store(f"sqlite:///{bench.folder}/copy.db")) as copy:
+        settings, study = bench.settings, load_study(copy, "good")
+        with pytest.raises(StudyError, match=r"promote is refused: .* may be a copy"):
+            promoting.promote(settings, copy, study, PromotionOptions())
 
 
 def test_what_cannot_be_promoted(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described_networks import describe
 from logged_tables import FakeNetwork, load_table, make_table, save_network
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
@@ -26,6 +27,7 @@ from tuner.study.spec import DataSpec
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client
 from tuner.tracking.model_folders import read_network, write_model
+from tuner.tracking.model_signatures import signature_of
 from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
@@ -85,6 +87,15 @@ def test_the_signature_is_the_raw_columns(folder: Path) -> None:
     requirements = (folder / "requirements.txt").read_text()
     for package in ("mlflow", "keras", "tensorflow", "pandas", "pyarrow"):
         assert f"\n{package}==" in f"\n{requirements}"
+
+
+def test_a_value_is_a_number_and_a_label_a_text_in_the_signature() -> None:
+    for task, labels, kinds in (
+        ("regression", (), ["double"]),
+        ("classes", ("a", "b", "c"), ["string", "double", "double", "double"]),
+    ):
+        outputs = signature_of(describe(task=task, labels=labels)).outputs
+        assert [kind.name for kind in outputs.input_types()] == kinds
 
 
 def test_the_example_is_the_first_training_rows_as_they_were_given(folder: Path) -> None:
