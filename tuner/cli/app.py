@@ -207,6 +207,16 @@ Workers = Annotated[
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
     ),
 ]
+# Read by tuner/models/opening.py.
+ModelText = Annotated[
+    str,
+    typer.Argument(
+        help="A network: a file that tuner wrote, a study's name for its best trial, STUDY/N for "
+        "its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
 TrustCode = Annotated[
     list[str] | None,
     typer.Option(

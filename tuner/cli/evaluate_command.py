@@ -6,19 +6,12 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, TrustCode, flag, settings_of
+from tuner.cli.app import Json, ModelText, TrustCode, flag, settings_of
 
 
 def evaluate(
     context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="A saved network: a .keras file, a study's name for its best trial, STUDY/N for "
-            "its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
-            metavar="MODEL",
-        ),
-    ],
+    model: ModelText,
     data: Annotated[
         str,
         typer.Argument(
