@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from tuner.errors import DatasetError
+from tuner.models import resampling
 from tuner.models.evaluations import Evaluation, difference, evaluate_outputs
 from tuner.models.loading import Model
 from tuner.preparation.row_sample import RowSample
@@ -58,6 +59,18 @@ def test_all_metrics_of_the_task_have_an_interval_around_them(task: Task) -> Non
     assert (evaluation.method, evaluation.resamples, evaluation.notes) == ("BCa", 2000, ())
     assert evaluate_outputs(outputs, y, task, labels_of(task)).metrics == evaluation.metrics
     assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False))["rows"] == 200
+
+
+def test_a_normal_interval_ends_at_the_best_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_CELLS", 400_000)  # by rows alone it would be BCa
+    y = np.arange(200) % 3
+    outputs = np.eye(3)[np.where(np.arange(200) == 0, 1, y)] * 0.97 + 0.01
+    evaluation = evaluate_outputs(outputs, y, "classes", LABELS)
+    assert (evaluation.method, evaluation.resamples) == ("normal", 100)
+    accuracy, loss = evaluation.metrics["accuracy"], evaluation.metrics["loss"]
+    assert (accuracy.value, accuracy.high) == (0.995, 1.0)
+    assert accuracy.low == pytest.approx(0.995 - 1.96 * np.sqrt(0.995 * 0.005 / 200), abs=0.003)
+    assert loss.low == 0.0
 
 
 def test_each_label_has_its_figures() -> None:

@@ -21,8 +21,7 @@ _OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file, Keras' old format",
     b"\x80": "a pickle, as PyTorch and scikit-learn save them",
 }
-_HOW = "tuner study best --save"  # without --storage, which the closed room does not know
-_SAVE_AGAIN = f"save it again from its study ({_HOW})"
+_SAVE_AGAIN = "save it again from its study (study best --save)"
 _DAMAGED = f"was cut short or changed since it was saved; {_SAVE_AGAIN}"
 
 
@@ -79,7 +78,7 @@ def _what_is_wrong(begin: bytes) -> str:
     if begin.startswith(_ARCHIVE):
         return _DAMAGED
     kind = next((kind for mark, kind in _OTHER_KINDS.items() if begin.startswith(mark)), None)
-    return f"is {kind or 'no .keras file'}; tuner takes networks that it saved itself ({_HOW})"
+    return f"is {kind or 'no .keras file'}; tuner takes networks that it saved itself (study best --save)"
 
 
 def has_description(keras_file: Path) -> bool:
@@ -117,7 +116,7 @@ def _without_description(names: list[str]) -> str:
             f"version of tuner; {_SAVE_AGAIN}"
         )
     if any(PurePosixPath(name).name == "data.pkl" for name in names):
-        return f"is a file of PyTorch; tuner takes networks that it saved itself ({_HOW})"
+        return "is a file of PyTorch; tuner takes networks that it saved itself (study best --save)"
     return "is an archive that holds no network"
 
 
