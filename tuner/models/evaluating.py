@@ -14,6 +14,7 @@ from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Findings, Preparation
 from tuner.preparation.row_sample import Seen
+from tuner.system.names import command
 
 _Array = npt.NDArray[Any]
 

@@ -21,7 +21,8 @@ _OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file, Keras' old format",
     b"\x80": "a pickle, as PyTorch and scikit-learn save them",
 }
-_SAVE_AGAIN = "save it again from its study (study best --save)"
+_HOW = "study best --save"
+_SAVE_AGAIN = f"save it again from its study ({_HOW})"
 _DAMAGED = f"was cut short or changed since it was saved; {_SAVE_AGAIN}"
 
 
@@ -78,7 +79,7 @@ def _what_is_wrong(begin: bytes) -> str:
     if begin.startswith(_ARCHIVE):
         return _DAMAGED
     kind = next((kind for mark, kind in _OTHER_KINDS.items() if begin.startswith(mark)), None)
-    return f"is {kind or 'no .keras file'}; tuner takes networks that it saved itself (study best --save)"
+    return f"is {kind or 'no .keras file'}; tuner takes networks that it saved itself ({_HOW})"
 
 
 def has_description(keras_file: Path) -> bool:
@@ -116,7 +117,7 @@ def _without_description(names: list[str]) -> str:
             f"version of tuner; {_SAVE_AGAIN}"
         )
     if any(PurePosixPath(name).name == "data.pkl" for name in names):
-        return "is a file of PyTorch; tuner takes networks that it saved itself (study best --save)"
+        return "is a file of PyTorch; tuner takes networks that it saved itself ({_HOW})"
     return "is an archive that holds no network"
 
 
