@@ -1,6 +1,7 @@
 """What a MODEL may be: files, studies and their trials, and what none of them is."""
 
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,6 +193,14 @@ def test_a_file_from_elsewhere(tmp_path: Path, content: bytes, problem: str) -> 
     with pytest.raises(ArtifactError) as refused:
         read_description(file)
     assert str(refused.value).startswith(f"{file}: {problem}")
+
+
+def test_a_file_of_pytorch(tmp_path: Path) -> None:
+    file = tmp_path / "best.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("best/data.pkl", b"")
+    with pytest.raises(ArtifactError, match=r"is a file of PyTorch; .*\(study best --save\)$"):
+        read_description(file)
 
 
 def test_code_runs_only_where_it_is_known(empty: Settings, opened: Opener, tmp_path: Path) -> None:
