@@ -71,8 +71,10 @@ def score_rows(
 def _prepared_blocks(
     rows: LaterRows, preparation: Preparation, strict: bool
 ) -> Iterator[tuple[RowBlock, Prepared]]:
+    count = 0
     for block in rows.blocks():
-        yield block, preparation.prepare(block.rows, rows.source, strict, block.first_row)
+        yield block, preparation.prepare(block.rows, rows.source, strict, first_row=count)
+        count += len(block)
 
 
 @dataclass(frozen=True)
