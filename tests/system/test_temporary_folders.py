@@ -12,10 +12,10 @@ import pytest
 
 import tuner as package
 from tuner.system.temporary_folders import (
-    FolderBeside,
     OwnFolder,
     own_servers_folder,
     sweep_temporary,
+    written_whole,
 )
 
 LEAVE_BEHIND = """
@@ -84,16 +84,6 @@ def test_folders_at_work_and_those_of_others_stay(
     assert not Path(at_work).exists()
 
 
-def test_what_a_killed_writer_left_beside_a_file_goes(tmp_path: Path) -> None:
-    dead, others = tmp_path / ".tuner-dead", tmp_path / ".tuner-notes"
-    for folder in (dead, others):
-        folder.mkdir()
-    (dead / "tuner-owner").touch()
-    with FolderBeside(tmp_path / "a.csv") as first, FolderBeside(tmp_path / "b.csv") as second:
-        assert {*tmp_path.iterdir()} == {others, Path(first), Path(second)}
-    assert [*tmp_path.iterdir()] == [others]
-
-
 def test_a_child_does_not_mark_what_is_its_parents(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,3 +111,24 @@ def test_every_temporary_folder_of_ours_is_marked() -> None:
     plain = 'TemporaryDirectory(prefix="tuner-'
     unmarked = [file.name for file in sources if plain in file.read_text()]
     assert unmarked == []
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+    file, folder = tmp_path / "a.txt", tmp_path / "b.txt"
+    folder.mkdir()
+    dead = tmp_path / ".tuner-dead"
+    dead.mkdir()
+    (dead / "tuner-owner").touch()
+    with written_whole(file) as partial:
+        partial.write_text("old")
+        assert not file.exists() and not dead.exists()
+    with pytest.raises(ValueError), written_whole(file) as partial:
+        partial.write_text("new")
+        raise ValueError
+    assert file.read_text() == "old"
+    with pytest.raises(OSError), written_whole(folder) as partial:
+        partial.write_text("new")
+    with written_whole(folder) as partial:
+        partial.mkdir()
+        (partial / "c").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "b.txt", "c"]

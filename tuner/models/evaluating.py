@@ -76,8 +76,7 @@ def evaluate_data(
         np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
-    about_rows = (*_notes_on_weights(network), *_notes_on(seen))
-    notes = (*about_data, *evaluation.notes, *about_rows)
+    notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
     return DataEvaluation(
         network=scoring.where,
         data=scoring.rows.source,
@@ -89,13 +88,18 @@ def evaluate_data(
     )
 
 
+def notes_on_rows(network: NetworkDescription, seen: Seen | None) -> list[str]:
+    """What the figures of a network do not say of the rows. `seen`: as of `DataEvaluation`."""
+    return [*_notes_on_weights(network), *_notes_on_seen(seen)]
+
+
 def _notes_on_weights(network: NetworkDescription) -> list[str]:
     if (weights := network.preparation.weights) is None:
         return []
     return [f"training weighed rows by {weights!r}; in these figures all rows count alike"]
 
 
-def _notes_on(seen: Seen | None) -> list[str]:
+def _notes_on_seen(seen: Seen | None) -> list[str]:
     """What is to be said where rows were seen in training. Few rows of unseen data may equal one
     by chance."""
     if seen is None or not seen.seen:

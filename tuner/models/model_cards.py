@@ -17,6 +17,7 @@ from tuner.settings import tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.metrics import is_share, name_of, on_split
+from tuner.tracking.registry import champion_uri
 from tuner.values import format_number, word
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
@@ -127,7 +128,7 @@ def _task(dataset: Dataset) -> str:
 
 
 def _use(content: CardContent) -> Iterator[str]:
-    uri = f"models:/{content.name}@champion"
+    uri = champion_uri(content.name)
     yield "## How to use it"
     yield ""
     shape = ", ".join(["n", *map(str, content.dataset.input_shape)])

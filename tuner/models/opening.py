@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import StudyError, TunerError
-from tuner.manage.carried_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, needed_by_study
+from tuner.models.formats.saved_model_format import is_saved_model
 from tuner.models.loading import Model, load_file
 from tuner.models.model_texts import FORMS, is_logged
 from tuner.models.own_layers import codes_of, require_trusted_layers
@@ -24,14 +25,12 @@ from tuner.models.runtimes import is_export, load_export
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
-from tuner.system.locations import expanded_path, is_file, is_folder
-from tuner.system.names import in_command, is_valid, printable
+from tuner.system.locations import expanded_path, holds
+from tuner.system.names import is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
 
-_MLMODEL = "MLmodel"
-# What tells a folder that holds a network: TensorFlow's file, MLflow's.
-_NETWORK_FOLDERS = ("saved_model.pb", _MLMODEL)
+_MLMODEL = "MLmodel"  # what tells a folder that MLflow wrote
 _LONGEST = 80
 
 
@@ -115,7 +114,8 @@ def _names_file(text: str) -> bool:
 def _is_network(path: Path) -> bool:
     """Whether there is a file, or a folder that holds a network. Another folder often has a study's
     name."""
-    return is_file(path) or any(is_file(path / name) for name in _NETWORK_FOLDERS)
+    is_folder = holds((path / _MLMODEL).is_file) or holds(lambda: is_saved_model(path))
+    return is_folder or holds(path.is_file)
 
 
 def _bring_file(text: str, settings: Settings, folder: Path) -> BroughtNetwork:
@@ -137,11 +137,8 @@ def _bring_of_study(
     if copied is None:
         raise _unknown(text, settings)
     brought = BroughtNetwork(file, copied.where, copied.remarks)
-    try:
+    with needed_by_study(copied.study):
         _check_code(brought, settings, copied.where)
-    except UntrustedCode as error:
-        error.source = in_command(copied.study)
-        raise
     return brought
 
 
@@ -183,7 +180,7 @@ def _unknown(text: str, settings: Settings) -> StudyError:
     path = expanded_path(text)
     if not text.strip():
         problem = "is empty"
-    elif is_folder(path):
+    elif holds(path.is_dir):
         problem = "is a folder without a network"
     elif path.suffix or "/" in text:  # more like a file than a study
         problem = f"there is no such file{suggest_names(path.name, _neighbours(path))}"

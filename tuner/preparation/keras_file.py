@@ -21,7 +21,7 @@ _OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file, Keras' old format",
     b"\x80": "a pickle, as PyTorch and scikit-learn save them",
 }
-_HOW = "study best --save"  # the closed room cannot make a complete command
+_HOW = "tuner study best --save"  # without --storage, which the closed room does not know
 _SAVE_AGAIN = f"save it again from its study ({_HOW})"
 _DAMAGED = f"was cut short or changed since it was saved; {_SAVE_AGAIN}"
 

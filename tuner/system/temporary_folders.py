@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import process, util
 from pathlib import Path
 
@@ -77,12 +77,9 @@ def own_servers_folder() -> None:
             lock_folder(Path(folder))
 
 
-_BESIDE = ".tuner-"
-
-
 class OwnFolder(tempfile.TemporaryDirectory[str]):
-    """A temporary folder that is removed at the end of its process, or by a later process if that
-    one was killed. It holds the lock file beside its content."""
+    """A folder in the temporary folder, or in `place`. It is removed at the end of its process, or
+    by a later process if that one was killed. It holds the lock file beside its content."""
 
     def __init__(self, prefix: str, place: Path | None = None) -> None:
         super().__init__(prefix=prefix, dir=place)
@@ -97,11 +94,26 @@ class OwnFolder(tempfile.TemporaryDirectory[str]):
             os.close(owner)
 
 
-class FolderBeside(OwnFolder):
-    """A hidden folder beside a file, in which the file is written until it is whole. What killed
-    processes have left there goes first. Raises OSError."""
+_UNFINISHED = ".tuner-"
 
-    def __init__(self, file: Path) -> None:
-        place = file.absolute().parent
-        sweep(place, _BESIDE)
-        super().__init__(_BESIDE, place)
+
+def folder_beside(target: Path) -> OwnFolder:
+    """A hidden folder beside a file or folder that is to be written, on the same disk. What killed
+    processes have left there is removed. Raises OSError."""
+    place = target.absolute().parent
+    sweep(place, _UNFINISHED)
+    return OwnFolder(_UNFINISHED, place)
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A path of the same name, for what `target` is to hold, a file or a folder. It takes the place
+    of `target` at the end: nobody sees a part of it. After an error `target` is as it was. Raises
+    OSError, also for a file in place of a folder."""
+    target = target.resolve()
+    with folder_beside(target) as folder:
+        partial = Path(folder) / target.name
+        yield partial
+        if target.is_dir() and partial.is_dir():
+            target.rename(Path(folder) / "replaced")
+        partial.replace(target)
