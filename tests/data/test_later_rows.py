@@ -249,7 +249,7 @@ def test_a_wrong_cell_is_named_by_its_row_in_the_file(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the columns age \(did you mean 'Age'\?\)"),
+        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the column age \(did you mean 'Age'\?\)"),
         ("a.csv", "x,y\n1,2\n", "lacks the columns age, city; others are x, y"),
         ("a.csv", "age,city\n", "a.csv: holds no rows"),
         ("a.csv", "", "a.csv: is empty"),

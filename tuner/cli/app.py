@@ -205,6 +205,7 @@ SavedNetwork = Annotated[
         help="A saved network: a .keras file or an export, a study's name for its best trial, "
         "STUDY/N for its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
         metavar="MODEL",
+        show_default=False,
     ),
 ]
 Strict = Annotated[
@@ -218,6 +219,7 @@ Workers = Annotated[
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
     ),
 ]
+# Read by tuner/models/opening.py.
 TrustCode = Annotated[
     list[str] | None,
     typer.Option(

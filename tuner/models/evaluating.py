@@ -14,6 +14,7 @@ from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Findings, Preparation
 from tuner.preparation.row_sample import Seen
+from tuner.system.names import command
 
 _Array = npt.NDArray[Any]
 
@@ -137,7 +138,8 @@ def _with_targets(scoring: Scoring) -> Scoring:
 def _no_target(rows: LaterRows, preparation: Preparation) -> DatasetError:
     if preparation.target is None:
         return DatasetError(
-            f"{rows.source}: holds no targets to compare predictions with; tuner predict takes it"
+            f"{rows.source}: holds no targets to compare predictions with; it can be predicted: "
+            + command("predict", "MODEL", rows.source)
         )
     return DatasetError(
         f"{rows.source}: lacks the target {preparation.target!r} to compare predictions with; name "

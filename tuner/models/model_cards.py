@@ -17,6 +17,7 @@ from tuner.settings import tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.metrics import is_share, name_of, on_split
+from tuner.system.names import command_elsewhere
 from tuner.tracking.registry import champion_uri
 from tuner.values import format_number, word
 
@@ -139,7 +140,9 @@ def _use(content: CardContent) -> Iterator[str]:
     )
     yield f"It takes rows as they are: {takes}."
     yield ""
-    yield from _code("bash", [f"tuner predict {uri} DATA", f"mlflow models serve -m {uri}"])
+    yield from _code(
+        "bash", [command_elsewhere("predict", uri, "DATA"), f"mlflow models serve -m {uri}"]
+    )
     yield ""
     lines = ["import tuner", f'tuner.load_model("{uri}").predict(rows)']
     without = ["", "import mlflow  # where tuner is not installed"]
