@@ -12,7 +12,6 @@ import pytest
 
 import tuner as package
 from tuner.system.temporary_folders import (
-    FolderBeside,
     OwnFolder,
     own_servers_folder,
     sweep_temporary,
@@ -83,16 +82,6 @@ def test_folders_at_work_and_those_of_others_stay(
         sweep_temporary()
         assert set(place.rglob("*")) == stays
     assert not Path(at_work).exists()
-
-
-def test_what_a_killed_writer_left_beside_a_file_goes(tmp_path: Path) -> None:
-    dead, others = tmp_path / ".tuner-dead", tmp_path / ".tuner-notes"
-    for folder in (dead, others):
-        folder.mkdir()
-    (dead / "tuner-owner").touch()
-    with FolderBeside(tmp_path / "a.csv") as first, FolderBeside(tmp_path / "b.csv") as second:
-        assert set(tmp_path.iterdir()) == {others, Path(first), Path(second)}
-    assert set(tmp_path.iterdir()) == {others}
 
 
 def test_a_child_does_not_mark_what_is_its_parents(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tuner.errors import TunerError, UsageError
 from tuner.system.locations import is_folder, path_problem
-from tuner.system.temporary_folders import FolderBeside
+from tuner.system.temporary_folders import folder_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -218,7 +218,7 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
     target, writer_type = file.resolve(), _writer_of(file)
     assert writer_type is not None
     try:
-        folder = FolderBeside(target)
+        folder = folder_beside(target)
     except OSError as error:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
     with folder:

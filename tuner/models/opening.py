@@ -25,7 +25,7 @@ from tuner.models.runtimes import is_export, load_export
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
-from tuner.system.locations import expanded_path, is_file, is_folder
+from tuner.system.locations import expanded_path, holds
 from tuner.system.names import is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
@@ -114,7 +114,8 @@ def _names_file(text: str) -> bool:
 def _is_network(path: Path) -> bool:
     """Whether there is a file, or a folder that holds a network. Another folder often has a study's
     name."""
-    return is_file(path) or is_file(path / _MLMODEL) or is_saved_model(path)
+    is_folder = holds((path / _MLMODEL).is_file) or holds(lambda: is_saved_model(path))
+    return is_folder or holds(path.is_file)
 
 
 def _bring_file(text: str, settings: Settings, folder: Path) -> BroughtNetwork:
@@ -179,7 +180,7 @@ def _unknown(text: str, settings: Settings) -> StudyError:
     path = expanded_path(text)
     if not text.strip():
         problem = "is empty"
-    elif is_folder(path):
+    elif holds(path.is_dir):
         problem = "is a folder without a network"
     elif path.suffix or "/" in text:  # more like a file than a study
         problem = f"there is no such file{suggest_names(path.name, _neighbours(path))}"

@@ -54,17 +54,17 @@ def expanded_path(text: str) -> Path:
 
 def is_file(path: Path) -> bool:
     """False also for a text that can be no path, and for a file that may not be looked at."""
-    return _holds(path.is_file)
+    return holds(path.is_file)
 
 
 def is_folder(path: Path) -> bool:
     """False also for a text that can be no path, and for a folder that may not be looked at."""
-    return _holds(path.is_dir)
+    return holds(path.is_dir)
 
 
 def exists(path: Path) -> bool:
     """False also for a text that can be no path, and for what may not be looked at."""
-    return _holds(path.exists)
+    return holds(path.exists)
 
 
 def path_problem(path: Path) -> str:
@@ -78,7 +78,8 @@ def path_problem(path: Path) -> str:
     return ""
 
 
-def _holds(test: Callable[[], bool]) -> bool:
+def holds(test: Callable[[], bool]) -> bool:
+    """What a test of a path says; False for no possible path, or one that may not be looked at."""
     try:
         return test()
     except (OSError, ValueError):

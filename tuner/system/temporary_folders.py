@@ -77,9 +77,6 @@ def own_servers_folder() -> None:
             lock_folder(Path(folder))
 
 
-_BESIDE = ".tuner-"
-
-
 class OwnFolder(tempfile.TemporaryDirectory[str]):
     """A folder in the temporary folder, or in `place`. It is removed at the end of its process, or
     by a later process if that one was killed. It holds the lock file beside its content."""
@@ -97,14 +94,15 @@ class OwnFolder(tempfile.TemporaryDirectory[str]):
             os.close(owner)
 
 
-class FolderBeside(OwnFolder):
-    """A hidden folder beside a file or folder, in which that is written until it is whole. What
-    killed processes have left there goes first. Raises OSError."""
+_UNFINISHED = ".tuner-"
 
-    def __init__(self, target: Path) -> None:
-        place = target.absolute().parent
-        sweep(place, _BESIDE)
-        super().__init__(_BESIDE, place)
+
+def folder_beside(target: Path) -> OwnFolder:
+    """A hidden folder beside a file or folder that is to be written, on the same disk. What killed
+    processes have left there is removed. Raises OSError."""
+    place = target.absolute().parent
+    sweep(place, _UNFINISHED)
+    return OwnFolder(_UNFINISHED, place)
 
 
 @contextmanager
