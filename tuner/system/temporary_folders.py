@@ -111,7 +111,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     of `target` at the end: nobody sees a part of it. After an error `target` is as it was. Raises
     OSError, also for a file in place of a folder."""
     target = target.resolve()
-    with FolderBeside(target) as folder:
+    with folder_beside(target) as folder:
         partial = Path(folder) / target.name
         yield partial
         if target.is_dir() and partial.is_dir():
