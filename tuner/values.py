@@ -116,11 +116,13 @@ def clipped(text: str, most: int) -> str:
 
 
 def format_number(value: float | None) -> str:
-    """A measured number as people read it: four decimals, or four digits where it is very small or
-    large; a dash for None."""
+    """A measured number as people read it: four decimals; from 10,000 on none; four digits where it
+    is very small or large; a dash for None."""
     if value is None:
         return "–"
-    return f"{value:.4g}" if abs(value) < 0.001 or abs(value) >= 10_000 else f"{value:.4f}"
+    if 10_000 <= abs(value) < 1e9:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 else f"{value:.4g}"
 
 
 def format_duration(seconds: float | None) -> str:
@@ -146,6 +148,11 @@ def join_names(names: Iterable[object]) -> str:
     words = [" ".join(str(name).split()) for name in names]
     more = f", … ({len(words)} in all)" if len(words) > _LISTED else ""
     return ", ".join(words[:_LISTED]) + more
+
+
+def describe_lacking(names: Sequence[object]) -> str:
+    """For a message: which columns are not there."""
+    return f"lacks the column{'s' * (len(names) > 1)} {join_names(names)}"
 
 
 def suggest_names(wanted: str, names: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def test_rows_that_come_later_are_encoded_alike(load: Load, tmp_path: Path) -> N
     preparation = preparation_of(dataset)
     later = pd.DataFrame({"old": [1], "colour": ["green"], "size": [7.0], "more": ["?"]})
     np.testing.assert_array_equal(preparation.prepare(later).inputs, [[7, 0, 1, 0, 1]])
-    with pytest.raises(DatasetError, match="later: lacks the columns colour"):
+    with pytest.raises(DatasetError, match="later: lacks the column colour"):
         preparation.prepare(later.drop(columns="colour"), "later")
     with pytest.raises(DatasetError, match="column 'size' must hold numbers"):
         preparation.prepare(later.assign(size="big"), "later")

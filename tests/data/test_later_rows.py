@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tuner.data import Dataset, preparation_of
-from tuner.data.later_rows import LaterRows, RowBlock, open_rows
-from tuner.data.readers import later_delimited, later_parquet, text_file
+from tuner.data.later_rows import OPENERS, LaterRows, RowBlock, open_rows
+from tuner.data.readers import READERS, later_delimited, later_parquet, text_file
 from tuner.data.readers.delimited_file import DelimitedFile
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Findings
@@ -52,6 +52,10 @@ def open_for(settings: Settings) -> Callable[[Dataset, object], LaterRows]:
 
 
 Open = Callable[[Dataset, object], LaterRows]
+
+
+def test_what_can_be_trained_from_can_be_predicted() -> None:
+    assert set(READERS) <= OPENERS.keys()
 
 
 def small_blocks(patch: pytest.MonkeyPatch) -> None:
@@ -247,7 +251,7 @@ def test_a_wrong_cell_is_named_by_its_row_in_the_file(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the columns age \(did you mean 'Age'\?\)"),
+        ("a.csv", "Age,city\n1,Rome\n", r"a.csv: lacks the column age \(did you mean 'Age'\?\)"),
         ("a.csv", "x,y\n1,2\n", "lacks the columns age, city; others are x, y"),
         ("a.csv", "age,city\n", "a.csv: holds no rows"),
         ("a.csv", "", "a.csv: is empty"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_network import FakeNetwork, describe
+from fake_network import PREPARATION, FakeNetwork, describe
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     brier_score_loss,
@@ -21,6 +21,7 @@ from tuner.errors import DatasetError
 from tuner.models import resampling
 from tuner.models.evaluations import Evaluation, difference, evaluate_outputs
 from tuner.models.loading import Model
+from tuner.preparation.row_sample import RowSample
 from tuner.study.metrics import METRICS, Task
 
 LABELS = ("ant", "bee", "cat")
@@ -197,6 +198,18 @@ def test_a_model_is_evaluated_by_the_targets_of_its_rows() -> None:
         model.evaluate(rows, rows["kind"].tolist()),
     ):
         assert given.metrics == expected
+
+
+def test_a_model_says_what_its_rows_are(caplog: pytest.LogCaptureFixture) -> None:
+    rows = table()
+    inputs = PREPARATION.prepare(rows).inputs
+    network = dataclasses.replace(describe(), seen=RowSample.of([inputs]))
+    evaluation = Model(network, FakeNetwork(network)).evaluate(rows.assign(city="Bergen"))
+    assert not [note for note in evaluation.notes if "was trained" in note]
+    assert len(caplog.messages) == 1  # none on the target, which is used
+    assert "city: categories that no training row had" in caplog.messages[0]
+    seen = Model(network, FakeNetwork(network)).evaluate(rows)
+    assert "was trained or validated on 60 of these 60 rows" in seen.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from fake_network import PREPARATION, FakeNetwork, describe
 
 from tuner.data.later_rows import LaterRows, RowBlock
-from tuner.errors import DatasetError
+from tuner.errors import DatasetError, UsageError
 from tuner.models.lean_import import lean_keras_import
 from tuner.models.loading import Model
 from tuner.models.predicting import (
@@ -120,6 +120,18 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         gc.enable()
     assert predictions.summary.rows == 1000
     assert most <= 8
+
+
+@pytest.mark.parametrize("ending", ["parquet", "npz"])
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_cannot_hold_the_index_is_named(tmp_path: Path, ending: str) -> None:
+    numbered = RowBlock(pd.DataFrame({"size": [1.0], "city": "Rome"}), pd.DataFrame({"id": [1]}))
+    predictions = Predictions(scoring_of(iter([numbered, block([2], ["x"])])))
+    file = tmp_path / f"p.{ending}"
+    with pytest.raises(UsageError, match=rf"p\.{ending}: cannot hold the index column"):
+        write_predictions(predictions.tables(), file)
+    gc.collect()  # Arrow's writer must not write into the closed file
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_rows_are_known_before_the_network_is_loaded() -> None:

@@ -18,6 +18,7 @@ from tracking_helpers import Search
 import tuner as api
 from tuner.data import Dataset, load_dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import champions, promoting, registering
 from tuner.models.evaluations import Estimate
 from tuner.models.final_networks import FinalNetworks
@@ -309,6 +310,18 @@ def test_the_command(bench: Bench, tuner: Command) -> None:
     assert refused.err.splitlines()[-1].endswith("--name good --replace")
     with pytest.raises(api.NotPromoted):
         api.load_study("bad").promote(name="good")
+
+
+def test_python_says_how_to_allow_the_code_of_a_champion(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UntrustedCode([Code("net.py", "")], "the network", "models:/good/1")
+
+    monkeypatch.setattr(promoting, "promote", refuse)
+    allow = r"tuner\.load_model\('models:/good/1', trust_code=\['[0-9a-f]{64}'\]\)$"
+    with pytest.raises(api.CodeError, match=allow):
+        api.load_study("good", storage=bench.settings.storage).promote()
 
 
 @pytest.mark.parametrize(

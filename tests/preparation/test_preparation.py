@@ -88,7 +88,7 @@ def test_frames_of_other_libraries_are_taken() -> None:
     ("rows", "message"),
     [
         (people().drop(columns=["age", "stars"]), "lacks the columns age, stars$"),
-        (people().rename(columns={"age": "AGE "}), r"lacks the columns age \(did you mean 'AGE '"),
+        (people().rename(columns={"age": "AGE "}), r"lacks the column age \(did you mean 'AGE '"),
         (pd.concat([people(), people()[["age"]]], axis=1), "several columns are named 'age'"),
         (people().assign(age="old"), "'age' must hold numbers.*'old'; first in row 1.*1234.5"),
         (people().assign(age=pd.Timestamp(0)), "'age' must hold numbers, it holds dates"),
@@ -175,7 +175,7 @@ def test_arrays_may_come_in_many_forms(preparation: Preparation, rows: Any) -> N
         (MATRIX, [[1, -np.inf]], r"an infinite value, or one beyond float32, in column 'height'"),
         (MATRIX, [[1, np.nan]], r"misses 1 value \(NaN\), the first in column 'height', row 1"),
         (MATRIX, np.ma.masked_equal([[1, 2]], 2), "misses 1 value .NaN., the first in column"),
-        (MATRIX, pd.DataFrame({"width": [1]}), "lacks the columns height"),
+        (MATRIX, pd.DataFrame({"width": [1]}), "lacks the column height"),
         (MATRIX, pd.DataFrame(np.zeros((1, 3))), "lacks the columns width, height"),
         (GREY, 3, "is a single value, the network takes arrays of 4 x 3 values"),
         (GREY, np.zeros((2, 12)), r"rows have 12 values each, .*; give x\.reshape\(-1, 4, 3\)"),

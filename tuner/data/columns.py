@@ -41,7 +41,7 @@ from tuner.preparation.text_columns import (
     quote_option,
 )
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.values import join_names
+from tuner.values import describe_lacking, join_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def _read_part(
 ) -> tuple[dict[str, Cells], list[str]]:
     lacking = [column.name for column in columns if column.name not in frame.columns]
     if lacking:
-        return {}, [f"{part} lacks the columns {join_names(lacking)}"]
+        return {}, [f"{part} {describe_lacking(lacking)}"]
     cells, problems = read_known_columns(frame, columns)
     return cells, [f"{part}: {problem}" for problem in problems]
 

@@ -15,7 +15,7 @@ from tuner.data.columns import ReadTable
 from tuner.errors import DatasetError
 from tuner.preparation.cells import Cells
 from tuner.preparation.text_columns import MAX_CATEGORIES, ReadColumn
-from tuner.values import join_names
+from tuner.values import describe_lacking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +46,7 @@ def read_columns_first(
     for part, frame in frames.items():
         lacking = [name for name in numeric if name not in frame.columns]
         if lacking:
-            raise DatasetError(f"{source}: lacks the columns {join_names(lacking)}")
+            raise DatasetError(f"{source}: {describe_lacking(lacking)}")
         parts[part] = {
             name: Cells(_numbers(frame[name], source)) if is_number else _categories(frame[name])
             for name, is_number in numeric.items()

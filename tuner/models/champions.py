@@ -116,7 +116,7 @@ class Judge:
         if gap.value is None:
             return f"test {self.metric} has no value {rows} for this network or {champion.uri}"
         if gap.value == gap.low == gap.high == 0:
-            return f"this network has the test {self.metric} of the champion {champion.uri} {rows}"
+            return f"this network equals the champion {champion.uri} in test {self.metric} {rows}"
         stands = "beats" if beats else "does not beat"
         words = (
             f"this network {stands} the champion {champion.uri} {rows}: test {self.metric} "

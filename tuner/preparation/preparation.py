@@ -19,7 +19,7 @@ from tuner.preparation.known_columns import match_categories, read_cells_as, rea
 from tuner.preparation.number_texts import NumberFormat
 from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
-from tuner.values import clipped, join_names, suggest_names
+from tuner.values import clipped, describe_lacking, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
     import pandas as pd
@@ -322,7 +322,7 @@ def _lacking(lacking: Sequence[str], others: Sequence[str]) -> str:
     meant = [suggest_names(name, others) for name in lacking]
     named = [f"{name}{near}" for name, near in zip(lacking, meant, strict=True)]
     there = f"; others are {join_names(others)}" if others and not all(meant) else ""
-    return f"lacks the columns {join_names(named)}{there}"
+    return f"{describe_lacking(named)}{there}"
 
 
 def _numbers(series: "pd.Series[Any]", source: str) -> npt.NDArray[Any]:
