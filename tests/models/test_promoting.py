@@ -185,7 +185,7 @@ def test_an_equal_network_does_not_replace_the_champion(
 ) -> None:
     promote(bench)
     monkeypatch.setattr(champions, "difference", lambda *_: Estimate(0.0, 0.0, 0.0))
-    with pytest.raises(NotPromoted, match="has the test accuracy of the champion models:/good/1"):
+    with pytest.raises(NotPromoted, match="equals the champion models:/good/1 in test accuracy"):
         promote(bench, "bad", name="good")
 
 
