@@ -165,7 +165,7 @@ def test_new_rows_are_encoded_as_the_training_rows_were(settings: Settings) -> N
     rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
     assert sorted(map(tuple, rows)) == sorted(map(tuple, encoded))
     assert (preparation.prepare(TABLE).inputs == encoded).all()  # also as a plain column
-    with pytest.raises(DatasetError, match=r"^data: lacks the columns small$"):
+    with pytest.raises(DatasetError, match=r"^data: lacks the column small$"):
         preparation.prepare(table.drop(columns=["left", "small"]))
     with pytest.raises(DatasetError, match=r"^data: the network takes a table with the columns"):
         preparation.prepare(X)

@@ -167,9 +167,11 @@ def test_a_block_may_end_anywhere(
 def test_numbers_of_an_index_keep_their_zeros(
     network: Dataset, open_for: Open, tmp_path: Path
 ) -> None:
-    path = write(tmp_path / "new.csv", people().assign(id=[f"{n:03}" for n in range(ROWS)]))
-    (block,) = blocks(open_for(network, path))
-    assert block.index is not None and block.index["id"].tolist()[:2] == ["000", "001"]
+    """Also where the rows that are looked at first have none."""
+    table = pd.concat([people()] * 4, ignore_index=True)
+    numbers = [*map(str, range(len(table) - 1)), "007"]
+    (block,) = blocks(open_for(network, write(tmp_path / "new.csv", table.assign(id=numbers))))
+    assert block.index is not None and block.index["id"].tolist() == numbers
 
 
 def test_a_file_that_changes_meanwhile_is_refused(

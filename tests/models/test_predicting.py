@@ -93,7 +93,7 @@ def test_an_index_that_is_named_like_a_prediction_is_refused() -> None:
 
 
 def test_rows_are_numbered_over_all_blocks() -> None:
-    blocks = [RowBlock(np.ones((2, 2))), RowBlock(np.array([[1.0, np.nan]]))]
+    blocks = [RowBlock(np.ones((2, 2))), RowBlock(np.array([[1.0, np.nan]]), first_row=2)]
     with pytest.raises(DatasetError, match=r"toy: misses 1 value .NaN., the first .*, row 3;"):
         list(score_rows(rows_of(iter(blocks)), Preparation((2,)), load))
 

@@ -20,6 +20,7 @@ from tuner.data import Dataset, load_dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
 from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import champions, promoting, registering
+from tuner.models.evaluations import Estimate
 from tuner.models.final_networks import FinalNetworks
 from tuner.models.opening import open_model
 from tuner.models.promoting import PromotionOptions
@@ -179,6 +180,15 @@ def test_only_a_better_network_replaces_the_champion(bench: Bench) -> None:
     assert replaced.comparison is not None and replaced.comparison[1:] in replaced.card
 
 
+def test_an_equal_network_does_not_replace_the_champion(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(bench)
+    monkeypatch.setattr(champions, "difference", lambda *_: Estimate(0.0, 0.0, 0.0))
+    with pytest.raises(NotPromoted, match="equals the champion models:/good/1 in test accuracy"):
+        promote(bench, "bad", name="good")
+
+
 def test_a_better_network_replaces_the_champion(bench: Bench) -> None:
     promote(bench, "bad", name="model")
     better = promote(bench, "good", name="model")
@@ -206,7 +216,13 @@ def test_a_champion_of_other_data_is_not_compared(
 
 @pytest.mark.parametrize(
     ("step", "after"),
-    [("open_run", True), ("log_model", True), ("register_version", True), ("set_champion", False)],
+    [
+        ("open_run", True),
+        ("log_model", True),
+        ("register_version", True),
+        ("set_champion", False),
+        ("set_champion", True),
+    ],
 )
 def test_an_interrupted_promotion_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
@@ -224,7 +240,7 @@ def test_an_interrupted_promotion_goes_on(
         patch.setattr(registering, step, interrupted)
         with pytest.raises(KeyboardInterrupt):
             promote(bench)
-    assert champion(client) is None
+    assert champion(client) == ("1" if (step, after) == ("set_champion", True) else None)
     assert promote(bench).version == "1"
     assert (champion(client), versions(client)) == ("1", ["1"])
     experiments = [each.experiment_id for each in client.search_experiments()]
