@@ -59,6 +59,15 @@ def test_all_metrics_of_the_task_have_an_interval_around_them(task: Task) -> Non
     assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False))["rows"] == 200
 
 
+def test_an_evaluation_is_printed_as_its_metrics() -> None:
+    evaluation, _, _ = evaluate("binary")
+    title, *lines = repr(evaluation).splitlines()
+    assert title == "Evaluation of 200 rows, 95 % intervals:"
+    assert [line.split()[0] for line in lines] == list(evaluation.metrics)
+    auc = evaluation.metrics["auc"]
+    assert f"{auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in str(evaluation)
+
+
 def test_each_label_has_its_figures() -> None:
     evaluation, outputs, y = evaluate("classes")
     predicted = outputs.argmax(1)
