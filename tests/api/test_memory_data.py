@@ -15,8 +15,8 @@ import scipy.sparse
 import tuner
 from tuner.api import memory_data
 from tuner.api.memory_data import data_source
-from tuner.data import Dataset, load_dataset
-from tuner.errors import UsageError
+from tuner.data import Dataset, load_dataset, preparation_of
+from tuner.errors import DatasetError, UsageError
 from tuner.settings import Settings, load_settings
 from tuner.study.spec import DataSpec
 
@@ -154,6 +154,21 @@ def test_columns_that_arrow_lacks_are_kept(settings: Settings) -> None:
         "interval": ("category", 2),
         "sparse": ("number", 0),
     }
+
+
+def test_new_rows_are_encoded_as_the_training_rows_were(settings: Settings) -> None:
+    table = TABLE.set_index("number")
+    dataset = load(table, "left", settings)
+    preparation = preparation_of(dataset)
+    encoded = preparation.prepare(table.drop(columns="left")).inputs
+    assert encoded.dtype == np.asarray(dataset.train.x[:]).dtype
+    rows = np.concatenate([np.asarray(split.x[:]) for split in dataset.splits.values()])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, encoded))
+    assert (preparation.prepare(TABLE).inputs == encoded).all()  # also as a plain column
+    with pytest.raises(DatasetError, match=r"^data: lacks the columns small$"):
+        preparation.prepare(table.drop(columns=["left", "small"]))
+    with pytest.raises(DatasetError, match=r"^data: the network takes a table with the columns"):
+        preparation.prepare(X)
 
 
 def test_large_arrays_are_not_copied(settings: Settings) -> None:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from tuner.data import Dataset, preparation_of
-from tuner.data.later_rows import LaterRows, RowBlock, open_rows
-from tuner.data.readers import later_delimited, text_file
+from tuner.data.later_rows import OPENERS, LaterRows, RowBlock, open_rows
+from tuner.data.readers import READERS, later_delimited, later_parquet, text_file
 from tuner.data.readers.delimited_file import DelimitedFile
 from tuner.errors import DatasetError
 from tuner.preparation.preparation import Findings
@@ -52,6 +52,10 @@ def open_for(settings: Settings) -> Callable[[Dataset, object], LaterRows]:
 
 
 Open = Callable[[Dataset, object], LaterRows]
+
+
+def test_what_can_be_trained_from_can_be_predicted() -> None:
+    assert set(READERS) <= OPENERS.keys()
 
 
 def small_blocks(patch: pytest.MonkeyPatch) -> None:
@@ -140,6 +144,57 @@ def test_large_files_are_read_in_blocks_in_order(
     ids = [number for block in read for number in block.index["id"]]  # type: ignore[index]
     assert ids == table["id"].tolist()
     assert {text for block in read for text in block.rows["city"]} == {'a "quoted"\nline'}
+
+
+@pytest.mark.parametrize("size", [1, 11, 12, 13, 40])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_block_may_end_anywhere(
+    network: Dataset,
+    open_for: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    end: str,
+) -> None:
+    """Also between the two characters of a line's end, as of the header, which has 11."""
+    for module in (later_delimited, text_file):
+        monkeypatch.setattr(module, "_BLOCK_BYTES", size)
+    path = write(tmp_path / "new.csv", people()[["id", "age", "city"]], lineterminator=end)
+    read = blocks(open_for(network, path))
+    assert [n for block in read for n in block.index["id"]] == [*range(100, 100 + ROWS)]  # type: ignore[index]
+
+
+def test_numbers_of_an_index_keep_their_zeros(
+    network: Dataset, open_for: Open, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "new.csv", people().assign(id=[f"{n:03}" for n in range(ROWS)]))
+    (block,) = blocks(open_for(network, path))
+    assert block.index is not None and block.index["id"].tolist()[:2] == ["000", "001"]
+
+
+def test_a_file_that_changes_meanwhile_is_refused(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_blocks(monkeypatch)
+    path = write(tmp_path / "new.csv", people())
+    read = open_for(network, path).blocks()
+    next(read)
+    with path.open("a") as file:
+        file.write("1,2,Rome,no\n")
+    with pytest.raises(DatasetError, match=r"new\.csv: changed while it was read; try again"):
+        list(read)
+
+
+def test_parquet_is_read_in_blocks_in_order(
+    network: Dataset, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(later_parquet, "_MOST_ROWS", 40)
+    table = people().set_index(pd.RangeIndex(5, 5 + ROWS, name="person"))
+    read = blocks(open_for(network, write(tmp_path / "new.parquet", table.drop(columns="id"))))
+    assert [(len(block), block.first_row) for block in read] == [(40, 0), (40, 40), (10, 80)]
+    numbers = [n for block in read for n in block.index["person"]]  # type: ignore[index]
+    assert numbers == [*table.index]
+    assert [age for block in read for age in block.rows["age"]] == table["age"].tolist()
 
 
 def test_a_word_among_numbers_costs_only_its_column(
@@ -354,3 +409,17 @@ def test_dots_that_change_their_meaning_are_refused(
     table.loc[150, "age"] = "1.5"
     with pytest.raises(DatasetError, match="'age': dots were thousands marks up to row"):
         prepared(dataset, open_for(dataset, write(tmp_path / "b.csv", table, sep=";")))
+
+
+def test_dots_that_were_decimal_once_stay_so(
+    load: Load, open_for: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = people().assign(age=["1.234"] * ROWS, city=["0,5"] * ROWS)
+    dataset = load(f"{write(tmp_path / 'a.csv', table, sep=';')}:left", columns={"id": "drop"})
+    table = pd.concat([table] * 4, ignore_index=True)
+    table.loc[120, "age"] = "1.5"  # beyond the rows that are looked at first
+    path = write(tmp_path / "b.csv", table, sep=";")
+    for module in (later_delimited, text_file):
+        monkeypatch.setattr(module, "_BLOCK_BYTES", path.stat().st_size // 2)
+    inputs, _ = prepared(dataset, open_for(dataset, path))
+    np.testing.assert_array_equal(np.unique(inputs[:, 0]), np.float32([1.234, 1.5]))

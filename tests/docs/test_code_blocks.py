@@ -1,6 +1,7 @@
 """Every code block of README.md and docs/ runs as it stands. The contract is in
 tests/support/doc_pages.py. A failure names the page and the line."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,4 +41,5 @@ def test_the_code_of_a_page_runs(
 
 
 def _uses_networks(page: str) -> bool:
-    return any("keras" in block.code or "model" in block.code for block in _BLOCKS[page])
+    """Whether its code names keras or a model. Options such as --keep-models name none."""
+    return any(re.search(r"keras|(?<!-)model", block.code) for block in _BLOCKS[page])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tracking_helpers import Search, make_spec
 
 from tuner.errors import StudyError
@@ -19,8 +20,10 @@ from tuner.settings import Settings
 from tuner.storage import Store, leases, open_store
 from tuner.storage.identity import database_uuid, record, residence
 from tuner.storage.kept_networks import release_beyond
+from tuner.storage.schema import studies
 from tuner.storage.studies import StudyRow, create_study
-from tuner.study.spec import DataSpec, StudySpec
+from tuner.storage.trials import list_trials
+from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.system.temporary_folders import lock_folder
 
 _LONG_AGO = time.time() - 7200
@@ -163,6 +166,40 @@ def test_networks_beyond_the_best(project: Folder) -> None:
     assert project.found() == {}
 
 
+def test_copies_in_mlflow_of_networks_beyond_the_best(
+    project: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[int]] = []
+
+    def unneeded_models(*given: Any) -> list[Any]:
+        asked.append(given[-1])
+        return []
+
+    monkeypatch.setattr("tuner.tracking.kept_models.unneeded_models", unneeded_models)
+    for most in (None, 1):
+        project.find(most, with_mlflow=True)
+    trials = list_trials(project.store, project.study)
+    assert asked == [set(), {trials[0].trial_id, trials[2].trial_id}]
+
+
+def test_a_comparison_has_no_best_networks(project: Folder) -> None:
+    listed = {"held_out": "test", "metric": "test_accuracy", "sampler": Choice(name="listed")}
+    listed["pruner"] = Choice(name="none")
+    project.study = project.new_study("comparison", make_spec().model_copy(update=listed))
+    search = Search(project.store, project.study)
+    trial = search.start()
+    file = project.write("trial-0/attempt-1.keras")
+    search.complete(trial, 0.5, file, str(file.relative_to(project.settings.checkpoints)))
+    leases.renew_lease(project.store, search.lease, 0.0)
+    assert project.found(0) == {}
+
+
+def test_the_folder_of_a_trial_that_goes_on_stays(project: Folder) -> None:
+    partial = project.write("trial-3/.attempt-1.partial.ckpt")
+    assert project.remove(project.find()) == 1
+    assert not partial.exists() and partial.parent.is_dir()
+
+
 def test_a_search_is_not_disturbed(project: Folder) -> None:
     project.write("trial-1/attempt-1.ckpt")
     leftovers = project.find()
@@ -195,6 +232,15 @@ def test_only_folders_of_our_own_deleted_studies_go(project: Folder) -> None:
     assert (folder / "trial-0" / "attempt-1.keras").exists()
 
 
+def test_a_folder_that_is_written_to_by_now_stays(project: Folder) -> None:
+    folder = project.marked_folder("a" * 32)
+    leftovers = project.find()
+    assert len(leftovers) == 1
+    write(folder / "trial-0" / "attempt-2.keras", at=time.time())
+    assert project.remove(leftovers) == 0
+    assert (folder / "trial-0" / "attempt-1.keras").exists()
+
+
 def test_scratch_of_dead_processes(project: Folder) -> None:
     scratch = project.folder / "scratch"
     names = ("tuner-data-dead", "tuner-data-alive")
@@ -208,11 +254,33 @@ def test_scratch_of_dead_processes(project: Folder) -> None:
     os.close(owners["tuner-data-alive"])
 
 
-def test_kept_data_that_no_study_names(project: Folder, made_tables: Path) -> None:
-    def spec_on(name: str) -> StudySpec:
-        data = DataSpec(source=f".tuner/data/{name}", task="classes")
-        return make_spec().model_copy(update={"data": data})
+def spec_on(name: str) -> StudySpec:
+    data = DataSpec(source=f".tuner/data/{name}", task="classes")
+    return make_spec().model_copy(update={"data": data})
 
+
+def test_data_of_a_study_that_came_meanwhile_stay(project: Folder) -> None:
+    kept = write(project.folder / ".tuner" / "data" / f"arrays-{HASH}.npz")
+    leftovers = project.find()
+    assert [leftover.place for leftover in leftovers] == [str(kept)]
+    project.new_study("meanwhile", spec_on(kept.name))
+    assert project.remove(leftovers) == 0
+    assert kept.exists()
+
+
+def test_no_folder_goes_where_a_study_s_id_is_damaged(project: Folder) -> None:
+    project.new_study("damaged")
+    project.marked_folder("a" * 32)
+    with project.store.writing() as connection:
+        connection.execute(
+            sa.update(studies).where(studies.c.uuid != project.study.uuid), {"uuid": "?"}
+        )
+    assert project.found() == {}
+    (note,) = project.project.notes
+    assert "the id of a study is damaged: folders of deleted studies are left" in note
+
+
+def test_kept_data_that_no_study_names(project: Folder, made_tables: Path) -> None:
     used, others, unused = (f"arrays-{digit}{HASH[1:]}.npz" for digit in "abc")
     data = project.folder / ".tuner" / "data"
     for name in (used, others, unused, f"{unused}.12345678.part", "mine.npz"):

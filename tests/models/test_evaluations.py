@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_network import FakeNetwork, describe
+from fake_network import PREPARATION, FakeNetwork, describe
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     brier_score_loss,
@@ -18,8 +18,10 @@ from sklearn.metrics import (
 )
 
 from tuner.errors import DatasetError
+from tuner.models import resampling
 from tuner.models.evaluations import Evaluation, difference, evaluate_outputs
 from tuner.models.loading import Model
+from tuner.preparation.row_sample import RowSample
 from tuner.study.metrics import METRICS, Task
 
 LABELS = ("ant", "bee", "cat")
@@ -66,6 +68,18 @@ def test_an_evaluation_is_printed_as_its_metrics() -> None:
     assert [line.split()[0] for line in lines] == list(evaluation.metrics)
     auc = evaluation.metrics["auc"]
     assert f"{auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in str(evaluation)
+
+
+def test_a_normal_interval_ends_at_the_best_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "_CELLS", 400_000)  # by rows alone it would be BCa
+    y = np.arange(200) % 3
+    outputs = np.eye(3)[np.where(np.arange(200) == 0, 1, y)] * 0.97 + 0.01
+    evaluation = evaluate_outputs(outputs, y, "classes", LABELS)
+    assert (evaluation.method, evaluation.resamples) == ("normal", 100)
+    accuracy, loss = evaluation.metrics["accuracy"], evaluation.metrics["loss"]
+    assert (accuracy.value, accuracy.high) == (0.995, 1.0)
+    assert accuracy.low == pytest.approx(0.995 - 1.96 * np.sqrt(0.995 * 0.005 / 200), abs=0.003)
+    assert loss.low == 0.0
 
 
 def test_each_label_has_its_figures() -> None:
@@ -193,6 +207,18 @@ def test_a_model_is_evaluated_by_the_targets_of_its_rows() -> None:
         model.evaluate(rows, rows["kind"].tolist()),
     ):
         assert given.metrics == expected
+
+
+def test_a_model_says_what_its_rows_are(caplog: pytest.LogCaptureFixture) -> None:
+    rows = table()
+    inputs = PREPARATION.prepare(rows).inputs
+    network = dataclasses.replace(describe(), seen=RowSample.of([inputs]))
+    evaluation = Model(network, FakeNetwork(network)).evaluate(rows.assign(city="Bergen"))
+    assert not [note for note in evaluation.notes if "was trained" in note]
+    assert len(caplog.messages) == 1  # none on the target, which is used
+    assert "city: categories that no training row had" in caplog.messages[0]
+    seen = Model(network, FakeNetwork(network)).evaluate(rows)
+    assert "was trained or validated on 60 of these 60 rows" in seen.notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from described_networks import FakeNetwork, describe, write_plain_network
+from described_networks import FakeNetwork, OneAtATime, describe, write_plain_network
 
 from tuner.errors import DatasetError, UsageError
 from tuner.models.loading import Model
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.preparation import Preparation
+from tuner.preparation.served_network import ServedNetwork
 
 ROWS = {"age": [60.0, None], "town": ["Oslo", "Rome"]}
 
@@ -43,7 +44,7 @@ def test_what_rows_have_shown_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     lines = [record.getMessage() for record in caplog.records]
     assert lines == network.findings.lines() and len(lines) == 4
     assert all(any(name in line for line in lines) for name in ("left", "shoe", "age", "Rome"))
-    with pytest.raises(DatasetError, match=r"town.*Rome"):
+    with pytest.raises(DatasetError, match=r"town.*Rome.*only counted"):
         network.predict(pd.DataFrame(ROWS), strict=True)
 
 
@@ -58,13 +59,21 @@ def test_arrays_and_single_rows() -> None:
 
 
 def test_threads_may_share_it() -> None:
-    network = model()
+    network = Model(describe(), OneAtATime())  # type: ignore[arg-type]
     ages = [float(age) for age in range(40)]
     with ThreadPoolExecutor(8) as pool:
         given = list(pool.map(lambda age: network.predict({"age": age, "town": "Bern"}), ages))
     assert [each["probability_yes"][0] for each in given] == pytest.approx(
         [(age + 1) / 3 for age in ages]
     )
+
+
+def test_threads_of_a_server_may_share_a_served_network() -> None:
+    network = ServedNetwork(OneAtATime(), describe())
+    rows = pd.DataFrame([{"age": 6.0, "town": "Bern"}], index=["a"])
+    with ThreadPoolExecutor(8) as pool:
+        given = list(pool.map(network.predict, [rows] * 40))
+    assert [each["probability_yes"]["a"] for each in given] == pytest.approx([7 / 3] * 40)
 
 
 class SavableNetwork(FakeNetwork):

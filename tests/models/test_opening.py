@@ -74,7 +74,7 @@ def test_a_file_is_used_in_its_place(empty: Settings, opened: Opener, tmp_path: 
     ("text", "problem"),
     [
         ("best.kera", "there is no such file (did you mean 'best.keras'?)"),
-        ("folder/3", "there is no such file"),
+        ("folder/3", "there is no such file; "),
         ("folder", "is a folder without a network"),
         ("people", "there is no such file, and no study of that name"),
         ("", "MODEL: is empty"),

@@ -1,6 +1,7 @@
 """Promotion into a real MLflow store. Two networks are trained once, for all tests."""
 
 import functools
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -17,6 +18,7 @@ from tracking_helpers import Search
 import tuner as api
 from tuner.data import Dataset, load_dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
+from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import champions, promoting, registering
 from tuner.models.final_networks import FinalNetworks
 from tuner.models.opening import open_model
@@ -28,7 +30,8 @@ from tuner.runner.final_training import finished_trial
 from tuner.search_space import make_space
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
-from tuner.storage.studies import create_study, load_study
+from tuner.storage.identity import record, residence
+from tuner.storage.studies import StudyRow, create_study, load_study
 from tuner.storage.test_readings import earlier_readings
 from tuner.study.spec import Choice, DataSpec, StudySpec
 from tuner.tracking import registry
@@ -116,6 +119,11 @@ def promote(bench: Bench, study: str = "good", **options: Any) -> Promotion:
     return promoting.promote(settings, bench.store, row, PromotionOptions(**options))
 
 
+def kept_files(bench: Bench, study: StudyRow, pattern: str = "*") -> Iterator[Path]:
+    """What a promotion that did not end has kept."""
+    return bench.settings.checkpoints.glob(f"{study.uuid}/promoted/{pattern}")
+
+
 def versions(client: Client, name: str = "good") -> list[str]:
     return [str(each.version) for each in client.search_model_versions(f"name = '{name}'")]
 
@@ -134,11 +142,16 @@ def test_a_network_is_promoted(bench: Bench) -> None:
     assert run.info.status == "FINISHED"
     assert {file.path for file in client.list_artifacts(version.run_id)} >= {"MODEL_CARD.md"}
     assert version.description.startswith("# good")
+    # So nothing that removes models takes it.
+    (model,) = run.outputs.model_outputs
+    tags = client.get_logged_model(model.model_id).tags
+    assert json.loads(tags[registry.VERSIONS_TAG]) == [{"name": "good", "version": 1}]
 
     # What others load gives the figure, for the rows as they are.
     model = open_model(promotion.uri, bench.settings).model
     study = load_study(bench.store, "good")
     assert model.description.fingerprint == study.spec.fingerprint
+    assert list(kept_files(bench, study)) == []
     assert (model.description.trial, model.description.trained_on) == (0, "train+validation")
     test = digits().test
     predicted = model.predict(np.asarray(test.x, np.float32))["prediction"].astype(int)
@@ -182,8 +195,9 @@ def test_a_champion_of_other_data_is_not_compared(
         return replace(read_description(file, source), fingerprint="f" * 64)
 
     monkeypatch.setattr(champions, "read_description", of_other_data)
-    monkeypatch.setattr(FinalNetworks, "train", None)  # refused before the test is read
-    with pytest.raises(NotPromoted, match=r"other data, columns or splits \(fingerprint ffffff"):
+    refused = r"other data, columns or splits \(fingerprint ffffff"
+    with monkeypatch.context() as patch, pytest.raises(NotPromoted, match=refused):
+        patch.setattr(promoting, "_final_network", None)  # refused before the test is read
         promote(bench, "bad", name="good")
     replaced = promote(bench, "bad", name="good", replace=True)
     assert replaced.replaced == "1"
@@ -218,6 +232,24 @@ def test_an_interrupted_promotion_goes_on(
     assert [run.info.status, len(run.outputs.model_outputs)] == ["FINISHED", 1]
     study = load_study(bench.store, "good")
     assert len(earlier_readings(bench.store, study.spec.fingerprint)) == len(LEARNING_RATES)
+
+
+def test_a_version_of_another_file_is_no_champion(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = registering.register_version
+    other = next(kept_files(bench, load_study(bench.store, "bad"), "*.keras"))
+
+    def replaced(*arguments: Any) -> Any:
+        version = real(*arguments)
+        (sent,) = (bench.folder / "mlruns").rglob("model.keras")
+        shutil.copyfile(other, sent)
+        return version
+
+    monkeypatch.setattr(registering, "register_version", replaced)
+    with pytest.raises(TrackingError, match="models:/good/1 is another file than the one"):
+        promote(bench)
+    assert champion(open_client(bench.settings.tracking_uri)) is None
 
 
 def test_a_champion_that_came_meanwhile_is_not_replaced_unseen(
@@ -264,6 +296,18 @@ def test_the_command(bench: Bench, tuner: Command) -> None:
         api.load_study("bad").promote(name="good")
 
 
+def test_python_says_how_to_allow_the_code_of_a_champion(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UntrustedCode([Code("net.py", "")], "the network", "models:/good/1")
+
+    monkeypatch.setattr(promoting, "promote", refuse)
+    allow = r"tuner\.load_model\('models:/good/1', trust_code=\['[0-9a-f]{64}'\]\)$"
+    with pytest.raises(api.CodeError, match=allow):
+        api.load_study("good", storage=bench.settings.storage).promote()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -275,6 +319,16 @@ def test_the_command(bench: Bench, tuner: Command) -> None:
 def test_mistakes(bench: Bench, options: dict[str, Any], words: str) -> None:
     with pytest.raises(api.UsageError, match=words):
         promote(bench, **options)
+
+
+def test_studies_of_a_database_that_may_be_a_copy_are_not_promoted(bench: Bench) -> None:
+    record(bench.store, residence(bench.store))
+    for file in bench.folder.glob("tuner.db*"):  # what was written last is beside it
+        shutil.copy(file, file.with_name(file.name.replace("tuner", "copy")))
+    with closing(open_store(f"sqlite:///{bench.folder}/copy.db")) as copy:
+        settings, study = bench.settings, load_study(copy, "good")
+        with pytest.raises(StudyError, match=r"promote is refused: .* may be a copy"):
+            promoting.promote(settings, copy, study, PromotionOptions())
 
 
 def test_what_cannot_be_promoted(bench: Bench) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm
 
 from tuner.models import resampling
 from tuner.models.resampling import Resampling, of_repeated_rows
@@ -23,7 +23,18 @@ def spread(weights: Any) -> Mapping[str, Any]:
     return {"mean": of_repeated_rows(lambda rows: float(VALUES[rows].std()), weights)}
 
 
-@pytest.mark.parametrize(("figures", "function"), [(mean, np.mean), (spread, np.std)])
+def share(weights: Any) -> Mapping[str, Any]:
+    """Many resamples have the value of the rows themselves."""
+    return {"mean": weights @ (VALUES > 1) / weights.sum(axis=1)}
+
+
+def share_of(values: Any, axis: int = -1) -> Any:
+    return np.mean(values > 1, axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("figures", "function"), [(mean, np.mean), (spread, np.std), (share, share_of)]
+)
 def test_bca_intervals_are_scipys(figures: Any, function: Any) -> None:
     interval = Resampling(ROWS, COUNT, 7).intervals(figures, {"mean": float(function(VALUES))})
     expected = bootstrap(
@@ -64,3 +75,10 @@ def test_resamples_without_a_value_are_left_out_and_counted() -> None:
         lambda weights: {"mean": np.full(len(weights), np.nan)}, {"mean": 1.0}
     )
     assert nowhere["mean"] == (None, None, COUNT)
+
+
+def test_a_value_beyond_all_resamples_is_half_a_resample_beyond() -> None:
+    resampled, equal = np.linspace(0, 0.5, COUNT), np.ones(ROWS)
+    for value, side in ((1.0, 1 - 0.5 / COUNT), (-1.0, 0.5 / COUNT)):
+        levels = norm.cdf(2 * norm.ppf(side) + norm.ppf([0.025, 0.975]))
+        assert resampling._bca_levels(value, resampled, equal) == pytest.approx(tuple(levels))

@@ -50,6 +50,8 @@ WANTED = [[30, 0, 1, 1, 0], [50, 1, 0, 0, 1]]
         people()[["stars", "city", "age"]],
         people().assign(id=1, left="yes", more=2),
         people().set_index(pd.Index(["b", "a"])),
+        people().set_index("age"),
+        people().set_index(["city", "age"]),
         people().convert_dtypes(),
         people().convert_dtypes(dtype_backend="pyarrow"),
         people().astype({"city": "category", "age": "Int64", "stars": float}),
@@ -87,7 +89,6 @@ def test_frames_of_other_libraries_are_taken() -> None:
     [
         (people().drop(columns=["age", "stars"]), "lacks the columns age, stars$"),
         (people().rename(columns={"age": "AGE "}), r"lacks the column age \(did you mean 'AGE '"),
-        (people().set_index("age"), "column 'age' is the index of the rows; give rows.reset_index"),
         (pd.concat([people(), people()[["age"]]], axis=1), "several columns are named 'age'"),
         (people().assign(age="old"), "'age' must hold numbers.*'old'; first in row 1.*1234.5"),
         (people().assign(age=pd.Timestamp(0)), "'age' must hold numbers, it holds dates"),
@@ -144,6 +145,7 @@ def test_rows_of_a_later_block_are_numbered_from_the_beginning() -> None:
         (MATRIX, sparse.csr_array(np.array([[1, 2]]))),
         (MATRIX, pd.DataFrame({"height": [2], "width": ["1"]})),
         (MATRIX, pd.DataFrame([[1, 2]])),
+        (MATRIX, pd.DataFrame({"height": [2], "width": [1]}).set_index("width")),
         (MATRIX, {"height": 2, "width": 1}),
         (GREY, np.ones((4, 3), bool)),
         (GREY, np.ones((1, 4, 3, 1))),
@@ -171,6 +173,7 @@ def test_arrays_may_come_in_many_forms(preparation: Preparation, rows: Any) -> N
             [[1, np.inf]],
             "an infinite value, or one beyond float32, in column 'height', row",
         ),
+        (MATRIX, [[1, -np.inf]], r"an infinite value, or one beyond float32, in column 'height'"),
         (MATRIX, [[1, np.nan]], r"misses 1 value \(NaN\), the first in column 'height', row 1"),
         (MATRIX, np.ma.masked_equal([[1, 2]], 2), "misses 1 value .NaN., the first in column"),
         (MATRIX, pd.DataFrame({"width": [1]}), "lacks the column height"),
@@ -196,13 +199,76 @@ def test_an_array_that_does_not_fit_gets_one_line(
     assert "\n" not in str(raised.value)
 
 
+def test_gaps_of_a_matrix_are_filled_as_in_training() -> None:
+    holed = Preparation((2,), columns=(Column("1", fill=5.0), Column("2", fill=7.0)))
+    prepared = holed.prepare([[np.nan, 1], [2, np.nan], [3, 4]])
+    np.testing.assert_array_equal(prepared.inputs, [[5, 1], [2, 7], [3, 4]])
+    assert prepared.findings.lines() == [
+        "1: no value in 1 of 3 rows (33.3 %), set to median 5",
+        "2: no value in 1 of 3 rows (33.3 %), set to median 7",
+    ]
+
+
 def test_images_on_another_scale_are_noted() -> None:
     notes = COLOUR.prepare(np.full((1, 4, 3, 3), 200, np.uint8)).findings.lines()
     assert "were those divided by 255?" in notes[0]
     notes = GREY.prepare(np.eye(4, 3)).findings.lines()
     assert "values lie from 0 to 1" in notes[0]
+    sixteenths = Preparation((4, 3), value_range=(0.0, 16.0))
+    notes = sixteenths.prepare(np.full((1, 4, 3), 200)).findings.lines()
+    assert "values go far beyond 16" in notes[0]
+    assert sixteenths.prepare(np.full((1, 4, 3), 20)).findings.lines() == []
     for rows in (np.full((1, 4, 3), 200), np.eye(4, 3, dtype=np.uint8), np.zeros((4, 3))):
         assert GREY.prepare(rows).findings.lines() == []
+
+
+def prepare_column(column: Column, *cells: Any) -> tuple[list[list[float]], Findings]:
+    """What the network takes for these cells, if it takes nothing else."""
+    preparation = Preparation((len(column.features),), columns=(column,), is_table=True)
+    prepared = preparation.prepare({column.name: list(cells)})
+    return prepared.inputs.tolist(), prepared.findings
+
+
+def test_gaps_and_blanks_are_a_category_of_their_own_where_training_had_gaps() -> None:
+    column = Column("city", categories=("Oslo",), missing=True, kind="category")
+    inputs, findings = prepare_column(column, None, "", "Oslo", "Rome")
+    assert inputs == [[0, 1], [0, 1], [1, 0], [0, 0]]
+    assert (findings.gaps, findings.unseen) == ({"city": 2}, {"city": 1})
+
+
+def test_a_number_is_a_category_however_it_is_written() -> None:
+    one = Column("size", categories=("1", "2.5"), kind="category")
+    assert prepare_column(one, "1.0", "2.50", "1e0", "3")[0] == [[1, 0], [0, 1], [1, 0], [0, 0]]
+    # Where training told two ways of writing apart, a third one is neither.
+    two = Column("size", categories=("1", "1.0"), kind="category")
+    assert prepare_column(two, "1", "1.0", "1.00")[0] == [[1, 0], [0, 1], [0, 0]]
+
+
+def test_dates_become_the_parts_that_pandas_says_and_gaps_the_median() -> None:
+    median, start = pd.Timestamp("2021-03-04 12:00"), pd.Timestamp("2021-01-01")
+    seconds = {"fill": median.timestamp(), "start": start.timestamp()}
+    parts = ("year", "month", "day", "weekday", "hour")
+    column = Column("day", kind="date", parts=parts, **seconds)
+    day = pd.Timestamp("1969-07-20 20:17")
+    inputs, findings = prepare_column(column, day, pd.NaT)
+    for values, at in zip(inputs, (day, median), strict=True):
+        assert values[:-1] == [at.year, at.month, at.day, at.weekday(), at.hour]
+        assert values[-1] == pytest.approx((at - start) / pd.Timedelta(days=1))
+    assert findings.filled == {"day": "set to the median 2021-03-04 12:00:00"}
+
+
+def test_a_long_table_is_prepared_whole() -> None:
+    rows = pd.concat([people()] * 5000, ignore_index=True)
+    np.testing.assert_array_equal(TABLE.prepare(rows).inputs, WANTED * 5000)
+
+
+def test_of_many_different_texts_some_are_counted() -> None:
+    findings = Findings()
+    for first in "aba":
+        texts = {f"{first}{number}": 1 for number in range(1000)}
+        findings.add(Findings(1000, unseen={"city": 1000}, unseen_texts={"city": texts}))
+    assert findings.unseen == {"city": 3000}
+    assert findings.unseen_texts["city"] == {f"a{number}": 2 for number in range(1000)}
 
 
 def test_a_wide_frame_shows_few_lines() -> None:

@@ -13,6 +13,8 @@ def test_few_rows_are_all_known() -> None:
     sample = RowSample.of([ROWS[:100], ROWS[100:500]])
     assert sample.is_complete
     assert sample.compare(ROWS[400:600]) == Seen(200, 200, 100)
+    assert RowSample.of([ROWS[:SIZE]]).is_complete
+    assert not RowSample.of([ROWS[: SIZE + 1]]).is_complete
 
 
 def test_of_many_rows_a_share_is_looked_up() -> None:

@@ -1,6 +1,8 @@
 """Saved networks without TensorFlow: an archive as Keras writes it, with a description."""
 
 import json
+import threading
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -64,3 +66,18 @@ class FakeNetwork:
 
     def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
         return inputs.reshape(len(inputs), -1).mean(axis=1, keepdims=True)
+
+
+class OneAtATime(FakeNetwork):
+    """A network that must not be called by two threads at once, as Keras' must not."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+
+    def predict_on_batch(self, inputs: np.ndarray) -> np.ndarray:
+        assert self._turn.acquire(blocking=False), "another thread is in the network"
+        try:
+            time.sleep(0.002)
+            return super().predict_on_batch(inputs)
+        finally:
+            self._turn.release()

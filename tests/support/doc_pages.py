@@ -10,7 +10,7 @@ The contract, for whoever writes a page. A page's blocks run in order, in one em
 - all other languages are only shown.
 
 Searches are kept small (doc_runner.py): 2 epochs, one worker, no MLflow, and one trial, or three
-of a toy on a page whose code names neither keras nor a model.
+of a toy on a page whose code names neither keras nor a model (options do not count).
 """
 
 import re

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 import tuner as package
-from tuner.system.temporary_folders import OwnFolder, own_servers_folder, sweep_temporary
+from tuner.system.temporary_folders import (
+    OwnFolder,
+    own_servers_folder,
+    sweep_temporary,
+    written_whole,
+)
 
 LEAVE_BEHIND = """
 import os, signal
@@ -106,3 +111,24 @@ def test_every_temporary_folder_of_ours_is_marked() -> None:
     plain = 'TemporaryDirectory(prefix="tuner-'
     unmarked = [file.name for file in sources if plain in file.read_text()]
     assert unmarked == []
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+    file, folder = tmp_path / "a.txt", tmp_path / "b.txt"
+    folder.mkdir()
+    dead = tmp_path / ".tuner-dead"
+    dead.mkdir()
+    (dead / "tuner-owner").touch()
+    with written_whole(file) as partial:
+        partial.write_text("old")
+        assert not file.exists() and not dead.exists()
+    with pytest.raises(ValueError), written_whole(file) as partial:
+        partial.write_text("new")
+        raise ValueError
+    assert file.read_text() == "old"
+    with pytest.raises(OSError), written_whole(folder) as partial:
+        partial.write_text("new")
+    with written_whole(folder) as partial:
+        partial.mkdir()
+        (partial / "c").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.txt", "b.txt", "c"]

@@ -65,6 +65,25 @@ def test_a_trial_among_the_best_saves_its_network(
     assert networks.keeps(trial.slot.trial_id or 0, score) is is_kept
 
 
+def test_of_equal_scores_the_earlier_trial_keeps_its_network(
+    search: Search, tmp_path: Path
+) -> None:
+    first = search.start()
+    save_networks(search, tmp_path, [0.5, 0.8])
+    later = search.start()
+    networks = keeping(search, tmp_path, 2)
+    assert networks.keeps(first.slot.trial_id or 0, 0.5)
+    assert not networks.keeps(later.slot.trial_id or 0, 0.5)
+
+
+def test_the_first_trial_of_a_search_releases_what_an_earlier_one_kept(
+    search: Search, tmp_path: Path
+) -> None:
+    save_networks(search, tmp_path, [0.5, 0.4, 0.6])
+    keeping(search, tmp_path, 1).trial_ended(has_saved=False)
+    assert files(tmp_path) == ["trial-2"]
+
+
 def test_a_study_that_selects_nothing_keeps_all_or_none(search: Search, tmp_path: Path) -> None:
     assert not keeping(search, tmp_path, 3, selects=False).keeps(1, 0.9)
     assert keeping(search, tmp_path, EVERY, selects=False).keeps(1, 0.9)

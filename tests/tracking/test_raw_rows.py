@@ -1,6 +1,7 @@
 """A model in MLflow takes rows as people have them. No TensorFlow: the network is a fake."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from described_networks import describe
 from logged_tables import FakeNetwork, load_table, make_table, save_network
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
-from tracking_helpers import Search
+from tracking_helpers import Search, make_spec
 
 from tuner.data import Dataset, save_dataset
 from tuner.data.load import load_dataset
@@ -25,6 +27,7 @@ from tuner.study.spec import DataSpec
 from tuner.tracking.check import find_differences
 from tuner.tracking.client import Client
 from tuner.tracking.model_folders import read_network, write_model
+from tuner.tracking.model_signatures import signature_of
 from tuner.tracking.study_delivery import StudyDelivery
 
 Runs = Callable[[], dict[str, Any]]
@@ -37,11 +40,11 @@ class Logged:
     artifact_location, source_run_id, model_id = "nowhere", "0" * 32, "m-0"
 
 
-def write(folder: Path, dataset: Dataset, search: Search) -> Path:
+def write(folder: Path, dataset: Dataset) -> Path:
     """The model's folder."""
     folder.mkdir()
     network = read_network(save_network(folder.parent / "network.keras", dataset))
-    write_model(folder, network, search.study.spec, dataset, Logged())
+    write_model(folder, network, make_spec(), dataset, Logged())
     return folder
 
 
@@ -52,9 +55,18 @@ def load(folder: Path) -> PyFuncModel:
     return PyFuncModel(Model.load(str(folder / "MLmodel")), network)
 
 
-@pytest.fixture
-def folder(search: Search, tmp_path: Path) -> Path:
-    return write(tmp_path / "model", load_table(tmp_path), search)
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Dataset]:
+    """The table's file, and what was learnt from it."""
+    folder = tmp_path_factory.mktemp("table")
+    return folder / "people.csv", load_table(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(table: tuple[Path, Dataset]) -> Path:
+    """Of the table's model. Tests only read it."""
+    file, dataset = table
+    return write(file.parent / "model", dataset)
 
 
 def test_the_signature_is_the_raw_columns(folder: Path) -> None:
@@ -75,6 +87,15 @@ def test_the_signature_is_the_raw_columns(folder: Path) -> None:
     requirements = (folder / "requirements.txt").read_text()
     for package in ("mlflow", "keras", "tensorflow", "pandas", "pyarrow"):
         assert f"\n{package}==" in f"\n{requirements}"
+
+
+def test_a_value_is_a_number_and_a_label_a_text_in_the_signature() -> None:
+    for task, labels, kinds in (
+        ("regression", (), ["double"]),
+        ("classes", ("a", "b", "c"), ["string", "double", "double", "double"]),
+    ):
+        outputs = signature_of(describe(task=task, labels=labels)).outputs
+        assert [kind.name for kind in outputs.input_types()] == kinds
 
 
 def test_the_example_is_the_first_training_rows_as_they_were_given(folder: Path) -> None:
@@ -117,10 +138,11 @@ def test_rows_may_be_written_in_many_ways(folder: Path, change: Callable[[Frame]
     assert set(answers["prediction"]) == {"no", "yes"}
 
 
-def test_rows_of_a_file_are_scored_as_the_training_rows(folder: Path, tmp_path: Path) -> None:
-    rows = pd.read_csv(tmp_path / "people.csv")
-    answers = load(folder).predict(rows)["probability_yes"]
-    dataset = load_table(tmp_path)
+def test_rows_of_a_file_are_scored_as_the_training_rows(
+    folder: Path, table: tuple[Path, Dataset]
+) -> None:
+    file, dataset = table
+    answers = load(folder).predict(pd.read_csv(file))["probability_yes"]
     x = np.asarray(dataset.train.x, np.float64) + (0 if dataset.shift is None else dataset.shift)
     trained = FakeNetwork().predict_on_batch(x.astype(np.float32))[:, 0]
     scores = np.sort(answers)
@@ -153,9 +175,9 @@ def test_other_rows_are_refused(
         load(folder).predict(change(make_table()))
 
 
-def test_a_matrix_with_names_takes_them_in_any_order(search: Search, tmp_path: Path) -> None:
+def test_a_matrix_with_names_takes_them_in_any_order(tmp_path: Path) -> None:
     dataset = load_dataset(DataSpec(source="iris"), load_settings())
-    model = load(write(tmp_path / "model", dataset, search))
+    model = load(write(tmp_path / "model", dataset))
     assert dataset.features is not None
     rows = pd.DataFrame(np.asarray(dataset.train.x[:9], np.float64), columns=dataset.features)
     reversed_rows = rows[rows.columns[::-1]]
@@ -178,9 +200,9 @@ def inputs_of(model: PyFuncModel, rows: Any) -> np.ndarray:
     return np.concatenate(taken)
 
 
-def test_images_are_a_tensor(search: Search, tmp_path: Path) -> None:
+def test_images_are_a_tensor(tmp_path: Path) -> None:
     dataset = load_dataset(DataSpec(source="digits"), load_settings())
-    folder = write(tmp_path / "model", dataset, search)
+    folder = write(tmp_path / "model", dataset)
     model = load(folder)
     (taken,) = model.metadata.signature.inputs.inputs
     assert (taken.shape, str(taken.type)) == ((-1, 8, 8), "float32")
@@ -190,15 +212,16 @@ def test_images_are_a_tensor(search: Search, tmp_path: Path) -> None:
 
 
 def test_it_loads_where_tuner_is_not_installed(
-    search: Search, tmp_path: Path, folder: Path
+    tmp_path: Path, folder: Path, table: tuple[Path, Dataset]
 ) -> None:
     """In another folder, with layers of the user's own, by a Keras that is only pretended."""
     code = {
         "nets/net.py": "import blocks\nimport keras\nkeras.REGISTERED.append(blocks.NAME)\n",
         "nets/blocks.py": "NAME = 'mine'\n",
     }
-    file = folder / "data" / "model.keras"
-    save_network(file, load_table(tmp_path), code=code)
+    rows, dataset = table
+    folder = shutil.copytree(folder, tmp_path / "model")
+    save_network(folder / "data" / "model.keras", dataset, code=code)
     for name, text in {
         "tuner": "raise ImportError('tuner is not here')",
         "keras": "REGISTERED = []\nimport saving",
@@ -218,7 +241,7 @@ def test_it_loads_where_tuner_is_not_installed(
         "assert 'mlflow' not in sys.modules\n"
         "print(len(answers), *answers.iloc[0])\n"
     )
-    command = [sys.executable, "-c", program, str(folder), loader, str(tmp_path / "people.csv")]
+    command = [sys.executable, "-c", program, str(folder), loader, str(rows)]
     environment = python_environment() | {"PYTHONPATH": str(tmp_path)}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -234,10 +257,10 @@ def deliver(search: Search, client: Client, file: Path, data: Path | None = None
 
 
 def test_a_network_that_cannot_be_loaded_is_not_logged(
-    search: Search, client: Client, runs: Runs, tmp_path: Path
+    search: Search, client: Client, runs: Runs, tmp_path: Path, table: tuple[Path, Dataset]
 ) -> None:
     problem = "Keras could not load the saved network"
-    file = save_network(tmp_path / "a.keras", load_table(tmp_path), problem=problem)
+    file = save_network(tmp_path / "a.keras", table[1], problem=problem)
     deliver(search, client, file)
     run = runs()["trial 0"]
     assert run.data.tags["model"] == f"a.keras: {problem}"
@@ -247,9 +270,9 @@ def test_a_network_that_cannot_be_loaded_is_not_logged(
 
 
 def test_a_model_that_would_read_rows_in_another_way_is_not_logged(
-    search: Search, client: Client, runs: Runs, tmp_path: Path
+    search: Search, client: Client, runs: Runs, tmp_path: Path, table: tuple[Path, Dataset]
 ) -> None:
-    dataset = load_table(tmp_path)
+    dataset = table[1]
     save_dataset(dataset, tmp_path / "data")
     index = tmp_path / "data" / "dataset.json"
     content = json.loads(index.read_text())

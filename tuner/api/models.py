@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tuner.models.loading import Model
 
 
+LOAD_CALL = "tuner.load_model({source!r}, trust_code=[{}])"
+
+
 def load_model(
     model: str | os.PathLike[str],
     *,
@@ -56,8 +59,7 @@ def load_model(
     check_texts(**{f"trust_code {number}": each for number, each in enumerate(trust, 1)})
     place = Place.find(storage, tracking_uri)
     remember_options(place.storage, place.tracking_uri)
-    call = f"tuner.load_model({text!r}, trust_code=[{{}}])"
-    with code_by_call(call):
+    with code_by_call(LOAD_CALL, text):
         opened = open_model(text, place.settings, trust)
     for remark in opened.remarks:
         logger.warning("%s", remark)

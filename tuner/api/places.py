@@ -129,16 +129,15 @@ def refuse_while_imported() -> None:
 @contextmanager
 def code_by_call(call: str, source: str | None = None) -> Iterator[None]:
     """Inside, code that nobody on this machine has agreed to raises a CodeError that says how to
-    allow it. `call`: how, with {} for the hashes. `source`: what prints the code, where the error
-    does not know it."""
+    allow it. `call`: how, with {} for the hashes and {source} for what needs the code; without
+    `source` that is what the error says."""
     try:
         yield
     except UntrustedCode as error:
-        show = command("study", "code", error.source if source is None else source)
+        show = command("study", "code", error.source)
         hashes = ", ".join(map(repr, error.hashes))
-        raise CodeError(
-            f"{error}; read it with: {show}; then allow it with: {call.format(hashes)}"
-        ) from error
+        allow = call.format(hashes, source=error.source if source is None else source)
+        raise CodeError(f"{error}; read it with: {show}; then allow it with: {allow}") from error
 
 
 def same_study(store: Store, study: StudyRow) -> StudyRow:

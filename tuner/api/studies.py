@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_callbacks, check_switches, check_texts
 from tuner.api.displays import Callback, CallbackWatcher, SearchDisplay, open_display
+from tuner.api.models import LOAD_CALL
 from tuner.api.notebook import study_html
 from tuner.api.places import Place, code_by_call, logger, path_text, same_study
 from tuner.api.spaces import by_name
 from tuner.api.trials import TRUST_CALL, Trial
 from tuner.errors import UsageError
+from tuner.manage.carried_code import needed_by_study
 from tuner.manage.deletion import remove_study
 from tuner.manage.searching import (
     LogModels,
@@ -20,7 +22,7 @@ from tuner.manage.searching import (
     describe_delivery,
     search_study,
 )
-from tuner.manage.trust import agree_to_code
+from tuner.manage.trust import agree_to_code, require_trusted
 from tuner.reports.study_tables import param_column
 from tuner.runner import Outcome, stop_searches
 from tuner.storage import Store
@@ -39,7 +41,6 @@ from tuner.storage.trials import (
 )
 from tuner.study.engines import Engine
 from tuner.study.messages import Direction
-from tuner.system.names import in_command
 from tuner.values import shown
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Study:
         def read(number: int) -> Trial:
             return self._trial(row, find_trial(store, row, number))
 
-        with code_by_call(TRUST_CALL, in_command(self.name)):
+        with code_by_call(TRUST_CALL), needed_by_study(self.name):
             outcome, delivered = search_study(
                 self._place.settings,
                 store,
@@ -381,6 +382,8 @@ class Study:
             NotPromoted: the champion stays.
             StudyError: the trial cannot be promoted: it has not finished, or cannot be trained
                 without a validation split.
+            CodeError: the study or the champion needs code of yours that nobody on this machine
+                has agreed to; the message says how to allow it.
             TrackingError: MLflow failed. The trained network is kept: the same call goes on.
         """
         from tuner.models.promoting import PromotionOptions
@@ -394,7 +397,10 @@ class Study:
             row = same_study(store, self._row)
             number = None if trial is None else _number(row, trial)
             options = PromotionOptions(number, name, replace, source)
-            return promote_trial(self._place.settings, store, row, options, logger.info)
+            with code_by_call(TRUST_CALL), needed_by_study(self.name):
+                require_trusted(row.spec, self._place.settings)
+            with code_by_call(LOAD_CALL):  # the champion's
+                return promote_trial(self._place.settings, store, row, options, logger.info)
 
     @property
     def optuna_study(self) -> "optuna.Study":

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.api.notebook import trial_html
 from tuner.api.places import Place, code_by_call, logger, path_text, same_study
+from tuner.manage.carried_code import needed_by_study
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow, all_metrics, find_trial, trial_curve
 from tuner.study.ends import outcome
-from tuner.system.names import in_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +155,7 @@ class Trial:
         with self._place.reading() as store:
             study = same_study(store, self._study)
             trial = find_trial(store, study, self.number)
-            with code_by_call(TRUST_CALL, in_command(study.name)):
+            with code_by_call(TRUST_CALL), needed_by_study(study.name):
                 model, written = load_network(self._place.settings, store, study, trial, source)
         logger.log(
             logging.INFO,

@@ -199,6 +199,18 @@ InStudy = Annotated[
         "--study", help="The study's name.", metavar="STUDY", show_default="the newest search"
     ),
 ]
+SavedNetwork = Annotated[
+    str,
+    typer.Argument(
+        help="A saved network: a .keras file or an export, a study's name for its best trial, "
+        "STUDY/N for its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
+        metavar="MODEL",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool, flag("--strict", text="Refuse data with a category that was not in training.")
+]
 Workers = Annotated[
     int | None,
     typer.Option(
@@ -208,20 +220,12 @@ Workers = Annotated[
     ),
 ]
 # Read by tuner/models/opening.py.
-ModelText = Annotated[
-    str,
-    typer.Argument(
-        help="A network: a file that tuner wrote, a study's name for its best trial, STUDY/N for "
-        "its trial N, or in MLflow runs:/ID or models:/NAME@ALIAS.",
-        metavar="MODEL",
-        show_default=False,
-    ),
-]
 TrustCode = Annotated[
     list[str] | None,
     typer.Option(
         metavar="HASH",
-        help="Allow code of the study with this SHA-256 to run on this machine. May be repeated.",
+        help="Allow code with this SHA-256, of the study or the network, to run on this machine. "
+        "May be repeated.",
         show_default="ask",
     ),
 ]

@@ -2,14 +2,15 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from tuner.cli.output import one_line
 from tuner.errors import CodeError
-from tuner.manage.carried_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, UntrustedCode, needed_by_study
 from tuner.settings import Settings
 from tuner.system.logs import without_secrets
 from tuner.system.names import command, in_command, printable
@@ -41,26 +42,38 @@ def confirm_code(
         _ask_about_code(settings, error)
 
 
-def with_consent(work: Callable[[], T], settings: Settings, source: str | None = None) -> T:
-    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again.
-    `source`: what prints the code, where the error does not know it."""
+def with_consent(work: Callable[[], T], settings: Settings) -> T:
+    """The result of `work`. If it needs code that is not trusted yet, ask, and call it again."""
     try:
         return work()
     except UntrustedCode as error:
-        error.source = error.source if source is None else source
         _ask_about_code(settings, error)
         return work()
+
+
+@contextmanager
+def entered_with_consent(
+    open_context: Callable[[], AbstractContextManager[T]], settings: Settings
+) -> Iterator[T]:
+    """The same for what entering a context gives."""
+    with ExitStack() as stack:
+        yield with_consent(lambda: stack.enter_context(open_context()), settings)
 
 
 def with_trusted_code(
     work: Callable[[], T], settings: Settings, row: "StudyRow", hashes: Sequence[str]
 ) -> T:
-    """The same for a study's code, of which these hashes are trusted from now on."""
+    """As `with_consent`, for a study's code, of which these hashes are trusted from now on."""
+
+    def study_work() -> T:
+        with needed_by_study(row.name):
+            return work()
+
     from tuner.manage.trust import agree_to_code
 
     if hashes:
         agree_to_code(row.spec, settings, hashes)
-    return with_consent(work, settings, in_command(row.name))
+    return with_consent(study_work, settings)
 
 
 def _ask_about_code(settings: Settings, error: UntrustedCode) -> None:

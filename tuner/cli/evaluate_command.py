@@ -1,17 +1,16 @@
 """`tuner evaluate`."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, ModelText, TrustCode, flag, settings_of
+from tuner.cli.app import Json, SavedNetwork, Strict, TrustCode, settings_of
 
 
 def evaluate(
     context: typer.Context,
-    model: ModelText,
+    model: SavedNetwork,
     data: Annotated[
         str,
         typer.Argument(
@@ -29,9 +28,7 @@ def evaluate(
             show_default="only print them",
         ),
     ] = None,
-    strict: Annotated[
-        bool, flag("--strict", text="Refuse data with a category that was not in training.")
-    ] = False,
+    strict: Strict = False,
     trust_code: TrustCode = None,
     as_json: Json = False,
 ) -> None:
@@ -43,7 +40,7 @@ def evaluate(
     confused, and whether probabilities come true; of numbers how large the errors are. Figures on
     rows that the network was trained on are too good; that is said.
     """
-    from tuner.cli.consent import with_consent
+    from tuner.cli.consent import entered_with_consent
     from tuner.cli.evaluation_output import print_evaluation
     from tuner.cli.output import complain
     from tuner.cli.row_progress import RowProgress
@@ -54,12 +51,13 @@ def evaluate(
     if save is not None:
         check_file(save)
     settings, trust = settings_of(context), trust_code or []
-    with ExitStack() as stack:
-        scoring = with_consent(
-            lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
-        )
-        with RowProgress(scoring.rows.count) as progress:
-            evaluated = evaluate_data(scoring, strict, progress.count)
+    with (
+        entered_with_consent(
+            lambda: open_scoring(model, data, settings, trust), settings
+        ) as scoring,
+        RowProgress(scoring.rows.count) as progress,
+    ):
+        evaluated = evaluate_data(scoring, strict, progress.count)
     print_evaluation(evaluated, as_json)
     if save is not None:
         save_evaluation(evaluated, save)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tuner.cli.app import Json, ModelText, TrustCode, flag, settings_of
+from tuner.cli.app import Json, SavedNetwork, TrustCode, flag, settings_of
 
 if TYPE_CHECKING:
     from tuner.models.exporting import Export
@@ -16,7 +16,7 @@ _MOST_LISTED = 40
 
 def export(
     context: typer.Context,
-    model: ModelText,
+    model: SavedNetwork,
     to: Annotated[
         Literal["keras", "savedmodel", "onnx", "litert"] | None,
         typer.Option(

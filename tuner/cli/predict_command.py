@@ -1,17 +1,16 @@
 """`tuner predict`."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tuner.cli.app import Json, ModelText, TrustCode, flag, settings_of
+from tuner.cli.app import Json, SavedNetwork, Strict, TrustCode, flag, settings_of
 
 
 def predict(
     context: typer.Context,
-    model: ModelText,
+    model: SavedNetwork,
     data: Annotated[
         str,
         typer.Argument(
@@ -37,9 +36,7 @@ def predict(
             show_default="all labels; in the terminal 3 if there are more than 5",
         ),
     ] = None,
-    strict: Annotated[
-        bool, flag("--strict", text="Refuse data with a category that was not in training.")
-    ] = False,
+    strict: Strict = False,
     force: Annotated[bool, flag("--force", text="Replace FILE if it exists.")] = False,
     trust_code: TrustCode = None,
     as_json: Json = False,
@@ -52,7 +49,7 @@ def predict(
     There is one prediction for each row, in the order of the rows, with the index column of the
     data. Files larger than memory are read and written in blocks.
     """
-    from tuner.cli.consent import with_consent
+    from tuner.cli.consent import entered_with_consent
     from tuner.cli.prediction_output import print_predictions
     from tuner.data.prediction_files import check_output
     from tuner.data.readers import parse_source
@@ -61,8 +58,7 @@ def predict(
     if output is not None:
         check_output(output, [Path(model), parse_source(data).path], replace=force)
     settings, trust = settings_of(context), trust_code or []
-    with ExitStack() as stack:
-        scoring = with_consent(
-            lambda: stack.enter_context(open_scoring(model, data, settings, trust)), settings
-        )
+    with entered_with_consent(
+        lambda: open_scoring(model, data, settings, trust), settings
+    ) as scoring:
         print_predictions(scoring, output, top, strict=strict, as_json=as_json)

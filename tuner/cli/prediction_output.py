@@ -68,7 +68,9 @@ def print_predictions(
 def _remarks(scoring: Scoring) -> list[str]:
     """What is known before the rows are read."""
     target = scoring.rows.target
-    ignored = f"the data have the target, {target}: it is ignored; tuner evaluate compares with it"
+    ignored = (
+        f"the data have the target, {target}: it is ignored; the command evaluate compares with it"
+    )
     return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 

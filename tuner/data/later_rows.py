@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 from tuner.data.raw import dataset_errors
 from tuner.data.readers import (
+    bundled,
     delimited,
     find_source,
+    idx,
     images,
     npz,
     parquet,
@@ -16,7 +17,6 @@ from tuner.data.readers import (
     user_function,
 )
 from tuner.data.readers.bundled import NAMES
-from tuner.data.readers.images import open_image
 from tuner.data.readers.later_arrays import (
     open_function,
     open_idx_file,
@@ -26,7 +26,7 @@ from tuner.data.readers.later_arrays import (
 )
 from tuner.data.readers.later_delimited import open_delimited
 from tuner.data.readers.later_parquet import open_parquet
-from tuner.data.readers.reader import Source
+from tuner.data.readers.reader import Reader, Source
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
@@ -36,21 +36,17 @@ from tuner.settings import Settings
 __all__ = ["LaterRows", "RowBlock", "open_rows"]
 
 
-class LaterFormat(NamedTuple):
-    """`endings`: of the names of its files. `open_rows`: see `open_rows` below."""
+OpenSource = Callable[[Source, RowRequest], LaterRows]
 
-    endings: tuple[str, ...]
-    open_rows: Callable[[Source, RowRequest], LaterRows]
-
-
-# To add a format of later rows: its function, and a line here.
-FORMATS = (
-    LaterFormat(delimited.READER.endings, open_delimited),
-    LaterFormat(parquet.READER.endings, open_parquet),
-    LaterFormat(npz.READER.endings, open_npz),
-    LaterFormat(user_function.READER.endings, open_function),
-    LaterFormat(images.ENDINGS, open_image),
-)
+# How the data that each reader trains from are read for a saved network.
+OPENERS: dict[Reader, OpenSource] = {
+    bundled.READER: open_named,
+    delimited.READER: open_delimited,
+    parquet.READER: open_parquet,
+    npz.READER: open_npz,
+    idx.READER: open_idx_folder,
+    user_function.READER: open_function,
+}
 _IDX_BEGINNINGS = (b"\0\0", b"\x1f\x8b")
 
 
@@ -73,33 +69,31 @@ def open_rows(
     return open_source(source, request)
 
 
-def _find(
-    text: str, settings: Settings
-) -> tuple[Source, Callable[[Source, RowRequest], LaterRows]]:
+def _find(text: str, settings: Settings) -> tuple[Source, OpenSource]:
     name, _, part = text.partition(":")
     if name in NAMES:
-        return replace(parse_source(name), text=text, selector=part), open_named
+        source = replace(parse_source(name), text=text, selector=part)
+        return source, OPENERS[source.reader]
     source = parse_source(text)
     path = source.path
     assert path is not None
-    ending = "".join(path.suffixes[-1:]).lower()
-    if source.reader.is_folder and (path.is_file() or ending in images.ENDINGS):
+    is_image = path.suffix.lower() in images.ENDINGS
+    if source.reader.is_folder and (path.is_file() or is_image):
         if not path.is_file():
             raise DatasetError(f"{path}: no such file")
-        return source, open_image if ending in images.ENDINGS else _open_unnamed(path)
+        return source, images.open_image if is_image else _open_unnamed(path)
     source = find_source(text, settings)[0]
-    if source.reader.is_folder:
-        return source, open_idx_folder
-    name = source.path.name.lower() if source.path else ""
-    return source, next(f.open_rows for f in FORMATS if name.endswith(f.endings))
+    return source, OPENERS[source.reader]
 
 
-def _open_unnamed(path: Path) -> Callable[[Source, RowRequest], LaterRows]:
-    """How to open a file whose name does not say its format: IDX files have no ending."""
+def _open_unnamed(path: Path) -> OpenSource:
+    """How to open a file that no reader trains from: one of IDX files, whose names have no
+    ending."""
     with dataset_errors(str(path)), path.open("rb") as file:
         begins = file.read(2)
     if begins not in _IDX_BEGINNINGS:
-        endings = [ending for each in FORMATS for ending in each.endings if ".gz" not in ending]
+        of_readers = [ending for reader in OPENERS for ending in reader.endings]
+        endings = [ending for ending in (*of_readers, *images.ENDINGS) if ".gz" not in ending]
         raise DatasetError(
             f"{path}: the format is not known by its name; it may end in {', '.join(endings)}, or "
             "be an IDX file"

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import TunerError, UsageError
+from tuner.system.temporary_folders import folder_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,9 @@ class TableWriter(ABC):
     @abstractmethod
     def close(self) -> None:
         """Write what is left. The file stays open. Raises OSError."""
+
+    def abandon(self) -> None:  # noqa: B027
+        """Nothing more is written, and the file is of no use."""
 
 
 class CsvWriter(TableWriter):
@@ -106,12 +109,17 @@ class ParquetWriter(TableWriter):
             self._writer.write_table(table.cast(self._writer.schema))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise UsageError(
-                "its index column changes its type between the rows: write a .csv file instead"
+                "cannot hold the index column, which changes its type between the rows; write a "
+                ".csv file instead"
             ) from error
 
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+    def abandon(self) -> None:
+        if self._writer is not None:  # else it would write once more when it is deleted
+            self._writer.is_open = False
 
 
 class NpzWriter(TableWriter):
@@ -125,6 +133,11 @@ class NpzWriter(TableWriter):
 
     def write(self, table: "pa.Table") -> None:
         self._writer.write(table)
+
+    def abandon(self) -> None:
+        self._writer.abandon()
+        with suppress(OSError):  # of a full disk
+            self._columns.close()
 
     def close(self) -> None:
         from pyarrow import parquet
@@ -202,13 +215,13 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
     target, writer_type = file.resolve(), _writer_of(file)
     assert writer_type is not None
     try:
-        folder = TemporaryDirectory(prefix=".tuner-", dir=target.parent)
+        folder = folder_beside(target)
     except OSError as error:
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
     with folder:
         partial = (Path(folder.name) / "predictions").open("wb")
+        writer = writer_type(partial)
         try:
-            writer = writer_type(partial)
 
             def write(table: "pa.Table") -> None:
                 with _write_errors(file):
@@ -219,6 +232,9 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
                 writer.close()
                 partial.close()
                 Path(partial.name).replace(target)
+        except BaseException:
+            writer.abandon()
+            raise
         finally:
             with suppress(OSError):  # of a full disk once more
                 partial.close()
@@ -228,5 +244,7 @@ def writing_predictions(file: Path) -> Iterator[Callable[["pa.Table"], None]]:
 def _write_errors(file: Path) -> Iterator[None]:
     try:
         yield
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
     except OSError as error:
         raise TunerError(f"{file}: cannot be written: {error.strerror or error}") from error

@@ -36,13 +36,21 @@ def preparation_of(dataset: Dataset) -> Preparation:
     )
 
 
-def network_inputs(dataset: Dataset, split: Split) -> Iterator[npt.NDArray[Any]]:
-    """A split's rows as a saved network takes them, in blocks of a few MB: what `preparation_of`
-    makes of the rows as they were given, since the network itself subtracts offsets and scales."""
-    dtype = np.float64 if dataset.float64_inputs else np.float32
+def network_inputs(dataset: Dataset, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Rows (n, *input_shape) of a split as a saved network takes them: what `preparation_of` makes
+    of the rows as they were given, since the network itself subtracts offsets and scales."""
+    return _as_given(dataset, x).astype(np.float64 if dataset.float64_inputs else np.float32)
+
+
+def input_blocks(dataset: Dataset, split: Split) -> Iterator[npt.NDArray[Any]]:
+    """The same for all rows of a split, in blocks of a few MB."""
     for block in row_blocks(split.x):
-        given = block if dataset.shift is None else block.astype(np.float64) + dataset.shift
-        yield given.astype(dtype)
+        yield network_inputs(dataset, block)
+
+
+def _as_given(dataset: Dataset, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Without the offsets that were subtracted: in float64 where there are any."""
+    return x if dataset.shift is None else x.astype(np.float64) + dataset.shift
 
 
 def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
@@ -93,6 +101,5 @@ def _seen_rows(dataset: Dataset) -> RowSample | None:
 def _value_range(dataset: Dataset) -> tuple[float, float]:
     """Lowest and highest value of some training rows, as they were given."""
     x = dataset.train.x
-    rows = np.asarray(x[sampled_rows(len(x), x.shape)], np.float64)
-    given = rows if dataset.shift is None else rows + dataset.shift
+    given = _as_given(dataset, np.asarray(x[sampled_rows(len(x), x.shape)], np.float64))
     return float(given.min()), float(given.max())

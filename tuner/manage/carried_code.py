@@ -2,11 +2,13 @@
 network needs it."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import CodeError
-from tuner.system.names import printable
+from tuner.system.names import in_command, printable
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,13 @@ class UntrustedCode(CodeError):
     @property
     def hashes(self) -> list[str]:
         return [code.sha256 for code in self.codes]
+
+
+@contextmanager
+def needed_by_study(name: str) -> Iterator[None]:
+    """Inside, UntrustedCode says that the study of this name needs the code."""
+    try:
+        yield
+    except UntrustedCode as error:
+        error.source = in_command(name)
+        raise

@@ -182,10 +182,10 @@ def _network_leftovers(
 
 def _unrecorded_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """Of attempts that were lost after they had written the file."""
-    known = {network.path for network in saved_networks(project.store, study)}
-    known |= {network.name for network in kept_networks.released(project.store, study)}
+    recorded = {network.path for network in saved_networks(project.store, study)}
+    recorded |= {network.name for network in kept_networks.released(project.store, study)}
     for name, _ in _ended_files(project, study, r"attempt-\d+\.keras"):
-        if name not in known and project.file(name, _JUST_WRITTEN_S) is not None:
+        if name not in recorded and project.file(name, _JUST_WRITTEN_S) is not None:
             yield _file("networks of lost attempts", project, study, name)
 
 
@@ -249,10 +249,10 @@ def _deleted_studies(project: Project) -> Iterator[Leftover]:
     if identity.has_damaged_uuids(store):
         project.notes.append("the id of a study is damaged: folders of deleted studies are left")
         return
-    own, known = identity.database_uuid(store), set(identity.study_uuids(store))
+    own, study_uuids = identity.database_uuid(store), set(identity.study_uuids(store))
     others = []
     for uuid in filter(is_identity, artifacts.names("*")):
-        if uuid in known:
+        if uuid in study_uuids:
             continue
         if own is None or _owner(artifacts, uuid) != own:
             others.append(uuid)
@@ -300,8 +300,8 @@ def _newest_is_older(path: Path, seconds: float) -> bool:
 
 def _scratch(project: Project) -> Iterator[Leftover]:
     """Prepared data and sockets of this user's processes that have died."""
-    found = [(folder, _folder_size(folder)) for folder in abandoned_scratch(project.settings)]
-    for folder, size in found:
+    sizes = {folder: _folder_size(folder) for folder in abandoned_scratch(project.settings)}
+    for folder, size in sizes.items():
 
         def remove(folder: Path = folder) -> bool:
             for abandoned in abandoned_scratch(project.settings):

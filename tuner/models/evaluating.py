@@ -14,6 +14,7 @@ from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Findings, Preparation
 from tuner.preparation.row_sample import Seen
+from tuner.system.names import command
 
 _Array = npt.NDArray[Any]
 
@@ -76,8 +77,7 @@ def evaluate_data(
         np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
-    about_rows = (*_notes_on_weights(network), *_notes_on(seen))
-    notes = (*about_data, *evaluation.notes, *about_rows)
+    notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
     return DataEvaluation(
         network=scoring.where,
         data=scoring.rows.source,
@@ -89,13 +89,18 @@ def evaluate_data(
     )
 
 
+def notes_on_rows(network: NetworkDescription, seen: Seen | None) -> list[str]:
+    """What the figures of a network do not say of the rows. `seen`: as of `DataEvaluation`."""
+    return [*_notes_on_weights(network), *_notes_on_seen(seen)]
+
+
 def _notes_on_weights(network: NetworkDescription) -> list[str]:
     if (weights := network.preparation.weights) is None:
         return []
     return [f"training weighed rows by {weights!r}; in these figures all rows count alike"]
 
 
-def _notes_on(seen: Seen | None) -> list[str]:
+def _notes_on_seen(seen: Seen | None) -> list[str]:
     """What is to be said where rows were seen in training. Few rows of unseen data may equal one
     by chance."""
     if seen is None or not seen.seen:
@@ -133,7 +138,8 @@ def _with_targets(scoring: Scoring) -> Scoring:
 def _no_target(rows: LaterRows, preparation: Preparation) -> DatasetError:
     if preparation.target is None:
         return DatasetError(
-            f"{rows.source}: holds no targets to compare predictions with; tuner predict takes it"
+            f"{rows.source}: holds no targets to compare predictions with; it can be predicted: "
+            + command("predict", "MODEL", rows.source)
         )
     return DatasetError(
         f"{rows.source}: lacks the target {preparation.target!r} to compare predictions with; name "

@@ -122,7 +122,7 @@ def evaluate_outputs(
 
     Raises ValueError for no rows, and for outputs and targets of different lengths.
     """
-    predictions = _predictions(outputs, y, task)
+    predictions = predictions_of(outputs, y, task)
     if not np.isfinite(predictions).all():
         return _without_figures(predictions, task, labels)
     scored = ScoredRows(y, predictions, task)
@@ -155,7 +155,7 @@ def difference(
     `metric`: a name in METRICS, without a split's prefix. Otherwise as `evaluate_outputs`.
     """
     chosen = METRICS[metric]
-    a, b = (ScoredRows(y, _predictions(each, y, task), task) for each in (outputs_a, outputs_b))
+    a, b = (ScoredRows(y, predictions_of(each, y, task), task) for each in (outputs_a, outputs_b))
     value = _value(chosen, a) - _value(chosen, b)
     if not math.isfinite(value):
         return _NO_VALUE
@@ -182,8 +182,9 @@ def _without_figures(predictions: _Array, task: Task, labels: Sequence[str]) -> 
     )
 
 
-def _predictions(outputs: _Array, y: _Array, task: Task) -> _Array:
-    """As metrics take them: (n,), or (n, classes)."""
+def predictions_of(outputs: _Array, y: _Array, task: Task) -> _Array:
+    """Outputs as metrics take them: (n,), or (n, classes). Raises ValueError for no rows, and for
+    outputs and targets of different lengths."""
     outputs = np.asarray(outputs)
     if len(y) == 0 or len(outputs) != len(y):
         raise ValueError(f"{len(outputs)} outputs for {len(y)} targets")

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from tuner.errors import ExportError, TunerError, UsageError, first_line
 from tuner.models.formats.base import Format, RuntimeNetwork
-from tuner.models.formats.saved_model_format import has_description
+from tuner.models.formats.saved_model_format import is_of_tuner
 from tuner.models.loading import Model
 from tuner.models.opening import open_model
 from tuner.models.rows_to_compare import ComparedRows, find_rows
@@ -22,6 +21,7 @@ from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import prediction_columns
 from tuner.settings import Settings
 from tuner.system.logs import output_to
+from tuner.system.temporary_folders import written_whole
 
 # The largest difference between two runtimes, in parts of the outputs' range.
 TOLERANCE = 1e-5
@@ -81,14 +81,14 @@ def plan_export(
     Raises UsageError where they do not fit together, or the path is not to be written to.
     """
     if form is None:
-        if output is None or (found := format_by_ending(output)) is None:
+        if output is None or (chosen := format_by_ending(output)) is None:
             endings = ", ".join(f"{name} ({f.ending or 'a folder'})" for name, f in FORMATS.items())
             raise UsageError(f"say in which form: --format with one of {endings}")
     else:
-        found = FORMATS[form]
-    path = output or _default_path(text, found)
-    _check_path(text, found, path, replace)
-    return found, path
+        chosen = FORMATS[form]
+    path = output or _default_path(text, chosen)
+    _check_path(text, chosen, path, replace)
+    return chosen, path
 
 
 def _default_path(text: str, form: Format) -> Path:
@@ -108,8 +108,8 @@ def _check_path(text: str, form: Format, path: Path, replace: bool) -> None:
         raise UsageError(f"{path}: is the network itself; choose another path")
     if not path.exists():
         return
-    is_export = path.is_file() if form.ending else path.is_dir() and has_description(path)
-    if not is_export:
+    may_be_replaced = path.is_file() if form.ending else path.is_dir() and is_of_tuner(path)
+    if not may_be_replaced:
         raise UsageError(f"{path}: exists, and is no {form.title} of tuner's; choose another path")
     if not replace:
         raise UsageError(f"{path}: exists already; --force replaces it")
@@ -137,12 +137,9 @@ def write_export(
         raise UsageError(f"{text}: is an export already; export the .keras file that it is from")
     compared = find_rows(model, settings, rows)
     try:
-        # Written beside the target and checked there: the target is whole, or does not exist.
-        with TemporaryDirectory(prefix=".tuner-", dir=path.absolute().parent) as folder:
-            written = Path(folder) / f"network{form.ending}"
+        with written_whole(path) as written:  # and checked, before it takes its place
             network, comparison = _write_and_compare(model, form, written, path, compared)
             size = _size(written)
-            _put_in_place(written, path)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
     return Export(path, form, size, comparison, network, model.description, opened.remarks)
@@ -208,9 +205,3 @@ def compare_outputs(
 def _size(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _put_in_place(written: Path, path: Path) -> None:
-    if path.is_dir():  # a SavedModel of tuner's, which _check_path lets be replaced
-        path.rename(written.with_name("replaced"))
-    written.replace(path)

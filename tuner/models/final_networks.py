@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.data.preparing import network_inputs
+from tuner.data.preparing import input_blocks
 from tuner.errors import ArtifactError
 from tuner.models.loading import Model, load_file
 from tuner.models.training_here import Training, train_here
@@ -145,5 +145,5 @@ class FinalNetworks:
 
 def outputs_for_test(model: Model, dataset: Dataset) -> npt.NDArray[Any]:
     """What a network that was saved with this preparation gives for the test rows, (n, units)."""
-    inputs = network_inputs(dataset, dataset.test)
-    return np.concatenate([model.outputs_of_prepared(block) for block in inputs])
+    blocks = input_blocks(dataset, dataset.test)
+    return np.concatenate([model.outputs_of_prepared(inputs) for inputs in blocks])

@@ -5,8 +5,8 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +18,11 @@ from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import network_outputs, predict_columns
-from tuner.preparation.preparation import Findings
+from tuner.preparation.preparation import Findings, Prepared
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
 from tuner.system.logs import stderr_muted
+from tuner.system.temporary_folders import written_whole
 from tuner.values import join_names
 
 if TYPE_CHECKING:
@@ -71,10 +72,7 @@ class Model:
     @property
     def columns(self) -> tuple[str, ...] | None:
         """The names of the columns that it takes, in any order; None where data have no names."""
-        preparation = self.description.preparation
-        if preparation.is_table:
-            return tuple(column.name for column in preparation.columns or ())
-        return preparation.features
+        return self.description.preparation.names or None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -100,9 +98,12 @@ class Model:
         Raises:
             DatasetError: rows that are not what the network was trained on.
         """
-        prepared = self.description.preparation.prepare(rows, source)
+        return self.outputs_of_prepared(self._prepare(rows, source).inputs)
+
+    def _prepare(self, rows: Any, source: str = "data", strict: bool = False) -> Prepared:
+        prepared = self.description.preparation.prepare(rows, source, strict)
         self.findings = prepared.findings
-        return self.outputs_of_prepared(prepared.inputs)
+        return prepared
 
     def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What the network gives for rows (n, *input_shape) that are prepared already."""
@@ -135,13 +136,9 @@ class Model:
         """
         import pandas as pd
 
-        prepared = self.description.preparation.prepare(rows)
-        self.findings = findings = prepared.findings
-        if strict and findings.unseen:
-            raise DatasetError(f"data: {'; '.join(map(findings.describe_unseen, findings.unseen))}")
+        prepared = self._prepare(rows, strict=strict)
         outputs = self.outputs_of_prepared(prepared.inputs)
-        for line in findings.lines():
-            logger.warning("%s", line)
+        _warn(prepared.findings)
         columns = predict_columns(outputs, self.task, self.labels)
         return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
 
@@ -161,16 +158,15 @@ class Model:
         if not hasattr(self.keras_model, "save"):
             raise UsageError(f"{file}: an export cannot become a .keras file; save the network")
         try:
-            with TemporaryDirectory(prefix=".tuner-", dir=file.absolute().parent) as folder:
-                partial = Path(folder) / file.name
+            with written_whole(file) as partial:
                 self.keras_model.save(partial)
                 write_description(partial, self.description)
-                partial.replace(file)
         except OSError as error:
             raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error
 
     def evaluate(self, rows: Any, target: Any = None) -> "Evaluation":
-        """How good it is on rows whose targets are known. The targets are not given to it.
+        """How good it is on rows whose targets are known. The targets are not given to it. What
+        the rows have shown is logged, as by `predict`.
 
         Args:
             rows: as for `predict`.
@@ -179,8 +175,8 @@ class Model:
 
         Returns:
             All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
-            also `per_class`, `confusion` and `calibration`, of numbers `residuals`. `to_json()`
-            has all of it.
+            also `per_class`, `confusion` and `calibration`, of numbers `residuals`. `notes` say
+            if it was trained on such rows. `to_json()` has all of it.
 
         Raises:
             DatasetError: rows that are not what the network was trained on, no target, or a label
@@ -196,15 +192,21 @@ class Model:
         """
         from tuner.data.later_target import encode_later_target
         from tuner.data.row_blocks import RowRequest
+        from tuner.models.evaluating import notes_on_rows
         from tuner.models.evaluations import evaluate_outputs
 
         network = self.description
+        rows, targets = _rows_and_targets(rows, target, network)
         request = RowRequest(network.preparation, self.task, self.labels, load_settings())
-        y = encode_later_target(_targets_of(rows, target, network), request, "data")
-        outputs = self.outputs(rows)
-        if len(y) != len(outputs):
-            raise DatasetError(f"data: has {len(outputs)} rows and {len(y)} targets")
-        return evaluate_outputs(outputs, y, self.task, self.labels)
+        y = encode_later_target(targets, request, "data")
+        prepared = self._prepare(rows)
+        if len(y) != len(prepared.inputs):
+            raise DatasetError(f"data: has {len(prepared.inputs)} rows and {len(y)} targets")
+        outputs = self.outputs_of_prepared(prepared.inputs)
+        evaluation = evaluate_outputs(outputs, y, self.task, self.labels)
+        _warn(prepared.findings)
+        seen = None if network.seen is None else network.seen.compare(prepared.inputs)
+        return replace(evaluation, notes=(*evaluation.notes, *notes_on_rows(network, seen)))
 
     def __repr__(self) -> str:
         words = [f"{name}={value!r}" for name, value in self._facts().items()]
@@ -230,13 +232,20 @@ class Model:
         return facts | {"takes": takes}
 
 
-def _targets_of(rows: Any, target: Any, network: NetworkDescription) -> "pd.Series[Any]":
-    """The targets of rows, as given or as a column of the rows."""
+def _warn(findings: Findings) -> None:
+    for line in findings.lines():
+        logger.warning("%s", line)
+
+
+def _rows_and_targets(
+    rows: Any, target: Any, network: NetworkDescription
+) -> tuple[Any, "pd.Series[Any]"]:
+    """The rows without their targets, and these: as given, or a column of the rows."""
     import pandas as pd
 
     if target is not None and not isinstance(target, str):
         values = target if hasattr(target, "iloc") else np.ravel(target)
-        return pd.Series(values).reset_index(drop=True)
+        return rows, pd.Series(values).reset_index(drop=True)
     name = network.preparation.target if target is None else target
     if name is None or not is_frame(rows):
         raise DatasetError("data: give the target of each row: evaluate(rows, target)")
@@ -246,7 +255,9 @@ def _targets_of(rows: Any, target: Any, network: NetworkDescription) -> "pd.Seri
             f"data: no column {name!r} with the target; name its column, or give the targets: "
             "evaluate(rows, target)"
         )
-    return frame[name].reset_index(drop=True)
+    targets = frame[name].reset_index(drop=True)
+    is_taken = name in network.preparation.names
+    return frame if is_taken else frame.drop(columns=name), targets
 
 
 def _index_of(rows: Any, count: int) -> Any:

@@ -11,9 +11,16 @@ import yaml
 
 from tuner.errors import ArtifactError, TrackingError
 from tuner.models.model_texts import LOGGED, LOGGED_FORMS, REGISTERED, RUN
+from tuner.preparation.served_network import NETWORK_FILE
 from tuner.settings import Settings
 from tuner.system.logs import without_secrets
-from tuner.tracking.client import Client, is_not_found, open_existing_client, tracking_errors
+from tuner.tracking.client import (
+    Client,
+    download_file,
+    is_not_found,
+    open_existing_client,
+    tracking_errors,
+)
 from tuner.tracking.logged_models import linked_models
 from tuner.values import join_names, suggest_names
 
@@ -21,7 +28,7 @@ MLMODEL = "MLmodel"
 
 
 @dataclass(frozen=True)
-class Found:
+class LoggedPlace:
     """A model in MLflow. `location`: of its artifacts. `where`: its name for people."""
 
     location: str
@@ -42,12 +49,12 @@ def fetch_logged(text: str, settings: Settings, folder: Path) -> tuple[Path, str
             "where it is: --tracking-uri URI"
         )
     with tracking_errors():
-        found = _find(client, text)
-        return _download(client, found, folder), found.where
+        place = _find(client, text)
+        return _download(client, place, folder), place.where
 
 
-def _find(client: Client, text: str) -> Found:
-    readers: Sequence[tuple[re.Pattern[str], Callable[..., Found]]] = (
+def _find(client: Client, text: str) -> LoggedPlace:
+    readers: Sequence[tuple[re.Pattern[str], Callable[..., LoggedPlace]]] = (
         (LOGGED, _find_logged),
         (RUN, _find_of_run),
         (REGISTERED, _find_registered),
@@ -58,28 +65,30 @@ def _find(client: Client, text: str) -> Found:
     raise TrackingError(f"{text}: names no model in MLflow; write {LOGGED_FORMS}")
 
 
-def _find_logged(client: Client, model: str) -> Found:
+def _find_logged(client: Client, model: str) -> LoggedPlace:
     logged = _known(lambda: client.get_logged_model(model), f"MLflow has no logged model {model}")
-    return Found(logged.artifact_location, f"logged model {model}")
+    return LoggedPlace(logged.artifact_location, f"logged model {model}")
 
 
-def _find_of_run(client: Client, run: str, path: str | None) -> Found:
+def _find_of_run(client: Client, run: str, path: str | None) -> LoggedPlace:
     content = _known(lambda: client.get_run(run), f"MLflow has no run {run}")
     models = list(linked_models(client, content))
     named = [model for model in models if path is None or model.name == path.rstrip("/")]
     if named:
-        return Found(named[-1].artifact_location, f"run {run}")
+        return LoggedPlace(named[-1].artifact_location, f"run {run}")
     if path is not None:  # as MLflow 2 logs a model: among the run's own artifacts
-        return Found(f"{content.info.artifact_uri}/{path}", f"run {run}")
+        return LoggedPlace(f"{content.info.artifact_uri}/{path}", f"run {run}")
     raise TrackingError(f"run {run} has no logged model: --log-models chooses which trials log one")
 
 
-def _find_registered(client: Client, name: str, alias: str | None, version: str | None) -> Found:
+def _find_registered(
+    client: Client, name: str, alias: str | None, version: str | None
+) -> LoggedPlace:
     registered = _known(lambda: client.get_registered_model(name), None)
     if registered is None:
         names = [each.name for each in client.search_registered_models(max_results=1000)]
-        known = suggest_names(name, names) or f"; it has {join_names(names) or 'none'}"
-        raise TrackingError(f"MLflow has no registered model {name!r}{known}")
+        near = suggest_names(name, names) or f"; it has {join_names(names) or 'none'}"
+        raise TrackingError(f"MLflow has no registered model {name!r}{near}")
     if alias is None and version is None:
         raise TrackingError(f"say which version of {name}: {_choices(client, registered)}")
     if alias is not None:
@@ -95,7 +104,7 @@ def _find_registered(client: Client, name: str, alias: str | None, version: str 
     if match := LOGGED.fullmatch(location):
         location = _find_logged(client, **match.groupdict()).location
     called = f" ({alias})" if alias is not None else ""
-    return Found(location, f"{name}, version {version}{called}")
+    return LoggedPlace(location, f"{name}, version {version}{called}")
 
 
 def _versions(client: Client, name: str) -> list[str]:
@@ -134,19 +143,10 @@ def network_in_model(described: bytes, where: str) -> str:
             f"{where}: is no Keras network but one of {join_names(flavors)}, which another program "
             "logged; load it by mlflow.pyfunc.load_model"
         )
-    return f"{data}/model.keras"
+    return f"{data}/{NETWORK_FILE}"
 
 
-def _download(client: Client, found: Found, folder: Path) -> Path:
-    described = _fetch(client, f"{found.location}/{MLMODEL}", folder).read_bytes()
-    network = network_in_model(described, found.where)
-    return _fetch(client, f"{found.location}/{network}", folder)
-
-
-def _fetch(client: Client, uri: str, folder: Path) -> Path:
-    from mlflow.artifacts import download_artifacts
-
-    # Not models:/…, which MLflow looks up in the process' own store, not in this one.
-    return Path(
-        download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri)
-    )
+def _download(client: Client, place: LoggedPlace, folder: Path) -> Path:
+    described = download_file(client, f"{place.location}/{MLMODEL}", folder).read_bytes()
+    network = network_in_model(described, place.where)
+    return download_file(client, f"{place.location}/{network}", folder)

@@ -17,6 +17,8 @@ from tuner.settings import tuner_version
 from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.metrics import is_share, name_of, on_split
+from tuner.system.names import command_elsewhere
+from tuner.tracking.registry import champion_uri
 from tuner.values import format_number, word
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")
@@ -127,7 +129,7 @@ def _task(dataset: Dataset) -> str:
 
 
 def _use(content: CardContent) -> Iterator[str]:
-    uri = f"models:/{content.name}@champion"
+    uri = champion_uri(content.name)
     yield "## How to use it"
     yield ""
     shape = ", ".join(["n", *map(str, content.dataset.input_shape)])
@@ -138,7 +140,9 @@ def _use(content: CardContent) -> Iterator[str]:
     )
     yield f"It takes rows as they are: {takes}."
     yield ""
-    yield from _code("bash", [f"tuner predict {uri} DATA", f"mlflow models serve -m {uri}"])
+    yield from _code(
+        "bash", [command_elsewhere("predict", uri, "DATA"), f"mlflow models serve -m {uri}"]
+    )
     yield ""
     lines = ["import tuner", f'tuner.load_model("{uri}").predict(rows)']
     without = ["", "import mlflow  # where tuner is not installed"]

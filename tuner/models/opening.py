@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuner.errors import StudyError, TunerError
-from tuner.manage.carried_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, needed_by_study
+from tuner.models.formats.saved_model_format import is_saved_model
 from tuner.models.loading import Model, load_file
 from tuner.models.model_texts import FORMS, is_logged
 from tuner.models.own_layers import codes_of, require_trusted_layers
@@ -25,13 +26,11 @@ from tuner.preparation.keras_file import read_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import Settings
 from tuner.system.locations import expanded_path
-from tuner.system.names import in_command, is_valid, printable
+from tuner.system.names import is_valid, printable
 from tuner.system.temporary_folders import OwnFolder
 from tuner.values import clipped, suggest_names
 
-_MLMODEL = "MLmodel"
-# What tells a folder that holds a network: TensorFlow's file, MLflow's.
-_NETWORK_FOLDERS = ("saved_model.pb", _MLMODEL)
+_MLMODEL = "MLmodel"  # what tells a folder that MLflow wrote
 _LONGEST = 80
 
 
@@ -115,7 +114,8 @@ def _names_file(text: str) -> bool:
 def _is_network(path: Path) -> bool:
     """Whether there is a file, or a folder that holds a network. Another folder often has a study's
     name."""
-    return _holds(path.is_file) or any(_holds((path / name).exists) for name in _NETWORK_FOLDERS)
+    is_folder = _holds((path / _MLMODEL).is_file) or _holds(lambda: is_saved_model(path))
+    return is_folder or _holds(path.is_file)
 
 
 def _holds(test: Callable[[], bool]) -> bool:
@@ -145,11 +145,8 @@ def _bring_of_study(
     if copied is None:
         raise _unknown(text, settings)
     brought = BroughtNetwork(file, copied.where, copied.remarks)
-    try:
+    with needed_by_study(copied.study):
         _check_code(brought, settings, copied.where)
-    except UntrustedCode as error:
-        error.source = in_command(copied.study)
-        raise
     return brought
 
 

@@ -66,18 +66,13 @@ def score_rows(
         model = load_model() if model is None else model
         inputs = prepared.inputs
         yield ScoredBlock(block, model.outputs_of_prepared(inputs), inputs, prepared.findings)
-    if model is None:
-        raise DatasetError(f"{rows.source}: holds no rows")
 
 
 def _prepared_blocks(
     rows: LaterRows, preparation: Preparation, strict: bool
 ) -> Iterator[tuple[RowBlock, Prepared]]:
-    count = 0
     for block in rows.blocks():
-        if len(block):
-            yield block, preparation.prepare(block.rows, rows.source, strict, first_row=count)
-        count += len(block)
+        yield block, preparation.prepare(block.rows, rows.source, strict, block.first_row)
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ test rows; it is registered; the alias is set.
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tuner.data import Dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
-from tuner.manage.carried_code import UntrustedCode
+from tuner.manage.carried_code import needed_by_study
 from tuner.manage.databases import check_settled
 from tuner.manage.trust import agree_to_code, code_of, require_trusted
 from tuner.models.champions import Judge
 from tuner.models.final_networks import FinalNetwork, FinalNetworks
-from tuner.models.registering import Promotion, Registration
+from tuner.models.registering import Promotion, Registration, Stage
 from tuner.runner import trained_on
 from tuner.runner.final_training import epochs_to_train, finished_trial, watches_validation
 from tuner.settings import Settings
@@ -33,8 +33,6 @@ from tuner.tracking.registry import (
     check_model_name,
     read_champion,
 )
-
-Tell = Callable[[str], None]
 
 
 def _silent(_text: str) -> None:
@@ -59,7 +57,7 @@ def promote(
     store: Store,
     study: StudyRow,
     options: PromotionOptions,
-    stage: Tell = _silent,
+    stage: Stage = _silent,
 ) -> Promotion:
     """Train, evaluate and register a trial's final network. `stage` is told what is being done.
 
@@ -85,6 +83,8 @@ def promote(
             if champion is not None and not options.replace:
                 judge.check_comparable(champion)
             network = _final_network(store, study, trial, networks, dataset, stage)
+            if network.facts.readings is not None:
+                stage(network.facts.readings)
             work = Registration(settings, store, study, trial, client, name, judge, network)
             promotion = work.run(options.replace, stage)
         networks.forget()
@@ -111,16 +111,13 @@ def _agree(
     own = {code.sha256 for code in code_of(study.spec)}
     of_study = [each for each in trust if champion is None or each.lower() in own]
     agree_to_code(study.spec, settings, of_study)
-    try:
+    with needed_by_study(study.name):
         require_trusted(study.spec, settings)
-    except UntrustedCode as error:
-        error.source = in_command(study.name)
-        raise
     return [each for each in trust if each.lower() not in own]
 
 
 @contextlib.contextmanager
-def _one_at_a_time(settings: Settings, study: StudyRow, stage: Tell) -> Iterator[None]:
+def _one_at_a_time(settings: Settings, study: StudyRow, stage: Stage) -> Iterator[None]:
     """One promotion of a study at a time on this machine: they share what is kept."""
     folder = settings.checkpoints / study.uuid
     try:
@@ -147,29 +144,22 @@ def _final_network(
     trial: TrialRow,
     networks: FinalNetworks,
     dataset: Dataset,
-    stage: Tell,
+    stage: Stage,
 ) -> FinalNetwork:
     """Kept by a promotion that was stopped, or trained now."""
-    kept = networks.kept()
-    if kept is not None:
+    network = networks.kept()
+    if network is not None:
         stage(f"going on with the network that an earlier promotion of trial {trial.number} left")
-        return _told(kept, stage)
+        return network
     rows = len(dataset.train) + len(dataset.validation)
     epochs = epochs_to_train(trial)
     stage(
         f"training trial {trial.number} on train + validation ({rows:,} rows), "
         f"{epochs} epoch{'s' * (epochs != 1)}"
     )
-    network = networks.train(
+    return networks.train(
         lambda: describe_readings(record_reading(store, study, "promote", trial.number))
     )
-    return _told(network, stage)
-
-
-def _told(network: FinalNetwork, stage: Tell) -> FinalNetwork:
-    if network.facts.readings is not None:
-        stage(network.facts.readings)
-    return network
 
 
 @contextlib.contextmanager

@@ -24,11 +24,11 @@ from tuner.tracking.logged_models import log_model
 from tuner.tracking.model_folders import read_network
 from tuner.tracking.registry import (
     CARD_FILE,
-    CHAMPION,
     LONGEST_DESCRIPTION,
     NETWORK_TAG,
     RegisteredVersion,
     RunContent,
+    champion_uri,
     describe_run,
     open_run,
     read_champion,
@@ -36,7 +36,8 @@ from tuner.tracking.registry import (
     set_champion,
 )
 
-Tell = Callable[[str], None]
+# Told what is being done.
+Stage = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class Promotion:
     @property
     def uri(self) -> str:
         """What names the champion, for `tuner predict`, `tuner.load_model` and MLflow."""
-        return f"models:/{self.name}@{CHAMPION}"
+        return champion_uri(self.name)
 
     @property
     def figure(self) -> Estimate:
@@ -114,7 +115,7 @@ class Registration:
     judge: Judge
     network: FinalNetwork
 
-    def run(self, replace: bool, stage: Tell) -> Promotion:
+    def run(self, replace: bool, stage: Stage) -> Promotion:
         """Raises NotPromoted, TrackingError and what `Judge.compare` raises."""
         stage(f"evaluating it on the test split ({len(self.judge.dataset.test):,} rows)")
         evaluation, figures = self.judge.evaluate(self.network.outputs)

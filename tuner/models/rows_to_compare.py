@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.later_rows import open_rows
-from tuner.errors import DatasetError, TunerError
+from tuner.errors import TunerError
 from tuner.manage.trust import require_trusted
 from tuner.models.loading import Model
 from tuner.runner.study_files import check_data
@@ -48,12 +48,9 @@ def find_rows(model: Model, settings: Settings, rows: str | None) -> ComparedRow
 def _first_rows(model: Model, settings: Settings, text: str) -> ComparedRows:
     description = model.description
     rows = open_rows(text, description.preparation, settings, description.task, description.labels)
-    for block in rows.blocks():
-        if len(block):
-            prepared = description.preparation.prepare(block.rows[:_MOST_ROWS], rows.source)
-            count = len(prepared.inputs)
-            return ComparedRows(prepared.inputs, f"the first {count} rows of {text}")
-    raise DatasetError(f"{rows.source}: has no rows")
+    first = next(rows.blocks())
+    inputs = description.preparation.prepare(first.rows[:_MOST_ROWS], rows.source).inputs
+    return ComparedRows(inputs, f"the first {len(inputs)} rows of {text}")
 
 
 def _study_data(model: Model, settings: Settings) -> str | None:

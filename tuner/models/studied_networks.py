@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.manage.carried_code import Code, UntrustedCode
+from tuner.manage.carried_code import Code, needed_by_study
 from tuner.manage.databases import read_study
 from tuner.manage.trust import agree_to_code, code_of
 from tuner.models.model_texts import TRIAL
@@ -14,7 +14,6 @@ from tuner.settings import Settings
 from tuner.storage import Store, look_into
 from tuner.storage.studies import StudyRow, list_studies, load_study
 from tuner.storage.trials import TrialRow, find_best, find_trial, require_best
-from tuner.system.names import in_command
 
 
 class CopiedNetwork(NamedTuple):
@@ -36,17 +35,14 @@ def copy_of_trial(
     nobody on this machine has agreed to.
     """
     with _reading(settings) as store:
-        found = None if store is None else _find_trial(store, text)
-        if store is None or found is None:
+        matching = None if store is None else _find_trial(store, text)
+        if store is None or matching is None:
             return None
-        study, trial = found
+        study, trial = matching
         if trust:
             agree_to_code(study.spec, settings, trust)
-        try:
+        with needed_by_study(study.name):
             written = copy_network(settings, store, study, trial, target)
-        except UntrustedCode as error:
-            error.source = in_command(study.name)
-            raise
     where = f"trial {trial.number} of study {study.name}"
     return CopiedNetwork(study.name, where, written.remarks)
 

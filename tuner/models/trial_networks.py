@@ -24,7 +24,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.messages import FunctionCode, StudyOrigin
-from tuner.system.temporary_folders import OwnFolder
+from tuner.system.temporary_folders import OwnFolder, written_whole
 
 
 class NetworkSource(StrEnum):
@@ -79,13 +79,10 @@ def copy_network(
         raise StudyError(f"{target}: the folder {target.parent} does not exist")
     remarks: list[str] = []
     try:
-        with TemporaryDirectory(prefix=".tuner-", dir=target.absolute().parent) as folder:
-            # Written beside the target and checked there: the target is whole, or does not exist.
-            partial = Path(folder) / "network.keras"
+        with written_whole(target) as partial:
             source = _write_network(settings, store, study, trial, partial, remarks, data)
             if not has_description(partial):
                 remarks += _describe_again(settings, study, trial, partial, data)
-            partial.replace(target)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return WrittenNetwork(source, remarks)

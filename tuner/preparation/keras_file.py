@@ -21,7 +21,7 @@ _OTHER_KINDS = {
     b"\x89HDF": "an HDF5 file, Keras' old format",
     b"\x80": "a pickle, as PyTorch and scikit-learn save them",
 }
-_HOW = "study best --save"  # the closed room cannot make a complete command
+_HOW = "study best --save"
 _SAVE_AGAIN = f"save it again from its study ({_HOW})"
 _DAMAGED = f"was cut short or changed since it was saved; {_SAVE_AGAIN}"
 
@@ -117,7 +117,7 @@ def _without_description(names: list[str]) -> str:
             f"version of tuner; {_SAVE_AGAIN}"
         )
     if any(PurePosixPath(name).name == "data.pkl" for name in names):
-        return f"is a file of PyTorch; tuner takes networks that it saved itself ({_HOW})"
+        return "is a file of PyTorch; tuner takes networks that it saved itself ({_HOW})"
     return "is an archive that holds no network"
 
 

@@ -17,7 +17,7 @@ from tuner.preparation.cells import Cells, first_row_of
 from tuner.preparation.encoding import Column, column_writer, how_filled
 from tuner.preparation.known_columns import match_categories, read_cells_as, read_known_columns
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame
+from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
 from tuner.values import clipped, describe_lacking, join_names, suggest_names
 
@@ -174,9 +174,8 @@ class Preparation:
                 f"{source}: the network takes a table with the columns {join_names(self.names)}; "
                 "give a DataFrame"
             )
-        frame = as_frame(rows, source)
-        names = list(frame.columns)
-        findings = Findings(notes=dict.fromkeys(self.check_names(names, source, frame.index.names)))
+        frame = with_index_columns(as_frame(rows, source), self.names)
+        findings = Findings(notes=dict.fromkeys(self.check_names(list(frame.columns), source)))
         columns = self.columns or ()
         cells, problems = read_known_columns(frame, columns)
         if problems:
@@ -187,20 +186,15 @@ class Preparation:
                 cells[column.name] = matched
         return Prepared(self._encode(cells, len(frame)), self._count(cells, len(frame), findings))
 
-    def check_names(
-        self, names: Sequence[str], source: str, index_names: Sequence[object] = ()
-    ) -> list[str]:
-        """Notes on columns that the network does not take, of rows with these columns.
-
-        Raises DatasetError for columns that are missing, or there twice. `index_names`: of the
-        rows' index, where a missing column may be.
-        """
+    def check_names(self, names: Sequence[str], source: str) -> list[str]:
+        """Notes on columns that the network does not take, of rows with these columns. Raises
+        DatasetError for columns that are missing, or there twice."""
         if not names:
             raise DatasetError(f"{source}: has no columns")
         others = [name for name in names if name not in self.names]
         lacking = [name for name in self.names if name not in names]
         if lacking:
-            raise DatasetError(f"{source}: {_lacking(lacking, others, index_names)}")
+            raise DatasetError(f"{source}: {_lacking(lacking, others)}")
         twice = sorted({name for name in self.names if names.count(name) > 1})
         if twice:
             raise DatasetError(
@@ -249,7 +243,7 @@ class Preparation:
     def _prepare_array(self, rows: Any, source: str, first_row: int) -> Prepared:
         notes: list[str] = []
         if is_frame(rows):
-            frame = as_frame(rows, source)
+            frame = with_index_columns(as_frame(rows, source), self.names)
             values, notes = self._matrix_of(frame, source)
             first_row = first_row_of(frame)
         else:
@@ -270,22 +264,20 @@ class Preparation:
                 inputs[gaps, number] = column.fill
         return Prepared(inputs, findings)
 
-    def choose_columns(
-        self, names: Sequence[str], source: str, index_names: Sequence[object] = ()
-    ) -> tuple[list[str], list[str]]:
+    def choose_columns(self, names: Sequence[str], source: str) -> tuple[list[str], list[str]]:
         """Of rows with these columns, those that the network takes, in its order, and notes. A
         matrix whose columns have no known names takes them in their order.
 
         Raises DatasetError for columns that are missing or too many, and for a network of images.
         """
         if self.is_table:
-            return list(self.names), self.check_names(names, source, index_names)
+            return list(self.names), self.check_names(names, source)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
             raise DatasetError(f"{source}: is a table; the network takes arrays of {shape} values")
         others = [name for name in names if name != self.target and name not in self.ignored]
         if self.names and (set(self.names) & set(others) or len(others) != len(self.names)):
-            return list(self.names), self.check_names(names, source, index_names)
+            return list(self.names), self.check_names(names, source)
         if len(others) != self.input_shape[0]:
             raise DatasetError(
                 f"{source}: has {len(others)} columns ({join_names(others)}), the network takes "
@@ -294,7 +286,7 @@ class Preparation:
         return others, [f"columns are taken in their order: {join_names(others)}"]
 
     def _matrix_of(self, frame: "pd.DataFrame", source: str) -> tuple[npt.NDArray[Any], list[str]]:
-        names, notes = self.choose_columns(list(frame.columns), source, frame.index.names)
+        names, notes = self.choose_columns(list(frame.columns), source)
         return np.stack([_numbers(frame[name], source) for name in names], axis=1), notes
 
     def to_json(self) -> dict[str, Any]:
@@ -328,10 +320,8 @@ def column_from_json(content: Mapping[str, Any]) -> Column:
     return Column(**{**content, **changes})
 
 
-def _lacking(lacking: Sequence[str], others: Sequence[str], index_names: Sequence[object]) -> str:
-    """A message about missing columns: the nearest of the other columns, or where else they are."""
-    if set(lacking) & set(index_names):
-        return f"column {lacking[0]!r} is the index of the rows; give rows.reset_index()"
+def _lacking(lacking: Sequence[str], others: Sequence[str]) -> str:
+    """A message about missing columns: the nearest of the other columns."""
     meant = [suggest_names(name, others) for name in lacking]
     named = [f"{name}{near}" for name, near in zip(lacking, meant, strict=True)]
     there = f"; others are {join_names(others)}" if others and not all(meant) else ""

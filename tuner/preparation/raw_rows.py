@@ -1,7 +1,7 @@
 """What people give as rows, as a DataFrame or an array: frames of other libraries, dicts, one row,
 masked and sparse arrays, lists."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,14 @@ def _as_frame(rows: Any) -> Any:
     if isinstance(rows, (list, tuple)):
         return pd.DataFrame(list(rows))
     return rows.to_pandas()
+
+
+def with_index_columns(frame: "pd.DataFrame", names: Sequence[str]) -> "pd.DataFrame":
+    """The frame, and those of these columns that are in its index: training takes a named index for
+    a column."""
+    levels = {str(level): n for n, level in enumerate(frame.index.names) if level is not None}
+    lacking = [name for name in names if name in levels and name not in frame.columns]
+    return frame.assign(**{name: frame.index.get_level_values(levels[name]) for name in lacking})
 
 
 def _is_column(values: Any) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tuner.errors import UsageError
 from tuner.models.evaluating import DataEvaluation
+from tuner.system.temporary_folders import written_whole
 
 
 def check_file(file: Path) -> None:
@@ -20,10 +21,8 @@ def check_file(file: Path) -> None:
 def save_evaluation(evaluated: DataEvaluation, file: Path) -> None:
     """Write all figures as JSON; the file is whole, or as it was. Raises UsageError."""
     text = json.dumps(evaluated.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        partial.write_text(f"{text}\n", encoding="utf-8")
-        partial.replace(file)
+        with written_whole(file) as partial:
+            partial.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise UsageError(f"{file}: cannot be written: {error.strerror or error}") from error

@@ -125,3 +125,8 @@ def command(*words: object) -> str:
     """`tuner` with the global options and these words, quoted for a shell. In a message it must end
     the line or be followed by a semicolon, ", or ", three blanks or a closing bracket."""
     return shlex.join(["tuner", *_global_options, *map(str, words)])
+
+
+def command_elsewhere(*words: object) -> str:
+    """The same for a text that is read on other machines: without this one's global options."""
+    return shlex.join(["tuner", *map(str, words)])

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import process, util
 from pathlib import Path
 
@@ -78,11 +78,11 @@ def own_servers_folder() -> None:
 
 
 class OwnFolder(tempfile.TemporaryDirectory[str]):
-    """A temporary folder that is removed at the end of its process, or by a later process if that
-    one was killed. It holds the lock file beside its content."""
+    """A folder in the temporary folder, or in `place`. It is removed at the end of its process, or
+    by a later process if that one was killed. It holds the lock file beside its content."""
 
-    def __init__(self, prefix: str) -> None:
-        super().__init__(prefix=prefix)
+    def __init__(self, prefix: str, place: Path | None = None) -> None:
+        super().__init__(prefix=prefix, dir=place)
         self._owner = -1
         with suppress(OSError):  # on a disk without locks it is an ordinary temporary folder
             self._owner = lock_folder(Path(self.name))
@@ -92,3 +92,28 @@ class OwnFolder(tempfile.TemporaryDirectory[str]):
         owner, self._owner = self._owner, -1
         if owner >= 0:
             os.close(owner)
+
+
+_UNFINISHED = ".tuner-"
+
+
+def folder_beside(target: Path) -> OwnFolder:
+    """A hidden folder beside a file or folder that is to be written, on the same disk. What killed
+    processes have left there is removed. Raises OSError."""
+    place = target.absolute().parent
+    sweep(place, _UNFINISHED)
+    return OwnFolder(_UNFINISHED, place)
+
+
+@contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A path of the same name, for what `target` is to hold, a file or a folder. It takes the place
+    of `target` at the end: nobody sees a part of it. After an error `target` is as it was. Raises
+    OSError, also for a file in place of a folder."""
+    target = target.resolve()
+    with folder_beside(target) as folder:
+        partial = Path(folder) / target.name
+        yield partial
+        if target.is_dir() and partial.is_dir():
+            target.rename(Path(folder) / "replaced")
+        partial.replace(target)

@@ -126,6 +126,16 @@ def local_folder(tracking_uri: str) -> Path | None:
     return None if database is None else database.parent
 
 
+def download_file(client: Client, uri: str, folder: Path) -> Path:
+    """A file of MLflow's artifacts, in `folder`. `uri`: where it lies, not models:/…, which MLflow
+    looks up in the process' own store, not in this one. Raises whatever MLflow raises."""
+    from mlflow.artifacts import download_artifacts
+
+    return Path(
+        download_artifacts(artifact_uri=uri, dst_path=str(folder), tracking_uri=client.tracking_uri)
+    )
+
+
 def is_not_found(error: Exception) -> bool:
     """Whether MLflow replied that the entity does not exist."""
     cause = error.__cause__ or error

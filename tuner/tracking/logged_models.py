@@ -12,13 +12,15 @@ from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import FolderArtifacts
 from tuner.system.locations import local_path
 from tuner.system.temporary_folders import OwnFolder
-from tuner.tracking.client import Client, is_not_found, local_folder
+from tuner.tracking.client import Client, download_file, is_not_found, local_folder
 from tuner.tracking.content import UUID_TAG
 from tuner.tracking.experiments import find_models, inside_store
 from tuner.tracking.model_folders import DATA, NetworkFile, read_network, write_model
 
 _MODEL_NAME = "model"
 _TAGS = ("study", "trial")
+# MLflow's own, of a logged model: its versions of registered models, as JSON.
+VERSIONS_TAG = "mlflow.modelVersions"
 
 
 def saved_network(networks: Path, attempt: AttemptRow) -> NetworkFile:
@@ -141,7 +143,7 @@ def remove_model(client: Client, model: Any) -> bool:
 
 
 def is_registered(model: Any) -> bool:
-    return bool(model.tags.get("mlflow.modelVersions"))
+    return bool(model.tags.get(VERSIONS_TAG))
 
 
 def has_users_tags(model: Any) -> bool:
@@ -176,15 +178,7 @@ def _begin(client: Client, run: Any, study: StudyRow) -> Any:
 def download_model(client: Client, run_id: str, folder: Path) -> Path | None:
     """Download the .keras file of the run's logged model into `folder`; None if it has none. Raises
     whatever MLflow raises."""
-    from mlflow.artifacts import download_artifacts
-
     model = next(linked_models(client, client.get_run(run_id)), None)
     if model is None or str(model.status) != "READY":
         return None
-    network = download_artifacts(
-        # Not models:/…, which MLflow looks up in the process' own store, not in this one.
-        artifact_uri=f"{model.artifact_location}/{DATA}/{NETWORK_FILE}",
-        dst_path=str(folder),
-        tracking_uri=client.tracking_uri,
-    )
-    return Path(network)
+    return download_file(client, f"{model.artifact_location}/{DATA}/{NETWORK_FILE}", folder)

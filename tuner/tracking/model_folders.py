@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from tuner.data import Dataset
+from tuner.data.preparing import network_inputs
 from tuner.errors import ArtifactError, first_line
 from tuner.preparation.keras_file import has_description, read_description
 from tuner.preparation.network_description import NetworkDescription
@@ -178,9 +179,7 @@ def _check(folder: Path, loader: str, dataset: Dataset | None) -> None:
         inputs = description.preparation.prepare(example).inputs
     except Exception as error:
         raise ArtifactError(f"its model would not load ({first_line(error)})") from error
-    expected = np.asarray(dataset.train.x[: len(inputs)], np.float64)
-    if dataset.shift is not None:
-        expected = expected + dataset.shift
+    expected = network_inputs(dataset, np.asarray(dataset.train.x[: len(inputs)]))
     if not np.allclose(inputs, expected, rtol=1e-5, atol=1e-6):
         raise ArtifactError("its model would not read the training rows as training did")
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset
+from tuner.data.preparing import network_inputs
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import prediction_columns
 from tuner.preparation.preparation import Preparation
@@ -88,9 +89,7 @@ def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
 
     if preparation is not None and preparation.is_table:
         return None if dataset.examples is None else pd.DataFrame(dataset.examples, dtype=object)
-    rows = np.asarray(dataset.train.x[:_MOST_EXAMPLES], np.float64)
-    given = rows if dataset.shift is None else rows + dataset.shift
-    given = given.astype(np.float64 if dataset.float64_inputs else np.float32)
+    given = network_inputs(dataset, np.asarray(dataset.train.x[:_MOST_EXAMPLES]))
     names = None if preparation is None else input_columns(preparation)
     return given if names is None else pd.DataFrame(given, columns=names)
 

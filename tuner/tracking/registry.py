@@ -27,6 +27,7 @@ from tuner.tracking.content import (
     to_milliseconds,
 )
 from tuner.tracking.experiments import find_run, find_runs, open_experiment, restore_experiment
+from tuner.tracking.logged_models import VERSIONS_TAG
 from tuner.tracking.runs import send_to_run
 
 CHAMPION = "champion"
@@ -35,8 +36,6 @@ NETWORK_TAG = "tuner.network"
 # STUDY/TRIAL. These runs lack the study's UUID in their tags: they belong to the registered model,
 # and stay when the study is deleted.
 PROMOTED_TAG = "tuner.promoted"
-# MLflow's own, of a logged model: its versions of registered models, as JSON.
-VERSIONS_TAG = "mlflow.modelVersions"
 CARD_FILE = "MODEL_CARD.md"
 EVALUATION_FILE = "evaluation.json"
 # Of a version's description: a column of MLflow's database.
@@ -54,6 +53,12 @@ class RegisteredVersion:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
+
+
+def champion_uri(name: str) -> str:
+    """What names the champion of a registered model, for `tuner predict`, `tuner.load_model` and
+    MLflow."""
+    return f"models:/{name}@{CHAMPION}"
 
 
 def check_model_name(name: str, is_given: bool) -> None:

@@ -10,22 +10,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data import Dataset
 from tuner.errors import first_line
 
-_ROWS = 5
+ROWS_CHECKED = 5
 _TOLERANCE = 1e-3  # of the largest output: a fused program may round in another way
 
 
-def first_inputs(dataset: Dataset) -> npt.NDArray[Any]:
-    """Up to 5 training rows (n, *input_shape) as a saved network takes them."""
-    rows = np.asarray(dataset.train.x[:_ROWS], np.float64)
-    given = rows if dataset.shift is None else rows + dataset.shift
-    return given.astype(np.float64 if dataset.float64_inputs else np.float32)
-
-
 def find_problem(file: Path, inputs: npt.NDArray[Any], outputs: npt.NDArray[Any]) -> str:
-    """Why the network in the file must not be used; "" for one that gives these outputs."""
+    """Why the network in the file must not be used; "" for one that gives the `outputs` (n, units)
+    for the `inputs` (n, *input_shape). ROWS_CHECKED rows are enough."""
     try:
         loaded = keras.saving.load_model(file, compile=False)
         again = np.asarray(loaded(inputs, training=False))

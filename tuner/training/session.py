@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, open_dataset
-from tuner.data.preparing import describe_network
+from tuner.data.preparing import describe_network, network_inputs
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
@@ -23,7 +23,7 @@ from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
-from tuner.training.saved_check import find_problem, first_inputs
+from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
 
 Event = Resumed | Report | Ended
@@ -57,13 +57,11 @@ class TrainingSession:
         """Write the trial's best network to `path`, a new .keras file, with its description."""
         if self._request is None or self.trainer.program is None:
             raise RuntimeError("no trial has ended yet")
+        dataset, weights = self.trainer.dataset, self.trainer.program.weights()
         model = export_network(
-            self._network or self._request.network,
-            self._request.params,
-            self.trainer.dataset,
-            self.trainer.program.weights(),
+            self._network or self._request.network, self._request.params, dataset, weights
         )
-        inputs = first_inputs(self.trainer.dataset)
+        inputs = network_inputs(dataset, np.asarray(dataset.train.x[:ROWS_CHECKED]))
         outputs = np.asarray(model(inputs, training=False))
         model.save(path)
         del model  # so that loading it again takes no more memory
@@ -72,7 +70,7 @@ class TrainingSession:
             log.warning("%s: %s", path.name, problem)
         own_code = self._network.texts() if self._network and has_own_parts(path) else {}
         description = describe_network(
-            self.trainer.dataset,
+            dataset,
             self._request.goal.metric,
             self._study,
             self._request.number,

@@ -53,7 +53,7 @@ def _save(network: "keras.Model", description: NetworkDescription, path: Path) -
     try:
         plain.export(path, format="litert", verbose=False, target_spec=own_operations)
     except Exception as error:
-        names = {one or other for one, other in _OPERATION.findall(str(error))}
+        names = {first or second for first, second in _OPERATION.findall(str(error))}
         if not names:
             raise
         raise ExportError(

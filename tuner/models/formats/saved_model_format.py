@@ -29,7 +29,7 @@ def is_saved_model(path: Path) -> bool:
     return (path / _GRAPH).is_file()
 
 
-def has_description(path: Path) -> bool:
+def is_of_tuner(path: Path) -> bool:
     """Whether tuner wrote the folder."""
     return (path / _DESCRIPTION).is_file()
 

@@ -44,7 +44,7 @@ def checksum_of(exported: bytes) -> Checksums:
 
 def measure_file(content: bytes) -> Callable[[Mapping[str, Any]], Checksums]:
     """For `unseal`: of a file with the description at its end."""
-    return lambda told: checksum_of(content[: told["bytes"]])
+    return lambda recorded: checksum_of(content[: recorded["bytes"]])
 
 
 def without_description(source: str) -> ArtifactError:
