@@ -61,6 +61,15 @@ def test_all_metrics_of_the_task_have_an_interval_around_them(task: Task) -> Non
     assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False))["rows"] == 200
 
 
+def test_an_evaluation_is_printed_as_its_metrics() -> None:
+    evaluation, _, _ = evaluate("binary")
+    title, *lines = repr(evaluation).splitlines()
+    assert title == "Evaluation of 200 rows, 95 % intervals:"
+    assert [line.split()[0] for line in lines] == list(evaluation.metrics)
+    auc = evaluation.metrics["auc"]
+    assert f"{auc.value:.4f} ({auc.low:.4f} to {auc.high:.4f})" in str(evaluation)
+
+
 def test_a_normal_interval_ends_at_the_best_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling, "_CELLS", 400_000)  # by rows alone it would be BCa
     y = np.arange(200) % 3

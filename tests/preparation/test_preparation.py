@@ -117,6 +117,7 @@ def test_findings_of_blocks_add_up_and_read_well() -> None:
     for _ in range(2):
         findings.add(TABLE.prepare(rows).findings)
     assert (findings.rows, findings.gaps, findings.unseen) == (4, {"age": 4}, {"city": 2})
+    assert str(findings).splitlines() == findings.lines()
     assert findings.lines() == [
         "column 'left' is the target: it is ignored",
         "columns that the network does not take: more",

@@ -19,7 +19,7 @@ from tuner.models.residuals import Residuals, residuals_of
 from tuner.preparation.kinds import Task
 from tuner.study.metrics import METRICS, Metric
 from tuner.study.weighted_metrics import ScoredRows, WeightedRows
-from tuner.values import join_names
+from tuner.values import format_number, join_names
 
 __all__ = [
     "Calibration",
@@ -51,7 +51,7 @@ class Estimate:
 _NO_VALUE = Estimate(None, None, None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """A network's figures for known rows.
 
@@ -72,6 +72,15 @@ class Evaluation:
     method: Method = "BCa"
     resamples: int = 0
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.metrics), default=0)
+        lines = [
+            f"  {name:{width}}  {format_number(each.value)} "
+            f"({format_number(each.low)} to {format_number(each.high)})"
+            for name, each in self.metrics.items()
+        ]
+        return "\n".join([f"Evaluation of {self.rows:,} rows, 95 % intervals:", *lines])
 
     def to_json(self) -> dict[str, Any]:
         """As JSON takes it; a figure without a value is null."""

@@ -58,6 +58,9 @@ class Findings:
         self.filled |= other.filled
         self.notes |= other.notes
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines()) or "nothing to report"
+
     def lines(self) -> list[str]:
         """For people: the notes, then columns with gaps and with unseen categories, by share."""
         gaps = [
