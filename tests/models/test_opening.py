@@ -177,6 +177,21 @@ def test_a_changed_file_is_recognised(tmp_path: Path) -> None:
     assert refused > 150
 
 
+def test_an_edited_description_is_recognised(tmp_path: Path) -> None:
+    """A whole archive all the same: other labels would rename what the network predicts."""
+    file = write_network(tmp_path / "best.keras")
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    label = read_description(file).labels[0]
+    edited = members["tuner.json"].replace(f'\\"{label}\\"'.encode(), b'\\"other\\"')
+    assert edited != members["tuner.json"]
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (members | {"tuner.json": edited}).items():
+            archive.writestr(name, content)
+    with pytest.raises(ArtifactError, match="was changed since tuner saved it"):
+        read_description(file)
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

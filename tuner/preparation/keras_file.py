@@ -1,6 +1,7 @@
 """The description in a .keras file: one more member of the archive, which Keras ignores.
 
-It has the SHA-256 of every other member, so a file that was changed or cut short is recognised.
+It has the SHA-256 of itself and of every other member, so a file that was changed or cut short is
+recognised.
 """
 
 import errno
@@ -29,7 +30,8 @@ _DAMAGED = f"was cut short or changed since it was saved; {_SAVE_AGAIN}"
 def write_description(keras_file: Path, description: NetworkDescription) -> None:
     """Add the description to a .keras file that has none. Raises OSError."""
     with zipfile.ZipFile(keras_file, "a") as archive:
-        content = {"network": description.to_json(), "sha256": _checksums(archive)}
+        text = description.to_json()
+        content = {"network": text, "sha256": _checksums(archive, text)}
         archive.writestr(_MEMBER, json.dumps(content, ensure_ascii=False))
 
 
@@ -65,11 +67,12 @@ def _checked_description(archive: zipfile.ZipFile, source: str) -> str:
     if _MEMBER not in archive.namelist():
         raise ArtifactError(f"{source}: {_without_description(archive.namelist())}")
     content = json.loads(archive.read(_MEMBER))
-    if content["sha256"] != _checksums(archive):
+    description = str(content["network"])
+    if content["sha256"] != _checksums(archive, description):
         raise ArtifactError(
             f"{source}: was changed since tuner saved it (another checksum); {_SAVE_AGAIN}"
         )
-    return str(content["network"])
+    return description
 
 
 def _what_is_wrong(begin: bytes) -> str:
@@ -121,8 +124,16 @@ def _without_description(names: list[str]) -> str:
     return "is an archive that holds no network"
 
 
-def _checksums(archive: zipfile.ZipFile) -> dict[str, str]:
-    return {name: _sha256(archive, name) for name in sorted(archive.namelist()) if name != _MEMBER}
+def _checksums(archive: zipfile.ZipFile, description: str) -> dict[str, str]:
+    """SHA-256 in hex of the description and of every other member, by name."""
+    others = sorted(name for name in archive.namelist() if name != _MEMBER)
+    return {_MEMBER: _sha256_of_text(description)} | {
+        name: _sha256(archive, name) for name in others
+    }
+
+
+def _sha256_of_text(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _sha256(archive: zipfile.ZipFile, name: str) -> str:

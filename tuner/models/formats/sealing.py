@@ -1,4 +1,4 @@
-"""A description as it stands in an export: with checksums of all that stands beside it."""
+"""A description as it stands in an export: with checksums of itself and of all beside it."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ Checksums = dict[str, Any]
 def seal(description: NetworkDescription, checksums: Checksums) -> str:
     """The text to be put into the export. Without the user's code, which an export does not need:
     it may be given to people who are not to see it."""
-    content = {"network": replace(description, code={}).to_json(), "sha256": checksums}
+    network = replace(description, code={}).to_json()
+    content = {"network": network, "network_sha256": _sha256(network), "sha256": checksums}
     return json.dumps(content, ensure_ascii=False)
 
 
@@ -27,7 +28,10 @@ def unseal(
     try:
         content = json.loads(text)
         checksums, description = content["sha256"], str(content["network"])
-        is_unchanged = checksums == measure(checksums)
+        is_unchanged = (content["network_sha256"], checksums) == (
+            _sha256(description),
+            measure(checksums),
+        )
     except (ValueError, TypeError, LookupError) as error:
         raise ArtifactError(f"{source}: its description cannot be read ({error})") from error
     if not is_unchanged:
@@ -35,6 +39,10 @@ def unseal(
             f"{source}: was changed since tuner exported it (another checksum); export it again"
         )
     return NetworkDescription.from_json(description, source)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def checksum_of(exported: bytes) -> Checksums:
