@@ -101,6 +101,20 @@ def test_index_and_target_are_given_beside_the_rows(
     assert (bare.target, block.index, block.target) == (None, None, None)
 
 
+def test_a_first_column_that_training_did_not_have_is_given_back(
+    network: Dataset, open_for: Open, tmp_path: Path
+) -> None:
+    """By it people find their rows again."""
+    table = people()[["age", "city"]]
+    table.insert(0, "order", range(7000, 7000 + ROWS))
+    (block,) = blocks(open_for(network, write(tmp_path / "new.csv", table)))
+    assert block.index is not None
+    assert block.index["order"].tolist() == table["order"].tolist()
+    table = table[["age", "order", "city"]]
+    (block,) = blocks(open_for(network, write(tmp_path / "new.csv", table)))
+    assert block.index is None
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_an_index_of_pandas_is_given_back(
     network: Dataset, open_for: Open, tmp_path: Path, ending: str

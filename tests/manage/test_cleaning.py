@@ -1,5 +1,6 @@
 """What `tuner gc` finds and removes, and what it leaves."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -198,6 +199,20 @@ def test_the_folder_of_a_trial_that_goes_on_stays(project: Folder) -> None:
     partial = project.write("trial-3/.attempt-1.partial.ckpt")
     assert project.remove(project.find()) == 1
     assert not partial.exists() and partial.parent.is_dir()
+
+
+def test_networks_of_promotions_that_were_refused(project: Folder) -> None:
+    old = [project.write("promoted/trial-1.keras"), project.write("promoted/trial-1.npz")]
+    young = project.write("promoted/trial-2.keras", at=time.time() - 1800)
+    leftovers = project.find()
+    assert {each.what for each in leftovers} == {"final networks that were not promoted"}
+    lock = project.write("promotion.lock")
+    with lock.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # a promotion of the study begins
+        assert project.remove(leftovers) == 0
+    assert all(file.exists() for file in old)
+    assert project.remove(leftovers) == 2
+    assert young.exists() and not any(file.exists() for file in old)
 
 
 def test_a_search_is_not_disturbed(project: Folder) -> None:

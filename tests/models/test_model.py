@@ -44,7 +44,7 @@ def test_what_rows_have_shown_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     lines = [record.getMessage() for record in caplog.records]
     assert lines == network.findings.lines() and len(lines) == 4
     assert all(any(name in line for line in lines) for name in ("left", "shoe", "age", "Rome"))
-    with pytest.raises(DatasetError, match=r"town.*Rome.*only counted"):
+    with pytest.raises(DatasetError, match=r"town.*Rome.*leave strict out"):
         network.predict(pd.DataFrame(ROWS), strict=True)
 
 

@@ -42,9 +42,8 @@ def choose_columns(
     """The columns of a table with these names. `target`: its target, where that has another name
     than in training. `saved_index`: columns that are known to be the index.
 
-    The index is the first column if the network does not take it: an index of pandas, or a column
-    that training was told to leave out. Raises DatasetError as `Preparation.choose_columns`, and
-    for a target that is not there.
+    The index is the first column if the network does not take it, such as an id. Raises
+    DatasetError as `Preparation.choose_columns`, and for a target that is not there.
     """
     preparation = request.preparation
     if target and target not in names:
@@ -55,9 +54,11 @@ def choose_columns(
     target = target or preparation.target or ""
     index = tuple(name for name in saved_index if name not in preparation.names)
     first = names[0] if names else ""
-    is_left_out = names and first not in (*preparation.names, target)
-    if not index and is_left_out and (has_index_name(first) or first in preparation.ignored):
-        index = (first,)
+    if not index and names and first not in (*preparation.names, target):
+        # Where a column is missing, the first one may be it under another name.
+        has_all = preparation.names and set(preparation.names) <= set(names)
+        if has_all or has_index_name(first) or first in preparation.ignored:
+            index = (first,)
     others = [name for name in names if name not in index]
     with_target = target in others
     if with_target and target not in preparation.names:

@@ -8,18 +8,19 @@ A running search is not disturbed. A study under a live lease is left alone, and
 written just now. Each leftover is looked at again right before it is removed.
 """
 
+import fcntl
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tuner.errors import ArtifactError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
 from tuner.runner.network_keeping import remove_empty_folder, remove_files
-from tuner.runner.study_files import OWNER_FILE, abandoned_scratch
+from tuner.runner.study_files import OWNER_FILE, PROMOTION_LOCK, abandoned_scratch
 from tuner.settings import Settings
 from tuner.storage import Store, identity, kept_networks, leases
 from tuner.storage.attempt_rows import saved_networks
@@ -189,6 +190,41 @@ def _unrecorded_networks(project: Project, study: StudyRow) -> Iterator[Leftover
             yield _file("networks of lost attempts", project, study, name)
 
 
+def _final_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """Of promotions that were refused or stopped an hour ago or earlier. The same command would go
+    on with them, without training again."""
+    if not is_identity(study.uuid):
+        return
+    for name in project.artifacts.names(f"{study.uuid}/promoted/*"):
+        if project.file(name, _CREATION_S) is None:
+            continue
+        leftover = _file("final networks that were not promoted", project, study, name)
+
+        def remove(leftover: Leftover = leftover) -> bool:
+            with _promotion_lock(project, study) as is_mine:
+                return is_mine and leftover.remove()
+
+        yield replace(leftover, remove=remove)
+
+
+@contextmanager
+def _promotion_lock(project: Project, study: StudyRow) -> Iterator[bool]:
+    """Whether no process promotes a trial of the study, nor will until the end of this."""
+    lock = project.file(f"{study.uuid}/{PROMOTION_LOCK}")
+    if lock is None:
+        yield True
+        return
+    with lock.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a disk without locks
+            pass
+        yield True
+
+
 def _ended_files(project: Project, study: StudyRow, pattern: str) -> Iterator[tuple[str, str]]:
     """Names as `_trial_files`, of trials that have ended, whose file matches the pattern."""
     unfinished = kept_networks.unfinished_numbers(project.store, study)
@@ -346,6 +382,7 @@ FINDERS_OF_STUDY: tuple[Callable[[Project, StudyRow], Iterator[Leftover]], ...] 
     _released_networks,
     _networks_beyond,
     _unrecorded_networks,
+    _final_networks,
 )
 FINDERS_OF_PROJECT: tuple[Callable[[Project], Iterator[Leftover]], ...] = (
     _deleted_studies,

@@ -21,6 +21,7 @@ from tuner.models.final_networks import FinalNetwork, FinalNetworks
 from tuner.models.registering import Promotion, Registration, Stage
 from tuner.runner import trained_on
 from tuner.runner.final_training import epochs_to_train, finished_trial, watches_validation
+from tuner.runner.study_files import PROMOTION_LOCK
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -122,7 +123,7 @@ def _one_at_a_time(settings: Settings, study: StudyRow, stage: Stage) -> Iterato
     folder = settings.checkpoints / study.uuid
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / "promotion.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.open(folder / PROMOTION_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:

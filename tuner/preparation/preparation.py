@@ -165,7 +165,7 @@ class Preparation:
         if strict and prepared.findings.unseen:
             findings = prepared.findings
             columns = "; ".join(map(findings.describe_unseen, findings.unseen))
-            raise DatasetError(f"{source}: {columns}; without strict they are only counted")
+            raise DatasetError(f"{source}: {columns}; leave strict out to predict these rows too")
         return prepared
 
     def _prepare_table(self, rows: Any, source: str) -> Prepared:

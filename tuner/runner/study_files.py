@@ -43,6 +43,8 @@ def search_log(root: Path, uuid: str) -> Path:
 # The file in a study's folder that says to which database the study belongs: databases may share a
 # folder of networks.
 OWNER_FILE = "database"
+# In a study's folder: locked by the process that promotes one of its trials.
+PROMOTION_LOCK = "promotion.lock"
 
 
 def mark_owner(artifacts: Artifacts, study_uuid: str, database_uuid: str) -> None:
