@@ -180,6 +180,15 @@ def test_only_a_better_network_replaces_the_champion(bench: Bench) -> None:
     assert replaced.comparison is not None and replaced.comparison[1:] in replaced.card
 
 
+def test_the_champion_is_not_trained_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    promote(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(promoting, "_final_network", None)  # refused before the test is read
+        with pytest.raises(NotPromoted, match="models:/good/1 is trial 0 of this study already"):
+            promote(bench)
+    assert promote(bench, replace=True).version == "2"
+
+
 def test_an_equal_network_does_not_replace_the_champion(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

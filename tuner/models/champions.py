@@ -53,10 +53,18 @@ class Judge:
         self._y = given_targets(dataset, dataset.test)
         self._outputs: dict[str, _Array] = {}
 
-    def check_comparable(self, champion: RegisteredVersion) -> None:
-        """Raises NotPromoted for a champion of other data."""
+    def check_comparable(self, champion: RegisteredVersion, trial: int | None) -> None:
+        """Raises NotPromoted for a champion of other data. `trial`: the study's trial that is to be
+        trained, which must not be the champion already; None if none is."""
         with OwnFolder("tuner-network-") as folder:
-            self._bring(champion, Path(folder))
+            file = self._bring(champion, Path(folder))
+            description = read_description(file, champion.uri)
+        is_same_study = description.study_uuid == self._study.uuid
+        if is_same_study and trial is not None and description.trial == trial:
+            raise NotPromoted(
+                f"{champion.uri} is trial {trial} of this study already; --replace trains and "
+                "registers it again"
+            )
 
     def _bring(self, champion: RegisteredVersion, folder: Path) -> Path:
         """The champion's file. Raises NotPromoted where it cannot be scored on these test rows,

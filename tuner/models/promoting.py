@@ -82,7 +82,9 @@ def promote(
         networks = FinalNetworks(settings, study, trial, dataset)
         with _next_step(study, trial, options, networks):
             if champion is not None and not options.replace:
-                judge.check_comparable(champion)
+                # A promotion that was stopped after its last step goes on, to be told so.
+                new = trial.number if networks.kept() is None else None
+                judge.check_comparable(champion, new)
             network = _final_network(store, study, trial, networks, dataset, stage)
             if network.facts.readings is not None:
                 stage(network.facts.readings)

@@ -96,6 +96,8 @@ def _exists(path: Path, is_folder: bool) -> bool:
 
 
 def _unknown(text: str, looked: str) -> DatasetError:
+    if Path(text).suffix:
+        return DatasetError(f"{text}: no such file{looked}; data are {list_formats()}")
     close = difflib.get_close_matches(text.lower().replace("-", "_"), NAMES, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return DatasetError(
