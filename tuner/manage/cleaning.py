@@ -8,11 +8,10 @@ A running search is not disturbed. A study under a live lease is left alone, and
 written just now. Each leftover is looked at again right before it is removed.
 """
 
-import fcntl
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from tuner.storage.damage import is_identity
 from tuner.storage.kept_networks import ReleasedNetwork
 from tuner.storage.studies import StudyRow
 from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
+from tuner.system.file_locks import exclusive_lock
 from tuner.system.locations import KEPT_NAMES
 
 # What was written so recently may be in use by a process that has recorded nothing yet. Creating a
@@ -201,28 +201,11 @@ def _final_networks(project: Project, study: StudyRow) -> Iterator[Leftover]:
         leftover = _file("final networks that were not promoted", project, study, name)
 
         def remove(leftover: Leftover = leftover) -> bool:
-            with _promotion_lock(project, study) as is_mine:
-                return is_mine and leftover.remove()
+            lock = project.settings.checkpoints / study.uuid / PROMOTION_LOCK
+            with exclusive_lock(lock) as is_held:  # else a promotion may be using it
+                return is_held and leftover.remove()
 
         yield replace(leftover, remove=remove)
-
-
-@contextmanager
-def _promotion_lock(project: Project, study: StudyRow) -> Iterator[bool]:
-    """Whether no process promotes a trial of the study, nor will until the end of this."""
-    lock = project.file(f"{study.uuid}/{PROMOTION_LOCK}")
-    if lock is None:
-        yield True
-        return
-    with lock.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # a disk without locks
-            pass
-        yield True
 
 
 def _ended_files(project: Project, study: StudyRow, pattern: str) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,6 @@ test rows; it is registered; the alias is set.
 """
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +25,7 @@ from tuner.storage import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.test_readings import describe_readings, record_reading
 from tuner.storage.trials import TrialRow
+from tuner.system.file_locks import exclusive_lock
 from tuner.system.names import command, in_command
 from tuner.tracking.client import open_client, tracking_errors
 from tuner.tracking.registry import (
@@ -123,22 +122,15 @@ def _agree(
 def _one_at_a_time(settings: Settings, study: StudyRow, stage: Stage) -> Iterator[None]:
     """One promotion of a study at a time on this machine: they share what is kept."""
     folder = settings.checkpoints / study.uuid
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder / PROMOTION_LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    try:
+    waiting = "waiting for another promotion of this study"
+    with contextlib.ExitStack() as locked:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stage("waiting for another promotion of this study")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # a disk without locks
-            pass
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = exclusive_lock(folder / PROMOTION_LOCK, lambda: stage(waiting))
+            locked.enter_context(lock)
+        except OSError as error:
+            raise StudyError(f"{folder}: cannot be written: {error.strerror or error}") from error
         yield
-    finally:
-        os.close(file)
 
 
 def _final_network(
