@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkerError,
     )
-    from tuner.models.loading import Model
+    from tuner.models.model import Model
     from tuner.models.registering import Promotion
 
     __version__: str
@@ -82,7 +82,7 @@ _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
     "load_model": "tuner.api.models",
-    "Model": "tuner.models.loading",
+    "Model": "tuner.models.model",
     "Promotion": "tuner.models.registering",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",

@@ -15,7 +15,7 @@ MODULES = (
     "tuner.api.create",
     "tuner.api.studies",
     "tuner.api.models",
-    "tuner.models.loading",
+    "tuner.models.model",
 )
 
 pytestmark = pytest.mark.tensorflow

@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from tuner.errors import DatasetError
 from tuner.models import resampling
 from tuner.models.evaluations import Evaluation, difference, evaluate_outputs
-from tuner.models.loading import Model
+from tuner.models.model import Model
 from tuner.preparation.row_sample import RowSample
 from tuner.study.metrics import METRICS, Task
 

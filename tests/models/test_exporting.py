@@ -14,9 +14,9 @@ from command_line import Command, tuner
 from tuner.errors import CodeError, DatasetError, ExportError, UsageError
 from tuner.models import exporting
 from tuner.models.exporting import compare_outputs, plan_export, write_export
-from tuner.models.formats.base import Format, RuntimeNetwork
-from tuner.models.loading import Model
-from tuner.models.opening import OpenedModel
+from tuner.models.formats.export_format import Format, RuntimeNetwork
+from tuner.models.model import Model
+from tuner.models.model_opening import OpenedModel
 from tuner.models.rows_to_compare import find_rows, make_rows
 from tuner.models.runtimes import FORMATS
 from tuner.preparation.encoding import Column
@@ -193,7 +193,7 @@ def test_what_cannot_be_exported_so_is_one_line(
 
 
 def test_a_missing_package_is_said_first(tuner: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuner.models.formats.base.find_spec", lambda name: None)
+    monkeypatch.setattr("tuner.models.formats.export_format.find_spec", lambda name: None)
     done = tuner("export", "no-such-study", "--format", "litert")
     assert done.code == 2
     told = "LiteRT needs ai-edge-litert, which is not installed: pip install 'tuner[export]'"

@@ -11,7 +11,7 @@ import pytest
 from described_networks import FakeNetwork, OneAtATime, describe, write_plain_network
 
 from tuner.errors import DatasetError, UsageError
-from tuner.models.loading import Model
+from tuner.models.model import Model
 from tuner.preparation.keras_file import read_description
 from tuner.preparation.preparation import Preparation
 from tuner.preparation.served_network import ServedNetwork

@@ -17,7 +17,7 @@ from fake_network import PREPARATION, FakeNetwork, describe
 from tuner.data.later_rows import LaterRows, RowBlock
 from tuner.errors import DatasetError, UsageError
 from tuner.models.lean_import import lean_keras_import
-from tuner.models.loading import Model
+from tuner.models.model import Model
 from tuner.models.predicting import (
     Predictions,
     PredictionSummary,

@@ -22,7 +22,7 @@ from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import champions, promoting, registering
 from tuner.models.evaluations import Estimate
 from tuner.models.final_networks import FinalNetworks
-from tuner.models.opening import open_model
+from tuner.models.model_opening import open_model
 from tuner.models.promoting import PromotionOptions
 from tuner.models.registering import Promotion
 from tuner.preparation.keras_file import read_description
@@ -32,10 +32,10 @@ from tuner.search_space import make_space
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
 from tuner.storage.identity import record, residence
+from tuner.storage.split_readings import earlier_readings
 from tuner.storage.studies import StudyRow, create_study, load_study
-from tuner.storage.test_readings import earlier_readings
 from tuner.study.spec import Choice, DataSpec, StudySpec
-from tuner.tracking import registry
+from tuner.tracking import model_registry
 from tuner.tracking.client import Client, open_client
 
 __all__ = ["tuner"]
@@ -130,7 +130,7 @@ def versions(client: Client, name: str = "good") -> list[str]:
 
 
 def champion(client: Client, name: str = "good") -> str | None:
-    found = registry.read_champion(client, name)
+    found = model_registry.read_champion(client, name)
     return None if found is None else found.version
 
 
@@ -146,7 +146,7 @@ def test_a_network_is_promoted(bench: Bench) -> None:
     # So nothing that removes models takes it.
     (model,) = run.outputs.model_outputs
     tags = client.get_logged_model(model.model_id).tags
-    assert json.loads(tags[registry.VERSIONS_TAG]) == [{"name": "good", "version": 1}]
+    assert json.loads(tags[model_registry.VERSIONS_TAG]) == [{"name": "good", "version": 1}]
 
     # What others load gives the figure, for the rows as they are.
     model = open_model(promotion.uri, bench.settings).model

@@ -22,7 +22,7 @@ from tuner.data import Dataset, load_dataset
 from tuner.data.preparing import preparation_of
 from tuner.errors import ArtifactError, ExportError
 from tuner.models.exporting import Export, compare_outputs, predict_in_batches, write_export
-from tuner.models.formats.base import Format
+from tuner.models.formats.export_format import Format
 from tuner.models.runtimes import FORMATS
 from tuner.networks import build_network, export_network
 from tuner.networks.layers import KerasLayers

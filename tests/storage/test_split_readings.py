@@ -8,8 +8,8 @@ from toy_study import toy_spec
 
 from tuner.storage import Store, open_store
 from tuner.storage.schema import test_readings as readings
+from tuner.storage.split_readings import describe_readings, earlier_readings, record_reading
 from tuner.storage.studies import create_study, delete_study, load_study
-from tuner.storage.test_readings import describe_readings, earlier_readings, record_reading
 
 
 def test_readings_of_the_same_data_count_together(store: Store) -> None:

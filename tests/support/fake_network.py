@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tuner.models.loading import Model
+from tuner.models.model import Model
 from tuner.preparation.encoding import Column
 from tuner.preparation.keras_file import write_description
 from tuner.preparation.kinds import Task

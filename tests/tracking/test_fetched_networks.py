@@ -10,8 +10,8 @@ from described_networks import describe, write_network
 
 from tuner.errors import ArtifactError, TrackingError
 from tuner.models.logged_networks import fetch_logged
+from tuner.models.model_opening import bring_network
 from tuner.models.model_texts import is_logged
-from tuner.models.opening import bring_network
 from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings
 from tuner.tracking.client import Client

@@ -9,7 +9,7 @@ from tuner.api.places import Place, code_by_call, logger, path_text
 from tuner.system.names import remember_options
 
 if TYPE_CHECKING:
-    from tuner.models.loading import Model
+    from tuner.models.model import Model
 
 
 LOAD_CALL = "tuner.load_model({source!r}, trust_code=[{}])"
@@ -52,7 +52,7 @@ def load_model(
     >>> tuner.load_model("example/0").labels
     ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
     """
-    from tuner.models.opening import open_model
+    from tuner.models.model_opening import open_model
 
     text = path_text("model", model)
     trust = [trust_code] if isinstance(trust_code, str) else trust_code

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas as pd
 
-    from tuner.models.loading import Model
+    from tuner.models.model import Model
     from tuner.models.registering import Promotion
 
 _PathLike = os.PathLike[str]

@@ -15,7 +15,7 @@ from tuner.study.ends import outcome
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tuner.models.loading import Model
+    from tuner.models.model import Model
 
 
 TRUST_CALL = "study.trust_code({})"

@@ -219,7 +219,7 @@ Workers = Annotated[
         show_default="one per GPU; without a GPU one per core that has 1 GiB of memory",
     ),
 ]
-# Read by tuner/models/opening.py.
+# Read by tuner/models/model_opening.py.
 TrustCode = Annotated[
     list[str] | None,
     typer.Option(

@@ -391,7 +391,7 @@ def code(
     """
     from tuner.cli.consent import code_lines
     from tuner.cli.output import say
-    from tuner.models.opening import read_code
+    from tuner.models.model_opening import read_code
 
     where, files = read_code(study, settings_of(context))
     for file in files:

@@ -13,9 +13,9 @@ from tuner.errors import ArtifactError, NotPromoted, TrackingError
 from tuner.manage.stored_functions import user_metrics
 from tuner.models.evaluations import Estimate, Evaluation, difference, evaluate_outputs
 from tuner.models.final_networks import outputs_for_test
-from tuner.models.loading import Model, load_file
+from tuner.models.model import Model, load_file
 from tuner.models.model_cards import gap_in_words
-from tuner.models.opening import bring_network
+from tuner.models.model_opening import bring_network
 from tuner.models.own_figures import OwnFunction, own_difference, own_figure
 from tuner.models.own_layers import require_trusted_layers
 from tuner.preparation.keras_file import read_description
@@ -25,7 +25,7 @@ from tuner.study.messages import rank
 from tuner.study.metrics import name_of
 from tuner.study.own_metrics import OwnMetric
 from tuner.system.temporary_folders import OwnFolder
-from tuner.tracking.registry import RegisteredVersion
+from tuner.tracking.model_registry import RegisteredVersion
 
 _Array = npt.NDArray[Any]
 

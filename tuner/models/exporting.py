@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import ExportError, TunerError, UsageError, first_line
-from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.export_format import Format, RuntimeNetwork
 from tuner.models.formats.saved_model_format import is_of_tuner
-from tuner.models.loading import Model
-from tuner.models.opening import open_model
+from tuner.models.model import Model
+from tuner.models.model_opening import open_model
 from tuner.models.rows_to_compare import ComparedRows, find_rows
 from tuner.models.runtimes import FORMATS, format_by_ending
 from tuner.preparation.kinds import Task

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tuner.data import Dataset
 from tuner.data.preparing import input_blocks
 from tuner.errors import ArtifactError
-from tuner.models.loading import Model, load_file
+from tuner.models.model import Model, load_file
 from tuner.models.training_here import Training, train_here
 from tuner.runner.final_training import request_without_validation
 from tuner.settings import Settings, tuner_version

@@ -18,7 +18,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.metrics import is_share, name_of, on_split
 from tuner.system.names import command_elsewhere
-from tuner.tracking.registry import champion_uri
+from tuner.tracking.model_registry import champion_uri
 from tuner.values import format_number, word
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow")

@@ -18,8 +18,8 @@ from tuner.data.later_rows import LaterRows, RowBlock, open_rows
 from tuner.data.prediction_files import writing_predictions
 from tuner.errors import DatasetError, UsageError
 from tuner.models.lean_import import lean_keras_import
-from tuner.models.loading import Model
-from tuner.models.opening import BroughtNetwork, bring_network, describe_brought, load_brought
+from tuner.models.model import Model
+from tuner.models.model_opening import BroughtNetwork, bring_network, describe_brought, load_brought
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.predictions import predict_columns, probabilities
 from tuner.preparation.preparation import Findings, Preparation, Prepared

@@ -22,13 +22,13 @@ from tuner.runner.final_training import epochs_to_train, finished_trial, watches
 from tuner.runner.study_files import PROMOTION_LOCK
 from tuner.settings import Settings
 from tuner.storage import Store
+from tuner.storage.split_readings import describe_readings, record_reading
 from tuner.storage.studies import StudyRow
-from tuner.storage.test_readings import describe_readings, record_reading
 from tuner.storage.trials import TrialRow
 from tuner.system.file_locks import exclusive_lock
 from tuner.system.names import command, in_command
 from tuner.tracking.client import open_client, tracking_errors
-from tuner.tracking.registry import (
+from tuner.tracking.model_registry import (
     RegisteredVersion,
     check_model_name,
     read_champion,

@@ -11,7 +11,7 @@ from tuner.models.champions import Judge, Verdict
 from tuner.models.evaluations import Estimate, Evaluation
 from tuner.models.final_networks import FinalNetwork
 from tuner.models.model_cards import CardContent, figure_in_words, model_card, shortened_card
-from tuner.models.opening import bring_network
+from tuner.models.model_opening import bring_network
 from tuner.settings import Settings
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow
@@ -22,7 +22,7 @@ from tuner.system.temporary_folders import OwnFolder
 from tuner.tracking.client import Client, tracking_errors
 from tuner.tracking.logged_models import log_model
 from tuner.tracking.model_folders import read_network
-from tuner.tracking.registry import (
+from tuner.tracking.model_registry import (
     CARD_FILE,
     LONGEST_DESCRIPTION,
     NETWORK_TAG,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tuner.data.later_rows import open_rows
 from tuner.errors import TunerError
 from tuner.manage.trust import require_trusted
-from tuner.models.loading import Model
+from tuner.models.model import Model
 from tuner.runner.study_files import check_data
 from tuner.settings import Settings
 from tuner.storage import look_into

@@ -6,12 +6,12 @@ To add a form: a file in `formats/`, a line in `FORMATS`.
 from pathlib import Path
 from typing import Any, cast
 
-from tuner.models.formats.base import Format
+from tuner.models.formats.export_format import Format
 from tuner.models.formats.keras_format import KERAS
 from tuner.models.formats.litert_format import LITERT
 from tuner.models.formats.onnx_format import ONNX
 from tuner.models.formats.saved_model_format import SAVED_MODEL, is_saved_model
-from tuner.models.loading import Model
+from tuner.models.model import Model
 
 FORMATS: dict[str, Format] = {
     "keras": KERAS,

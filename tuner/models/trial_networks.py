@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from tuner.data.preparing import describe_network
 from tuner.errors import ArtifactError, StudyError, TrackingError, TunerError
 from tuner.manage.carried_code import UntrustedCode
-from tuner.models.loading import Model, load_file
+from tuner.models.model import Model, load_file
 from tuner.models.training_here import Training, train_here
 from tuner.preparation.keras_file import has_description, has_own_parts, write_description
 from tuner.settings import Settings

@@ -47,8 +47,8 @@ from tuner.runner.final_training import epochs_to_train, finished_trial, watches
 from tuner.search_space import Space, load_file
 from tuner.settings import Settings
 from tuner.storage import Store, slots
+from tuner.storage.split_readings import describe_readings, record_reading
 from tuner.storage.studies import StudyRow
-from tuner.storage.test_readings import describe_readings, record_reading
 from tuner.storage.trials import list_trials
 from tuner.study.metrics import on_split
 from tuner.study.spec import Choice, DataSpec, StudySpec

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.models.formats.base import Format, RuntimeNetwork
-from tuner.models.loading import load_file
+from tuner.models.formats.export_format import Format, RuntimeNetwork
+from tuner.models.model import load_file
 from tuner.preparation.keras_file import write_description
 from tuner.preparation.network_description import NetworkDescription
 

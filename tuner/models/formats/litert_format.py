@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import ArtifactError, ExportError, first_line
-from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.export_format import Format, RuntimeNetwork
 from tuner.models.formats.sealing import (
     checksum_of,
     measure_file,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tuner.errors import ArtifactError, ExportError, first_line
-from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.export_format import Format, RuntimeNetwork
 from tuner.models.formats.sealing import (
     checksum_of,
     measure_file,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.errors import ArtifactError, first_line
-from tuner.models.formats.base import Format, RuntimeNetwork
+from tuner.models.formats.export_format import Format, RuntimeNetwork
 from tuner.models.formats.sealing import seal, unseal, without_description
 from tuner.preparation.network_description import NetworkDescription
 from tuner.settings import quiet_tensorflow

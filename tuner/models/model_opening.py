@@ -18,7 +18,7 @@ from pathlib import Path
 from tuner.errors import StudyError, TunerError
 from tuner.manage.carried_code import Code, needed_by_study
 from tuner.models.formats.saved_model_format import is_saved_model
-from tuner.models.loading import Model, load_file
+from tuner.models.model import Model, load_file
 from tuner.models.model_texts import FORMS, is_logged
 from tuner.models.own_layers import codes_of, require_trusted_layers
 from tuner.models.runtimes import is_export, load_export

@@ -12,8 +12,8 @@ from toy_study import Bench
 from tuner.errors import ArtifactError, CodeError, StudyError, TunerError
 from tuner.manage.carried_code import Code, UntrustedCode
 from tuner.models import trial_networks
-from tuner.models.loading import load_file
-from tuner.models.opening import BroughtNetwork, bring_network, read_code
+from tuner.models.model import load_file
+from tuner.models.model_opening import BroughtNetwork, bring_network, read_code
 from tuner.preparation.keras_file import read_description
 from tuner.settings import Settings, load_settings
 from tuner.storage import open_store
