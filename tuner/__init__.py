@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         UsageError,
         WorkerError,
     )
+    from tuner.models.evaluations import Estimate, Evaluation
     from tuner.models.model import Model
     from tuner.models.registering import Promotion
 
@@ -50,6 +51,8 @@ __all__ = [
     "Categorical",
     "CodeError",
     "DatasetError",
+    "Estimate",
+    "Evaluation",
     "ExportError",
     "Float",
     "Int",
@@ -83,6 +86,7 @@ _MODULES = {
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
     "load_model": "tuner.api.models",
     "Model": "tuner.models.model",
+    **dict.fromkeys(("Estimate", "Evaluation"), "tuner.models.evaluations"),
     "Promotion": "tuner.models.registering",
     "Study": "tuner.api.studies",
     "Trial": "tuner.api.trials",

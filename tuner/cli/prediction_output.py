@@ -19,6 +19,7 @@ from tuner.cli.output import (
 from tuner.cli.row_progress import RowProgress
 from tuner.data.prediction_files import CsvWriter
 from tuner.models.predicting import Predictions, PredictionSummary, Scoring, write_predictions
+from tuner.system.names import command
 from tuner.values import format_number
 
 if TYPE_CHECKING:
@@ -68,9 +69,8 @@ def print_predictions(
 def _remarks(scoring: Scoring) -> list[str]:
     """What is known before the rows are read."""
     target = scoring.rows.target
-    ignored = (
-        f"the data have the target, {target}: it is ignored; the command evaluate compares with it"
-    )
+    compare = command("evaluate", "MODEL", scoring.rows.source)
+    ignored = f"the data have the target, {target}: it is ignored; to compare with it: {compare}"
     return [*scoring.remarks, *scoring.rows.notes, *([] if target is None else [ignored])]
 
 

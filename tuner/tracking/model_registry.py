@@ -165,7 +165,16 @@ def register_version(
     _create_model(client, name)
     version = _find_version(client, name, tags[NETWORK_TAG])
     if version is None:
-        version = _create_version(client, name, run_id, model_id, tags, description)
+        created = client.create_model_version(
+            name,
+            # Not models:/ID, which MLflow looks up in the process' own store, not in this one.
+            source=client.get_logged_model(model_id).artifact_location,
+            run_id=run_id,
+            model_id=model_id,
+            tags={key: tag_value(value) for key, value in tags.items()},
+            description=description,
+        )
+        version = RegisteredVersion(name, str(created.version), dict(tags))
     _mark_registered(client, model_id, version)
     return version
 
@@ -175,27 +184,6 @@ def _find_version(client: Client, name: str, sha256: str) -> RegisteredVersion |
         if version.tags.get(NETWORK_TAG) == sha256 and str(version.status) == "READY":
             return RegisteredVersion(name, str(version.version), dict(version.tags))
     return None
-
-
-def _create_version(
-    client: Client,
-    name: str,
-    run_id: str,
-    model_id: str,
-    tags: Mapping[str, str],
-    description: str,
-) -> RegisteredVersion:
-    model = client.get_logged_model(model_id)
-    version = client.create_model_version(
-        name,
-        # Not models:/ID, which MLflow looks up in the process' own store, not in this one.
-        source=model.artifact_location,
-        run_id=run_id,
-        model_id=model_id,
-        tags={key: tag_value(value) for key, value in tags.items()},
-        description=description,
-    )
-    return RegisteredVersion(name, str(version.version), dict(tags))
 
 
 def _mark_registered(client: Client, model_id: str, version: RegisteredVersion) -> None:
