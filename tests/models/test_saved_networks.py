@@ -3,7 +3,6 @@
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tuner.storage.attempt_rows import AttemptRow
 from tuner.storage.schema import attempts
 from tuner.storage.studies import load_study
 from tuner.storage.trials import TrialRow, find_best
-from tuner.study.messages import Ended
+from tuner.study.messages import Ended, Tell
 from tuner.study.spec import OwnMetricSpec
 
 TRAINED = "a network that was trained again"
@@ -203,9 +202,9 @@ def test_a_search_s_requests_are_those_of_training_again(
 class NoisySession:
     """Writes to stderr what native code writes while it trains."""
 
-    def run(self, request: object) -> Iterator[Ended]:
+    def run(self, request: object, tell: Tell) -> None:
         os.write(2, b"I0000 00:00:1 service.cc:146] XLA service initialized\n")
-        yield Ended("complete", 0.5, 1, 1, 10, {}, "xla")
+        tell(Ended("complete", 0.5, 1, 1, 10, {}, "xla"))
 
     def save(self, path: Path) -> None:
         path.write_text(TRAINED)

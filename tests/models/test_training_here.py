@@ -1,15 +1,13 @@
 """When a reading of the test split is recorded: before the last epoch, in which it is read."""
 
-from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from tuner.errors import StudyError
 from tuner.models import training_here
 from tuner.models.training_here import Training
-from tuner.study.messages import Ended, Failed, Report
+from tuner.study.messages import Ended, Failed, Report, Tell
 
 
 class Session:
@@ -19,13 +17,13 @@ class Session:
         self._epochs, self._fails_in = epochs, fails_in
         self.happened: list[str] = []
 
-    def run(self, _request: object) -> Iterator[Any]:
+    def run(self, _request: object, tell: Tell) -> None:
         for epoch in range(1, self._epochs + 1):
             self.happened.append(f"epoch {epoch}")
             if epoch == self._fails_in:
                 raise ValueError("no luck")
-            yield Report(epoch, epoch, whole=True, metrics={})
-        yield Ended("complete", 0.5, self._epochs, self._epochs, 10)
+            tell(Report(epoch, epoch, whole=True, metrics={}))
+        tell(Ended("complete", 0.5, self._epochs, self._epochs, 10))
 
     def failure(self, error: Exception) -> Failed:
         return Failed("error", str(error), "")

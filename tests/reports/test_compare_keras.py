@@ -45,7 +45,7 @@ def test_the_score_is_keras_s_on_the_test_split(tmp_path: Path) -> None:
     request = TrialRequest(
         "mlp", spec.space.resolve(flat), 5, goal, spec.first_epoch_reports, held_out=spec.held_out
     )
-    *_, ended = session.run(request)
+    *_, ended = session.events(request)
     session.save(tmp_path / "net.keras")
     test = load_dataset(spec.data, settings).test
     model = keras.models.load_model(tmp_path / "net.keras")

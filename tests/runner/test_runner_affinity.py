@@ -121,7 +121,7 @@ class InStep:
     def _talk(self, worker: int, request: TrialRequest) -> Iterator[Message]:
         session = ToySession(self._setup)
         event: Resumed | Report | Ended
-        for event in session.run(request):
+        for event in session.events(request):
             yield event
             reply = self._replies.pop(worker)
             if reply.save_to is not None:

@@ -88,10 +88,10 @@ def small_searches(toy: bool = False) -> Iterator[None]:
 class ToySession(toy_training.ToySession):
     """Trains as a toy does, to a score that the parameters decide."""
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+    def events(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
         draw = random.Random(repr(sorted(request.params.items())))
         params = dict(request.params) | {"x": draw.uniform(0.6, 0.95)}
-        return super().run(replace(request, params=params))
+        return super().events(replace(request, params=params))
 
 
 def open_toy(setup: WorkerSetup) -> ToySession:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, open_dataset
-from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.study.messages import Ended, Failed, Report, Resumed, Tell, TrialRequest, WorkerSetup
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.workers import EntryPoint
 
@@ -48,7 +48,12 @@ class ToySession:
     def beside(self) -> "ToySession":
         return ToySession(self._setup)
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+    def run(self, request: TrialRequest, tell: Tell) -> None:
+        for event in self.events(request):
+            if tell(event).stop:
+                break
+
+    def events(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
         self._request = request
         params, goal = PARAMETERS | request.params, request.goal
         keeper = self._keeper(request)

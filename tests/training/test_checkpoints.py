@@ -288,14 +288,14 @@ def toy(tmp_path: Path) -> ToySession:
 def test_a_toy_trial_goes_on(toy: ToySession, tmp_path: Path, act: str) -> None:
     params = {"x": 0.8, "epochs": 8, "patience": 4, "act": act, "at": 3}
     request = TrialRequest("toy.py:build", params, 1, Goal("val_accuracy", "maximize"))
-    *intervals, ended = toy.run(request)
+    *intervals, ended = toy.events(request)
     assert isinstance(ended, Ended)
-    events = toy.run(
+    events = toy.events(
         replace(request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "trial"), 1, 0, 0.0))
     )
     for _ in range(3):
         assert isinstance(next(events), Report)
-    again = toy.run(
+    again = toy.events(
         replace(request, checkpoints=Checkpoints(FolderArtifacts(tmp_path / "trial"), 2, 3, 0.0))
     )
     assert list(again) == [Resumed(2), *intervals[2:], ended]

@@ -56,7 +56,7 @@ def run(engine: str, request: TrialRequest, folder: Path) -> tuple[Trainer, list
         session: TrainingSession = LaneSession(replace(setup, lanes=2))
     else:
         session = TrainingSession(setup)
-    *reports, ended = session.run(request)
+    *reports, ended = session.events(request)
     assert isinstance(ended, Ended)
     assert ended.engine == ("keras" if engine == "streamed" else engine)
     return session.trainer, [r for r in reports if isinstance(r, Report)], ended
@@ -177,7 +177,7 @@ def test_an_own_metric_is_given_targets_in_the_units_of_the_data(
     """The target is shifted: float32 would have lost the differences."""
     dataset = on_disk(replace(make_dataset("regression"), target_shift=1e9), tmp_path)
     session, request = own_session(tmp_path, lanes), own_request(FAR, "far", "r2", "picky")
-    *reports, ended = session.run(request)
+    *reports, ended = session.events(request)
     predictions = predict(session.trainer, request)
     farthest = np.abs(dataset.validation.y - predictions).max()
     assert isinstance(ended, Ended)
@@ -192,7 +192,7 @@ def test_an_own_metric_is_given_targets_in_the_units_of_the_data(
 def test_an_objective_without_a_value_is_a_diverged_trial(tmp_path: Path) -> None:
     on_disk(make_dataset("regression"), tmp_path)
     session = own_session(tmp_path)
-    report, ended = session.run(own_request(Goal("val_picky", "maximize"), "picky"))
+    report, ended = session.events(own_request(Goal("val_picky", "maximize"), "picky"))
     assert isinstance(report, Report)
     assert np.isnan(report.metrics["val_picky"])
     assert isinstance(ended, Ended)
@@ -203,7 +203,7 @@ def test_an_own_metric_that_raises_fails_the_trial_as_its_users_error(tmp_path: 
     on_disk(make_dataset("regression"), tmp_path)
     session = own_session(tmp_path)
     with pytest.raises(MetricError) as error:
-        list(session.run(own_request(FAR, "far", "broken")))
+        list(session.events(own_request(FAR, "far", "broken")))
     failed = session.failure(error.value)
     assert failed.kind == "user_error"
     assert failed.message.startswith("MetricError: own.py:8: AttributeError")
@@ -213,15 +213,15 @@ def test_an_own_metric_that_raises_fails_the_trial_as_its_users_error(tmp_path: 
 def test_a_resumed_trial_has_the_values_of_one_that_was_not_interrupted(tmp_path: Path) -> None:
     on_disk(make_dataset("regression"), tmp_path)
     request = own_request(FAR, "far", "r2", learning_rate=0.3)
-    *whole, ended = own_session(tmp_path).run(request)
+    *whole, ended = own_session(tmp_path).events(request)
     artifacts = FolderArtifacts(tmp_path / "checkpoints")
     first = own_session(tmp_path)
-    events = first.run(replace(request, checkpoints=Checkpoints(artifacts, attempt=1)))
+    events = first.events(replace(request, checkpoints=Checkpoints(artifacts, attempt=1)))
     next(events), next(events)
     first.checkpoint()
     events.close()
     again = replace(request, checkpoints=Checkpoints(artifacts, attempt=2, known_epochs=2))
-    resumed, *rest, ended_again = own_session(tmp_path).run(again)
+    resumed, *rest, ended_again = own_session(tmp_path).events(again)
     assert resumed == Resumed(2)
     assert [r.metrics for r in rest if isinstance(r, Report)] == [
         r.metrics for r in whole[2:] if isinstance(r, Report)

@@ -96,7 +96,7 @@ def test_a_gpu_that_is_gone_leaves_the_processor(
     setup: WorkerSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
     session = open_session(replace(setup, gpu=99, threads=4))
-    *_, ended = session.run(make_request(epochs=1))
+    *_, ended = session.events(make_request(epochs=1))
     assert isinstance(ended, Ended)
     assert "sees no GPU 99: this worker trains on the processor" in caplog.text
 
@@ -105,7 +105,7 @@ def test_a_session_trains_and_saves_the_best_network(
     setup: WorkerSetup, dataset: Dataset, tmp_path: Path
 ) -> None:
     session = open_session(setup)
-    *_, ended = session.run(make_request(epochs=3, dropout=0.2))
+    *_, ended = session.events(make_request(epochs=3, dropout=0.2))
     assert isinstance(ended, Ended)
     target = tmp_path / "models" / "trial-3.keras"
     artifacts = FolderArtifacts(tmp_path)
@@ -122,7 +122,7 @@ def test_a_failed_save_leaves_the_former_file_whole(
     setup: WorkerSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = TrainingSession(setup)
-    list(session.run(make_request()))
+    list(session.events(make_request()))
     target = tmp_path / "best.keras"
     artifacts = FolderArtifacts(tmp_path)
     artifacts.put(target.name, session.save)
@@ -149,7 +149,7 @@ def test_a_users_own_network_in_a_session(
 ) -> None:
     own = WorkerSetup(setup.data, setup.budget_bytes, ("nets.py", "build", OWN))
     session = TrainingSession(own)
-    *_, ended = session.run(make_request(epochs=2))
+    *_, ended = session.events(make_request(epochs=2))
     assert isinstance(ended, Ended)
     session.save(tmp_path / "own.keras")
     model = keras.models.load_model(tmp_path / "own.keras")
@@ -164,7 +164,7 @@ def test_own_layers_load_in_a_fresh_process_with_their_code(
     modules = (("blocks.py", BLOCKS),)
     own = WorkerSetup(setup.data, setup.budget_bytes, ("nets/own.py", "build", LAYERS, modules))
     session = TrainingSession(own)
-    list(session.run(make_request(epochs=1)))
+    list(session.events(make_request(epochs=1)))
     session.save(tmp_path / "own.keras")
     assert read_description(tmp_path / "own.keras").code == {
         "nets/own.py": LAYERS,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.errors import StudyError
+from tuner.errors import StorageError, StudyError
+from tuner.search_space.parameter_types import read_whole
 from tuner.settings import Settings
 from tuner.storage.damage import is_identity
 from tuner.storage.studies import StudyRow
@@ -16,7 +17,7 @@ from tuner.system.logs import output_to
 
 if TYPE_CHECKING:
     from tuner.data import Dataset
-    from tuner.study.messages import Ended, TrialRequest
+    from tuner.study.messages import Ended, Event, TrialRequest
     from tuner.training.session import TrainingSession
 
 
@@ -86,19 +87,30 @@ def _open_session(settings: Settings, training: Training, data: Path) -> "Traini
 
 def _run(session: "TrainingSession", training: Training) -> "Ended":
     """Raises StudyError where the training fails, or gives no network."""
-    from tuner.study.messages import Ended
+    from tuner.study.messages import Ended, Event, Reply
 
     trial = training.trial
     failed = f"trial {trial.number} cannot be {training.doing}"
-    events = session.run(training.request)
-    ended: object = None
-    while not isinstance(ended, Ended):
-        if _epochs_done(ended) + 1 == training.request.params["epochs"]:
+    last_epoch = read_whole(training.request.params, "epochs")
+    ended: Ended | None = None
+
+    def hear(event: Event) -> Reply:
+        nonlocal ended
+        if isinstance(event, Ended):
+            ended = event
+        elif _epochs_done(event) == last_epoch - 1:
             training.before_last_epoch()
-        try:
-            ended = next(events)
-        except Exception as error:
-            raise StudyError(f"{failed}: {session.failure(error).message}") from error
+        return Reply()
+
+    if last_epoch == 1:
+        training.before_last_epoch()
+    try:
+        session.run(training.request, hear)
+    except StorageError:  # of before_last_epoch
+        raise
+    except Exception as error:
+        raise StudyError(f"{failed}: {session.failure(error).message}") from error
+    assert ended is not None
     if ended.end is TrialEnd.DIVERGED or ended.score is None or not math.isfinite(ended.score):
         raise StudyError(
             f"{failed}: it diverged in epoch {ended.epochs}, and had {trial.value!r} in the "
@@ -107,11 +119,10 @@ def _run(session: "TrainingSession", training: Training) -> "Ended":
     return ended
 
 
-def _epochs_done(event: object) -> int:
-    """How many epochs are over with this event, None before the first; -1 for one within an
-    epoch."""
-    from tuner.study.messages import Report
+def _epochs_done(event: "Event") -> int:
+    """How many epochs are over with this event; -1 for one within an epoch."""
+    from tuner.study.messages import Report, Resumed
 
-    if event is None:
-        return 0
+    if isinstance(event, Resumed):
+        return event.epoch
     return event.epoch if isinstance(event, Report) and event.whole else -1

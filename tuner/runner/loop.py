@@ -27,12 +27,15 @@ from tuner.study.engines import Engine
 from tuner.study.messages import (
     Checkpointed,
     Ended,
+    Event,
     Failed,
     Lost,
     Message,
+    Noted,
     Report,
     Resumed,
     Saved,
+    Suggest,
     TrialRequest,
 )
 from tuner.workers import Workers
@@ -41,7 +44,7 @@ logger = logging.getLogger(__name__)
 _WAIT_S = 0.2
 _REFRESH_S = 2.0
 # What workers say of a trial that goes on, or ends by itself.
-TrialMessage = Resumed | Report | Ended | Saved | Failed | Lost
+TrialMessage = Event | Saved | Failed | Lost
 # How long a loop that stops waits for the running epochs to end, so that their trials go on after
 # them later. A trial whose epochs take longer has a checkpoint of its last one
 # (study_files.CHECKPOINT_EVERY_S). It is less than a search gets to stop (stopping.py), and less
@@ -219,6 +222,11 @@ class Loop:
         match message:
             case Resumed():
                 self._writer.record_resumption(running, message.epoch)
+                return Decision(GO_ON)
+            case Suggest():
+                return Decision(self._writer.suggest(running, message))
+            case Noted():
+                self._writer.note(running, message.attributes)
                 return Decision(GO_ON)
             case Report():
                 return self._decide_after_report(worker, running, message)

@@ -56,6 +56,8 @@ def after_report(
     report: Report, trial: TrialSoFar, *, is_pruned: bool, search_is_stopping: bool
 ) -> Decision:
     """A report was recorded, and the pruner asked."""
+    if report.advisory:
+        return Decision(STOP_WITH_CHECKPOINT if search_is_stopping else Reply(prune=is_pruned))
     if is_pruned:
         return Decision(STOP, pruned(trial.best))
     if search_is_stopping and _can_resume_after(report, trial):
@@ -80,6 +82,8 @@ def has_score(ended: Ended) -> bool:
 def after_training(ended: Ended, *, save_to: str | None) -> Decision:
     """Training has ended by itself. `save_to`: the name under which its network is to be
     saved, if it is: then the trial ends when that is done."""
+    if ended.end is TrialEnd.PRUNED:  # by the trial's own code
+        return Decision(STOP, Ending(ended.end, Fate.PRUNED, ended, shown_value=ended.score))
     if not has_score(ended):
         end = TrialEnd.DIVERGED
         ending = Ending(end, Fate.INFEASIBLE, training=ended, shown_value=ended.score)

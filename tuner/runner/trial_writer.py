@@ -6,7 +6,7 @@ was taken over may write neither (SlotLost).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from tuner.algorithms.distributions import optuna_distribution
 from tuner.algorithms.samplers import SAMPLERS
 from tuner.errors import LeaseLost, SlotLost
 from tuner.runner.policy import Ending, TrialSoFar
@@ -29,7 +30,7 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.storage.transaction_hooks import SlotChange
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
-from tuner.study.messages import Ended, Report
+from tuner.study.messages import Ended, Reply, Report, Suggest
 from tuner.study.spec import StudySpec
 
 
@@ -148,6 +149,26 @@ class TrialWriter:
             attempt_rows.record_report(self.store, self.lease, running.slot, report)
             running.last_report = report
             return running.pruning.should_prune(report)
+
+    def suggest(self, running: RunningTrial, suggest: Suggest) -> Reply:
+        """The value of a parameter of a trial that defines its own space, stored with the trial.
+        Raises SlotLost."""
+        with _owning(running.trial_id):
+            try:
+                distribution = optuna_distribution(suggest.distribution)
+                value = running.trial._suggest(suggest.name, distribution)
+            except (ValueError, TypeError) as error:  # what the trial asks for cannot be
+                return Reply(problem=str(error))
+        return Reply(value=value)
+
+    def note(self, running: RunningTrial, attributes: Mapping[str, Any]) -> None:
+        """Keep what a trial's own code says of itself. Raises SlotLost."""
+        with (
+            _owning(running.trial_id),
+            self.store.optuna.one_transaction(running.trial_id),
+        ):
+            for name, value in attributes.items():
+                running.trial.set_user_attr(name, value)
 
     def record_resumption(self, running: RunningTrial, epoch: int) -> None:
         """The trial goes on after this many epochs of an earlier attempt. Raises SlotLost."""

@@ -1,11 +1,11 @@
 """What a loop and its workers say to each other: plain data that crosses processes and machines.
 
-The loop submits a TrialRequest. After each Report, and after Ended, the worker waits for a Reply:
-so a pruned trial never trains on.
+The loop submits a TrialRequest. After each event the worker waits for a Reply: so a pruned trial
+never trains on.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,6 +14,7 @@ from tuner.search_space.parameter_types import Params
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
 from tuner.study.engines import Engine
+from tuner.values import Scalar
 
 Direction = Literal["maximize", "minimize"]
 HeldOut = Literal["val", "test"]
@@ -29,7 +30,8 @@ class Report:
     `step` counts reports as the pruner does. `epoch` is the one that it belongs to, from 1; `whole`
     says whether that epoch is over. `metrics` holds train values (running means over the epoch so
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
-    has spent so far, by kind of work. `engine`: what trains it (study/engines.py).
+    has spent so far, by kind of work. `engine`: what trains it (study/engines.py). `advisory`: the
+    trial's own code decides whether it goes on: the pruner's decision is only told to it.
     """
 
     step: int
@@ -38,6 +40,40 @@ class Report:
     metrics: dict[str, float]
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
+    advisory: bool = False
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values that a trial which defines its own space may be given for a parameter.
+
+    A number from `low` to `high`, both included, of the form low + k * `step`, drawn on a
+    logarithmic scale where `log`; or one of `choices`. The loop makes Optuna's distribution of it.
+    """
+
+    kind: Literal["float", "int", "categorical"]
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Scalar | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Suggest:
+    """A trial that defines its own space asks for the value of a parameter: `Reply.value`. The same
+    name has the same value throughout a trial, in its later attempts too."""
+
+    name: str
+    distribution: Distribution
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a trial's own code says of itself, to be kept with the trial: values that JSON can
+    hold, by name."""
+
+    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +86,9 @@ class Resumed:
 @dataclass(frozen=True)
 class Ended:
     """Training is over. `end`: a TrialEnd, or its word. `score` is the best epoch's objective
-    value, None where there is none. `best_epoch` counts from 1; `epochs`: those begun."""
+    value, None where there is none. `best_epoch` counts from 1; `epochs`: those begun. `values`:
+    of all objectives, the score first, where a study has several. A trial's own code may also end
+    it as PRUNED."""
 
     end: TrialEnd
     score: float | None
@@ -59,6 +97,7 @@ class Ended:
     parameter_count: int
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
+    values: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end", TrialEnd(self.end))
@@ -193,12 +232,17 @@ OUT_OF_MEMORY = 117
 
 @dataclass(frozen=True)
 class Reply:
-    """The loop's answer to a Report or Ended. `save_to`: after Ended, the network's new name.
-    `checkpoint`: with a stop after a whole epoch, whether to write a checkpoint first."""
+    """The loop's answer to an event. `save_to`: after Ended, the network's new name. `checkpoint`:
+    with a stop, whether to write a checkpoint first. `prune`: after an advisory report, whether the
+    pruner would end the trial. `value`: after Suggest, the parameter's; `problem`: why it has none,
+    in one line, which is the fault of the trial's own code."""
 
     stop: bool = False
     save_to: str | None = None
     checkpoint: bool = False
+    prune: bool = False
+    value: Scalar | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -250,4 +294,7 @@ class Lost:
         return f"its worker {what}{also}{log}"
 
 
-Message = Resumed | Report | Ended | Saved | Checkpointed | Failed | Lost
+# What a session says of a running trial. It goes on when it has the loop's Reply.
+Event = Resumed | Report | Suggest | Noted | Ended
+Tell = Callable[[Event], Reply]
+Message = Event | Saved | Checkpointed | Failed | Lost

@@ -26,6 +26,7 @@ from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
 from tuner.search_space.parameters import catalogue, former_defaults
 from tuner.search_space.ranges import InvalidError, Value
+from tuner.study.function_kinds import FunctionKind
 from tuner.study.messages import Direction, Goal, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
@@ -138,6 +139,8 @@ class StudySpec(BaseModel):
     user's own metrics among these and the objective, by name, which is the function's: "val_profit"
     for "profit".
 
+    `function_kind`: of a user's own network, what its function is (function_kinds.py).
+
     `code`: the user's own files by path. Where it `keeps_modules`, the modules are among them that
     these files import from their folders; earlier studies store no modules and import them as they
     are now.
@@ -164,6 +167,7 @@ class StudySpec(BaseModel):
     held_out: HeldOut = "val"
     record: tuple[str, ...] = ()
     own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
+    function_kind: FunctionKind = FunctionKind.BUILD
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 

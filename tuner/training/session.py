@@ -5,7 +5,8 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,13 @@ from tuner.networks import export_network
 from tuner.networks.custom import CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Failed, Report, Resumed, TrialRequest, WorkerSetup
+from tuner.study.messages import Ended, Event, Failed, Tell, TrialRequest, WorkerSetup
 from tuner.study.own_metrics import OwnMetric
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
-
-Event = Resumed | Report | Ended
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,14 @@ class TrainingSession:
             own_metrics=self._own_metrics,
         )
 
-    def run(self, request: TrialRequest) -> Iterator[Event]:
+    def run(self, request: TrialRequest, tell: Tell) -> None:
+        with closing(self.events(request)) as events:
+            for event in events:
+                if tell(event).stop:
+                    break
+
+    def events(self, request: TrialRequest) -> Generator[Event]:
+        """What `run` tells."""
         self._request = request
         return self.trainer.run(request)
 
@@ -163,8 +169,8 @@ class LaneSession(TrainingSession):
     def beside(self) -> "LaneSession":
         return LaneSession(self._setup, self._first)
 
-    def run(self, request: TrialRequest) -> Iterator[Event]:
-        events = super().run(request)
+    def events(self, request: TrialRequest) -> Generator[Event]:
+        events = super().events(request)
         try:
             while (event := self._next_event(events)) is not None:
                 yield event

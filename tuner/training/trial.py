@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -77,7 +77,7 @@ class Trainer:
         self.program: Program | None = None
         self._run: _TrialRun | None = None
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
+    def run(self, request: TrialRequest) -> Generator[Resumed | Report | Ended]:
         """Yield a Report at each pruning opportunity and one Ended, unless closed before; first of
         all Resumed, if an earlier attempt left a checkpoint to continue from.
 
@@ -204,7 +204,7 @@ class _TrialRun:
         self._best_weights: list[np.ndarray] = []
         self._is_between_epochs = False
 
-    def events(self) -> Iterator[Resumed | Report | Ended]:
+    def events(self) -> Generator[Resumed | Report | Ended]:
         self._begin()
         if self._progress.epoch > 0:
             yield Resumed(self._progress.epoch)

@@ -5,21 +5,12 @@ keeps this contract.
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from tuner.study.messages import (
-    Ended,
-    Failed,
-    Message,
-    Reply,
-    Report,
-    Resumed,
-    TrialRequest,
-    WorkerSetup,
-)
+from tuner.study.messages import Failed, Message, Reply, Tell, TrialRequest, WorkerSetup
 
 # A module each, imported when it is asked for. It has the functions of BackEnd.
 BACK_ENDS = {"local": "tuner.workers.local"}
@@ -49,8 +40,9 @@ class Opener(Protocol):
 class Session(Protocol):
     """One worker's training. Trials are run one after another."""
 
-    def run(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
-        """Train a trial. After each event the caller decides whether to go on to the next one."""
+    def run(self, request: TrialRequest, tell: Tell) -> None:
+        """Train a trial. Each event is told, Ended last, and the trial goes on when the reply
+        comes. After a reply that stops it, it tells nothing more."""
         ...
 
     def save(self, path: Path) -> None:
@@ -97,8 +89,8 @@ class Workers(Protocol):
         ...
 
     def reply(self, worker: int, reply: Reply) -> None:
-        """Answer a worker's Resumed, Report or Ended: it waits for that. A reply to a worker that
-        has been replaced meanwhile does nothing."""
+        """Answer a worker's Event: it waits for that. A reply to a worker that has been replaced
+        meanwhile does nothing."""
         ...
 
     def wait(self, timeout_s: float) -> list[tuple[int, Message]]:

@@ -19,7 +19,15 @@ import psutil
 
 from tuner.settings import load_settings
 from tuner.study.artifacts import Artifacts
-from tuner.study.messages import OUT_OF_MEMORY, Checkpointed, Opened, Reply, Saved, WorkerSetup
+from tuner.study.messages import (
+    OUT_OF_MEMORY,
+    Checkpointed,
+    Event,
+    Opened,
+    Reply,
+    Saved,
+    WorkerSetup,
+)
 from tuner.system.logs import log_into_file_on_stderr, mask_output
 from tuner.workers.base import EntryPoint, Session
 
@@ -46,19 +54,20 @@ def serve(session: Session, channel: Channel, artifacts: Artifacts | None) -> No
 def _run_trial(
     session: Session, request: Any, channel: Channel, artifacts: Artifacts | None
 ) -> None:
+    def tell(event: Event) -> Reply:
+        channel.send(event)
+        reply: Reply = channel.recv()
+        if reply.save_to is not None:
+            assert artifacts is not None, "the setup says nowhere to save a network"
+            # The checksum is computed here: the loop must not be held up by large files.
+            channel.send(Saved(artifacts.put(reply.save_to, session.save)))
+        if reply.checkpoint:
+            _write_checkpoint(session)
+            channel.send(Checkpointed())
+        return reply
+
     try:
-        for event in session.run(request):
-            channel.send(event)
-            reply: Reply = channel.recv()
-            if reply.save_to is not None:
-                assert artifacts is not None, "the setup says nowhere to save a network"
-                # The checksum is computed here: the loop must not be held up by large files.
-                channel.send(Saved(artifacts.put(reply.save_to, session.save)))
-            if reply.checkpoint:
-                _write_checkpoint(session)
-                channel.send(Checkpointed())
-            if reply.stop:
-                break
+        session.run(request, tell)
     except (EOFError, BrokenPipeError):
         raise
     except Exception as error:

@@ -79,7 +79,7 @@ def alone(folder: Path) -> dict[int, Told]:
 
 
 def told(session: LaneSession, request: TrialRequest) -> Told:
-    *intervals, ended = session.run(request)
+    *intervals, ended = session.events(request)
     assert isinstance(ended, Ended)
     assert session.trainer.program is not None
     kept = [event for event in intervals if isinstance(event, Report)]
@@ -160,7 +160,7 @@ def test_what_has_ended_stays_while_others_train(four: list[LaneSession], tmp_pa
 
 
 def test_a_pruned_trial_is_not_waited_for(four: list[LaneSession], alone: dict[int, Told]) -> None:
-    pruned = four[0].run(REQUESTS[1])
+    pruned = four[0].events(REQUESTS[1])
     assert isinstance(next(pruned), Report)
     # A lane that only thinks about its next interval holds the others up.
     found: dict[int, Told] = {}
@@ -179,13 +179,13 @@ def test_a_lane_goes_on_from_a_checkpoint(
     four: list[LaneSession], alone: dict[int, Told], tmp_path: Path
 ) -> None:
     kept = Checkpoints(FolderArtifacts(tmp_path / "trial"), attempt=1, every_s=0.0)
-    events = four[2].run(replace(REQUESTS[4], checkpoints=kept))
+    events = four[2].events(replace(REQUESTS[4], checkpoints=kept))
     for event in events:
         if isinstance(event, Report) and event.epoch == 3:
             break
     events.close()  # type: ignore[attr-defined]
     again = replace(REQUESTS[4], checkpoints=replace(kept, attempt=2, known_epochs=2))
-    resumed, *intervals, ended = four[3].run(again)
+    resumed, *intervals, ended = four[3].events(again)
     assert resumed == Resumed(2)
     assert isinstance(ended, Ended)
     assert four[3].trainer.program is not None
@@ -244,7 +244,7 @@ def test_a_lane_goes_on_behind_the_epoch_at_which_it_was_stopped(
 ) -> None:
     number, epoch = 1, 2
     first = replace(REQUESTS[number], checkpoints=Checkpoints(FolderArtifacts(tmp_path), 1))
-    events = four[0].run(first)
+    events = four[0].events(first)
     for event in events:
         if isinstance(event, Report) and event.whole and event.epoch == epoch:
             break

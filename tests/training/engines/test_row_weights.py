@@ -104,7 +104,7 @@ def test_a_lane_weighs_rows_too(tmp_path: Path) -> None:
     dataset, request = data_and_request("binary")
     save_dataset(dataset, tmp_path)
     session = LaneSession(WorkerSetup(tmp_path, 1e9))
-    *_, ended = session.run(request)
+    *_, ended = session.events(request)
     assert isinstance(ended, Ended)
     assert ended.engine == "lanes"
     for ours, theirs in zip(weights(session.trainer), by_keras("binary")[0], strict=True):

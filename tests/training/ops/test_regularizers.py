@@ -180,7 +180,7 @@ def test_a_rule_that_adds_to_gradients_changes_no_weight_that_a_trial_does_not_h
         session = (LaneSession if lanes > 1 else TrainingSession)(
             WorkerSetup(tmp_path, 1e9, lanes=lanes)
         )
-        events = list(session.run(replace(request, engine=engine)))  # type: ignore[arg-type]
+        events = list(session.events(replace(request, engine=engine)))  # type: ignore[arg-type]
         losses = [event.metrics["val_loss"] for event in events if isinstance(event, Report)]
         results.append((losses, weights(session.trainer)))
     plain = Trainer(make_dataset())

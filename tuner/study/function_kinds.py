@@ -1,0 +1,119 @@
+"""What kind of function a user's file has, found from its text alone: nothing of it is run."""
+
+import ast
+from collections.abc import Iterator
+from enum import StrEnum
+
+from tuner.errors import NetworkError
+
+
+class FunctionKind(StrEnum):
+    """How a user's function takes part in a study. The words are stored with studies."""
+
+    BUILD = "build"
+    """`build(params, input_shape, outputs)` returns a keras.Model, which tuner trains."""
+    TRAIN = "train"
+    """`train(params, trial)` trains by itself and reports."""
+    OBJECTIVE = "objective"
+    """Optuna's `objective(trial)`: it asks for its parameters and returns its score."""
+    HYPERMODEL = "hypermodel"
+    """KerasTuner's `build_model(hp)`, or a HyperModel: it asks for its parameters and returns a
+    compiled keras.Model."""
+
+    @property
+    def defines_space(self) -> bool:
+        """Whether the space is what the function asks for while it runs."""
+        return self in (FunctionKind.OBJECTIVE, FunctionKind.HYPERMODEL)
+
+    @property
+    def trains(self) -> bool:
+        """Whether the function trains by itself, and may need no data of ours."""
+        return self in (FunctionKind.TRAIN, FunctionKind.OBJECTIVE)
+
+
+FORMS = (
+    "build(params, input_shape, outputs), train(params, trial), Optuna's objective(trial) or "
+    "KerasTuner's build_model(hp)"
+)
+_SUGGESTS = ("suggest_", "should_prune", "report", "set_user_attr")
+_HYPERPARAMETERS = ("Int", "Float", "Choice", "Boolean", "Fixed", "conditional_scope")
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
+    """The kind of the function or HyperModel class `name` in a file with this text. `where` begins
+    the message. Raises NetworkError for one that fits no kind.
+
+    The number of its arguments decides; of one argument, its annotation and name, and then what the
+    function does with it.
+    """
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return FunctionKind.BUILD  # running the file will say what is wrong
+    found = _definition(module, name)
+    if isinstance(found, ast.ClassDef):
+        if _has_method(found, "build"):
+            return FunctionKind.HYPERMODEL
+        raise NetworkError(f"{where} is a class without a method build(self, hp); {_instead()}")
+    if found is None:
+        return FunctionKind.BUILD  # made otherwise, by a decorator's module or an import
+    names, required = _arguments(found)
+    if required == 1:
+        return _kind_of_one_argument(found, names[0], where)
+    if found.args.vararg is not None or (len(names) >= 3 and required in (2, 3)):
+        return FunctionKind.BUILD
+    if required == 2:
+        return FunctionKind.TRAIN
+    raise NetworkError(f"{where} takes ({', '.join(names)}); {_instead()}")
+
+
+def _instead() -> str:
+    return f"write {FORMS}"
+
+
+def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | None:
+    """The last definition of that name at the top of the file."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    found = [node for node in module.body if isinstance(node, kinds) and node.name == name]
+    return found[-1] if found else None
+
+
+def _has_method(node: ast.ClassDef, name: str) -> bool:
+    return any(isinstance(each, ast.FunctionDef) and each.name == name for each in node.body)
+
+
+def _arguments(function: _Function) -> tuple[list[str], int]:
+    """The names of its positional arguments, and how many of them have no default."""
+    names = [argument.arg for argument in [*function.args.posonlyargs, *function.args.args]]
+    return names, len(names) - len(function.args.defaults)
+
+
+def _kind_of_one_argument(function: _Function, name: str, where: str) -> FunctionKind:
+    annotation = next(
+        ast.unparse(argument.annotation) if argument.annotation else ""
+        for argument in [*function.args.posonlyargs, *function.args.args]
+        if argument.arg == name
+    )
+    for kind, words in (
+        (FunctionKind.OBJECTIVE, ("trial", "Trial", "optuna")),
+        (FunctionKind.HYPERMODEL, ("hp", "HyperParameters", "hyperparameters")),
+    ):
+        if name in words or any(word in annotation for word in words[1:]):
+            return kind
+    used = set(_attributes_of(function, name))
+    if any(attribute.startswith(_SUGGESTS) for attribute in used):
+        return FunctionKind.OBJECTIVE
+    if used.intersection(_HYPERPARAMETERS):
+        return FunctionKind.HYPERMODEL
+    raise NetworkError(
+        f"{where} takes ({name}), and neither asks it for parameters as Optuna's trial nor as "
+        f"KerasTuner's hp; {_instead()}"
+    )
+
+
+def _attributes_of(function: _Function, name: str) -> Iterator[str]:
+    for node in ast.walk(function):
+        value = node.value if isinstance(node, ast.Attribute) else None
+        if isinstance(node, ast.Attribute) and isinstance(value, ast.Name) and value.id == name:
+            yield node.attr
