@@ -175,9 +175,9 @@ _PLURALS = {"category": "categories"}
 
 
 def report_columns(
-    table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
+    table: ReadTable, columns: Sequence[Column], targets: Sequence[ColumnReport]
 ) -> tuple[ColumnReport, ...]:
-    """A report on each column. Columns that were left out and the target come last."""
+    """A report on each column. Columns that were left out and the targets come last."""
     times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
@@ -193,22 +193,41 @@ def report_columns(
     reports += [
         ColumnReport(name, "drop", features=0, gaps=None, different=None) for name in table.dropped
     ]
-    return (*reports, *([target] if target else []))
+    return (*reports, *targets)
 
 
-def report_target(y: Any, target: Target) -> ColumnReport | None:
-    """The report on the target, if it has a name."""
+def report_targets(y: Any, target: Target) -> tuple[ColumnReport, ...]:
+    """The reports on the targets that have names."""
+    if target.heads:
+        reports = (report for name in target.heads for report in _reports_of_head(name, target))
+        return tuple(reports)
+    names = target.value_names or (target.labels if target.task == "multilabel" else ())
+    if names:
+        values = np.concatenate(list(target.values.values()))
+        return tuple(_report_values(name, values[:, i]) for i, name in enumerate(names))
     name = getattr(y, "name", None)
-    if name is None:
-        return None
-    report = ColumnReport(
-        str(name), "target", features=0, gaps=0, different=len(target.labels),
-        examples=target.labels[:3],
-    )  # fmt: skip
+    return () if name is None else (_report_one(str(name), target),)
+
+
+def _reports_of_head(name: str, target: Target) -> tuple[ColumnReport, ...]:
+    head = target.heads[name]
+    return (_report_one(name, head),) if not head.value_names else report_targets(None, head)
+
+
+def _report_one(name: str, target: Target) -> ColumnReport:
+    """The report on a target with one value a row."""
     if target.labels:
-        return report
-    cells = Cells(np.concatenate(list(target.values.values())))
-    return replace(report, different=_different(cells), **_shown_values(cells))
+        return ColumnReport(
+            name, "target", features=0, gaps=0, different=len(target.labels),
+            examples=target.labels[:3],
+        )  # fmt: skip
+    return _report_values(name, np.concatenate(list(target.values.values())))
+
+
+def _report_values(name: str, values: npt.NDArray[Any]) -> ColumnReport:
+    cells = Cells(values)
+    report = ColumnReport(name, "target", features=0, gaps=0, different=_different(cells))
+    return replace(report, **_shown_values(cells))
 
 
 def _different(cells: Cells) -> int | None:

@@ -1,6 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
@@ -18,6 +19,7 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
+from tuner.preparation.kinds import HeadTask, part_name_problem
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
@@ -45,6 +47,24 @@ ROWS_PER_REPORT = 10_000
 MOST_REPORTS = 5
 
 
+class TargetSpec(BaseModel):
+    """What a user says of one of several targets. `task`: None means inferred from its values.
+    `weight`: of its loss in the sum of all heads. Raises SpecError for a weight that is not above
+    0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: HeadTask | None = None
+    weight: float = 1.0
+
+    @field_validator("weight")
+    @classmethod
+    def _check_weight(cls, weight: float) -> float:
+        if not 0 < weight < math.inf:
+            raise SpecError(f"the weight of a target must be above 0 and finite, got {weight:g}")
+        return weight
+
+
 class DataSpec(BaseModel):
     """Where the data come from and how they are split and scaled.
 
@@ -53,8 +73,10 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
-    SpecError for a share or seed out of range.
+    how much each row counts in training; None: all count alike. `inputs`: columns of a table by the
+    input that they make up; empty: one input of all columns. `targets`: of several targets what is
+    said of each, by its name; then each is a head. `reading`: see READING. Raises SpecError for a
+    share or seed out of range, and for names that no input or target can have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +89,8 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    inputs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
@@ -76,7 +100,20 @@ class DataSpec(BaseModel):
             if not 0 < share < 1:
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
         _check_seed(self.seed)
+        self._check_inputs()
         return self
+
+    def _check_inputs(self) -> None:
+        for what, names in (("an input", self.inputs), ("a target", self.targets)):
+            for name in names:
+                if problem := part_name_problem(name):
+                    raise SpecError(f"{what} cannot be named {format_value(name)}: {problem}")
+        for name, columns in self.inputs.items():
+            if not columns:
+                raise SpecError(f"input {name} needs at least one column")
+        every = [column for columns in self.inputs.values() for column in columns]
+        if twice := sorted({column for column in every if every.count(column) > 1}):
+            raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
 
 
 class Choice(BaseModel):
