@@ -1,5 +1,8 @@
 """What all ways of training share: when a trial ends by itself, and which of its epochs is best."""
 
+import math
+from collections.abc import Mapping
+
 from tuner.search_space.parameter_types import read_whole
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import TrialRequest
@@ -33,3 +36,7 @@ def record_epoch(
         return False
     progress.best, progress.best_epoch = value, epoch
     return selects
+
+
+def all_finite(metrics: Mapping[str, float]) -> bool:
+    return all(math.isfinite(value) for value in metrics.values())
