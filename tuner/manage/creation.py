@@ -201,7 +201,7 @@ def define_study(
 
 
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
-    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    fitted = fit_space(space, dataset.task, dataset.input_shape, dataset.input_kind)
     check_class_weights(_class_weights(fitted), dataset)
     return fitted
 
