@@ -51,8 +51,8 @@ def learn_vocabulary(
             held[word] += times * count
             rows[word] += count
     ranked = sorted(held.items(), key=lambda item: (item[1], item[0].encode()), reverse=True)
-    words = tuple(word for word, count in ranked[:most] if count)
-    return words, tuple(rows[word] for word in words), np.array(lengths, np.int64)
+    common = tuple(word for word, count in ranked[:most] if count)
+    return common, tuple(rows[word] for word in common), np.array(lengths, np.int64)
 
 
 def inverse_frequencies(rows_with_word: Sequence[int], rows: int) -> tuple[float, ...]:
