@@ -34,9 +34,16 @@ from tuner.data.rows import (
     load_if_small,
     store_rows,
 )
-from tuner.data.scaling import Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
+from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
+from tuner.data.sequences import kind_of_columns, text_notes, text_rule
 from tuner.data.several_inputs import SINGLE
-from tuner.data.table_encoding import Table, TableRows, encoding_notes, learn_columns
+from tuner.data.table_encoding import (
+    Table,
+    TableRows,
+    TextRule,
+    encoding_notes,
+    learn_columns,
+)
 from tuner.data.target import Target
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
@@ -176,7 +183,7 @@ def prepare_input(
     exact = spec.reading != FIRST_READING and spec.scaling != "none"
     if hasattr(x["train"], "iloc"):
         table = table or _read_first(x, rows, raw.source)
-        encoded = _encode_table(table, rows, raw, target, settings, exact)
+        encoded = _encode_table(table, rows, raw, target, settings, exact, text_rule(spec))
     elif each.has_gaps:
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
@@ -189,6 +196,7 @@ def prepare_input(
         encoded.reports,
         encoded.shift,
         encoded.float64,
+        *kind_of_columns(columns, raw.source),
     )
     examples = None
     if table is not None and columns is not None:
@@ -211,11 +219,12 @@ def _encode_table(
     target: Target,
     settings: Settings,
     exact: bool,
+    texts: TextRule,
 ) -> _Encoded:
     """Encode the tables of all parts by the columns of the training rows."""
     cells = table.parts
     parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
-    columns = learn_columns(parts["train"], table.columns)
+    columns = learn_columns(parts["train"], table.columns, texts)
     if exact:
         columns = with_offsets(parts["train"], columns)
     matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
@@ -223,6 +232,7 @@ def _encode_table(
         # Encoding is slow, and rows are read several times.
         matrices = {part: store_rows(m, settings, raw.source) for part, m in matrices.items()}
     lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += text_notes(parts["train"], columns)
     lines += [line for part, t in parts.items() for line in encoding_notes(t, columns, part)]
     reports = report_columns(table, columns, report_targets(raw.parts["train"].y, target))
     shift = _shift_of(columns)
@@ -297,12 +307,16 @@ def _one_hot(columns: tuple[Column, ...]) -> Any:
 def _feature_names(
     raw: Raw, columns: tuple[Column, ...] | None, train: AnyRows
 ) -> tuple[str, ...] | None:
+    if any(column.is_tokens for column in columns or ()):
+        return None  # a step has no meaning of its own
     if columns is not None:
         return tuple(name for column in columns for name in column.features)
     return raw.features if train.ndim == 2 else None
 
 
 def _scaling(train: AnyRows, spec: "DataSpec", encoded: _Encoded) -> Scaling:
+    if any(column.is_tokens for column in encoded.columns or ()):
+        return IDENTITY
     one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
     return fit_scaling(
         train,

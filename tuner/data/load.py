@@ -154,6 +154,9 @@ def _dataset(
         examples=None if single is None else single.examples,
         inputs=named,
         heads=heads,
+        input_kind=whole.input_kind,
+        vocabulary_size=whole.vocabulary_size,
+        padded=whole.padded,
     )
     if spec.reading == FIRST_READING:
         return dataset
