@@ -231,6 +231,11 @@ class Dataset:
         )
 
     @property
+    def head_tasks(self) -> dict[str, "Task"]:
+        """The task of each head; empty for a single target."""
+        return {head.name: head.task for head in self.heads}
+
+    @property
     def input_parts(self) -> dict[str, InputPart]:
         """Its inputs by name; a single one is named ""."""
         return dict(self.inputs) or {
