@@ -135,7 +135,7 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
         engine_reason=engine_reason(
-            trial.last and trial.last.engine, study.spec.space.network, trial.params
+            trial.last.engine if trial.last else None, study.spec.space.network, trial.params
         ),
     )
 
