@@ -10,7 +10,6 @@ named by its function: `val_profit` for `my_file.py:profit`.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -172,10 +171,12 @@ def _functions(
     for name in names:
         if name in own:
             functions[name] = own[name]
-        elif (function := metric_named(name).function) is not None:
+        elif (metric := metric_named(name, heads)) is not None and metric.function is not None:
             head = head_of(name, heads)
             functions[name] = (
-                _for_task(function, task) if head is None else _for_head(function, head, heads)
+                _for_task(metric.function, task)
+                if head is None
+                else _for_head(metric.function, head, heads)
             )
     return functions
 
@@ -191,24 +192,17 @@ def _for_head(function: Function, head: str, heads: Mapping[str, Task]) -> OwnFu
     return of_head
 
 
+def metric_named(name: str, heads: Collection[str] = ()) -> Metric | None:
+    """The metric of a name without a split's prefix: `mae`, or `price_mae` where price is one of
+    the heads. None for a name that is none, such as that of a user's own."""
+    head = head_of(name, heads)
+    return METRICS.get(name if head is None else name.removeprefix(f"{head}_"))
+
+
 def head_of(name: str, heads: Collection[str]) -> str | None:
     """The head that a metric such as price_mae is of; None for one of all heads."""
-    return next((head for head in heads if _metric_of_head(name, head) is not None), None)
-
-
-def _metric_of_head(name: str, head: str) -> Metric | None:
-    return METRICS.get(name.removeprefix(f"{head}_")) if name.startswith(f"{head}_") else None
-
-
-def metric_named(name: str) -> Metric:
-    """The metric of a name without a split's prefix: `mae`, or `price_mae` of the head price.
-    Raises KeyError for one that is none."""
-    if name in METRICS:
-        return METRICS[name]
-    of_heads = [metric for metric in METRICS.values() if name.endswith(f"_{metric.name}")]
-    if not of_heads:
-        raise KeyError(name)
-    return max(of_heads, key=lambda metric: len(metric.name))
+    of_heads = (h for h in heads if name.startswith(f"{h}_") and name[len(h) + 1 :] in METRICS)
+    return next(of_heads, None)
 
 
 def name_of(objective: str) -> str:
@@ -217,24 +211,27 @@ def name_of(objective: str) -> str:
     return name if split in SPLITS else objective
 
 
-def has_function(name: str) -> bool:
+def has_function(name: str, heads: Collection[str] = ()) -> bool:
     """Whether the metric is computed from predictions. `name`: without a split's prefix."""
-    return name in METRICS and METRICS[name].function is not None
+    metric = metric_named(name, heads)
+    return metric is not None and metric.function is not None
 
 
-def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
+def host_metrics(
+    *objectives: str, own: Collection[str] = (), heads: Collection[str] = ()
+) -> tuple[str, ...]:
     """What a trial's host must compute for these objectives and recorded metrics, without the
     split's prefix. `own`: the names of the user's own metrics."""
     names = dict.fromkeys(map(name_of, objectives))
-    return tuple(name for name in names if name in own or metric_named(name).function is not None)
+    return tuple(name for name in names if name in own or has_function(name, heads))
 
 
-def metric_of(objective: str) -> Metric:
+def metric_of(objective: str, heads: Collection[str] = ()) -> Metric:
     """The metric of an objective such as `val_accuracy`. Raises SpecError for an unknown one."""
     name = name_of(objective)
-    if name != objective:
-        with contextlib.suppress(KeyError):
-            return metric_named(name)
+    metric = metric_named(name, heads)
+    if name != objective and metric is not None:
+        return metric
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
     raise _unknown_metric(objective, objectives)
 
@@ -282,25 +279,30 @@ def check_metric(
         raise error
 
 
-def direction_of(objective: str) -> Direction:
+def direction_of(objective: str, heads: Collection[str] = ()) -> Direction:
     """Whether more or less of it is better. Raises SpecError for an unknown metric."""
-    return metric_of(objective).direction
+    return metric_of(objective, heads).direction
 
 
-def is_share(objective: str) -> bool:
+def is_share(objective: str, heads: Collection[str] = ()) -> bool:
     """Whether its values are shown in percent. A user's own metric has no unit."""
-    try:
-        return metric_named(name_of(objective)).unit == "share"
-    except KeyError:
-        return False
+    metric = metric_named(name_of(objective), heads)
+    return metric is not None and metric.unit == "share"
 
 
 def check_has_values(
-    objective: str, task: Task, y: Truth, *, classes: int, held_out: HeldOut
+    objective: str,
+    task: Task,
+    y: Truth,
+    *,
+    classes: int,
+    held_out: HeldOut,
+    heads: Collection[str] = (),
 ) -> None:
     """Raises SpecError for a metric that says nothing, or has no value, on these targets `y` of the
-    split that is held out. `classes`: how many the data have."""
-    metric = METRICS.get(name_of(objective))
+    split that is held out. `classes`: how many the data have. Of several `heads`: those of the one
+    that the metric is of."""
+    metric = metric_named(name_of(objective), heads)
     if metric is None:
         return
     if task == "classes" and classes <= metric.classes:
