@@ -15,6 +15,7 @@ from tuner.data.columns import ReadTable
 from tuner.data.dataset import ColumnReport, Dataset, InputPart, Split, TargetPart
 from tuner.data.named_rows import named_parts
 from tuner.data.rows import Features, sampled_rows
+from tuner.data.sequence_lengths import describe_sequences
 from tuner.data.table_encoding import Table
 from tuner.data.target import Target
 from tuner.preparation.cells import Cells
