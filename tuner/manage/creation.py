@@ -323,7 +323,8 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
     update: dict[str, object] = {"task": dataset.task}
-    if raw_integers and dataset.scaling.method == "none":
+    # Of several inputs those of integers are never scaled.
+    if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
     if not any(report.kind == "text" for report in dataset.reports):
         update["text"] = None

@@ -125,8 +125,8 @@ class Preparation:
     `is_table` says whether all of them are columns of one table.
 
     `target`: the name of the target column; None where data have no names, or several targets.
-    `target_format`: how its texts are numbers, where they are. `ignored`: further columns of the training data that the
-    network does not take. `weights`: the one of them that weighed the
+    `target_format`: how its texts are numbers, where they are. `ignored`: further columns of the
+    training data that the network does not take. `weights`: the one of them that weighed the
     training rows.
     """
 
