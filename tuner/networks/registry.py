@@ -70,7 +70,7 @@ def export_network(
     are values in the target's units (`Dataset.target_shift`).
     """
     trained = build_network(
-        network, params, dataset.input_shape, dataset.outputs, dataset.task, KerasLayers()
+        network, params, dataset.input_shape, dataset.outputs, dataset.network_task, KerasLayers()
     )
     trained.set_weights(weights)
     return with_preparation(trained, dataset)

@@ -447,8 +447,9 @@ class _Check:
         ]
 
     def _read_more(self) -> bool:
-        """Build further configurations until all is read; False if time ran out."""
-        shape = self._dataset.input_shape, self._dataset.outputs, self._dataset.task
+        dataset = self._dataset
+        shape = dataset.input_shape, dataset.outputs, dataset.network_task
+        shape = dataset.input_shape, dataset.outputs, dataset.network_task
         for params in self._request.more:
             if not self._unread():
                 return True

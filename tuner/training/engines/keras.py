@@ -86,7 +86,7 @@ class KerasProgram:
         self._scalars = Scalars()
         self.objective = objective_of(dataset, params, self._scalars)
         self._parts = CompiledLayers(self._scalars)
-        self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
+        self._shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
         self.model = _uncompiled(build_network(network, params, *self._shape, self._parts))
         self._augmented = Augmentation(
             read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
