@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.study.metrics import compute, has_function, name_of
+from tuner.study.metrics import SPLITS, compute, has_function, name_of
 from tuner.study.own_metrics import OwnMetric
 
 # Keras' names → ours, where they differ.
@@ -81,10 +81,10 @@ def prediction_metrics(
 
 
 def missing_objective(objective: str, metrics: Mapping[str, float]) -> str:
-    reported = ", ".join(sorted(name for name in metrics if "_" in name)) or "nothing"
+    reported = ", ".join(n for n in metrics if n.startswith(tuple(f"{split}_" for split in SPLITS)))
     name = name_of(objective)
     return (
-        f"the compiled model reports {reported}, not {objective}; give it a metric named {name!r} "
+        f"the compiled model reports {reported or 'nothing'}, not {objective}; give it a metric named {name!r} "
         "in compile(metrics=[…]), or choose another --metric"
     )
 
