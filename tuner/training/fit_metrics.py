@@ -81,11 +81,12 @@ def prediction_metrics(
 
 
 def missing_objective(objective: str, metrics: Mapping[str, float]) -> str:
-    reported = ", ".join(n for n in metrics if n.startswith(tuple(f"{split}_" for split in SPLITS)))
+    prefixes = tuple(f"{split}_" for split in SPLITS)
+    reported = ", ".join(name for name in metrics if name.startswith(prefixes)) or "nothing"
     name = name_of(objective)
     return (
-        f"the compiled model reports {reported or 'nothing'}, not {objective}; give it a metric named {name!r} "
-        "in compile(metrics=[…]), or choose another --metric"
+        f"the compiled model reports {reported}, not {objective}; give it a metric named "
+        f"{name!r} in compile(metrics=[…]), or choose another --metric"
     )
 
 
