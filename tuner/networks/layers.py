@@ -90,7 +90,9 @@ def output_layer(task: Any, outputs: Any, bias: bool = True) -> Callable[[Any], 
 
 
 def _dense_head(task: str, units: int, bias: bool, name: str) -> Any:
-    return keras.layers.Dense(units, HEAD_ACTIVATIONS[task], use_bias=bias, name=name)
+    activation = HEAD_ACTIVATIONS[task]
+    # float32 in any precision: probabilities and the loss must not be rounded more.
+    return keras.layers.Dense(units, activation, use_bias=bias, name=name, dtype="float32")
 
 
 def _is_output(layer: Any) -> bool:
