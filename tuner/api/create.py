@@ -2,7 +2,7 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ def create_study(
     series: str | None = None,
     task: Task | None = None,
     columns: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Sequence[str]] | None = None,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -76,7 +78,8 @@ def create_study(
             `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
             or a function that returns such data. None takes the data that the space names, else
             fashion_mnist. Data from memory are kept in `.tuner/data` beside the database.
-        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        target: the name of a table's target column, or a list of several; or the targets of a
+            DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`.
         direction: "maximize" or "minimize"; needed for a function of your own.
@@ -93,6 +96,10 @@ def create_study(
         series: the column that tells several series of that table apart.
         task: what the targets are; None decides by the data.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        inputs: columns of a table by the input that they make up, such as
+            `{"basket": ["a", "b"], "user": ["age"]}`; None: one input of all columns.
+        targets: what is said of each of several targets, such as
+            `{"price": {"weight": 0.5}, "kind": {}}`; each is a head then.
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
@@ -137,6 +144,8 @@ def create_study(
         else path_text("space", space, "a tuner.Space"),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        inputs=by_name("inputs", inputs),
+        targets=by_name("targets", targets),
         weights=weights,
         kind=kind,
         text=text,
