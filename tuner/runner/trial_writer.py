@@ -57,8 +57,8 @@ class RunningTrial:
         return self.trial._trial_id
 
     @property
-    def epochs(self) -> int:
-        return read_whole(self.params, "epochs")
+    def epochs(self) -> int | None:
+        return _epochs(self.params)
 
     @property
     def so_far(self) -> TrialSoFar:
@@ -113,7 +113,7 @@ class TrialWriter:
         trial = optuna.Trial(self.study, begun.trial._trial_id)
         params: Params = dict(self.spec.space.sample(trial))
         reported = (begun.trial.last_step or 0) if slot.attempt > 1 else 0
-        pruning = TrialPruning(self.spec, trial, read_whole(params, "epochs"), reported)
+        pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
 
     def move(self, running: RunningTrial, worker: int) -> None:
@@ -299,6 +299,11 @@ class TrialWriter:
                 skip_if_finished=True,
             )
         return len(unbound)
+
+
+def _epochs(params: Params) -> int | None:
+    """The most epochs of a trial; None where its function trains by itself, without any."""
+    return read_whole(params, "epochs") if "epochs" in params else None
 
 
 def _attempt_end(running: RunningTrial, ending: Ending) -> AttemptEnd:
