@@ -10,101 +10,71 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
 
-from tuner.errors import TunerError
+from tuner.errors import NetworkError, TrialPruned
+from tuner.functions.calls import Call
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import (
     Direction,
     Distribution,
     Ended,
-    Event,
     Noted,
-    Reply,
     Report,
     StudyOrigin,
     Suggest,
-    Tell,
     TrialRequest,
 )
+from tuner.values import shown
 
 ENGINE = "objective"
-Objective = Callable[[Any], Any]
 
 
-class ObjectiveError(TunerError):
-    """What an objective has returned is no score."""
-
-
-class TrialStopped(BaseException):
-    """The loop has stopped the trial. Not an Exception: a user's `except Exception` must not catch
-    it."""
-
-
-def run_objective(
-    objective: Objective, request: TrialRequest, tell: Tell, study: StudyOrigin
-) -> None:
-    """Train one trial by calling the objective; `study`: the one that the trial belongs to. Raises
-    what the objective raises, and ObjectiveError for a result that is no score."""
-    trial = ObjectiveTrial(request, tell, study)
+def run_objective(call: Call) -> Ended:
+    """Call `objective(trial)`. What it returns is the trial's score, or one for each of the study's
+    objectives. Raises NetworkError for a result that is no score."""
+    trial = ObjectiveTrial(call)
     _pass_for_optunas(trial)
     began = time.perf_counter()
     try:
-        result = objective(trial)
-        end, values = TrialEnd.COMPLETE, scores(result, 1 + len(request.further_goals))
-    except TrialStopped:
-        return
+        values = scores(call.function(trial), 1 + len(call.request.further_goals), call.where)
+        end, score = TrialEnd.COMPLETE, values[0]
     except Exception as error:
         if not _is_pruned(error):
             raise
-        end, values = TrialEnd.PRUNED, ()
-    if trial.is_stopped:  # its code has caught that
-        return
-    tell(
-        Ended(
-            end=end,
-            score=values[0] if values else trial.last_report,
-            best_epoch=None,
-            epochs=trial.reports,
-            parameter_count=0,
-            seconds={"train": time.perf_counter() - began},
-            engine=ENGINE,
-            values=values,
-        )
-    )
+        end, score, values = TrialEnd.PRUNED, trial.last_report, ()
+    seconds = {"train": time.perf_counter() - began}
+    return Ended(end, score, None, trial.reports, 0, seconds, ENGINE, values=values)
 
 
-def scores(result: object, objectives: int) -> tuple[float, ...]:
-    """The values that an objective has returned, one for each of the study's objectives. Raises
-    ObjectiveError where Optuna would fail the trial: for what is no number, for NaN, and for
-    another number of values."""
-    returned: Sequence[Any] = result if isinstance(result, Sequence) else (result,)
-    if isinstance(result, str | bytes) or len(returned) != objectives:
-        returned = (result,)
+def scores(result: object, objectives: int, where: str) -> tuple[float, ...]:
+    """The values that an objective has returned, one for each of the study's objectives. `where`:
+    the objective's name in messages. Raises NetworkError where Optuna would fail the trial: for
+    what is no number, for NaN, and for another number of values."""
+    is_several = isinstance(result, Sequence) and not isinstance(result, str | bytes)
+    returned = list(result) if is_several else [result]  # type: ignore[call-overload]
     if len(returned) != objectives:
-        count = len(result) if isinstance(result, list | tuple) else 1
-        raise ObjectiveError(
-            f"the objective returned {_counted(count, 'value')}, and the study has "
+        raise NetworkError(
+            f"{where} returned {_counted(len(returned), 'value')}, and the study has "
             f"{_counted(objectives, 'objective')}: return one number for each --direction"
         )
-    return tuple(_score(value) for value in returned)
+    return tuple(_score(value, where) for value in returned)
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _score(value: Any) -> float:
+def _score(value: Any, where: str) -> float:
     try:
         score = float(value)
     except (TypeError, ValueError):
-        shown = " ".join(repr(value).split())[:60]
-        raise ObjectiveError(f"the objective returned {shown}; return a number") from None
+        raise NetworkError(f"{where} returned {shown(value)}: return a number") from None
     if math.isnan(score):
-        raise ObjectiveError("the objective returned nan: a trial without a score fails")
+        raise NetworkError(f"{where} returned nan: a trial without a score fails")
     return score
 
 
@@ -115,19 +85,17 @@ class ObjectiveTrial:
         number: The trial's number in its study, from 0.
         study: The study's name, directions and user attributes; a worker knows no other trials.
         datetime_start: When this attempt of the trial began, in local time.
-        is_stopped: Whether the search has stopped the trial.
         reports: How many steps were reported.
         last_report: The latest reported value, None before the first.
     """
 
-    def __init__(self, request: TrialRequest, tell: Tell, study: StudyOrigin) -> None:
-        self.number = request.number or 0
-        self.study = StudyView(request, study)
+    def __init__(self, call: Call) -> None:
+        self.number = call.request.number or 0
+        self.study = StudyView(call.request, call.setup.study)
         self.datetime_start = datetime.now()
-        self.is_stopped = False
         self.reports = 0
         self.last_report: float | None = None
-        self._metric, self._loop = request.goal.metric, tell
+        self._metric, self._tell = call.request.goal.metric, call.tell
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, Distribution] = {}
         self._user_attrs: dict[str, Any] = {}
@@ -278,15 +246,6 @@ class ObjectiveTrial:
         """The constraints that were stated, by key."""
         return dict(self._constraints)
 
-    def _tell(self, event: Event) -> Reply:
-        if self.is_stopped:  # its code has caught it: it must tell nothing more
-            raise TrialStopped
-        reply = self._loop(event)
-        if reply.stop:
-            self.is_stopped = True
-            raise TrialStopped
-        return reply
-
 
 class StudyView:
     """What `trial.study` knows: the study's name and directions."""
@@ -321,8 +280,8 @@ def _optuna(module: str, name: str) -> Any:
 
 
 def _is_pruned(error: Exception) -> bool:
-    kind = _optuna("optuna.exceptions", "TrialPruned")
-    return kind is not None and isinstance(error, kind)
+    optunas = _optuna("optuna.exceptions", "TrialPruned")
+    return isinstance(error, TrialPruned) or (optunas is not None and isinstance(error, optunas))
 
 
 def _pass_for_optunas(trial: ObjectiveTrial) -> None:

@@ -112,7 +112,7 @@ class TrialWriter:
         self._trials.begin_own(self.lease.study_id, begun.trial)
         trial = optuna.Trial(self.study, begun.trial._trial_id)
         params: Params = dict(self.spec.space.sample(trial))
-        reported = (begun.trial.last_step or 0) if slot.attempt > 1 else 0
+        reported = -1 if begun.trial.last_step is None else begun.trial.last_step
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(slot, trial, params, pruning)
 
