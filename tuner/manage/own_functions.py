@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.errors import MetricError, SpecError
+from tuner.errors import MetricError, SpecError, StudyError
 from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
@@ -47,6 +47,15 @@ def check_function_space(space: Space) -> None:
         raise SpecError(
             f"{space.network} asks for its parameters itself: the space must have no ranges, it "
             f"has {', '.join(varying)}"
+        )
+
+
+def check_trained_by_tuner(spec: StudySpec, doing: str) -> None:
+    """Raises StudyError for `doing` what tuner does only with networks that it trains itself."""
+    if spec.function_kind.trains:
+        raise StudyError(
+            f"{doing}: {spec.space.network} trains by itself, and tuner {doing}s only what it "
+            "trains itself, since it knows the test split"
         )
 
 
