@@ -40,6 +40,16 @@ def describe_kind(space: Space) -> str:
     return "" if kind is FunctionKind.BUILD else f"{space.network} {kind.form}"
 
 
+def check_function(space: Space, *, has_data: bool, has_patience: bool) -> None:
+    """Refuse what a user's own function cannot have, and the lack of what it needs. Raises
+    SpecError."""
+    network, kind = space.network, space.function_kind
+    if kind.trains and has_patience:
+        raise SpecError(f"patience: {network} trains by itself, and stops early by itself")
+    if ":" in network and not kind.trains and not has_data:
+        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
+
+
 def check_function_space(space: Space) -> None:
     """Raises SpecError where a function that asks for its parameters is given ranges."""
     varying = space.varying() if space.function_kind.defines_space else []
