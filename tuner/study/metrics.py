@@ -169,11 +169,16 @@ def name_of(objective: str) -> str:
     return name if split in SPLITS else objective
 
 
+def has_function(name: str) -> bool:
+    """Whether the metric is computed from predictions. `name`: without a split's prefix."""
+    return name in METRICS and METRICS[name].function is not None
+
+
 def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
     """What a trial's host must compute for these objectives and recorded metrics, without the
     split's prefix. `own`: the names of the user's own metrics."""
     names = dict.fromkeys(map(name_of, objectives))
-    return tuple(name for name in names if name in own or METRICS[name].function is not None)
+    return tuple(name for name in names if name in own or has_function(name))
 
 
 def metric_of(objective: str) -> Metric:
