@@ -81,6 +81,9 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
         "inputs": {name: _input_to_json(part) for name, part in dataset.inputs.items()},
         "heads": [_head_to_json(head) for head in dataset.heads],
+        "input_kind": dataset.input_kind,
+        "vocabulary_size": dataset.vocabulary_size,
+        "padded": dataset.padded,
     }
 
 
@@ -92,6 +95,9 @@ def _input_to_json(part: InputPart) -> dict[str, Any]:
         "reports": [asdict(report) for report in part.reports],
         "shift": None if part.shift is None else part.shift.tolist(),
         "float64_inputs": part.float64_inputs,
+        "input_kind": part.input_kind,
+        "vocabulary_size": part.vocabulary_size,
+        "padded": part.padded,
     }
 
 
@@ -104,6 +110,9 @@ def _input_from_json(value: dict[str, Any]) -> InputPart:
         _reports_from_json(value["reports"]),
         _shift_from_json(value["shift"]),
         value["float64_inputs"],
+        value["input_kind"],
+        value["vocabulary_size"],
+        value["padded"],
     )
 
 
@@ -186,6 +195,9 @@ def open_dataset(folder: Path) -> Dataset:
         examples=index.get("examples"),
         inputs=inputs,
         heads=heads,
+        input_kind=index.get("input_kind", ""),
+        vocabulary_size=index.get("vocabulary_size", 0),
+        padded=index.get("padded", False),
     )
 
 
