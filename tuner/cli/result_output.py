@@ -23,6 +23,8 @@ from tuner.cli.output import (
 )
 from tuner.reports.study_tables import (
     TrialReport,
+    front_facts,
+    front_rows,
     param_column,
     trial_cells,
     trial_state,
@@ -30,7 +32,8 @@ from tuner.reports.study_tables import (
 )
 from tuner.storage import Store
 from tuner.storage.corrections import has_finished
-from tuner.storage.studies import StudyRow
+from tuner.storage.pareto_front import pareto_front
+from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     Best,
@@ -124,6 +127,21 @@ def _describe_stop(outcome: "Outcome") -> str:
     count = outcome.put_back
     interrupted = f"; {count} running trial{'s' * (count > 1)} interrupted" if count else ""
     return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
+
+
+def print_front(store: Store, study: StudyRow, as_json: bool) -> None:
+    """Print the Pareto front of a study with several objectives. Raises StudyError where no trial
+    has finished."""
+    front = pareto_front(store, study)
+    if not front:
+        raise no_finished_trial(study)
+    if as_json:
+        print_json(front_facts(study, front))
+        return
+    objectives = ", ".join(f"{goal.metric} ({goal.direction})" for goal in study.spec.goals)
+    trials = f"{len(front)} trial{'s' * (len(front) > 1)}"
+    say(f"study {study.name}\n\nthe Pareto front of {objectives}: {trials}")
+    show_rows(front_rows(study, front), as_json)
 
 
 def print_best(study: StudyRow, best: TrialRow) -> None:

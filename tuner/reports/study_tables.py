@@ -73,7 +73,7 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "function": spec.function_kind.form if spec.network_path else None,
         "varies": spec.space.varying(),
         "epochs": spec.epochs,
-        "metric": f"{spec.metric}, {spec.direction}",
+        "metric": "; ".join(f"{goal.metric}, {goal.direction}" for goal in spec.goals),
         "recorded": list(spec.record),
         "own_metrics": [str(own) for own in spec.own_metrics.values()],
         "scored_on": "test split, after the last epoch" if is_comparison else None,
@@ -94,6 +94,23 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
 def best_facts(study: StudyRow, best: TrialRow) -> Facts:
     """The best trial's row, with its study and metric."""
     return {"study": study.name, "metric": study.spec.metric} | table_row(best)
+
+
+def front_facts(study: StudyRow, front: Sequence[TrialRow]) -> Facts:
+    """The trials of a Pareto front, with their study and its objectives."""
+    names = [goal.metric for goal in study.spec.goals]
+    return {"study": study.name, "objectives": names, "trials": [table_row(t) for t in front]}
+
+
+def front_rows(study: StudyRow, front: Sequence[TrialRow]) -> list[Facts]:
+    """The same for people: a row for each trial, with its values and params."""
+    names = [goal.metric for goal in study.spec.goals]
+    return [
+        {"trial": trial.number}
+        | {name: trial.values.get(name) for name in names}
+        | {param_column(name, names): value for name, value in trial.params.items()}
+        for trial in front
+    ]
 
 
 def _with_options(name: str, options: Mapping[str, Any]) -> str:

@@ -67,6 +67,25 @@ def finite_value() -> sa.ColumnElement[float]:
     return sa.case((is_finite, value), else_=sa.null())
 
 
+def all_finite_values(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> dict[int, tuple[float, ...]]:
+    """The values of all objectives of the trials that meet the conditions, by trial id, the first
+    objective first. What is no finite number is left out."""
+    values = optuna_trial_values
+    query = (
+        sa.select(values.c.trial_id, finite_value().label("value"))
+        .join(optuna_trials, optuna_trials.c.trial_id == values.c.trial_id)
+        .where(*conditions)
+        .order_by(values.c.trial_id, values.c.objective)
+    )
+    by_trial: dict[int, tuple[float, ...]] = {}
+    for row in connection.execute(query):
+        if isinstance(row.value, float | int):
+            by_trial[row.trial_id] = (*by_trial.get(row.trial_id, ()), float(row.value))
+    return by_trial
+
+
 def with_values() -> sa.FromClause:
     """All trials, each joined with its value if it has one."""
     values = optuna_trial_values

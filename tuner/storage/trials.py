@@ -26,6 +26,7 @@ from tuner.storage.attempt_rows import (
 from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
     OptunaTrial,
+    all_finite_values,
     finite_value,
     read_trials,
     state_of_trial,
@@ -35,6 +36,7 @@ from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
+from tuner.system.names import command, in_command
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -49,7 +51,8 @@ class TrialRow:
     attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the trial that
     it repeats. `damage`: what cannot be read of its rows; then its number may be -1, and `params`
     has those that can be read. `usable`: its params and its score can be read. `metrics`: those
-    that the study records, in the epoch that gave the score; None for one without a value."""
+    that the study records, in the epoch that gave the score; None for one without a value.
+    `values`: of a study with several objectives, by name."""
 
     number: int
     trial_id: int
@@ -61,6 +64,7 @@ class TrialRow:
     damage: str | None = None
     usable: bool = True
     metrics: Mapping[str, float | None] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def last(self) -> AttemptRow | None:
@@ -114,7 +118,7 @@ def stream_trials(
         lambda connection: connection.execute(query.limit(limit)).scalars().all()
     )
     for start in range(0, len(trial_ids), _PAGE):
-        yield from store.read(_read_page, study, trial_ids[start : start + _PAGE])
+        yield from store.read(read_by_ids, study, trial_ids[start : start + _PAGE])
 
 
 def _by_number(study: StudyRow) -> sa.Select[Any]:
@@ -140,7 +144,7 @@ def _best_first(study: StudyRow) -> sa.Select[Any]:
     )
 
 
-def _read_page(
+def read_by_ids(
     connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]
 ) -> list[TrialRow]:
     """The trials with these ids, in that order, without those that were deleted meanwhile."""
@@ -158,7 +162,21 @@ def _read_trials(
         only = [attempts.c.trial_id.in_([trial.trial_id for trial in trials])]
     attempts_of = attempts_by_trial(connection, query.where(*only))
     rows = [_trial_row(study, trial, attempts_of.get(trial.trial_id, [])) for trial in trials]
+    rows = _with_all_values(connection, study, rows)
     return _with_metrics(connection, study, rows, *only)
+
+
+def _with_all_values(
+    connection: sa.Connection, study: StudyRow, rows: list[TrialRow]
+) -> list[TrialRow]:
+    names = [goal.metric for goal in study.spec.goals]
+    if len(names) == 1:
+        return rows
+    values = all_finite_values(connection, optuna_trials.c.study_id == study.study_id)
+    return [
+        replace(row, values=dict(zip(names, values.get(row.trial_id, ()), strict=False)))
+        for row in rows
+    ]
 
 
 def _with_metrics(
@@ -260,7 +278,7 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
     # The first is the best unless it is damaged: read one, then whole pages.
     size, after = 1, 0
     while trial_ids := connection.execute(query.limit(size).offset(after)).scalars().all():
-        for row in _read_page(connection, study, trial_ids):
+        for row in read_by_ids(connection, study, trial_ids):
             if row.usable:
                 return Best(row, tuple(damaged))
             damaged.append(row)
@@ -270,8 +288,13 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
 
 def require_best(study: StudyRow, best: Best) -> TrialRow:
     """The best trial. Raises StudyError where there is none, and for a comparison."""
-    if not study.spec.selects:
+    if study.spec.is_comparison:
         raise StudyError(f"study {study.name!r} is a comparison: nothing is chosen in it")
+    if not study.spec.selects:
+        raise StudyError(
+            f"study {study.name!r} has several objectives, and no best trial; its Pareto front: "
+            + command("study", "best", in_command(study.name))
+        )
     if best.trial is not None:
         return best.trial
     if best.damaged:
@@ -338,6 +361,7 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
         "state": "damaged" if trial.damage else trial.state.lower(),
         "end": trial.end,
         "score": trial.value,
+        **({"values": dict(trial.values)} if trial.values else {}),
         **({"metrics": dict(trial.metrics)} if trial.metrics else {}),
         "epochs": last.epochs if last else None,
         "seconds": round(trial.seconds, 2) if trial.seconds is not None else None,
