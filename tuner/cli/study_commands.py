@@ -218,8 +218,7 @@ def _create(context: typer.Context, wanted: "Wanted") -> None:
 
     created = create_study(wanted, settings_of(context), lambda: open_database(context), complain)
     study = created.study
-    objectives = "; ".join(f"{goal.metric}, {goal.direction}" for goal in study.spec.goals)
-    say(f"{_describe_creation(created)}: {objectives}")
+    say(f"{_describe_creation(created)}: {study.spec.objectives_in_words}")
     if study.spec.record:
         say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
@@ -388,7 +387,7 @@ def export(
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
     from tuner.reports.study_tables import trial_columns, with_metrics
-    from tuner.storage.trials import stream_trials, table_row
+    from tuner.storage.trials import stream_trials, table_row, varying_params
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
@@ -396,7 +395,7 @@ def export(
         print_json_rows(rows)
     else:
         flat = (with_metrics(trial, trial) for trial in rows)
-        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
+        print_csv(flat, trial_columns(row.spec.beside_score), varying_params(store, row))
 
 
 @app.command("code")

@@ -98,7 +98,7 @@ def wanted_study(
     patience: int | None = None,
     metric: str | None = None,
     record: Iterable[str] = (),
-    direction: Direction | Sequence[Direction] | None = None,
+    direction: str | Sequence[str] | None = None,
     seed: int = 0,
     experiment: str | None = None,
     data: str | None = None,

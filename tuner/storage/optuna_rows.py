@@ -86,6 +86,18 @@ def all_finite_values(
     return by_trial
 
 
+def params_asked_for(connection: sa.Connection, study_id: int) -> list[str]:
+    """The names of the flat params of all trials, in the order in which they were first sampled."""
+    query = (
+        sa.select(trial_params.c.param_name)
+        .join(optuna_trials, optuna_trials.c.trial_id == trial_params.c.trial_id)
+        .where(optuna_trials.c.study_id == study_id)
+        .group_by(trial_params.c.param_name)
+        .order_by(sa.func.min(trial_params.c.param_id))
+    )
+    return [name for name in connection.execute(query).scalars() if isinstance(name, str)]
+
+
 def with_values() -> sa.FromClause:
     """All trials, each joined with its value if it has one."""
     values = optuna_trial_values

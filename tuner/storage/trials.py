@@ -26,8 +26,8 @@ from tuner.storage.attempt_rows import (
 from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
     OptunaTrial,
-    all_finite_values,
     finite_value,
+    params_asked_for,
     read_trials,
     state_of_trial,
     with_values,
@@ -51,8 +51,8 @@ class TrialRow:
     attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the trial that
     it repeats. `damage`: what cannot be read of its rows; then its number may be -1, and `params`
     has those that can be read. `usable`: its params and its score can be read. `metrics`: those
-    that the study records, in the epoch that gave the score; None for one without a value.
-    `values`: of a study with several objectives, by name."""
+    that the study records, in the epoch that gave the score; None for one without a value. The
+    objectives after the first are among them."""
 
     number: int
     trial_id: int
@@ -64,7 +64,6 @@ class TrialRow:
     damage: str | None = None
     usable: bool = True
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def last(self) -> AttemptRow | None:
@@ -93,12 +92,14 @@ class Best:
 @dataclass(frozen=True)
 class Summary:
     """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
-    state; `lost`: how many attempts were lost with their worker or loop."""
+    state; `lost`: how many attempts were lost with their worker or loop. `varying`: see
+    `varying_params`."""
 
     trials: int
     ends: dict[str, int]
     lost: int
     best: Best
+    varying: tuple[str, ...] = ()
 
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
@@ -162,21 +163,7 @@ def _read_trials(
         only = [attempts.c.trial_id.in_([trial.trial_id for trial in trials])]
     attempts_of = attempts_by_trial(connection, query.where(*only))
     rows = [_trial_row(study, trial, attempts_of.get(trial.trial_id, [])) for trial in trials]
-    rows = _with_all_values(connection, study, rows)
     return _with_metrics(connection, study, rows, *only)
-
-
-def _with_all_values(
-    connection: sa.Connection, study: StudyRow, rows: list[TrialRow]
-) -> list[TrialRow]:
-    names = [goal.metric for goal in study.spec.goals]
-    if len(names) == 1:
-        return rows
-    values = all_finite_values(connection, optuna_trials.c.study_id == study.study_id)
-    return [
-        replace(row, values=dict(zip(names, values.get(row.trial_id, ()), strict=False)))
-        for row in rows
-    ]
 
 
 def _with_metrics(
@@ -185,7 +172,7 @@ def _with_metrics(
     rows: list[TrialRow],
     *conditions: sa.ColumnElement[bool],
 ) -> list[TrialRow]:
-    names = study.spec.record
+    names = study.spec.beside_score
     if not names:
         return rows
     last_attempts = {row.trial_id: row.last for row in rows if row.last is not None}
@@ -263,6 +250,18 @@ def _count_trials(connection: sa.Connection, study: StudyRow) -> int:
     return connection.execute(query.where(optuna_trials.c.study_id == study.study_id)).scalar_one()
 
 
+def varying_params(store: Store, study: StudyRow) -> list[str]:
+    """The parameters that vary: of a function that asks for them itself, those that its trials have
+    asked for so far."""
+    return store.read(_varying, study)
+
+
+def _varying(connection: sa.Connection, study: StudyRow) -> list[str]:
+    if not study.spec.function_kind.defines_space:
+        return study.spec.space.varying()
+    return params_asked_for(connection, study.study_id)
+
+
 def find_best(store: Store, study: StudyRow) -> Best:
     """The COMPLETE trial with the best finite score; the earliest among equals. A comparison, which
     selects nothing, has none."""
@@ -318,6 +317,7 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
         ends=_ends(connection, study),
         lost=connection.execute(lost).scalar_one(),
         best=_find_best(connection, study),
+        varying=tuple(_varying(connection, study)),
     )
 
 
@@ -361,7 +361,6 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
         "state": "damaged" if trial.damage else trial.state.lower(),
         "end": trial.end,
         "score": trial.value,
-        **({"values": dict(trial.values)} if trial.values else {}),
         **({"metrics": dict(trial.metrics)} if trial.metrics else {}),
         "epochs": last.epochs if last else None,
         "seconds": round(trial.seconds, 2) if trial.seconds is not None else None,

@@ -357,6 +357,17 @@ class StudySpec(BaseModel):
         further = (Goal(each.metric, each.direction) for each in self.further_objectives)
         return (self.goal(), *further)
 
+    @property
+    def objectives_in_words(self) -> str:
+        """All objectives, each with its direction."""
+        return "; ".join(f"{goal.metric}, {goal.direction}" for goal in self.goals)
+
+    @property
+    def beside_score(self) -> tuple[str, ...]:
+        """The names of what is kept and shown of a trial beside its score: the further objectives,
+        and what the study records."""
+        return (*(each.metric for each in self.further_objectives), *self.record)
+
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
         """What trials compute from predictions: for the objective, and what is `recorded`. A
         function that trains by itself reports what it likes."""
