@@ -248,8 +248,9 @@ class Space(BaseModel):
         return self._order.resolve(lambda name, range_: range_.suggest(trial, name))
 
     def resolve(self, flat: Mapping[str, Scalar]) -> Params:
-        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave.
-        Raises SpaceError when an active one is missing."""
+        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave, and
+        what a function that defines its own space has asked for. Raises SpaceError when an active
+        one is missing."""
 
         def stored(name: str, range_: Range) -> Scalar:
             if name not in flat or range_.refusal(flat[name]):
@@ -258,7 +259,8 @@ class Space(BaseModel):
                 )
             return flat[name]
 
-        return self._order.resolve(stored)
+        resolved = self._order.resolve(stored)
+        return {**resolved, **flat} if self._function_kind.defines_space else resolved
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
