@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
+"""`tuner study`: create, list, show, best, plot, import, export, code, repair, stop, delete."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,6 +15,7 @@ from tuner.cli.app import (
     settings_of,
 )
 from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
+from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
@@ -345,6 +346,7 @@ def _save_network(
 
 
 app.command("plot")(plot_study)
+app.command("import")(import_trials)
 
 
 @app.command("export")

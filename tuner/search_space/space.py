@@ -223,10 +223,10 @@ class Space(BaseModel):
         Raises SpaceError when an active one is missing."""
 
         def stored(name: str, range_: Range) -> Scalar:
-            if name not in flat or range_.refusal(flat[name]):
-                raise SpaceError(
-                    f"{name} = {format_value(flat.get(name))} is no value of this space"
-                )
+            if name not in flat:
+                raise SpaceError(f"{name} has no value")
+            if range_.refusal(flat[name]):
+                raise SpaceError(f"{name} = {format_value(flat[name])} is no value of this space")
             return flat[name]
 
         return self._order.resolve(stored)

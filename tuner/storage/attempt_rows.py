@@ -107,13 +107,14 @@ def _record_report(
             **key,
             epoch=report.epoch,
             whole=report.whole,
-            metrics=_encode_metrics(report.metrics),
+            metrics=encode_metrics(report.metrics),
             at=now(connection.dialect.name),
         )
     )
 
 
-def _encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as the table of reports stores them."""
     return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}
 
 
