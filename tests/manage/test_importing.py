@@ -30,10 +30,10 @@ def curve_of(store, trial):
     return [(row.epoch, row.metrics) for row in rows]
 
 
-@pytest.fixture
-def optuna_file(tmp_path):
-    """Three trials of an Optuna study, one of them pruned, one failed, and one that still runs."""
-    url = f"sqlite:///{tmp_path}/old.db"
+@pytest.fixture(scope="module")
+def optuna_url(tmp_path_factory):
+    """Five trials of an Optuna study: two pruned, one failed, one complete, one that still runs."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('optuna')}/old.db"
     study = optuna.create_study(storage=url, study_name="old", direction="maximize")
     for x, kind in ((0.25, "a"), (0.5, "b"), (0.75, "a")):
         trial = study.ask()
@@ -58,8 +58,8 @@ def optuna_file(tmp_path):
     return url
 
 
-def test_an_optuna_study_is_imported_with_its_curves(tuner, store, optuna_file):
-    words = ["study", "import", optuna_file, "--rename", "u=x", "--rename", "form=kind"]
+def test_an_optuna_study_is_imported_with_its_curves(tuner, store, optuna_url):
+    words = ["study", "import", optuna_url, "--rename", "u=x", "--rename", "form=kind"]
     words += ["--ignore", "dropout", "--set", "kind=a"]
     done = tuner(*words)
     assert done.code == 0, done.err
@@ -81,8 +81,8 @@ def test_an_optuna_study_is_imported_with_its_curves(tuner, store, optuna_file):
     assert frozen.user_attrs["imported_from"].endswith("old, trial 3")
 
 
-def test_a_source_is_imported_once(tuner, store, optuna_file, tmp_path):
-    words = ["study", "import", optuna_file, "--rename", "u=x", "--rename", "form=kind"]
+def test_a_source_is_imported_once(tuner, store, optuna_url):
+    words = ["study", "import", optuna_url, "--rename", "u=x", "--rename", "form=kind"]
     words += ["--ignore", "dropout", "--set", "kind=a"]
     dry = tuner(*words, "--dry-run")
     assert "would be imported into study toy: 3 trials" in dry.out
@@ -99,7 +99,9 @@ def test_imported_trials_are_counted_apart_and_take_no_slot(tuner, store, tmp_pa
     assert tuner("study", "import", "old.csv").code == 0
     shown = json.loads(tuner("study", "show", "--json").out)
     assert (shown["ends"], shown["best_trial"]) == ({"imported": 2}, 0)
-    assert store.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM tuner_places").scalar()) == 0
+    assert (
+        store.read(lambda c: c.exec_driver_sql("SELECT count(*) FROM tuner_places").scalar()) == 0
+    )
     assert "imported" in tuner("trial", "list").out
     assert f"{tmp_path}/old.csv, trial 0" in " ".join(tuner("trial", "show", "0").out.split())
 
@@ -174,13 +176,14 @@ def test_a_mistake_in_a_table_is_one_line(tuner, store, tmp_path, content, probl
         (["nowhere"], "'nowhere' is no source of trials: give the URL of an Optuna database"),
         (["none.csv"], "none.csv: there is no such file"),
         (["sqlite:///none.db"], "cannot be read as an Optuna database: there is no such file"),
-        (["sqlite:///old.db", "--study", "new"], "has no study 'new'; there are: 'old'"),
+        (["OLD", "--study", "new"], "has no study 'new'; there are: 'old'"),
         (["sqlite:///none.db", "--experiment", "x"], "none.db: there is no such file"),
         (["old.csv", "--rename", "x"], "--rename: expected THEIRS=OURS"),
         (["old.csv", "--into", "none"], "no study named 'none'"),
     ],
 )
-def test_a_mistake_in_the_command_is_one_line(tuner, store, optuna_file, words, problem):
+def test_a_mistake_in_the_command_is_one_line(tuner, store, optuna_url, words, problem):
+    words = [optuna_url if word == "OLD" else word for word in words]
     done = tuner("study", "import", *words)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert problem in done.err
@@ -267,6 +270,7 @@ def test_another_objective_of_keras_tuner_is_named(tuner, store, tmp_path):
 
 def test_an_mlflow_experiment_is_imported(tuner, store, tmp_path, make_mlflow_tables):
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
 
     make_mlflow_tables(tmp_path / "theirs.db", tmp_path / "artifacts")
     uri = f"sqlite:///{tmp_path}/theirs.db"
@@ -274,10 +278,9 @@ def test_an_mlflow_experiment_is_imported(tuner, store, tmp_path, make_mlflow_ta
     experiment = client.create_experiment("old")
     for x, end in (("0.5", "FINISHED"), ("0.25", "FAILED"), ("0.75", "FINISHED")):
         run = client.create_run(experiment)
-        client.log_param(run.info.run_id, "x", x)
-        client.log_param(run.info.run_id, "kind", "a")
-        for epoch, value in enumerate((0.25, float(x), 0.125)):
-            client.log_metric(run.info.run_id, "val_acc", value, step=epoch)
+        values = enumerate((0.25, float(x), 0.125))
+        metrics = [Metric("val_acc", value, 1000 + epoch, epoch) for epoch, value in values]
+        client.log_batch(run.info.run_id, metrics, [Param("x", x), Param("kind", "a")])
         client.set_terminated(run.info.run_id, end)
     done = tuner("study", "import", uri, "--experiment", "old", "--metric", "val_acc")
     assert done.code == 0, done.err
