@@ -91,16 +91,14 @@ def check_metrics(spec: StudySpec, dataset: Dataset, functions: Mapping[str, Fun
     """Check that the study's metrics have values on the data: what a comparison records may have
     none on the test split. The user's own `functions` are called once, with made-up predictions.
     Raises SpecError, MetricError for the user's own."""
-    y = _targets(spec, dataset)
+    y, task = _targets(spec, dataset), spec.known_task
     for objective in (spec.metric, *(spec.record if spec.selects else ())):
-        check_has_values(
-            objective, spec.task, y, classes=len(dataset.labels), held_out=spec.held_out
-        )
+        check_has_values(objective, task, y, classes=len(dataset.labels), held_out=spec.held_out)
     if functions:
         quiet_tensorflow()  # a file may import it
         with python_output_only():
             for code in functions.values():
-                OwnMetric(code).check(y, spec.task, len(dataset.labels))
+                OwnMetric(code).check(y, task, len(dataset.labels))
 
 
 def _targets(spec: StudySpec, dataset: Dataset) -> npt.NDArray[np.int32] | npt.NDArray[np.floating]:

@@ -241,6 +241,23 @@ def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     return parse_content(*read_content(name_or_path))
 
 
+def load_network(network: str, name_or_path: str | SpaceFile | None = None) -> SpaceFile:
+    """The space of a network: of a shipped one the shipped space, of `my_file.py:function` one
+    without parameters. `name_or_path`: a space whose network it replaces. Raises SpaceError."""
+    if name_or_path is None and network in shipped_spaces():
+        return load_file(network)
+    if isinstance(name_or_path, SpaceFile):
+        own = name_or_path.space.model_dump(mode="json") | {"network": network}
+        return name_or_path._replace(space=check_space(own))
+    content: object = {}
+    source = "--network"
+    if name_or_path is not None:
+        content, source = read_content(name_or_path)
+    if isinstance(content, dict):
+        content = {"parameters": {}} | content | {"network": network}
+    return parse_content(content, source)
+
+
 def read_content(name_or_path: str) -> tuple[object, str]:
     """The values of a shipped space or a file, unchecked, and the name that errors give it. Raises
     SpaceError."""

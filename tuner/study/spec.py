@@ -22,11 +22,12 @@ from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import catalogue, former_defaults
+from tuner.search_space.parameters import catalogue_key, former_defaults
+from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
-from tuner.study.function_kinds import FunctionKind
 from tuner.study.messages import Direction, Goal, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
@@ -133,11 +134,12 @@ class StudySpec(BaseModel):
 
     `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
     search, scored by the best epoch on the validation split; "test" for a comparison, trained on
-    train + validation and scored on the test split after the last epoch.
+    train + validation and scored on the test split after the last epoch. A function that trains by
+    itself may need no data of ours: `data` and `task` are None then, `fingerprint` is "".
 
-    `record`: further metrics that are kept, named as objectives ("val_auc"). `own_metrics`: the
-    user's own metrics among these and the objective, by name, which is the function's: "val_profit"
-    for "profit".
+    `metric`: of such a function, whatever name it reports. `record`: further metrics that are kept,
+    named as objectives ("val_auc"). `own_metrics`: the user's own metrics among these and the
+    objective, by name, which is the function's: "val_profit" for "profit".
 
     `function_kind`: of a user's own network, what its function is (function_kinds.py).
 
@@ -154,11 +156,12 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
+    function_kind: FunctionKind = FunctionKind.BUILD  # this too
     space: Space
-    data: DataSpec
-    fingerprint: str
-    train_rows: int = Field(ge=1)
-    task: Task
+    data: DataSpec | None = None
+    fingerprint: str = ""
+    train_rows: int = Field(default=0, ge=0)
+    task: Task | None = None
     sampler: Choice = Choice(name="tpe")
     pruner: Choice = Choice(name="hyperband")
     metric: str
@@ -167,7 +170,6 @@ class StudySpec(BaseModel):
     held_out: HeldOut = "val"
     record: tuple[str, ...] = ()
     own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
-    function_kind: FunctionKind = FunctionKind.BUILD
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 
@@ -178,16 +180,19 @@ class StudySpec(BaseModel):
         was stored without any has those of that time."""
         space = content.get("space") if isinstance(content, dict) else None
         if isinstance(space, Space):
-            content = {"defaults": space.defaults} | content
+            of_space = {"defaults": space.defaults, "function_kind": space.function_kind}
+            content = of_space | content
             network: object = space.network
         else:
             network = space.get("network") if isinstance(space, dict) else None
-        if not isinstance(network, str):
+        kind = content.get("function_kind", FunctionKind.BUILD) if isinstance(content, dict) else ""
+        if not isinstance(network, str) or kind not in tuple(FunctionKind):
             return content  # the fields say what is wrong
-        defaults = content.get("defaults", former_defaults(network))
+        key = catalogue_key(network, FunctionKind(kind))
+        defaults = content.get("defaults", former_defaults(key))
         if isinstance(defaults, dict):
             try:
-                defaults = check_defaults(network, defaults)
+                defaults = check_defaults(key, defaults)
             except InvalidError as wrong:
                 raise wrong.under("defaults") from None
         return content | {"defaults": defaults}
@@ -197,14 +202,19 @@ class StudySpec(BaseModel):
     def _use_defaults(
         cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Space:
-        defaults = info.data.get("defaults")
-        return handler(content) if defaults is None else Space.keeping(content, defaults)
+        defaults, kind = info.data.get("defaults"), info.data.get("function_kind")
+        if defaults is None or kind is None:
+            return handler(content)
+        return Space.keeping(content, defaults, kind)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.data.task not in (None, self.task):
+        if self.data is None:
+            self._check_without_data()
+        elif self.data.task not in (None, self.task):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
-        self._check_metrics()
+        if not self.function_kind.trains:
+            self._check_metrics()
         if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
             raise SpecError(
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
@@ -213,7 +223,14 @@ class StudySpec(BaseModel):
         _check_seed(self.seed)
         return self
 
+    def _check_without_data(self) -> None:
+        if not self.function_kind.trains:
+            raise SpecError("the data are missing; only a function that trains by itself has none")
+        if self.task is not None or self.held_out == "test":
+            raise SpecError("a study without data has no task and no test split")
+
     def _check_metrics(self) -> None:
+        assert self.task is not None  # as for all data
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
@@ -249,7 +266,7 @@ class StudySpec(BaseModel):
     def newer_parameters(self) -> frozenset[str]:
         """Parameters of the catalogue that are newer than the study: without effect in its trials,
         and unknown to the MLflow runs that were sent before."""
-        return frozenset(catalogue(self.space.network)) - frozenset(self.defaults)
+        return frozenset(present_defaults(self.space.catalogue_key)) - frozenset(self.defaults)
 
     @property
     def selects(self) -> bool:
@@ -257,29 +274,54 @@ class StudySpec(BaseModel):
         return self.held_out == "val"
 
     @property
-    def epochs(self) -> int:
-        """The most epochs that a trial may train."""
+    def known_data(self) -> DataSpec:
+        """The data. Raises SpecError for a study without any."""
+        if self.data is None:
+            raise SpecError(f"{self.space.network} trains by itself, on no data of the study")
+        return self.data
+
+    @property
+    def data_source(self) -> str:
+        """Where the data come from, "" for a study without any."""
+        return "" if self.data is None else self.data.source
+
+    @property
+    def known_task(self) -> Task:
+        """The data's task. Raises SpecError for a study without data."""
+        if self.task is None:
+            raise SpecError(f"{self.space.network} trains by itself, for no task that is known")
+        return self.task
+
+    @property
+    def epochs(self) -> int | None:
+        """The most epochs that a trial may train; None where a function that trains by itself has
+        not been given any."""
+        if self.function_kind.trains and "epochs" not in self.space.parameters:
+            return None
         return int(self.space.largest("epochs"))
 
     @property
     def first_epoch_reports(self) -> int:
         """Reports within the first epoch: one per 10 000 rows, from 1 to 5. Only one where nothing
         can be pruned."""
-        if self.pruner.name == "none":
+        if self.pruner.name == "none" or self.function_kind.trains:
             return 1
         return min(max(self.train_rows // ROWS_PER_REPORT, 1), MOST_REPORTS)
 
     @property
-    def max_step(self) -> int:
-        """The step of the last epoch's report."""
-        return self.epochs * self.first_epoch_reports
+    def max_step(self) -> int | None:
+        """The step of the last epoch's report; None where that is not known."""
+        return None if self.epochs is None else self.epochs * self.first_epoch_reports
 
     def goal(self, target: float | None = None) -> Goal:
         """What trials are scored by. `target`: a score that ends the search."""
         return Goal(self.metric, self.direction, target)
 
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
-        """What trials compute from predictions: for the objective, and what is `recorded`."""
+        """What trials compute from predictions: for the objective, and what is `recorded`. A
+        function that trains by itself reports what it likes."""
+        if self.function_kind.trains:
+            return ()
         objectives = (self.metric, *(self.record if recorded else ()))
         return host_metrics(*objectives, own=self.own_metrics)
 
@@ -320,6 +362,8 @@ class StudySpec(BaseModel):
     @property
     def data_path(self) -> str | None:
         """The user's own file that the data come from, if there is one."""
+        if self.data is None:
+            return None
         source = f"{expanded_path(self.data.source)}:"
         return next((path for path in self.code if source.startswith(f"{path}:")), None)
 
@@ -350,7 +394,7 @@ class StudySpec(BaseModel):
             if (old := fact(was)) != (new := fact(self))
         ]
         space = space_differences(was.space, self.space)
-        columns = _changed_columns(was.data.columns, self.data.columns)
+        columns = _changed_columns(_columns(was), _columns(self))
         data = [*self._data(was), *columns]
         return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
 
@@ -358,8 +402,7 @@ class StudySpec(BaseModel):
         """`was` with this definition's code, and with the data that this code gives. None where
         they differ in anything else. What `was` stored when it was made stays."""
         was = self._with_present_folders(was)
-        data = was.data.model_copy(update={"source": self.data.source})  # it names the code
-        rows = was.train_rows
+        data, rows = _data_with_code_of(was, self), was.train_rows
         if self.fingerprint != was.fingerprint:
             if _data_location(self) != _data_location(was) or self._data_code() == was._data_code():
                 return None
@@ -405,6 +448,8 @@ class StudySpec(BaseModel):
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
                 return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
+        if was.data is None or self.data is None:
+            return [format_change("data", was.data_source or "none", self.data_source or "none")]
         if _data_location(self) != _data_location(was):
             return [format_change("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):
@@ -415,6 +460,8 @@ class StudySpec(BaseModel):
         return [f"data have changed (fingerprint {new}… was {old}…)"]
 
     def _split(self, was: "StudySpec") -> list[str]:
+        if was.data is None or self.data is None:
+            return []
         split = (was.data.seed, self.data.seed)
         if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
             return []
@@ -454,10 +501,11 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
     "task": lambda spec: spec.task,
-    "validation share": lambda spec: spec.data.validation,
-    "test share": lambda spec: spec.data.test,
-    "scaling": lambda spec: spec.data.scaling,
-    "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
+    "kind of function": lambda spec: spec.function_kind,
+    "validation share": lambda spec: _data_fact(spec, "validation"),
+    "test share": lambda spec: _data_fact(spec, "test"),
+    "scaling": lambda spec: _data_fact(spec, "scaling"),
+    "weights": lambda spec: _weights_in_words(spec),
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }
@@ -468,8 +516,27 @@ def beside(path: str, module: str) -> str:
     return str(PurePath(path).parent / module)
 
 
+def _data_fact(spec: StudySpec, name: str) -> object:
+    return "none" if spec.data is None else getattr(spec.data, name)
+
+
+def _weights_in_words(spec: StudySpec) -> str:
+    return "none" if spec.data is None or spec.data.weights is None else repr(spec.data.weights)
+
+
+def _columns(spec: StudySpec) -> Mapping[str, str]:
+    return {} if spec.data is None else spec.data.columns
+
+
+def _data_with_code_of(was: StudySpec, now: StudySpec) -> DataSpec | None:
+    """The data of the first, from the source of the second: it names the code."""
+    if was.data is None or now.data is None:
+        return was.data
+    return was.data.model_copy(update={"source": now.data.source})
+
+
 def _objective_in_words(spec: StudySpec) -> str:
-    is_own = name_of(spec.metric) in spec.own_metrics
+    is_own = name_of(spec.metric) in spec.own_metrics or spec.function_kind.trains
     return f"{spec.metric} ({spec.direction})" if is_own else spec.metric
 
 
@@ -489,16 +556,18 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     ]
 
 
-def _request(spec: StudySpec) -> DataSpec:
+def _request(spec: StudySpec) -> DataSpec | None:
     """What was asked of the data, whatever their place, whether or not the task was named, and
     whichever version reads them."""
+    if spec.data is None:
+        return None
     update = {"task": spec.task, "source": "", "reading": READING}
     return spec.data.model_copy(update=update)
 
 
-def _data_location(spec: StudySpec) -> Path:
+def _data_location(spec: StudySpec) -> Path | None:
     """The data's path, the same however it is spelled."""
-    return expanded_path(spec.data.source).resolve()
+    return None if spec.data is None else expanded_path(spec.data.source).resolve()
 
 
 def _check_seed(seed: int) -> None:

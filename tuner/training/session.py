@@ -42,7 +42,7 @@ class TrainingSession:
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
         return Trainer(
-            open_dataset(setup.data),
+            _open_data(setup),
             setup.budget_bytes,
             self._network,
             own_metrics=self._own_metrics,
@@ -154,7 +154,7 @@ class LaneSession(TrainingSession):
     def _make_trainer(self, setup: WorkerSetup) -> LaneTrainer:
         first = self._first
         if first is self:
-            dataset = open_dataset(setup.data)
+            dataset = _open_data(setup)
             data = None if dataset.nbytes > setup.budget_bytes else ResidentData(dataset)
             self.scheduler = LaneScheduler(dataset, data, setup.lanes)
         else:
@@ -193,6 +193,11 @@ class LaneSession(TrainingSession):
     def checkpoint(self) -> None:
         with self.scheduler.turn:
             super().checkpoint()
+
+
+def _open_data(setup: WorkerSetup) -> Dataset:
+    assert setup.data is not None, "only a function that trains by itself has no data"
+    return open_dataset(setup.data)
 
 
 def open_session(setup: WorkerSetup) -> TrainingSession:
