@@ -1,15 +1,16 @@
 """Builds any network from its params, a shipped one by name or a user's own, and exports it."""
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 
-from tuner.networks.custom import CustomNetwork, GivenParams
+from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
 from tuner.search_space.parameter_types import Params
-from tuner.search_space.parameters import NETWORKS, training_only_names
+from tuner.search_space.parameters import NETWORKS
 
 
 class NetworkBuilder(Protocol):
@@ -36,10 +37,7 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
     if isinstance(network, CustomNetwork):
-        hidden = training_only_names()
-        shown = {name: value for name, value in params.items() if name not in hidden}
-        given = GivenParams(shown, hidden)
-        return network.build(given, input_shape, outputs)
+        return network.build(given_params(network, params), input_shape, outputs)
     return _load_builder(network)(params, input_shape, outputs, task, parts)
 
 
@@ -68,10 +66,17 @@ def export_network(
     Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
     are values in the target's units (`Dataset.target_shift`).
     """
-    shape = dataset.input_shape
-    trained = build_network(network, params, shape, dataset.outputs, dataset.task, KerasLayers())
+    trained = build_network(
+        network, params, dataset.input_shape, dataset.outputs, dataset.task, KerasLayers()
+    )
     trained.set_weights(weights)
-    shift = dataset.shift
+    return with_preparation(trained, dataset)
+
+
+def with_preparation(trained: Any, dataset: Any, head: Callable[[Any], Any] | None = None) -> Any:
+    """A trained model as `export_network` gives one. `head`: what its outputs are passed through,
+    for a model that was given the target in its own units; None: the target was scaled."""
+    shape, shift = dataset.input_shape, dataset.shift
     inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
     shifted = inputs if shift is None else _add_values(-shift, "input_offset")(inputs)
     scaling = dataset.scaling
@@ -79,7 +84,9 @@ def export_network(
         _as_lists(scaling.scale), _as_lists(scaling.offset), name="scaling"
     )(shifted)
     outputs = trained(scaled)
-    if dataset.task == "regression":
+    if head is not None:
+        outputs = head(outputs)
+    elif dataset.task == "regression":
         outputs = _in_target_units(outputs, dataset)
     return keras.Model(inputs, outputs)
 
@@ -88,9 +95,14 @@ def _in_target_units(outputs: Any, dataset: Any) -> Any:
     """Scaling maps y to y * scale + offset; the model must give y back."""
     scale, offset = float(dataset.target_scaling.scale), float(dataset.target_scaling.offset)
     outputs = keras.layers.Rescaling(1.0 / scale, -offset / scale, name="units")(outputs)
-    if dataset.target_shift:
-        outputs = _add_values(np.asarray(dataset.target_shift), "target_offset")(outputs)
-    return outputs
+    return add_target_shift(outputs, dataset)
+
+
+def add_target_shift(outputs: Any, dataset: Any) -> Any:
+    """Values in the target's units, of those without `Dataset.target_shift`."""
+    if not dataset.target_shift:
+        return outputs
+    return _add_values(np.asarray(dataset.target_shift), "target_offset")(outputs)
 
 
 def _add_values(values: np.ndarray, name: str) -> keras.Layer:

@@ -3,4 +3,5 @@
 from typing import Literal
 
 ColumnKind = Literal["number", "category", "text", "date", "drop", "target"]
-Task = Literal["classes", "binary", "regression"]
+# What one head learns; "several" of data with several heads.
+Task = Literal["classes", "binary", "regression", "multilabel", "several"]

@@ -169,6 +169,11 @@ def name_of(objective: str) -> str:
     return name if split in SPLITS else objective
 
 
+def has_function(name: str) -> bool:
+    """Whether the metric is computed from predictions. `name`: without a split's prefix."""
+    return name in METRICS and METRICS[name].function is not None
+
+
 def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
     """What a trial's host must compute for these objectives and recorded metrics, without the
     split's prefix. `own`: the names of the user's own metrics."""

@@ -36,6 +36,7 @@ from tuner.training.engines.xla import LaneProgram
 from tuner.training.ops.losses import metrics_in_target_units
 from tuner.training.program_key import ProgramKey, program_key_of, structure_key
 from tuner.training.schedules import learning_rates
+from tuner.training.trial_progress import end_after_epoch, record_epoch
 
 # A program and what feeds it; they are one object where the program brings its own data.
 PreparedProgram = tuple[Program, Feed]
@@ -43,7 +44,7 @@ PreparedProgram = tuple[Program, Feed]
 # The graph is made in the first, XLA's program in the second if the trial changes to it.
 _EPOCHS_THAT_COMPILE = 2
 
-_KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
+KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
 
 class Trainer:
@@ -102,6 +103,11 @@ class Trainer:
             program = feed = self._tiered_program(request, key)
         self.program = program
         return program, feed
+
+    @property
+    def data(self) -> ResidentData | None:
+        """The data in memory; None where they are streamed."""
+        return self._data
 
     def _shared_key(self, request: TrialRequest) -> ProgramKey | None:
         """The key of the program that other trials share; None if there can be none."""
@@ -166,11 +172,14 @@ class Trainer:
     def _pays_xla(self, request: TrialRequest) -> bool:
         return worth_compiling(request, self.dataset.input_shape, self._row_count)
 
-    def checkpoint_files(self, request: TrialRequest) -> CheckpointFiles | None:
-        """The request's checkpoints, if it asks for any: those of other libraries do not fit."""
+    def checkpoint_files(
+        self, request: TrialRequest, network: str | None = None
+    ) -> CheckpointFiles | None:
+        """The request's checkpoints, if it asks for any: those of other libraries do not fit.
+        `network`: what names it and how it trains, where that is not the request's own."""
         if request.checkpoints is None:
             return None
-        network = self._network_name(request)
+        network = network or self._network_name(request)
         xla, streams = self._pays_xla(request), self._streams
         surroundings = f"{library_versions()} {xla=} {streams=} {self.company}"
         return CheckpointFiles(
@@ -200,7 +209,7 @@ class _TrialRun:
         self._rows = len(trainer.dataset.train.y)
         self._steps = math.ceil(self._rows / self._batch_size)
         self._checkpoint_files = trainer.checkpoint_files(request)
-        self._progress = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
+        self._progress = Progress(seconds=dict.fromkeys(KINDS_OF_WORK, 0.0))
         self._best_weights: list[np.ndarray] = []
         self._is_between_epochs = False
 
@@ -208,7 +217,8 @@ class _TrialRun:
         self._begin()
         if self._progress.epoch > 0:
             yield Resumed(self._progress.epoch)
-        end = self._end()  # not None if the target was lowered since the last attempt
+        # Not None if the target was lowered since the last attempt.
+        end = end_after_epoch(self._request, self._progress)
         while end is None:
             epoch = self._progress.epoch + 1
             for report in self._train_epoch(epoch):
@@ -216,7 +226,7 @@ class _TrialRun:
                 if not _all_finite(report.metrics):
                     yield self._ended(TrialEnd.DIVERGED, epoch)
                     return
-            end = self._end()
+            end = end_after_epoch(self._request, self._progress)
             if end is None and self._checkpoint_files is not None and self._checkpoint_files.due():
                 # The caller asked for the next event, so it has stored this epoch's report.
                 self.write_checkpoint()
@@ -237,18 +247,6 @@ class _TrialRun:
         if self._checkpoint_files is not None and self._is_between_epochs:
             arrays = self._program.state() | {"best": self._best_weights}
             self._checkpoint_files.write_latest(Checkpoint(self._progress, arrays))
-
-    def _end(self) -> TrialEnd | None:
-        """How training ends with the current epoch, if it does."""
-        epoch, best_epoch = self._progress.epoch, self._progress.best_epoch or 0
-        if self._goal.reached(self._progress.best):
-            return TrialEnd.TARGET
-        if epoch == self._epochs:
-            return TrialEnd.COMPLETE
-        if self._request.held_out == "test":
-            return None
-        stops = epoch - best_epoch >= read_whole(self._request.params, "patience")
-        return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports several times, so that hopeless trials can end inside it."""
@@ -338,16 +336,8 @@ class _TrialRun:
 
     def _finish_epoch(self, epoch: int, value: float | None) -> None:
         """A whole epoch is over; `value` is the objective's, None if it was not evaluated."""
-        progress = self._progress
-        progress.epoch = epoch
         self._is_between_epochs = True
-        if value is None:
-            return
-        progress.values.append(value)
-        if self._request.held_out == "test":
-            progress.best, progress.best_epoch = value, epoch
-        elif self._goal.better(value, progress.best):
-            progress.best, progress.best_epoch = value, epoch
+        if record_epoch(self._request, self._progress, epoch, value):
             self._best_weights = self._program.weights()
 
     def _ended(self, end: TrialEnd, epochs: int) -> Ended:

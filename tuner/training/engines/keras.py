@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
-from tuner.networks.custom import CustomNetwork
+from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.networks.layers import CompiledLayers
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
@@ -79,7 +79,7 @@ class KerasProgram:
         self.objective = Objective(dataset.task, dataset.outputs, params, self._scalars)
         self._parts = CompiledLayers(self._scalars)
         self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
-        self.model = build_network(network, params, *self._shape, self._parts)
+        self.model = _uncompiled(build_network(network, params, *self._shape, self._parts))
         self._augmented = Augmentation(
             read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
         )
@@ -140,7 +140,7 @@ class KerasProgram:
     def _rebuild(self, params: Params, seed: int) -> None:
         # Only a user's own code knows how its layers start: run it again under the seed.
         tf.keras.utils.set_random_seed(seed % (2**31))
-        fresh = build_network(self.network, params, *self._shape, self._parts)
+        fresh = _uncompiled(build_network(self.network, params, *self._shape, self._parts))
         _assign(self.model.variables, fresh.variables)
 
     def state(self) -> State:
@@ -221,6 +221,13 @@ class KerasProgram:
         if y.dtype.is_integer:
             return y
         return y * self._target_scale + self._target_offset
+
+
+def _uncompiled(model: Any) -> Any:
+    """Raises CompiledModel for one that the user's code has compiled: the fit engine trains it."""
+    if getattr(model, "compiled", False):
+        raise CompiledModel
+    return model
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
