@@ -14,6 +14,7 @@ from tuner.data import Dataset, Split, describe_inputs
 from tuner.manage.stored_functions import user_network
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
+from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import OwnFolder
 from tuner.training.trial_builds import TrialBuilds
@@ -65,8 +66,10 @@ def make_request(
         more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MAX_RANDOM)),
         varying=spec.space.varying() or list(spec.space.parameters),
         own=[name for name in spec.space.parameters if name not in TRAINING],
+        goal=Goal(spec.metric, spec.direction),
         until=until,
         folder=folder,
+        function_kind=spec.function_kind,
     )
 
 

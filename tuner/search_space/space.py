@@ -248,8 +248,9 @@ class Space(BaseModel):
         return self._order.resolve(lambda name, range_: range_.suggest(trial, name))
 
     def resolve(self, flat: Mapping[str, Scalar]) -> Params:
-        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave.
-        Raises SpaceError when an active one is missing."""
+        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave, and
+        what a function has asked for that defines its space itself. Raises SpaceError when an
+        active one is missing."""
 
         def stored(name: str, range_: Range) -> Scalar:
             if name not in flat:
@@ -258,7 +259,8 @@ class Space(BaseModel):
                 raise SpaceError(f"{name} = {format_value(flat[name])} is no value of this space")
             return flat[name]
 
-        return self._order.resolve(stored)
+        asked = flat if self.function_kind.defines_space else {}
+        return {**self._order.resolve(stored), **asked}
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
@@ -390,8 +392,9 @@ class Space(BaseModel):
         return possible_values(self._order.nodes)
 
     def takes(self, name: str, value: Scalar) -> bool:
-        """Whether a parameter that the space knows can ever have this value."""
-        return self._order.nodes[name].takes(value)
+        """Whether a parameter can ever have this value; one that the space does not know cannot."""
+        node = self._order.nodes.get(name)
+        return node is not None and node.takes(value)
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""

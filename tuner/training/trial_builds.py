@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import Params
+from tuner.study.messages import Goal
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class TrialBuilds:
     while a parameter has not been read yet. `varying`: the parameters by which a message names a
     configuration. `own`: the space's parameters that the training does not know. `until`: a time
     of `time.monotonic()`, which all processes share; no configuration begins after it.
-    `folder`: for the saved network.
+    `folder`: for the saved network. `function_kind`: what the code's function is.
     """
 
     code: tuple[Any, ...]
@@ -29,8 +31,10 @@ class TrialBuilds:
     more: list[Params]
     varying: list[str]
     own: list[str]
+    goal: Goal
     until: float
     folder: Path
+    function_kind: FunctionKind = FunctionKind.BUILD
 
 
 @dataclass(frozen=True)
