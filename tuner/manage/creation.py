@@ -47,6 +47,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import METRICS, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -209,7 +210,8 @@ def define_study(
     raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
+    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted)}
+    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
@@ -228,6 +230,15 @@ def define_study(
     check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
+
+
+def _reported_by_model(space: Space, objective: str | None, wanted: Wanted) -> set[str]:
+    """The name of an objective that only a user's compiled model may report: whether it does shows
+    when the model is tried."""
+    if ":" not in space.network or objective is None or wanted.direction is None:
+        return set()
+    name = name_of(objective)
+    return {name} if objective == f"{wanted.held_out}_{name}" and name not in METRICS else set()
 
 
 def _define_own_training(

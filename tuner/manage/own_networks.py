@@ -47,6 +47,8 @@ def try_own_network(
         tried = try_network(request, limits)
     for warning in tried.warnings:
         tell(warning)
+    if tried.compiles:
+        tell(f"{spec.space.network} returns a compiled model: Keras' fit trains it")
     if 0 < tried.tried < count:
         tell(f"{tried.tried} of {count} configurations were tried: there was no time for more")
     return f"{spec.space.network} is given {request.described}{_otherwise(dataset)}"
@@ -66,6 +68,7 @@ def make_request(
         more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MAX_RANDOM)),
         varying=spec.space.varying() or list(spec.space.parameters),
         own=[name for name in spec.space.parameters if name not in TRAINING],
+        declared=list(spec.space.parameters),
         goal=Goal(spec.metric, spec.direction),
         until=until,
         folder=folder,

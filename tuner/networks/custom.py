@@ -322,9 +322,16 @@ class CustomNetwork:
     def _surroundings(self) -> Surroundings:
         return stored_surroundings(self.path, self.text, self.modules, self.file)
 
-    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
-        """The user's model, checked. Raises NetworkError for anything but a fitting keras.Model."""
-        return self.run_file().build(params, input_shape, outputs)
+    def build(
+        self,
+        params: Params,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        file: "NetworkFile | None" = None,
+    ) -> Any:
+        """The user's model, checked. `file`: the file where it has run already. Raises NetworkError
+        for anything but a fitting keras.Model."""
+        return (file or self.run_file()).build(params, input_shape, outputs)
 
     def checked(self, model: Any, input_shape: tuple[int, ...], outputs: int) -> Any:
         """The model that the function has returned. Raises NetworkError for one that does not

@@ -8,7 +8,7 @@ from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
-from tuner.training.program_key import slower_engine_reason
+from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
 Facts = dict[str, Any]
@@ -134,7 +134,9 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts=facts,
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
-        engine_reason=slower_engine_reason(study.spec.space.network, trial.params),
+        engine_reason=engine_reason(
+            trial.last.engine if trial.last else None, study.spec.space.network, trial.params
+        ),
     )
 
 

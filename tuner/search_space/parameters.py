@@ -383,6 +383,12 @@ def training_only_names() -> frozenset[str]:
     return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP, Role.ROW_WEIGHT))
 
 
+def is_read_by_fit(name: str) -> bool:
+    """Whether the parameter has an effect on a model that the user's code has compiled. Its
+    optimizer, losses and regularisation are its own."""
+    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+
+
 def defaults(network: str) -> dict[str, Scalar]:
     """The present default of each parameter of `network` that has one."""
     if network == OWN_TRAINING:

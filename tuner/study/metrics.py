@@ -178,7 +178,7 @@ def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]
     """What a trial's host must compute for these objectives and recorded metrics, without the
     split's prefix. `own`: the names of the user's own metrics."""
     names = dict.fromkeys(map(name_of, objectives))
-    return tuple(name for name in names if name in own or METRICS[name].function is not None)
+    return tuple(name for name in names if name in own or has_function(name))
 
 
 def metric_of(objective: str) -> Metric:

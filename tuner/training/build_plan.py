@@ -23,7 +23,7 @@ def plan_of_build(
     where = f"{network.path}:{network.function}"
 
     def make_model() -> Any:
-        model = file.build(given, dataset.input_shape, dataset.outputs)
+        model = network.build(given, dataset.input_shape, dataset.outputs, file)
         if not getattr(model, "compiled", False):
             raise UncompiledModel
         return model

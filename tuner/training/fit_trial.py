@@ -49,7 +49,7 @@ class FitPlan:
     `fit`: replaces `model.fit` where a HyperModel has its own: it is called as
     `fit(model, x=…, y=…, validation_data=(x, y), epochs=…, batch_size=…, callbacks=[…], verbose=0)`
     with NumPy arrays, scaled; `validation_data` is left out where the test split is held out. It
-    returns a History, a dict of metrics, a number or None. Such a trial begins anew in each attempt.
+    returns a History, a dict of metrics, a number or None. Each attempt of the trial begins anew.
     """
 
     make_model: Callable[[], Any]
@@ -297,7 +297,7 @@ class FitTrial:
 
 
 class FitReporting(keras.callbacks.Callback):
-    """The last callback of a trial's `fit`: it sees what the user's own ones have made of the logs."""
+    """The last callback of a trial's `fit`: it sees the logs as the user's own have left them."""
 
     def __init__(self, trial: FitTrial) -> None:
         super().__init__()

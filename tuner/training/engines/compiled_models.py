@@ -5,38 +5,38 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Losses that compare with one-hot rows; of functions, classes and texts alike.
-_CATEGORICAL = frozenset(
-    {
-        "categorical_crossentropy",
-        "categorical_focal_crossentropy",
-        "categorical_generalized_cross_entropy",
-        "categorical_hinge",
-        "kl_divergence",
-        "kullback_leibler_divergence",
-    }
-)
-
-
-def _loss_name(loss: Any) -> str:
-    """In the form of a function's name: "categorical_crossentropy"."""
-    if isinstance(loss, str):
-        name = loss
-    elif isinstance(loss, keras.losses.Loss):
-        name = type(loss).__name__
-    else:
-        name = getattr(loss, "__name__", "")
-    return name if "_" in name else _snake_case(name)
-
-
-def _snake_case(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-
 
 def wants_one_hot(model: Any) -> bool:
-    """Whether its loss compares with one-hot rows, not with the numbers of classes."""
+    """Whether its loss compares with one-hot rows, not with the numbers of classes: as all of
+    Keras' losses do but the sparse ones. One of the user's own gets the numbers."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
-    return any(_loss_name(loss) in _CATEGORICAL for loss in losses)
+    return any(_is_keras_loss(loss) and "sparse" not in _name(loss) for loss in losses)
+
+
+def _name(loss: Any) -> str:
+    if isinstance(loss, str):
+        return loss.lower()
+    return str(getattr(loss, "__name__", type(loss).__name__)).lower()
+
+
+def _is_keras_loss(loss: Any) -> bool:
+    if isinstance(loss, str):
+        return True
+    of = loss if callable(loss) and hasattr(loss, "__name__") else type(loss)
+    return str(getattr(of, "__module__", "")).startswith("keras.")
+
+
+def compile_problem(model: Any) -> str | None:
+    """A mistake in the arguments of `compile` that Keras notices only in training, and then with an
+    error of its inside."""
+    weights = getattr(getattr(model, "_compile_loss", None), "_user_loss_weights", None)
+    if any(isinstance(weight, str) for weight in keras.tree.flatten(weights)):
+        return f"compile() is given loss_weights={weights!r}; write metrics={weights!r}"
+    if getattr(model, "loss", None) is None and type(model).train_step is keras.Model.train_step:
+        own = type(model).compute_loss is not keras.Model.compute_loss
+        if not own and not model.losses:
+            return "compile() is given no loss; name one, such as compile(…, loss='mse')"
+    return None
 
 
 def gives_logits(model: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The fit engine: a model that the user's code has compiled, and the rows that Keras' `fit` is given.
+"""The fit engine: a model that the user's code has compiled, and the rows that `fit` is given.
 
 Rows go in as the network of any trial takes them: scaled, in float32. Targets go in as the model's
 own losses mean them: classes as numbers, or one-hot where its loss is categorical; numbers in their
@@ -46,10 +46,9 @@ class FitProgram:
     ) -> None:
         self.model, self.dataset, self._weights = model, dataset, weights
         one_hot = wants_one_hot(model)
-        self._train = _SplitRows(dataset, dataset.train, data and data.train, one_hot)
-        self._evaluation = _SplitRows(
-            dataset, dataset.evaluation, data and data.evaluation, one_hot
-        )
+        train, evaluation = (None, None) if data is None else (data.train, data.evaluation)
+        self._train = _SplitRows(dataset, dataset.train, train, one_hot)
+        self._evaluation = _SplitRows(dataset, dataset.evaluation, evaluation, one_hot)
         self._gives_logits = gives_logits(model)
         self._predict = tf.function(self._probabilities, autograph=False)
 
