@@ -1,5 +1,5 @@
-"""Tries a user's `build_model(hp)` or HyperModel before a study of it is created: one short trial of
-a few rows with the defaults, models with random values, saving and loading."""
+"""Tries a user's `build_model(hp)` or HyperModel before a study of it is created: one short trial
+with the defaults on a few rows, models with random values, saving and loading."""
 
 import random
 import traceback
@@ -54,7 +54,7 @@ class _Check:
         draw = random.Random(0)
         models = 1
         while models <= _RANDOM_MODELS:
-            self._build(hypermodel, lambda asked: _random_value(asked.distribution, draw))
+            self._build(hypermodel, lambda asked: random_value(asked.distribution, draw))
             models += 1
         self._check_fixed()
         return Tried(models, self._warnings())
@@ -138,7 +138,8 @@ def _go_on(event: Event) -> Reply:
     return Reply()
 
 
-def _random_value(distribution: Distribution, draw: random.Random) -> Any:
+def random_value(distribution: Distribution, draw: random.Random) -> Any:
+    """A value that a parameter may be given."""
     if distribution.kind == "categorical":
         return draw.choice(distribution.choices)
     low, high, step = distribution.low, distribution.high, distribution.step
