@@ -2,7 +2,7 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def create_study(
     data: Any = None,
     target: Any = None,
     metric: str | Callable[..., float] | None = None,
-    direction: Direction | None = None,
+    direction: Direction | Sequence[Direction] | None = None,
     record: Iterable[str | Callable[..., float]] = (),
     weights: str | None = None,
     task: Task | None = None,
@@ -45,7 +45,7 @@ def create_study(
     test: float | None = None,
     sampler: str = "tpe",
     sampler_options: Mapping[str, Any] | None = None,
-    pruner: str = "hyperband",
+    pruner: str | None = None,
     pruner_options: Mapping[str, Any] | None = None,
     epochs: int | None = None,
     patience: int | None = None,
@@ -71,7 +71,8 @@ def create_study(
         target: the name of a table's target column; or the targets of a DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`.
-        direction: "maximize" or "minimize"; needed for a function of your own.
+        direction: "maximize" or "minimize"; needed for a function of your own. Several for an
+            Optuna objective that returns several values.
         record: further metrics to keep of each epoch, as `metric` takes them.
         weights: the column, or the array, with a weight for each training row.
         task: what the targets are; None decides by the data.

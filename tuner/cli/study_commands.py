@@ -92,13 +92,14 @@ def create(
         ),
     ] = None,
     pruner: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="How to end hopeless trials early: hyperband, asha, median, percentile, "
             "threshold, patient or none.",
             metavar="NAME",
+            show_default="hyperband; median for an Optuna objective",
         ),
-    ] = "hyperband",
+    ] = None,
     pruner_option: Annotated[
         Pairs,
         typer.Option(
@@ -133,10 +134,12 @@ def create(
         ),
     ] = None,
     direction: Annotated[
-        Literal["maximize", "minimize"] | None,
+        Pairs,
         typer.Option(
-            help="Whether more or less of the objective is better: needed for a function of your "
-            "own. Of the others only the metric's own is accepted.",
+            help="Whether more or less of the objective is better, maximize or minimize: needed "
+            "for a function of your own. Of the others only the metric's own is accepted. Several, "
+            "as minimize,maximize, for an Optuna objective that returns several values.",
+            metavar="DIRECTION",
             show_default="the metric's",
         ),
     ] = None,
@@ -216,7 +219,7 @@ def _create(context: typer.Context, wanted: "Wanted") -> None:
 
     created = create_study(wanted, settings_of(context), lambda: open_database(context), complain)
     study = created.study
-    say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
+    say(f"{_describe_creation(created)}: {study.spec.objectives_in_words}")
     if study.spec.record:
         say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
@@ -303,11 +306,14 @@ def show_best(
 ) -> None:
     """Print the best trial. With --save, write its network, which takes data as they are.
 
+    Of several objectives, print the Pareto front: the trials that no other one is better than in
+    all of them.
+
     Example: tuner study best --save best.keras
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_json, say
-    from tuner.cli.result_output import complain_of_damage, print_best
+    from tuner.cli.result_output import complain_of_damage, print_best, print_front
     from tuner.errors import UsageError
     from tuner.reports.study_tables import best_facts
     from tuner.storage.trials import find_best, require_best
@@ -317,6 +323,11 @@ def show_best(
         if value is not None and save is None:
             raise UsageError(f"{option} has an effect only with --save FILE")
     store, row = read_study(context, study)
+    if len(row.spec.goals) > 1:
+        if save is not None:
+            raise UsageError("--save: a study with several objectives has no best trial to write")
+        print_front(store, row, as_json)
+        return
     best = find_best(store, row)
     complain_of_damage(best)
     trial = require_best(row, best)
@@ -378,7 +389,7 @@ def export(
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
     from tuner.reports.study_tables import trial_columns, with_metrics
-    from tuner.storage.trials import stream_trials, table_row
+    from tuner.storage.trials import stream_trials, table_row, varying_params
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
@@ -386,7 +397,7 @@ def export(
         print_json_rows(rows)
     else:
         flat = (with_metrics(trial, trial) for trial in rows)
-        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
+        print_csv(flat, trial_columns(row.spec.beside_score), varying_params(store, row))
 
 
 @app.command("code")

@@ -249,8 +249,8 @@ class Space(BaseModel):
 
     def resolve(self, flat: Mapping[str, Scalar]) -> Params:
         """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave, and
-        what a function has asked for that defines its space itself. Raises SpaceError when an
-        active one is missing."""
+        what a function that defines its own space has asked for. Raises SpaceError when an active
+        one is missing."""
 
         def stored(name: str, range_: Range) -> Scalar:
             if name not in flat:
@@ -259,8 +259,8 @@ class Space(BaseModel):
                 raise SpaceError(f"{name} = {format_value(flat[name])} is no value of this space")
             return flat[name]
 
-        asked = flat if self.function_kind.defines_space else {}
-        return {**self._order.resolve(stored), **asked}
+        resolved = self._order.resolve(stored)
+        return {**resolved, **flat} if self._function_kind.defines_space else resolved
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be

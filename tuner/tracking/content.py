@@ -180,7 +180,7 @@ def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -
     if attempt.score is not None:
         yield Point("score", attempt.score, at, 0)
     scoring = report_of_score(rows, attempt, spec.goal())
-    for metric in spec.record:
+    for metric in spec.beside_score:
         if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
             yield Point(best_key(metric), value, at, 0)
 
@@ -219,8 +219,8 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         **_data_params(spec),
         "sampler": _choice(spec.sampler),
         "pruner": _choice(spec.pruner),
-        "metric": spec.metric,
-        "direction": spec.direction,
+        "metric": ", ".join(goal.metric for goal in spec.goals),
+        "direction": ", ".join(goal.direction for goal in spec.goals),
         "seed": str(spec.seed),
     }
     if spec.record:
