@@ -72,7 +72,10 @@ HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "li
 def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
     """The Dense layer that ends a network for `task`, with `outputs` units."""
     activation = HEAD_ACTIVATIONS[task]
-    return keras.layers.Dense(outputs, activation=activation, use_bias=bias, name="output")
+    # float32 in any precision: probabilities and the loss must not be rounded more.
+    return keras.layers.Dense(
+        outputs, activation=activation, use_bias=bias, name="output", dtype="float32"
+    )
 
 
 def growing_sizes(sizes: list[int], factor: float) -> list[int]:

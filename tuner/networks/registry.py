@@ -9,6 +9,7 @@ import numpy as np
 
 from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
+from tuner.networks.precision import dtype_policy, precision_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS
 
@@ -36,6 +37,18 @@ def build_network(
     parts: LayerFactory,
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
+    with dtype_policy(precision_of(params)):
+        return _build(network, params, input_shape, outputs, task, parts)
+
+
+def _build(
+    network: str | CustomNetwork,
+    params: Params,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    task: str,
+    parts: LayerFactory,
+) -> Any:
     if isinstance(network, CustomNetwork):
         return network.build(given_params(network, params), input_shape, outputs)
     return _load_builder(network)(params, input_shape, outputs, task, parts)

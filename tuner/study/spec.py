@@ -262,9 +262,13 @@ class StudySpec(BaseModel):
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
+        name = name_of(self.metric)
+        is_models = ":" in self.space.network and name not in METRICS | self.own_metrics
+        if is_models and self.metric == f"{self.held_out}_{name}":
+            return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics)
-        own = self.own_metrics.get(name_of(self.metric))
+        own = self.own_metrics.get(name)
         direction = direction_of(self.metric) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"

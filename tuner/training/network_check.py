@@ -28,10 +28,10 @@ from tuner.networks.custom import (
     NetworkFile,
     given_params,
     model_problems,
-    precision_problem,
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
+from tuner.networks.precision import output_problem, precision_of, precision_problem
 from tuner.search_space.parameter_types import Params, read_number, read_whole
 from tuner.search_space.parameters import TRAINING, is_read_by_fit
 from tuner.study.messages import Event, Goal, Reply, Report, TrialRequest
@@ -256,6 +256,12 @@ class _Check:
             raise self._refusal(why_hidden(min(given.asked)))
         if problem := next(model_problems(model), None):
             raise self._refusal(problem)
+        if not model.compiled and (problem := precision_problem(model, self._precision)):
+            raise self._refusal(problem)
+
+    @property
+    def _precision(self) -> str:
+        return precision_of(self._params or {})
 
     def _another_structure(self, error: BaseException) -> str | None:
         shapes = {tuple(tuple(v.shape) for v in model.variables) for model in self._network.models}
@@ -295,7 +301,7 @@ class _Check:
         if not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
         if outputs.dtype != tf.float32 and not model.compiled:
-            raise self._refusal(precision_problem(f"its outputs are {outputs.dtype.name}"))
+            raise self._refusal(output_problem(outputs.dtype.name, self._precision))
         values = np.asarray(outputs)
         if not np.isfinite(values).all():
             raise self._refusal(
