@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
+"""`tuner study`: create, list, show, best, plot, import, export, code, repair, stop, delete."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,6 +31,7 @@ from tuner.cli.data_commands import (
     Window,
     say_data,
 )
+from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
@@ -409,6 +410,7 @@ def _save_network(
 
 
 app.command("plot")(plot_study)
+app.command("import")(import_trials)
 
 
 @app.command("export")

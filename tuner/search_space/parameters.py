@@ -359,18 +359,31 @@ DEFAULTS_BEFORE: dict[str, Scalar] = {
 # but for the number of epochs, which the pruner has to know. It has no default.
 OWN_TRAINING = "own training"
 _OWN_TRAINING = {"epochs": TRAINING["epochs"]}
+# In place of a network's name: a user's function that returns a compiled model, and asks for its
+# parameters. Of the training's parameters it has those that Keras' `fit` is called with.
+OWN_MODEL = "own model"
+_OWN_MODEL = {
+    name: parameter
+    for name, parameter in TRAINING.items()
+    if parameter.role in (Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+}
 
 
 def catalogue_key(network: str, kind: FunctionKind) -> str:
     """What `catalogue` takes for a study's network; `kind`: of a user's own."""
+    if kind is FunctionKind.HYPERMODEL:
+        return OWN_MODEL
     return OWN_TRAINING if kind.trains else network
 
 
 def catalogue(network: str) -> dict[str, Parameter]:
     """The parameters of `network`: its own and the training's. Of a user's own network
-    (`file.py:build`) only the training's are in the catalogue. `network` may be OWN_TRAINING."""
+    (`file.py:build`) only the training's are in the catalogue. `network` may be OWN_TRAINING or
+    OWN_MODEL."""
     if network == OWN_TRAINING:
         return _OWN_TRAINING
+    if network == OWN_MODEL:
+        return _OWN_MODEL
     kind = NETWORKS.get(network)
     return {**(kind.parameters if kind else {}), **TRAINING}
 

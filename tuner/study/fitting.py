@@ -23,8 +23,9 @@ def fit_space(space: Space, task: Task, input_shape: Any, input_kind: str = "") 
     _check_losses(space, task)
     unmet = _unmet_needs(task, input_shape)
     fixed: dict[str, Scalar] = {}
+    known = catalogue(space.catalogue_key)
     for name, parameter in TRAINING.items():
-        if parameter.needs not in unmet:
+        if parameter.needs not in unmet or name not in known:
             continue
         off = parameter.without_effect
         can_be_off, is_searched = space.takes(name, off), name in space.varying()
