@@ -142,8 +142,9 @@ class Dataset:
     `input_kind`: what a row of x is. "tokens" (steps,): numbers of words, 0 for padding, 1 for a
     word that is not in the vocabulary, below `vocabulary_size`; they are not scaled. "sequence"
     (steps, channels): each channel is scaled on its own. Where sequences differ in length they are
-    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled).
-    "" is anything else.
+    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled);
+    `padding` is the value of each other channel there, which scaling maps to about 0. "" is
+    anything else.
 
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
@@ -176,7 +177,12 @@ class Dataset:
     heads: tuple[TargetPart, ...] = ()
     input_kind: InputKind = ""
     vocabulary_size: int = 0
-    padded: bool = False
+    padding: tuple[float, ...] | None = None
+
+    @property
+    def padded(self) -> bool:
+        """Whether the last channel of a sequence says which steps are there."""
+        return self.padding is not None
 
     @property
     def splits(self) -> dict[str, Split]:

@@ -83,7 +83,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "heads": [_head_to_json(head) for head in dataset.heads],
         "input_kind": dataset.input_kind,
         "vocabulary_size": dataset.vocabulary_size,
-        "padded": dataset.padded,
+        "padding": dataset.padding,
     }
 
 
@@ -191,7 +191,7 @@ def open_dataset(folder: Path) -> Dataset:
         heads=heads,
         input_kind=index.get("input_kind", ""),
         vocabulary_size=index.get("vocabulary_size", 0),
-        padded=index.get("padded", False),
+        padding=_tuple(index.get("padding")),
     )
 
 
@@ -238,5 +238,5 @@ def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
     )
 
 
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)

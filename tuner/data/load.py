@@ -12,6 +12,7 @@ from tuner.data.dataset import (
     PARTS,
     ColumnReport,
     Dataset,
+    InputKind,
     Split,
     TargetColumn,
     draw_splits,
@@ -49,7 +50,15 @@ from tuner.data.rows import (
 )
 from tuner.data.sample_weights import Weights, split_weights, take_weights
 from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
-from tuner.data.sequences import kind_of_columns, text_notes, text_rule
+from tuner.data.sequences import (
+    as_kind,
+    count_tokens,
+    encode_padded,
+    kind_of_columns,
+    text_notes,
+    text_rule,
+    with_padded_sequences,
+)
 from tuner.data.table_encoding import (
     Table,
     TableRows,
@@ -113,11 +122,22 @@ class _Encoded(NamedTuple):
     shift: Wide | None = None
     float64: bool = False
     axes: Axes = Axes()
+    scaling: Scaling | None = None
+    padding: tuple[float, ...] | None = None
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bool) -> Dataset:
     raw, weights = take_weights(read_source(source, settings, spec), spec)
-    x, gaps = _checked(raw)
+    raw, is_padded = with_padded_sequences(raw, spec)
+    if is_padded:
+        x, gaps = {part: pair.x for part, pair in raw.parts.items()}, False
+    else:
+        x, gaps = _checked(raw)
+        x = as_kind(x, spec, raw.source) if spec.kind else x
+    if spec.kind == "tokens":
+        spec = spec.model_copy(update={"scaling": "none"})
     if raw_integers and spec.scaling == "auto" and _are_integers(x.values()):
         spec = spec.model_copy(update={"scaling": "none"})
     table = _read_table(x, raw, spec)
@@ -129,6 +149,8 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     if hasattr(x["train"], "iloc"):
         table = table or _read_first(x, rows, raw.source)
         encoded = _encode_table(table, rows, raw, target, settings, exact, text_rule(spec))
+    elif is_padded:
+        encoded = _encode_sequences(x, rows, spec, exact)
     elif gaps:
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
@@ -168,7 +190,6 @@ def _dataset(
         for part, x in load_if_small(encoded.matrices).items()
     }
     columns, by_channel = encoded.columns, encoded.axes.by_channel
-    input_kind, vocabulary_size = kind_of_columns(columns, raw.source)
     scaling = _scaling(splits["train"], spec, encoded)
     dataset = Dataset(
         name=raw.name,
@@ -189,8 +210,9 @@ def _dataset(
         target_shift=target_shift,
         float64_inputs=encoded.float64,
         reports=encoded.reports,
-        input_kind=input_kind,
-        vocabulary_size=vocabulary_size,
+        input_kind=encoded.input_kind,
+        vocabulary_size=encoded.vocabulary_size,
+        padding=encoded.padding,
     )
     if spec.reading == FIRST_READING:
         return dataset
@@ -199,8 +221,8 @@ def _dataset(
 
 
 def _scaling(train: Split, spec: "DataSpec", encoded: _Encoded) -> Scaling:
-    if any(column.is_tokens for column in encoded.columns or ()):
-        return IDENTITY
+    if encoded.scaling is not None:
+        return encoded.scaling
     one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
     return fit_scaling(
         train.x,
@@ -217,7 +239,9 @@ def _warn_of_losses(dataset: Dataset, encoded: _Encoded, y: TargetValues) -> lis
     offset_notes = shift_notes(
         dataset.shift, dataset.target_shift, train.x, dataset.features, dataset.float64_inputs
     )
-    if isinstance(encoded.original, Table):
+    if encoded.original is None:
+        losses = []
+    elif isinstance(encoded.original, Table):
         columns = encoded.columns or ()
         losses = table_notes(encoded.original, columns, train.x, scaling)
     else:
@@ -388,6 +412,7 @@ def _encode_table(
     reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
     shift = _shift_of(columns)
     float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
+    input_kind, vocabulary_size = kind_of_columns(columns, raw.source)
     return _Encoded(
         matrices,
         parts["train"],
@@ -396,6 +421,26 @@ def _encode_table(
         reports=reports,
         shift=shift,
         float64=float64,
+        scaling=IDENTITY if input_kind == "tokens" else None,
+        input_kind=input_kind,
+        vocabulary_size=vocabulary_size,
+    )
+
+
+def _encode_sequences(
+    x: _Features, rows: dict[str, Indices], spec: "DataSpec", exact: bool
+) -> _Encoded:
+    """Fill padded sequences, and scale their channels by the steps that are there."""
+    parts = {part: _choose_rows(x, rows, part) for part in PARTS}
+    encoded = encode_padded(parts, spec.scaling, exact)
+    return _Encoded(
+        encoded.parts,
+        None,
+        shift=encoded.shift,
+        axes=Axes(True),
+        scaling=encoded.scaling,
+        padding=encoded.padding,
+        input_kind="sequence",
     )
 
 
@@ -423,7 +468,7 @@ def _encode_arrays(
 ) -> _Encoded:
     """Convert matrices without gaps, images and series to their smallest dtype."""
     parts = {part: _choose_rows(x, rows, part) for part in PARTS}
-    axes = read_axes(parts["train"]) if spec.reading != FIRST_READING else Axes()
+    axes = _read_axes(parts["train"], spec)
     dtype = smallest_dtype(list(x.values()))
     shift = (
         find_offsets(parts["train"], axes.by_channel)
@@ -435,7 +480,20 @@ def _encode_arrays(
         for part, rows in parts.items()
     }
     float64 = _takes_float64(parts["train"], shift)
-    return _Encoded(matrices, parts["train"], axes=axes, shift=shift, float64=float64)
+    input_kind: InputKind = "sequence" if axes.by_channel and len(parts["train"].shape) == 3 else ""
+    encoded = _Encoded(
+        matrices, parts["train"], axes=axes, shift=shift, float64=float64, input_kind=input_kind
+    )
+    if spec.kind != "tokens":
+        return encoded
+    size = count_tokens(x, spec.vocabulary, "x")
+    return encoded._replace(input_kind="tokens", vocabulary_size=size)
+
+
+def _read_axes(train: AnyRows, spec: "DataSpec") -> Axes:
+    if spec.kind == "sequence":
+        return Axes(by_channel=True)
+    return read_axes(train) if spec.reading != FIRST_READING else Axes()
 
 
 def _takes_float64(train: AnyRows, shift: Wide | None) -> bool:

@@ -33,6 +33,8 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target_format=target.format,
         ignored=target.ignored,
         weights=target.weights,
+        padding=dataset.padding,
+        vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,
     )
 
 
