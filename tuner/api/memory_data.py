@@ -17,7 +17,7 @@ import numpy as np
 from tuner.api.functions import code_reference
 from tuner.data import parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
-from tuner.data.load import check_order
+from tuner.data.input_encoding import check_order
 from tuner.data.raw import Pair
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block

@@ -70,6 +70,9 @@ class InputPart:
     reports: tuple[ColumnReport, ...] = ()
     shift: npt.NDArray[np.float64] | None = None
     float64_inputs: bool = False
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
+    padding: tuple[float, ...] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -234,6 +237,11 @@ class Dataset:
         )
 
     @property
+    def head_tasks(self) -> dict[str, "Task"]:
+        """The task of each head; empty for a single target."""
+        return {head.name: head.task for head in self.heads}
+
+    @property
     def input_parts(self) -> dict[str, InputPart]:
         """Its inputs by name; a single one is named ""."""
         return dict(self.inputs) or {
@@ -244,6 +252,9 @@ class Dataset:
                 self.reports,
                 self.shift,
                 self.float64_inputs,
+                self.input_kind,
+                self.vocabulary_size,
+                self.padding,
             )
         }
 

@@ -95,6 +95,9 @@ def _input_to_json(part: InputPart) -> dict[str, Any]:
         "reports": [asdict(report) for report in part.reports],
         "shift": None if part.shift is None else part.shift.tolist(),
         "float64_inputs": part.float64_inputs,
+        "input_kind": part.input_kind,
+        "vocabulary_size": part.vocabulary_size,
+        "padding": part.padding,
     }
 
 
@@ -107,6 +110,9 @@ def _input_from_json(value: dict[str, Any]) -> InputPart:
         _reports_from_json(value["reports"]),
         _shift_from_json(value["shift"]),
         value["float64_inputs"],
+        value["input_kind"],
+        value["vocabulary_size"],
+        _tuple(value["padding"]),
     )
 
 

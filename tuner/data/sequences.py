@@ -95,7 +95,7 @@ def with_padded_sequences(raw: Raw, spec: "DataSpec") -> tuple[Raw, bool]:
     parts = dict(raw.parts)
     if names:
         parts = {p: pair._replace(x=rows_of_columns(pair.x, names)) for p, pair in parts.items()}
-        raw = replace(raw, features=names)
+        raw = replace(raw, features=names, has_channels=True)
     always = bool(names) or spec.kind is not None
     sequences = {part: as_sequences(pair.x, always) for part, pair in parts.items()}
     held = {part: rows for part, rows in sequences.items() if rows is not None}
@@ -195,16 +195,23 @@ def _with_mark(scaling: Scaling) -> Scaling:
     )
 
 
-def as_kind(x: Mapping[str, AnyRows], spec: "DataSpec", source: str) -> dict[str, AnyRows]:
+def as_kind(
+    x: Mapping[str, Any], spec: "DataSpec", source: str
+) -> tuple[dict[str, Any], "DataSpec"]:
     """Arrays as the rows that the spec says they are: sequences of numbers get an axis of one
-    channel. Raises DatasetError for arrays that cannot be that."""
+    channel, and tokens are not scaled. Raises DatasetError for arrays that cannot be that."""
     arrays = dict(x)
+    if hasattr(arrays["train"], "iloc"):
+        raise DatasetError(
+            f"{source}: --kind is of arrays, and these data are a table; a column of text is "
+            "--column NAME=text"
+        )
     shape = arrays["train"].shape[1:]
     if spec.kind == "sequence" and len(shape) == 1:
         return {
             part: ChangedRows(rows, lambda block: block[..., np.newaxis], rows.dtype, (*shape, 1))
             for part, rows in arrays.items()
-        }
+        }, spec
     if spec.kind == "sequence" and len(shape) != 2:
         raise DatasetError(
             f"{source}: a row of kind sequence has two axes, (steps, channels); these have shape "
@@ -212,7 +219,8 @@ def as_kind(x: Mapping[str, AnyRows], spec: "DataSpec", source: str) -> dict[str
         )
     if spec.kind == "tokens":
         count_tokens(arrays, spec.vocabulary, source)
-    return arrays
+        spec = spec.model_copy(update={"scaling": "none"})
+    return arrays, spec
 
 
 def count_tokens(x: Mapping[str, AnyRows], vocabulary: int | None, source: str) -> int:

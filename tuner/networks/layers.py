@@ -66,7 +66,12 @@ class KerasLayers:
         return ACTIVATIONS[read_word(params, "activation")].exported_form(params)
 
 
-HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
+HEAD_ACTIVATIONS = {
+    "classes": "softmax",
+    "binary": "sigmoid",
+    "multilabel": "sigmoid",
+    "regression": "linear",
+}
 
 
 def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
