@@ -95,15 +95,15 @@ def normalises_before(params: Params) -> bool:
 def add_activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
     """Add normalisation and activation, in the order of `norm_position`."""
     if normalises_before(params):
-        return parts.activation(params)(_add_normalisations(hidden, params))
-    return _add_normalisations(parts.activation(params)(hidden), params)
+        return parts.activation(params)(add_normalisations(hidden, params))
+    return add_normalisations(parts.activation(params)(hidden), params)
 
 
 def _normalises(params: Params) -> bool:
     return any(params.get(name) for name in NORMALIZATIONS)
 
 
-def _add_normalisations(hidden: Any, params: Params) -> Any:
+def add_normalisations(hidden: Any, params: Params) -> Any:
     for name, normalization in NORMALIZATIONS.items():
         if params.get(name):
             hidden = normalization.keras()(hidden)

@@ -9,7 +9,7 @@ networks. No TensorFlow: the kinds name their builders as text.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.search_space.parameter_types import Parameter, Role, repeat_value
@@ -246,6 +246,48 @@ _BLOCKS = _table(
     _rate("block_dropout", "share of a block's outputs dropped in training", layers="blocks"),
 )  # fmt: skip
 
+_STAGES = _table(
+    _whole(
+        "stages", 3, Role.STRUCTURE, (1, 6),
+        doc="number of stages of residual blocks; each but the first halves the sides of the maps",
+    ),
+    _whole("stage_blocks", 2, Role.STRUCTURE, (1, 32), doc="number of residual blocks in a stage"),
+    _whole(
+        "stage_filters", 16, Role.SIZE, (1, 4096), layers="stages",
+        doc="filters of a stage's convolutions",
+    ),
+    _real(
+        "stage_growth", 2.0, Role.SIZE, "(0, 8]",
+        doc="each further stage has this many times the filters of the one before",
+    ),
+    _choice(
+        "stem", "small", Role.STRUCTURE, ("small", "large"),
+        doc="the first convolution: a window of 3, or for large images a window of 7 and pooling, "
+        "which quarter the sides",
+    ),
+    _switch(
+        "pre_activation", "normalisation and activation before each convolution of a block instead "
+        "of behind it",
+    ),
+    _rate("stage_dropout", "share of a stage's outputs dropped in training", layers="stages"),
+)  # fmt: skip
+
+
+def _choose(parameters: dict[str, Parameter], **own_defaults: Scalar) -> dict[str, Parameter]:
+    """The parameters, some with a network's own default."""
+    return {
+        name: replace(parameter, default=own_defaults.get(name, parameter.default))
+        for name, parameter in parameters.items()
+    }
+
+
+# Where the blocks already end in few values of a meaning, no hidden dense layer follows by default.
+# A bias and the place of a normalisation are not theirs to choose.
+_HEAD_OF_MEANS = _choose(
+    {name: _LAYERS[name] for name in _LAYERS if name not in ("bias", "norm_position")},
+    depth=0, batch_norm=True,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class NetworkKind:
@@ -300,12 +342,21 @@ NETWORKS: dict[str, NetworkKind] = {
         row_axes=(2, 3),
         row_noun="images",
     ),
+    "resnet": NetworkKind(
+        parameters=_STAGES | _HEAD_OF_MEANS,
+        builder="tuner.networks.resnet:build_resnet",
+        estimate_weights=_estimate_dense_weights,
+        dropout_places=("input_dropout", "stage_dropout", "dropout"),
+        row_axes=(2, 3),
+        row_noun="images",
+    ),
 }
 
 # The groups of the reference, in its order.
 GROUPS: dict[str, dict[str, Parameter]] = {
-    "dense layers (mlp, cnn)": _LAYERS,
+    "dense layers": _LAYERS,
     "convolutions (cnn)": _BLOCKS,
+    "residual blocks (resnet)": _STAGES,
     "length": _LENGTH,
     "loss": _LOSS,
     "optimizer": _OPTIMIZER,
