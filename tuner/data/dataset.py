@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
 
 PARTS = ("train", "validation", "test")
 EvaluationName = Literal["val", "test"]
+InputKind = Literal["", "sequence", "tokens"]
 _INDEX = "dataset.json"
 
 
@@ -101,6 +102,12 @@ class Dataset:
     where float32 would have lost too much (precision.py): one value in all, or one for each column
     or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
 
+    `input_kind`: what a row of x is. "tokens" (steps,): numbers of words, 0 for padding, 1 for a
+    word that is not in the vocabulary, below `vocabulary_size`; they are not scaled. "sequence"
+    (steps, channels): each channel is scaled on its own. Where sequences differ in length they are
+    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled).
+    "" is anything else.
+
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
     """
@@ -124,6 +131,9 @@ class Dataset:
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
     examples: ExampleRows | None = None
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
+    padded: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -253,6 +263,9 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "evaluation": dataset.evaluation_name,
         "target_column": asdict(dataset.target_column),
         "examples": dataset.examples,
+        "input_kind": dataset.input_kind,
+        "vocabulary_size": dataset.vocabulary_size,
+        "padded": dataset.padded,
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
@@ -294,6 +307,9 @@ def open_dataset(folder: Path) -> Dataset:
         evaluation_name=evaluation_name,
         target_column=_target_column_from_json(index["target_column"]),
         examples=index.get("examples"),
+        input_kind=index.get("input_kind", ""),
+        vocabulary_size=index.get("vocabulary_size", 0),
+        padded=index.get("padded", False),
     )
 
 

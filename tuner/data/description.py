@@ -14,6 +14,7 @@ from tuner.data.class_balance import imbalance_note
 from tuner.data.columns import ReadTable
 from tuner.data.dataset import ColumnReport, Dataset, Split
 from tuner.data.rows import Features, sampled_rows
+from tuner.data.sequence_lengths import describe_sequences
 from tuner.data.table_encoding import Table
 from tuner.data.target import Target
 from tuner.preparation.cells import Cells
@@ -100,6 +101,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "rows": {part: len(split) for part, split in dataset.splits.items()},
         "input_shape": list(dataset.input_shape),
         "dtype": str(dataset.train.x.dtype),
+        **describe_sequences(dataset),
         "outputs": dataset.outputs,
         **(_classes(dataset) if dataset.labels else {"target": _target(dataset)}),
         "columns": [asdict(report) for report in dataset.reports],

@@ -49,7 +49,14 @@ from tuner.data.rows import (
 )
 from tuner.data.sample_weights import Weights, split_weights, take_weights
 from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
-from tuner.data.table_encoding import Table, TableRows, encoding_notes, learn_columns
+from tuner.data.sequences import kind_of_columns, text_notes, text_rule
+from tuner.data.table_encoding import (
+    Table,
+    TableRows,
+    TextRule,
+    encoding_notes,
+    learn_columns,
+)
 from tuner.data.target import Target, TargetValues, encode_target, read_targets
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
@@ -121,7 +128,7 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     exact = spec.reading != FIRST_READING and spec.scaling != "none"
     if hasattr(x["train"], "iloc"):
         table = table or _read_first(x, rows, raw.source)
-        encoded = _encode_table(table, rows, raw, target, settings, exact)
+        encoded = _encode_table(table, rows, raw, target, settings, exact, text_rule(spec))
     elif gaps:
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
@@ -161,6 +168,7 @@ def _dataset(
         for part, x in load_if_small(encoded.matrices).items()
     }
     columns, by_channel = encoded.columns, encoded.axes.by_channel
+    input_kind, vocabulary_size = kind_of_columns(columns, raw.source)
     scaling = _scaling(splits["train"], spec, encoded)
     dataset = Dataset(
         name=raw.name,
@@ -181,6 +189,8 @@ def _dataset(
         target_shift=target_shift,
         float64_inputs=encoded.float64,
         reports=encoded.reports,
+        input_kind=input_kind,
+        vocabulary_size=vocabulary_size,
     )
     if spec.reading == FIRST_READING:
         return dataset
@@ -189,6 +199,8 @@ def _dataset(
 
 
 def _scaling(train: Split, spec: "DataSpec", encoded: _Encoded) -> Scaling:
+    if any(column.is_tokens for column in encoded.columns or ()):
+        return IDENTITY
     one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
     return fit_scaling(
         train.x,
@@ -358,11 +370,12 @@ def _encode_table(
     target: Target,
     settings: Settings,
     exact: bool,
+    texts: TextRule,
 ) -> _Encoded:
     """Encode the tables of all parts by the columns of the training rows."""
     cells = table.parts
     parts = {p: Table(cells["train"], rows[p]) if p in rows else Table(cells[p]) for p in PARTS}
-    columns = learn_columns(parts["train"], table.columns)
+    columns = learn_columns(parts["train"], table.columns, texts)
     if exact:
         columns = with_offsets(parts["train"], columns)
     matrices: dict[str, Rows] = {part: TableRows(t, columns) for part, t in parts.items()}
@@ -370,6 +383,7 @@ def _encode_table(
         # Encoding is slow, and rows are read several times.
         matrices = {part: store_rows(m, settings, raw.source) for part, m in matrices.items()}
     lines = [*table.notes, *constant_notes(parts["train"], columns)]
+    lines += text_notes(parts["train"], columns)
     lines += [line for part, t in parts.items() for line in encoding_notes(t, columns, part)]
     reports = report_columns(table, columns, report_target(raw.parts["train"].y, target))
     shift = _shift_of(columns)
@@ -440,6 +454,8 @@ def _one_hot(columns: tuple[Column, ...]) -> Any:
 def _feature_names(
     raw: Raw, columns: tuple[Column, ...] | None, train: AnyRows
 ) -> tuple[str, ...] | None:
+    if any(column.is_tokens for column in columns or ()):
+        return None  # a step has no meaning of its own
     if columns is not None:
         return tuple(name for column in columns for name in column.features)
     return raw.features if train.ndim == 2 else None

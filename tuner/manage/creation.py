@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -32,7 +32,7 @@ from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.search_space import Space, SpaceFile, load_file, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.search_space.parameters import TRAINING
+from tuner.search_space.parameters import NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -177,6 +177,7 @@ def define_study(
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = ":" in space.network and wanted.data.reading == READING
+    wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
     metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
@@ -200,8 +201,16 @@ def define_study(
     return spec
 
 
+def _for_network(data: DataSpec, network: str) -> DataSpec:
+    """The data with the form of texts that the network learns from, where none is given."""
+    kind = NETWORKS.get(network)
+    if data.text is None and kind is not None and kind.takes_tokens:
+        return data.model_copy(update={"text": "tokens"})
+    return data
+
+
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
-    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    fitted = fit_space(space, dataset.task, dataset.input_shape, dataset.input_kind)
     check_class_weights(_class_weights(fitted), dataset)
     return fitted
 
@@ -244,6 +253,8 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     update: dict[str, object] = {"task": dataset.task}
     if raw_integers and dataset.scaling.method == "none":
         update["scaling"] = "none"
+    if not any(report.kind == "text" for report in dataset.reports):
+        update["text"] = None
     return data.model_copy(update=update)
 
 

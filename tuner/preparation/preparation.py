@@ -316,6 +316,7 @@ def column_from_json(content: Mapping[str, Any]) -> Column:
         "categories": None if categories is None else tuple(categories),
         "parts": tuple(content["parts"]),
         "format": CellFormat(number and NumberFormat(**number), form["order"]),
+        "idf": None if content.get("idf") is None else tuple(content["idf"]),
     }
     return Column(**{**content, **changes})
 

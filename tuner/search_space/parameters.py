@@ -299,6 +299,8 @@ class NetworkKind:
     `dropout_places`: the parameters of its dropouts, in the order of the network.
     `has_shared_program`: whether the graph and XLA engines can train it, and not only Keras.
     `row_axes`: the numbers of axes that a row of data may have, () for any; `row_noun`: such data.
+    `input_kinds`: which `Dataset.input_kind` it can learn from. Only a network that looks its words
+    up takes "tokens".
     """
 
     parameters: dict[str, Parameter]
@@ -308,10 +310,16 @@ class NetworkKind:
     has_shared_program: bool = False
     row_axes: tuple[int, ...] = ()
     row_noun: str = "data"
+    input_kinds: tuple[str, ...] = ("", "sequence")
 
     def accepts(self, input_shape: tuple[int, ...]) -> bool:
         """Whether it can be built for rows of this shape."""
         return not self.row_axes or len(input_shape) in self.row_axes
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether texts become numbers of words for it, instead of a feature for each word."""
+        return "tokens" in self.input_kinds
 
     def dropout_rates(self, params: Mapping[str, Any]) -> list[float]:
         """The rate at each place where it may have a dropout, zeros included."""

@@ -14,11 +14,13 @@ from tuner.study.metrics import Task, check_metric, metrics_of, name_of
 from tuner.values import Scalar
 
 
-def fit_space(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
+def fit_space(
+    space: Space, task: Task, input_shape: tuple[int, ...], input_kind: str = ""
+) -> Space:
     """The space without the parameters that these data have no use for. Raises SpecError for a
     network that needs other data, a loss of another task, and a parameter without use that can have
-    no other value."""
-    _check_network(space.network, input_shape)
+    no other value. `input_kind`: as `Dataset.input_kind`."""
+    _check_network(space.network, input_shape, input_kind)
     _check_losses(space, task)
     unmet = _unmet_needs(task, input_shape)
     fixed: dict[str, Scalar] = {}
@@ -38,8 +40,13 @@ def fit_space(space: Space, task: Task, input_shape: tuple[int, ...]) -> Space:
     return space.override(fixed) if fixed else space
 
 
-def _check_network(network: str, input_shape: tuple[int, ...]) -> None:
+def _check_network(network: str, input_shape: tuple[int, ...], input_kind: str) -> None:
     kind = NETWORKS.get(network)
+    if kind is not None and input_kind not in kind.input_kinds:
+        raise SpecError(
+            f"network {network} cannot learn from numbers of words, whose size means nothing; "
+            "leave --text tokens and --kind tokens out"
+        )
     if kind is not None and not kind.accepts(input_shape):
         raise SpecError(
             f"network {network} needs {kind.row_noun}, a row of these data has shape {input_shape}"

@@ -18,6 +18,7 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
+from tuner.preparation.text_words import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
@@ -34,6 +35,7 @@ from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
+RowKind = Literal["sequence", "tokens"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
@@ -53,8 +55,18 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
-    SpecError for a share or seed out of range.
+    how much each row counts in training; None: all count alike. `reading`: see READING.
+
+    `kind`: what a row of an array is: a sequence (steps, channels), or numbers of words; None:
+    by its shape and values. `text`: what texts of a table become; None: what the network learns
+    from. `vocabulary`: how many words are known at most. `steps`: the length of sequences and of
+    texts in words. None for both: by the training rows.
+
+    `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
+    the `horizon` steps behind. `series`: the column that tells several series apart.
+
+    Raises SpecError for a share, a seed or a number out of range, and for options that have no
+    effect.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,10 +79,20 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    kind: RowKind | None = None
+    text: TextForm | None = None
+    vocabulary: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    window: int | None = Field(default=None, ge=1)
+    horizon: int = Field(default=1, ge=1)
+    time: str | None = None
+    series: str | None = None
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.window is None and (self.horizon, self.time, self.series) != (1, None, None):
+            raise SpecError("horizon, time and series are of windows: give --window N too")
         for name in ("validation", "test"):
             share = getattr(self, name)
             if not 0 < share < 1:
