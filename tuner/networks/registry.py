@@ -1,5 +1,6 @@
 """Builds any network from its params, a shipped one by name or a user's own, and exports it."""
 
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from tuner.networks.custom import CustomNetwork, GivenParams
 from tuner.networks.layers import KerasLayers, LayerFactory
+from tuner.networks.step_rows import NO_STEPS, StepRows, steps_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS, training_only_names
 
@@ -33,14 +35,19 @@ def build_network(
     outputs: int,
     task: str,
     parts: LayerFactory,
+    steps: StepRows = NO_STEPS,
 ) -> Any:
-    """The network of `params` with fresh weights, ending in the task's activation."""
+    """The network of `params` with fresh weights, ending in the task's activation. `steps`: what a
+    network that reads rows step by step must know of them."""
     if isinstance(network, CustomNetwork):
         hidden = training_only_names()
         shown = {name: value for name, value in params.items() if name not in hidden}
         given = GivenParams(shown, hidden)
         return network.build(given, input_shape, outputs)
-    return _load_builder(network)(params, input_shape, outputs, task, parts)
+    build = _load_builder(network)
+    if NETWORKS[network].reads_steps:
+        build = partial(build, steps=steps)
+    return build(params, input_shape, outputs, task, parts)
 
 
 def _load_builder(network: str) -> NetworkBuilder:
@@ -69,7 +76,9 @@ def export_network(
     are values in the target's units (`Dataset.target_shift`).
     """
     shape = dataset.input_shape
-    trained = build_network(network, params, shape, dataset.outputs, dataset.task, KerasLayers())
+    trained = build_network(
+        network, params, shape, dataset.outputs, dataset.task, KerasLayers(), steps_of(dataset)
+    )
     trained.set_weights(weights)
     shift = dataset.shift
     inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from tuner.errors import SpecError
 from tuner.search_space import Space
 from tuner.search_space.parameter_types import DataNeed, format_value
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, TRAINING, catalogue
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, catalogue
 from tuner.study.messages import HeldOut
 from tuner.study.metrics import Task, check_metric, metrics_of, name_of
 from tuner.values import Scalar
@@ -22,9 +22,9 @@ def fit_space(
     no other value. `input_kind`: as `Dataset.input_kind`."""
     _check_network(space.network, input_shape, input_kind)
     _check_losses(space, task)
-    unmet = _unmet_needs(task, input_shape)
+    unmet = _unmet_needs(task, input_shape, input_kind)
     fixed: dict[str, Scalar] = {}
-    for name, parameter in TRAINING.items():
+    for name, parameter in catalogue(space.network).items():
         if parameter.needs not in unmet:
             continue
         off = parameter.without_effect
@@ -47,7 +47,7 @@ def _check_network(network: str, input_shape: tuple[int, ...], input_kind: str) 
             f"network {network} cannot learn from numbers of words, whose size means nothing; "
             "leave --text tokens and --kind tokens out"
         )
-    if kind is not None and not kind.accepts(input_shape):
+    if kind is not None and not kind.accepts(input_shape, input_kind):
         raise SpecError(
             f"network {network} needs {kind.row_noun}, a row of these data has shape {input_shape}"
         )
@@ -60,11 +60,15 @@ def _check_losses(space: Space, task: Task) -> None:
             raise SpecError(f"loss {loss} does not fit {task}; there are: {fitting}")
 
 
-def _unmet_needs(task: Task, input_shape: tuple[int, ...]) -> dict[DataNeed | None, str]:
+def _unmet_needs(
+    task: Task, input_shape: tuple[int, ...], input_kind: str
+) -> dict[DataNeed | None, str]:
     """What parameters may need of the data and these lack, with the words for it."""
     unmet: dict[DataNeed | None, str] = {}
-    if len(input_shape) < 2:
+    if len(input_shape) < 2 or input_kind:
         unmet["images"] = "the data are no images"
+    if input_kind != "tokens":
+        unmet["words"] = "the data are no words as numbers (--text tokens)"
     if task == "regression":
         unmet["classes"] = "the target is a number"
     return unmet
