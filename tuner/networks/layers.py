@@ -1,5 +1,6 @@
-"""Parts of the shipped networks: dropout, activation and recurrent layers in the forms that training
-and export need, dense layers with their normalisations, the output layer, and how weights start."""
+"""Parts of the shipped networks: dropouts, activations and recurrent layers in the forms that
+training and export need, dense layers with their normalisations, the output layer, and how weights
+start."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

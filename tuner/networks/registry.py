@@ -16,7 +16,8 @@ from tuner.search_space.parameters import NETWORKS, training_only_names
 
 class NetworkBuilder(Protocol):
     """What `NetworkKind.builder` names. `params`: all of the trial's. The model takes rows of
-    `input_shape` and ends in the task's activation; `parts` makes its dropouts and activations."""
+    `input_shape` and ends in the task's activation; `parts` makes its dropouts, activations and
+    recurrent layers. One that `reads_steps` takes `steps` (step_rows.py) as well."""
 
     def __call__(
         self,
@@ -44,7 +45,7 @@ def build_network(
         shown = {name: value for name, value in params.items() if name not in hidden}
         given = GivenParams(shown, hidden)
         return network.build(given, input_shape, outputs)
-    build = _load_builder(network)
+    build: Any = _load_builder(network)
     if NETWORKS[network].reads_steps:
         build = partial(build, steps=steps)
     return build(params, input_shape, outputs, task, parts)
