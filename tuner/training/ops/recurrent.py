@@ -216,6 +216,6 @@ def _run_in_loop(
         return step + 1, state, outputs.write(at, state[0]) if sequences else outputs
 
     _, state, outputs = tf.while_loop(
-        lambda step, *_: step < steps, body, [0, start, outputs], maximum_iterations=steps
+        lambda step, *_: step < steps, body, (0, start, outputs), maximum_iterations=steps
     )
     return outputs.stack() if sequences else state[0]
