@@ -31,6 +31,7 @@ from tuner.data.readers.npz import (
 from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError, first_line
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
+from tuner.preparation.padding import as_sequences, check_sequences, pad_sequences
 from tuner.settings import Settings
 from tuner.system.locations import HASH_LENGTH
 from tuner.values import join_names, suggest_names
@@ -201,8 +202,8 @@ def _names(parts: Mapping[str, Pair]) -> dict[str, Any]:
 
 
 def _keep_arrays(values: Mapping[str, Any], settings: Settings) -> str:
-    flat = _flattened(values)
-    arrays = {str(name): _checked_array(str(name), value) for name, value in flat.items()}
+    values = _with_lengths({str(name): value for name, value in _flattened(values).items()})
+    arrays = {name: _checked_array(name, value) for name, value in values.items()}
     _check_lengths(arrays)
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -233,6 +234,24 @@ def _flattened(values: Mapping[str, Any]) -> dict[str, Any]:
                 )
             flat[f"{name}_{own}"] = part
     return flat
+
+
+def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
+    """Sequences of different lengths as an array that ends in zeros, and their lengths beside it,
+    as an .npz has them."""
+    kept = dict(values)
+    for name, value in values.items():
+        meant = array_name(name)
+        sequences = as_sequences(value) if meant in FEATURES else None
+        if meant is None or sequences is None:
+            continue
+        channels = check_sequences(sequences, f"data: {name}")
+        lengths = np.array([len(sequence) for sequence in sequences])
+        padded = pad_sequences(sequences, int(lengths.max()), channels)[..., :-1]
+        is_flat = sequences[int(lengths.argmax())].ndim == 1
+        kept[name] = np.nan_to_num(padded[..., 0] if is_flat else padded)
+        kept[f"lengths{meant.removeprefix('x')}"] = lengths
+    return kept
 
 
 def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:

@@ -72,7 +72,7 @@ class InputPart:
     float64_inputs: bool = False
     input_kind: InputKind = ""
     vocabulary_size: int = 0
-    padded: bool = False
+    padding: tuple[float, ...] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -145,8 +145,9 @@ class Dataset:
     `input_kind`: what a row of x is. "tokens" (steps,): numbers of words, 0 for padding, 1 for a
     word that is not in the vocabulary, below `vocabulary_size`; they are not scaled. "sequence"
     (steps, channels): each channel is scaled on its own. Where sequences differ in length they are
-    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled).
-    "" is anything else.
+    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled);
+    `padding` is the value of each other channel there, which scaling maps to about 0. "" is
+    anything else.
 
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
@@ -179,7 +180,12 @@ class Dataset:
     heads: tuple[TargetPart, ...] = ()
     input_kind: InputKind = ""
     vocabulary_size: int = 0
-    padded: bool = False
+    padding: tuple[float, ...] | None = None
+
+    @property
+    def padded(self) -> bool:
+        """Whether the last channel of a sequence says which steps are there."""
+        return self.padding is not None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -253,7 +259,7 @@ class Dataset:
                 self.float64_inputs,
                 self.input_kind,
                 self.vocabulary_size,
-                self.padded,
+                self.padding,
             )
         }
 

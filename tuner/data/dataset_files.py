@@ -83,7 +83,7 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "heads": [_head_to_json(head) for head in dataset.heads],
         "input_kind": dataset.input_kind,
         "vocabulary_size": dataset.vocabulary_size,
-        "padded": dataset.padded,
+        "padding": dataset.padding,
     }
 
 
@@ -97,7 +97,7 @@ def _input_to_json(part: InputPart) -> dict[str, Any]:
         "float64_inputs": part.float64_inputs,
         "input_kind": part.input_kind,
         "vocabulary_size": part.vocabulary_size,
-        "padded": part.padded,
+        "padding": part.padding,
     }
 
 
@@ -112,7 +112,7 @@ def _input_from_json(value: dict[str, Any]) -> InputPart:
         value["float64_inputs"],
         value["input_kind"],
         value["vocabulary_size"],
-        value["padded"],
+        _tuple(value["padding"]),
     )
 
 
@@ -197,7 +197,7 @@ def open_dataset(folder: Path) -> Dataset:
         heads=heads,
         input_kind=index.get("input_kind", ""),
         vocabulary_size=index.get("vocabulary_size", 0),
-        padded=index.get("padded", False),
+        padding=_tuple(index.get("padding")),
     )
 
 
@@ -244,5 +244,5 @@ def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
     )
 
 
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.data.arrays import Axes, check_parts, read_axes, smallest_dtype
 from tuner.data.columns import ReadTable, read_columns
-from tuner.data.dataset import PARTS, ColumnReport, InputPart
+from tuner.data.dataset import PARTS, ColumnReport, InputKind, InputPart
 from tuner.data.description import constant_notes, report_columns, report_targets
 from tuner.data.example_rows import example_rows
 from tuner.data.precision import (
@@ -35,7 +35,15 @@ from tuner.data.rows import (
     store_rows,
 )
 from tuner.data.scaling import IDENTITY, Scaling, fill_gaps, fit_scaling, gap_notes, learn_gaps
-from tuner.data.sequences import kind_of_columns, text_notes, text_rule
+from tuner.data.sequences import (
+    as_kind,
+    count_tokens,
+    encode_padded,
+    kind_of_columns,
+    text_notes,
+    text_rule,
+    with_padded_sequences,
+)
 from tuner.data.several_inputs import SINGLE
 from tuner.data.table_encoding import (
     Table,
@@ -58,7 +66,9 @@ Features = dict[str, Any]
 
 
 class _Encoded(NamedTuple):
-    """The matrices of all parts. `original`: the training rows before they were encoded."""
+    """The matrices of all parts. `original`: the training rows before they were encoded; None
+    where nothing is said of lost values. `scaling`: where it is known already; the others as in
+    InputPart."""
 
     matrices: dict[str, Rows]
     original: Any
@@ -68,21 +78,33 @@ class _Encoded(NamedTuple):
     shift: Wide | None = None
     float64: bool = False
     axes: Axes = Axes()
+    scaling: Scaling | None = None
+    padding: tuple[float, ...] | None = None
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
 
 
 class Input(NamedTuple):
     """One input: its data, with the features of each part. `table`: its columns, of a table that
-    was read by the present way."""
+    was read by the present way. `is_padded`: sequences of different lengths (padding.py)."""
 
     raw: Raw
     x: Features
     has_gaps: bool
     table: ReadTable | None
     spec: "DataSpec"
+    is_padded: bool = False
 
 
 def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> Input:
+    raw, is_padded = with_padded_sequences(raw, spec)
+    if is_padded:
+        return Input(
+            raw, {part: pair.x for part, pair in raw.parts.items()}, False, None, spec, True
+        )
     x, gaps = _checked(raw)
+    if spec.kind is not None:
+        x, spec = as_kind(x, spec, raw.source)
     # Only networks of a user's own take named inputs, and integers may be ids.
     if (raw_integers or name != SINGLE) and spec.scaling == "auto" and _are_integers(x.values()):
         spec = spec.model_copy(update={"scaling": "none"})
@@ -184,6 +206,8 @@ def prepare_input(
     if hasattr(x["train"], "iloc"):
         table = table or _read_first(x, rows, raw.source)
         encoded = _encode_table(table, rows, raw, target, settings, exact, text_rule(spec))
+    elif each.is_padded:
+        encoded = _encode_sequences(x, rows, spec, exact)
     elif each.has_gaps:
         encoded = _encode_gaps(x, rows, raw, exact)
     else:
@@ -196,7 +220,9 @@ def prepare_input(
         encoded.reports,
         encoded.shift,
         encoded.float64,
-        *kind_of_columns(columns, raw.source),
+        encoded.input_kind,
+        encoded.vocabulary_size,
+        encoded.padding,
     )
     examples = None
     if table is not None and columns is not None:
@@ -237,6 +263,7 @@ def _encode_table(
     reports = report_columns(table, columns, report_targets(raw.parts["train"].y, target))
     shift = _shift_of(columns)
     float64 = shift is not None and needs_float64(table_samples(parts["train"], columns), shift)
+    input_kind, vocabulary_size = kind_of_columns(columns, raw.source)
     return _Encoded(
         matrices,
         parts["train"],
@@ -245,6 +272,26 @@ def _encode_table(
         reports=reports,
         shift=shift,
         float64=float64,
+        scaling=IDENTITY if input_kind == "tokens" else None,
+        input_kind=input_kind,
+        vocabulary_size=vocabulary_size,
+    )
+
+
+def _encode_sequences(
+    x: Features, rows: dict[str, Indices], spec: "DataSpec", exact: bool
+) -> _Encoded:
+    """Fill padded sequences, and scale their channels by the steps that are there."""
+    parts = {part: _choose_rows(x, rows, part) for part in PARTS}
+    encoded = encode_padded(parts, spec.scaling, exact)
+    return _Encoded(
+        encoded.parts,
+        None,
+        shift=encoded.shift,
+        axes=Axes(True),
+        scaling=encoded.scaling,
+        padding=encoded.padding,
+        input_kind="sequence",
     )
 
 
@@ -272,7 +319,7 @@ def _encode_arrays(
 ) -> _Encoded:
     """Convert matrices without gaps, images and series to their smallest dtype."""
     parts = {part: _choose_rows(x, rows, part) for part in PARTS}
-    axes = read_axes(parts["train"]) if spec.reading != FIRST_READING else Axes()
+    axes = _read_axes(parts["train"], spec)
     dtype = smallest_dtype(list(x.values()))
     shift = (
         find_offsets(parts["train"], axes.by_channel)
@@ -284,7 +331,18 @@ def _encode_arrays(
         for part, rows in parts.items()
     }
     float64 = _takes_float64(parts["train"], shift)
-    return _Encoded(matrices, parts["train"], axes=axes, shift=shift, float64=float64)
+    encoded = _Encoded(matrices, parts["train"], axes=axes, shift=shift, float64=float64)
+    if spec.kind == "tokens":
+        size = count_tokens(x, spec.vocabulary, "x")
+        return encoded._replace(input_kind="tokens", vocabulary_size=size)
+    is_sequence = axes.by_channel and parts["train"].ndim == 3
+    return encoded._replace(input_kind="sequence" if is_sequence else "")
+
+
+def _read_axes(train: AnyRows, spec: "DataSpec") -> Axes:
+    if spec.kind == "sequence":
+        return Axes(by_channel=True)
+    return read_axes(train) if spec.reading != FIRST_READING else Axes()
 
 
 def _choose_rows(x: Features, rows: dict[str, Indices], part: str) -> ChosenRows:
@@ -311,12 +369,12 @@ def _feature_names(
         return None  # a step has no meaning of its own
     if columns is not None:
         return tuple(name for column in columns for name in column.features)
-    return raw.features if train.ndim == 2 else None
+    return raw.features if train.ndim == 2 or raw.has_channels else None
 
 
 def _scaling(train: AnyRows, spec: "DataSpec", encoded: _Encoded) -> Scaling:
-    if any(column.is_tokens for column in encoded.columns or ()):
-        return IDENTITY
+    if encoded.scaling is not None:
+        return encoded.scaling
     one_hot = None if encoded.columns is None else _one_hot(encoded.columns)
     return fit_scaling(
         train,
@@ -329,6 +387,8 @@ def _scaling(train: AnyRows, spec: "DataSpec", encoded: _Encoded) -> Scaling:
 
 def lost_values(each: PreparedInput) -> list[str]:
     part, train, original = each.part, each.rows["train"], each.encoded.original
+    if original is None:
+        return []
     if isinstance(original, Table):
         return table_notes(original, part.columns or (), train, part.scaling)
     return array_notes(original, train, part.scaling, part.features)

@@ -156,7 +156,7 @@ def _dataset(
         heads=heads,
         input_kind=whole.input_kind,
         vocabulary_size=whole.vocabulary_size,
-        padded=whole.padded,
+        padding=whole.padding,
     )
     if spec.reading == FIRST_READING:
         return dataset

@@ -13,17 +13,20 @@ from tuner.data.readers.bundled import read_named
 from tuner.data.readers.idx import find_idx_files, read_idx
 from tuner.data.readers.npz import (
     KEYS,
+    LENGTHS,
     WHOLE,
     gather_named,
     names_by_meaning,
     open_archive,
     read_member,
+    with_lengths,
 )
 from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.preparation.array_rows import fit_shape
+from tuner.preparation.padding import as_objects, as_sequences
 from tuner.preparation.predictions import count_rows, take_rows
 from tuner.settings import Settings
 from tuner.values import describe_lacking, join_names, suggest_names
@@ -63,6 +66,11 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
                 )
             )
             for part, pair in chosen.items()
+        }
+        lengths = {name: archive[name] for name in archive.files if name in LENGTHS}
+        parts = {
+            part: held._replace(x=with_lengths(held.x, chosen[part][0], lengths, str(path)))
+            for part, held in parts.items()
         }
     return _array_rows(parts, request, source)
 
@@ -207,6 +215,9 @@ def _named_inputs(part: _Part, request: RowRequest, source: str) -> _Part:
 
 def _as_rows(part: _Part, shape: tuple[int, ...], source: str) -> _Part:
     """One row, and its target, become rows. Raises DatasetError for a single value."""
+    sequences = as_sequences(part.x)
+    if sequences is not None:
+        return _Part(as_objects(sequences), part.y)
     given = np.shape(part.x)
     if not given:
         fit_shape(np.asarray(part.x), shape, (), source)

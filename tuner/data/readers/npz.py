@@ -22,6 +22,7 @@ from tuner.data.rows import (
     make_scratch_folder,
 )
 from tuner.errors import DatasetError
+from tuner.preparation.padding import cut_to_lengths
 from tuner.settings import Settings
 from tuner.values import join_names, suggest_names
 
@@ -51,7 +52,7 @@ def read_npz(
     with dataset_errors(source), open_archive(path) as archive:
         arrays = {
             name: read_member(path, archive, name, settings, meant or "")
-            if meant or name in weight_names
+            if meant or name in weight_names or name in LENGTHS
             else None
             for name in archive.files
             for meant in [_meaning(name, first_reading)]
@@ -152,6 +153,9 @@ KEYS = {
 
 WHOLE = ("x", "y")
 FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
+# Of sequences that are padded: how many steps of each row are none. "lengths" beside "x",
+# "lengths_train" beside "x_train".
+LENGTHS = {f"lengths{name.removeprefix('x')}" for name in FEATURES}
 _NAMES = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
 _FORMS = (
     "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test); of several "
@@ -249,7 +253,8 @@ def parts_from_mapping(
             weights_key = _weights_of(part, weights, values, names.values())
             used_weights += [weights_key] if weights_key else []
             row_weights = values[weights_key] if weights_key else None
-            parts[part] = Pair(values[names[x_key]], values[names[y_key]], row_weights)
+            x = with_lengths(values[names[x_key]], x_key, values, source)
+            parts[part] = Pair(x, values[names[y_key]], row_weights)
     if "train" not in parts:
         all_names = join_names(sorted(map(str, values))) or "nothing"
         raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
@@ -258,10 +263,20 @@ def parts_from_mapping(
     if first_reading:
         return parts, ()
     used = {key for part in parts for key in pairs[part]}
+    used_weights += [name for name in values if str(name) in LENGTHS]
     others = [name for name in values if name not in (*names.values(), *used_weights)]
     _refuse_parts(source, map(str, others))
     _refuse_parts(source, [names[key] for key in names if key not in used])
     return parts, _notes({key: names[key] for key in names if key in used}, values, used_weights)
+
+
+def with_lengths(x: Any, key: str, values: Mapping[str, Any], source: str) -> Any:
+    """x, cut to the lengths of its sequences where the archive has them. `key`: the meaning of x,
+    "x" or "x_train"."""
+    lengths = values.get(f"lengths{key.removeprefix('x')}")
+    if lengths is None or isinstance(x, Mapping):
+        return x
+    return cut_to_lengths(x, lengths, source)
 
 
 def _without(
