@@ -208,7 +208,7 @@ def test_inputs_and_heads_by_name_train_as_in_keras() -> None:
     for start in range(0, ROWS, 16):
         rows = slice(start, start + 16)
         batch = [{n: v[rows] for n, v in each.items()} for each in (x, y)]
-        model.train_on_batch(*batch, sample_weight={n: of_rows[rows] for n in y})
+        model.train_on_batch(*batch, sample_weight=dict.fromkeys(y, of_rows[rows]))
     for ours, theirs in zip(program.weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-6)
     held = dataset.validation

@@ -84,7 +84,7 @@ class _Encoded(NamedTuple):
     vocabulary_size: int = 0
 
 
-class Input(NamedTuple):
+class ReadInput(NamedTuple):
     """One input: its data, with the features of each part. `table`: its columns, of a table that
     was read by the present way. `is_padded`: sequences of different lengths (padding.py)."""
 
@@ -96,10 +96,10 @@ class Input(NamedTuple):
     is_padded: bool = False
 
 
-def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> Input:
+def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> ReadInput:
     raw, is_padded = with_padded_sequences(raw, spec)
     if is_padded:
-        return Input(
+        return ReadInput(
             raw, {part: pair.x for part, pair in raw.parts.items()}, False, None, spec, True
         )
     x, gaps = _checked(raw)
@@ -112,7 +112,7 @@ def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> Inp
         held = set(x["train"].columns) if hasattr(x["train"], "iloc") else set()
         kinds = {column: kind for column, kind in spec.columns.items() if column in held}
         spec = spec.model_copy(update={"columns": kinds})
-    return Input(raw, x, gaps, _read_table(x, raw, spec), spec)
+    return ReadInput(raw, x, gaps, _read_table(x, raw, spec), spec)
 
 
 def _checked(raw: Raw) -> tuple[Features, bool]:
@@ -198,7 +198,7 @@ class PreparedInput(NamedTuple):
 
 
 def prepare_input(
-    each: Input, rows: dict[str, Indices], target: Target, settings: Settings
+    each: ReadInput, rows: dict[str, Indices], target: Target, settings: Settings
 ) -> PreparedInput:
     raw, x, spec, table = each.raw, each.x, each.spec, each.table
     # No offsets for studies that were made before these, nor for unscaled data.
