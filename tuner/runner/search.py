@@ -225,7 +225,8 @@ class _Search:
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
         dataset = trained_on(self.settings, spec, self.options.data)
-        if (network := spec.space.network) not in NETWORKS:  # a user's own
+        network = spec.space.network
+        if network not in NETWORKS and not spec.function_kind.trains:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
         save_dataset(dataset, folder)
 
