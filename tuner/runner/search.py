@@ -191,8 +191,9 @@ class _Search:
             if outcome is not None:
                 with interrupts.gently(), self._tracker(None) as tracker:
                     return outcome, self._deliver(tracker)
-            self.stage("starting the workers and reading the data")
             data = self._data_folder(folder)
+            reading = "" if data is None else " and reading the data"
+            self.stage(f"starting the workers{reading}")
             with self._workers(data) as workers:
                 if data is not None:
                     self._prepare_data(data)
