@@ -1,7 +1,6 @@
 """Functions that train by themselves, as commands create, search and show their studies."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def test_what_a_function_cannot_have_is_refused(
     assert (done.code, done.out) == (2, "")
     assert reason in done.err
     assert len(done.err.splitlines()) == 1
-    assert not os.path.exists("tuner.db")
+    assert not (folder / "tuner.db").exists()
 
 
 def test_a_study_is_named_by_its_function_and_goes_on(tuner: Any, folder: Path) -> None:

@@ -69,7 +69,7 @@ def small_searches(toy: bool = False) -> Iterator[None]:
 
     def small(settings: Any, store: Any, study: Any, options: Any, *rest: Any, **more: Any) -> Any:
         options = replace(options, workers=1, tracking=False)
-        if toy:
+        if toy and not study.spec.function_kind.trains:
             rest, more = rest[:2], more | {"entry": TOY}
         return optimize(settings, store, study, options, *rest, **more)
 
