@@ -23,6 +23,8 @@ from tuner.cli.output import (
 )
 from tuner.reports.study_tables import (
     TrialReport,
+    front_facts,
+    front_rows,
     param_column,
     trial_cells,
     trial_state,
@@ -30,7 +32,8 @@ from tuner.reports.study_tables import (
 )
 from tuner.storage import Store
 from tuner.storage.corrections import has_finished
-from tuner.storage.studies import StudyRow
+from tuner.storage.pareto_front import pareto_front
+from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     Best,
@@ -40,6 +43,7 @@ from tuner.storage.trials import (
     stream_trials,
     summarize,
     table_row,
+    varying_params,
 )
 from tuner.study.ends import StopReason
 from tuner.system.names import command, in_command, printable
@@ -126,6 +130,20 @@ def _describe_stop(outcome: "Outcome") -> str:
     return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
 
 
+def print_front(store: Store, study: StudyRow, as_json: bool) -> None:
+    """Print the Pareto front of a study with several objectives. Raises StudyError where no trial
+    has finished."""
+    front = pareto_front(store, study)
+    if not front:
+        raise no_finished_trial(study)
+    if as_json:
+        print_json(front_facts(study, front))
+        return
+    trials = f"{len(front)} trial{'s' * (len(front) > 1)}"
+    say(f"study {study.name}: {study.spec.objectives_in_words}\n\nthe Pareto front: {trials}")
+    show_rows(front_rows(study, front), as_json)
+
+
 def print_best(study: StudyRow, best: TrialRow) -> None:
     """Print the best trial as a small table."""
     spec = study.spec
@@ -135,7 +153,8 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     if best.metrics:
         say("  " + ", ".join(f"{n} {format_value(value)}" for n, value in best.metrics.items()))
     # Parameters that the space file does not name have their defaults, and would hide the others.
-    params = {name: value for name, value in best.params.items() if name in spec.space.parameters}
+    declared = best.params if spec.function_kind.defines_space else spec.space.parameters
+    params = {name: value for name, value in best.params.items() if name in declared}
     width = max((len(name) for name in params), default=0)
     for name, value in params.items():
         print_fact(f"  {name:<{width}}  ", one_line(_format_params(value)))
@@ -256,16 +275,16 @@ def print_trials(
     """Print a study's trials, at most `most`; under a table also how many more there are."""
     spec = study.spec
     trials = stream_trials(store, study, best_first, most)
-    varying = spec.space.varying()
+    varying = varying_params(store, study)
     rows = (table_row(trial, only=varying) for trial in trials)
     if as_json:
         print_json_rows(rows)
         return
-    say(f"study {study.name}: {spec.metric}, {spec.direction}")
+    say(f"study {study.name}: {spec.objectives_in_words}")
     printed = stream_rows(
         (trial_cells(row, varying) for row in rows),
-        names=[param_column(name, spec.record) for name in varying],
-        lead=len(TABLE_COLUMNS) - 1 + len(spec.record),
+        names=[param_column(name, spec.beside_score) for name in varying],
+        lead=len(TABLE_COLUMNS) - 1 + len(spec.beside_score),
     )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:

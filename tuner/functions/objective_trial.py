@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
@@ -30,8 +30,6 @@ from tuner.study.messages import (
 )
 from tuner.values import shown
 
-ENGINE = "objective"
-
 
 def run_objective(call: Call) -> Ended:
     """Call `objective(trial)`. What it returns is the trial's score, or one for each of the study's
@@ -39,15 +37,21 @@ def run_objective(call: Call) -> Ended:
     trial = ObjectiveTrial(call)
     _pass_for_optunas(trial)
     began = time.perf_counter()
+    goals = (call.request.goal, *call.request.further_goals)
+    end, values = TrialEnd.PRUNED, cast(tuple[float, ...], ())
+    score: float | None = None
     try:
-        values = scores(call.function(trial), 1 + len(call.request.further_goals), call.where)
+        values = scores(call.function(trial), len(goals), call.where)
         end, score = TrialEnd.COMPLETE, values[0]
     except Exception as error:
         if not _is_pruned(error):
             raise
-        end, score, values = TrialEnd.PRUNED, trial.last_report, ()
+        score = trial.last_report
+    if len(values) > 1:  # what is kept of a trial beside its score is read from its reports
+        by_name = {goal.metric: value for goal, value in zip(goals, values, strict=True)}
+        call.tell(Report(1, 1, True, by_name, advisory=True))
     seconds = {"train": time.perf_counter() - began}
-    return Ended(end, score, None, trial.reports, 0, seconds, ENGINE, values=values)
+    return Ended(end, score, None, trial.reports, 0, seconds, values=values)
 
 
 def scores(result: object, objectives: int, where: str) -> tuple[float, ...]:
@@ -193,7 +197,6 @@ class ObjectiveTrial:
             whole=True,
             metrics={self._metric: reported},
             seconds={"train": time.perf_counter() - self._began},
-            engine=ENGINE,
             advisory=True,
             own_step=at,
         )

@@ -9,7 +9,7 @@ from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
 from tuner.study.spec import StudySpec
-from tuner.training.program_key import slower_engine_reason
+from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
 Facts = dict[str, Any]
@@ -72,9 +72,9 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "fingerprint": spec.fingerprint[:16] or None,
         "network": spec.space.network,
         "function": spec.function_kind.form if spec.network_path else None,
-        "varies": spec.space.varying(),
+        "varies": list(summary.varying),
         "epochs": spec.epochs,
-        "metric": f"{spec.metric}, {spec.direction}",
+        "metric": spec.objectives_in_words,
         "recorded": list(spec.record),
         "own_metrics": [str(own) for own in spec.own_metrics.values()],
         "scored_on": "test split, after the last epoch" if is_comparison else None,
@@ -95,6 +95,24 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
 def best_facts(study: StudyRow, best: TrialRow) -> Facts:
     """The best trial's row, with its study and metric."""
     return {"study": study.name, "metric": study.spec.metric} | table_row(best)
+
+
+def front_facts(study: StudyRow, front: Sequence[TrialRow]) -> Facts:
+    """The trials of a Pareto front, with their study and its objectives."""
+    names = [goal.metric for goal in study.spec.goals]
+    return {"study": study.name, "objectives": names, "trials": [table_row(t) for t in front]}
+
+
+def front_rows(study: StudyRow, front: Sequence[TrialRow]) -> list[Facts]:
+    """The same for people: a row for each trial, with its values and params."""
+    names = [goal.metric for goal in study.spec.goals]
+    params = list(dict.fromkeys(name for trial in front for name in trial.params))
+    return [
+        {"trial": trial.number, study.spec.metric: trial.value}
+        | dict(trial.metrics)
+        | {param_column(name, names): trial.params.get(name) for name in params}
+        for trial in front
+    ]
 
 
 def _with_options(name: str, options: Mapping[str, Any]) -> str:
@@ -131,7 +149,8 @@ def report_trial(
     if notes:
         facts["logged"] = dict(notes)
     # A wide table is cut: what the study is about comes first.
-    first = (study.spec.metric, *study.spec.record) if study.spec.record else ()
+    beside = study.spec.beside_score
+    first = (study.spec.metric, *beside) if beside else ()
     reported = dict.fromkeys(name for report in curve for name in report.metrics)
     metrics = dict.fromkeys([*(name for name in first if name in reported), *reported])
     reports: list[Facts] = [
@@ -150,7 +169,8 @@ def report_trial(
 def _engine_reason(spec: StudySpec, trial: TrialRow) -> str | None:
     if spec.function_kind.trains:
         return f"{spec.space.network} trains by itself"
-    return slower_engine_reason(spec.space.network, trial.params)
+    engine = trial.last.engine if trial.last else None
+    return engine_reason(engine, spec.space.network, trial.params)
 
 
 def _last_attempt_facts(attempt: AttemptRow) -> Facts:

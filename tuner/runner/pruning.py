@@ -37,6 +37,8 @@ class TrialPruning:
     def should_prune(self, report: Report) -> bool:
         """Tell the report. The pruner is not asked after the last epoch: that trial is complete."""
         value = report.metrics.get(self._spec.metric)
+        if self._spec.further_objectives:
+            return False
         if value is None:
             return False  # a comparison reads its metric after the last epoch only
         if report.own_step is not None:

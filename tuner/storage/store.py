@@ -217,7 +217,7 @@ def fold_all(within_s: float = 2.0) -> None:
         thread.join(within_s)
 
 
-def insert_or(dialect: str, table: sa.FromClause) -> Any:
+def insert_or(dialect: str, table: Any) -> Any:
     """An INSERT that can say what becomes of a row whose key is there already."""
     return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)
 
