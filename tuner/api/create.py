@@ -4,7 +4,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_texts
 from tuner.api.functions import code_reference
@@ -40,6 +40,10 @@ def create_study(
     weights: str | None = None,
     task: Task | None = None,
     columns: Mapping[str, str] | None = None,
+    image_size: int | str | tuple[int, int] | None = None,
+    grayscale: bool | None = None,
+    broken: Literal["refuse", "skip"] | None = None,
+    images: str | None = None,
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -64,7 +68,7 @@ def create_study(
     Args:
         name: the study's name; None makes one of the space and the data.
         space: what to search: a shipped space such as "cnn", the path of a YAML file, or a `Space`.
-        data: a source such as "digits", "table.csv" or "my_file.py:load"; or arrays `(x, y)`,
+        data: a source such as "digits", "photos/" or "my_file.py:load"; or arrays `(x, y)`,
             `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
             or a function that returns such data. None takes the data that the space names, else
             fashion_mnist. Data from memory are kept in `.tuner/data` beside the database.
@@ -76,6 +80,11 @@ def create_study(
         weights: the column, or the array, with a weight for each training row.
         task: what the targets are; None decides by the data.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        image_size: of image files, to what they are resized in pixels: 64, or (height, width); None
+            keeps their own size, which must be the same of all.
+        grayscale: whether image files become grey, of one channel.
+        broken: what becomes of image files that cannot be read: "refuse" the data, or "skip" them.
+        images: the column of a table with the paths of image files.
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
@@ -122,6 +131,10 @@ def create_study(
         columns=by_name("columns", columns),
         weights=weights,
         task=task,
+        image_size=plain(image_size),
+        grayscale=grayscale,
+        broken=broken,
+        images=images,
         scaling=scaling,
         validation=plain(validation),
         test=plain(test),

@@ -1,7 +1,7 @@
 """`tuner data`, and the options on data that several commands take."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 app = new_typer("Look at data sets.")
 
 DATA_HELP = (
-    "A name such as digits, a folder of IDX files, a file with its target column such as "
-    "file.csv:target or file.parquet:target, file.npz, or my_file.py:load. An unknown name is "
-    "answered with all formats."
+    "A name such as digits, a folder of images (photos/cat/1.png) or of IDX files, a file with its "
+    "target column such as file.csv:target or file.parquet:target, file.npz, or my_file.py:load. "
+    "An unknown name is answered with all formats."
 )
 _MOST_NOTES = 8
 
@@ -75,9 +75,58 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
         options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        if data.weights is not None:
-            options += ["--weights", data.weights]
+        for option, value in _data_options(data).items():
+            options += [option, *([] if value is True else [value])]
         say(f"{more}: {command('data', 'describe', data.source, *options)}")
+
+
+def _data_options(data: "DataSpec") -> dict[str, str | Literal[True]]:
+    """The options that describe such data, but for its columns; True for one without a value."""
+    size = data.image_size
+    options: dict[str, str | bool | None] = {
+        "--weights": data.weights,
+        "--image-size": None if size is None else f"{size[0]}x{size[1]}",
+        "--grayscale": data.grayscale,
+        "--broken": None if data.broken == "refuse" else data.broken,
+        "--images": data.images,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        help="Resize image files to so many pixels: 64, or 64x48 (height x width).",
+        metavar="SIZE",
+        show_default="the space file's, else their own size, the same of all",
+    ),
+]
+Grayscale = Annotated[
+    bool,
+    typer.Option(
+        "--grayscale",
+        help="Make image files grey, of one channel.",
+        show_default="the space file's, else colours where there are any",
+    ),
+]
+BrokenImages = Annotated[
+    Literal["refuse", "skip"] | None,
+    typer.Option(
+        "--broken",
+        help="What to do with image files that cannot be read: refuse the data, or skip the files.",
+        show_default="the space file's, else refuse",
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        help="The column of a table that holds the paths of image files, relative to the table.",
+        metavar="COLUMN",
+        show_default="the space file's, else the table itself holds the features",
+    ),
+]
 
 
 @app.command("describe")
@@ -87,6 +136,10 @@ def describe_dataset(
     task: Task = None,
     column: Columns = None,
     weights: Weights = None,
+    image_size: ImageSize = None,
+    grayscale: Grayscale = False,
+    broken: BrokenImages = None,
+    images: Images = None,
     as_json: Json = False,
 ) -> None:
     """Print what a data set holds, and how it is split and scaled.
@@ -100,7 +153,16 @@ def describe_dataset(
     from tuner.values import join_names
 
     columns = parse_columns(column or [])
-    spec = data_spec(source=source, task=task, columns=columns, weights=weights)
+    spec = data_spec(
+        source=source,
+        task=task,
+        columns=columns,
+        weights=weights,
+        image_size=image_size,
+        grayscale=grayscale,
+        broken=broken,
+        images=images,
+    )
     dataset = load_dataset(spec, settings_of(context))
     facts = describe_dataset(dataset)
     if as_json:

@@ -14,7 +14,19 @@ from tuner.cli.app import (
     new_typer,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
+from tuner.cli.data_commands import (
+    DATA_HELP,
+    BrokenImages,
+    Columns,
+    Grayscale,
+    Images,
+    ImageSize,
+    Pairs,
+    Scaling,
+    Task,
+    Weights,
+    say_data,
+)
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
@@ -48,6 +60,10 @@ def create(
     column: Columns = None,
     weights: Weights = None,
     task: Task = None,
+    image_size: ImageSize = None,
+    grayscale: Grayscale = False,
+    broken: BrokenImages = None,
+    images: Images = None,
     scaling: Scaling = None,
     validation: Annotated[
         float | None,
@@ -176,6 +192,10 @@ def create(
         columns=parse_columns(column or []),
         weights=weights,
         task=task,
+        image_size=image_size,
+        grayscale=grayscale or None,
+        broken=broken,
+        images=images,
         scaling=scaling,
         validation=validation,
         test=test,

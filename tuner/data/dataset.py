@@ -25,7 +25,7 @@ from tuner.data.scaling import Scaling
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.preparation import column_from_json
+from tuner.preparation.preparation import ImageFiles, column_from_json
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
@@ -101,6 +101,9 @@ class Dataset:
     where float32 would have lost too much (precision.py): one value in all, or one for each column
     or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
 
+    `image_files`: of rows that were decoded from image files, how later files become rows.
+    `skipped`: names of broken ones that were left out.
+
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
     """
@@ -124,6 +127,8 @@ class Dataset:
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
     examples: ExampleRows | None = None
+    image_files: ImageFiles | None = None
+    skipped: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -253,6 +258,8 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "evaluation": dataset.evaluation_name,
         "target_column": asdict(dataset.target_column),
         "examples": dataset.examples,
+        "skipped": dataset.skipped,
+        "image_files": None if dataset.image_files is None else asdict(dataset.image_files),
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
     }
 
@@ -294,6 +301,8 @@ def open_dataset(folder: Path) -> Dataset:
         evaluation_name=evaluation_name,
         target_column=_target_column_from_json(index["target_column"]),
         examples=index.get("examples"),
+        skipped=tuple(index.get("skipped", ())),
+        image_files=None if (files := index.get("image_files")) is None else ImageFiles(**files),
     )
 
 

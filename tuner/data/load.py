@@ -127,12 +127,18 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     else:
         encoded = _encode_arrays(x, rows, spec, exact)
     dataset = _dataset(raw, spec, target, y, encoded, split_weights(weights, rows, raw.source))
-    names = TargetColumn(_target_name(raw), target.format, _ignored(table, spec), spec.weights)
+    names = TargetColumn(_target_name(raw), target.format, _ignored(table, raw, spec), spec.weights)
     examples = None
     if table is not None and encoded.columns is not None:
         taken = [column.name for column in encoded.columns]
         examples = example_rows(x["train"], taken, rows.get("train"))
-    return replace(dataset, target_column=names, examples=examples)
+    return replace(
+        dataset,
+        target_column=names,
+        examples=examples,
+        image_files=raw.image_files,
+        skipped=raw.skipped,
+    )
 
 
 def _target_name(raw: Raw) -> str | None:
@@ -140,11 +146,12 @@ def _target_name(raw: Raw) -> str | None:
     return None if name is None else str(name)
 
 
-def _ignored(table: ReadTable | None, spec: "DataSpec") -> tuple[str, ...]:
+def _ignored(table: ReadTable | None, raw: Raw, spec: "DataSpec") -> tuple[str, ...]:
     """The columns of the table that are no features: those left out, and that of weights."""
-    if table is None:
+    if table is None and not raw.left_out:
         return ()
-    return (*table.dropped, *([] if spec.weights is None else [spec.weights]))
+    dropped = raw.left_out if table is None else table.dropped
+    return (*dropped, *([] if spec.weights is None else [spec.weights]))
 
 
 def _dataset(
@@ -293,7 +300,7 @@ def _choose_rows(x: _Features, rows: dict[str, Indices], part: str) -> ChosenRow
 def _read_table(x: _Features, raw: Raw, spec: "DataSpec") -> ReadTable | None:
     """The columns of DataFrames; None for arrays, and for studies of the first reading."""
     if not hasattr(x["train"], "iloc"):
-        if spec.columns:
+        if spec.columns and spec.images is None:
             names = join_names(spec.columns)
             raise DatasetError(
                 f"{raw.source}: holds no table; columns can be named of tables alone, not {names}"

@@ -33,6 +33,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target_format=target.format,
         ignored=target.ignored,
         weights=target.weights,
+        image_files=dataset.image_files,
     )
 
 

@@ -110,6 +110,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class ImageFiles:
+    """That the training rows were decoded from image files of any size: later files are resized and
+    converted in the same way. `column`: that of a table with their paths; None for a folder."""
+
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class Preparation:
     """How raw rows become what a network takes: arrays (n, *input_shape) of `input_dtype`, not
     scaled.
@@ -122,7 +130,7 @@ class Preparation:
     `target`: the name of the target column; None where data have no names. `target_format`: how its
     texts are numbers, where they are. `ignored`: further columns of the training data that the
     network does not take. `weights`: the one of them that weighed the
-    training rows.
+    training rows. `image_files`: None for rows that were given as numbers.
     """
 
     input_shape: tuple[int, ...]
@@ -135,6 +143,7 @@ class Preparation:
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
     weights: str | None = None
+    image_files: ImageFiles | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -304,6 +313,9 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "image_files": None
+            if (files := content.get("image_files")) is None
+            else ImageFiles(**files),
         }
         return cls(**{**content, **changes})
 

@@ -1,6 +1,8 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
+import contextlib
 import hashlib
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
@@ -35,6 +37,7 @@ from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
+Broken = Literal["refuse", "skip"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 # Numbers the ways in which files are read and columns understood. A study stores its number, so
@@ -42,6 +45,7 @@ SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 FIRST_READING = 1
 READING = 2
 ROWS_PER_REPORT = 10_000
+_MOST_PIXELS = 8192  # a side of an image
 MOST_REPORTS = 5
 
 
@@ -53,8 +57,14 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
-    SpecError for a share or seed out of range.
+    how much each row counts in training; None: all count alike. `reading`: see READING.
+
+    Of image files: `image_size` (height, width) in pixels is what all are resized to; None keeps
+    their own. `grayscale`: one channel. `broken`: what becomes of files that cannot be read.
+    `images`: the column of a table with their paths. `skipped`: names of the broken files that were
+    left out when the study was created.
+
+    Raises SpecError for a share, a size or a seed out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,6 +77,11 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    image_size: tuple[int, int] | None = None
+    grayscale: bool = False
+    broken: Broken = "refuse"
+    images: str | None = None
+    skipped: tuple[str, ...] = ()
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
@@ -77,6 +92,32 @@ class DataSpec(BaseModel):
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
         _check_seed(self.seed)
         return self
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _read_image_size(cls, value: Any) -> tuple[int, int] | None:
+        return None if value is None else read_image_size(value)
+
+
+def read_image_size(value: Any) -> tuple[int, int]:
+    """(height, width) in pixels, from 64, "64", "64x48" or two numbers. Raises SpecError."""
+    sides: Any = value
+    if isinstance(value, str):
+        sides = value.lower().replace("×", "x").split("x")
+    elif not isinstance(value, list | tuple):
+        sides = [value]
+    if not isinstance(value, bool) and len(sides) in (1, 2):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            height, width = (
+                operator.index(int(side) if isinstance(side, str) else side)
+                for side in (*sides, sides[-1])[:2]
+            )
+            if 0 < height <= _MOST_PIXELS and 0 < width <= _MOST_PIXELS:
+                return height, width
+    raise SpecError(
+        f"image_size must be pixels from 1 to {_MOST_PIXELS}, such as 64, or 64x48 (height x "
+        f"width), got {value!r}"
+    )
 
 
 class Choice(BaseModel):
@@ -401,14 +442,18 @@ class StudySpec(BaseModel):
 
     def _data(self, was: "StudySpec") -> list[str]:
         """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
-        if self.fingerprint == was.fingerprint:
+        if self.fingerprint == was.fingerprint:  # however the images were asked for
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
                 return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
         if _data_location(self) != _data_location(was):
             return [format_change("data", was.data.source, self.data.source)]
-        if _request(self) != _request(was):
-            return []  # other contents are what was asked for
+        if _request(self) != _request(was):  # other contents are what was asked for
+            return [
+                format_change(name, fact(was.data), fact(self.data))
+                for name, fact in _IMAGE_FACTS.items()
+                if fact(was.data) != fact(self.data)
+            ]
         if self.data.reading != was.data.reading:
             return ["the data are read otherwise by this version of tuner"]
         old, new = was.fingerprint[:12], self.fingerprint[:12]
@@ -458,8 +503,19 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "test share": lambda spec: spec.data.test,
     "scaling": lambda spec: spec.data.scaling,
     "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
+    "images": lambda spec: "none" if spec.data.images is None else repr(spec.data.images),
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
+}
+
+
+# Of the same pixels it does not matter how they were asked for.
+_IMAGE_FACTS: dict[str, Callable[[DataSpec], str]] = {
+    "image size": lambda data: (
+        "that of the files" if data.image_size is None else "{}x{}".format(*data.image_size)
+    ),
+    "grayscale": lambda data: "yes" if data.grayscale else "no",
+    "broken images": lambda data: f"to {data.broken}",
 }
 
 
@@ -492,7 +548,7 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
 def _request(spec: StudySpec) -> DataSpec:
     """What was asked of the data, whatever their place, whether or not the task was named, and
     whichever version reads them."""
-    update = {"task": spec.task, "source": "", "reading": READING}
+    update = {"task": spec.task, "source": "", "reading": READING, "skipped": ()}
     return spec.data.model_copy(update=update)
 
 
