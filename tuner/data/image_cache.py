@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,8 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.data.image_decoding import (
+    Decoded,
     Job,
-    Outcome,
     UnfitImageError,
     image_size,
     is_grey,
@@ -88,9 +89,9 @@ class _Findings:
     broken: dict[int, str] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
     resized: int = 0
-    ending: Outcome | None = None
+    ending: Decoded | None = None
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Decoded) -> None:
         self.broken |= outcome.broken
         for mode, count in outcome.modes.items():
             self.modes[mode] = self.modes.get(mode, 0) + count
@@ -127,6 +128,20 @@ def decoded_images(
 def image_cache_folder(settings: Settings) -> Path:
     """Where decoded images are kept: beside the folder for scratch copies."""
     return scratch_folder(settings).parent / "images"
+
+
+def unused_images(settings: Settings, seconds: float) -> list[Path]:
+    """The entries of the cache that nobody has read for so long, and what killed processes left."""
+    folders = image_cache_folder(settings).glob("*/")
+    return sorted(folder for folder in folders if _is_unused(folder, seconds))
+
+
+def _is_unused(folder: Path, seconds: float) -> bool:
+    files = [folder, folder / _INDEX, folder / _PIXELS]
+    with suppress(OSError):
+        last = max(file.stat().st_mtime for file in files if file.exists())
+        return time.time() - last > seconds
+    return False
 
 
 @contextmanager

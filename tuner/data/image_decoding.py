@@ -180,7 +180,7 @@ class Job:
 
 
 @dataclass
-class Outcome:
+class Decoded:
     """Of some rows of a job: `done` of them are written, broken ones as zeros.
 
     `broken`: reasons by row. `modes`: how many images there are of each mode. `resized`: how many.
@@ -201,7 +201,7 @@ class Outcome:
         return self.row is not None or bool(self.problem)
 
     @classmethod
-    def from_json(cls, line: str) -> "Outcome":
+    def from_json(cls, line: str) -> "Decoded":
         outcome = cls(**json.loads(line))
         outcome.broken = {int(row): reason for row, reason in outcome.broken.items()}
         outcome.size = tuple(outcome.size)
@@ -212,7 +212,7 @@ _ROWS_AT_ONCE = 64
 _BYTES_AT_ONCE = 2**24
 
 
-def run_job(job: Job) -> Iterator[Outcome]:
+def run_job(job: Job) -> Iterator[Decoded]:
     """Decode the files of a job into its output, some rows at a time."""
     row_bytes = job.height * job.width * job.channels
     at_once = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // row_bytes))
@@ -230,13 +230,13 @@ def run_job(job: Job) -> Iterator[Outcome]:
         finally:
             os.close(output)
     except OSError as error:
-        yield Outcome(problem=error.strerror or str(error))
+        yield Decoded(problem=error.strerror or str(error))
 
 
-def _decode_rows(job: Job, paths: list[str], first: int) -> tuple[Outcome, Pixels]:
+def _decode_rows(job: Job, paths: list[str], first: int) -> tuple[Decoded, Pixels]:
     """The rows of some files, (n, height, width, channels)."""
     shape = (job.height, job.width, job.channels)
-    rows, outcome = np.zeros((len(paths), *shape), np.uint8), Outcome()
+    rows, outcome = np.zeros((len(paths), *shape), np.uint8), Decoded()
     for number, path in enumerate(paths):
         outcome.done += 1
         try:

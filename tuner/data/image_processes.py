@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from tuner.data import image_decoding
-from tuner.data.image_decoding import Job, Outcome, run_job
+from tuner.data.image_decoding import Decoded, Job, run_job
 from tuner.errors import DatasetError
 from tuner.system.machine import cores
 
@@ -30,7 +30,7 @@ _FEW_BYTES = 32 * 2**20
 _FIRST_WORD_S, _NEXT_WORD_S = 5.0, 30.0
 
 
-def run_jobs(jobs: Sequence[Job], file_bytes: int, source: str) -> Iterator[Outcome]:
+def run_jobs(jobs: Sequence[Job], file_bytes: int, source: str) -> Iterator[Decoded]:
     """The outcomes of the jobs as they come, until one ends them. `file_bytes`: of all files. What
     takes long says how far it is. Raises DatasetError where a process dies."""
     count = sum(len(job.paths) for job in jobs)
@@ -50,16 +50,16 @@ def run_jobs(jobs: Sequence[Job], file_bytes: int, source: str) -> Iterator[Outc
             _log.warning("%s: %d of %d images decoded, %.0f s left", source, done, count, left)
 
 
-def _here(jobs: Sequence[Job]) -> Iterator[Outcome]:
+def _here(jobs: Sequence[Job]) -> Iterator[Decoded]:
     for job in jobs:
         yield from run_job(job)
 
 
-def _in_processes(jobs: Sequence[Job], processes: int, source: str) -> Iterator[Outcome]:
+def _in_processes(jobs: Sequence[Job], processes: int, source: str) -> Iterator[Decoded]:
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in jobs:
         waiting.put(job)
-    outcomes: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[Decoded | Exception | None] = queue.SimpleQueue()
     decoders = [_start() for _ in range(processes)]
     threads = [
         threading.Thread(target=_feed, args=(decoder, waiting, outcomes, source), daemon=True)
@@ -107,7 +107,7 @@ def _close(decoder: "subprocess.Popen[str]") -> None:
 def _feed(
     decoder: "subprocess.Popen[str]",
     waiting: "queue.SimpleQueue[Job]",
-    outcomes: "queue.SimpleQueue[Outcome | Exception | None]",
+    outcomes: "queue.SimpleQueue[Decoded | Exception | None]",
     source: str,
 ) -> None:
     """Give the process one job after the other, and pass on what it answers; None at the end."""
@@ -126,14 +126,14 @@ def _feed(
         outcomes.put(None)
 
 
-def _answers(decoder: "subprocess.Popen[str]", job: Job) -> Iterator[Outcome]:
+def _answers(decoder: "subprocess.Popen[str]", job: Job) -> Iterator[Decoded]:
     """Raises OSError or ValueError where the process has died."""
     assert decoder.stdin is not None and decoder.stdout is not None
     decoder.stdin.write(json.dumps(asdict(job)) + "\n")
     decoder.stdin.flush()
     done = 0
     while done < len(job.paths):
-        outcome = Outcome.from_json(decoder.stdout.readline())
+        outcome = Decoded.from_json(decoder.stdout.readline())
         yield outcome
         if outcome.ends:
             return

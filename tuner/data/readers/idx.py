@@ -143,9 +143,9 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
         )
     if "train" not in parts:
         raise DatasetError(
-            f"{folder}: no images and no IDX files; expected a folder of images for each class, or "
-            "train-images-idx3-ubyte and train-labels-idx1-ubyte (and t10k-… for the test), each "
-            "plain or .gz"
+            f"{folder}: no images and no IDX files; expected train-images-idx3-ubyte and "
+            "train-labels-idx1-ubyte (and t10k-… for the test), each plain or .gz, or a folder of "
+            "images for each class"
         )
     return parts
 

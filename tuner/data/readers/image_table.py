@@ -1,6 +1,6 @@
 """A table that names image files: its rows become their pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,9 @@ def paths_folder(table: Path) -> Path:
     return folder if depth is None else folder.parents[1 + depth]
 
 
-def find_files(paths: Sequence[Any] | Any, folder: Path, source: str) -> list[ImageFile]:
+def find_files(
+    paths: Iterable[Any], folder: Path, source: str, rows_before: int = 0
+) -> list[ImageFile]:
     """The files that the paths name, relative to the folder. Raises DatasetError, with the first of
     them and its row, for files that are missing."""
     files, missing = [], []
@@ -110,7 +112,7 @@ def find_files(paths: Sequence[Any] | Any, folder: Path, source: str) -> list[Im
         except (OSError, ValueError):
             missing.append((row, name))
     if missing:
-        shown = ", ".join(f"{name} (row {row + 1})" for row, name in missing[:_SHOWN])
+        shown = ", ".join(f"{name} (row {rows_before + row + 1})" for row, name in missing[:_SHOWN])
         more = ", …" if len(missing) > _SHOWN else ""
         count = f"{len(missing)} of {len(missing) + len(files)} images are missing"
         raise DatasetError(f"{source}: {count} in {folder}: {shown}{more}")
