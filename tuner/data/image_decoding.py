@@ -115,7 +115,10 @@ def _orientation(image: Any) -> int:
 
 
 def _may_turn(image: Any) -> bool:
-    """Whether it is worth to look for an orientation: that takes as long as to decode an icon."""
+    """Whether it is worth to look for an orientation: that takes as long as to decode an icon.
+    TIFF files are turned by Pillow itself."""
+    if image.format == "TIFF":
+        return False
     if image.format not in _SELDOM_TURNED:
         return True
     return any(block in image.info for block in _TURNING_BLOCKS)

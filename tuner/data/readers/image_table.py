@@ -113,7 +113,6 @@ def find_files(
             missing.append((row, name))
     if missing:
         shown = ", ".join(f"{name} (row {rows_before + row + 1})" for row, name in missing[:_SHOWN])
-        more = ", …" if len(missing) > _SHOWN else ""
-        count = f"{len(missing)} of {len(missing) + len(files)} images are missing"
-        raise DatasetError(f"{source}: {count} in {folder}: {shown}{more}")
+        more = f", … ({len(missing)} in all)" if len(missing) > _SHOWN else ""
+        raise DatasetError(f"{source}: images are missing in {folder}: {shown}{more}")
     return files
