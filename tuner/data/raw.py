@@ -25,10 +25,11 @@ class Raw:
     """`parts` holds "train" and whichever of "validation" and "test" the source brings itself.
 
     `source` begins every message about these data. `label_names` are the names of the classes
-    0..k-1 in the target; `features` those of the columns of a matrix. `notes`: decisions of the
-    reader to report. `image_files`: how later image files become rows, where these were some.
-    `skipped`: names of broken ones that were left out. `left_out`: further columns of the table
-    that named them.
+    0..k-1 in the target; `features` those of the columns of a matrix, or, where it
+    `has_channels`, those of the channels of sequences. `notes`: decisions of the
+    reader to report. `image_files`: how later image files become rows, where these were
+    some. `skipped`: names of broken ones that were left out. `left_out`: further columns of the
+    table that named them.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Raw:
     label_names: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    has_channels: bool = False
     image_files: ImageFiles | None = None
     skipped: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()

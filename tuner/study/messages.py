@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import Params
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
@@ -32,6 +33,8 @@ class Report:
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
     has spent so far, by kind of work. `engine`: what trains it (study/engines.py). `advisory`: the
     trial's own code decides whether it goes on: the pruner's decision is only told to it.
+    `own_step`: what that code calls the step, where it counts from 0; then Optuna is told that
+    step, and the value as it is.
     """
 
     step: int
@@ -41,6 +44,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
     advisory: bool = False
+    own_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,17 @@ class Suggest:
     distribution: Distribution
 
 
+# User attributes of trials that tuner itself writes.
+OWN_ATTRIBUTES = ("end", "best_epoch", "parameter_count", "retry_of")
+
+
 @dataclass(frozen=True)
 class Noted:
     """What a trial's own code says of itself, to be kept with the trial: values that JSON can
-    hold, by name."""
+    hold, by name. `constraints`: a number above 0 says that the trial is not feasible."""
 
-    attributes: dict[str, Any]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,8 +96,9 @@ class Resumed:
 class Ended:
     """Training is over. `end`: a TrialEnd, or its word. `score` is the best epoch's objective
     value, None where there is none. `best_epoch` counts from 1; `epochs`: those begun. `values`:
-    of all objectives, the score first, where a study has several. A trial's own code may also end
-    it as PRUNED."""
+    of all objectives, the score first, where a study has several. `network`: the suffix of the
+    network that can be saved, "" where there is none. A trial's own code may also end it as
+    PRUNED."""
 
     end: TrialEnd
     score: float | None
@@ -98,6 +108,7 @@ class Ended:
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
     values: tuple[float, ...] = ()
+    network: str = ".keras"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end", TrialEnd(self.end))
@@ -153,6 +164,8 @@ class TrialRequest:
     predictions (study/metrics.py) and added to each report on that split; of the user's own ones
     WorkerSetup has the code.
 
+    `further_goals`: of a study with several objectives, those after `goal`.
+
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
     without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
@@ -166,6 +179,7 @@ class TrialRequest:
     first_epoch_reports: int = 1
     held_out: HeldOut = "val"
     host_metrics: tuple[str, ...] = ()
+    further_goals: tuple[Goal, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)
@@ -206,17 +220,20 @@ class StudyOrigin(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
+    """What a training session opens with. `data`: a folder of prepared arrays, None for a study
+    without data. `budget_bytes`: the
     memory that they may take; larger data are streamed. `code`: the user's own network.
+    `function_kind`: what its function is.
     `metrics`: the user's own metrics, by name.
     `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
     one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
     that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
     beside a GPU. `study`: saved networks name it."""
 
-    data: Path
+    data: Path | None
     budget_bytes: float = math.inf
     code: FunctionCode | None = None
+    function_kind: FunctionKind = FunctionKind.BUILD
     metrics: Mapping[str, FunctionCode] = field(default_factory=dict)
     artifacts: Artifacts | None = None
     gpu: int | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
@@ -20,22 +21,33 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
+from tuner.preparation.kinds import HeadTask, part_name_problem
+from tuner.preparation.text_words import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import catalogue, former_defaults
+from tuner.search_space.parameters import catalogue_key, former_defaults
+from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
-from tuner.study.function_kinds import FunctionKind
 from tuner.study.messages import Direction, Goal, HeldOut
-from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
+from tuner.study.metrics import (
+    METRICS,
+    check_metric,
+    direction_of,
+    host_metrics,
+    metric_named,
+    name_of,
+)
 from tuner.study.metrics import Task as Task
 from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
+RowKind = Literal["sequence", "tokens"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 Broken = Literal["refuse", "skip"]
 
@@ -49,6 +61,24 @@ _MOST_PIXELS = 8192  # a side of an image
 MOST_REPORTS = 5
 
 
+class TargetSpec(BaseModel):
+    """What a user says of one of several targets. `task`: None means inferred from its values.
+    `weight`: of its loss in the sum of all heads. Raises SpecError for a weight that is not above
+    0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: HeadTask | None = None
+    weight: float = 1.0
+
+    @field_validator("weight")
+    @classmethod
+    def _check_weight(cls, weight: float) -> float:
+        if not 0 < weight < math.inf:
+            raise SpecError(f"the weight of a target must be above 0 and finite, got {weight:g}")
+        return weight
+
+
 class DataSpec(BaseModel):
     """Where the data come from and how they are split and scaled.
 
@@ -57,14 +87,25 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING.
+    how much each row counts in training; None: all count alike. `inputs`: columns of a table by the
+    input that they make up; empty: one input of all columns. `targets`: of several targets what is
+    said of each, by its name; then each is a head. `reading`: see READING.
+
+    `kind`: what a row of an array is: a sequence (steps, channels), or numbers of words; None:
+    by its shape and values. `text`: what texts of a table become; None: what the network learns
+    from. `vocabulary`: how many words are known at most. `steps`: the length of sequences and of
+    texts in words. None for both: by the training rows.
+
+    `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
+    the `horizon` steps behind. `series`: the column that tells several series apart.
 
     Of image files: `image_size` (height, width) in pixels is what all are resized to; None keeps
     their own. `grayscale`: one channel. `broken`: what becomes of files that cannot be read.
     `images`: the column of a table with their paths. `skipped`: names of the broken files that were
     left out when the study was created.
 
-    Raises SpecError for a share, a size or a seed out of range.
+    Raises SpecError for a share, a seed or a number out of range, for options that have no effect,
+    and for names that no input or target can have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +118,16 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    inputs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)
+    kind: RowKind | None = None
+    text: TextForm | None = None
+    vocabulary: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    window: int | None = Field(default=None, ge=1)
+    horizon: int = Field(default=1, ge=1)
+    time: str | None = None
+    series: str | None = None
     image_size: tuple[int, int] | None = None
     grayscale: bool = False
     broken: Broken = "refuse"
@@ -86,12 +137,27 @@ class DataSpec(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.window is None and (self.horizon, self.time, self.series) != (1, None, None):
+            raise SpecError("horizon, time and series are of windows: give --window N too")
         for name in ("validation", "test"):
             share = getattr(self, name)
             if not 0 < share < 1:
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
         _check_seed(self.seed)
+        self._check_inputs()
         return self
+
+    def _check_inputs(self) -> None:
+        for what, names in (("an input", self.inputs), ("a target", self.targets)):
+            for name in names:
+                if problem := part_name_problem(name):
+                    raise SpecError(f"{what} cannot be named {format_value(name)}: {problem}")
+        for name, columns in self.inputs.items():
+            if not columns:
+                raise SpecError(f"input {name} needs at least one column")
+        every = [column for columns in self.inputs.values() for column in columns]
+        if twice := sorted({column for column in every if every.count(column) > 1}):
+            raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
 
     @field_validator("image_size", mode="before")
     @classmethod
@@ -169,18 +235,32 @@ class OwnMetricSpec(BaseModel):
         return f"{self.path}:{self.function}"
 
 
+class FurtherObjective(BaseModel):
+    """An objective after the first. `direction`: whether more or less of it is better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    direction: Direction
+
+
 class StudySpec(BaseModel):
     """A study's definition. JSON from `model_dump_json` gives an equal one.
 
     `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
     search, scored by the best epoch on the validation split; "test" for a comparison, trained on
-    train + validation and scored on the test split after the last epoch.
+    train + validation and scored on the test split after the last epoch. A function that trains by
+    itself may need no data of ours: `data` and `task` are None then, `fingerprint` is "". `heads`:
+    the task of each of several targets, by name.
 
-    `record`: further metrics that are kept, named as objectives ("val_auc"). `own_metrics`: the
-    user's own metrics among these and the objective, by name, which is the function's: "val_profit"
-    for "profit".
+    `metric`: of such a function, whatever name it reports. `record`: further metrics that are kept,
+    named as objectives ("val_auc"). `own_metrics`: the user's own metrics among these and the
+    objective, by name, which is the function's: "val_profit" for "profit".
 
     `function_kind`: of a user's own network, what its function is (function_kinds.py).
+
+    `further_objectives`: of an objective that returns several values, those after `metric`. No
+    trial is the best of such a study, and none is pruned.
 
     `code`: the user's own files by path. Where it `keeps_modules`, the modules are among them that
     these files import from their folders; earlier studies store no modules and import them as they
@@ -195,11 +275,13 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
+    function_kind: FunctionKind = FunctionKind.BUILD  # this too
     space: Space
-    data: DataSpec
-    fingerprint: str
-    train_rows: int = Field(ge=1)
-    task: Task
+    data: DataSpec | None = None
+    fingerprint: str = ""
+    train_rows: int = Field(default=0, ge=0)
+    task: Task | None = None
+    heads: dict[str, HeadTask] = Field(default_factory=dict)
     sampler: Choice = Choice(name="tpe")
     pruner: Choice = Choice(name="hyperband")
     metric: str
@@ -208,7 +290,7 @@ class StudySpec(BaseModel):
     held_out: HeldOut = "val"
     record: tuple[str, ...] = ()
     own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
-    function_kind: FunctionKind = FunctionKind.BUILD
+    further_objectives: tuple[FurtherObjective, ...] = ()
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 
@@ -219,16 +301,19 @@ class StudySpec(BaseModel):
         was stored without any has those of that time."""
         space = content.get("space") if isinstance(content, dict) else None
         if isinstance(space, Space):
-            content = {"defaults": space.defaults} | content
+            of_space = {"defaults": space.defaults, "function_kind": space.function_kind}
+            content = of_space | content
             network: object = space.network
         else:
             network = space.get("network") if isinstance(space, dict) else None
-        if not isinstance(network, str):
+        kind = content.get("function_kind", FunctionKind.BUILD) if isinstance(content, dict) else ""
+        if not isinstance(network, str) or kind not in tuple(FunctionKind):
             return content  # the fields say what is wrong
-        defaults = content.get("defaults", former_defaults(network))
+        key = catalogue_key(network, FunctionKind(kind))
+        defaults = content.get("defaults", former_defaults(key))
         if isinstance(defaults, dict):
             try:
-                defaults = check_defaults(network, defaults)
+                defaults = check_defaults(key, defaults)
             except InvalidError as wrong:
                 raise wrong.under("defaults") from None
         return content | {"defaults": defaults}
@@ -238,14 +323,20 @@ class StudySpec(BaseModel):
     def _use_defaults(
         cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Space:
-        defaults = info.data.get("defaults")
-        return handler(content) if defaults is None else Space.keeping(content, defaults)
+        defaults, kind = info.data.get("defaults"), info.data.get("function_kind")
+        if defaults is None or kind is None:
+            return handler(content)
+        return Space.keeping(content, defaults, kind)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.data.task not in (None, self.task):
+        if self.data is None:
+            self._check_without_data()
+        elif self.data.task not in (None, self.task):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
-        self._check_metrics()
+        if not self.function_kind.trains:
+            self._check_metrics()
+        self._check_objectives()
         if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
             raise SpecError(
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
@@ -254,14 +345,40 @@ class StudySpec(BaseModel):
         _check_seed(self.seed)
         return self
 
+    def _check_objectives(self) -> None:
+        if not self.further_objectives:
+            return
+        if self.function_kind is not FunctionKind.OBJECTIVE:
+            raise SpecError(
+                f"several objectives need a function that returns several values, objective(trial);"
+                f" {self.space.network} has one"
+            )
+        if self.pruner.name != "none":
+            raise SpecError(f"several objectives: no trial is pruned, got pruner {self.pruner}")
+        names = [goal.metric for goal in self.goals]
+        if len(set(names)) < len(names):
+            raise SpecError(f"several objectives need a name each, got {', '.join(names)}")
+
+    def _check_without_data(self) -> None:
+        if not self.function_kind.trains:
+            raise SpecError("the data are missing; only a function that trains by itself has none")
+        if self.task is not None or self.held_out == "test":
+            raise SpecError("a study without data has no task and no test split")
+
     def _check_metrics(self) -> None:
+        assert self.task is not None  # as for all data
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
+        name = name_of(self.metric)
+        is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
+        is_models = ":" in self.space.network and not is_known
+        if is_models and self.metric == f"{self.held_out}_{name}":
+            return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
-            check_metric(objective, self.task, self.held_out, self.own_metrics)
-        own = self.own_metrics.get(name_of(self.metric))
-        direction = direction_of(self.metric) if own is None else own.direction
+            check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
+        own = self.own_metrics.get(name)
+        direction = direction_of(self.metric, self.heads) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"
             raise SpecError(
@@ -290,39 +407,87 @@ class StudySpec(BaseModel):
     def newer_parameters(self) -> frozenset[str]:
         """Parameters of the catalogue that are newer than the study: without effect in its trials,
         and unknown to the MLflow runs that were sent before."""
-        return frozenset(catalogue(self.space.network)) - frozenset(self.defaults)
+        return frozenset(present_defaults(self.space.catalogue_key)) - frozenset(self.defaults)
 
     @property
     def selects(self) -> bool:
-        """Whether one of its trials is the best: none is, where the test split scored them."""
-        return self.held_out == "val"
+        """Whether one of its trials is the best: none is, where the test split scored them, or
+        where there are several objectives."""
+        return self.held_out == "val" and not self.further_objectives
 
     @property
-    def epochs(self) -> int:
-        """The most epochs that a trial may train."""
+    def is_comparison(self) -> bool:
+        """Whether the test split scores its trials."""
+        return self.held_out == "test"
+
+    @property
+    def known_data(self) -> DataSpec:
+        """The data. Raises SpecError for a study without any."""
+        if self.data is None:
+            raise SpecError(f"{self.space.network} trains by itself, on no data of the study")
+        return self.data
+
+    @property
+    def data_source(self) -> str:
+        """Where the data come from, "" for a study without any."""
+        return "" if self.data is None else self.data.source
+
+    @property
+    def known_task(self) -> Task:
+        """The data's task. Raises SpecError for a study without data."""
+        if self.task is None:
+            raise SpecError(f"{self.space.network} trains by itself, for no task that is known")
+        return self.task
+
+    @property
+    def epochs(self) -> int | None:
+        """The most epochs that a trial may train; None where a function that trains by itself has
+        not been given any."""
+        if self.function_kind.trains and "epochs" not in self.space.parameters:
+            return None
         return int(self.space.largest("epochs"))
 
     @property
     def first_epoch_reports(self) -> int:
         """Reports within the first epoch: one per 10 000 rows, from 1 to 5. Only one where nothing
         can be pruned."""
-        if self.pruner.name == "none":
+        if self.pruner.name == "none" or self.function_kind.trains:
             return 1
         return min(max(self.train_rows // ROWS_PER_REPORT, 1), MOST_REPORTS)
 
     @property
-    def max_step(self) -> int:
-        """The step of the last epoch's report."""
-        return self.epochs * self.first_epoch_reports
+    def max_step(self) -> int | None:
+        """The step of the last epoch's report; None where that is not known."""
+        return None if self.epochs is None else self.epochs * self.first_epoch_reports
 
     def goal(self, target: float | None = None) -> Goal:
         """What trials are scored by. `target`: a score that ends the search."""
         return Goal(self.metric, self.direction, target)
 
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """All objectives, the first one first."""
+        further = (Goal(each.metric, each.direction) for each in self.further_objectives)
+        return (self.goal(), *further)
+
+    @property
+    def objectives_in_words(self) -> str:
+        """All objectives, each with its direction."""
+        return "; ".join(f"{goal.metric}, {goal.direction}" for goal in self.goals)
+
+    @property
+    def beside_score(self) -> tuple[str, ...]:
+        """The names of what is kept and shown of a trial beside its score: the further objectives,
+        and what the study records."""
+        return (*(each.metric for each in self.further_objectives), *self.record)
+
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
-        """What trials compute from predictions: for the objective, and what is `recorded`."""
+        """What trials compute from predictions: for the objective, and what is `recorded`. A
+        function that trains by itself reports what it likes."""
+        if self.function_kind.trains:
+            return ()
         objectives = (self.metric, *(self.record if recorded else ()))
-        return host_metrics(*objectives, own=self.own_metrics)
+        return host_metrics(*objectives, own=self.own_metrics, heads=self.heads)
 
     @property
     def metric_paths(self) -> list[str]:
@@ -361,6 +526,8 @@ class StudySpec(BaseModel):
     @property
     def data_path(self) -> str | None:
         """The user's own file that the data come from, if there is one."""
+        if self.data is None:
+            return None
         source = f"{expanded_path(self.data.source)}:"
         return next((path for path in self.code if source.startswith(f"{path}:")), None)
 
@@ -391,7 +558,7 @@ class StudySpec(BaseModel):
             if (old := fact(was)) != (new := fact(self))
         ]
         space = space_differences(was.space, self.space)
-        columns = _changed_columns(was.data.columns, self.data.columns)
+        columns = _changed_columns(_columns(was), _columns(self))
         data = [*self._data(was), *columns]
         return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
 
@@ -399,8 +566,7 @@ class StudySpec(BaseModel):
         """`was` with this definition's code, and with the data that this code gives. None where
         they differ in anything else. What `was` stored when it was made stays."""
         was = self._with_present_folders(was)
-        data = was.data.model_copy(update={"source": self.data.source})  # it names the code
-        rows = was.train_rows
+        data, rows = _data_with_code_of(was, self), was.train_rows
         if self.fingerprint != was.fingerprint:
             if _data_location(self) != _data_location(was) or self._data_code() == was._data_code():
                 return None
@@ -446,6 +612,8 @@ class StudySpec(BaseModel):
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
                 return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
+        if was.data is None or self.data is None:
+            return [format_change("data", was.data_source or "none", self.data_source or "none")]
         if _data_location(self) != _data_location(was):
             return [format_change("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):  # other contents are what was asked for
@@ -460,6 +628,8 @@ class StudySpec(BaseModel):
         return [f"data have changed (fingerprint {new}… was {old}…)"]
 
     def _split(self, was: "StudySpec") -> list[str]:
+        if was.data is None or self.data is None:
+            return []
         split = (was.data.seed, self.data.seed)
         if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
             return []
@@ -494,16 +664,20 @@ class StudySpec(BaseModel):
 # Facts that two definitions may differ in. The direction of a metric of ours follows from it.
 _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "metric": lambda spec: _objective_in_words(spec),
+    "further objectives": lambda spec: (
+        ", ".join(f"{each.metric} ({each.direction})" for each in spec.further_objectives) or "none"
+    ),
     "recorded metrics": lambda spec: ", ".join(sorted(spec.record)) or "none",
     "own metrics": lambda spec: ", ".join(sorted(map(str, spec.own_metrics.values()))) or "none",
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
     "task": lambda spec: spec.task,
-    "validation share": lambda spec: spec.data.validation,
-    "test share": lambda spec: spec.data.test,
-    "scaling": lambda spec: spec.data.scaling,
-    "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
-    "images": lambda spec: "none" if spec.data.images is None else repr(spec.data.images),
+    "kind of function": lambda spec: spec.function_kind,
+    "validation share": lambda spec: _data_fact(spec, "validation"),
+    "test share": lambda spec: _data_fact(spec, "test"),
+    "scaling": lambda spec: _data_fact(spec, "scaling"),
+    "weights": lambda spec: _weights_in_words(spec),
+    "images": lambda spec: _data_fact(spec, "images") or "none",
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }
@@ -524,8 +698,27 @@ def beside(path: str, module: str) -> str:
     return str(PurePath(path).parent / module)
 
 
+def _data_fact(spec: StudySpec, name: str) -> object:
+    return "none" if spec.data is None else getattr(spec.data, name)
+
+
+def _weights_in_words(spec: StudySpec) -> str:
+    return "none" if spec.data is None or spec.data.weights is None else repr(spec.data.weights)
+
+
+def _columns(spec: StudySpec) -> Mapping[str, str]:
+    return {} if spec.data is None else spec.data.columns
+
+
+def _data_with_code_of(was: StudySpec, now: StudySpec) -> DataSpec | None:
+    """The data of the first, from the source of the second: it names the code."""
+    if was.data is None or now.data is None:
+        return was.data
+    return was.data.model_copy(update={"source": now.data.source})
+
+
 def _objective_in_words(spec: StudySpec) -> str:
-    is_own = name_of(spec.metric) in spec.own_metrics
+    is_own = name_of(spec.metric) in spec.own_metrics or spec.function_kind.trains
     return f"{spec.metric} ({spec.direction})" if is_own else spec.metric
 
 
@@ -545,16 +738,18 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     ]
 
 
-def _request(spec: StudySpec) -> DataSpec:
+def _request(spec: StudySpec) -> DataSpec | None:
     """What was asked of the data, whatever their place, whether or not the task was named, and
     whichever version reads them."""
+    if spec.data is None:
+        return None
     update = {"task": spec.task, "source": "", "reading": READING, "skipped": ()}
     return spec.data.model_copy(update=update)
 
 
-def _data_location(spec: StudySpec) -> Path:
+def _data_location(spec: StudySpec) -> Path | None:
     """The data's path, the same however it is spelled."""
-    return expanded_path(spec.data.source).resolve()
+    return None if spec.data is None else expanded_path(spec.data.source).resolve()
 
 
 def _check_seed(seed: int) -> None:

@@ -144,6 +144,8 @@ def read_source(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
 
 def _check_image_options(source: Source, spec: "DataSpec") -> None:
     """Raises DatasetError for options on images that have no effect on such data."""
+    if spec.images is not None and spec.window is not None:
+        raise DatasetError(f"{source.text}: window and images do not go together; leave one out")
     if spec.images is not None and source.selects and not source.reader.takes_images:
         return
     if spec.images is not None:

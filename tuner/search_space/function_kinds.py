@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 
 from tuner.errors import NetworkError
 
@@ -30,13 +31,25 @@ class FunctionKind(StrEnum):
         """Whether the function trains by itself, and may need no data of ours."""
         return self in (FunctionKind.TRAIN, FunctionKind.OBJECTIVE)
 
+    @property
+    def form(self) -> str:
+        """How such a function is written, and what it does, in a few words."""
+        return _FORMS[self]
 
+
+_FORMS = {
+    FunctionKind.BUILD: "builds a network: build(params, input_shape, outputs)",
+    FunctionKind.TRAIN: "trains by itself: train(params, trial)",
+    FunctionKind.OBJECTIVE: "is an objective of Optuna's form: objective(trial)",
+    FunctionKind.HYPERMODEL: "builds a model of KerasTuner's form: build_model(hp)",
+}
 FORMS = (
     "build(params, input_shape, outputs), train(params, trial), Optuna's objective(trial) or "
     "KerasTuner's build_model(hp)"
 )
 _SUGGESTS = ("suggest_", "should_prune", "report", "set_user_attr")
 _HYPERPARAMETERS = ("Int", "Float", "Choice", "Boolean", "Fixed", "conditional_scope")
+_MOST_BASES = 8  # also of classes that are their own base, which Python refuses
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -52,8 +65,13 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
     except (SyntaxError, ValueError, RecursionError):
         return FunctionKind.BUILD  # running the file will say what is wrong
     found = _definition(module, name)
+    if isinstance(found, ast.Assign):
+        is_hypermodel = isinstance(found.value, ast.Call) and _is_hypermodel(
+            module, found.value.func
+        )
+        return FunctionKind.HYPERMODEL if is_hypermodel else FunctionKind.BUILD
     if isinstance(found, ast.ClassDef):
-        if _has_method(found, "build"):
+        if _is_hypermodel(module, ast.Name(name)):
             return FunctionKind.HYPERMODEL
         raise NetworkError(f"{where} is a class without a method build(self, hp); {_instead()}")
     if found is None:
@@ -68,15 +86,46 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
     raise NetworkError(f"{where} takes ({', '.join(names)}); {_instead()}")
 
 
+def kind_of_network(network: object) -> FunctionKind:
+    """The kind of `my_file.py:function`, where that is a file in the current folder. BUILD for
+    anything else, and where the file cannot be read: whoever needs the file says so."""
+    path, _, name = network.rpartition(":") if isinstance(network, str) else ("", "", "")
+    if not path.endswith(".py"):
+        return FunctionKind.BUILD
+    try:
+        return kind_of_function(Path(path).read_text(encoding="utf-8"), name, path)
+    except (OSError, ValueError, NetworkError):
+        return FunctionKind.BUILD
+
+
 def _instead() -> str:
     return f"write {FORMS}"
 
 
-def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | None:
-    """The last definition of that name at the top of the file."""
+def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | ast.Assign | None:
+    """What gives the name its meaning at the top of the file, the last time."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = [node for node in module.body if isinstance(node, kinds) and node.name == name]
+    found = [
+        node
+        for node in module.body
+        if (isinstance(node, kinds) and node.name == name)
+        or (isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets))
+    ]
     return found[-1] if found else None
+
+
+def _is_hypermodel(module: ast.Module, made_by: ast.expr, depth: int = 0) -> bool:
+    """Whether it is the name of a class with a method `build`, or of one of KerasTuner's own, such
+    as HyperResNet. Classes of the file are followed to their bases."""
+    name = ast.unparse(made_by).rpartition(".")[2]
+    found = _definition(module, name)
+    if not isinstance(found, ast.ClassDef):
+        return found is None and name.startswith("Hyper")
+    if _has_method(found, "build"):
+        return True
+    return depth < _MOST_BASES and any(
+        _is_hypermodel(module, base, depth + 1) for base in found.bases
+    )
 
 
 def _has_method(node: ast.ClassDef, name: str) -> bool:

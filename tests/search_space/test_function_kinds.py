@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.errors import NetworkError
-from tuner.study.function_kinds import FunctionKind, kind_of_function
+from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,10 @@ from tuner.study.function_kinds import FunctionKind, kind_of_function
         ("def f(h: kt.HyperParameters): ...", "hypermodel"),
         ("def f(h):\n  units = h.Int('units', 8, 64)", "hypermodel"),
         ("class f(kt.HyperModel):\n  def build(self, hp): ...", "hypermodel"),
+        ("class A:\n  def build(self, hp): ...\nclass f(A): ...", "hypermodel"),
+        ("class A:\n  def build(self, hp): ...\nf = A(classes=3)", "hypermodel"),
+        ("f = kt.applications.HyperResNet((32, 32, 3), classes=10)", "hypermodel"),
+        ("class f(f): ...\nf = other(3)", "build"),
         ("def f(hp): ...\ndef f(params, trial): ...", "train"),
         ("def f(", "build"),
     ],
