@@ -25,7 +25,7 @@ from tuner.data.rows import AnyRows, check_free_space, disk_full_message, is_dis
 from tuner.data.scaling import Scaling
 from tuner.errors import DatasetError
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.preparation import column_from_json
+from tuner.preparation.preparation import ImageFiles, column_from_json
 
 _INDEX = "dataset.json"
 
@@ -84,6 +84,8 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "input_kind": dataset.input_kind,
         "vocabulary_size": dataset.vocabulary_size,
         "padding": dataset.padding,
+        "skipped": dataset.skipped,
+        "image_files": None if dataset.image_files is None else asdict(dataset.image_files),
     }
 
 
@@ -198,6 +200,8 @@ def open_dataset(folder: Path) -> Dataset:
         input_kind=index.get("input_kind", ""),
         vocabulary_size=index.get("vocabulary_size", 0),
         padding=_tuple(index.get("padding")),
+        skipped=tuple(index.get("skipped", ())),
+        image_files=None if (files := index.get("image_files")) is None else ImageFiles(**files),
     )
 
 

@@ -63,6 +63,7 @@ from tuner.system.names import check_experiment, check_name, command, in_command
 from tuner.values import Scalar, shown
 
 _MAX_DIFFERENCES = 4
+_MOST_SKIPPED = 1000  # names of broken images that a study stores
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,9 @@ def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choic
 
 
 # What a space's file may say of its data. `columns` have a section of their own; `reading` records
-# a version of tuner and cannot be chosen.
-_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in ("columns", "reading"))
+# a version of tuner, and `skipped` what was found: they cannot be chosen.
+_NO_KEYS = ("columns", "reading", "skipped")
+_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in _NO_KEYS)
 
 
 def data_spec(**values: Any) -> DataSpec:
@@ -352,7 +354,7 @@ def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
 def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec:
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
-    update: dict[str, object] = {"task": dataset.task}
+    update: dict[str, object] = {"task": dataset.task, "skipped": dataset.skipped[:_MOST_SKIPPED]}
     # Of several inputs those of integers are never scaled.
     if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"

@@ -120,6 +120,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class ImageFiles:
+    """That the training rows were decoded from image files of any size: later files are resized and
+    converted in the same way. `column`: that of a table with their paths; None for a folder."""
+
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class Preparation:
     """How raw rows become what a network takes: arrays (n, *input_shape) of `input_dtype`, not
     scaled.
@@ -140,6 +148,7 @@ class Preparation:
     `padding`: rows are sequences of different lengths, which are padded with these values of their
     channels (padding.py); `features` are the channels' names then, where they have any.
     `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
+    `image_files`: None for rows that were given as numbers.
     """
 
     input_shape: Any  # tuple[int, ...], or name → such
@@ -162,6 +171,8 @@ class Preparation:
         if self.inputs:
             return sum(part.row_values for part in self.inputs.values())
         return math.prod(self.input_shape)
+
+    image_files: ImageFiles | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -410,6 +421,9 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "image_files": None
+            if (files := content.get("image_files")) is None
+            else ImageFiles(**files),
             "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }
         return cls(**{**content, **changes})
