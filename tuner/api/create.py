@@ -53,6 +53,8 @@ def create_study(
     grayscale: bool | None = None,
     broken: Literal["refuse", "skip"] | None = None,
     images: str | None = None,
+    inputs: Mapping[str, Sequence[str]] | None = None,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -85,7 +87,8 @@ def create_study(
             or a function that returns such data. None takes the data that the space names, else
             fashion_mnist; a function that trains by itself is given none then. Data from memory
             are kept in `.tuner/data` beside the database.
-        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        target: the name of a table's target column, or a list of several; or the targets of a
+            DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`. Where a function trains by itself: a name that it reports.
         direction: "maximize" or "minimize"; needed for a metric of your own. Several for an
@@ -108,6 +111,10 @@ def create_study(
         grayscale: whether image files become grey, of one channel.
         broken: what becomes of image files that cannot be read: "refuse" the data, or "skip" them.
         images: the column of a table with the paths of image files.
+        inputs: columns of a table by the input that they make up, such as
+            `{"basket": ["a", "b"], "user": ["age"]}`; None: one input of all columns.
+        targets: what is said of each of several targets, such as
+            `{"price": {"weight": 0.5}, "kind": {}}`; each is a head then.
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
@@ -152,6 +159,8 @@ def create_study(
         space=_space(space, settings),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        inputs=by_name("inputs", inputs),
+        targets=by_name("targets", targets),
         weights=weights,
         kind=kind,
         text=text,
