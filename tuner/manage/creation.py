@@ -1,8 +1,8 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
@@ -44,7 +44,7 @@ from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metri
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.search_space.parameters import TRAINING
+from tuner.search_space.parameters import NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -52,6 +52,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -222,16 +223,19 @@ def define_study(
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = ":" in space.network and wanted.data.reading == READING
+    wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
+    heads = dataset.head_tasks
+    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted, heads)}
+    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner or default_pruner(space.function_kind, 1),
         metric=metric,
-        direction=wanted.direction or metrics.direction(metric),
+        direction=wanted.direction or metrics.direction(metric, heads),
         seed=wanted.seed,
         held_out=wanted.held_out,
         record=metrics.recorded(metric),
@@ -243,6 +247,26 @@ def define_study(
     check_metrics(spec, dataset, user_metrics(settings, spec) if subject is None else {})
     check(spec, dataset)
     return spec
+
+
+def _for_network(data: DataSpec, network: str) -> DataSpec:
+    """The data with the form of texts that the network learns from, where none is given."""
+    kind = NETWORKS.get(network)
+    if data.text is None and kind is not None and kind.takes_tokens:
+        return data.model_copy(update={"text": "tokens"})
+    return data
+
+
+def _reported_by_model(
+    space: Space, objective: str | None, wanted: Wanted, heads: Collection[str]
+) -> set[str]:
+    """The name of an objective that only a user's compiled model may report: whether it does shows
+    when the model is tried."""
+    if ":" not in space.network or objective is None or wanted.direction is None:
+        return set()
+    name = name_of(objective)
+    is_models = objective == f"{wanted.held_out}_{name}" and metric_named(name, heads) is None
+    return {name} if is_models else set()
 
 
 def _define_own_training(
@@ -287,7 +311,7 @@ def _objective_of(space: Space, wanted: Wanted) -> Objective:
 
 
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
-    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    fitted = fit_space(space, dataset.task, dataset.input_shape, dataset.input_kind)
     check_class_weights(_class_weights(fitted), dataset)
     return fitted
 
@@ -316,6 +340,7 @@ def _data_facts(wanted: Wanted, dataset: Dataset, raw_integers: bool) -> dict[st
         "fingerprint": dataset.fingerprint,
         "train_rows": _trained_rows(dataset, wanted.held_out),
         "task": dataset.task,
+        "heads": dataset.head_tasks,
     }
 
 
@@ -328,8 +353,11 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
     update: dict[str, object] = {"task": dataset.task}
-    if raw_integers and dataset.scaling.method == "none":
+    # Of several inputs those of integers are never scaled.
+    if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
+    if not any(report.kind == "text" for report in dataset.reports):
+        update["text"] = None
     return data.model_copy(update=update)
 
 
@@ -475,11 +503,14 @@ def _defined_otherwise(study: StudyRow, differences: list[str]) -> str:
 
 
 def default_name(wanted: Wanted) -> str:
-    """Space and data, as in mlp-fashion_mnist. Without data, file and function, as in
-    forest-train."""
-    if not wanted.names_data and not isinstance(wanted.space, str):
-        path, _, function = wanted.space.space.network.rpartition(":")
-        return make_name(Path(path).stem.replace(".", "-"), function)
+    """Space and data, as in mlp-fashion_mnist. Without data that of the space, or file and
+    function, as in forest-train."""
+    own = load_space(wanted.space)
+    if own.function_kind.trains and not wanted.names_data:
+        path, _, function = own.network.rpartition(":")
+        is_file = isinstance(wanted.space, str)
+        parts = [_space_name(wanted.space)] if is_file else [Path(path).stem, function]
+        return make_name(*(part.replace(".", "-") for part in parts))
     source = Path(wanted.data.source)
     # A folder may be given as . or ..
     data = source.name.partition(".")[0] or source.resolve().name

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.errors import MetricError, SpecError, StudyError
+from tuner.errors import MetricError, NetworkError, SpecError, StudyError
 from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
@@ -29,8 +29,10 @@ def with_kind(space: Space, settings: Settings, subject: StudySpec | None = None
         return space.of_kind(subject.function_kind)
     try:
         text = (find_code(path, settings) or Path(path)).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return space  # whoever stores the file says so
+    except OSError as error:
+        raise NetworkError(f"{path}: {error.strerror or error}") from error
+    except ValueError:
+        return space  # no text: whoever stores the file says so
     return space.of_kind(kind_of_function(text, function, space.network))
 
 

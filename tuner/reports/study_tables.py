@@ -9,7 +9,7 @@ from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
 from tuner.study.spec import StudySpec
-from tuner.training.program_key import slower_engine_reason
+from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
 Facts = dict[str, Any]
@@ -169,7 +169,8 @@ def report_trial(
 def _engine_reason(spec: StudySpec, trial: TrialRow) -> str | None:
     if spec.function_kind.trains:
         return f"{spec.space.network} trains by itself"
-    return slower_engine_reason(spec.space.network, trial.params)
+    engine = trial.last.engine if trial.last else None
+    return engine_reason(engine, spec.space.network, trial.params)
 
 
 def _last_attempt_facts(attempt: AttemptRow) -> Facts:

@@ -105,7 +105,7 @@ def _record_report(
     hold(connection, lease, slot.trial_id)
     key = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
     row: dict[str, Any] = {"step": report.step, "epoch": report.epoch, "whole": report.whole}
-    row |= {"metrics": _encode_metrics(report.metrics)}
+    row |= {"metrics": encode_metrics(report.metrics)}
     connection.execute(_insert_report(connection.dialect.name), key | row)
 
 
@@ -115,7 +115,8 @@ def _insert_report(dialect: str) -> Any:
     return insert_or(dialect, reports).values(at=now(dialect)).on_conflict_do_nothing()
 
 
-def _encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as the table of reports stores them."""
     return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}
 
 

@@ -6,23 +6,39 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 import logging
 import traceback
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import describe_network, network_inputs
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
-from tuner.networks.custom import CustomNetwork
+from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Event, Failed, Tell, TrialRequest, WorkerSetup
+from tuner.study.messages import (
+    Ended,
+    Event,
+    Failed,
+    Reply,
+    Tell,
+    TrialRequest,
+    WorkerSetup,
+)
 from tuner.study.own_metrics import OwnMetric
+from tuner.training.build_plan import UncompiledModel, plan_of_build
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
+from tuner.training.fit_trial import FitPlan, FitTrial
+from tuner.training.hypermodels import (
+    HyperModel,
+    SearchStopped,
+    load_hypermodel,
+    plan_of_hypermodel,
+)
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
@@ -38,6 +54,9 @@ class TrainingSession:
         self._own_metrics = {name: OwnMetric(code) for name, code in setup.metrics.items()}
         self.trainer = self._make_trainer(setup)
         self._request: TrialRequest | None = None
+        self._fit_trial: FitTrial | None = None  # the one at hand, if Keras' fit trains it
+        self._compiles = False  # whether the user's code has returned a compiled model before
+        self._asks = setup.function_kind is FunctionKind.HYPERMODEL
         self._study = setup.study
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
@@ -49,26 +68,57 @@ class TrainingSession:
         )
 
     def run(self, request: TrialRequest, tell: Tell) -> None:
-        with closing(self.events(request)) as events:
-            for event in events:
-                if tell(event).stop:
-                    break
+        if self._asks:
+            self._run_hypermodel(request, tell)
+            return
+        # Only building a model tells whether it is compiled; nothing was told until then.
+        if self._compiles and self._network is not None:
+            try:
+                self.run_fit(request, self._plan(request), tell)
+                return
+            except UncompiledModel:
+                self._compiles = False
+        try:
+            with closing(self.events(request)) as events:
+                for event in events:
+                    if tell(event).stop:
+                        break
+        except CompiledModel:
+            self._compiles = True
+            self.run_fit(request, self._plan(request), tell)
+
+    def _run_hypermodel(self, request: TrialRequest, tell: Tell) -> None:
+        plan = plan_of_hypermodel(self._hypermodel, request, self.trainer.dataset, tell)
+        with suppress(SearchStopped):
+            self.run_fit(request, plan, tell)
+
+    @cached_property
+    def _hypermodel(self) -> HyperModel:
+        assert self._network is not None
+        return load_hypermodel(self._network)
+
+    def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
+        """Train a trial by Keras' `fit`, as `run` does."""
+        self._request = request
+        self._fit_trial = FitTrial(self.trainer, request, plan)
+        self._fit_trial.run(tell)
+
+    def _plan(self, request: TrialRequest) -> FitPlan:
+        assert self._network is not None
+        return plan_of_build(self._network, request.params, self.trainer.dataset)
 
     def events(self, request: TrialRequest) -> Generator[Event]:
-        """What `run` tells."""
-        self._request = request
+        """What `run` tells, of a model that is not compiled."""
+        self._request, self._fit_trial = request, None
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
         """Write the trial's best network to `path`, a new .keras file, with its description."""
-        if self._request is None or self.trainer.program is None:
+        if self._request is None:
             raise RuntimeError("no trial has ended yet")
-        dataset, weights = self.trainer.dataset, self.trainer.program.weights()
-        model = export_network(
-            self._network or self._request.network, self._request.params, dataset, weights
-        )
-        inputs = network_inputs(dataset, np.asarray(dataset.train.x[:ROWS_CHECKED]))
-        outputs = np.asarray(model(inputs, training=False))
+        dataset, model = self.trainer.dataset, self._exported(self._request)
+        inputs = network_inputs(dataset, dataset.train.x[:ROWS_CHECKED])
+        outputs = model(inputs, training=False)
         model.save(path)
         del model  # so that loading it again takes no more memory
         problem = find_problem(path, inputs, outputs)
@@ -85,9 +135,22 @@ class TrainingSession:
         )
         write_description(path, description)
 
+    def _exported(self, request: TrialRequest) -> Any:
+        """The network that has just been trained, as it is saved."""
+        if self._fit_trial is not None:
+            return self._fit_trial.program.exported()
+        if self.trainer.program is None:
+            raise RuntimeError("no trial has ended yet")
+        return export_network(
+            self._network or request.network,
+            request.params,
+            self.trainer.dataset,
+            self.trainer.program.weights(),
+        )
+
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
-        self.trainer.checkpoint()
+        (self._fit_trial or self.trainer).checkpoint()
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
@@ -185,6 +248,19 @@ class LaneSession(TrainingSession):
                 # The other lanes need not wait until the loop has decided about its network.
                 self._lane_trainer.leave_lane()
             return event
+
+    def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
+        turn = self.scheduler.turn
+
+        def tell_between_turns(event: Event) -> Reply:
+            turn.release()
+            try:
+                return tell(event)
+            finally:
+                turn.acquire()
+
+        with turn:
+            super().run_fit(request, plan, tell_between_turns)
 
     def save(self, path: Path) -> None:
         with self.scheduler.turn:
