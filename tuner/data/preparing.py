@@ -35,6 +35,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         ignored=target.ignored,
         weights=target.weights,
         padding=dataset.padding,
+        window=dataset.window,
         vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,
     )
 

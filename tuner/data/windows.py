@@ -29,8 +29,11 @@ from tuner.values import suggest_names
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import DataSpec
 
-# Parts of a date that do not come again say nothing of later rows.
-_ONCE = ("year",)
+# Of a time those parts are channels that come again at least twice in the training rows; seconds.
+_DAY_S = 86_400
+_PERIODS = {
+    "minute": 3600, "hour": _DAY_S, "weekday": 7 * _DAY_S, "day": 31 * _DAY_S, "month": 366 * _DAY_S
+}  # fmt: skip
 _Mask = npt.NDArray[np.bool_]
 
 
@@ -155,13 +158,17 @@ def _channels(train: Table, table: ReadTable, rule: WindowRule, exact: bool) -> 
     read = [c for c in table.columns if c.name != rule.time or c.kind == "date"]
     columns = learn_columns(train, read)
     columns = with_offsets(train, columns) if exact else columns
-    periodic = [
-        replace(c, has_days=False, parts=tuple(p for p in c.parts if p not in _ONCE))
-        if c.name == rule.time
-        else c
-        for c in columns
-    ]
-    return tuple(column for column in periodic if column.features)
+    return tuple(
+        column
+        for column in (_periodic(c, train) if c.name == rule.time else c for c in columns)
+        if column.features
+    )
+
+
+def _periodic(column: Column, train: Table) -> Column:
+    span = float(np.ptp(train.column(column.name).values))
+    parts = tuple(p for p in column.parts if span >= 2 * _PERIODS.get(p, np.inf))
+    return replace(column, has_days=False, parts=parts)
 
 
 def _targets_behind(

@@ -140,7 +140,7 @@ class Model:
         outputs = self.outputs_of_prepared(prepared.inputs)
         _warn(prepared.findings)
         columns = predict_columns(outputs, self.task, self.labels)
-        return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
+        return pd.DataFrame(columns, index=prepared.index_of(rows))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a .keras file with its preparation, as `tuner study best --save` does.
@@ -196,6 +196,10 @@ class Model:
         from tuner.models.evaluations import evaluate_outputs
 
         network = self.description
+        if network.preparation.window is not None:
+            raise DatasetError(
+                "data: a forecast needs the rows behind it; compare with a file, by tuner evaluate"
+            )
         rows, targets = _rows_and_targets(rows, target, network)
         request = RowRequest(network.preparation, self.task, self.labels, load_settings())
         y = encode_later_target(targets, request, "data")
@@ -258,12 +262,6 @@ def _rows_and_targets(
     targets = frame[name].reset_index(drop=True)
     is_taken = name in network.preparation.names
     return frame if is_taken else frame.drop(columns=name), targets
-
-
-def _index_of(rows: Any, count: int) -> Any:
-    """The index of a DataFrame; for anything else the numbers of the rows."""
-    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
-    return rows.index if is_frame else range(count)
 
 
 def load_file(

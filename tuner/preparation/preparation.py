@@ -27,6 +27,13 @@ from tuner.preparation.padding import (
 )
 from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
+from tuner.preparation.window_rule import (
+    OrderedRows,
+    WindowRule,
+    order_rows,
+    read_ordered_cells,
+    windows_at,
+)
 from tuner.values import clipped, describe_lacking, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -111,10 +118,51 @@ def _first_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """`inputs`: (n, *input_shape), what the network takes. `findings`: of these rows."""
+    """`inputs`: (n, *input_shape), what the network takes. `findings`: of these rows. `ends`: of
+    windows the number of the row in which each ends; None where each row is one of the inputs."""
 
     inputs: npt.NDArray[Any]
     findings: Findings
+    ends: npt.NDArray[np.intp] | None = None
+
+    def index_of(self, rows: Any) -> Any:
+        """The index of the DataFrame that was prepared; of anything else the numbers of rows."""
+        is_table = hasattr(rows, "iloc") and rows.ndim == 2
+        if self.ends is None:
+            return rows.index if is_table else range(len(self.inputs))
+        return rows.index[self.ends] if is_table else self.ends
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedTable:
+    """`base` (rows, channels): the rows of a table in their order; windows begin at `starts`."""
+
+    base: npt.NDArray[Any]
+    starts: npt.NDArray[np.intp]
+    ordered: OrderedRows
+    rule: WindowRule
+    findings: Findings
+
+    @property
+    def ends(self) -> npt.NDArray[np.intp]:
+        """The number of the row of the table in which each window ends."""
+        return self.ordered.order[self.starts + self.rule.steps - 1]
+
+    def windows(self, chosen: slice = slice(None)) -> npt.NDArray[Any]:
+        """(n, steps, channels): some of the windows."""
+        return windows_at(self.base, self.starts[chosen], self.rule.steps)
+
+    def behind(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The values of rows (rows,) that follow each window: (n, horizon), or (n,) for one. NaN
+        where the series has ended."""
+        places = self.starts[:, np.newaxis] + self.rule.steps + np.arange(self.rule.horizon)
+        inside = np.minimum(places, len(self.base) - 1)
+        of_series = self.ordered.series
+        known = (places < len(self.base)) & (
+            of_series[inside] == of_series[self.starts][:, np.newaxis]
+        )
+        following = np.where(known, values[self.ordered.order][inside], np.nan)
+        return following[:, 0] if self.rule.horizon == 1 else following
 
 
 @dataclass(frozen=True)
@@ -134,6 +182,7 @@ class Preparation:
 
     `padding`: rows are sequences of different lengths, which are padded with these values of their
     channels (padding.py); `features` are the channels' names then, where they have any.
+    `window`: rows are windows over the rows of a table, whose columns become channels.
     `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
     """
 
@@ -149,13 +198,15 @@ class Preparation:
     weights: str | None = None
     padding: tuple[float, ...] | None = None
     vocabulary_size: int = 0
+    window: WindowRule | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that rows must have, where rows are given by names; () for arrays whose
         columns have no names."""
         if self.is_table:
-            return tuple(column.name for column in self.columns or ())
+            beside = () if self.window is None else self.window.beside
+            return tuple(dict.fromkeys((*(c.name for c in self.columns or ()), *beside)))
         return self.features or ()
 
     def prepare(
@@ -170,7 +221,9 @@ class Preparation:
         Raises DatasetError for columns that are missing, values that cannot be what the training
         rows were, arrays of another shape, and no rows at all.
         """
-        if self.is_table:
+        if self.window is not None:
+            prepared = self._prepare_windows(rows, source)
+        elif self.is_table:
             prepared = self._prepare_table(rows, source)
         else:
             prepared = self._prepare_array(rows, source, first_row)
@@ -182,13 +235,43 @@ class Preparation:
             raise DatasetError(f"{source}: {columns}; leave strict out to predict these rows too")
         return prepared
 
-    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+    def _prepare_windows(self, rows: Any, source: str) -> Prepared:
+        if isinstance(rows, np.ndarray) and rows.shape[1:] == self.input_shape:
+            return Prepared(rows, Findings(len(rows)))
+        found = self.find_windows(rows, source)
+        findings = replace(found.findings, rows=len(found.starts))
+        return Prepared(found.windows(), findings, found.ends)
+
+    def find_windows(self, rows: Any, source: str) -> WindowedTable:
+        """The windows over the rows of a table, each ending in another row. Raises DatasetError as
+        `prepare`, and for fewer rows than a window has."""
+        assert self.window is not None
+        rule, frame = self.window, self._as_frame(rows, source)
+        prepared = self._prepare_table(frame, source)
+        series, times = (
+            None if name is None else read_ordered_cells(frame[name])
+            for name in (rule.series, rule.time)
+        )
+        ordered = order_rows(len(frame), series, times, rule, source)
+        starts = ordered.starts(np.ones(len(frame), np.bool_), rule.steps)
+        if not len(starts):
+            raise DatasetError(
+                f"{source}: has {len(frame)} rows, and the network forecasts from {rule.steps} of "
+                "one series"
+            )
+        base = prepared.inputs[ordered.order]
+        return WindowedTable(base, starts, ordered, rule, prepared.findings)
+
+    def _as_frame(self, rows: Any, source: str) -> "pd.DataFrame":
         if not is_frame(rows):
             raise DatasetError(
                 f"{source}: the network takes a table with the columns {join_names(self.names)}; "
                 "give a DataFrame"
             )
-        frame = with_index_columns(as_frame(rows, source), self.names)
+        return with_index_columns(as_frame(rows, source), self.names)
+
+    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+        frame = self._as_frame(rows, source)
         findings = Findings(notes=dict.fromkeys(self.check_names(list(frame.columns), source)))
         columns = self.columns or ()
         cells, problems = read_known_columns(frame, columns)
@@ -226,7 +309,7 @@ class Preparation:
     def _encode(self, cells: Mapping[str, Cells], rows: int) -> npt.NDArray[Any]:
         # The network subtracts the offsets itself.
         columns = [replace(column, offset=0.0) for column in self.columns or ()]
-        inputs = np.zeros((rows, *self.input_shape), self.input_dtype)
+        inputs = np.zeros((rows, self.input_shape[-1]), self.input_dtype)
         writers = [column_writer(column, cells[column.name]) for column in columns]
         starts = np.cumsum([0, *(len(column.features) for column in columns)]).tolist()
         for begin in range(0, rows, _ROWS_AT_ONCE):
@@ -338,6 +421,7 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "window": WindowRule.from_json(content.get("window")),
             "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }
         return cls(**{**content, **changes})

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import DatasetError
-from tuner.preparation.cells import Cells
+from tuner.preparation.cells import Cells, read_cells
+from tuner.preparation.text_columns import UnclearColumn, infer_column
+
+if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
+    import pandas as pd
 
 Numbers = npt.NDArray[np.intp]
 
@@ -77,6 +81,17 @@ def order_rows(
         of_time = times.values
     order = np.lexsort((np.arange(rows), of_time, numbers))
     return OrderedRows(order, numbers[order], of_time[order])
+
+
+def read_ordered_cells(series: "pd.Series[Any]") -> Cells:
+    """A column of times, or of names of series, by what it holds."""
+    cells = read_cells(series)
+    if cells.form != "texts" or not cells.texts:
+        return cells
+    try:
+        return infer_column(str(series.name), cells).cells
+    except UnclearColumn:  # more names than categories may have
+        return cells
 
 
 def _refuse_gaps(cells: Cells, what: str) -> None:
