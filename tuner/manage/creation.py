@@ -1,7 +1,7 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -47,7 +47,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import METRICS, name_of
+from tuner.study.metrics import metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -211,8 +211,8 @@ def define_study(
     wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted)}
     heads = dataset.head_tasks
+    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted, heads)}
     metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
     spec = StudySpec(
         space=space,
@@ -242,13 +242,16 @@ def _for_network(data: DataSpec, network: str) -> DataSpec:
     return data
 
 
-def _reported_by_model(space: Space, objective: str | None, wanted: Wanted) -> set[str]:
+def _reported_by_model(
+    space: Space, objective: str | None, wanted: Wanted, heads: Collection[str]
+) -> set[str]:
     """The name of an objective that only a user's compiled model may report: whether it does shows
     when the model is tried."""
     if ":" not in space.network or objective is None or wanted.direction is None:
         return set()
     name = name_of(objective)
-    return {name} if objective == f"{wanted.held_out}_{name}" and name not in METRICS else set()
+    is_models = objective == f"{wanted.held_out}_{name}" and metric_named(name, heads) is None
+    return {name} if is_models else set()
 
 
 def _define_own_training(
@@ -323,7 +326,8 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
     update: dict[str, object] = {"task": dataset.task}
-    if raw_integers and dataset.scaling.method == "none":
+    # Of several inputs those of integers are never scaled.
+    if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
     if not any(report.kind == "text" for report in dataset.reports):
         update["text"] = None

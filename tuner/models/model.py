@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
 from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import network_outputs, predict_columns
+from tuner.preparation.predictions import count_rows, network_outputs, predict_columns
 from tuner.preparation.preparation import Findings, Prepared
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
@@ -61,7 +60,7 @@ class Model:
 
     @property
     def task(self) -> Task:
-        """classes, binary or regression."""
+        """classes, binary, regression, multilabel or, of several heads, several."""
         return self.description.task
 
     @property
@@ -75,8 +74,8 @@ class Model:
         return self.description.preparation.names or None
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one row as `keras_model` takes it."""
+    def input_shape(self) -> Any:
+        """The shape of one row as `keras_model` takes it; of several inputs a dict."""
         return self.description.preparation.input_shape
 
     @property
@@ -84,7 +83,7 @@ class Model:
         """The objective of its study, such as val_accuracy."""
         return self.description.metric
 
-    def outputs(self, rows: Any, source: str = "data") -> npt.NDArray[Any]:
+    def outputs(self, rows: Any, source: str = "data") -> Any:
         """What the network gives for raw rows.
 
         Args:
@@ -93,7 +92,8 @@ class Model:
 
         Returns:
             Of classes (n, classes) probabilities; of two classes (n, 1), the probability of the
-            second label; of regression (n, 1), values in the target's units.
+            second label; of regression (n, 1), values in the target's units; of several labels or
+            values (n, k). A network with several heads gives a dict of these.
 
         Raises:
             DatasetError: rows that are not what the network was trained on.
@@ -105,8 +105,9 @@ class Model:
         self.findings = prepared.findings
         return prepared
 
-    def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What the network gives for rows (n, *input_shape) that are prepared already."""
+    def outputs_of_prepared(self, inputs: Any) -> Any:
+        """What the network gives for rows (n, *input_shape) that are prepared already; dicts of
+        several inputs and heads."""
         with self._turn:
             return network_outputs(self.keras_model, inputs)
 
@@ -117,13 +118,16 @@ class Model:
         Args:
             rows: of a table a DataFrame, a dict of columns, or a list of dicts, with the columns
                 of the training data in any order, with or without the target. Else an array
-                (n, *input_shape), or one row of that shape, such as an image.
+                (n, *input_shape), or one row of that shape, such as an image. Of several inputs
+                that are no table a dict of arrays.
             strict: refuse categories that no training row had.
 
         Returns:
             A DataFrame with a row each, and the index of `rows`. Of classes the column
             `prediction`, the most probable label, and `probability_LABEL` for each label; of
-            regression `prediction`, in the target's units.
+            regression `prediction`, in the target's units, of several values
+            `prediction_NAME`. Of several labels a row `prediction` joins them by "|". Of several
+            heads each column begins with the head's name: `price_prediction`.
 
         Raises:
             DatasetError: rows that are not what the network was trained on.
@@ -139,7 +143,7 @@ class Model:
         prepared = self._prepare(rows, strict=strict)
         outputs = self.outputs_of_prepared(prepared.inputs)
         _warn(prepared.findings)
-        columns = predict_columns(outputs, self.task, self.labels)
+        columns = predict_columns(outputs, self.description.targets)
         return pd.DataFrame(columns, index=prepared.index_of(rows))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -171,7 +175,8 @@ class Model:
         Args:
             rows: as for `predict`.
             target: the label or value of each row, (n,); or the name of the column of `rows` that
-                holds them, by default that of the training data.
+                holds them, by default that of the training data. Of several values or labels
+                (n, k), of several heads a dict by name; by default columns of `rows`.
 
         Returns:
             All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
@@ -190,7 +195,7 @@ class Model:
         >>> accuracy.low < accuracy.value < accuracy.high
         True
         """
-        from tuner.data.later_target import encode_later_target
+        from tuner.data.later_target import encode_later_target, encode_later_targets
         from tuner.data.row_blocks import RowRequest
         from tuner.models.evaluating import notes_on_rows
         from tuner.models.evaluations import evaluate_outputs
@@ -201,13 +206,17 @@ class Model:
                 "data: a forecast needs the rows behind it; compare with a file, by tuner evaluate"
             )
         rows, targets = _rows_and_targets(rows, target, network)
-        request = RowRequest(network.preparation, self.task, self.labels, load_settings())
-        y = encode_later_target(targets, request, "data")
+        request = RowRequest(
+            network.preparation, self.task, self.labels, load_settings(), network.targets
+        )
+        encode = encode_later_targets if request.target_columns else encode_later_target
+        y = encode(targets, request, "data")
         prepared = self._prepare(rows)
-        if len(y) != len(prepared.inputs):
-            raise DatasetError(f"data: has {len(prepared.inputs)} rows and {len(y)} targets")
+        count = count_rows(prepared.inputs)
+        if count_rows(y) != count:
+            raise DatasetError(f"data: has {count} rows and {count_rows(y)} targets")
         outputs = self.outputs_of_prepared(prepared.inputs)
-        evaluation = evaluate_outputs(outputs, y, self.task, self.labels)
+        evaluation = evaluate_outputs(outputs, y, self.task, self.labels, heads=network.heads)
         _warn(prepared.findings)
         seen = None if network.seen is None else network.seen.compare(prepared.inputs)
         return replace(evaluation, notes=(*evaluation.notes, *notes_on_rows(network, seen)))
@@ -244,9 +253,12 @@ def _warn(findings: Findings) -> None:
 def _rows_and_targets(
     rows: Any, target: Any, network: NetworkDescription
 ) -> tuple[Any, "pd.Series[Any]"]:
-    """The rows without their targets, and these: as given, or a column of the rows."""
+    """The rows without their targets, and these: as given, or columns of the rows."""
     import pandas as pd
 
+    several = [name for head in network.targets for name in head.target_columns]
+    if len(several) > 1:
+        return _rows_and_several(rows, target, several)
     if target is not None and not isinstance(target, str):
         values = target if hasattr(target, "iloc") else np.ravel(target)
         return rows, pd.Series(values).reset_index(drop=True)
@@ -262,6 +274,18 @@ def _rows_and_targets(
     targets = frame[name].reset_index(drop=True)
     is_taken = name in network.preparation.names
     return frame if is_taken else frame.drop(columns=name), targets
+
+
+def _rows_and_several(rows: Any, targets: Any, names: list[str]) -> tuple[Any, Any]:
+    """The same of several targets. `names`: of their columns."""
+    if targets is not None and not isinstance(targets, str):
+        return rows, targets
+    frame = as_frame(rows, "data") if is_frame(rows) else None
+    if frame is None or not set(names) <= set(frame.columns):
+        raise DatasetError(
+            f"data: give the targets of each row, {join_names(names)}: evaluate(rows, targets)"
+        )
+    return frame.drop(columns=names), frame[names].reset_index(drop=True)
 
 
 def load_file(

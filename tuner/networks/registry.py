@@ -10,6 +10,7 @@ import numpy as np
 from tuner.networks.arranging import arranged_inputs, arranged_model, arranged_outputs
 from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
+from tuner.networks.precision import dtype_policy, precision_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS
 
@@ -37,6 +38,18 @@ def build_network(
     parts: LayerFactory,
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation."""
+    with dtype_policy(precision_of(params)):
+        return _build(network, params, input_shape, outputs, task, parts)
+
+
+def _build(
+    network: str | CustomNetwork,
+    params: Params,
+    input_shape: tuple[int, ...],
+    outputs: int,
+    task: str,
+    parts: LayerFactory,
+) -> Any:
     if isinstance(network, CustomNetwork):
         model = network.build(given_params(network, params), input_shape, outputs)
         is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
@@ -70,7 +83,7 @@ def export_network(
     are values in the target's units (`Dataset.target_shift`).
     """
     trained = build_network(
-        network, params, dataset.input_shape, dataset.outputs, dataset.task, KerasLayers()
+        network, params, dataset.input_shape, dataset.outputs, dataset.network_task, KerasLayers()
     )
     trained.set_weights(weights)
     return with_preparation(trained, dataset)

@@ -106,3 +106,35 @@ def _refuse_gaps(cells: Cells, what: str) -> None:
 def windows_at(base: npt.NDArray[Any], starts: Numbers, steps: int) -> npt.NDArray[Any]:
     """(n, steps, channels): the windows of `base` (rows, channels) that begin at `starts`."""
     return base[starts[:, np.newaxis] + np.arange(steps)]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowedTable:
+    """`base` (rows, channels): the rows of a table in their order; windows begin at `starts`."""
+
+    base: npt.NDArray[Any]
+    starts: npt.NDArray[np.intp]
+    ordered: OrderedRows
+    rule: WindowRule
+    findings: Any
+
+    @property
+    def ends(self) -> npt.NDArray[np.intp]:
+        """The number of the row of the table in which each window ends."""
+        return self.ordered.order[self.starts + self.rule.steps - 1]
+
+    def windows(self, chosen: slice = slice(None)) -> npt.NDArray[Any]:
+        """(n, steps, channels): some of the windows."""
+        return windows_at(self.base, self.starts[chosen], self.rule.steps)
+
+    def behind(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """The values of rows (rows,) that follow each window: (n, horizon), or (n,) for one. NaN
+        where the series has ended."""
+        places = self.starts[:, np.newaxis] + self.rule.steps + np.arange(self.rule.horizon)
+        inside = np.minimum(places, len(self.base) - 1)
+        of_series = self.ordered.series
+        known = (places < len(self.base)) & (
+            of_series[inside] == of_series[self.starts][:, np.newaxis]
+        )
+        following = np.where(known, values[self.ordered.order][inside], np.nan)
+        return following[:, 0] if self.rule.horizon == 1 else following

@@ -186,7 +186,20 @@ _REGULARISATION = _table(
     ),
 )  # fmt: skip
 
-TRAINING: dict[str, Parameter] = _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION
+# Weights, inputs, outputs and losses are float32 in all of them (networks/precision.py).
+FULL_PRECISION = "float32"
+_PRECISION = _table(
+    _choice(
+        "precision", FULL_PRECISION, Role.PRECISION, (FULL_PRECISION, "bfloat16", "mixed_float16"),
+        keras_only=("bfloat16", "mixed_float16"),
+        doc="the numbers that layers compute in; the weights are float32 in all of them. Others "
+        "than float32 are for GPUs",
+    ),
+)  # fmt: skip
+
+TRAINING: dict[str, Parameter] = (
+    _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION | _PRECISION
+)
 
 _LAYERS = _table(
     _whole("depth", 2, Role.STRUCTURE, (0, 64), doc="number of hidden layers"),
@@ -322,6 +335,7 @@ GROUPS: dict[str, dict[str, Parameter]] = {
     "optimizer": _OPTIMIZER,
     "schedule": _SCHEDULE,
     "regularisation": _REGULARISATION,
+    "precision": _PRECISION,
 }
 
 
@@ -383,7 +397,7 @@ def training_only_names() -> frozenset[str]:
 def is_read_by_fit(name: str) -> bool:
     """Whether the parameter has an effect on a model that the user's code has compiled. Its
     optimizer, losses and regularisation are its own."""
-    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT, Role.PRECISION)
 
 
 def defaults(network: str) -> dict[str, Scalar]:

@@ -32,7 +32,14 @@ from tuner.search_space.parameters import catalogue_key, former_defaults
 from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, Goal, HeldOut
-from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
+from tuner.study.metrics import (
+    METRICS,
+    check_metric,
+    direction_of,
+    host_metrics,
+    metric_named,
+    name_of,
+)
 from tuner.study.metrics import Task as Task
 from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
@@ -295,9 +302,14 @@ class StudySpec(BaseModel):
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
+        name = name_of(self.metric)
+        is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
+        is_models = ":" in self.space.network and not is_known
+        if is_models and self.metric == f"{self.held_out}_{name}":
+            return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
-        own = self.own_metrics.get(name_of(self.metric))
+        own = self.own_metrics.get(name)
         direction = direction_of(self.metric, self.heads) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"
