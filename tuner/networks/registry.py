@@ -1,6 +1,7 @@
 """Builds any network from its params, a shipped one by name or a user's own, and exports it."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -11,13 +12,15 @@ from tuner.networks.arranging import arranged_inputs, arranged_model, arranged_o
 from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
 from tuner.networks.precision import dtype_policy, precision_of
+from tuner.networks.step_rows import NO_STEPS, StepRows, steps_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS
 
 
 class NetworkBuilder(Protocol):
     """What `NetworkKind.builder` names. `params`: all of the trial's. The model takes rows of
-    `input_shape` and ends in the task's activation; `parts` makes its dropouts and activations."""
+    `input_shape` and ends in the task's activation; `parts` makes its dropouts, activations and
+    recurrent layers. One that `reads_steps` takes `steps` (step_rows.py) as well."""
 
     def __call__(
         self,
@@ -36,25 +39,23 @@ def build_network(
     outputs: Any,
     task: str,
     parts: LayerFactory,
+    steps: StepRows = NO_STEPS,
 ) -> Any:
-    """The network of `params` with fresh weights, ending in the task's activation."""
+    """The network of `params` with fresh weights, ending in the task's activation. `steps`: what a
+    network that reads rows step by step must know of them."""
     with dtype_policy(precision_of(params)):
-        return _build(network, params, input_shape, outputs, task, parts)
+        if isinstance(network, CustomNetwork):
+            return _build_own(network, params, input_shape, outputs)
+        build: Any = _load_builder(network)
+        if NETWORKS[network].reads_steps:
+            build = partial(build, steps=steps)
+        return build(params, input_shape, outputs, task, parts)
 
 
-def _build(
-    network: str | CustomNetwork,
-    params: Params,
-    input_shape: tuple[int, ...],
-    outputs: int,
-    task: str,
-    parts: LayerFactory,
-) -> Any:
-    if isinstance(network, CustomNetwork):
-        model = network.build(given_params(network, params), input_shape, outputs)
-        is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
-        return model if is_compiled else arranged_model(model, input_shape, outputs)
-    return _load_builder(network)(params, input_shape, outputs, task, parts)
+def _build_own(network: CustomNetwork, params: Params, input_shape: Any, outputs: Any) -> Any:
+    model = network.build(given_params(network, params), input_shape, outputs)
+    is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
+    return model if is_compiled else arranged_model(model, input_shape, outputs)
 
 
 def _load_builder(network: str) -> NetworkBuilder:
@@ -82,9 +83,8 @@ def export_network(
     Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
     are values in the target's units (`Dataset.target_shift`).
     """
-    trained = build_network(
-        network, params, dataset.input_shape, dataset.outputs, dataset.network_task, KerasLayers()
-    )
+    shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
+    trained = build_network(network, params, *shape, KerasLayers(), steps_of(dataset))
     trained.set_weights(weights)
     return with_preparation(trained, dataset)
 

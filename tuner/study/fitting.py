@@ -9,7 +9,7 @@ from typing import Any
 from tuner.errors import SpecError
 from tuner.search_space import Space
 from tuner.search_space.parameter_types import DataNeed, format_value
-from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, TRAINING, catalogue
+from tuner.search_space.parameters import ALL_LOSSES, LOSSES, NETWORKS, catalogue
 from tuner.study.messages import HeldOut
 from tuner.study.metrics import Task, check_metric, metric_named, metrics_of, name_of
 from tuner.values import Scalar, join_names
@@ -21,9 +21,9 @@ def fit_space(space: Space, task: Task, input_shape: Any, input_kind: str = "") 
     no other value. `input_kind`: as `Dataset.input_kind`."""
     _check_network(space.network, input_shape, input_kind)
     _check_losses(space, task)
-    unmet = _unmet_needs(task, input_shape)
+    unmet = _unmet_needs(task, input_shape, input_kind)
     fixed: dict[str, Scalar] = {}
-    for name, parameter in TRAINING.items():
+    for name, parameter in catalogue(space.catalogue_key).items():
         if parameter.needs not in unmet:
             continue
         off = parameter.without_effect
@@ -52,7 +52,7 @@ def _check_network(network: str, input_shape: Any, input_kind: str) -> None:
             f"network {network} cannot learn from numbers of words, whose size means nothing; "
             "leave --text tokens and --kind tokens out"
         )
-    if kind is not None and not kind.accepts(input_shape):
+    if kind is not None and not kind.accepts(input_shape, input_kind):
         raise SpecError(
             f"network {network} needs {kind.row_noun}, a row of these data has shape {input_shape}"
         )
@@ -80,13 +80,15 @@ _NO_CLASSES: dict[Task, str] = {
 }
 
 
-def _unmet_needs(task: Task, input_shape: Any) -> dict[DataNeed | None, str]:
+def _unmet_needs(task: Task, input_shape: Any, input_kind: str) -> dict[DataNeed | None, str]:
     """What parameters may need of the data and these lack, with the words for it."""
     unmet: dict[DataNeed | None, str] = {}
     if isinstance(input_shape, Mapping):
         unmet["images"] = "the data have several inputs"
-    elif len(input_shape) < 2:
+    elif len(input_shape) < 2 or input_kind:
         unmet["images"] = "the data are no images"
+    if input_kind != "tokens":
+        unmet["words"] = "the data are no words as numbers (--text tokens)"
     if task in _NO_CLASSES:
         unmet["classes"] = _NO_CLASSES[task]
     return unmet

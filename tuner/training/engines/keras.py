@@ -18,6 +18,7 @@ from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.networks.layers import CompiledLayers
 from tuner.networks.precision import precision_of
+from tuner.networks.step_rows import steps_of
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
@@ -88,7 +89,7 @@ class KerasProgram:
         self.objective = objective_of(dataset, params, self._scalars)
         self._parts = CompiledLayers(self._scalars)
         self._shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
-        self.model = _uncompiled(build_network(network, params, *self._shape, self._parts))
+        self.model = self._build(params)
         self._augmented = Augmentation(
             read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
         )
@@ -107,13 +108,21 @@ class KerasProgram:
         self._scale = _lines(of_inputs if dataset.inputs else dataset.scaling)
         self._target_scale = _lines(of_heads if dataset.heads else dataset.target_scaling)
 
+    def _build(self, params: Params) -> Any:
+        steps = steps_of(self.dataset)
+        return _uncompiled(build_network(self.network, params, *self._shape, self._parts, steps))
+
     @property
     def slow_under_xla(self) -> bool:
-        """Whether the network has convolutions and trains on a CPU. XLA makes plain loops of their
-        gradients there: an epoch took 118 s, and 5 s in a graph, whose kernels are oneDNN's."""
+        """Whether the network trains on a CPU and has convolutions or unrolled recurrent layers.
+        XLA makes plain loops of a convolution's gradients there: an epoch took 118 s, and 5 s in a
+        graph, whose kernels are oneDNN's. Figures of recurrent layers: ops/recurrent.py."""
         # Also those inside a user's own layers and wrappers, which `model.layers` does not list.
-        convolves = any("Conv" in type(layer).__name__ for layer in self.model._flatten_layers())
-        return convolves and not tf.config.get_visible_devices("GPU")
+        is_slow = any(
+            "Conv" in type(layer).__name__ or getattr(layer, "is_unrolled", False)
+            for layer in self.model._flatten_layers()
+        )
+        return is_slow and not tf.config.get_visible_devices("GPU")
 
     @cached_property  # asking all layers takes as long as evaluating a small network
     def row_values(self) -> int:
@@ -153,7 +162,7 @@ class KerasProgram:
     def _rebuild(self, params: Params, seed: int) -> None:
         # Only a user's own code knows how its layers start: run it again under the seed.
         tf.keras.utils.set_random_seed(seed % (2**31))
-        fresh = _uncompiled(build_network(self.network, params, *self._shape, self._parts))
+        fresh = self._build(params)
         _assign(self.model.variables, fresh.variables)
 
     def state(self) -> State:
