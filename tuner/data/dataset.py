@@ -21,6 +21,7 @@ from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
 from tuner.preparation.number_texts import NumberFormat
 from tuner.preparation.preparation import ImageFiles
+from tuner.preparation.window_rule import WindowRule
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
@@ -186,6 +187,7 @@ class Dataset:
     input_kind: InputKind = ""
     vocabulary_size: int = 0
     padding: tuple[float, ...] | None = None
+    window: WindowRule | None = None
 
     @property
     def padded(self) -> bool:

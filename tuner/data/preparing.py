@@ -43,6 +43,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         weights=target.weights,
         image_files=dataset.image_files,
         padding=dataset.padding,
+        window=dataset.window,
         vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,
     )
 
