@@ -322,7 +322,10 @@ class Space(BaseModel):
         return Space.model_validate(content, context=context)
 
     def only(self, configuration: Mapping[str, object]) -> "Space":
-        """The space with one configuration as its only baseline. Raises SpaceError."""
+        """The space with one configuration as its only baseline; what a function asks for that
+        defines its own space is constant in it. Raises SpaceError."""
+        if self._function_kind.defines_space:
+            return self.override(configuration)
         return self._like(self.parameters, [self.flatten(configuration)])
 
     def grid(self) -> Iterator[dict[str, Scalar]]:
