@@ -87,7 +87,7 @@ def print_outcome(
         _print_ends(study, summary, outcome)
         if best is not None:
             print_best(study, best)
-        _print_next_steps(study, outcome, has_best=best is not None)
+        _print_next_steps(study, outcome, best)
         if delivered is not None and delivered.link is not None:
             say(f"\nthe trials side by side in MLflow:\n  {delivered.link}")
     complain_of_damage(summary.best)
@@ -148,7 +148,8 @@ def print_best(study: StudyRow, best: TrialRow) -> None:
     """Print the best trial as a small table."""
     spec = study.spec
     score = format_value(best.value)
-    say(f"\nbest: trial {best.number}, {spec.metric} {score} on the validation split")
+    split = " on the validation split" if spec.data is not None else ""
+    say(f"\nbest: trial {best.number}, {spec.metric} {score}{split}")
     if best.metrics:
         say("  " + ", ".join(f"{n} {format_value(value)}" for n, value in best.metrics.items()))
     # Parameters that the space file does not name have their defaults, and would hide the others.
@@ -167,7 +168,7 @@ def _format_params(value: Any) -> str:
     return " ".join(map(format_param, value)) if isinstance(value, list) else format_param(value)
 
 
-def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+def _print_next_steps(study: StudyRow, outcome: "Outcome", best: TrialRow | None) -> None:
     name = in_command(study.name)
     say("\nnext:")
     if outcome.status.done < outcome.status.total:
@@ -175,10 +176,31 @@ def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> No
         say(f"  {again}   continues the search")
     else:
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
-    if has_best:
-        say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
-        say(f"  {command('predict', name, 'DATA')}   predicts new rows with it")
+    if best is not None:
+        _print_uses(study, best)
     say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")
+
+
+def _print_uses(study: StudyRow, best: TrialRow) -> None:
+    """What can be done with the best trial's network, if it has one."""
+    name, suffix = in_command(study.name), network_suffix(study, best)
+    if suffix:
+        say(f"  {command('study', 'best', name, '--save', f'best{suffix}')}   writes the network")
+    if predicts(study, suffix):
+        say(f"  {command('predict', name, 'DATA')}   predicts new rows with it")
+
+
+def network_suffix(study: StudyRow, trial: TrialRow) -> str:
+    """What the name of the trial's network ends with; "" where a function has saved none."""
+    if not study.spec.function_kind.trains:
+        return ".keras"
+    saved = trial.last.model if trial.last is not None else None
+    return "" if saved is None else Path(saved.path).suffix
+
+
+def predicts(study: StudyRow, suffix: str) -> bool:
+    """Whether tuner can predict with a network of this suffix: it knows how to prepare rows."""
+    return suffix == ".keras" and study.spec.data is not None
 
 
 def complain_of_damage(best: Best) -> None:
@@ -280,6 +302,8 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     facts = with_metrics(trial.facts, names)
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
+    if not facts.get("parameter_count"):
+        facts.pop("parameter_count", None)
     if facts.get("engine") and trial.engine_reason:
         facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)

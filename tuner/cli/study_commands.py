@@ -313,7 +313,13 @@ def show_best(
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_json, say
-    from tuner.cli.result_output import complain_of_damage, print_best, print_front
+    from tuner.cli.result_output import (
+        complain_of_damage,
+        network_suffix,
+        predicts,
+        print_best,
+        print_front,
+    )
     from tuner.errors import UsageError
     from tuner.reports.study_tables import best_facts
     from tuner.storage.trials import find_best, require_best
@@ -341,9 +347,10 @@ def show_best(
         written = {"network": {"path": str(save), "source": source}} if source else {}
         print_json(best_facts(row, trial) | written)
     elif source is not None:
-        say(f"\nwrote {save} ({source})\nnext: {command('predict', save, 'DATA')}")
-    else:
-        say(f"\nnext: {command('predict', in_command(row.name), 'DATA')}")
+        say(f"\nwrote {save} ({source})")
+    if not as_json and predicts(row, network_suffix(row, trial)):
+        network = in_command(row.name) if save is None else save
+        say(f"\nnext: {command('predict', network, 'DATA')}")
 
 
 def _save_network(

@@ -12,15 +12,13 @@ from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
 from tuner.search_space.parameter_types import Params
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Event, Noted, Report, Resumed
+from tuner.study.messages import OWN_ATTRIBUTES, Ended, Event, Noted, Report, Resumed
 from tuner.values import shown
 
 if TYPE_CHECKING:
     from tuner.functions.trial_data import TrialData
 
 ENGINE = "train"
-# What tuner itself notes of a trial.
-RESERVED = ("end", "best_epoch", "parameter_count", "retry_of")
 _LONGEST_LOG = 100_000  # characters of what is logged at once
 
 
@@ -205,7 +203,7 @@ class TrainingTrial:
 
     def _as_json(self, values: Mapping[str, Any]) -> dict[str, Any]:
         where = f"{self._call.where}: trial.log"
-        if reserved := [name for name in values if name in RESERVED]:
+        if reserved := [name for name in values if name in OWN_ATTRIBUTES]:
             raise NetworkError(f"{where}: {reserved[0]} is noted by tuner; take another name")
         try:
             text = json.dumps(values, default=_plain, allow_nan=False)

@@ -21,6 +21,7 @@ from tuner.data import (
 )
 from tuner.errors import (
     CodeError,
+    MetricError,
     SpaceError,
     SpecError,
     StudyError,
@@ -28,6 +29,8 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.own_functions import (
     Objective,
+    ask_direction,
+    check_function,
     check_function_space,
     check_no_data,
     default_pruner,
@@ -41,6 +44,7 @@ from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.search_space.parameters import TRAINING
 from tuner.search_space.ranges import Choices
@@ -50,7 +54,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import METRICS, name_of
+from tuner.study.metrics import METRICS, Task, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -66,16 +70,19 @@ _MAX_DIFFERENCES = 4
 @dataclass(frozen=True)
 class Wanted:
     """What `tuner study create` was asked for; None means the default. `names_data`: whether the
-    data were named; a function that trains by itself gets none otherwise. `metric`, and each of
-    `record`: a name ("val_auc") or "my_file.py:function"."""
+    data were named; a function that trains by itself gets none otherwise. `is_network`: only a
+    network was named, so that no data follow from a space. `lengths`: epochs and patience.
+    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function"."""
 
     name: str | None = None
     space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
     names_data: bool = True
+    is_network: bool = False
     sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
     pruner: Choice | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
     metric: str | None = None
     record: tuple[str, ...] = ()
     direction: Direction | None = None
@@ -89,6 +96,7 @@ def wanted_study(
     name: str | None = None,
     *,
     network: str | None = None,
+    function_kind: FunctionKind | None = None,
     space: str | SpaceFile | None = None,
     sampler: str = "tpe",
     sampler_options: Mapping[str, Scalar] | None = None,
@@ -106,27 +114,27 @@ def wanted_study(
     **data_options: Any,
 ) -> Wanted:
     """What a study is to be, from the options of `tuner study create`; None means the default.
-    `network`: in place of the space's, or with a space of its own. `params`: fixed values.
+    `network`: in place of the space's, or with a space of its own. `function_kind`: what it is,
+    where that is known otherwise than by its file. `params`: fixed values.
     `data_options`: the other fields of a DataSpec. Raises a UsageError."""
     directions = _directions(direction)
     if pruner is None and pruner_options:
         pruner = "hyperband"
     if network is not None:
-        space = load_network(network, space)
+        space = load_network(network, space, function_kind)
     space = "mlp" if space is None else space
     file = load_file(space)
-    names_data = data is not None or "source" in file.data
-    _check_function(file, patience, names_data or network is None)
     lengths = {"epochs": epochs, "patience": patience}
-    overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
     return Wanted(
         name=name,
         space=space,
         data=file_data(file, seed, source=data, **data_options),
-        names_data=names_data,
+        names_data=data is not None or "source" in file.data,
+        is_network=network is not None,
         sampler=_choice("sampler", sampler, sampler_options),
         pruner=None if pruner is None else _choice("pruner", pruner, pruner_options),
-        overrides=overrides,
+        overrides=dict(params or {}),
+        lengths={name: length for name, length in lengths.items() if length is not None},
         metric=metric,
         record=tuple(record),
         direction=directions[0] if directions else None,
@@ -144,15 +152,6 @@ def _directions(given: str | Sequence[str] | None) -> tuple[Direction, ...]:
         if word not in get_args(Direction):
             raise SpecError(f"direction: must be maximize or minimize, got {shown(word)}")
     return tuple(cast(Direction, word) for word in words)
-
-
-def _check_function(file: SpaceFile, patience: int | None, has_data: bool) -> None:
-    """Refuse what a user's own function cannot have, as far as its kind is known here."""
-    network, kind = file.space.network, file.space.function_kind
-    if kind.trains and patience is not None:
-        raise SpecError(f"--patience: {network} trains by itself, and stops early by itself")
-    if ":" in network and not kind.trains and not has_data:
-        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
 
 
 def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choice:
@@ -228,8 +227,7 @@ def define_study(
     raw_integers = ":" in space.network and wanted.data.reading == READING
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted)}
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own)
+    metric = _objective(space, wanted, dataset.task, metrics)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
@@ -250,13 +248,21 @@ def define_study(
     return spec
 
 
-def _reported_by_model(space: Space, objective: str | None, wanted: Wanted) -> set[str]:
-    """The name of an objective that only a user's compiled model may report: whether it does shows
-    when the model is tried."""
-    if ":" not in space.network or objective is None or wanted.direction is None:
-        return set()
-    name = name_of(objective)
-    return {name} if objective == f"{wanted.held_out}_{name}" and name not in METRICS else set()
+def _objective(space: Space, wanted: Wanted, task: Task, metrics: WantedMetrics) -> str:
+    """The study's objective. A user's compiled model may report a name that tuner does not know:
+    whether it does shows when the model is tried. Raises a UsageError."""
+    objective, held_out = metrics.objective, wanted.held_out
+    own: set[str] = set(metrics.own)
+    if ":" in space.network and objective is not None and name_of(objective) not in METRICS:
+        name = name_of(objective)
+        has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
+        if has_own_fit and wanted.direction is None:
+            raise MetricError(ask_direction(objective))
+        if has_own_fit and objective.isidentifier():
+            return objective
+        if wanted.direction is not None and objective == f"{held_out}_{name}":
+            own.add(name)
+    return choose_objective(space, task, objective, held_out, own)
 
 
 def _define_own_training(
@@ -376,7 +382,10 @@ def create_study(
     gets lines about an own network that is tried. Raises StudyError where the name belongs to a
     study with another definition."""
     check_names(wanted, settings)  # before an own network is tried, which takes seconds
-    space = with_kind(load_space(wanted.space), settings).override(wanted.overrides)
+    space = with_kind(load_space(wanted.space), settings)
+    has_data = wanted.names_data or not wanted.is_network
+    check_function(space, has_data=has_data, has_patience="patience" in wanted.lengths)
+    space = space.override({**wanted.overrides, **wanted.lengths})
     datasets: list[Dataset] = []
     given: list[str] = []
 

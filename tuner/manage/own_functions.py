@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.errors import MetricError, SpecError
+from tuner.errors import MetricError, SpecError, StudyError
 from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
@@ -40,6 +40,16 @@ def describe_kind(space: Space) -> str:
     return "" if kind is FunctionKind.BUILD else f"{space.network} {kind.form}"
 
 
+def check_function(space: Space, *, has_data: bool, has_patience: bool) -> None:
+    """Refuse what a user's own function cannot have, and the lack of what it needs. Raises
+    SpecError."""
+    network, kind = space.network, space.function_kind
+    if kind.trains and has_patience:
+        raise SpecError(f"patience: {network} trains by itself, and stops early by itself")
+    if ":" in network and not kind.trains and not has_data:
+        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
+
+
 def check_function_space(space: Space) -> None:
     """Raises SpecError where a function that asks for its parameters is given ranges."""
     varying = space.varying() if space.function_kind.defines_space else []
@@ -47,6 +57,15 @@ def check_function_space(space: Space) -> None:
         raise SpecError(
             f"{space.network} asks for its parameters itself: the space must have no ranges, it "
             f"has {', '.join(varying)}"
+        )
+
+
+def check_trained_by_tuner(spec: StudySpec, doing: str) -> None:
+    """Raises StudyError for `doing` what tuner does only with networks that it trains itself."""
+    if spec.function_kind.trains:
+        raise StudyError(
+            f"{doing}: {spec.space.network} trains by itself, and tuner {doing}s only what it "
+            "trains itself, since it knows the test split"
         )
 
 
@@ -66,6 +85,13 @@ def default_pruner(kind: FunctionKind, objectives: int) -> Choice:
     if objectives > 1:
         return Choice(name="none")
     return Choice(name="median" if kind is FunctionKind.OBJECTIVE else "hyperband")
+
+
+def ask_direction(metric: str) -> str:
+    """What to say of a metric that tuner does not know."""
+    return (
+        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
+    )
 
 
 class Objective(NamedTuple):
@@ -131,8 +157,5 @@ def reported_objective(
     if direction is None and is_optunas:
         direction = _OPTUNAS_DIRECTION
     if direction is None:
-        raise MetricError(
-            f"{names[0]}: is more of it better, or less? Say --direction maximize or --direction "
-            "minimize"
-        )
+        raise MetricError(ask_direction(names[0]))
     return Objective(names[0], direction, tuple(dict.fromkeys(names[1:])))

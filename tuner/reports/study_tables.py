@@ -8,6 +8,7 @@ from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
+from tuner.study.spec import StudySpec
 from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
@@ -130,8 +131,14 @@ class TrialReport:
     engine_reason: str | None = None
 
 
-def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -> TrialReport:
-    """What `trial show` prints. `curve`: the trial's reports."""
+def report_trial(
+    study: StudyRow,
+    trial: TrialRow,
+    curve: Sequence[ReportRow],
+    notes: Mapping[str, Any] | None = None,
+) -> TrialReport:
+    """What `trial show` prints. `curve`: the trial's reports. `notes`: what its own code has
+    noted."""
     facts: Facts = {"study": study.name, "queued": trial.state == "WAITING"}
     facts |= table_row(trial) | {"retry_of": trial.retry_of}
     if damages := list(dict.fromkeys(damage for report in curve for damage in report.damage)):
@@ -139,6 +146,8 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, named]))}
     if trial.last is not None:
         facts |= _last_attempt_facts(trial.last)
+    if notes:
+        facts["logged"] = dict(notes)
     # A wide table is cut: what the study is about comes first.
     beside = study.spec.beside_score
     first = (study.spec.metric, *beside) if beside else ()
@@ -153,10 +162,15 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts=facts,
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
-        engine_reason=engine_reason(
-            trial.last.engine if trial.last else None, study.spec.space.network, trial.params
-        ),
+        engine_reason=_engine_reason(study.spec, trial),
     )
+
+
+def _engine_reason(spec: StudySpec, trial: TrialRow) -> str | None:
+    if spec.function_kind.trains:
+        return f"{spec.space.network} trains by itself"
+    engine = trial.last.engine if trial.last else None
+    return engine_reason(engine, spec.space.network, trial.params)
 
 
 def _last_attempt_facts(attempt: AttemptRow) -> Facts:

@@ -72,6 +72,10 @@ class Suggest:
     distribution: Distribution
 
 
+# User attributes of trials that tuner itself writes.
+OWN_ATTRIBUTES = ("end", "best_epoch", "parameter_count", "retry_of")
+
+
 @dataclass(frozen=True)
 class Noted:
     """What a trial's own code says of itself, to be kept with the trial: values that JSON can

@@ -264,7 +264,8 @@ class StudySpec(BaseModel):
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
         name = name_of(self.metric)
         is_models = ":" in self.space.network and name not in METRICS | self.own_metrics
-        if is_models and self.metric == f"{self.held_out}_{name}":
+        may_have_any_name = self.function_kind is FunctionKind.HYPERMODEL  # of an own `fit`
+        if is_models and (may_have_any_name or self.metric == f"{self.held_out}_{name}"):
             return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics)

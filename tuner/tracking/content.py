@@ -155,7 +155,12 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     if trial.attempt.detail:
         # The end of a traceback says what went wrong.
         tags["traceback"] = trial.attempt.detail[-_LONGEST_TRACEBACK:]
-    return {name: tag_value(value) for name, value in tags.items()}
+    tags |= {f"log.{name}": _note_text(value) for name, value in trial.notes.items()}
+    return {allowed_key(name): tag_value(value) for name, value in tags.items()}
+
+
+def _note_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
@@ -193,7 +198,8 @@ def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, floa
         "best_epoch": attempt.best_epoch,
         "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
         "seconds": end_seconds(trial) - attempt.started_at,
-        "parameter_count": attempt.parameter_count,
+        # Of a function that trains by itself it is not known.
+        "parameter_count": attempt.parameter_count or None,
     }
     return {name: float(number) for name, number in numbers.items() if number is not None}
 
