@@ -29,7 +29,6 @@ from tuner.errors import (
 from tuner.manage import own_networks
 from tuner.manage.own_functions import (
     Objective,
-    ask_direction,
     check_function,
     check_function_space,
     check_no_data,
@@ -39,14 +38,19 @@ from tuner.manage.own_functions import (
     returned_objectives,
     with_kind,
 )
-from tuner.manage.stored_code import code_to_store
+from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
-from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
+from tuner.manage.wanted_metrics import (
+    WantedMetrics,
+    ask_direction,
+    check_metrics,
+    read_metrics,
+)
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.search_space.parameters import TRAINING
+from tuner.search_space.parameters import FULL_PRECISION, TRAINING
 from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -61,6 +65,7 @@ from tuner.study.spec import (
     DataSpec,
     StudySpec,
 )
+from tuner.system.machine import driver_gpus
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.values import Scalar, shown
 
@@ -240,6 +245,7 @@ def define_study(
         record=metrics.recorded(metric),
         own_metrics=metrics.own,
         code=code,
+        local_files=local_files_to_store(space, code, settings, subject),
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     # Metrics of a stored study were tried when it was created.
@@ -281,6 +287,7 @@ def _define_own_training(
         facts = _data_facts(wanted, dataset, False)
     else:
         check_no_data(wanted.data, space.network)
+    code = code_to_store(space, wanted.data, source, settings, None, ())
     spec = StudySpec(
         space=space,
         **facts,
@@ -291,7 +298,8 @@ def _define_own_training(
         further_objectives=objective.further,
         seed=wanted.seed,
         record=objective.record,
-        code=code_to_store(space, wanted.data, source, settings, None, ()),
+        code=code,
+        local_files=local_files_to_store(space, code, settings, None),
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     return spec
@@ -409,8 +417,18 @@ def _with_notes(created: Created, spec: StudySpec, dataset: Dataset) -> Created:
     columns = summarize_columns(dataset.reports)
     weighs_classes = any(value != "none" for value in _class_weights(spec.space))
     imbalance = imbalance_note(dataset, spec.metric, weighs_classes)
-    notes = (*([imbalance] if imbalance else []), *dataset.notes)
+    precision = _precision_note(spec.space)
+    notes = (*filter(None, [imbalance, precision]), *dataset.notes)
     return created._replace(columns=columns, notes=notes)
+
+
+def _precision_note(space: Space) -> str | None:
+    """What the user should know of a precision that is made for GPUs."""
+    choices = TRAINING["precision"].choices
+    narrow = [word for word in choices if word != FULL_PRECISION and space.takes("precision", word)]
+    if not narrow or driver_gpus():
+        return None
+    return f"precision {', '.join(map(str, narrow))}: slower than float32 without a GPU"
 
 
 def check_network(

@@ -87,13 +87,6 @@ def default_pruner(kind: FunctionKind, objectives: int) -> Choice:
     return Choice(name="median" if kind is FunctionKind.OBJECTIVE else "hyperband")
 
 
-def ask_direction(metric: str) -> str:
-    """What to say of a metric that tuner does not know."""
-    return (
-        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
-    )
-
-
 class Objective(NamedTuple):
     """What trials are scored by, and what else they report that is kept. `further`: the objectives
     after the first."""

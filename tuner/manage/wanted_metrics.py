@@ -41,6 +41,13 @@ class WantedMetrics:
         return direction_of(objective) if own is None or own.direction is None else own.direction
 
 
+def ask_direction(metric: str) -> str:
+    """What to say of a metric that tuner does not know."""
+    return (
+        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
+    )
+
+
 def read_metrics(
     metric: str | None,
     record: Iterable[str],
@@ -57,10 +64,7 @@ def read_metrics(
     if metric is not None:
         objective = _name(metric, held_out, direction, own)
         if objective != metric and direction is None:
-            raise MetricError(
-                f"{metric}: is more of it better, or less? Say --direction maximize or "
-                "--direction minimize"
-            )
+            raise MetricError(ask_direction(metric))
     return WantedMetrics(objective, recorded, own)
 
 

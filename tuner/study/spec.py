@@ -159,6 +159,9 @@ class StudySpec(BaseModel):
     these files import from their folders; earlier studies store no modules and import them as they
     are now.
 
+    `local_files`: SHA-256 of each file that the network's code reads by `tuner.local_file`, by its
+    path there.
+
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
     uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
 
@@ -185,6 +188,7 @@ class StudySpec(BaseModel):
     further_objectives: tuple[FurtherObjective, ...] = ()
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
+    local_files: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -469,6 +473,7 @@ class StudySpec(BaseModel):
                 "fingerprint": self.fingerprint,
                 "train_rows": rows,
                 "code": self.code,
+                "local_files": self.local_files,
                 "keeps_modules": self.keeps_modules,
             }
         )
@@ -527,6 +532,11 @@ class StudySpec(BaseModel):
         """A file that only one of them has is another network or source, and named already."""
         lines = [
             f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
+        ]
+        lines += [
+            f"{path} has changed"
+            for path, file_hash in self.local_files.items()
+            if was.local_files.get(path) not in (None, file_hash)
         ]
         own_paths = [self.network_path, self.data_path, *self.metric_paths]
         pairs = [(path, path) for path in own_paths]
