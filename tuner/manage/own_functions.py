@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tuner.errors import MetricError, SpecError, StudyError
 from tuner.manage.trust import find_code
+from tuner.manage.wanted_metrics import ask_direction
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
