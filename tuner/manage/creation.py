@@ -43,7 +43,6 @@ from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import (
     WantedMetrics,
-    ask_direction,
     check_metrics,
     read_metrics,
 )
@@ -58,7 +57,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import METRICS, Task, name_of
+from tuner.study.metrics import METRICS, Task, ask_direction, name_of
 from tuner.study.spec import (
     READING,
     Choice,

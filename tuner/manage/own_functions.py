@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from tuner.errors import MetricError, SpecError, StudyError
 from tuner.manage.trust import find_code
-from tuner.manage.wanted_metrics import ask_direction
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 from tuner.study.messages import Direction
-from tuner.study.metrics import METRICS, SPLITS, name_of
+from tuner.study.metrics import METRICS, SPLITS, ask_direction, name_of
 from tuner.study.spec import Choice, DataSpec, FurtherObjective, StudySpec
 
 # What an objective of Optuna's is called that has no name, and where it goes unless it is said.

@@ -11,7 +11,7 @@ from tuner.data import Dataset
 from tuner.errors import MetricError
 from tuner.settings import quiet_tensorflow
 from tuner.study.messages import Direction, FunctionCode, HeldOut
-from tuner.study.metrics import METRICS, check_has_values, direction_of, name_of
+from tuner.study.metrics import METRICS, ask_direction, check_has_values, direction_of, name_of
 from tuner.study.own_metrics import OwnMetric
 from tuner.study.spec import OwnMetricSpec, StudySpec
 from tuner.system.logs import python_output_only
@@ -39,13 +39,6 @@ class WantedMetrics:
         """Whether more or less of an objective is better. Raises SpecError if it is unknown."""
         own = self.own.get(name_of(objective))
         return direction_of(objective) if own is None or own.direction is None else own.direction
-
-
-def ask_direction(metric: str) -> str:
-    """What to say of a metric that tuner does not know."""
-    return (
-        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
-    )
 
 
 def read_metrics(

@@ -224,6 +224,13 @@ def direction_of(objective: str) -> Direction:
     return metric_of(objective).direction
 
 
+def ask_direction(metric: str) -> str:
+    """What to say of a metric that tuner does not know."""
+    return (
+        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
+    )
+
+
 def is_share(objective: str) -> bool:
     """Whether its values are shown in percent. A user's own metric has no unit."""
     metric = METRICS.get(name_of(objective))
