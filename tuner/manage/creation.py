@@ -1,7 +1,7 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
@@ -21,6 +21,7 @@ from tuner.data import (
 )
 from tuner.errors import (
     CodeError,
+    MetricError,
     SpaceError,
     SpecError,
     StudyError,
@@ -40,7 +41,11 @@ from tuner.manage.own_functions import (
 from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
-from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
+from tuner.manage.wanted_metrics import (
+    WantedMetrics,
+    check_metrics,
+    read_metrics,
+)
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
@@ -52,7 +57,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import metric_named, name_of
+from tuner.study.metrics import Task, ask_direction, metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -230,8 +235,7 @@ def define_study(
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
     heads = dataset.head_tasks
-    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted, heads)}
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
+    metric = _objective(space, wanted, dataset.task, metrics, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
@@ -261,16 +265,23 @@ def _for_network(data: DataSpec, network: str) -> DataSpec:
     return data
 
 
-def _reported_by_model(
-    space: Space, objective: str | None, wanted: Wanted, heads: Collection[str]
-) -> set[str]:
-    """The name of an objective that only a user's compiled model may report: whether it does shows
-    when the model is tried."""
-    if ":" not in space.network or objective is None or wanted.direction is None:
-        return set()
-    name = name_of(objective)
-    is_models = objective == f"{wanted.held_out}_{name}" and metric_named(name, heads) is None
-    return {name} if is_models else set()
+def _objective(
+    space: Space, wanted: Wanted, task: Task, metrics: WantedMetrics, heads: Mapping[str, Task]
+) -> str:
+    """The study's objective. A user's compiled model may report a name that tuner does not know:
+    whether it does shows when the model is tried. Raises a UsageError."""
+    objective, held_out = metrics.objective, wanted.held_out
+    own: set[str] = set(metrics.own)
+    name = "" if objective is None else name_of(objective)
+    if ":" in space.network and objective is not None and metric_named(name, heads) is None:
+        has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
+        if has_own_fit and wanted.direction is None:
+            raise MetricError(ask_direction(objective))
+        if has_own_fit and objective.isidentifier():
+            return objective
+        if wanted.direction is not None and objective == f"{held_out}_{name}":
+            own.add(name)
+    return choose_objective(space, task, objective, held_out, own, heads)
 
 
 def _define_own_training(

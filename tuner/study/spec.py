@@ -377,7 +377,8 @@ class StudySpec(BaseModel):
         name = name_of(self.metric)
         is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
         is_models = ":" in self.space.network and not is_known
-        if is_models and self.metric == f"{self.held_out}_{name}":
+        may_have_any_name = self.function_kind is FunctionKind.HYPERMODEL  # of an own `fit`
+        if is_models and (may_have_any_name or self.metric == f"{self.held_out}_{name}"):
             return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
