@@ -115,6 +115,11 @@ class WorkerError(TunerError):
     """Training workers cannot be started."""
 
 
+class TrialPruned(Exception):
+    """Raised in a function that trains by itself (`trial.report`) when its trial is pruned, or by
+    the function itself. No message for the user: the search goes on with other trials."""
+
+
 class SearchFailed(TunerError):
     """Three trials in a row failed. `detail`: the traceback of the last one, which is part of the
     message too."""

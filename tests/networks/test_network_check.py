@@ -25,6 +25,7 @@ from tuner.manage.own_networks import some_rows
 from tuner.networks.custom import CustomNetwork
 from tuner.search_space import make_space
 from tuner.search_space.parameters import TRAINING
+from tuner.study.messages import Direction, Goal
 from tuner.training.network_check import check_network
 from tuner.training.network_inputs import Watched, may_mention, watched_layers
 from tuner.training.trial_builds import TrialBuilds, Tried
@@ -52,6 +53,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         dataset: Dataset | None = None,
         seconds: float = 60.0,
         rows: int = 100,
+        objective: tuple[str, Direction] = ("val_loss", "minimize"),
     ) -> Tried:
         text = HEAD + dedent(text)
         Path("net.py").write_text(text)
@@ -66,6 +68,8 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             more=list(space.random(25)),
             varying=space.varying() or list(space.parameters),
             own=[name for name in space.parameters if name not in TRAINING],
+            declared=list(space.parameters),
+            goal=Goal(*objective),
             until=time.monotonic() + seconds,
             folder=tmp_path,
         )
@@ -118,6 +122,11 @@ class Net(keras.Model):
 def build(params, input_shape, outputs):
     return Net(params["units"], outputs)
 """
+COMPILED = (
+    dense().replace("return keras.Model", "model = keras.Model")
+    + "    loss = 'sparse_categorical_crossentropy'\n"
+    + "    model.compile('sgd', loss, metrics=['accuracy'])\n    return model\n"
+)
 REFUSED = {
     "signature": (
         "def build(hp): ...",
@@ -190,7 +199,7 @@ def build(params, input_shape, outputs):
     ),
     "train_step": (
         CALLED.replace("    def call", "    def train_step(self, data): ...\n\n    def call"),
-        r"a train_step\(\) of its own, which tuner does not call",
+        r"a train_step\(\) of its own, which tuner calls only if the model is compiled",
     ),
     "a dict": (dense(head="(lambda x: {'p': L.Softmax()(L.Dense(outputs)(x))})"), "gives a dict"),
     "chance": (
@@ -236,10 +245,13 @@ class Times(L.Layer):
         + dense("x = Times(3.0)(x)"),
         "loads as another network",
     ),
-    "compiled": (
-        dense().replace("return keras.Model", "model = keras.Model")
-        + "    model.compile(keras.optimizers.RMSprop(0.1), 'mse')\n    return model\n",
-        r"remove compile\(\), .* optimizer \(here rmsprop\), learning_rate, loss in the space",
+    "compiled with metrics as weights": (
+        COMPILED.replace("metrics=", ""),
+        r"compile\(\) is given loss_weights=\['accuracy'\]; write metrics=",
+    ),
+    "a rate in a compiled model's file": (
+        "def unused(model):\n    model.compile()\n" + dense("params['l2']"),
+        "tuner sets the l2 itself",
     ),
     "learning rate": (dense("params['learning_rate']"), "tuner sets the learning rate itself"),
     "learning rate or else": (

@@ -22,7 +22,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(deed: str) -> Tried:
         nothing: Any = None
         code = ("net.py", "build", "")
-        request = TrialBuilds(code, nothing, 9, deed, [], [], [], [], 0, Path())
+        request = TrialBuilds(code, nothing, 9, deed, [], [], [], [], [], nothing, 0, Path())
         # On a busy machine the others need longer than that for a step.
         silent_s = 1.0 if deed == "hangs" else 20.0
         return try_network(request, BuildLimits(silent_s, memory_bytes=400 * 2**20))

@@ -1,4 +1,5 @@
-"""Optuna's pruners by name. Steps count the reports of a trial, from 1 to `max_step`.
+"""Optuna's pruners by name. Steps count the reports of a trial, from 1 to `max_step`; None
+is for trials whose longest is not known.
 
 To add one: an entry in PRUNERS, with the options that its constructor takes.
 """
@@ -42,7 +43,7 @@ _COMPARING = {"n_startup_trials": COUNT, **_WAITING, "n_min_trials": POSITIVE}
 Settings = Mapping[str, Any]
 
 
-def _as_given(settings: Settings, max_step: int, direction: Direction) -> Settings:
+def _as_given(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     return settings
 
 
@@ -70,7 +71,7 @@ class PrunerKind:
     options: Mapping[str, Option] = field(default_factory=dict)
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     more_options: Callable[[Mapping[str, Scalar]], Mapping[str, Option]] = lambda given: {}
-    complete: Callable[[Settings, int, Direction], Settings] = _as_given
+    complete: Callable[[Settings, int | None, Direction], Settings] = _as_given
     reads_raw: bool = False
     compares_reports: bool = False
     keeps_rungs: bool = False
@@ -130,16 +131,18 @@ def _halving_rungs(settings: Settings, max_step: int, reports_an_epoch: int) -> 
     return rungs
 
 
-def _complete_asha(settings: Settings, max_step: int, direction: Direction) -> Settings:
+def _complete_asha(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     return _check_resource("asha", settings, max_step)
 
 
-def _complete_hyperband(settings: Settings, max_step: int, direction: Direction) -> Settings:
-    return {**_check_resource("hyperband", settings, max_step), "max_resource": max_step}
+def _complete_hyperband(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
+    # Optuna takes the longest of the trials that are complete: none is pruned before the first.
+    longest = "auto" if max_step is None else max_step
+    return {**_check_resource("hyperband", settings, max_step), "max_resource": longest}
 
 
-def _check_resource(name: str, settings: Settings, max_step: int) -> Settings:
-    if settings["min_resource"] > max_step:
+def _check_resource(name: str, settings: Settings, max_step: int | None) -> Settings:
+    if max_step is not None and settings["min_resource"] > max_step:
         raise SpecError(
             f"pruner {name}: min_resource must be at most the {max_step} steps of a whole trial, "
             f"got {settings['min_resource']}"
@@ -147,7 +150,7 @@ def _check_resource(name: str, settings: Settings, max_step: int) -> Settings:
     return settings
 
 
-def _complete_threshold(settings: Settings, max_step: int, direction: Direction) -> Settings:
+def _complete_threshold(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     needed = "lower" if direction == "maximize" else "upper"
     if needed not in settings:
         raise SpecError(
@@ -165,7 +168,7 @@ def _options_of_wrapped(given: Mapping[str, Scalar]) -> Mapping[str, Option]:
     return PRUNERS[str(wrapped)].options
 
 
-def _complete_patient(settings: Settings, max_step: int, direction: Direction) -> Settings:
+def _complete_patient(settings: Settings, max_step: int | None, direction: Direction) -> Settings:
     """Optuna's patience around another pruner, to which the options go that are not its own."""
     own = PRUNERS["patient"].options
     name = str(settings["wrapped"])
@@ -224,8 +227,9 @@ PRUNERS: dict[str, PrunerKind] = {
 }
 
 
-def make_pruner(choice: Choice, max_step: int, direction: Direction) -> BasePruner:
-    """The pruner of a study whose trials report at most `max_step` steps. Raises SpecError."""
+def make_pruner(choice: Choice, max_step: int | None, direction: Direction) -> BasePruner:
+    """The pruner of a study whose trials report at most `max_step` steps, None where that is not
+    known. Raises SpecError."""
     kind = PRUNERS.get(choice.name)
     if kind is None:
         raise unknown("pruner", choice.name, PRUNERS)
@@ -239,7 +243,7 @@ def make_pruner(choice: Choice, max_step: int, direction: Direction) -> BasePrun
             raise SpecError(f"pruner {choice.name}: {error}") from error
 
 
-def check_pruner(choice: Choice, max_step: int, direction: Direction) -> None:
+def check_pruner(choice: Choice, max_step: int | None, direction: Direction) -> None:
     """Raises SpecError for an unknown name or option, or a value that does not fit."""
     make_pruner(choice, max_step, direction)
 

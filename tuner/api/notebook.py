@@ -278,7 +278,7 @@ def _worker_cells(worker: WorkerStatus, metric: str) -> list[object]:
     if worker.trial is None:
         return ["idle", "", ""]
     value = "" if worker.value is None else f"{metric} {format_number(worker.value)}"
-    return [worker.trial, f"{worker.epoch}/{worker.epochs}", value]
+    return [worker.trial, worker.epoch_text, value]
 
 
 def _bar(part: int, whole: int) -> str:

@@ -154,8 +154,8 @@ class Picture:
         return [
             name,
             Text(f"trial {worker.trial}"),
-            self._bar(worker.epoch, worker.epochs, 16),
-            Text(f"epoch {worker.epoch}/{worker.epochs}"),
+            self._bar(worker.epoch, worker.epochs or 0, 16),
+            Text(f"epoch {worker.epoch_text}"),
             Text("" if worker.value is None else f"{self._metric} {format_number(worker.value)}"),
         ]
 

@@ -51,13 +51,23 @@ def create(
             help="The study's name.", metavar="NAME", show_default="made of the space and the data"
         ),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="A network such as cnn, or a function of your own as my_file.py:function, which "
+            "may build a network or train by itself.",
+            metavar="NETWORK",
+            show_default="the space's",
+        ),
+    ] = None,
     space: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="What to search: a shipped space such as cnn, or a path to a YAML file.",
             metavar="SPACE",
+            show_default="mlp, or that of --network",
         ),
-    ] = "mlp",
+    ] = None,
     data: Annotated[
         str | None, data_option(DATA_HELP, "the space file's data, else fashion_mnist")
     ] = None,
@@ -195,6 +205,7 @@ def create(
 
     wanted = wanted_study(
         name,
+        network=network,
         space=space,
         data=data,
         columns=parse_columns(column or []),
@@ -241,7 +252,10 @@ def _create(context: typer.Context, wanted: "Wanted") -> None:
         say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
         say(f"left out, because it does not apply to these data: {', '.join(created.left_out)}")
-    say_data(created.columns, created.notes, study.spec.data)
+    if created.kind:
+        say(created.kind)
+    if study.spec.data is not None:
+        say_data(created.columns, created.notes, study.spec.data)
     if created.given:
         say(created.given)
     say(f"next: {command('optimize', in_command(study.name), '--trials', 100)}")

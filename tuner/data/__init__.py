@@ -1,7 +1,8 @@
 """Data: a name or a file -> Dataset (arrays, split, scaling, fingerprint). Knows no TensorFlow."""
 
 from tuner.data.class_balance import check_class_weights, imbalance_note, weights_of_classes
-from tuner.data.dataset import Dataset, Split, open_dataset, save_dataset
+from tuner.data.dataset import Dataset, Split
+from tuner.data.dataset_files import open_dataset, save_dataset
 from tuner.data.description import (
     describe_dataset,
     describe_inputs,

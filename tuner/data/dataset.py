@@ -1,31 +1,25 @@
-"""The prepared data of a study: its splits, how rows are assigned to them, its form on disk."""
+"""The prepared data of a study: its splits, and how rows are assigned to them."""
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tuner.data.example_rows import ExampleRows
-from tuner.data.raw import dataset_errors
+from tuner.data.named_rows import NamedRows, SplitRows, join_split_rows, map_rows, named_parts
 from tuner.data.rows import (
     AnyRows,
     Indices,
-    check_free_space,
-    disk_full_message,
-    is_disk_full,
-    join_rows,
     row_blocks,
 )
-from tuner.data.scaling import Scaling
+from tuner.data.scaling import IDENTITY, Scaling
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.preparation import column_from_json
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
@@ -33,7 +27,6 @@ if TYPE_CHECKING:  # training reads data without pydantic
 PARTS = ("train", "validation", "test")
 EvaluationName = Literal["val", "test"]
 InputKind = Literal["", "sequence", "tokens"]
-_INDEX = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -57,22 +50,65 @@ class ColumnReport:
 class TargetColumn:
     """`name`: the target's, None where it has none. `format`: how its texts were read as numbers.
     `ignored`: further columns of the table that are no features. `weights`: the one among them that
-    weighs the training rows."""
+    weighs the training rows. `values`: the names of the values of a row, where a regression has
+    several."""
 
     name: str | None = None
     format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
     weights: str | None = None
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class InputPart:
+    """One of several inputs: what `Dataset` says of a single one, under the same names."""
+
+    scaling: Scaling
+    features: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    reports: tuple[ColumnReport, ...] = ()
+    shift: npt.NDArray[np.float64] | None = None
+    float64_inputs: bool = False
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
+    padding: tuple[float, ...] | None = None
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its rows were columns of a table."""
+        return bool(self.reports)
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPart:
+    """One head: a target with a loss of its own.
+
+    `task`: classes, binary, regression or multilabel. `units`: of the head. `scaling`, `shift`: of
+    y, as `Dataset.target_scaling` and `Dataset.target_shift`. `weight`: of its loss in the sum of
+    all heads. `values`: the names of a regression's values, where it has several.
+    """
+
+    name: str
+    task: "Task"
+    units: int
+    labels: tuple[str, ...] = ()
+    scaling: Scaling = IDENTITY
+    weight: float = 1.0
+    shift: Any = 0.0
+    values: tuple[str, ...] = ()
+    format: NumberFormat | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """x (n, *input_shape) in its own small dtype, in memory or, if large, in a file; y (n,) int32
-    classes 0..k-1, or float32. `weights`: how much each row counts in training, (n,); None if all
-    count alike, and for test rows."""
+    """x (n, *input_shape) in its own small dtype, in memory or, if large, in a file; NamedRows of
+    such where there are several inputs. y (n,) int32 classes 0..k-1, or float32; (n, k) float32 for
+    k values or k labels (0 or 1); NamedRows of such where there are several heads. `weights`: how
+    much each row counts in training, (n,); None if all count alike, and for test rows."""
 
-    x: AnyRows
-    y: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+    x: Any  # AnyRows | NamedRows
+    y: Any  # NDArray[int32] | NDArray[float32] | NamedRows
     weights: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
@@ -80,9 +116,13 @@ class Split:
 
     @property
     def arrays(self) -> dict[str, AnyRows]:
-        """Its arrays by name, without weights if there are none."""
-        weights = {} if self.weights is None else {"weights": self.weights}
-        return {"x": self.x, "y": self.y, **weights}
+        """Its arrays by the names of their files, without weights if there are none. Several inputs
+        are numbered, since their names may be no names of files."""
+        arrays: dict[str, AnyRows] = {}
+        for role, rows in (("x", self.x), ("y", self.y)):
+            for number, part in enumerate(named_parts(rows).values()):
+                arrays[f"{role}_{number}" if isinstance(rows, NamedRows) else role] = part
+        return arrays | ({} if self.weights is None else {"weights": self.weights})
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +145,16 @@ class Dataset:
     `input_kind`: what a row of x is. "tokens" (steps,): numbers of words, 0 for padding, 1 for a
     word that is not in the vocabulary, below `vocabulary_size`; they are not scaled. "sequence"
     (steps, channels): each channel is scaled on its own. Where sequences differ in length they are
-    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled).
-    "" is anything else.
+    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled);
+    `padding` is the value of each other channel there, which scaling maps to about 0. "" is
+    anything else.
 
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
+
+    `inputs`: of several inputs what is said above of a single one, by name; empty for one.
+    `heads`: of several targets each (task "several"); empty for one. Of a regression with k values
+    `target_scaling` and `target_shift` have one value for each, (k,).
     """
 
     name: str
@@ -126,24 +171,33 @@ class Dataset:
     notes: tuple[str, ...] = ()
     reports: tuple[ColumnReport, ...] = ()
     shift: npt.NDArray[np.float64] | None = None
-    target_shift: float = 0.0
+    target_shift: Any = 0.0
     float64_inputs: bool = False
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
     examples: ExampleRows | None = None
+    inputs: Mapping[str, InputPart] = field(default_factory=dict)
+    heads: tuple[TargetPart, ...] = ()
     input_kind: InputKind = ""
     vocabulary_size: int = 0
-    padded: bool = False
+    padding: tuple[float, ...] | None = None
+
+    @property
+    def padded(self) -> bool:
+        """Whether the last channel of a sequence says which steps are there."""
+        return self.padding is not None
 
     @property
     def splits(self) -> dict[str, Split]:
         """The splits that have rows, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {part: splits[part] for part in _parts_with_rows(self.evaluation_name)}
+        return {part: splits[part] for part in parts_with_rows(self.evaluation_name)}
 
     @property
     def is_table(self) -> bool:
         """Whether its rows were a table, with names and kinds of columns."""
+        if self.inputs:
+            return all(part.is_table for part in self.inputs.values())
         return bool(self.reports)
 
     @property
@@ -152,13 +206,57 @@ class Dataset:
         return self.validation if self.evaluation_name == "val" else self.test
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.train.x.shape[1:])
+    def input_shape(self) -> Any:
+        """The shape of a row; of several inputs name → shape."""
+        x = self.train.x
+        return x.row_shapes if isinstance(x, NamedRows) else tuple(int(n) for n in x.shape[1:])
 
     @property
-    def outputs(self) -> int:
-        """Units of the head: k for classes, 1 for binary and regression."""
-        return len(self.labels) if self.task == "classes" else 1
+    def outputs(self) -> Any:
+        """Units of the head: k for classes, labels or values, 1 for binary and one value. Of
+        several heads name → units."""
+        if self.heads:
+            return {head.name: head.units for head in self.heads}
+        return units_of(self.task, self.labels, self.train.y)
+
+    @property
+    def targets(self) -> tuple[TargetPart, ...]:
+        """Its targets: the heads, or the only one."""
+        return self.heads or (
+            TargetPart(
+                self.target_column.name or "",
+                self.task,
+                self.outputs,
+                self.labels,
+                self.target_scaling,
+                1.0,
+                self.target_shift,
+                self.target_column.values,
+                self.target_column.format,
+            ),
+        )
+
+    @property
+    def head_tasks(self) -> dict[str, "Task"]:
+        """The task of each head; empty for a single target."""
+        return {head.name: head.task for head in self.heads}
+
+    @property
+    def input_parts(self) -> dict[str, InputPart]:
+        """Its inputs by name; a single one is named ""."""
+        return dict(self.inputs) or {
+            "": InputPart(
+                self.scaling,
+                self.features,
+                self.columns,
+                self.reports,
+                self.shift,
+                self.float64_inputs,
+                self.input_kind,
+                self.vocabulary_size,
+                self.padding,
+            )
+        }
 
     @property
     def nbytes(self) -> int:
@@ -172,21 +270,33 @@ class Dataset:
         parts = (self.train, self.validation)
         weights = [part.weights for part in parts if part.weights is not None]
         train = Split(
-            join_rows([part.x for part in parts]),
-            np.concatenate([part.y for part in parts]),
+            join_split_rows([part.x for part in parts]),
+            _in_memory(join_split_rows([part.y for part in parts])),
             np.concatenate(weights) if weights else None,
         )
-        return replace(self, train=train, validation=_empty(train), evaluation_name="test")
+        return replace(self, train=train, validation=empty_split(train), evaluation_name="test")
 
 
-def _parts_with_rows(evaluation_name: EvaluationName) -> tuple[str, ...]:
+def units_of(task: str, labels: Sequence[str], y: Any) -> int:
+    """The units of a head with these labels and targets y."""
+    if task in ("classes", "multilabel"):
+        return len(labels)
+    return int(y.shape[1]) if y.ndim == 2 else 1
+
+
+def _in_memory(y: SplitRows) -> SplitRows:
+    return map_rows(y, np.asarray)
+
+
+def parts_with_rows(evaluation_name: EvaluationName) -> tuple[str, ...]:
     return PARTS if evaluation_name == "val" else ("train", "test")
 
 
-def _empty(split: Split) -> Split:
+def empty_split(split: Split) -> Split:
     """A split of the same shapes and dtypes without rows."""
     weights = None if split.weights is None else split.weights[:0]
-    return Split(np.empty((0, *split.x.shape[1:]), split.x.dtype), split.y[:0], weights)
+    x = map_rows(split.x, lambda rows: np.empty((0, *rows.shape[1:]), rows.dtype))
+    return Split(x, split.y[:0], weights)
 
 
 def fingerprint(
@@ -194,161 +304,39 @@ def fingerprint(
     task: str,
     labels: tuple[str, ...],
     scaling: Scaling,
-    shifts: tuple[npt.NDArray[np.float64] | None, float] = (None, 0.0),
+    shifts: tuple[npt.NDArray[np.float64] | None, Any] = (None, 0.0),
     by_channel: bool = False,
+    inputs: Mapping[str, InputPart] | None = None,
+    heads: Sequence[TargetPart] = (),
 ) -> str:
     """SHA-256 in hex of everything training sees: splits with their weights, task, labels, the
-    method of scaling, and what was subtracted from x and y.
+    method of scaling, and what was subtracted from x and y; of several inputs and heads all of it
+    by name.
 
     The fitted scale is left out: it follows from the rest, but its last bits depend on the machine.
     """
     digest = hashlib.sha256(json.dumps([task, labels, scaling.method]).encode())
     shift, target_shift = shifts
-    if by_channel or shift is not None or target_shift:
+    if by_channel or shift is not None or np.any(target_shift):
         subtracted = None if shift is None else shift.tolist()
-        digest.update(json.dumps([by_channel, subtracted, target_shift]).encode())
-    for part, split in splits.items():
+        digest.update(json.dumps([by_channel, subtracted, to_list(target_shift)]).encode())
+    for name, part in (inputs or {}).items():
+        subtracted = None if part.shift is None else part.shift.tolist()
+        digest.update(json.dumps([name, part.scaling.method, subtracted]).encode())
+    for head in heads:
+        facts = [head.name, head.task, head.labels, head.weight, to_list(head.shift)]
+        digest.update(json.dumps(facts).encode())
+    for split_name, split in splits.items():
         for array in split.arrays.values():
-            digest.update(f"{part} {array.dtype.str} {array.shape} ".encode())
+            digest.update(f"{split_name} {array.dtype.str} {array.shape} ".encode())
             for block in row_blocks(array):
                 digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
-def save_dataset(dataset: Dataset, folder: Path) -> None:
-    """Write the arrays as .npy, then the rest as one JSON file, which marks the folder as complete.
-
-    Raises DatasetError if the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        check_free_space(folder, dataset.nbytes)
-        for part, split in dataset.splits.items():
-            for name, array in split.arrays.items():
-                _save(folder / f"{part}_{name}.npy", array)
-        unfinished = folder / f"{_INDEX}.part"
-        unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
-        unfinished.replace(folder / _INDEX)
-    except OSError as error:
-        if is_disk_full(error):
-            raise DatasetError(disk_full_message(folder, dataset.nbytes)) from error
-        raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
-
-
-def _save(path: Path, array: AnyRows) -> None:
-    """Write what np.save writes, block by block."""
-    with path.open("wb") as file:
-        descr = np.lib.format.dtype_to_descr(array.dtype)
-        header = {"descr": descr, "fortran_order": False, "shape": array.shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        for block in row_blocks(array):
-            file.write(np.ascontiguousarray(block).data)
-
-
-def _index(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "name": dataset.name,
-        "task": dataset.task,
-        "scaling": _scaling_to_json(dataset.scaling),
-        "target_scaling": _scaling_to_json(dataset.target_scaling),
-        "labels": dataset.labels,
-        "fingerprint": dataset.fingerprint,
-        "features": dataset.features,
-        "columns": None if dataset.columns is None else [asdict(c) for c in dataset.columns],
-        "notes": dataset.notes,
-        "reports": [asdict(report) for report in dataset.reports],
-        "shift": None if dataset.shift is None else dataset.shift.tolist(),
-        "target_shift": dataset.target_shift,
-        "float64_inputs": dataset.float64_inputs,
-        "evaluation": dataset.evaluation_name,
-        "target_column": asdict(dataset.target_column),
-        "examples": dataset.examples,
-        "input_kind": dataset.input_kind,
-        "vocabulary_size": dataset.vocabulary_size,
-        "padded": dataset.padded,
-        "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
-    }
-
-
-def open_dataset(folder: Path) -> Dataset:
-    """Open what `save_dataset` wrote. x is mapped from disk, read-only: processes share it.
-
-    Raises DatasetError if the folder holds no complete data set.
-    """
-    with dataset_errors(str(folder / _INDEX)):
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    with dataset_errors(str(folder)):
-        evaluation_name = index.get("evaluation", "val")
-        weighted = index.get("weighted", [])
-        splits = {
-            part: _open_split(folder, part, part in weighted)
-            for part in _parts_with_rows(evaluation_name)
-        }
-    splits.setdefault("validation", _empty(splits["train"]))
-    columns = index["columns"]
-    return Dataset(
-        name=index["name"],
-        task=index["task"],
-        **splits,
-        scaling=_scaling_from_json(index["scaling"]),
-        target_scaling=_scaling_from_json(index["target_scaling"]),
-        labels=tuple(index["labels"]),
-        fingerprint=index["fingerprint"],
-        features=_tuple(index["features"]),
-        columns=None if columns is None else tuple(map(column_from_json, columns)),
-        notes=tuple(index["notes"]),
-        reports=tuple(
-            ColumnReport(**report | {"examples": tuple(report["examples"])})
-            for report in index["reports"]
-        ),
-        shift=None if index["shift"] is None else np.asarray(index["shift"], np.float64),
-        target_shift=index["target_shift"],
-        float64_inputs=index["float64_inputs"],
-        evaluation_name=evaluation_name,
-        target_column=_target_column_from_json(index["target_column"]),
-        examples=index.get("examples"),
-        input_kind=index.get("input_kind", ""),
-        vocabulary_size=index.get("vocabulary_size", 0),
-        padded=index.get("padded", False),
-    )
-
-
-def _open_split(folder: Path, part: str, weighted: bool) -> Split:
-    names = ["x", "y", *(["weights"] if weighted else [])]
-    return Split(
-        *(
-            np.load(folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in names
-        )
-    )
-
-
-def _scaling_to_json(scaling: Scaling) -> dict[str, Any]:
-    # A float32 comes back bit-equal from the float64 that JSON writes.
-    return {
-        "method": scaling.method,
-        "scale": scaling.scale.tolist(),
-        "offset": scaling.offset.tolist(),
-    }
-
-
-def _scaling_from_json(value: dict[str, Any]) -> Scaling:
-    scale, offset = (np.asarray(value[key], np.float32) for key in ("scale", "offset"))
-    return Scaling(value["method"], scale, offset)
-
-
-def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
-    number = value["format"]
-    return TargetColumn(
-        value["name"],
-        None if number is None else NumberFormat(**number),
-        tuple(value["ignored"]),
-        value.get("weights"),
-    )
-
-
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
+def to_list(number: Any) -> Any:
+    """A number, or nested lists of numbers, as JSON takes it."""
+    return np.asarray(number, np.float64).tolist()
 
 
 _FEW_CLASSES = 32

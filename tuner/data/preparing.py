@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data.dataset import Dataset, Split
+from tuner.data.named_rows import named_parts
 from tuner.data.rows import row_blocks, sampled_rows
 from tuner.preparation.network_description import NetworkDescription
 from tuner.preparation.preparation import Preparation
@@ -33,6 +34,8 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target_format=target.format,
         ignored=target.ignored,
         weights=target.weights,
+        padding=dataset.padding,
+        vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,
     )
 
 
@@ -53,9 +56,28 @@ def _as_given(dataset: Dataset, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return x if dataset.shift is None else x.astype(np.float64) + dataset.shift
 
 
-def given_targets(dataset: Dataset, split: Split) -> npt.NDArray[Any]:
-    """A split's targets (n,): class numbers, or values in the target's units."""
-    return split.y + np.float64(dataset.target_shift) if dataset.target_shift else split.y
+def given_targets(dataset: Dataset, split: Split) -> Any:
+    """A split's targets (n,): class numbers, or values in the target's units; (n, k) of k values or
+    labels, and a dict of such where there are several heads."""
+    rows = named_parts(split.y)
+    if not dataset.heads:
+        return _shifted(rows[""], dataset.target_shift)
+    return {head.name: _shifted(rows[head.name], head.shift) for head in dataset.heads}
+
+
+def in_target_units(dataset: Dataset, split: Split, predictions: Any) -> tuple[Any, Any]:
+    """A split's targets, and predictions for its rows without what was subtracted from y, both in
+    the targets' units."""
+    if dataset.heads:
+        shifted = {h.name: _shifted(predictions[h.name], h.shift) for h in dataset.heads}
+    else:
+        shifted = _shifted(predictions, dataset.target_shift)
+    return given_targets(dataset, split), shifted
+
+
+def _shifted(values: Any, shift: Any) -> Any:
+    # In float64, since float32 would lose the differences.
+    return values + np.asarray(shift, np.float64) if np.any(shift) else values
 
 
 def describe_network(

@@ -26,11 +26,18 @@ from tuner.errors import (
     StudyError,
 )
 from tuner.manage import own_networks
+from tuner.manage.own_functions import (
+    check_function_space,
+    check_no_data,
+    describe_kind,
+    reported_objective,
+    with_kind,
+)
 from tuner.manage.stored_code import code_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
-from tuner.search_space import Space, SpaceFile, load_file, load_space
+from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
@@ -40,6 +47,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
+from tuner.study.metrics import METRICS, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -54,12 +62,14 @@ _MAX_DIFFERENCES = 4
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `tuner study create` was asked for; None means the default. `metric`, and each of
+    """What `tuner study create` was asked for; None means the default. `names_data`: whether the
+    data were named; a function that trains by itself gets none otherwise. `metric`, and each of
     `record`: a name ("val_auc") or "my_file.py:function"."""
 
     name: str | None = None
     space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
+    names_data: bool = True
     sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
     pruner: Choice = field(default_factory=lambda: Choice(name="hyperband"))
     overrides: Mapping[str, object] = field(default_factory=dict)
@@ -74,7 +84,8 @@ class Wanted:
 def wanted_study(
     name: str | None = None,
     *,
-    space: str | SpaceFile = "mlp",
+    network: str | None = None,
+    space: str | SpaceFile | None = None,
     sampler: str = "tpe",
     sampler_options: Mapping[str, Scalar] | None = None,
     pruner: str = "hyperband",
@@ -91,16 +102,23 @@ def wanted_study(
     **data_options: Any,
 ) -> Wanted:
     """What a study is to be, from the options of `tuner study create`; None means the default.
-    `params`: fixed values. `data_options`: the other fields of a DataSpec. Raises a UsageError."""
+    `network`: in place of the space's, or with a space of its own. `params`: fixed values.
+    `data_options`: the other fields of a DataSpec. Raises a UsageError."""
     if direction is not None and str(direction) not in get_args(Direction):
         raise SpecError(f"direction: must be maximize or minimize, got {shown(direction)}")
+    if network is not None:
+        space = load_network(network, space)
+    space = "mlp" if space is None else space
     file = load_file(space)
+    names_data = data is not None or "source" in file.data
+    _check_function(file, patience, names_data or network is None)
     lengths = {"epochs": epochs, "patience": patience}
     overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
     return Wanted(
         name=name,
         space=space,
         data=file_data(file, seed, source=data, **data_options),
+        names_data=names_data,
         sampler=_choice("sampler", sampler, sampler_options),
         pruner=_choice("pruner", pruner, pruner_options),
         overrides=overrides,
@@ -110,6 +128,15 @@ def wanted_study(
         seed=seed,
         experiment=experiment,
     )
+
+
+def _check_function(file: SpaceFile, patience: int | None, has_data: bool) -> None:
+    """Refuse what a user's own function cannot have, as far as its kind is known here."""
+    network, kind = file.space.network, file.space.function_kind
+    if kind.trains and patience is not None:
+        raise SpecError(f"--patience: {network} trains by itself, and stops early by itself")
+    if ":" in network and not kind.trains and not has_data:
+        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
 
 
 def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choice:
@@ -171,7 +198,11 @@ def define_study(
     `wanted.space` and `wanted.overrides` are ignored. `sources`, `fingerprint`: as `load_dataset`
     takes them. `subject`: the study whose network and metrics it uses, as stored. `check` is
     called at the end. Raises a UsageError."""
+    space = with_kind(space, settings, subject)
+    check_function_space(space)
     check_sampler(sampler := settled_sampler(wanted.sampler), space)
+    if space.function_kind.trains:
+        return _define_own_training(space, wanted, settings, sampler)
     sources = sources or find_source(wanted.data.source, settings)
     metrics = _wanted_metrics(wanted, subject)
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
@@ -180,14 +211,16 @@ def define_study(
     wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, metrics.own)
+    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted)}
+    heads = dataset.head_tasks
+    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner,
         metric=metric,
-        direction=wanted.direction or metrics.direction(metric),
+        direction=wanted.direction or metrics.direction(metric, heads),
         seed=wanted.seed,
         held_out=wanted.held_out,
         record=metrics.recorded(metric),
@@ -207,6 +240,44 @@ def _for_network(data: DataSpec, network: str) -> DataSpec:
     if data.text is None and kind is not None and kind.takes_tokens:
         return data.model_copy(update={"text": "tokens"})
     return data
+
+
+def _reported_by_model(space: Space, objective: str | None, wanted: Wanted) -> set[str]:
+    """The name of an objective that only a user's compiled model may report: whether it does shows
+    when the model is tried."""
+    if ":" not in space.network or objective is None or wanted.direction is None:
+        return set()
+    name = name_of(objective)
+    return {name} if objective == f"{wanted.held_out}_{name}" and name not in METRICS else set()
+
+
+def _define_own_training(
+    space: Space, wanted: Wanted, settings: Settings, sampler: Choice
+) -> StudySpec:
+    """The spec of a study whose function trains by itself, perhaps on data of ours."""
+    if wanted.held_out == "test":
+        raise SpecError(f"{space.network} trains by itself: there is no test split to score it on")
+    objective = reported_objective(space, wanted.metric, wanted.direction, wanted.record)
+    source, facts = None, {}
+    if wanted.names_data:
+        source, *more = find_source(wanted.data.source, settings)
+        dataset = load_dataset(wanted.data, settings, [source, *more], None, False)
+        facts = _data_facts(wanted, dataset, False)
+    else:
+        check_no_data(wanted.data, space.network)
+    spec = StudySpec(
+        space=space,
+        **facts,
+        sampler=sampler,
+        pruner=wanted.pruner,
+        metric=objective.metric,
+        direction=objective.direction,
+        seed=wanted.seed,
+        record=objective.record,
+        code=code_to_store(space, wanted.data, source, settings, None, ()),
+    )
+    check_pruner(spec.pruner, spec.max_step, spec.direction)
+    return spec
 
 
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
@@ -239,6 +310,7 @@ def _data_facts(wanted: Wanted, dataset: Dataset, raw_integers: bool) -> dict[st
         "fingerprint": dataset.fingerprint,
         "train_rows": _trained_rows(dataset, wanted.held_out),
         "task": dataset.task,
+        "heads": dataset.head_tasks,
     }
 
 
@@ -262,7 +334,8 @@ class Created(NamedTuple):
     """`is_new`: False for a study that had this name and definition before. `left_out`: parameters
     of the space that do not apply to these data. `corrected`: what has changed in the user's own
     files, and was taken into an existing study. `columns`: what the columns of a table were taken
-    for, in a line. `notes`: on the data. `given`: what an own network is given."""
+    for, in a line. `notes`: on the data. `given`: what an own network is given. `kind`: what kind
+    of function it is, in a line, "" for one that builds a network."""
 
     study: StudyRow
     is_new: bool
@@ -271,6 +344,7 @@ class Created(NamedTuple):
     columns: str = ""
     notes: tuple[str, ...] = ()
     given: str | None = None
+    kind: str = ""
 
 
 def create_study(
@@ -285,7 +359,7 @@ def create_study(
     gets lines about an own network that is tried. Raises StudyError where the name belongs to a
     study with another definition."""
     check_names(wanted, settings)  # before an own network is tried, which takes seconds
-    space = load_space(wanted.space).override(wanted.overrides)
+    space = with_kind(load_space(wanted.space), settings).override(wanted.overrides)
     datasets: list[Dataset] = []
     given: list[str] = []
 
@@ -298,13 +372,19 @@ def create_study(
     left_out = tuple(name for name in space.varying() if name not in used)
     created = create_defined_study(spec, wanted, settings, open_store)
     trust_own_code(spec, settings)
-    columns = summarize_columns(datasets[0].reports)
-    weighs_classes = any(value != "none" for value in _class_weights(spec.space))
-    imbalance = imbalance_note(datasets[0], spec.metric, weighs_classes)
-    notes = (*([imbalance] if imbalance else []), *datasets[0].notes)
-    return created._replace(
-        left_out=left_out, columns=columns, notes=notes, given=next(iter(given), None)
+    created = created._replace(
+        left_out=left_out, given=next(iter(given), None), kind=describe_kind(spec.space)
     )
+    return _with_notes(created, spec, datasets[0]) if datasets else created
+
+
+def _with_notes(created: Created, spec: StudySpec, dataset: Dataset) -> Created:
+    """With what the user should know of the data."""
+    columns = summarize_columns(dataset.reports)
+    weighs_classes = any(value != "none" for value in _class_weights(spec.space))
+    imbalance = imbalance_note(dataset, spec.metric, weighs_classes)
+    notes = (*([imbalance] if imbalance else []), *dataset.notes)
+    return created._replace(columns=columns, notes=notes)
 
 
 def check_network(
@@ -389,7 +469,11 @@ def _defined_otherwise(study: StudyRow, differences: list[str]) -> str:
 
 
 def default_name(wanted: Wanted) -> str:
-    """Space and data, as in mlp-fashion_mnist."""
+    """Space and data, as in mlp-fashion_mnist. Without data, file and function, as in
+    forest-train."""
+    if not wanted.names_data and not isinstance(wanted.space, str):
+        path, _, function = wanted.space.space.network.rpartition(":")
+        return make_name(Path(path).stem.replace(".", "-"), function)
     source = Path(wanted.data.source)
     # A folder may be given as . or ..
     data = source.name.partition(".")[0] or source.resolve().name
@@ -409,7 +493,8 @@ def check_code(spec: StudySpec, settings: Settings, data: str | None = None) -> 
     from tuner.runner import check_data  # creating a study does not need the loop
 
     require_trusted(spec, settings)
-    check_data(settings, spec, data)
+    if spec.data is not None:
+        check_data(settings, spec, data)
 
 
 def trust_own_code(spec: StudySpec, settings: Settings) -> None:

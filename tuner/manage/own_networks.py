@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, Split, describe_inputs
+from tuner.data.named_rows import map_rows, named_parts
 from tuner.manage.stored_functions import user_network
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
+from tuner.study.messages import Goal
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import OwnFolder
 from tuner.training.trial_builds import TrialBuilds
@@ -46,6 +48,8 @@ def try_own_network(
         tried = try_network(request, limits)
     for warning in tried.warnings:
         tell(warning)
+    if tried.compiles:
+        tell(f"{spec.space.network} returns a compiled model: Keras' fit trains it")
     if 0 < tried.tried < count:
         tell(f"{tried.tried} of {count} configurations were tried: there was no time for more")
     return f"{spec.space.network} is given {request.described}{_otherwise(dataset)}"
@@ -65,6 +69,8 @@ def make_request(
         more=[] if spec.sampler.name == "listed" else list(spec.space.random(_MAX_RANDOM)),
         varying=spec.space.varying() or list(spec.space.parameters),
         own=[name for name in spec.space.parameters if name not in TRAINING],
+        declared=list(spec.space.parameters),
+        goal=Goal(spec.metric, spec.direction),
         until=until,
         folder=folder,
     )
@@ -84,12 +90,13 @@ def some_rows(dataset: Dataset) -> Dataset:
     and the smallest value, by which integer ids are recognised."""
     x = dataset.train.x
     numbers = list(range(min(_ROWS, len(x))))
-    if isinstance(x, np.ndarray):
-        by_row = x.reshape(len(x), -1)
-        numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
+    for part in named_parts(x).values():
+        if isinstance(part, np.ndarray):
+            by_row = part.reshape(len(part), -1)
+            numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
     weights = dataset.train.weights
     rows = Split(
-        np.asarray(x[numbers]),
+        map_rows(x[numbers], np.asarray),
         dataset.train.y[numbers],
         None if weights is None else weights[numbers],
     )
@@ -97,6 +104,6 @@ def some_rows(dataset: Dataset) -> Dataset:
 
 
 def _otherwise(dataset: Dataset) -> str:
-    if dataset.scaling.method == "none":
+    if all(part.scaling.method == "none" for part in dataset.input_parts.values()):
         return "; --scaling standardize scales them"
     return "; --scaling none gives them raw"

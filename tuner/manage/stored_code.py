@@ -17,14 +17,15 @@ from tuner.system.user_modules import read_modules
 def code_to_store(
     space: Space,
     data: DataSpec,
-    source: Source,
+    source: Source | None,
     settings: Settings,
     subject: StudySpec | None,
     metrics: Sequence[str],
 ) -> dict[str, CodeFile]:
-    """The files by their path. `metrics`: the files of own metrics. `subject`: the study whose
-    network and metrics a comparison uses, as stored. Raises a UsageError for a file that cannot be
-    read, and where two files import different ones by one name."""
+    """The files by their path. `source`: None for a study without data. `metrics`: the files of
+    own metrics. `subject`: the study whose network and metrics a comparison uses, as stored. Raises
+    a UsageError for a file that cannot be read, and where two files import different ones by one
+    name."""
     network, is_own, _ = space.network.rpartition(":")
     errors: dict[str, type[UsageError]] = dict.fromkeys(metrics, MetricError)
     errors |= {network: NetworkError} if is_own else {}
@@ -32,7 +33,7 @@ def code_to_store(
     for path, error_class in errors.items():
         file = find_code(path, settings) or Path(path)
         parts.append(_stored_files(path, subject, file) or _with_modules(path, file, error_class))
-    if source.code is not None:
+    if source is not None and source.code is not None:
         path = str(parse_source(data.source).path)
         parts.append(_with_modules(path, source.code, DatasetError))
     files: dict[str, CodeFile] = {}

@@ -46,6 +46,8 @@ def stored_code(spec: StudySpec) -> list[list[Code]]:
 def data_code(spec: StudySpec) -> list[Code]:
     """The files of a user's own data function, which run from files with these contents. Raises
     CodeError as `code_of`."""
+    if spec.data is None:
+        return []
     source = parse_source(spec.data.source)
     return _with_modules(spec, None if source.code is None else str(source.path))
 

@@ -243,16 +243,17 @@ def _residuals(residuals: Residuals | None) -> Iterator[str]:
 
 def _data(content: CardContent) -> Iterator[str]:
     dataset, spec = content.dataset, content.study.spec
+    data = spec.known_data
     yield "## Data"
     yield ""
     sizes = [f"{len(split):,} {part}" for part, split in dataset.splits.items()]
     facts = {
-        "data": Path(spec.data.source).name or spec.data.source,
+        "data": Path(data.source).name or data.source,
         "fingerprint": spec.fingerprint,
         "rows": ", ".join(sizes),
-        "seed of the split": str(spec.data.seed),
+        "seed of the split": str(data.seed),
         "columns left out": ", ".join(dataset.target_column.ignored),
-        "weights": spec.data.weights or "",
+        "weights": data.weights or "",
     }
     yield from _facts(facts)
 

@@ -2,13 +2,21 @@
 
 from tuner.training.ops import libraries  # isort: skip  # first: it makes the import of Keras shorter
 from tuner.networks.layers import first_weights, initialise
-from tuner.networks.registry import build_network, dropout_rates, export_network
+from tuner.networks.registry import (
+    add_target_shift,
+    build_network,
+    dropout_rates,
+    export_network,
+    with_preparation,
+)
 
 __all__ = [
+    "add_target_shift",
     "build_network",
     "dropout_rates",
     "export_network",
     "first_weights",
     "initialise",
     "libraries",
+    "with_preparation",
 ]

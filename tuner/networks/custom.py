@@ -1,15 +1,20 @@
 """A user's own network: `file.py:build`, a function of (params, input_shape, outputs).
 
+Where inputs have names, `input_shape` is a dict name → shape; where there are several targets,
+`outputs` is a dict name → units. Else they are one shape and one number.
+
 `CustomNetwork` loads the file's stored text, calls the function and checks the model. `GivenParams`
 is the dict that it passes: all params but those of the training alone, such as learning_rate and
 epochs. `model_problems` says what would make a model unfit for training, before anything is
 computed.
 """
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any
@@ -17,8 +22,9 @@ from typing import Any
 import keras
 
 from tuner.errors import NetworkError
+from tuner.networks.arranging import arranged_inputs, arranged_outputs, keras_inputs
 from tuner.search_space.parameter_types import Params
-from tuner.search_space.parameters import OPTIMIZERS, TRAINING
+from tuner.search_space.parameters import TRAINING, training_only_names
 from tuner.system.user_modules import Surroundings, stored_surroundings
 
 
@@ -31,6 +37,10 @@ class MissingParameter(KeyError):
 
 class HiddenParameter(MissingParameter):
     """A name of a parameter of the training, which a network is not given."""
+
+
+class CompiledModel(Exception):
+    """The user's code returns a compiled model, which Keras' own `fit` trains."""
 
 
 def why_hidden(name: str) -> str:
@@ -49,12 +59,18 @@ class GivenParams(dict[str, Any]):
 
     `hidden`: names of the training that it does not have. `read`: the names that were looked up in
     any way; iterating reads all. `asked`: the hidden names that were looked up. A name that is only
-    tested with `in` counts as read, but not as asked for.
+    tested with `in` counts as read, but not as asked for. `shows_hidden`: hidden names have their
+    values all the same, for code that may compile its model.
     """
 
-    def __init__(self, values: Mapping[str, Any], hidden: Set[str] = frozenset()) -> None:
-        super().__init__(values)
-        self._hidden = hidden
+    def __init__(
+        self, values: Mapping[str, Any], hidden: Set[str] = frozenset(), shows_hidden: bool = False
+    ) -> None:
+        shown = (
+            values.items() if shows_hidden else [v for v in values.items() if v[0] not in hidden]
+        )
+        super().__init__(shown)
+        self._hidden, self.shows_hidden = hidden, shows_hidden
         self.read: set[str] = set()
         self.asked: set[str] = set()
 
@@ -69,7 +85,7 @@ class GivenParams(dict[str, Any]):
         if not isinstance(name, str):
             return
         self.read.add(name)
-        if name in self._hidden and not super().__contains__(name):
+        if name in self._hidden and (self.shows_hidden or not super().__contains__(name)):
             self.asked.add(name)
 
     def _record_all(self) -> None:
@@ -130,6 +146,10 @@ class GivenParams(dict[str, Any]):
 
     def copy(self) -> "GivenParams":
         self._record_all()
+        return GivenParams(dict(super().items()), self._hidden, self.shows_hidden)
+
+    def without_hidden(self) -> "GivenParams":
+        """The same without values for hidden names."""
         return GivenParams(dict(super().items()), self._hidden)
 
     def __or__(self, other: Any) -> Any:
@@ -144,7 +164,12 @@ class GivenParams(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         self._record_all()
-        return GivenParams, (dict(super().items()), self._hidden)
+        return GivenParams, (dict(super().items()), self._hidden, self.shows_hidden)
+
+
+def given_params(network: "CustomNetwork", params: Params) -> GivenParams:
+    """What the user's code is given of a trial's params."""
+    return GivenParams(params, training_only_names(), shows_hidden=network.may_compile)
 
 
 _NARROW = ("float16", "bfloat16")
@@ -156,20 +181,8 @@ _OPTIONAL_INPUTS = ("training", "mask")
 def model_problems(model: Any) -> Iterator[str]:
     """What makes a user's model unfit for training here: a line for each problem. It says what to
     do, and is worded to follow the function's name."""
-    if getattr(model, "compiled", False):
-        yield (
-            "returns a compiled model, but tuner compiles by itself: remove compile(), and fix or "
-            f"search {_parameters_instead(model)} in the space instead"
-        )
-    for name in _REPLACED:
-        if getattr(type(model), name) is not getattr(keras.Model, name):
-            yield (
-                f"returns a model with a {name}() of its own, which tuner does not call; give its "
-                "loss by the parameter loss, and further ones by add_loss() in call()"
-            )
-    for layer in model._flatten_layers():
-        if getattr(layer, "compute_dtype", None) in _NARROW:
-            yield precision_problem(f"layer {layer.name!r} computes in {layer.compute_dtype}")
+    if not getattr(model, "compiled", False):
+        yield from _uncompiled_problems(model)
     for tensor in _inputs(model):
         if (rows := next(iter(tensor.shape))) is not None:
             yield (
@@ -180,6 +193,18 @@ def model_problems(model: Any) -> Iterator[str]:
         yield "returns a model without trainable weights: there is nothing to train"
 
 
+def _uncompiled_problems(model: Any) -> Iterator[str]:
+    for name in _REPLACED:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            yield (
+                f"returns a model with a {name}() of its own, which tuner calls only if the model "
+                "is compiled: call model.compile(…) before you return it"
+            )
+    for layer in model._flatten_layers():
+        if getattr(layer, "compute_dtype", None) in _NARROW:
+            yield precision_problem(f"layer {layer.name!r} computes in {layer.compute_dtype}")
+
+
 def precision_problem(what: str) -> str:
     return (
         f"{what}, but tuner trains in float32: remove mixed precision "
@@ -187,29 +212,20 @@ def precision_problem(what: str) -> str:
     )
 
 
-def _parameters_instead(model: Any) -> str:
-    """The parameters of a space that replace the arguments of compile()."""
-    optimizer = getattr(model, "optimizer", None)
-    name = type(optimizer).__name__.lower()
-    words = [f"optimizer (here {name})" if name in OPTIMIZERS else "optimizer", "learning_rate"]
-    if name == "sgd":
-        words += ["momentum", "nesterov"]
-    if getattr(optimizer, "weight_decay", None):
-        words.append("weight_decay")
-    if getattr(optimizer, "clipnorm", None) or getattr(optimizer, "global_clipnorm", None):
-        words.append("clip_norm")
-    return ", ".join([*words, "loss"])
-
-
-def input_problem(model: Any) -> str | None:
-    """What to say of a model that does not have exactly one input, or None."""
+def input_problem(model: Any, input_shape: Any) -> str | None:
+    """What to say of a model that does not have exactly one input, where the data have one; or
+    None."""
+    if isinstance(input_shape, Mapping):
+        return None
     count = len(_inputs(model)) or _positional_inputs(model)
-    return None if count == 1 else f"a network has one input, this one has {count}"
+    return None if count == 1 else f"the data have one input, this network has {count}"
 
 
-def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
-    """How a model's declared input differs from a row of this shape, or None. Keras accepts some of
+def shape_problem(model: Any, input_shape: Any) -> str | None:
+    """How a model's declared inputs differ from a row of this shape, or None. Keras accepts some of
     these models all the same."""
+    if isinstance(input_shape, Mapping):
+        return _named_shape_problem(model, input_shape)
     for tensor in _inputs(model):
         shape = tuple(tensor.shape)[1:]
         is_fitting = len(shape) == len(input_shape) and all(
@@ -219,6 +235,23 @@ def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
             return (
                 f"has an input of shape {shape}, but a row has shape {input_shape}; write "
                 "keras.Input(input_shape), and a Reshape behind it where another is needed"
+            )
+    return None
+
+
+def _named_shape_problem(model: Any, input_shape: Mapping[str, tuple[int, ...]]) -> str | None:
+    tensors = _inputs(model)
+    if not tensors:
+        return None
+    arranged = keras.tree.flatten(arranged_inputs(model, {name: name for name in input_shape}))
+    for tensor, name in zip(tensors, arranged, strict=True):
+        shape, wanted = tuple(tensor.shape)[1:], tuple(input_shape[name])
+        fits = len(shape) == len(wanted) and all(
+            own in (None, size) for own, size in zip(shape, wanted, strict=True)
+        )
+        if not fits:
+            return (
+                f"has an input {tensor.name!r} of shape {shape}, but a row of {name!r} has {wanted}"
             )
     return None
 
@@ -293,42 +326,125 @@ class CustomNetwork:
         return self._load(self._surroundings())
 
     def _load(self, surroundings: Surroundings) -> Callable[..., Any]:
-        function = getattr(run_network_file(self.text, surroundings), self.function, None)
+        return self._function(run_network_file(self.text, surroundings))
+
+    def _function(self, module: ModuleType) -> Callable[..., Any]:
+        function = getattr(module, self.function, None)
         if not callable(function):
             raise NetworkError(f"{self.path}: no function {self.function!r}")
         return function
 
+    @cached_property
+    def may_compile(self) -> bool:
+        """Whether its code calls a `compile` method, by its text alone."""
+        texts = [self.text, *(text for _, text in self.modules or ())]
+        return any(map(_calls_compile, texts))
+
+    def run_file(self) -> "NetworkFile":
+        """The file run once, for a trial that needs several of its functions."""
+        surroundings = self._surroundings()
+        return NetworkFile(self, run_network_file(self.text, surroundings), surroundings)
+
     def _surroundings(self) -> Surroundings:
         return stored_surroundings(self.path, self.text, self.modules, self.file)
 
-    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
-        """The user's model, checked. Raises NetworkError for anything but a fitting keras.Model."""
-        surroundings = self._surroundings()
-        function = self._load(surroundings)
-        with surroundings.on_path():  # a function may import when it is called
-            given = params if isinstance(params, GivenParams) else GivenParams(params)
-            model = function(given, tuple(input_shape), outputs)
+    def build(
+        self,
+        params: Params,
+        input_shape: Any,
+        outputs: Any,
+        file: "NetworkFile | None" = None,
+    ) -> Any:
+        """The user's model, checked. `file`: the file where it has run already. Raises NetworkError
+        for anything but a fitting keras.Model."""
+        return (file or self.run_file()).build(params, input_shape, outputs)
+
+    def checked(self, model: Any, input_shape: Any, outputs: Any) -> Any:
+        """The model that the function has returned. Raises NetworkError for one that does not
+        fit."""
         where = f"{self.path}:{self.function}"
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
-        if problem := input_problem(model):
+        if problem := input_problem(model, input_shape):
             raise NetworkError(f"{where}: {problem}")
-        built = self._call(model, tuple(input_shape))
-        shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
-        expected = (None, outputs)
-        if shapes != [expected]:
-            got = ", ".join(map(str, shapes))
-            raise NetworkError(f"{where} must give outputs of shape {expected}, got {got}")
+        built = self._call(model, input_shape)
+        try:
+            built = arranged_outputs(model, built, outputs)
+        except NetworkError as error:
+            raise NetworkError(f"{where} {error}") from error
+        wanted = outputs if isinstance(outputs, Mapping) else {"": outputs}
+        given = built if isinstance(outputs, Mapping) else {"": built}
+        for name, units in wanted.items():
+            shapes = [tuple(output.shape) for output in keras.tree.flatten(given[name])]
+            if shapes != [(None, units)]:
+                got, of = ", ".join(map(str, shapes)), f" for {name}" if name else ""
+                raise NetworkError(
+                    f"{where} must give outputs of shape {(None, units)}{of}, got {got}"
+                )
         return model
 
-    def _call(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+    def _call(self, model: Any, input_shape: Any) -> Any:
         """The model's outputs; calling also builds a subclass of keras.Model. Raises NetworkError
         if the model has other inputs. Errors of the user's code pass through."""
+        where = f"{self.path}:{self.function}"
         try:
-            return model(keras.Input(input_shape))
+            inputs = arranged_inputs(model, keras_inputs(input_shape))
+        except NetworkError as error:
+            raise NetworkError(f"{where} {error}") from error
+        try:
+            return model(inputs)
         except Exception as error:
             problem = shape_problem(model, input_shape)
             if problem is None:
                 raise
-            raise NetworkError(f"{self.path}:{self.function} {problem}") from error
+            raise NetworkError(f"{where} {problem}") from error
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A user's file that has run: its functions share what is at its top."""
+
+    network: CustomNetwork
+    module: ModuleType
+    surroundings: Surroundings
+
+    def build(self, params: Params, input_shape: Any, outputs: Any) -> Any:
+        """As `CustomNetwork.build`."""
+        given = params if isinstance(params, GivenParams) else GivenParams(params)
+        model = self._call_build(given, input_shape, outputs)
+        if given.shows_hidden and given.asked and not getattr(model, "compiled", False):
+            # Not compiled after all: it must not read what tuner sets by itself.
+            again = given.without_hidden()
+            model = self._call_build(again, input_shape, outputs)
+            given.read, given.asked = given.read | again.read, again.asked
+        return self.network.checked(model, input_shape, outputs)
+
+    def _call_build(self, given: GivenParams, input_shape: Any, outputs: Any) -> Any:
+        shape = input_shape if isinstance(input_shape, Mapping) else tuple(input_shape)
+        with self.surroundings.on_path():  # a function may import when it is called
+            return self.network._function(self.module)(given, shape, outputs)
+
+    def call(self, name: str, params: Params) -> Any:
+        """What its function of that name returns for the params; None if it has none. A module or a
+        class of that name, such as `keras.callbacks`, is no function."""
+        function = getattr(self.module, name, None)
+        if not inspect.isfunction(function):
+            return None
+        with self.surroundings.on_path():
+            return function(params)
+
+
+def _calls_compile(text: str) -> bool:
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError):
+        return False  # running the file will say what is wrong
+    called = [
+        n.func for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+    ]
+    return any(
+        function.attr == "compile"
+        and not (isinstance(function.value, ast.Name) and function.value.id in ("re", "regex"))
+        for function in called
+    )

@@ -78,7 +78,12 @@ class KerasLayers:
         return keras_layer(shape, dropout)
 
 
-HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
+HEAD_ACTIVATIONS = {
+    "classes": "softmax",
+    "binary": "sigmoid",
+    "multilabel": "sigmoid",
+    "regression": "linear",
+}
 
 
 def output_layer(task: str, outputs: int, bias: bool = True) -> Any:

@@ -1,5 +1,6 @@
 """Builds any network from its params, a shipped one by name or a user's own, and exports it."""
 
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
@@ -7,11 +8,12 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from tuner.networks.custom import CustomNetwork, GivenParams
+from tuner.networks.arranging import arranged_inputs, arranged_model, arranged_outputs
+from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
 from tuner.networks.step_rows import NO_STEPS, StepRows, steps_of
 from tuner.search_space.parameter_types import Params
-from tuner.search_space.parameters import NETWORKS, training_only_names
+from tuner.search_space.parameters import NETWORKS
 
 
 class NetworkBuilder(Protocol):
@@ -32,8 +34,8 @@ class NetworkBuilder(Protocol):
 def build_network(
     network: str | CustomNetwork,
     params: Params,
-    input_shape: tuple[int, ...],
-    outputs: int,
+    input_shape: Any,
+    outputs: Any,
     task: str,
     parts: LayerFactory,
     steps: StepRows = NO_STEPS,
@@ -41,10 +43,9 @@ def build_network(
     """The network of `params` with fresh weights, ending in the task's activation. `steps`: what a
     network that reads rows step by step must know of them."""
     if isinstance(network, CustomNetwork):
-        hidden = training_only_names()
-        shown = {name: value for name, value in params.items() if name not in hidden}
-        given = GivenParams(shown, hidden)
-        return network.build(given, input_shape, outputs)
+        model = network.build(given_params(network, params), input_shape, outputs)
+        is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
+        return model if is_compiled else arranged_model(model, input_shape, outputs)
     build: Any = _load_builder(network)
     if NETWORKS[network].reads_steps:
         build = partial(build, steps=steps)
@@ -76,31 +77,72 @@ def export_network(
     Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
     are values in the target's units (`Dataset.target_shift`).
     """
-    shape = dataset.input_shape
-    trained = build_network(
-        network, params, shape, dataset.outputs, dataset.task, KerasLayers(), steps_of(dataset)
-    )
+    shape = (dataset.input_shape, dataset.outputs, dataset.task)
+    trained = build_network(network, params, *shape, KerasLayers(), steps_of(dataset))
     trained.set_weights(weights)
-    shift = dataset.shift
-    inputs = keras.Input(shape, name="inputs", dtype="float64" if dataset.float64_inputs else None)
-    shifted = inputs if shift is None else _add_values(-shift, "input_offset")(inputs)
-    scaling = dataset.scaling
-    scaled = keras.layers.Rescaling(
-        _as_lists(scaling.scale), _as_lists(scaling.offset), name="scaling"
-    )(shifted)
-    outputs = trained(scaled)
-    if dataset.task == "regression":
-        outputs = _in_target_units(outputs, dataset)
-    return keras.Model(inputs, outputs)
+    return with_preparation(trained, dataset)
 
 
-def _in_target_units(outputs: Any, dataset: Any) -> Any:
-    """Scaling maps y to y * scale + offset; the model must give y back."""
-    scale, offset = float(dataset.target_scaling.scale), float(dataset.target_scaling.offset)
-    outputs = keras.layers.Rescaling(1.0 / scale, -offset / scale, name="units")(outputs)
-    if dataset.target_shift:
-        outputs = _add_values(np.asarray(dataset.target_shift), "target_offset")(outputs)
-    return outputs
+def with_preparation(trained: Any, dataset: Any, head: Callable[[Any], Any] | None = None) -> Any:
+    """A trained model as `export_network` gives one. `head`: what its outputs are passed through,
+    for a model that was given the target in its own units; None: the target was scaled."""
+    named = bool(dataset.inputs)
+    scaled, inputs = {}, {}
+    for name, part in dataset.input_parts.items():
+        shape = dataset.input_shape[name] if named else dataset.input_shape
+        inputs[name], scaled[name] = _scaled_input(name, shape, part)
+    given = scaled if named else scaled[""]
+    outputs = arranged_outputs(trained, trained(arranged_inputs(trained, given)), dataset.outputs)
+    outputs = _by_head(_in_units, outputs, dataset) if head is None else head(outputs)
+    return keras.Model(inputs if named else inputs[""], outputs)
+
+
+def _scaled_input(name: str, shape: tuple[int, ...], part: Any) -> tuple[Any, Any]:
+    """An input of raw rows, and the same scaled. `part`: what the data set says of it."""
+    dtype = "float64" if part.float64_inputs else None
+    raw = keras.Input(shape, name=name or "inputs", dtype=dtype)
+    shifted = raw
+    if part.shift is not None:
+        shifted = _add_values(-part.shift, _layer_name("input_offset", name))(raw)
+    scale, offset = _as_lists(part.scaling.scale), _as_lists(part.scaling.offset)
+    scaling = keras.layers.Rescaling(scale, offset, name=_layer_name("scaling", name))
+    return raw, scaling(shifted)
+
+
+def _layer_name(what: str, name: str) -> str:
+    return f"{what}_{name}" if name else what
+
+
+def _by_head(change: Callable[[Any, Any, str], Any], outputs: Any, dataset: Any) -> Any:
+    """The outputs of each head changed. `change`: takes outputs, what the data set says of the
+    target, and the head's name, "" for a single one."""
+    if not dataset.heads:
+        return change(outputs, dataset.targets[0], "")
+    return {head.name: change(outputs[head.name], head, head.name) for head in dataset.heads}
+
+
+def _in_units(outputs: Any, target: Any, name: str) -> Any:
+    """Values in the target's units: scaling maps y to y * scale + offset; the model must give y
+    back. Of other tasks the outputs themselves."""
+    if target.task != "regression":
+        return outputs
+    scale, offset = (
+        np.asarray(each, np.float64) for each in (target.scaling.scale, target.scaling.offset)
+    )
+    factor, added = _as_lists(1.0 / scale), _as_lists(-offset / scale)
+    units = keras.layers.Rescaling(factor, added, name=_layer_name("units", name))
+    return _shifted_back(units(outputs), target, name)
+
+
+def _shifted_back(outputs: Any, target: Any, name: str) -> Any:
+    if not np.any(target.shift):
+        return outputs
+    return _add_values(np.asarray(target.shift), _layer_name("target_offset", name))(outputs)
+
+
+def add_target_shift(outputs: Any, dataset: Any) -> Any:
+    """Values in the target's units, of those without `Dataset.target_shift`."""
+    return _by_head(_shifted_back, outputs, dataset)
 
 
 def _add_values(values: np.ndarray, name: str) -> keras.Layer:

@@ -17,6 +17,14 @@ from tuner.preparation.cells import Cells, first_row_of
 from tuner.preparation.encoding import Column, column_writer, how_filled
 from tuner.preparation.known_columns import match_categories, read_cells_as, read_known_columns
 from tuner.preparation.number_texts import NumberFormat
+from tuner.preparation.padding import (
+    as_padded_rows,
+    as_sequences,
+    check_tokens,
+    fill_padding,
+    pad_tokens,
+    rows_of_columns,
+)
 from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
 from tuner.values import clipped, describe_lacking, join_names, suggest_names
@@ -123,6 +131,10 @@ class Preparation:
     texts are numbers, where they are. `ignored`: further columns of the training data that the
     network does not take. `weights`: the one of them that weighed the
     training rows.
+
+    `padding`: rows are sequences of different lengths, which are padded with these values of their
+    channels (padding.py); `features` are the channels' names then, where they have any.
+    `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
     """
 
     input_shape: tuple[int, ...]
@@ -135,6 +147,8 @@ class Preparation:
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
     weights: str | None = None
+    padding: tuple[float, ...] | None = None
+    vocabulary_size: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -240,7 +254,23 @@ class Preparation:
                     findings.unseen_texts[column.name] = dict(_by_count(texts)[:_MOST_TEXTS])
         return findings
 
+    def _prepare_sequences(self, rows: Any, source: str, first_row: int) -> Prepared:
+        notes: list[str] = []
+        if is_frame(rows):
+            frame = with_index_columns(as_frame(rows, source), self.names)
+            names, notes = self.choose_columns(list(frame.columns), source)
+            first_row = first_row_of(frame)
+            rows = rows_of_columns(frame, names)
+        steps, padding = self.input_shape[0], self.padding or ()
+        padded = as_padded_rows(rows, steps, len(padding), source, first_row)
+        inputs = fill_padding(padded, padding).astype(self.input_dtype)
+        return Prepared(inputs, Findings(len(inputs), notes=dict.fromkeys(notes)))
+
     def _prepare_array(self, rows: Any, source: str, first_row: int) -> Prepared:
+        if self.padding is not None:
+            return self._prepare_sequences(rows, source, first_row)
+        if self.vocabulary_size and (sequences := as_sequences(rows)) is not None:
+            rows = pad_tokens(sequences, self.input_shape[0])
         notes: list[str] = []
         if is_frame(rows):
             frame = with_index_columns(as_frame(rows, source), self.names)
@@ -255,6 +285,8 @@ class Preparation:
         if note := scale_note(values, self.input_shape, self.value_range):
             notes.append(note)
         inputs = values.astype(self.input_dtype)
+        if self.vocabulary_size:
+            check_tokens(inputs, self.vocabulary_size, source, first_row)
         findings = Findings(len(values), notes=dict.fromkeys(notes))
         for number, column in enumerate(self.columns or () if has_gaps else ()):
             gaps = np.isnan(inputs[:, number])
@@ -271,6 +303,8 @@ class Preparation:
         Raises DatasetError for columns that are missing or too many, and for a network of images.
         """
         if self.is_table:
+            return list(self.names), self.check_names(names, source)
+        if self.padding is not None and self.names:
             return list(self.names), self.check_names(names, source)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
@@ -304,6 +338,7 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }
         return cls(**{**content, **changes})
 

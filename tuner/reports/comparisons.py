@@ -109,7 +109,7 @@ def of_trial(
     configuration = {name: value for name, value in trial.params.items() if name != "epochs"}
     return Subject(
         space=space.only(configuration),
-        data=study.spec.data.model_copy(update={"source": sources[0].text}),
+        data=study.spec.known_data.model_copy(update={"source": sources[0].text}),
         name=make_name("compare", study.name, f"trial{trial.number}"),
         metric=on_split(study.spec.metric, "test"),
         record=tuple(on_split(name, "test") for name in study.spec.record),
@@ -209,8 +209,9 @@ def results(store: Store, study: StudyRow, subject: Subject) -> ComparisonTable:
 def caption(study: StudyRow) -> str:
     """What the table's numbers mean."""
     spec = study.spec
+    data = Path(spec.data_source).name
     return (
-        f"{Path(spec.data.source).name}, trained on train + validation ({spec.train_rows:,} rows); "
+        f"{data}, trained on train + validation ({spec.train_rows:,} rows); "
         "the test split was read only after the last epoch. Mean ± sample standard deviation over "
         "seeds; seconds: training time, the mean of a trial."
     )

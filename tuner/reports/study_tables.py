@@ -8,7 +8,7 @@ from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
-from tuner.training.program_key import slower_engine_reason
+from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
 Facts = dict[str, Any]
@@ -55,6 +55,7 @@ def _study_list_row(study: StudySummary, damage_column: bool) -> Facts:
 def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Facts:
     """What `study show` prints. `experiment`: the name of the study's MLflow experiment."""
     spec = study.spec
+    data = spec.data
     best = summary.best.trial
     is_comparison = spec.held_out == "test"
     return {
@@ -62,13 +63,14 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "damaged": study.damage,
         "created": study.created_at,
         "made_by": f"tuner {study.version}" if study.version else None,
-        "data": spec.data.source,
-        "columns": spec.data.columns,
-        "weights": spec.data.weights,
+        "data": spec.data_source or None,
+        "columns": {} if data is None else data.columns,
+        "weights": None if data is None else data.weights,
         "task": spec.task,
-        "train_rows": spec.train_rows,
-        "fingerprint": spec.fingerprint[:16],
+        "train_rows": spec.train_rows or None,
+        "fingerprint": spec.fingerprint[:16] or None,
         "network": spec.space.network,
+        "function": spec.function_kind.form if spec.network_path else None,
         "varies": spec.space.varying(),
         "epochs": spec.epochs,
         "metric": f"{spec.metric}, {spec.direction}",
@@ -132,7 +134,9 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts=facts,
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
-        engine_reason=slower_engine_reason(study.spec.space.network, trial.params),
+        engine_reason=engine_reason(
+            trial.last.engine if trial.last else None, study.spec.space.network, trial.params
+        ),
     )
 
 

@@ -196,7 +196,7 @@ class Loop:
         self._workers.submit(worker, request)
         attempt = running.slot.attempt
         logger.info("trial %d, attempt %d: given to worker %d", running.number, attempt, worker)
-        self._status.workers[worker] = WorkerStatus(trial=running.number, epochs=running.epochs)
+        self._status.workers[worker] = WorkerStatus(running.number, epochs=running.epochs)
 
     # What workers say
 
@@ -253,9 +253,10 @@ class Loop:
 
     def _decide_after_training(self, running: RunningTrial, ended: Ended) -> Decision:
         name = None
-        if policy.has_score(ended) and self._networks.keeps(running.trial_id, ended.score):
+        can_be_saved = policy.has_score(ended) and bool(ended.network)
+        if can_be_saved and self._networks.keeps(running.trial_id, ended.score):
             running.ended = ended
-            name = self._files.network(running.number, running.slot.attempt)
+            name = self._files.network(running.number, running.slot.attempt, ended.network)
         return policy.after_training(ended, save_to=name)
 
     def _decide_after_failure(self, running: RunningTrial, failure: Failed) -> Decision:

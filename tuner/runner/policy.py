@@ -19,10 +19,10 @@ STOP_WITH_CHECKPOINT = Reply(stop=True, checkpoint=True)
 
 @dataclass(frozen=True)
 class TrialSoFar:
-    """A running trial. `epochs`: those that it may train. `best`: its running best. `ended`: how
-    its training ended, while its network is being saved."""
+    """A running trial. `epochs`: those that it may train, None where that is not known. `best`: its
+    running best. `ended`: how its training ended, while its network is being saved."""
 
-    epochs: int
+    epochs: int | None
     best: float | None = None
     ended: Ended | None = None
 

@@ -13,12 +13,18 @@ from tuner.values import format_number
 
 @dataclass
 class WorkerStatus:
-    """What one worker does. `trial`: None while it is idle. `value`: its trial's running best."""
+    """What one worker does. `trial`: None while it is idle. `epochs`: None where the trial's last
+    one is not known. `value`: its trial's running best."""
 
     trial: int | None = None
     epoch: int = 0
-    epochs: int = 0
+    epochs: int | None = 0
     value: float | None = None
+
+    @property
+    def epoch_text(self) -> str:
+        """ "3/27", or "3" where the last one is not known."""
+        return f"{self.epoch}" if self.epochs is None else f"{self.epoch}/{self.epochs}"
 
 
 @dataclass

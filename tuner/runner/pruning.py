@@ -15,11 +15,12 @@ class TrialPruning:
     Optuna is told the running best: an epoch that happens to be worse is no reason to prune, and a
     pruned trial's value is then its score. While no epoch is over, that is the best report. Pruners
     that look for a trend read the raw values. `reported`: the step up to which an earlier attempt
-    of the trial has reported, without being pruned.
+    of the trial has reported, without being pruned. `epochs`: None where the trial's last one is
+    not known.
     """
 
     def __init__(
-        self, spec: StudySpec, trial: optuna.Trial, epochs: int, reported: int = 0
+        self, spec: StudySpec, trial: optuna.Trial, epochs: int | None, reported: int = 0
     ) -> None:
         self._spec, self._trial, self._epochs = spec, trial, epochs
         self._reported = reported
@@ -46,7 +47,7 @@ class TrialPruning:
         told_value = value if self._pruner.reads_raw else self.best
         assert told_value is not None
         self._trial.report(told_value, report.step)
-        if report.whole and report.epoch >= self._epochs:
+        if report.whole and self._epochs is not None and report.epoch >= self._epochs:
             return False
         return self._trial.should_prune()
 
@@ -61,10 +62,11 @@ class TrialPruning:
         """After an early stop, report the score at the remaining rungs, so that later trials are
         compared with it there. To be called inside `RobustStorage.one_transaction`: a trial of 27
         epochs has up to 27 reports left."""
-        if ended.score is None or self._pruner.reads_raw:
+        longest = self._spec.max_step
+        if ended.score is None or self._pruner.reads_raw or longest is None:
             return
         done = max(ended.epochs * self._spec.first_epoch_reports, self._reported)
-        for step in rungs(self._spec.pruner, self._spec.max_step, self._spec.first_epoch_reports):
+        for step in rungs(self._spec.pruner, longest, self._spec.first_epoch_reports):
             if step > done:
                 self._trial.report(ended.score, step)
                 if self._pruner.keeps_rungs:

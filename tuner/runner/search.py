@@ -47,7 +47,7 @@ from tuner.storage.studies import StudyRow, name_objectives
 from tuner.study.artifacts import open_artifacts
 from tuner.study.ends import StopReason
 from tuner.study.engines import Engine
-from tuner.study.messages import Direction, StudyOrigin, WorkerSetup
+from tuner.study.messages import Direction, StudyOrigin, TrialRequest, WorkerSetup
 from tuner.system.logs import log_to_file
 from tuner.tracking.process import Delivered, TrackerProcess, start_tracker
 from tuner.training.program_key import program_key
@@ -56,6 +56,11 @@ from tuner.workers import EntryPoint, Workers, back_end
 logger = logging.getLogger(__name__)
 KERAS = EntryPoint(
     "tuner.training.session:open_session", preload=("tuner.networks", "tuner.training.session")
+)
+# For functions that train by themselves: no TensorFlow, unless the user's file imports it.
+FUNCTIONS = EntryPoint(
+    "tuner.functions.session:open_session",
+    preload=("tuner.functions.session", "tuner.workers.worker"),
 )
 _DELIVERY_S = 120.0
 # So long a search waits for its database, unless a signal came: it outlasts a restart at night.
@@ -112,12 +117,12 @@ def optimize(
     options: SearchOptions,
     watcher: Watcher | None = None,
     stage: Callable[[str], None] = lambda text: None,
-    entry: EntryPoint = KERAS,
+    entry: EntryPoint | None = None,
     owns_process: bool = True,
 ) -> tuple[Outcome, Delivered | None]:
     """Train until the study's slots are done or a limit is met. SIGINT and SIGTERM end the search;
-    its running trials are put back. `stage` is told what it is doing, a line each. `owns_process`:
-    see Interrupts.
+    its running trials are put back. `stage` is told what it is doing, a line each. `entry`: None
+    for what the study's network needs. `owns_process`: see Interrupts.
 
     Raises DatasetError when the data are no longer those the study was created with.
     """
@@ -128,7 +133,7 @@ def optimize(
         options=options,
         watcher=watcher or Silent(),
         stage=stage,
-        entry=entry,
+        entry=entry or (FUNCTIONS if study.spec.function_kind.trains else KERAS),
         stopping=Stopping(options.limits),
         owns_process=owns_process,
     )
@@ -187,9 +192,10 @@ class _Search:
                 with interrupts.gently(), self._tracker(None) as tracker:
                     return outcome, self._deliver(tracker)
             self.stage("starting the workers and reading the data")
-            data = folder / "data"
+            data = self._data_folder(folder)
             with self._workers(data) as workers:
-                self._prepare_data(data)
+                if data is not None:
+                    self._prepare_data(data)
                 workers.start()
                 with interrupts.gently(), self._tracker(data) as tracker:
                     return self._train(workers), self._deliver(tracker)
@@ -206,6 +212,16 @@ class _Search:
         refresh_status(self.store, self.study, self.study.spec, status, self.stopping)
         return Outcome(self.stopping.reason, status, put_back=0)
 
+    def _data_folder(self, folder: Path) -> Path | None:
+        """Where the workers find the prepared data; None for a study without data. Raises
+        StudyError where it is told where such data lie."""
+        if self.study.spec.data is not None:
+            return folder / "data"
+        if self.options.data is not None:
+            name = self.study.name
+            raise StudyError(f"--data: study {name!r} has no data, its function reads its own")
+        return None
+
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
         dataset = trained_on(self.settings, spec, self.options.data)
@@ -214,7 +230,7 @@ class _Search:
         save_dataset(dataset, folder)
 
     @contextmanager
-    def _workers(self, data: Path) -> Iterator[Workers]:
+    def _workers(self, data: Path | None) -> Iterator[Workers]:
         """Workers whose fork server is warming up. They end with the context."""
         if not is_identity(self.study.uuid):  # it names the study's folder
             name = self.study.name
@@ -243,16 +259,24 @@ class _Search:
             finally:
                 workers.close()
 
-    def _setup(self, data: Path) -> WorkerSetup:
+    def _setup(self, data: Path | None) -> WorkerSetup:
         return WorkerSetup(
             data=data,
             code=user_network(self.settings, self.study.spec),
+            function_kind=self.study.spec.function_kind,
             metrics=user_metrics(self.settings, self.study.spec),
             artifacts=open_artifacts(self.settings),
             memory_bytes=self.options.trial_memory_bytes,
-            lanes=self.options.lanes,
+            lanes=self._lanes(),
             study=StudyOrigin(self.study.name, self.study.uuid),
         )
+
+    def _lanes(self) -> int:
+        if self.options.lanes == 1 or not self.study.spec.function_kind.trains:
+            return self.options.lanes
+        network = self.study.spec.space.network
+        self.stage(f"--lanes has no effect: {network} trains by itself, one trial a worker process")
+        return 1
 
     def _train(self, workers: Workers) -> Outcome:
         with self.store.asking_optuna():
@@ -282,7 +306,7 @@ class _Search:
             stopping=self.stopping,
             files=TrialFiles(artifacts, self.study.uuid, self.options.checkpoint_every_s),
             networks=self._networks(),
-            program_key=program_key,
+            program_key=_no_program if self.study.spec.function_kind.trains else program_key,
             engine=self.options.engine,
             watcher=self.watcher,
             stage=self.stage,
@@ -318,6 +342,11 @@ class _Search:
             return None
         self.stage("sending what is left to MLflow")
         return tracker.finish(_DELIVERY_S, hurry=lambda: self.stopping.asked)
+
+
+def _no_program(request: TrialRequest) -> str:
+    """No program is shared by trials that a user's function trains."""
+    return ""
 
 
 def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:

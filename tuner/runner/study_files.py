@@ -17,7 +17,13 @@ from tuner.data import scratch_folder as scratch_place
 from tuner.errors import DatasetError, SpecError
 from tuner.manage.trust import HAS_CHANGED, data_code
 from tuner.settings import Settings
-from tuner.study.artifacts import CHECKPOINT_PATTERNS, Artifacts, network_name, trial_prefix
+from tuner.study.artifacts import (
+    CHECKPOINT_PATTERNS,
+    OWN_FOLDERS,
+    Artifacts,
+    network_name,
+    trial_prefix,
+)
 from tuner.study.messages import Checkpoints
 from tuner.study.spec import StudySpec
 from tuner.system.temporary_folders import (
@@ -70,8 +76,8 @@ class TrialFiles:
         """What the names of a trial's files begin with."""
         return trial_prefix(self.uuid, number)
 
-    def network(self, number: int, attempt: int) -> str:
-        return network_name(self.uuid, number, attempt)
+    def network(self, number: int, attempt: int, suffix: str) -> str:
+        return network_name(self.uuid, number, attempt, suffix)
 
     def checkpoints(self, number: int, attempt: int, known_epochs: int) -> Checkpoints:
         """For an attempt that begins."""
@@ -79,7 +85,9 @@ class TrialFiles:
         return Checkpoints(artifacts, attempt, known_epochs, self.checkpoint_every_s)
 
     def forget(self, number: int) -> None:
-        """Remove the checkpoints of a trial that has ended."""
+        """Remove the checkpoints of a trial that has ended, and the folders of its own code."""
+        for folder in OWN_FOLDERS:
+            self.artifacts.sweep(f"{self.trial_prefix(number)}/{folder}")
         self.artifacts.sweep(self.trial_prefix(number), CHECKPOINT_PATTERNS)
 
 
@@ -134,9 +142,9 @@ def trained_on(settings: Settings, spec: StudySpec, data: str | None = None) -> 
     where their code was tampered with."""
     data_code(spec)
     dataset = load_dataset(
-        spec.data, settings, check_data(settings, spec, data), wanted=spec.fingerprint
+        spec.known_data, settings, check_data(settings, spec, data), wanted=spec.fingerprint
     )
-    check_fingerprint(spec.fingerprint, dataset.fingerprint, data or spec.data.source)
+    check_fingerprint(spec.fingerprint, dataset.fingerprint, data or spec.data_source)
     return dataset.for_test() if spec.held_out == "test" else dataset
 
 
@@ -153,12 +161,13 @@ def check_fingerprint(expected: str, actual: str, source: str) -> None:
 def check_data(settings: Settings, spec: StudySpec, data: str | None = None) -> list[Source]:
     """Where the study's data may lie. Only a user's own code is read, which must be that of the
     study. Raises DatasetError where there is nothing, SpecError for other code."""
+    own = spec.known_data.source
     try:
-        sources = find_source(data or spec.data.source, settings)
+        sources = find_source(data or own, settings)
     except DatasetError as error:
         raise DatasetError(f"{error}; say where the data lie now: --data PATH") from error
     # A path alone is enough: the study knows which column, or which function.
-    selector = parse_source(spec.data.source).selector
+    selector = parse_source(own).selector
     sources = [_selecting(source, selector) for source in sources]
     return sources if spec.data_path is None else _unchanged(sources, spec, spec.data_path)
 

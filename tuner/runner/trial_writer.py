@@ -56,8 +56,8 @@ class RunningTrial:
         return self.trial._trial_id
 
     @property
-    def epochs(self) -> int:
-        return read_whole(self.params, "epochs")
+    def epochs(self) -> int | None:
+        return _epochs(self.params)
 
     @property
     def so_far(self) -> TrialSoFar:
@@ -98,7 +98,7 @@ class TrialWriter:
             return None
         params: Params = dict(self.spec.space.sample(trial))
         reported = self._last_reported_step(trial) if slot.attempt else 0
-        pruning = TrialPruning(self.spec, trial, read_whole(params, "epochs"), reported)
+        pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
         return RunningTrial(replace(slot, attempt=slot.attempt + 1), trial, params, pruning)
 
     def move(self, running: RunningTrial, worker: int) -> None:
@@ -309,6 +309,11 @@ class TrialWriter:
                 skip_if_finished=True,
             )
         return len(unbound)
+
+
+def _epochs(params: Params) -> int | None:
+    """The most epochs of a trial; None where its function trains by itself, without any."""
+    return read_whole(params, "epochs") if "epochs" in params else None
 
 
 def _attempt_end(running: RunningTrial, ending: Ending) -> AttemptEnd:

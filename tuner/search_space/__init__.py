@@ -8,6 +8,7 @@ of one, `nodes` and `checks` how they depend on each other, `space` the whole, `
 from tuner.search_space.loading import (
     SpaceFile,
     load_file,
+    load_network,
     load_space,
     parse_space,
     shipped_spaces,
@@ -24,6 +25,7 @@ __all__ = [
     "Space",
     "SpaceFile",
     "load_file",
+    "load_network",
     "load_space",
     "make_space",
     "parse_space",

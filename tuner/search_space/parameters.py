@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import Parameter, Role, repeat_value
 from tuner.values import Scalar
 
@@ -32,7 +33,9 @@ SCHEDULES_BY_SCORE = ("plateau",)
 LOSSES: dict[str, tuple[str, ...]] = {
     "classes": ("cross_entropy", "mse"),
     "binary": ("cross_entropy", "mse"),
+    "multilabel": ("cross_entropy", "mse"),
     "regression": ("mse", "mae", "huber"),
+    "several": (),  # each head has the first of its task
 }
 ALL_LOSSES = tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses))
 
@@ -449,9 +452,22 @@ DEFAULTS_BEFORE: dict[str, Scalar] = {
 }  # fmt: skip
 
 
+# In place of a network's name: a user's function that trains by itself. All parameters are its own,
+# but for the number of epochs, which the pruner has to know. It has no default.
+OWN_TRAINING = "own training"
+_OWN_TRAINING = {"epochs": TRAINING["epochs"]}
+
+
+def catalogue_key(network: str, kind: FunctionKind) -> str:
+    """What `catalogue` takes for a study's network; `kind`: of a user's own."""
+    return OWN_TRAINING if kind.trains else network
+
+
 def catalogue(network: str) -> dict[str, Parameter]:
     """The parameters of `network`: its own and the training's. Of a user's own network
-    (`file.py:build`) only the training's are in the catalogue."""
+    (`file.py:build`) only the training's are in the catalogue. `network` may be OWN_TRAINING."""
+    if network == OWN_TRAINING:
+        return _OWN_TRAINING
     kind = NETWORKS.get(network)
     return {**(kind.parameters if kind else {}), **TRAINING}
 
@@ -475,22 +491,29 @@ def training_only_names() -> frozenset[str]:
     return frozenset(training_parameters(Role.SCALAR, Role.SCHEDULE, Role.LOOP, Role.ROW_WEIGHT))
 
 
+def is_read_by_fit(name: str) -> bool:
+    """Whether the parameter has an effect on a model that the user's code has compiled. Its
+    optimizer, losses and regularisation are its own."""
+    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+
+
 def defaults(network: str) -> dict[str, Scalar]:
-    """The present default of each parameter of `network`."""
+    """The present default of each parameter of `network` that has one."""
+    if network == OWN_TRAINING:
+        return {}
     return {name: parameter.default for name, parameter in catalogue(network).items()}
 
 
 def former_defaults(network: str) -> dict[str, Scalar]:
     """The defaults of a study that was made before studies stored their own."""
-    return {name: DEFAULTS_BEFORE[name] for name in catalogue(network) if name in DEFAULTS_BEFORE}
+    return {name: DEFAULTS_BEFORE[name] for name in defaults(network) if name in DEFAULTS_BEFORE}
 
 
 def settled_defaults(network: str, stored: Mapping[str, Scalar] | None) -> dict[str, Scalar]:
     """The default of each parameter in a study with these `stored` ones; None for the present ones.
     A parameter that is newer than the study has no effect."""
+    present = defaults(network)
     if stored is None:
-        return defaults(network)
-    return {
-        name: stored.get(name, parameter.without_effect)
-        for name, parameter in catalogue(network).items()
-    }
+        return present
+    parameters = catalogue(network)
+    return {name: stored.get(name, parameters[name].without_effect) for name in present}

@@ -43,9 +43,10 @@ from tuner.search_space.enumeration import (
     possible_values,
     random_configurations,
 )
+from tuner.search_space.function_kinds import FunctionKind, kind_of_network
 from tuner.search_space.nodes import Node, format_conditions, format_in_sentence, largest_number
 from tuner.search_space.parameter_types import Parameter, Params, format_value, sort_by_similarity
-from tuner.search_space.parameters import NETWORKS, catalogue, settled_defaults
+from tuner.search_space.parameters import NETWORKS, catalogue, catalogue_key, settled_defaults
 from tuner.search_space.ranges import (
     Choices,
     Declaration,
@@ -64,8 +65,10 @@ OWN_NETWORK = re.compile(r"[^\0\n]+\.py:[^\W\d]\w*")
 
 Configuration = dict[str, Scalar | list[Scalar]]
 
-# The key of the validation context that holds a study's stored defaults.
+# Keys of the validation context: a study's stored defaults, and what kind of function its own
+# network is.
 _DEFAULTS = "defaults"
+_KIND = "function_kind"
 
 
 def _check_network(value: object) -> object:
@@ -94,7 +97,8 @@ class Space(BaseModel):
     constructor raises pydantic's ValidationError.
 
     A study's own space has the defaults of the time when the study was made (`keeping`), which the
-    StudySpec stores beside it. Any other space has the catalogue's present ones.
+    StudySpec stores beside it, as it stores the kind of a user's own function. Any other space has
+    the catalogue's present defaults, and the kind that the function's file shows.
     """
 
     model_config = ConfigDict(
@@ -114,6 +118,7 @@ class Space(BaseModel):
         ...,
     ] = ()
     _stored_defaults: dict[str, Scalar] | None = PrivateAttr(None)
+    _function_kind: FunctionKind = PrivateAttr(FunctionKind.BUILD)
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -139,7 +144,7 @@ class Space(BaseModel):
         cls, parameters: dict[str, Range | Scalar], info: ValidationInfo
     ) -> dict[str, Range | Scalar]:
         """Check each parameter against the catalogue; cast its values to the catalogue's types."""
-        network = info.data.get("network")
+        network = _catalogue_key(info)
         fitted, mistakes = {}, []
         for name, declared in parameters.items() if network else ():
             try:
@@ -161,7 +166,7 @@ class Space(BaseModel):
     def _settle_baselines(
         cls, baselines: tuple[Configuration, ...], info: ValidationInfo
     ) -> tuple[Configuration, ...]:
-        network, parameters = info.data.get("network"), info.data.get("parameters")
+        network, parameters = _catalogue_key(info), info.data.get("parameters")
         if network is None or parameters is None:
             return baselines
         return tuple(
@@ -177,6 +182,7 @@ class Space(BaseModel):
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> Self:
         self._stored_defaults = (info.context or {}).get(_DEFAULTS)
+        self._function_kind = _kind(info)
         try:
             order = self._order
         except InvalidError as wrong:
@@ -190,20 +196,43 @@ class Space(BaseModel):
 
     @cached_property
     def _order(self) -> SamplingOrder:
-        return make_order(self.network, self.parameters, self._stored_defaults)
+        return make_order(self.catalogue_key, self.parameters, self._stored_defaults)
+
+    @property
+    def function_kind(self) -> FunctionKind:
+        """What a user's own network is: BUILD for networks of tuner too."""
+        return self._function_kind
+
+    @property
+    def catalogue_key(self) -> str:
+        """What `parameters.catalogue` takes for this space."""
+        return catalogue_key(self.network, self._function_kind)
 
     @classmethod
-    def keeping(cls, content: object, defaults: Mapping[str, Scalar]) -> Self:
+    def keeping(
+        cls,
+        content: object,
+        defaults: Mapping[str, Scalar],
+        function_kind: FunctionKind = FunctionKind.BUILD,
+    ) -> Self:
         """A space, or its JSON's content, with these defaults in place of the catalogue's present
         ones. A parameter that is not among them has no effect. Raises pydantic's
         ValidationError."""
         if isinstance(content, cls):
-            if content.defaults == defaults:
+            if content.defaults == defaults and content.function_kind is function_kind:
                 copy = content.model_copy()
                 copy._stored_defaults = dict(defaults)
                 return copy
             content = content._content()
-        return cls.model_validate(content, context={_DEFAULTS: dict(defaults)})
+        context = {_DEFAULTS: dict(defaults), _KIND: function_kind}
+        return cls.model_validate(content, context=context)
+
+    def of_kind(self, function_kind: FunctionKind) -> "Space":
+        """The space with its function as this kind, which decides what its parameters may be.
+        Raises SpaceError."""
+        if function_kind is self._function_kind:
+            return self
+        return check_space(self._content(), function_kind)
 
     def _content(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in type(self).model_fields}
@@ -211,7 +240,7 @@ class Space(BaseModel):
     @property
     def defaults(self) -> dict[str, Scalar]:
         """The default of each parameter of the catalogue, including those that the space names."""
-        return settled_defaults(self.network, self._stored_defaults)
+        return settled_defaults(self.catalogue_key, self._stored_defaults)
 
     def sample(self, trial: Suggests) -> Params:
         """A trial's parameters: constants, defaults, and the active ones as `trial` suggests
@@ -246,7 +275,8 @@ class Space(BaseModel):
         What can no longer be active is dropped, from baselines too. Raises SpaceError."""
         try:
             stored = self._stored_defaults
-            parameters = override_parameters(self.network, dict(self.parameters), values, stored)
+            own = dict(self.parameters)
+            parameters = override_parameters(self.catalogue_key, own, values, stored)
             changed = self._with(parameters)
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
@@ -275,7 +305,8 @@ class Space(BaseModel):
     ) -> "Space":
         """Another space of the same network and the same defaults."""
         content = {"network": self.network, "parameters": parameters, "baselines": baselines}
-        return Space.model_validate(content, context={_DEFAULTS: self._stored_defaults})
+        context = {_DEFAULTS: self._stored_defaults, _KIND: self._function_kind}
+        return Space.model_validate(content, context=context)
 
     def only(self, configuration: Mapping[str, object]) -> "Space":
         """The space with one configuration as its only baseline. Raises SpaceError."""
@@ -364,13 +395,23 @@ class Space(BaseModel):
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""
-        parameters = catalogue(self.network)
+        parameters = catalogue(self.catalogue_key)
         kind = NETWORKS.get(self.network)
         compares_engines = kind is not None and kind.has_shared_program
         return [
             _row(node, parameters.get(node.name), compares_engines)
             for node in self._order.nodes.values()
         ]
+
+
+def _kind(info: ValidationInfo) -> FunctionKind:
+    return FunctionKind((info.context or {}).get(_KIND, FunctionKind.BUILD))
+
+
+def _catalogue_key(info: ValidationInfo) -> str | None:
+    """None where the network itself is no valid one."""
+    network = info.data.get("network")
+    return None if network is None else catalogue_key(network, _kind(info))
 
 
 def _with_texts(values: object) -> object:
@@ -395,10 +436,14 @@ def make_space(
     return check_space({"network": network, "parameters": parameters, "baselines": baselines})
 
 
-def check_space(content: object) -> Space:
-    """A space from a file's content. Raises SpaceError without the file's name."""
+def check_space(content: object, function_kind: FunctionKind | None = None) -> Space:
+    """A space from a file's content. `function_kind`: of a user's own network; None: as its file
+    shows. Raises SpaceError without the file's name."""
+    if function_kind is None:
+        network = content.get("network") if isinstance(content, dict) else None
+        function_kind = kind_of_network(network)
     try:
-        return Space.model_validate(content)
+        return Space.model_validate(content, context={_KIND: function_kind})
     except ValidationError as error:
         raise SpaceError(format_mistake(explain_validation_error(error))) from error
 

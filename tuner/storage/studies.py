@@ -441,7 +441,7 @@ def _summary(
     best = high if spec.direction == "maximize" else low
     return StudySummary(
         name=row.name,
-        data=spec.data.source,
+        data=spec.data_source,
         space=spec.space.network,
         metric=spec.metric,
         states=states,

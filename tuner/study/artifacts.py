@@ -20,6 +20,8 @@ from tuner.settings import Settings
 
 # What `put` stores: bytes, a copy of a file, or what a function writes to the path it is given.
 Content = bytes | Path | Callable[[Path], object]
+# In a trial's part of the store: the folder of a function that trains by itself, and what it saves.
+OWN_FOLDERS = ("directory", "saved")
 # A trial's checkpoints, and what earlier versions left half written.
 CHECKPOINT_PATTERNS = ("*.ckpt", "*.part")
 
@@ -29,9 +31,9 @@ def trial_prefix(study_uuid: str, number: int) -> str:
     return f"{study_uuid}/trial-{number}"
 
 
-def network_name(study_uuid: str, number: int, attempt: int) -> str:
+def network_name(study_uuid: str, number: int, attempt: int, suffix: str = ".keras") -> str:
     """The name of the network that an attempt of a trial saves."""
-    return f"{trial_prefix(study_uuid, number)}/attempt-{attempt}.keras"
+    return f"{trial_prefix(study_uuid, number)}/attempt-{attempt}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Artifacts(Protocol):
     def get(self, artifact: Artifact) -> Path:
         """A local file with the content, not to be written to. Raises ArtifactError, one line,
         where it is missing or its size or checksum is another one."""
+        ...
+
+    def folder(self, name: str) -> Path:
+        """A local folder of that name, made where there is none, for files that are no artifacts.
+        Raises OSError."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -136,6 +143,11 @@ class FolderArtifacts:
         except OSError as error:
             raise ArtifactError(f"{file}: {error.strerror or error}") from error
         return file
+
+    def folder(self, name: str) -> Path:
+        folder = self._locate(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def exists(self, name: str) -> bool:
         return self._locate(name).is_file()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import Params
 from tuner.study.artifacts import Artifact, Artifacts
 from tuner.study.ends import TrialEnd
@@ -87,8 +88,9 @@ class Resumed:
 class Ended:
     """Training is over. `end`: a TrialEnd, or its word. `score` is the best epoch's objective
     value, None where there is none. `best_epoch` counts from 1; `epochs`: those begun. `values`:
-    of all objectives, the score first, where a study has several. A trial's own code may also end
-    it as PRUNED."""
+    of all objectives, the score first, where a study has several. `network`: the suffix of the
+    network that can be saved, "" where there is none. A trial's own code may also end it as
+    PRUNED."""
 
     end: TrialEnd
     score: float | None
@@ -98,6 +100,7 @@ class Ended:
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
     values: tuple[float, ...] = ()
+    network: str = ".keras"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "end", TrialEnd(self.end))
@@ -206,17 +209,20 @@ class StudyOrigin(NamedTuple):
 
 @dataclass(frozen=True)
 class WorkerSetup:
-    """What a training session opens with. `data`: a folder of prepared arrays. `budget_bytes`: the
+    """What a training session opens with. `data`: a folder of prepared arrays, None for a study
+    without data. `budget_bytes`: the
     memory that they may take; larger data are streamed. `code`: the user's own network.
+    `function_kind`: what its function is.
     `metrics`: the user's own metrics, by name.
     `artifacts`: where networks are saved. `gpu`: the index of the one to use, None for the CPU with
     one thread. `memory_bytes`: with more resident memory than this the worker ends itself, and all
     that it trains. `lanes`: how many trials the process trains at once. `threads`: CPU threads
     beside a GPU. `study`: saved networks name it."""
 
-    data: Path
+    data: Path | None
     budget_bytes: float = math.inf
     code: FunctionCode | None = None
+    function_kind: FunctionKind = FunctionKind.BUILD
     metrics: Mapping[str, FunctionCode] = field(default_factory=dict)
     artifacts: Artifacts | None = None
     gpu: int | None = None

@@ -1,6 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
@@ -18,16 +19,18 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
+from tuner.preparation.kinds import HeadTask, part_name_problem
 from tuner.preparation.text_words import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.nodes import format_in_sentence
 from tuner.search_space.parameter_types import format_value
-from tuner.search_space.parameters import catalogue, former_defaults
+from tuner.search_space.parameters import catalogue_key, former_defaults
+from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
-from tuner.study.function_kinds import FunctionKind
 from tuner.study.messages import Direction, Goal, HeldOut
 from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
 from tuner.study.metrics import Task as Task
@@ -47,6 +50,24 @@ ROWS_PER_REPORT = 10_000
 MOST_REPORTS = 5
 
 
+class TargetSpec(BaseModel):
+    """What a user says of one of several targets. `task`: None means inferred from its values.
+    `weight`: of its loss in the sum of all heads. Raises SpecError for a weight that is not above
+    0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: HeadTask | None = None
+    weight: float = 1.0
+
+    @field_validator("weight")
+    @classmethod
+    def _check_weight(cls, weight: float) -> float:
+        if not 0 < weight < math.inf:
+            raise SpecError(f"the weight of a target must be above 0 and finite, got {weight:g}")
+        return weight
+
+
 class DataSpec(BaseModel):
     """Where the data come from and how they are split and scaled.
 
@@ -55,7 +76,9 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING.
+    how much each row counts in training; None: all count alike. `inputs`: columns of a table by the
+    input that they make up; empty: one input of all columns. `targets`: of several targets what is
+    said of each, by its name; then each is a head. `reading`: see READING.
 
     `kind`: what a row of an array is: a sequence (steps, channels), or numbers of words; None:
     by its shape and values. `text`: what texts of a table become; None: what the network learns
@@ -65,8 +88,8 @@ class DataSpec(BaseModel):
     `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
     the `horizon` steps behind. `series`: the column that tells several series apart.
 
-    Raises SpecError for a share, a seed or a number out of range, and for options that have no
-    effect.
+    Raises SpecError for a share, a seed or a number out of range, for options that have no effect,
+    and for names that no input or target can have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +102,8 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    inputs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)
     kind: RowKind | None = None
     text: TextForm | None = None
     vocabulary: int | None = Field(default=None, ge=1)
@@ -98,7 +123,20 @@ class DataSpec(BaseModel):
             if not 0 < share < 1:
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
         _check_seed(self.seed)
+        self._check_inputs()
         return self
+
+    def _check_inputs(self) -> None:
+        for what, names in (("an input", self.inputs), ("a target", self.targets)):
+            for name in names:
+                if problem := part_name_problem(name):
+                    raise SpecError(f"{what} cannot be named {format_value(name)}: {problem}")
+        for name, columns in self.inputs.items():
+            if not columns:
+                raise SpecError(f"input {name} needs at least one column")
+        every = [column for columns in self.inputs.values() for column in columns]
+        if twice := sorted({column for column in every if every.count(column) > 1}):
+            raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
 
 
 class Choice(BaseModel):
@@ -155,11 +193,13 @@ class StudySpec(BaseModel):
 
     `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
     search, scored by the best epoch on the validation split; "test" for a comparison, trained on
-    train + validation and scored on the test split after the last epoch.
+    train + validation and scored on the test split after the last epoch. A function that trains by
+    itself may need no data of ours: `data` and `task` are None then, `fingerprint` is "". `heads`:
+    the task of each of several targets, by name.
 
-    `record`: further metrics that are kept, named as objectives ("val_auc"). `own_metrics`: the
-    user's own metrics among these and the objective, by name, which is the function's: "val_profit"
-    for "profit".
+    `metric`: of such a function, whatever name it reports. `record`: further metrics that are kept,
+    named as objectives ("val_auc"). `own_metrics`: the user's own metrics among these and the
+    objective, by name, which is the function's: "val_profit" for "profit".
 
     `function_kind`: of a user's own network, what its function is (function_kinds.py).
 
@@ -176,11 +216,13 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     defaults: dict[str, Value] = Field(default_factory=dict)  # before the space, which uses them
+    function_kind: FunctionKind = FunctionKind.BUILD  # this too
     space: Space
-    data: DataSpec
-    fingerprint: str
-    train_rows: int = Field(ge=1)
-    task: Task
+    data: DataSpec | None = None
+    fingerprint: str = ""
+    train_rows: int = Field(default=0, ge=0)
+    task: Task | None = None
+    heads: dict[str, HeadTask] = Field(default_factory=dict)
     sampler: Choice = Choice(name="tpe")
     pruner: Choice = Choice(name="hyperband")
     metric: str
@@ -189,7 +231,6 @@ class StudySpec(BaseModel):
     held_out: HeldOut = "val"
     record: tuple[str, ...] = ()
     own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
-    function_kind: FunctionKind = FunctionKind.BUILD
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 
@@ -200,16 +241,19 @@ class StudySpec(BaseModel):
         was stored without any has those of that time."""
         space = content.get("space") if isinstance(content, dict) else None
         if isinstance(space, Space):
-            content = {"defaults": space.defaults} | content
+            of_space = {"defaults": space.defaults, "function_kind": space.function_kind}
+            content = of_space | content
             network: object = space.network
         else:
             network = space.get("network") if isinstance(space, dict) else None
-        if not isinstance(network, str):
+        kind = content.get("function_kind", FunctionKind.BUILD) if isinstance(content, dict) else ""
+        if not isinstance(network, str) or kind not in tuple(FunctionKind):
             return content  # the fields say what is wrong
-        defaults = content.get("defaults", former_defaults(network))
+        key = catalogue_key(network, FunctionKind(kind))
+        defaults = content.get("defaults", former_defaults(key))
         if isinstance(defaults, dict):
             try:
-                defaults = check_defaults(network, defaults)
+                defaults = check_defaults(key, defaults)
             except InvalidError as wrong:
                 raise wrong.under("defaults") from None
         return content | {"defaults": defaults}
@@ -219,14 +263,19 @@ class StudySpec(BaseModel):
     def _use_defaults(
         cls, content: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Space:
-        defaults = info.data.get("defaults")
-        return handler(content) if defaults is None else Space.keeping(content, defaults)
+        defaults, kind = info.data.get("defaults"), info.data.get("function_kind")
+        if defaults is None or kind is None:
+            return handler(content)
+        return Space.keeping(content, defaults, kind)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.data.task not in (None, self.task):
+        if self.data is None:
+            self._check_without_data()
+        elif self.data.task not in (None, self.task):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
-        self._check_metrics()
+        if not self.function_kind.trains:
+            self._check_metrics()
         if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
             raise SpecError(
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
@@ -235,14 +284,21 @@ class StudySpec(BaseModel):
         _check_seed(self.seed)
         return self
 
+    def _check_without_data(self) -> None:
+        if not self.function_kind.trains:
+            raise SpecError("the data are missing; only a function that trains by itself has none")
+        if self.task is not None or self.held_out == "test":
+            raise SpecError("a study without data has no task and no test split")
+
     def _check_metrics(self) -> None:
+        assert self.task is not None  # as for all data
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
         for objective in (self.metric, *self.record):
-            check_metric(objective, self.task, self.held_out, self.own_metrics)
+            check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
         own = self.own_metrics.get(name_of(self.metric))
-        direction = direction_of(self.metric) if own is None else own.direction
+        direction = direction_of(self.metric, self.heads) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"
             raise SpecError(
@@ -271,7 +327,7 @@ class StudySpec(BaseModel):
     def newer_parameters(self) -> frozenset[str]:
         """Parameters of the catalogue that are newer than the study: without effect in its trials,
         and unknown to the MLflow runs that were sent before."""
-        return frozenset(catalogue(self.space.network)) - frozenset(self.defaults)
+        return frozenset(present_defaults(self.space.catalogue_key)) - frozenset(self.defaults)
 
     @property
     def selects(self) -> bool:
@@ -279,31 +335,56 @@ class StudySpec(BaseModel):
         return self.held_out == "val"
 
     @property
-    def epochs(self) -> int:
-        """The most epochs that a trial may train."""
+    def known_data(self) -> DataSpec:
+        """The data. Raises SpecError for a study without any."""
+        if self.data is None:
+            raise SpecError(f"{self.space.network} trains by itself, on no data of the study")
+        return self.data
+
+    @property
+    def data_source(self) -> str:
+        """Where the data come from, "" for a study without any."""
+        return "" if self.data is None else self.data.source
+
+    @property
+    def known_task(self) -> Task:
+        """The data's task. Raises SpecError for a study without data."""
+        if self.task is None:
+            raise SpecError(f"{self.space.network} trains by itself, for no task that is known")
+        return self.task
+
+    @property
+    def epochs(self) -> int | None:
+        """The most epochs that a trial may train; None where a function that trains by itself has
+        not been given any."""
+        if self.function_kind.trains and "epochs" not in self.space.parameters:
+            return None
         return int(self.space.largest("epochs"))
 
     @property
     def first_epoch_reports(self) -> int:
         """Reports within the first epoch: one per 10 000 rows, from 1 to 5. Only one where nothing
         can be pruned."""
-        if self.pruner.name == "none":
+        if self.pruner.name == "none" or self.function_kind.trains:
             return 1
         return min(max(self.train_rows // ROWS_PER_REPORT, 1), MOST_REPORTS)
 
     @property
-    def max_step(self) -> int:
-        """The step of the last epoch's report."""
-        return self.epochs * self.first_epoch_reports
+    def max_step(self) -> int | None:
+        """The step of the last epoch's report; None where that is not known."""
+        return None if self.epochs is None else self.epochs * self.first_epoch_reports
 
     def goal(self, target: float | None = None) -> Goal:
         """What trials are scored by. `target`: a score that ends the search."""
         return Goal(self.metric, self.direction, target)
 
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
-        """What trials compute from predictions: for the objective, and what is `recorded`."""
+        """What trials compute from predictions: for the objective, and what is `recorded`. A
+        function that trains by itself reports what it likes."""
+        if self.function_kind.trains:
+            return ()
         objectives = (self.metric, *(self.record if recorded else ()))
-        return host_metrics(*objectives, own=self.own_metrics)
+        return host_metrics(*objectives, own=self.own_metrics, heads=self.heads)
 
     @property
     def metric_paths(self) -> list[str]:
@@ -342,6 +423,8 @@ class StudySpec(BaseModel):
     @property
     def data_path(self) -> str | None:
         """The user's own file that the data come from, if there is one."""
+        if self.data is None:
+            return None
         source = f"{expanded_path(self.data.source)}:"
         return next((path for path in self.code if source.startswith(f"{path}:")), None)
 
@@ -372,7 +455,7 @@ class StudySpec(BaseModel):
             if (old := fact(was)) != (new := fact(self))
         ]
         space = space_differences(was.space, self.space)
-        columns = _changed_columns(was.data.columns, self.data.columns)
+        columns = _changed_columns(_columns(was), _columns(self))
         data = [*self._data(was), *columns]
         return [*space, *data, *facts, *self._split(was), *self._changed_code(was)]
 
@@ -380,8 +463,7 @@ class StudySpec(BaseModel):
         """`was` with this definition's code, and with the data that this code gives. None where
         they differ in anything else. What `was` stored when it was made stays."""
         was = self._with_present_folders(was)
-        data = was.data.model_copy(update={"source": self.data.source})  # it names the code
-        rows = was.train_rows
+        data, rows = _data_with_code_of(was, self), was.train_rows
         if self.fingerprint != was.fingerprint:
             if _data_location(self) != _data_location(was) or self._data_code() == was._data_code():
                 return None
@@ -427,6 +509,8 @@ class StudySpec(BaseModel):
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
                 return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
+        if was.data is None or self.data is None:
+            return [format_change("data", was.data_source or "none", self.data_source or "none")]
         if _data_location(self) != _data_location(was):
             return [format_change("data", was.data.source, self.data.source)]
         if _request(self) != _request(was):
@@ -437,6 +521,8 @@ class StudySpec(BaseModel):
         return [f"data have changed (fingerprint {new}… was {old}…)"]
 
     def _split(self, was: "StudySpec") -> list[str]:
+        if was.data is None or self.data is None:
+            return []
         split = (was.data.seed, self.data.seed)
         if split[0] == split[1] or split == (was.seed, self.seed):  # --seed sets both
             return []
@@ -476,10 +562,11 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "sampler": lambda spec: spec.sampler,
     "pruner": lambda spec: spec.pruner,
     "task": lambda spec: spec.task,
-    "validation share": lambda spec: spec.data.validation,
-    "test share": lambda spec: spec.data.test,
-    "scaling": lambda spec: spec.data.scaling,
-    "weights": lambda spec: "none" if spec.data.weights is None else repr(spec.data.weights),
+    "kind of function": lambda spec: spec.function_kind,
+    "validation share": lambda spec: _data_fact(spec, "validation"),
+    "test share": lambda spec: _data_fact(spec, "test"),
+    "scaling": lambda spec: _data_fact(spec, "scaling"),
+    "weights": lambda spec: _weights_in_words(spec),
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
 }
@@ -490,8 +577,27 @@ def beside(path: str, module: str) -> str:
     return str(PurePath(path).parent / module)
 
 
+def _data_fact(spec: StudySpec, name: str) -> object:
+    return "none" if spec.data is None else getattr(spec.data, name)
+
+
+def _weights_in_words(spec: StudySpec) -> str:
+    return "none" if spec.data is None or spec.data.weights is None else repr(spec.data.weights)
+
+
+def _columns(spec: StudySpec) -> Mapping[str, str]:
+    return {} if spec.data is None else spec.data.columns
+
+
+def _data_with_code_of(was: StudySpec, now: StudySpec) -> DataSpec | None:
+    """The data of the first, from the source of the second: it names the code."""
+    if was.data is None or now.data is None:
+        return was.data
+    return was.data.model_copy(update={"source": now.data.source})
+
+
 def _objective_in_words(spec: StudySpec) -> str:
-    is_own = name_of(spec.metric) in spec.own_metrics
+    is_own = name_of(spec.metric) in spec.own_metrics or spec.function_kind.trains
     return f"{spec.metric} ({spec.direction})" if is_own else spec.metric
 
 
@@ -511,16 +617,18 @@ def _changed_columns(old: Mapping[str, str], new: Mapping[str, str]) -> list[str
     ]
 
 
-def _request(spec: StudySpec) -> DataSpec:
+def _request(spec: StudySpec) -> DataSpec | None:
     """What was asked of the data, whatever their place, whether or not the task was named, and
     whichever version reads them."""
+    if spec.data is None:
+        return None
     update = {"task": spec.task, "source": "", "reading": READING}
     return spec.data.model_copy(update=update)
 
 
-def _data_location(spec: StudySpec) -> Path:
+def _data_location(spec: StudySpec) -> Path | None:
     """The data's path, the same however it is spelled."""
-    return expanded_path(spec.data.source).resolve()
+    return None if spec.data is None else expanded_path(spec.data.source).resolve()
 
 
 def _check_seed(seed: int) -> None:

@@ -216,10 +216,7 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     """A study's definition, named as the options of the command that creates it."""
     fixed = {
         "network": spec.space.network,
-        "data": spec.data.source,
-        "task": spec.task,
-        "train_rows": str(spec.train_rows),
-        "fingerprint": spec.fingerprint,
+        **_data_params(spec),
         "sampler": _choice(spec.sampler),
         "pruner": _choice(spec.pruner),
         "metric": spec.metric,
@@ -228,8 +225,6 @@ def study_params(spec: StudySpec) -> dict[str, str]:
     }
     if spec.record:
         fixed["record"] = ", ".join(spec.record)
-    if spec.data.weights is not None:
-        fixed["weights"] = spec.data.weights
     if spec.own_metrics:
         fixed["own_metrics"] = ", ".join(map(str, spec.own_metrics.values()))
     if spec.held_out == "test":
@@ -241,6 +236,19 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         if row.name not in newer
     }
     return _allowed_params(fixed | rows)
+
+
+def _data_params(spec: StudySpec) -> dict[str, str]:
+    if spec.data is None:
+        return {"function_kind": spec.function_kind}
+    weights = {} if spec.data.weights is None else {"weights": spec.data.weights}
+    return {
+        "data": spec.data.source,
+        "task": spec.known_task,
+        "train_rows": str(spec.train_rows),
+        "fingerprint": spec.fingerprint,
+        **weights,
+    }
 
 
 def _range(values: str, condition: str) -> str:
@@ -289,7 +297,7 @@ def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
     from mlflow.entities import Dataset as DatasetEntity
     from mlflow.entities import DatasetInput, InputTag
 
-    source = spec.data.source
+    source = spec.data_source
     entity = DatasetEntity(
         name=dataset_name(Path(source).name or source),
         digest=spec.fingerprint[:_DIGEST],

@@ -66,7 +66,7 @@ def metadata_of(
     spec: StudySpec, description: NetworkDescription | None, dataset: Dataset | None
 ) -> dict[str, Any]:
     """Facts for people who find the model."""
-    facts: dict[str, Any] = {"task": spec.task, "data": spec.data.source}
+    facts: dict[str, Any] = {"task": spec.task, "data": spec.data_source}
     facts["fingerprint"] = spec.fingerprint
     labels = dataset.labels if dataset is not None else ()
     if description is not None:

@@ -20,21 +20,29 @@ import tensorflow as tf
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network
 from tuner.networks.custom import (
+    CompiledModel,
     CustomNetwork,
     GivenParams,
     HiddenParameter,
     MissingParameter,
+    NetworkFile,
+    given_params,
     model_problems,
     precision_problem,
     why_hidden,
 )
 from tuner.networks.layers import KerasLayers
 from tuner.search_space.parameter_types import Params, read_number, read_whole
-from tuner.study.messages import Goal, TrialRequest
+from tuner.search_space.parameters import TRAINING, is_read_by_fit
+from tuner.study.messages import Event, Goal, Reply, Report, TrialRequest
+from tuner.training.build_plan import plan_of_build
+from tuner.training.engines.compiled_models import compile_problem, gives_logits
 from tuner.training.engines.cost import worth_compiling
 from tuner.training.engines.keras import KerasProgram
+from tuner.training.fit_trial import FitTrial
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
 from tuner.training.program_key import structure_key
+from tuner.training.trial import Trainer
 from tuner.training.trial_builds import TrialBuilds, Tried
 from tuner.values import clipped
 
@@ -44,6 +52,8 @@ _SHOWN_VALUES = 6
 _QUICK_S = 0.5
 _LEAST_STRUCTURES = 2  # tried even if time is short: the smallest and the largest
 _MOST_TEXT = 240
+# Of the rows that a network is tried with: several steps, as a trial has them.
+_ONE_EPOCH: Params = {"epochs": 1, "batch_size": 8}
 _MOST_CAUSE = 120  # characters of an error that a message also explains
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 # Lines of Keras' errors that say where it failed, not why.
@@ -71,10 +81,16 @@ class _Recording(CustomNetwork):
     built: Callable[[Any, GivenParams], None] = lambda model, given: None
     models: list[Any] = field(default_factory=list)
 
-    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
+    def build(
+        self,
+        params: Params,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        file: NetworkFile | None = None,
+    ) -> Any:
         assert isinstance(params, GivenParams)
         try:
-            model = super().build(params, input_shape, outputs)
+            model = super().build(params, input_shape, outputs, file)
         except (KeyError, AttributeError) as error:
             name = params.hidden_name(error)
             if name is None or isinstance(error, MissingParameter):
@@ -101,6 +117,7 @@ class _Check:
         self._read: set[str] = set()
         self._saved: set[frozenset[str]] = set()
         self._warnings: dict[str, None] = {}
+        self._trains_alone = False  # whether a model was not compiled: tuner trains it
         self._params: Params | None = None
 
     def run(self) -> Tried:
@@ -117,7 +134,7 @@ class _Check:
             tried += 1
         self._params = None
         self._check_read(whole=tried == len(self._request.configurations))
-        return Tried(tried, tuple(self._warnings))
+        return Tried(tried, tuple(self._warnings), compiles=not self._trains_alone)
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._request.until
@@ -146,6 +163,8 @@ class _Check:
         self._tell(f"{doing}{self._configuration()}")
         try:
             yield
+        except CompiledModel:
+            raise
         except NetworkError as error:
             text = str(error).removeprefix(self._where).removeprefix(self._configuration())
             raise self._refusal(text.removeprefix(":").strip()) from error
@@ -179,8 +198,13 @@ class _Check:
     def _try(self, params: Params, first: bool) -> None:
         self._network.models.clear()
         clock = time.monotonic()
-        with self._step("builds", "build raises"):
-            program = KerasProgram(self._network, params, self._dataset)
+        try:
+            with self._step("builds", "build raises"):
+                program = KerasProgram(self._network, params, self._dataset)
+        except CompiledModel:
+            self._try_compiled(params, first)
+            return
+        self._trains_alone = True
         quick = time.monotonic() - clock < _QUICK_S
         with self._step("runs", "cannot be run"):
             self._check_values(program.model)
@@ -192,12 +216,43 @@ class _Check:
         kinds = _kinds(program.model)
         if first or (kinds not in self._saved and not self._is_late()):
             self._saved.add(kinds)
-            self._check_saving(program, params)
+            self._check_saving(
+                program.model,
+                lambda: export_network(self._network, params, self._dataset, program.weights()),
+            )
+
+    def _try_compiled(self, params: Params, first: bool) -> None:
+        """Train a compiled model for an epoch of the few rows, by Keras' own fit."""
+        given = given_params(self._network, params)
+        self._network.models.clear()
+        with self._step("reads the file", "fit_arguments raises"):
+            plan = plan_of_build(self._network, params, self._dataset, given)
+        with self._step("builds", "build raises"):
+            model = plan.make_model()
+        if problem := compile_problem(model):
+            raise self._refusal(problem)
+        with self._step("runs", "cannot be run"):
+            self._check_values(model)
+        if not first and self._is_late():
+            return
+        request = TrialRequest(self._where, params | _ONE_EPOCH, 0, self._request.goal)
+        trial = FitTrial(Trainer(self._dataset, network=self._network), request, plan)
+        with self._step("trains", "cannot be trained", self._another_structure):
+            trial.run(self._hear)
+            self._check_fresh()
+        self._read |= given.read
+        self._check_saving(model, trial.program.exported)
+
+    def _hear(self, event: Event) -> Reply:
+        loss = event.metrics.get("loss", 0.0) if isinstance(event, Report) else 0.0
+        if not np.isfinite(loss):
+            raise self._refusal(f"its loss in the first steps is {loss}")
+        return Reply()
 
     def _built(self, model: Any, given: GivenParams) -> None:
         """Check a model before anything is computed."""
         self._read |= given.read
-        if given.asked:
+        if given.asked and not model.compiled:
             raise self._refusal(why_hidden(min(given.asked)))
         if problem := next(model_problems(model), None):
             raise self._refusal(problem)
@@ -239,14 +294,14 @@ class _Check:
             )
         if not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
-        if outputs.dtype != tf.float32:
+        if outputs.dtype != tf.float32 and not model.compiled:
             raise self._refusal(precision_problem(f"its outputs are {outputs.dtype.name}"))
         values = np.asarray(outputs)
         if not np.isfinite(values).all():
             raise self._refusal(
                 "gives values that are not finite (NaN or infinity) before any step"
             )
-        if self._dataset.task == "regression":
+        if self._dataset.task == "regression" or gives_logits(model):
             return
         self._check_probabilities(values)
         self._check_probabilities(_with_large_weights(model, inputs), constant=values)
@@ -296,14 +351,14 @@ class _Check:
         trial_request = TrialRequest(self._where, params, 0, Goal("", "maximize"))
         return worth_compiling(trial_request, self._dataset.input_shape, self._request.train_rows)
 
-    def _check_saving(self, program: KerasProgram, params: Params) -> None:
+    def _check_saving(self, trained: Any, export: Callable[[], Any]) -> None:
         file = self._request.folder / "network.keras"
 
         def unsaved(error: BaseException) -> str | None:
-            return self._another_structure(error) or _needs_config(program.model, error)
+            return self._another_structure(error) or _needs_config(trained, error)
 
         with self._step("saves", "the network cannot be saved", unsaved):
-            model = export_network(self._network, params, self._dataset, program.weights())
+            model = export()
             model.save(file)
         with (
             self._step("loads", "the saved network cannot be loaded", unsaved),
@@ -330,6 +385,7 @@ class _Check:
         if not unread:
             return
         names = ", ".join(unread)
+        self._check_effect(unread)
         if not whole:
             self._warnings[
                 f"{self._where}: no build has read {names}, but not all configurations could be "
@@ -342,8 +398,25 @@ class _Check:
             f"params[{unread[0]!r}] in it, or take that out of the space{self._asked_instead()}"
         )
 
+    def _check_effect(self, unread: list[str]) -> None:
+        """Refuse parameters of the training that a compiled model has no use for."""
+        idle = [name for name in unread if name in TRAINING]
+        if not idle:
+            return
+        verb = "has" if len(idle) == 1 else "have"
+        raise self._refusal(
+            f"the space's {', '.join(idle)} {verb} no effect on a compiled model; read "
+            f"params[{idle[0]!r}] in it, or take that out of the space"
+        )
+
     def _unread(self) -> list[str]:
-        return [name for name in self._request.own if name not in self._read]
+        if self._trains_alone:
+            return [name for name in self._request.own if name not in self._read]
+        return [
+            name
+            for name in self._request.declared or self._request.own
+            if name not in self._read and not is_read_by_fit(name)
+        ]
 
     def _read_more(self) -> bool:
         """Build further configurations until all is read; False if time ran out."""

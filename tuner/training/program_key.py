@@ -19,6 +19,7 @@ from tuner.search_space.parameters import (
     training_only_names,
     training_parameters,
 )
+from tuner.study.engines import FIT
 from tuner.study.messages import TrialRequest
 from tuner.values import Scalar, word
 
@@ -88,6 +89,14 @@ def slower_engine_reason(network: str, params: Mapping[str, Any]) -> str | None:
             value_text = ", ".join(map(word, value if isinstance(value, list) else [value]))
             return f"{name} {value_text} has no shared program"
     return None
+
+
+def engine_reason(engine: str | None, network: str, params: Mapping[str, Any]) -> str | None:
+    """Why a trial was trained by this engine, worded to follow "because"; None if it is the usual
+    one."""
+    if engine == FIT:
+        return f"{network.rpartition(':')[2]} returns a compiled model"
+    return slower_engine_reason(network, params)
 
 
 def slower_space_reason(space: Space) -> str | None:

@@ -16,13 +16,23 @@ from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import describe_network, network_inputs
 from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
-from tuner.networks.custom import CustomNetwork
+from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Event, Failed, Tell, TrialRequest, WorkerSetup
+from tuner.study.messages import (
+    Ended,
+    Event,
+    Failed,
+    Reply,
+    Tell,
+    TrialRequest,
+    WorkerSetup,
+)
 from tuner.study.own_metrics import OwnMetric
+from tuner.training.build_plan import UncompiledModel, plan_of_build
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
+from tuner.training.fit_trial import FitPlan, FitTrial
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
@@ -38,35 +48,55 @@ class TrainingSession:
         self._own_metrics = {name: OwnMetric(code) for name, code in setup.metrics.items()}
         self.trainer = self._make_trainer(setup)
         self._request: TrialRequest | None = None
+        self._fit_trial: FitTrial | None = None  # the one at hand, if Keras' fit trains it
+        self._compiles = False  # whether the user's code has returned a compiled model before
         self._study = setup.study
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
         return Trainer(
-            open_dataset(setup.data),
+            _open_data(setup),
             setup.budget_bytes,
             self._network,
             own_metrics=self._own_metrics,
         )
 
     def run(self, request: TrialRequest, tell: Tell) -> None:
-        with closing(self.events(request)) as events:
-            for event in events:
-                if tell(event).stop:
-                    break
+        # Only building a model tells whether it is compiled; nothing was told until then.
+        if self._compiles and self._network is not None:
+            try:
+                self.run_fit(request, self._plan(request), tell)
+                return
+            except UncompiledModel:
+                self._compiles = False
+        try:
+            with closing(self.events(request)) as events:
+                for event in events:
+                    if tell(event).stop:
+                        break
+        except CompiledModel:
+            self._compiles = True
+            self.run_fit(request, self._plan(request), tell)
+
+    def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
+        """Train a trial by Keras' `fit`, as `run` does."""
+        self._request = request
+        self._fit_trial = FitTrial(self.trainer, request, plan)
+        self._fit_trial.run(tell)
+
+    def _plan(self, request: TrialRequest) -> FitPlan:
+        assert self._network is not None
+        return plan_of_build(self._network, request.params, self.trainer.dataset)
 
     def events(self, request: TrialRequest) -> Generator[Event]:
-        """What `run` tells."""
-        self._request = request
+        """What `run` tells, of a model that is not compiled."""
+        self._request, self._fit_trial = request, None
         return self.trainer.run(request)
 
     def save(self, path: Path) -> None:
         """Write the trial's best network to `path`, a new .keras file, with its description."""
-        if self._request is None or self.trainer.program is None:
+        if self._request is None:
             raise RuntimeError("no trial has ended yet")
-        dataset, weights = self.trainer.dataset, self.trainer.program.weights()
-        model = export_network(
-            self._network or self._request.network, self._request.params, dataset, weights
-        )
+        dataset, model = self.trainer.dataset, self._exported(self._request)
         inputs = network_inputs(dataset, np.asarray(dataset.train.x[:ROWS_CHECKED]))
         outputs = np.asarray(model(inputs, training=False))
         model.save(path)
@@ -85,9 +115,22 @@ class TrainingSession:
         )
         write_description(path, description)
 
+    def _exported(self, request: TrialRequest) -> Any:
+        """The network that has just been trained, as it is saved."""
+        if self._fit_trial is not None:
+            return self._fit_trial.program.exported()
+        if self.trainer.program is None:
+            raise RuntimeError("no trial has ended yet")
+        return export_network(
+            self._network or request.network,
+            request.params,
+            self.trainer.dataset,
+            self.trainer.program.weights(),
+        )
+
     def checkpoint(self) -> None:
         """Write a checkpoint of the running trial, whose last event ended an epoch."""
-        self.trainer.checkpoint()
+        (self._fit_trial or self.trainer).checkpoint()
 
     def failure(self, error: Exception) -> Failed:
         detail = "".join(traceback.format_exception(error)).strip()
@@ -154,7 +197,7 @@ class LaneSession(TrainingSession):
     def _make_trainer(self, setup: WorkerSetup) -> LaneTrainer:
         first = self._first
         if first is self:
-            dataset = open_dataset(setup.data)
+            dataset = _open_data(setup)
             data = None if dataset.nbytes > setup.budget_bytes else ResidentData(dataset)
             self.scheduler = LaneScheduler(dataset, data, setup.lanes)
         else:
@@ -186,6 +229,19 @@ class LaneSession(TrainingSession):
                 self._lane_trainer.leave_lane()
             return event
 
+    def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
+        turn = self.scheduler.turn
+
+        def tell_between_turns(event: Event) -> Reply:
+            turn.release()
+            try:
+                return tell(event)
+            finally:
+                turn.acquire()
+
+        with turn:
+            super().run_fit(request, plan, tell_between_turns)
+
     def save(self, path: Path) -> None:
         with self.scheduler.turn:
             super().save(path)
@@ -193,6 +249,11 @@ class LaneSession(TrainingSession):
     def checkpoint(self) -> None:
         with self.scheduler.turn:
             super().checkpoint()
+
+
+def _open_data(setup: WorkerSetup) -> Dataset:
+    assert setup.data is not None, "only a function that trains by itself has no data"
+    return open_dataset(setup.data)
 
 
 def open_session(setup: WorkerSetup) -> TrainingSession:

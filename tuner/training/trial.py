@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
+from tuner.data.preparing import in_target_units
 from tuner.networks.custom import CustomNetwork
 from tuner.search_space.parameter_types import read_whole
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
-from tuner.study.metrics import compute, name_of
+from tuner.study.metrics import are_finite, compute, name_of
 from tuner.study.own_metrics import OwnMetric
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.training.engines.cache import ProgramCache
@@ -36,6 +37,7 @@ from tuner.training.engines.xla import LaneProgram
 from tuner.training.ops.losses import metrics_in_target_units
 from tuner.training.program_key import ProgramKey, program_key_of, structure_key
 from tuner.training.schedules import learning_rates
+from tuner.training.trial_progress import end_after_epoch, record_epoch
 
 # A program and what feeds it; they are one object where the program brings its own data.
 PreparedProgram = tuple[Program, Feed]
@@ -43,7 +45,7 @@ PreparedProgram = tuple[Program, Feed]
 # The graph is made in the first, XLA's program in the second if the trial changes to it.
 _EPOCHS_THAT_COMPILE = 2
 
-_KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
+KINDS_OF_WORK = ("prepare", "first_call", "train", "evaluate")
 
 
 class Trainer:
@@ -103,9 +105,15 @@ class Trainer:
         self.program = program
         return program, feed
 
+    @property
+    def data(self) -> ResidentData | None:
+        """The data in memory; None where they are streamed."""
+        return self._data
+
     def _shared_key(self, request: TrialRequest) -> ProgramKey | None:
         """The key of the program that other trials share; None if there can be none."""
-        if self._data is None or self._network is not None:
+        has_several = self.dataset.heads or self.dataset.inputs
+        if self._data is None or self._network is not None or has_several:
             return None
         return program_key_of(request)
 
@@ -166,11 +174,14 @@ class Trainer:
     def _pays_xla(self, request: TrialRequest) -> bool:
         return worth_compiling(request, self.dataset.input_shape, self._row_count)
 
-    def checkpoint_files(self, request: TrialRequest) -> CheckpointFiles | None:
-        """The request's checkpoints, if it asks for any: those of other libraries do not fit."""
+    def checkpoint_files(
+        self, request: TrialRequest, network: str | None = None
+    ) -> CheckpointFiles | None:
+        """The request's checkpoints, if it asks for any: those of other libraries do not fit.
+        `network`: what names it and how it trains, where that is not the request's own."""
         if request.checkpoints is None:
             return None
-        network = self._network_name(request)
+        network = network or self._network_name(request)
         xla, streams = self._pays_xla(request), self._streams
         surroundings = f"{library_versions()} {xla=} {streams=} {self.company}"
         return CheckpointFiles(
@@ -200,7 +211,7 @@ class _TrialRun:
         self._rows = len(trainer.dataset.train.y)
         self._steps = math.ceil(self._rows / self._batch_size)
         self._checkpoint_files = trainer.checkpoint_files(request)
-        self._progress = Progress(seconds=dict.fromkeys(_KINDS_OF_WORK, 0.0))
+        self._progress = Progress(seconds=dict.fromkeys(KINDS_OF_WORK, 0.0))
         self._best_weights: list[np.ndarray] = []
         self._is_between_epochs = False
 
@@ -208,7 +219,8 @@ class _TrialRun:
         self._begin()
         if self._progress.epoch > 0:
             yield Resumed(self._progress.epoch)
-        end = self._end()  # not None if the target was lowered since the last attempt
+        # Not None if the target was lowered since the last attempt.
+        end = end_after_epoch(self._request, self._progress)
         while end is None:
             epoch = self._progress.epoch + 1
             for report in self._train_epoch(epoch):
@@ -216,7 +228,7 @@ class _TrialRun:
                 if not _all_finite(report.metrics):
                     yield self._ended(TrialEnd.DIVERGED, epoch)
                     return
-            end = self._end()
+            end = end_after_epoch(self._request, self._progress)
             if end is None and self._checkpoint_files is not None and self._checkpoint_files.due():
                 # The caller asked for the next event, so it has stored this epoch's report.
                 self.write_checkpoint()
@@ -237,18 +249,6 @@ class _TrialRun:
         if self._checkpoint_files is not None and self._is_between_epochs:
             arrays = self._program.state() | {"best": self._best_weights}
             self._checkpoint_files.write_latest(Checkpoint(self._progress, arrays))
-
-    def _end(self) -> TrialEnd | None:
-        """How training ends with the current epoch, if it does."""
-        epoch, best_epoch = self._progress.epoch, self._progress.best_epoch or 0
-        if self._goal.reached(self._progress.best):
-            return TrialEnd.TARGET
-        if epoch == self._epochs:
-            return TrialEnd.COMPLETE
-        if self._request.held_out == "test":
-            return None
-        stops = epoch - best_epoch >= read_whole(self._request.params, "patience")
-        return TrialEnd.EARLY_STOPPED if stops else None
 
     def _train_epoch(self, epoch: int) -> Iterator[Report]:
         """The first epoch reports several times, so that hopeless trials can end inside it."""
@@ -316,15 +316,14 @@ class _TrialRun:
         """The metrics that are computed from predictions. A recorded value that is undefined is
         left out: a report with NaN would mean that the training has diverged."""
         dataset = self._trainer.dataset
-        y: npt.NDArray[Any] = dataset.evaluation.y
         predictions = self._timed("predict", self._feed.predictions, counted_as="evaluate")
-        if dataset.target_shift:
-            shift = np.float64(dataset.target_shift)  # float32 would lose the differences
-            y, predictions = y + shift, predictions + shift
+        y, predictions = in_target_units(dataset, dataset.evaluation, predictions)
         clock, own = time.perf_counter(), self._trainer.own_metrics
-        values = compute(self._request.host_metrics, y, predictions, dataset.task, own)
+        values = compute(
+            self._request.host_metrics, y, predictions, dataset.task, own, dataset.head_tasks
+        )
         self._progress.seconds["evaluate"] += time.perf_counter() - clock
-        if not np.isfinite(predictions).all():
+        if not are_finite(predictions):
             return values
         objective = name_of(self._goal.metric)
         return {n: value for n, value in values.items() if n == objective or math.isfinite(value)}
@@ -333,21 +332,12 @@ class _TrialRun:
         """Loss and metrics of a row, in the units of the data."""
         names, dataset = self._program.objective.names, self._trainer.dataset
         means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
-        target_scale = 1.0 / float(dataset.target_scaling.scale)
-        return metrics_in_target_units(dataset.task, means, target_scale)
+        return metrics_in_target_units(dataset, means)
 
     def _finish_epoch(self, epoch: int, value: float | None) -> None:
         """A whole epoch is over; `value` is the objective's, None if it was not evaluated."""
-        progress = self._progress
-        progress.epoch = epoch
         self._is_between_epochs = True
-        if value is None:
-            return
-        progress.values.append(value)
-        if self._request.held_out == "test":
-            progress.best, progress.best_epoch = value, epoch
-        elif self._goal.better(value, progress.best):
-            progress.best, progress.best_epoch = value, epoch
+        if record_epoch(self._request, self._progress, epoch, value):
             self._best_weights = self._program.weights()
 
     def _ended(self, end: TrialEnd, epochs: int) -> Ended:

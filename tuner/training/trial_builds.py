@@ -6,6 +6,7 @@ from typing import Any
 
 from tuner.data import Dataset
 from tuner.search_space.parameter_types import Params
+from tuner.study.messages import Goal
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,9 @@ class TrialBuilds:
     that trains on `train_rows`. `described`: the network's inputs in words.
     `configurations`: parameters of trials, tried in this order. `more`: further ones, built only
     while a parameter has not been read yet. `varying`: the parameters by which a message names a
-    configuration. `own`: the space's parameters that the training does not know. `until`: a time
-    of `time.monotonic()`, which all processes share; no configuration begins after it.
-    `folder`: for the saved network.
+    configuration. `own`: the space's parameters that the training does not know; `declared`: all of
+    them. `goal`: the study's objective. `until`: a time of `time.monotonic()`, which all processes
+    share; no configuration begins after it. `folder`: for the saved network.
     """
 
     code: tuple[Any, ...]
@@ -29,6 +30,8 @@ class TrialBuilds:
     more: list[Params]
     varying: list[str]
     own: list[str]
+    declared: list[str]
+    goal: Goal
     until: float
     folder: Path
 
@@ -49,10 +52,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Tried:
-    """The network fits. `tried`: how many configurations were tried. `warnings`: a line each."""
+    """The network fits. `tried`: how many configurations were tried. `warnings`: a line each.
+    `compiles`: all of them gave compiled models, which Keras' fit trains."""
 
     tried: int
     warnings: tuple[str, ...] = ()
+    compiles: bool = False
 
 
 Answer = Step | Refused | Tried

@@ -3,7 +3,7 @@
 import pytest
 
 from tuner.errors import NetworkError
-from tuner.study.function_kinds import FunctionKind, kind_of_function
+from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 
 from tuner.errors import NetworkError
 
@@ -30,7 +31,18 @@ class FunctionKind(StrEnum):
         """Whether the function trains by itself, and may need no data of ours."""
         return self in (FunctionKind.TRAIN, FunctionKind.OBJECTIVE)
 
+    @property
+    def form(self) -> str:
+        """How such a function is written, and what it does, in a few words."""
+        return _FORMS[self]
 
+
+_FORMS = {
+    FunctionKind.BUILD: "builds a network: build(params, input_shape, outputs)",
+    FunctionKind.TRAIN: "trains by itself: train(params, trial)",
+    FunctionKind.OBJECTIVE: "is an objective of Optuna's form: objective(trial)",
+    FunctionKind.HYPERMODEL: "builds a model of KerasTuner's form: build_model(hp)",
+}
 FORMS = (
     "build(params, input_shape, outputs), train(params, trial), Optuna's objective(trial) or "
     "KerasTuner's build_model(hp)"
@@ -66,6 +78,18 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
     if required == 2:
         return FunctionKind.TRAIN
     raise NetworkError(f"{where} takes ({', '.join(names)}); {_instead()}")
+
+
+def kind_of_network(network: object) -> FunctionKind:
+    """The kind of `my_file.py:function`, where that is a file in the current folder. BUILD for
+    anything else, and where the file cannot be read: whoever needs the file says so."""
+    path, _, name = network.rpartition(":") if isinstance(network, str) else ("", "", "")
+    if not path.endswith(".py"):
+        return FunctionKind.BUILD
+    try:
+        return kind_of_function(Path(path).read_text(encoding="utf-8"), name, path)
+    except (OSError, ValueError, NetworkError):
+        return FunctionKind.BUILD
 
 
 def _instead() -> str:

@@ -1,0 +1,114 @@
+"""The files of a trial whose function trains by itself: a folder of its own, and what it saves."""
+
+import contextlib
+import os
+import pickle
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import NetworkError
+from tuner.study.artifacts import OWN_FOLDERS
+from tuner.study.messages import Checkpoints
+
+_DIRECTORY, _SAVED = OWN_FOLDERS
+_KERAS = ".keras"
+_PICKLE = ".pkl"
+_BYTES = ".bin"
+
+
+class OwnFiles:
+    """Both folders outlast an attempt, and are removed when the trial has ended. A trial without
+    checkpoints, which has no later attempt, gets a temporary folder."""
+
+    def __init__(self, checkpoints: Checkpoints | None) -> None:
+        self._checkpoints = checkpoints
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def _folder(self, name: str) -> Path:
+        if self._checkpoints is not None:
+            return self._checkpoints.artifacts.folder(name)
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="tuner-trial-")
+        folder = Path(self._temporary.name) / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def directory(self) -> Path:
+        """The folder for what the function itself keeps."""
+        return self._folder(_DIRECTORY)
+
+    def close(self) -> None:
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None
+
+    def saved(self) -> Path | None:
+        """The network that was saved last, in any attempt."""
+        if self._checkpoints is None and self._temporary is None:
+            return None
+        files = [file for file in self._folder(_SAVED).iterdir() if file.stem == "network"]
+        return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+
+    def save(self, model: Any) -> Path:
+        """Keep a network in place of the one before. Raises NetworkError for what cannot be."""
+        folder = self._folder(_SAVED)
+        suffix = suffix_of(model)
+        partial = folder / f"partial-{os.getpid()}{suffix}"
+        try:
+            _write(model, partial)
+            file = folder / f"network{suffix}"
+            partial.replace(file)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+        for other in folder.glob("network.*"):
+            if other != file:
+                other.unlink()
+        return file
+
+
+def suffix_of(model: Any) -> str:
+    """What the name of a saved network ends with: `.keras` for a keras.Model, the file's own for a
+    path, `.bin` for bytes, `.pkl` for any other object, which is pickled."""
+    if isinstance(model, str | os.PathLike):
+        return Path(model).suffix or _BYTES
+    if isinstance(model, bytes | bytearray):
+        return _BYTES
+    return _KERAS if _is_keras_model(model) else _PICKLE
+
+
+def _is_keras_model(model: Any) -> bool:
+    """Whoever made one has imported Keras."""
+    return any(
+        each.__name__ == "Model" and each.__module__.partition(".")[0] == "keras"
+        for each in type(model).__mro__
+    )
+
+
+def _write(model: Any, file: Path) -> None:
+    if isinstance(model, str | os.PathLike):
+        if not Path(model).is_file():
+            raise NetworkError(
+                f"trial.save({str(model)!r}): is no file; give a keras.Model, a file, bytes or an "
+                "object that can be pickled"
+            )
+        shutil.copyfile(model, file)
+    elif isinstance(model, bytes | bytearray):
+        file.write_bytes(model)
+    elif _is_keras_model(model):
+        model.save(file)
+    else:
+        _pickle(model, file)
+
+
+def _pickle(model: Any, file: Path) -> None:
+    try:
+        with file.open("wb") as stream:
+            pickle.dump(model, stream, protocol=5)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise NetworkError(
+            f"trial.save: a {type(model).__name__} cannot be pickled ({error}); write it to a file "
+            "yourself and give its path"
+        ) from error

@@ -1,0 +1,99 @@
+"""What kind a study's own function is, and what a study needs that is trained by one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tuner.errors import MetricError, SpecError
+from tuner.manage.trust import find_code
+from tuner.search_space import Space
+from tuner.search_space.function_kinds import FunctionKind, kind_of_function
+from tuner.settings import Settings
+from tuner.study.messages import Direction
+from tuner.study.metrics import METRICS, SPLITS, name_of
+from tuner.study.spec import DataSpec, StudySpec
+
+# What an objective of Optuna's is called that has no name, and where it goes unless it is said.
+_VALUE = "value"
+_OPTUNAS_DIRECTION: Direction = "minimize"
+
+
+def with_kind(space: Space, settings: Settings, subject: StudySpec | None = None) -> Space:
+    """The space with its own function as the kind that its file shows; `subject`: the study whose
+    stored function it is. Raises NetworkError for a function that fits no kind, SpaceError for
+    parameters that this kind cannot have."""
+    path, is_own, function = space.network.rpartition(":")
+    if not is_own:
+        return space
+    if subject is not None and path in subject.code:
+        return space.of_kind(subject.function_kind)
+    try:
+        text = (find_code(path, settings) or Path(path)).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return space  # whoever stores the file says so
+    return space.of_kind(kind_of_function(text, function, space.network))
+
+
+def describe_kind(space: Space) -> str:
+    """A line for the user, "" for a network that `build` makes."""
+    kind = space.function_kind
+    return "" if kind is FunctionKind.BUILD else f"{space.network} {kind.form}"
+
+
+def check_function_space(space: Space) -> None:
+    """Raises SpecError where a function that asks for its parameters is given ranges."""
+    varying = space.varying() if space.function_kind.defines_space else []
+    if varying:
+        raise SpecError(
+            f"{space.network} asks for its parameters itself: the space must have no ranges, it "
+            f"has {', '.join(varying)}"
+        )
+
+
+def check_no_data(data: DataSpec, network: str) -> None:
+    """Raises SpecError for options that say how data are read, where there are none."""
+    plain = DataSpec(seed=data.seed)
+    for name in DataSpec.model_fields:
+        if getattr(data, name) != getattr(plain, name):
+            raise SpecError(
+                f"{name}: {network} trains by itself and the study has no data to read; leave "
+                "this out, or give it data: --data SOURCE"
+            )
+
+
+class Objective(NamedTuple):
+    """What trials are scored by, and what else they report that is kept."""
+
+    metric: str
+    direction: Direction
+    record: tuple[str, ...]
+
+
+def reported_objective(
+    space: Space, metric: str | None, direction: Direction | None, record: Iterable[str]
+) -> Objective:
+    """The objective of a function that trains by itself: any name that it reports. Raises
+    MetricError where the name or the direction is missing."""
+    network, is_optunas = space.network, space.function_kind is FunctionKind.OBJECTIVE
+    if metric is None and not is_optunas:
+        raise MetricError(
+            f"{network} trains by itself: name the objective that it reports, such as --metric "
+            "val_auc --direction maximize"
+        )
+    names = [metric or _VALUE, *record]
+    for name in names:
+        if not name.isidentifier():
+            raise MetricError(
+                f"{name}: {network} reports its metrics itself: name one of them, such as val_auc"
+            )
+    known = METRICS.get(name_of(names[0])) if names[0].startswith(SPLITS) else None
+    if direction is None and known is not None:
+        direction = known.direction
+    if direction is None and is_optunas:
+        direction = _OPTUNAS_DIRECTION
+    if direction is None:
+        raise MetricError(
+            f"{names[0]}: is more of it better, or less? Say --direction maximize or --direction "
+            "minimize"
+        )
+    return Objective(names[0], direction, tuple(dict.fromkeys(names[1:])))
