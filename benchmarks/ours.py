@@ -67,6 +67,27 @@ def until(target: float = 0.88, seed: int = 0, limit_s: float = 600.0) -> Result
     }
 
 
+def build_model(limit_s: float = 120.0, workers: int = 2, seed: int = 0) -> Result:
+    """Trial-epochs a second over KerasTuner's `build_model.py`, unchanged: Hyperband, 9 epochs at
+    most, no early stopping, in `limit_s` seconds from the first trial's start."""
+    from tuner.manage.creation import wanted_study
+
+    epochs = 9
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = wanted_study(
+            network=f"{Path(__file__).with_name('build_model.py')}:build_model",
+            data="fashion_mnist",
+            sampler="random",
+            epochs=epochs,
+            patience=epochs,
+            seed=seed,
+        )
+        rows = _run(
+            Path(folder), wanted, trials=1000, workers=workers, tracking=False, timeout_s=limit_s
+        )
+    return _summary(rows) | {"workers": workers}
+
+
 def digits(trials: int = 100, workers: int = 2) -> Result:
     """Seconds of `tuner optimize` on scikit-learn's digits, start to end, and where they went."""
     with tempfile.TemporaryDirectory() as folder:
@@ -143,10 +164,8 @@ def _search(
     engine: str = "auto",
 ) -> list[TrialRow]:
     """Create a study in `folder` and run it as the command does; its trials."""
-    from tuner.manage.creation import Wanted, create_study, data_spec
-    from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
+    from tuner.manage.creation import Wanted, data_spec
 
-    settings = _settings(folder)
     wanted = Wanted(
         space=_space(folder, baselines),
         data=data_spec(source=data),
@@ -154,6 +173,23 @@ def _search(
         pruner=Choice(name=pruner),
         seed=seed,
     )
+    return _run(folder, wanted, trials, workers, tracking, target, timeout_s, engine)
+
+
+def _run(
+    folder: Path,
+    wanted: Any,
+    trials: int,
+    workers: int,
+    tracking: bool,
+    target: float | None = None,
+    timeout_s: float | None = None,
+    engine: str = "auto",
+) -> list[TrialRow]:
+    from tuner.manage.creation import create_study
+    from tuner.runner import Limits, SearchOptions, optimize, slots_wanted
+
+    settings = _settings(folder)
     store = open_store(settings.storage)
     study = create_study(wanted, settings, lambda: store).study
     total = slots_wanted(store, study, trials, None)
@@ -206,4 +242,4 @@ def _summary(rows: list[TrialRow]) -> Result:
 
 
 if __name__ == "__main__":
-    main("ours", fixed_list, until, digits, study)
+    main("ours", fixed_list, until, build_model, digits, study)

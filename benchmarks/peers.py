@@ -37,6 +37,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 MAX_EPOCHS = 27
 FACTOR = 3
+HYPERBAND_EPOCHS = 9
 PATIENCE = 5
 
 T = TypeVar("T")
@@ -207,6 +208,31 @@ def keras_tuner_until(target: float = 0.88, seed: int = 0, limit_s: float = 600.
     return stated | _reached(progress, seed)
 
 
+def keras_tuner_hyperband(limit_s: float = 120.0, seed: int = 0) -> Result:
+    """Trial-epochs a second of KerasTuner's Hyperband over `build_model.py`, 9 epochs at most, in
+    `limit_s` seconds."""
+    data, stated = _prepare("keras-tuner", given.load_split, seed)
+    import keras_tuner
+
+    from benchmarks.build_model import build_model
+
+    progress = Progress(limit_s=limit_s)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SearchEnded):
+        tuner = keras_tuner.Hyperband(
+            build_model,
+            objective=keras_tuner.Objective(OBJECTIVE, "max"),
+            max_epochs=HYPERBAND_EPOCHS,
+            factor=FACTOR,
+            hyperband_iterations=100,  # the time limit comes first
+            seed=seed,
+            directory=folder,
+            project_name="hyperband",
+        )
+        _search(tuner, data, HYPERBAND_EPOCHS, [progress.callback()])
+    rate = progress.trial_epochs / progress.elapsed_s()
+    return stated | {"trial_epochs_per_s": rate} | progress.counts()
+
+
 def _hypermodel() -> Any:
     import keras_tuner
 
@@ -257,4 +283,12 @@ def _reached(progress: Progress, seed: int) -> Result:
 
 
 if __name__ == "__main__":
-    main("peers", keras_fit_epoch, optuna_list, optuna_until, keras_tuner_list, keras_tuner_until)
+    main(
+        "peers",
+        keras_fit_epoch,
+        optuna_list,
+        optuna_until,
+        keras_tuner_list,
+        keras_tuner_until,
+        keras_tuner_hyperband,
+    )

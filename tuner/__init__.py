@@ -36,10 +36,12 @@ if TYPE_CHECKING:
         StorageUnavailable,
         StudyError,
         TrackingError,
+        TrialPruned,
         TunerError,
         UsageError,
         WorkerError,
     )
+    from tuner.functions.training_trial import TrainingTrial
     from tuner.models.evaluations import Estimate, Evaluation
     from tuner.models.model import Model
     from tuner.models.registering import Promotion
@@ -70,7 +72,9 @@ __all__ = [
     "Study",
     "StudyError",
     "TrackingError",
+    "TrainingTrial",
     "Trial",
+    "TrialPruned",
     "TunerError",
     "UsageError",
     "WorkerError",
@@ -89,6 +93,7 @@ _MODULES = {
     **dict.fromkeys(("Estimate", "Evaluation"), "tuner.models.evaluations"),
     "Promotion": "tuner.models.registering",
     "Study": "tuner.api.studies",
+    "TrainingTrial": "tuner.functions.training_trial",
     "Trial": "tuner.api.trials",
 }
 

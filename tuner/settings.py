@@ -139,6 +139,17 @@ def server_environment(settings: Settings, mlflow_hosts: Sequence[str]) -> dict[
     }
 
 
+# What NumPy's, scikit-learn's and PyTorch's libraries read when they are loaded.
+_THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def limit_threads(threads: int) -> None:
+    """Have libraries that this process loads from now on compute with so many threads, unless the
+    environment says otherwise."""
+    for name in _THREAD_LIMITS:
+        os.environ.setdefault(name, str(threads))
+
+
 def python_environment() -> dict[str, str]:
     """The environment of Python processes that must import nothing from the current folder: a
     queue.py there would be imported in place of Python's."""

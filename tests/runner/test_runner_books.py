@@ -12,10 +12,10 @@ from tuner.runner import trial_writer
 from tuner.runner.policy import completed
 from tuner.runner.trial_writer import TrialWriter
 from tuner.search_space import Space
-from tuner.storage import Store, attempt_rows, leases, open_store, slots
-from tuner.storage.optuna_storage import RobustStorage
+from tuner.storage import Store, attempt_rows, leases, open_store, slots, trial_rows
 from tuner.storage.schema import slot_rows
 from tuner.storage.studies import StudyRow
+from tuner.storage.transaction_hooks import DeferredWrites
 from tuner.study.messages import Ended, Report
 
 
@@ -61,13 +61,13 @@ class DiedError(Exception):
 @pytest.mark.parametrize(
     ("module", "moment"),
     [
-        (RobustStorage, "create_trial"),
-        (slots, "bind"),
-        (slots, "bound_trial"),
+        (slots, "claim_in"),
+        (trial_rows, "insert_trial"),
         (slots, "begin_attempt"),
         (Space, "sample"),
-        (attempt_rows, "record_report"),
+        (attempt_rows, "report_writer"),
         (optuna.Trial, "report"),
+        (DeferredWrites, "write"),
         (optuna.Trial, "set_user_attr"),
         (trial_writer, "tell_trial"),
         (slots, "finish"),
@@ -90,7 +90,7 @@ def test_a_loop_may_die_between_any_two_writes(
     assert bench.states == ["COMPLETE"] * 2
     assert bench.slots == {"done": 2}
     # One that had begun has lost an attempt, and no more.
-    before = ("create_trial", "bind", "bound_trial", "begin_attempt")
+    before = ("claim_in", "insert_trial", "begin_attempt")
     attempts = sum(len(trial.attempts) for trial in bench.trials)
     assert attempts == (2 if moment in before else 3)
 

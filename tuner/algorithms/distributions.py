@@ -17,5 +17,6 @@ def optuna_distribution(distribution: Distribution) -> BaseDistribution:
         return CategoricalDistribution(distribution.choices)
     assert low is not None and high is not None
     if distribution.kind == "int":
-        return IntDistribution(int(low), int(high), log=distribution.log, step=int(step or 1))
+        step = 1 if step is None else step
+        return IntDistribution(int(low), int(high), log=distribution.log, step=int(step))
     return FloatDistribution(low, high, log=distribution.log, step=step)

@@ -17,6 +17,7 @@ from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
     GPSampler,
+    NSGAIISampler,
     QMCSampler,
     RandomSampler,
     TPESampler,
@@ -54,7 +55,8 @@ class SamplerKind:
     user's override. `package`: what must be installed beside Optuna. `shared_seed`: see
     `make_sampler`. `lists`: it is given the space's configurations. `repeats_failed`: the params of
     a trial that failed are queued again, since no other trial would get them. `bounded`: of a large
-    study it needs only the trials that `InView` chooses."""
+    study it needs only the trials that `InView` chooses. `several`: it takes several
+    objectives."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class SamplerKind:
     lists: bool = False
     repeats_failed: bool = False
     bounded: bool = False
+    several: bool = True
 
 
 class ListedSampler(BaseSampler):
@@ -121,6 +124,8 @@ class BoundedTPESampler(TPESampler):
         return super().sample_independent(seen, trial, param_name, param_distribution)
 
     def _seen(self, study: optuna.Study, trial: FrozenTrial) -> Any:
+        if study._is_multi_objective():
+            return study
         if self._view is None or self._view.number != trial.number:
             self._in_view = self._in_view or InView(study.direction)
             chosen = self._in_view.choose(study._get_trials(deepcopy=False, use_cache=True))
@@ -215,6 +220,16 @@ SAMPLERS: dict[str, SamplerKind] = {
         },
         {"warn_independent_sampling": False},
         package="cmaes",
+        several=False,
+    ),
+    "nsgaii": SamplerKind(
+        NSGAIISampler,
+        {
+            "population_size": Option(int, low=2),
+            "mutation_prob": Option(float, low=0, high=1),
+            "crossover_prob": Option(float, low=0, high=1),
+            "swapping_prob": Option(float, low=0, high=1),
+        },
     ),
     "gp": SamplerKind(
         GPSampler,
@@ -253,6 +268,15 @@ def check_sampler(choice: Choice, space: Space) -> None:
         # Optuna mixes points of different length then, and fails in the middle of a study.
         raise SpecError("sampler cmaes: with_margin does not work with conditional parameters")
     _build(choice, space, 0)
+
+
+def check_several(choice: Choice) -> None:
+    """Raises SpecError for a sampler that takes one objective."""
+    if not SAMPLERS[choice.name].several:
+        names = ", ".join(name for name, kind in SAMPLERS.items() if kind.several)
+        raise SpecError(
+            f"sampler {choice.name} takes one objective; for several there are: {names}"
+        )
 
 
 def settled_sampler(choice: Choice) -> Choice:

@@ -2,12 +2,12 @@
 
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tuner.api.arguments import check_texts
-from tuner.api.functions import code_reference
+from tuner.api.functions import code_reference, kind_of
 from tuner.api.memory_data import data_source
 from tuner.api.places import Place, logger, path_text
 from tuner.api.spaces import Space, by_name, plain, space_file
@@ -31,11 +31,12 @@ _PathLike = os.PathLike[str]
 def create_study(
     name: str | None = None,
     *,
-    space: str | _PathLike | Space = "mlp",
+    network: str | Callable[..., Any] | None = None,
+    space: str | _PathLike | Space | None = None,
     data: Any = None,
     target: Any = None,
     metric: str | Callable[..., float] | None = None,
-    direction: Direction | None = None,
+    direction: Direction | Sequence[Direction] | None = None,
     record: Iterable[str | Callable[..., float]] = (),
     weights: str | None = None,
     kind: str | None = None,
@@ -53,7 +54,7 @@ def create_study(
     test: float | None = None,
     sampler: str = "tpe",
     sampler_options: Mapping[str, Any] | None = None,
-    pruner: str = "hyperband",
+    pruner: str | None = None,
     pruner_options: Mapping[str, Any] | None = None,
     epochs: int | None = None,
     patience: int | None = None,
@@ -71,15 +72,20 @@ def create_study(
 
     Args:
         name: the study's name; None makes one of the space and the data.
+        network: a network such as "cnn", "file.py:function", or a function: one that builds a
+            network, or `train(params, trial)`, which trains by itself. None takes the space's.
         space: what to search: a shipped space such as "cnn", the path of a YAML file, or a `Space`.
+            None takes mlp, or that of `network`.
         data: a source such as "digits", "table.csv" or "my_file.py:load"; or arrays `(x, y)`,
             `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
             or a function that returns such data. None takes the data that the space names, else
-            fashion_mnist. Data from memory are kept in `.tuner/data` beside the database.
+            fashion_mnist; a function that trains by itself is given none then. Data from memory
+            are kept in `.tuner/data` beside the database.
         target: the name of a table's target column; or the targets of a DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
-            `(y_true, y_pred)`.
-        direction: "maximize" or "minimize"; needed for a function of your own.
+            `(y_true, y_pred)`. Where a function trains by itself: a name that it reports.
+        direction: "maximize" or "minimize"; needed for a metric of your own. Several for an
+            Optuna objective that returns several values.
         record: further metrics to keep of each epoch, as `metric` takes them.
         weights: the column, or the array, with a weight for each training row.
         kind: what a row of an array is: "sequence" or "tokens"; None decides by the data.
@@ -132,9 +138,9 @@ def create_study(
     settings = place.settings
     wanted = wanted_study(
         name,
-        space=space_file(space, settings)
-        if isinstance(space, Space)
-        else path_text("space", space, "a tuner.Space"),
+        network=None if network is None else code_reference(network, settings),
+        function_kind=kind_of(network) if callable(network) else None,
+        space=_space(space, settings),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
         weights=weights,
@@ -169,6 +175,12 @@ def create_study(
         )
     _log_creation(created)
     return Study(place, created.study)
+
+
+def _space(space: Any, settings: Settings) -> Any:
+    if isinstance(space, Space):
+        return space_file(space, settings)
+    return None if space is None else path_text("space", space, "a tuner.Space")
 
 
 def _source(data: Any, target: Any, settings: Settings) -> str | None:

@@ -1,6 +1,7 @@
 """A user's functions as `file.py:name`, which is how studies name code."""
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -9,6 +10,7 @@ from typing import Any
 from tuner.api.notebook_code import file_of, is_library, library_module, notebook_module
 from tuner.errors import UsageError
 from tuner.manage.kept_files import keep_code, path_in_project
+from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 
 
@@ -29,6 +31,17 @@ def code_reference(function: Callable[..., Any] | str, settings: Settings) -> st
         return f"{path_in_project(file, settings)}:{name}"
     module = notebook_module(function) if file is None else library_module(function)
     return f"{keep_code(settings, module.name, module.text, module.beside)}:{name}"
+
+
+def kind_of(function: Callable[..., Any]) -> FunctionKind:
+    """What a function does in a study, by its text. Raises UsageError, also for one that fits no
+    kind."""
+    bare = check_function(function)
+    try:
+        text = textwrap.dedent(inspect.getsource(bare))
+    except (OSError, TypeError):  # made by other code, which has no text
+        return FunctionKind.BUILD
+    return kind_of_function(text, bare.__name__, bare.__name__)
 
 
 def file_reference(function: Callable[..., Any]) -> str | None:

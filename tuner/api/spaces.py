@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError
 
-from tuner.api.functions import check_function, code_reference, file_reference
+from tuner.api.functions import check_function, code_reference, file_reference, kind_of
 from tuner.errors import SpaceError, UsageError
 from tuner.search_space.checks import explain_validation_error, format_mistake, mappings_as_texts
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.loading import (
     SpaceFile,
     load_file,
@@ -166,7 +167,8 @@ class Space:
     """What a study searches, as a search-space file says it.
 
     Args:
-        network: a kind of network such as "mlp", "file.py:build", or a build function.
+        network: a kind of network such as "mlp", "file.py:build", or a function that builds a
+            network or trains by itself.
         parameters: for each parameter an `Int`, `Float` or `Categorical`, or the one value that all
             trials have.
         baselines: configurations that are tried first.
@@ -200,12 +202,15 @@ class Space:
         for each in fields(self):
             object.__setattr__(self, each.name, plain(getattr(self, each.name)))
         network = self.network
-        if not isinstance(network, str):
-            try:
-                network = f"notebook.py:{check_function(network).__name__}"
-            except UsageError as error:
-                raise SpaceError(f"Space: network: {error}") from error
-        self._file(network)
+        if isinstance(network, str):
+            self._file(network)
+            return
+        try:
+            name = check_function(network).__name__
+            kind = kind_of(network)
+        except UsageError as error:
+            raise SpaceError(f"Space: network: {error}") from error
+        self._file(f"notebook.py:{name}", kind)
 
     def __repr__(self) -> str:
         return _format_call(self)
@@ -247,9 +252,9 @@ class Space:
             network = path
         return "".join(_yaml_lines(self._content(network)))
 
-    def _file(self, network: str) -> SpaceFile:
+    def _file(self, network: str, function_kind: FunctionKind | None = None) -> SpaceFile:
         try:
-            return parse_content(self._content(network), "Space")
+            return parse_content(self._content(network), "Space", function_kind)
         except SpaceError as error:
             if str(error).endswith(", got a list"):
                 raise SpaceError(
@@ -311,4 +316,5 @@ def space_file(space: Space | str | Path, settings: Settings) -> SpaceFile:
             "space must be a shipped name, the path of a YAML file, or a tuner.Space; got "
             f"{type(space).__name__}"
         )
-    return space._file(code_reference(space.network, settings))
+    kind = None if isinstance(space.network, str) else kind_of(space.network)
+    return space._file(code_reference(space.network, settings), kind)

@@ -325,7 +325,9 @@ class Study:
         import pandas as pd
 
         trials = self.trials
-        varying = self._row.spec.space.varying()
+        varying = list(dict.fromkeys(name for trial in trials for name in trial.params))
+        if not self._row.spec.function_kind.defines_space:
+            varying = self._row.spec.space.varying()
         names = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
         rows = []
         for trial in trials:

@@ -182,9 +182,13 @@ class Trial:
         words = [str(self.number), f"state={outcome(self.state, self.end)!r}"]
         if self.value is not None:
             words.append(f"value={self.value:.6g}")
-        varying = self._study.spec.space.varying()
-        params = {name: value for name, value in self.params.items() if name in varying}
+        params = {name: self.params[name] for name in self._varying if name in self.params}
         return f"Trial({', '.join(words)}, params={params})"
 
     def _repr_html_(self) -> str:
-        return trial_html(self, self._study.spec.space.varying())
+        return trial_html(self, self._varying)
+
+    @property
+    def _varying(self) -> list[str]:
+        spec = self._study.spec
+        return list(self.params) if spec.function_kind.defines_space else spec.space.varying()

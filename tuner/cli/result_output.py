@@ -23,6 +23,8 @@ from tuner.cli.output import (
 )
 from tuner.reports.study_tables import (
     TrialReport,
+    front_facts,
+    front_rows,
     param_column,
     trial_cells,
     trial_state,
@@ -30,7 +32,8 @@ from tuner.reports.study_tables import (
 )
 from tuner.storage import Store
 from tuner.storage.corrections import has_finished
-from tuner.storage.studies import StudyRow
+from tuner.storage.pareto_front import pareto_front
+from tuner.storage.studies import StudyRow, no_finished_trial
 from tuner.storage.trials import (
     TABLE_COLUMNS,
     Best,
@@ -40,6 +43,7 @@ from tuner.storage.trials import (
     stream_trials,
     summarize,
     table_row,
+    varying_params,
 )
 from tuner.study.ends import StopReason
 from tuner.system.names import command, in_command, printable
@@ -83,7 +87,7 @@ def print_outcome(
         _print_ends(study, summary, outcome)
         if best is not None:
             print_best(study, best)
-        _print_next_steps(study, outcome, has_best=best is not None)
+        _print_next_steps(study, outcome, best)
         if delivered is not None and delivered.link is not None:
             say(f"\nthe trials side by side in MLflow:\n  {delivered.link}")
     complain_of_damage(summary.best)
@@ -126,15 +130,31 @@ def _describe_stop(outcome: "Outcome") -> str:
     return f"stopped: {STOP_REASONS[outcome.reason]}{interrupted}"
 
 
+def print_front(store: Store, study: StudyRow, as_json: bool) -> None:
+    """Print the Pareto front of a study with several objectives. Raises StudyError where no trial
+    has finished."""
+    front = pareto_front(store, study)
+    if not front:
+        raise no_finished_trial(study)
+    if as_json:
+        print_json(front_facts(study, front))
+        return
+    trials = f"{len(front)} trial{'s' * (len(front) > 1)}"
+    say(f"study {study.name}: {study.spec.objectives_in_words}\n\nthe Pareto front: {trials}")
+    show_rows(front_rows(study, front), as_json)
+
+
 def print_best(study: StudyRow, best: TrialRow) -> None:
     """Print the best trial as a small table."""
     spec = study.spec
     score = format_value(best.value)
-    say(f"\nbest: trial {best.number}, {spec.metric} {score} on the validation split")
+    split = " on the validation split" if spec.data is not None else ""
+    say(f"\nbest: trial {best.number}, {spec.metric} {score}{split}")
     if best.metrics:
         say("  " + ", ".join(f"{n} {format_value(value)}" for n, value in best.metrics.items()))
     # Parameters that the space file does not name have their defaults, and would hide the others.
-    params = {name: value for name, value in best.params.items() if name in spec.space.parameters}
+    declared = best.params if spec.function_kind.defines_space else spec.space.parameters
+    params = {name: value for name, value in best.params.items() if name in declared}
     width = max((len(name) for name in params), default=0)
     for name, value in params.items():
         print_fact(f"  {name:<{width}}  ", one_line(_format_params(value)))
@@ -148,7 +168,7 @@ def _format_params(value: Any) -> str:
     return " ".join(map(format_param, value)) if isinstance(value, list) else format_param(value)
 
 
-def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> None:
+def _print_next_steps(study: StudyRow, outcome: "Outcome", best: TrialRow | None) -> None:
     name = in_command(study.name)
     say("\nnext:")
     if outcome.status.done < outcome.status.total:
@@ -156,10 +176,31 @@ def _print_next_steps(study: StudyRow, outcome: "Outcome", has_best: bool) -> No
         say(f"  {again}   continues the search")
     else:
         say(f"  {command('optimize', name, '--more', 50)}   adds trials")
-    if has_best:
-        say(f"  {command('study', 'best', name, '--save', 'best.keras')}   writes the network")
-        say(f"  {command('predict', name, 'DATA')}   predicts new rows with it")
+    if best is not None:
+        _print_uses(study, best)
     say(f"  {command('ui')}   compares the trials in MLflow and the Optuna dashboard")
+
+
+def _print_uses(study: StudyRow, best: TrialRow) -> None:
+    """What can be done with the best trial's network, if it has one."""
+    name, suffix = in_command(study.name), network_suffix(study, best)
+    if suffix:
+        say(f"  {command('study', 'best', name, '--save', f'best{suffix}')}   writes the network")
+    if predicts(study, suffix):
+        say(f"  {command('predict', name, 'DATA')}   predicts new rows with it")
+
+
+def network_suffix(study: StudyRow, trial: TrialRow) -> str:
+    """What the name of the trial's network ends with; "" where a function has saved none."""
+    if not study.spec.function_kind.trains:
+        return ".keras"
+    saved = trial.last.model if trial.last is not None else None
+    return "" if saved is None else Path(saved.path).suffix
+
+
+def predicts(study: StudyRow, suffix: str) -> bool:
+    """Whether tuner can predict with a network of this suffix: it knows how to prepare rows."""
+    return suffix == ".keras" and study.spec.data is not None
 
 
 def complain_of_damage(best: Best) -> None:
@@ -234,16 +275,16 @@ def print_trials(
     """Print a study's trials, at most `most`; under a table also how many more there are."""
     spec = study.spec
     trials = stream_trials(store, study, best_first, most)
-    varying = spec.space.varying()
+    varying = varying_params(store, study)
     rows = (table_row(trial, only=varying) for trial in trials)
     if as_json:
         print_json_rows(rows)
         return
-    say(f"study {study.name}: {spec.metric}, {spec.direction}")
+    say(f"study {study.name}: {spec.objectives_in_words}")
     printed = stream_rows(
         (trial_cells(row, varying) for row in rows),
-        names=[param_column(name, spec.record) for name in varying],
-        lead=len(TABLE_COLUMNS) - 1 + len(spec.record),
+        names=[param_column(name, spec.beside_score) for name in varying],
+        lead=len(TABLE_COLUMNS) - 1 + len(spec.beside_score),
     )
     more = count_trials(store, study) - printed if printed == most else 0
     if more > 0:
@@ -261,6 +302,8 @@ def print_trial(trial: TrialReport, as_json: bool) -> None:
     facts = with_metrics(trial.facts, names)
     if facts["state"] != "damaged":
         facts["state"] = trial_state(trial.facts | {"damage": None})
+    if not facts.get("parameter_count"):
+        facts.pop("parameter_count", None)
     if facts.get("engine") and trial.engine_reason:
         facts["engine"] = f"{facts['engine']}, because {trial.engine_reason}"
     show_facts(facts, False)

@@ -1,4 +1,4 @@
-"""`tuner study`: create, list, show, best, plot, export, code, repair, stop, delete."""
+"""`tuner study`: create, list, show, best, plot, import, export, code, repair, stop, delete."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,6 +31,7 @@ from tuner.cli.data_commands import (
     Window,
     say_data,
 )
+from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
 if TYPE_CHECKING:
@@ -115,13 +116,14 @@ def create(
         ),
     ] = None,
     pruner: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="How to end hopeless trials early: hyperband, asha, median, percentile, "
             "threshold, patient or none.",
             metavar="NAME",
+            show_default="hyperband; median for an Optuna objective",
         ),
-    ] = "hyperband",
+    ] = None,
     pruner_option: Annotated[
         Pairs,
         typer.Option(
@@ -156,10 +158,12 @@ def create(
         ),
     ] = None,
     direction: Annotated[
-        Literal["maximize", "minimize"] | None,
+        Pairs,
         typer.Option(
-            help="Whether more or less of the objective is better: needed for a function of your "
-            "own. Of the others only the metric's own is accepted.",
+            help="Whether more or less of the objective is better, maximize or minimize: needed "
+            "for a function of your own. Of the others only the metric's own is accepted. Several, "
+            "as minimize,maximize, for an Optuna objective that returns several values.",
+            metavar="DIRECTION",
             show_default="the metric's",
         ),
     ] = None,
@@ -247,7 +251,7 @@ def _create(context: typer.Context, wanted: "Wanted") -> None:
 
     created = create_study(wanted, settings_of(context), lambda: open_database(context), complain)
     study = created.study
-    say(f"{_describe_creation(created)}: {study.spec.metric}, {study.spec.direction}")
+    say(f"{_describe_creation(created)}: {study.spec.objectives_in_words}")
     if study.spec.record:
         say(f"recorded too: {', '.join(study.spec.record)}")
     if created.left_out:
@@ -334,11 +338,20 @@ def show_best(
 ) -> None:
     """Print the best trial. With --save, write its network, which takes data as they are.
 
+    Of several objectives, print the Pareto front: the trials that no other one is better than in
+    all of them.
+
     Example: tuner study best --save best.keras
     """
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_json, say
-    from tuner.cli.result_output import complain_of_damage, print_best
+    from tuner.cli.result_output import (
+        complain_of_damage,
+        network_suffix,
+        predicts,
+        print_best,
+        print_front,
+    )
     from tuner.errors import UsageError
     from tuner.reports.study_tables import best_facts
     from tuner.storage.trials import find_best, require_best
@@ -348,6 +361,11 @@ def show_best(
         if value is not None and save is None:
             raise UsageError(f"{option} has an effect only with --save FILE")
     store, row = read_study(context, study)
+    if len(row.spec.goals) > 1:
+        if save is not None:
+            raise UsageError("--save: a study with several objectives has no best trial to write")
+        print_front(store, row, as_json)
+        return
     best = find_best(store, row)
     complain_of_damage(best)
     trial = require_best(row, best)
@@ -361,9 +379,10 @@ def show_best(
         written = {"network": {"path": str(save), "source": source}} if source else {}
         print_json(best_facts(row, trial) | written)
     elif source is not None:
-        say(f"\nwrote {save} ({source})\nnext: {command('predict', save, 'DATA')}")
-    else:
-        say(f"\nnext: {command('predict', in_command(row.name), 'DATA')}")
+        say(f"\nwrote {save} ({source})")
+    if not as_json and predicts(row, network_suffix(row, trial)):
+        network = in_command(row.name) if save is None else save
+        say(f"\nnext: {command('predict', network, 'DATA')}")
 
 
 def _save_network(
@@ -391,6 +410,7 @@ def _save_network(
 
 
 app.command("plot")(plot_study)
+app.command("import")(import_trials)
 
 
 @app.command("export")
@@ -408,7 +428,7 @@ def export(
     from tuner.cli.database_access import read_study
     from tuner.cli.output import print_csv, print_json_rows
     from tuner.reports.study_tables import trial_columns, with_metrics
-    from tuner.storage.trials import stream_trials, table_row
+    from tuner.storage.trials import stream_trials, table_row, varying_params
 
     store, row = read_study(context, study)
     rows = (table_row(trial) for trial in stream_trials(store, row))
@@ -416,7 +436,7 @@ def export(
         print_json_rows(rows)
     else:
         flat = (with_metrics(trial, trial) for trial in rows)
-        print_csv(flat, trial_columns(row.spec.record), row.spec.space.varying())
+        print_csv(flat, trial_columns(row.spec.beside_score), varying_params(store, row))
 
 
 @app.command("code")

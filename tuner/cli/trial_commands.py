@@ -67,11 +67,13 @@ def show(
     from tuner.cli.database_access import read_study
     from tuner.cli.result_output import print_trial
     from tuner.reports.study_tables import report_trial
+    from tuner.storage.deliveries import read_notes
     from tuner.storage.trials import find_trial, trial_curve
 
     store, row = read_study(context, study)
     trial = find_trial(store, row, number)
-    print_trial(report_trial(row, trial, trial_curve(store, row, trial)), as_json)
+    notes = read_notes(store, row, trial.trial_id)
+    print_trial(report_trial(row, trial, trial_curve(store, row, trial), notes), as_json)
 
 
 app.command("plot")(plot_trials)

@@ -242,6 +242,11 @@ class Dataset:
         return {head.name: head.task for head in self.heads}
 
     @property
+    def network_task(self) -> Any:
+        """What the builder of a network is told: the task, or that of each head by name."""
+        return self.head_tasks or self.task
+
+    @property
     def input_parts(self) -> dict[str, InputPart]:
         """Its inputs by name; a single one is named ""."""
         return dict(self.inputs) or {

@@ -1,9 +1,11 @@
 """Where a worker's training begins when the user's function trains by itself."""
 
 import logging
+import multiprocessing
 import shutil
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,7 @@ from tuner.errors import NetworkError, first_line
 from tuner.functions.calls import Call
 from tuner.functions.running import RUNNERS
 from tuner.functions.trial_files import OwnFiles
+from tuner.settings import limit_threads
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import (
     Ended,
@@ -70,14 +73,18 @@ class FunctionSession:
                 return
             raise
         if not is_stopped:
-            tell(ended)
+            saved = self._files.saved()
+            tell(replace(ended, network="" if saved is None else saved.suffix))
 
     def _call(self, request: TrialRequest, tell: Tell) -> Ended:
         with self._surroundings.on_path():  # a function may import when it is called
             if self._function is None:
                 self._function = load_function(self._code)
             call = Call(self._function, self._where, request, tell, self._files, self._setup)
-            return self._run(call)
+            try:
+                return self._run(call)
+            except SystemExit as error:
+                raise NetworkError(f"{self._where} called sys.exit({error.code!r})") from error
 
     @property
     def _where(self) -> str:
@@ -119,5 +126,9 @@ def load_function(code: FunctionCode) -> Callable[..., Any]:
 
 
 def open_session(setup: WorkerSetup) -> FunctionSession:
-    """A session of a worker that imports what the user's file imports, and nothing else."""
+    """A session of a worker that imports what the user's file imports, and nothing else. The
+    function may start processes of its own, and computes with the worker's share of the cores."""
+    limit_threads(setup.threads)
+    # A daemon, as workers are, may have no children: no loader of PyTorch's, no pool.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     return FunctionSession(setup)

@@ -10,12 +10,14 @@ from typing import Any
 
 from tuner.errors import NetworkError
 from tuner.study.artifacts import OWN_FOLDERS
-from tuner.study.messages import Checkpoints
+from tuner.study.messages import Checkpoints, TrialRequest, WorkerSetup
 
 _DIRECTORY, _SAVED = OWN_FOLDERS
 _KERAS = ".keras"
 _PICKLE = ".pkl"
 _BYTES = ".bin"
+_NETWORK = "network"
+_REPORTS = "reports.txt"
 
 
 class OwnFiles:
@@ -48,25 +50,53 @@ class OwnFiles:
         """The network that was saved last, in any attempt."""
         if self._checkpoints is None and self._temporary is None:
             return None
-        files = [file for file in self._folder(_SAVED).iterdir() if file.stem == "network"]
-        return max(files, key=lambda file: file.stat().st_mtime_ns, default=None)
+        return max(self._networks(), key=lambda file: file.stat().st_mtime_ns, default=None)
 
-    def save(self, model: Any) -> Path:
+    def _networks(self) -> list[Path]:
+        return [file for file in self._folder(_SAVED).iterdir() if file.stem == _NETWORK]
+
+    def save(self, model: Any, setup: WorkerSetup, request: TrialRequest) -> None:
         """Keep a network in place of the one before. Raises NetworkError for what cannot be."""
         folder = self._folder(_SAVED)
         suffix = suffix_of(model)
-        partial = folder / f"partial-{os.getpid()}{suffix}"
+        partial, file = folder / f"partial-{os.getpid()}{suffix}", folder / f"{_NETWORK}{suffix}"
         try:
             _write(model, partial)
-            file = folder / f"network{suffix}"
+            if suffix == _KERAS and setup.data is not None:
+                from tuner.functions.described_network import describe
+
+                describe(model, partial, setup, request)
             partial.replace(file)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-        for other in folder.glob("network.*"):
+        for other in self._networks():
             if other != file:
                 other.unlink()
-        return file
+
+    def remember(self, epoch: int, value: float) -> None:
+        """Keep what was reported, for the trial's next attempt."""
+        if self._checkpoints is not None:
+            with (self._folder(_SAVED) / _REPORTS).open("a") as lines:
+                lines.write(f"{epoch} {value!r}\n")
+
+    def reports(self, before: int) -> list[tuple[int, float]]:
+        """The epochs before this one that earlier attempts have reported, with their values; of an
+        epoch that was reported again the last one."""
+        values: dict[int, float] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for line in (self._folder(_SAVED) / _REPORTS).read_text().splitlines():
+                epoch, _, value = line.partition(" ")
+                with contextlib.suppress(ValueError):  # a line that was cut short
+                    values[int(epoch)] = float(value)
+        return sorted((epoch, value) for epoch, value in values.items() if epoch < before)
+
+    def forget(self, with_network: bool) -> None:
+        """The attempt begins anew: what earlier ones have reported, and perhaps saved, is not
+        its own."""
+        (self._folder(_SAVED) / _REPORTS).unlink(missing_ok=True)
+        for network in self._networks() if with_network else ():
+            network.unlink()
 
 
 def suffix_of(model: Any) -> str:

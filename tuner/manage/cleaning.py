@@ -26,7 +26,7 @@ from tuner.storage.attempt_rows import saved_networks
 from tuner.storage.damage import is_identity
 from tuner.storage.kept_networks import ReleasedNetwork
 from tuner.storage.studies import StudyRow
-from tuner.study.artifacts import Artifact, Artifacts, open_artifacts
+from tuner.study.artifacts import OWN_FOLDERS, Artifact, Artifacts, open_artifacts
 from tuner.system.file_locks import exclusive_lock
 from tuner.system.locations import KEPT_NAMES
 
@@ -132,6 +132,26 @@ def _checkpoints(project: Project, study: StudyRow) -> Iterator[Leftover]:
         yield _file("checkpoints of finished trials", project, study, name)
 
 
+def _own_folders(project: Project, study: StudyRow) -> Iterator[Leftover]:
+    """Folders that functions have of trials that have ended meanwhile."""
+    if not is_identity(study.uuid):
+        return
+    unfinished = kept_networks.unfinished_numbers(project.store, study)
+    root = project.settings.checkpoints
+    names = [f"{study.uuid}/trial-*/{name}" for name in OWN_FOLDERS]
+    for folder in [folder for name in names for folder in root.glob(name)]:
+        number = folder.parent.name.removeprefix("trial-")
+        if not number.isdecimal() or int(number) in unfinished:
+            continue
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+        def remove(folder: Path = folder) -> bool:
+            project.artifacts.sweep(folder.relative_to(root).as_posix())
+            return not folder.exists()
+
+        yield Leftover("folders of finished trials", str(folder), size, remove, study.name)
+
+
 def _half_written(project: Project, study: StudyRow) -> Iterator[Leftover]:
     """What killed processes were writing. Nobody writes files of a study without a lease."""
     for name, file in _trial_files(project, study):
@@ -185,7 +205,7 @@ def _unrecorded_networks(project: Project, study: StudyRow) -> Iterator[Leftover
     """Of attempts that were lost after they had written the file."""
     recorded = {network.path for network in saved_networks(project.store, study)}
     recorded |= {network.name for network in kept_networks.released(project.store, study)}
-    for name, _ in _ended_files(project, study, r"attempt-\d+\.keras"):
+    for name, _ in _ended_files(project, study, r"attempt-\d+\.(?!ckpt$)\w+"):
         if name not in recorded and project.file(name, _JUST_WRITTEN_S) is not None:
             yield _file("networks of lost attempts", project, study, name)
 
@@ -361,6 +381,7 @@ def _kept(what: str, project: Project, file: Path) -> Iterator[Leftover]:
 
 FINDERS_OF_STUDY: tuple[Callable[[Project, StudyRow], Iterator[Leftover]], ...] = (
     _checkpoints,
+    _own_folders,
     _half_written,
     _released_networks,
     _networks_beyond,

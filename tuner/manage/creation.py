@@ -1,15 +1,15 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from pydantic import ValidationError
 
 from tuner.algorithms.pruners import check_pruner
-from tuner.algorithms.samplers import check_sampler, settled_sampler
+from tuner.algorithms.samplers import check_sampler, check_several, settled_sampler
 from tuner.data import (
     Dataset,
     Source,
@@ -27,10 +27,14 @@ from tuner.errors import (
 )
 from tuner.manage import own_networks
 from tuner.manage.own_functions import (
+    Objective,
+    check_function,
     check_function_space,
     check_no_data,
+    default_pruner,
     describe_kind,
     reported_objective,
+    returned_objectives,
     with_kind,
 )
 from tuner.manage.stored_code import code_to_store
@@ -38,6 +42,7 @@ from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
 from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
 from tuner.search_space.parameters import NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
@@ -47,7 +52,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import METRICS, name_of
+from tuner.study.metrics import metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -63,19 +68,23 @@ _MAX_DIFFERENCES = 4
 @dataclass(frozen=True)
 class Wanted:
     """What `tuner study create` was asked for; None means the default. `names_data`: whether the
-    data were named; a function that trains by itself gets none otherwise. `metric`, and each of
-    `record`: a name ("val_auc") or "my_file.py:function"."""
+    data were named; a function that trains by itself gets none otherwise. `is_network`: only a
+    network was named, so that no data follow from a space. `lengths`: epochs and patience.
+    `metric`, and each of `record`: a name ("val_auc") or "my_file.py:function"."""
 
     name: str | None = None
     space: str | SpaceFile = "mlp"
     data: DataSpec = field(default_factory=DataSpec)
     names_data: bool = True
+    is_network: bool = False
     sampler: Choice = field(default_factory=lambda: Choice(name="tpe"))
-    pruner: Choice = field(default_factory=lambda: Choice(name="hyperband"))
+    pruner: Choice | None = None
     overrides: Mapping[str, object] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
     metric: str | None = None
     record: tuple[str, ...] = ()
     direction: Direction | None = None
+    further_directions: tuple[Direction, ...] = ()
     seed: int = 0
     experiment: str | None = None
     held_out: HeldOut = "val"
@@ -85,58 +94,62 @@ def wanted_study(
     name: str | None = None,
     *,
     network: str | None = None,
+    function_kind: FunctionKind | None = None,
     space: str | SpaceFile | None = None,
     sampler: str = "tpe",
     sampler_options: Mapping[str, Scalar] | None = None,
-    pruner: str = "hyperband",
+    pruner: str | None = None,
     pruner_options: Mapping[str, Scalar] | None = None,
     params: Mapping[str, object] | None = None,
     epochs: int | None = None,
     patience: int | None = None,
     metric: str | None = None,
     record: Iterable[str] = (),
-    direction: Direction | None = None,
+    direction: str | Sequence[str] | None = None,
     seed: int = 0,
     experiment: str | None = None,
     data: str | None = None,
     **data_options: Any,
 ) -> Wanted:
     """What a study is to be, from the options of `tuner study create`; None means the default.
-    `network`: in place of the space's, or with a space of its own. `params`: fixed values.
+    `network`: in place of the space's, or with a space of its own. `function_kind`: what it is,
+    where that is known otherwise than by its file. `params`: fixed values.
     `data_options`: the other fields of a DataSpec. Raises a UsageError."""
-    if direction is not None and str(direction) not in get_args(Direction):
-        raise SpecError(f"direction: must be maximize or minimize, got {shown(direction)}")
+    directions = _directions(direction)
+    if pruner is None and pruner_options:
+        pruner = "hyperband"
     if network is not None:
-        space = load_network(network, space)
+        space = load_network(network, space, function_kind)
     space = "mlp" if space is None else space
     file = load_file(space)
-    names_data = data is not None or "source" in file.data
-    _check_function(file, patience, names_data or network is None)
     lengths = {"epochs": epochs, "patience": patience}
-    overrides = dict(params or {}) | {key: it for key, it in lengths.items() if it is not None}
     return Wanted(
         name=name,
         space=space,
         data=file_data(file, seed, source=data, **data_options),
-        names_data=names_data,
+        names_data=data is not None or "source" in file.data,
+        is_network=network is not None,
         sampler=_choice("sampler", sampler, sampler_options),
-        pruner=_choice("pruner", pruner, pruner_options),
-        overrides=overrides,
+        pruner=None if pruner is None else _choice("pruner", pruner, pruner_options),
+        overrides=dict(params or {}),
+        lengths={name: length for name, length in lengths.items() if length is not None},
         metric=metric,
         record=tuple(record),
-        direction=direction,
+        direction=directions[0] if directions else None,
+        further_directions=directions[1:],
         seed=seed,
         experiment=experiment,
     )
 
 
-def _check_function(file: SpaceFile, patience: int | None, has_data: bool) -> None:
-    """Refuse what a user's own function cannot have, as far as its kind is known here."""
-    network, kind = file.space.network, file.space.function_kind
-    if kind.trains and patience is not None:
-        raise SpecError(f"--patience: {network} trains by itself, and stops early by itself")
-    if ":" in network and not kind.trains and not has_data:
-        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
+def _directions(given: str | Sequence[str] | None) -> tuple[Direction, ...]:
+    """The directions, one for each objective; texts may have several with commas between."""
+    texts = [] if given is None else [given] if isinstance(given, str) else list(given)
+    words = [word.strip() for text in texts for word in str(text).split(",")]
+    for word in words:
+        if word not in get_args(Direction):
+            raise SpecError(f"direction: must be maximize or minimize, got {shown(word)}")
+    return tuple(cast(Direction, word) for word in words)
 
 
 def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choice:
@@ -200,6 +213,8 @@ def define_study(
     called at the end. Raises a UsageError."""
     space = with_kind(space, settings, subject)
     check_function_space(space)
+    if wanted.further_directions and not space.function_kind.trains:
+        _objective_of(space, wanted)  # says why there is only one
     check_sampler(sampler := settled_sampler(wanted.sampler), space)
     if space.function_kind.trains:
         return _define_own_training(space, wanted, settings, sampler)
@@ -211,14 +226,14 @@ def define_study(
     wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted)}
     heads = dataset.head_tasks
+    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted, heads)}
     metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
-        pruner=wanted.pruner,
+        pruner=wanted.pruner or default_pruner(space.function_kind, 1),
         metric=metric,
         direction=wanted.direction or metrics.direction(metric, heads),
         seed=wanted.seed,
@@ -242,13 +257,16 @@ def _for_network(data: DataSpec, network: str) -> DataSpec:
     return data
 
 
-def _reported_by_model(space: Space, objective: str | None, wanted: Wanted) -> set[str]:
+def _reported_by_model(
+    space: Space, objective: str | None, wanted: Wanted, heads: Collection[str]
+) -> set[str]:
     """The name of an objective that only a user's compiled model may report: whether it does shows
     when the model is tried."""
     if ":" not in space.network or objective is None or wanted.direction is None:
         return set()
     name = name_of(objective)
-    return {name} if objective == f"{wanted.held_out}_{name}" and name not in METRICS else set()
+    is_models = objective == f"{wanted.held_out}_{name}" and metric_named(name, heads) is None
+    return {name} if is_models else set()
 
 
 def _define_own_training(
@@ -257,7 +275,9 @@ def _define_own_training(
     """The spec of a study whose function trains by itself, perhaps on data of ours."""
     if wanted.held_out == "test":
         raise SpecError(f"{space.network} trains by itself: there is no test split to score it on")
-    objective = reported_objective(space, wanted.metric, wanted.direction, wanted.record)
+    objective = _objective_of(space, wanted)
+    if objective.further:
+        check_several(sampler)
     source, facts = None, {}
     if wanted.names_data:
         source, *more = find_source(wanted.data.source, settings)
@@ -269,15 +289,25 @@ def _define_own_training(
         space=space,
         **facts,
         sampler=sampler,
-        pruner=wanted.pruner,
+        pruner=wanted.pruner or default_pruner(space.function_kind, 1 + len(objective.further)),
         metric=objective.metric,
         direction=objective.direction,
+        further_objectives=objective.further,
         seed=wanted.seed,
         record=objective.record,
         code=code_to_store(space, wanted.data, source, settings, None, ()),
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     return spec
+
+
+def _objective_of(space: Space, wanted: Wanted) -> Objective:
+    """The objective of a function that trains by itself. Raises MetricError and SpecError."""
+    if wanted.further_directions:
+        assert wanted.direction is not None  # the first of them
+        directions = (wanted.direction, *wanted.further_directions)
+        return returned_objectives(space, wanted.metric, directions, wanted.record)
+    return reported_objective(space, wanted.metric, wanted.direction, wanted.record)
 
 
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
@@ -323,7 +353,8 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
     update: dict[str, object] = {"task": dataset.task}
-    if raw_integers and dataset.scaling.method == "none":
+    # Of several inputs those of integers are never scaled.
+    if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
     if not any(report.kind == "text" for report in dataset.reports):
         update["text"] = None
@@ -359,7 +390,10 @@ def create_study(
     gets lines about an own network that is tried. Raises StudyError where the name belongs to a
     study with another definition."""
     check_names(wanted, settings)  # before an own network is tried, which takes seconds
-    space = with_kind(load_space(wanted.space), settings).override(wanted.overrides)
+    space = with_kind(load_space(wanted.space), settings)
+    has_data = wanted.names_data or not wanted.is_network
+    check_function(space, has_data=has_data, has_patience="patience" in wanted.lengths)
+    space = space.override({**wanted.overrides, **wanted.lengths})
     datasets: list[Dataset] = []
     given: list[str] = []
 

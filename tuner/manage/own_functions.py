@@ -1,17 +1,17 @@
 """What kind a study's own function is, and what a study needs that is trained by one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.errors import MetricError, SpecError
+from tuner.errors import MetricError, SpecError, StudyError
 from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 from tuner.study.messages import Direction
 from tuner.study.metrics import METRICS, SPLITS, name_of
-from tuner.study.spec import DataSpec, StudySpec
+from tuner.study.spec import Choice, DataSpec, FurtherObjective, StudySpec
 
 # What an objective of Optuna's is called that has no name, and where it goes unless it is said.
 _VALUE = "value"
@@ -40,6 +40,16 @@ def describe_kind(space: Space) -> str:
     return "" if kind is FunctionKind.BUILD else f"{space.network} {kind.form}"
 
 
+def check_function(space: Space, *, has_data: bool, has_patience: bool) -> None:
+    """Refuse what a user's own function cannot have, and the lack of what it needs. Raises
+    SpecError."""
+    network, kind = space.network, space.function_kind
+    if kind.trains and has_patience:
+        raise SpecError(f"patience: {network} trains by itself, and stops early by itself")
+    if ":" in network and not kind.trains and not has_data:
+        raise SpecError(f"{network} {kind.form}; say which data it trains on: --data SOURCE")
+
+
 def check_function_space(space: Space) -> None:
     """Raises SpecError where a function that asks for its parameters is given ranges."""
     varying = space.varying() if space.function_kind.defines_space else []
@@ -47,6 +57,15 @@ def check_function_space(space: Space) -> None:
         raise SpecError(
             f"{space.network} asks for its parameters itself: the space must have no ranges, it "
             f"has {', '.join(varying)}"
+        )
+
+
+def check_trained_by_tuner(spec: StudySpec, doing: str) -> None:
+    """Raises StudyError for `doing` what tuner does only with networks that it trains itself."""
+    if spec.function_kind.trains:
+        raise StudyError(
+            f"{doing}: {spec.space.network} trains by itself, and tuner {doing}s only what it "
+            "trains itself, since it knows the test split"
         )
 
 
@@ -61,12 +80,51 @@ def check_no_data(data: DataSpec, network: str) -> None:
             )
 
 
+def default_pruner(kind: FunctionKind, objectives: int) -> Choice:
+    """The pruner of a study that names none. An Optuna objective gets Optuna's own default."""
+    if objectives > 1:
+        return Choice(name="none")
+    return Choice(name="median" if kind is FunctionKind.OBJECTIVE else "hyperband")
+
+
 class Objective(NamedTuple):
-    """What trials are scored by, and what else they report that is kept."""
+    """What trials are scored by, and what else they report that is kept. `further`: the objectives
+    after the first."""
 
     metric: str
     direction: Direction
     record: tuple[str, ...]
+    further: tuple[FurtherObjective, ...] = ()
+
+
+def returned_objectives(
+    space: Space, metric: str | None, directions: Sequence[Direction], record: Iterable[str]
+) -> Objective:
+    """The objectives of an Optuna objective that returns several values: one for each direction.
+    `metric`: their names with commas between, None for value_0, value_1 and so on. Raises
+    MetricError where their number differs, SpecError for a function that returns one value."""
+    if space.function_kind is not FunctionKind.OBJECTIVE:
+        what = describe_kind(space) or f"{space.network} returns none"
+        raise SpecError(
+            "several directions need Optuna's objective(trial), which returns a value for each; "
+            f"{what}"
+        )
+    names = [name.strip() for name in (metric or "").split(",") if name.strip()]
+    if not names:
+        names = [f"{_VALUE}_{number}" for number in range(len(directions))]
+    if len(names) != len(directions) or len(set(names)) < len(names):
+        raise MetricError(
+            f"--metric {metric}: {len(directions)} directions need as many names, all different, "
+            "such as --metric loss,size"
+        )
+    if recorded := tuple(record):
+        raise MetricError(f"--record {recorded[0]}: with several objectives nothing is reported")
+    first, *others = (
+        reported_objective(space, name, direction, ())
+        for name, direction in zip(names, directions, strict=True)
+    )
+    further = [FurtherObjective(metric=it.metric, direction=it.direction) for it in others]
+    return first._replace(further=tuple(further))
 
 
 def reported_objective(

@@ -73,6 +73,7 @@ def make_request(
         goal=Goal(spec.metric, spec.direction),
         until=until,
         folder=folder,
+        function_kind=spec.function_kind,
     )
 
 

@@ -13,6 +13,7 @@ from tuner.data import Dataset
 from tuner.errors import NotPromoted, StudyError, TrackingError
 from tuner.manage.carried_code import needed_by_study
 from tuner.manage.databases import check_settled
+from tuner.manage.own_functions import check_trained_by_tuner
 from tuner.manage.trust import agree_to_code, code_of, require_trusted
 from tuner.models.champions import Judge
 from tuner.models.final_networks import FinalNetwork, FinalNetworks
@@ -67,6 +68,7 @@ def promote(
     """
     name = options.name or study.name
     check_model_name(name, is_given=options.name is not None)
+    check_trained_by_tuner(study.spec, "promote")
     trial = finished_trial(store, study, options.trial)
     _check_trainable(study, trial)
     check_settled(store, "promote")

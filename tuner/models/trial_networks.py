@@ -24,6 +24,7 @@ from tuner.storage.studies import StudyRow
 from tuner.storage.trials import TrialRow
 from tuner.study.artifacts import Artifact, check_file, input_of, open_artifacts
 from tuner.study.messages import FunctionCode, StudyOrigin
+from tuner.system.names import command, in_command
 from tuner.system.temporary_folders import OwnFolder, written_whole
 
 
@@ -59,7 +60,7 @@ def save_network(
     Raises StudyError where it cannot be written or trained again, DatasetError where the data are
     no longer those of the study.
     """
-    written = copy_network(settings, store, study, trial, target, data)
+    written = _write(settings, store, study, trial, target, data)
     written.remarks.extend(_float64_remarks(target))
     return written
 
@@ -72,8 +73,29 @@ def copy_network(
     target: Path,
     data: str | None = None,
 ) -> WrittenNetwork:
-    """The same for tuner alone, without remarks on its use in Keras."""
-    if target.suffix != ".keras":
+    """The same for tuner alone, without remarks on its use in Keras. Raises StudyError too for a
+    network that a function has trained on data of its own: tuner cannot prepare rows for it."""
+    written = _write(settings, store, study, trial, target, data)
+    if study.spec.function_kind.trains and not has_description(target):
+        raise StudyError(
+            f"trial {trial.number} of study {study.name} was trained on data that the study does "
+            "not know, or takes other inputs, so tuner cannot prepare rows for its network: load "
+            f"it with Keras, from {_save_command(study, trial, '.keras')}"
+        )
+    return written
+
+
+def _write(
+    settings: Settings,
+    store: Store,
+    study: StudyRow,
+    trial: TrialRow,
+    target: Path,
+    data: str | None,
+) -> WrittenNetwork:
+    if study.spec.function_kind.trains:
+        _check_saved_by_function(study, trial, target)
+    elif target.suffix != ".keras":
         raise StudyError(f"{target}: the file's name must end in .keras")
     if not target.parent.is_dir():
         raise StudyError(f"{target}: the folder {target.parent} does not exist")
@@ -81,11 +103,34 @@ def copy_network(
     try:
         with written_whole(target) as partial:
             source = _write_network(settings, store, study, trial, partial, remarks, data)
-            if not has_description(partial):
+            if not study.spec.function_kind.trains and not has_description(partial):
                 remarks += _describe_again(settings, study, trial, partial, data)
     except OSError as error:
         raise StudyError(f"{target}: cannot be written: {error.strerror or error}") from error
     return WrittenNetwork(source, remarks)
+
+
+def _check_saved_by_function(study: StudyRow, trial: TrialRow, target: Path) -> None:
+    """What a function's trial has saved is copied as it is, or not at all."""
+    saved = trial.last.model if trial.last is not None else None
+    if saved is None:
+        raise StudyError(
+            f"trial {trial.number} of study {study.name} has no network: "
+            f"{study.spec.space.network} trains by itself, and a trial's network is what it gives "
+            "to trial.save; those of the best trials are kept (--keep-models)"
+        )
+    suffix = Path(saved.path).suffix
+    if target.suffix != suffix:
+        raise StudyError(
+            f"trial {trial.number} of study {study.name} has saved a {suffix} file, no "
+            f"{target.suffix or 'file without an ending'}; {_save_command(study, trial, suffix)} "
+            "writes it as it is"
+        )
+
+
+def _save_command(study: StudyRow, trial: TrialRow, suffix: str) -> str:
+    name = in_command(study.name)
+    return command("study", "best", name, "--save", f"trial-{trial.number}{suffix}")
 
 
 def load_network(
@@ -163,6 +208,11 @@ def _write_network(
     if not trial.params:
         raise StudyError(
             f"trial {trial.number} of study {study.name!r} has no network yet: it has not begun"
+        )
+    if study.spec.function_kind.trains:
+        raise StudyError(
+            f"the network of trial {trial.number} of study {study.name} is not here, and "
+            f"{study.spec.space.network} trains by itself: only a search runs it"
         )
     remarks += _train_again(settings, study, trial, target, data)
     return NetworkSource.TRAINED

@@ -172,7 +172,6 @@ def given_params(network: "CustomNetwork", params: Params) -> GivenParams:
     return GivenParams(params, training_only_names(), shows_hidden=network.may_compile)
 
 
-_NARROW = ("float16", "bfloat16")
 # Methods that Keras' fit() calls, and our training does not.
 _REPLACED = ("train_step", "compute_loss")
 _OPTIONAL_INPUTS = ("training", "mask")
@@ -200,16 +199,6 @@ def _uncompiled_problems(model: Any) -> Iterator[str]:
                 f"returns a model with a {name}() of its own, which tuner calls only if the model "
                 "is compiled: call model.compile(…) before you return it"
             )
-    for layer in model._flatten_layers():
-        if getattr(layer, "compute_dtype", None) in _NARROW:
-            yield precision_problem(f"layer {layer.name!r} computes in {layer.compute_dtype}")
-
-
-def precision_problem(what: str) -> str:
-    return (
-        f"{what}, but tuner trains in float32: remove mixed precision "
-        "(keras.mixed_precision.set_global_policy) and the dtype arguments of layers"
-    )
 
 
 def input_problem(model: Any, input_shape: Any) -> str | None:

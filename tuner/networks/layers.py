@@ -2,7 +2,7 @@
 training and export need, dense layers with their normalisations, the output layer, and how weights
 start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
@@ -86,10 +86,29 @@ HEAD_ACTIVATIONS = {
 }
 
 
-def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
-    """The Dense layer that ends a network for `task`, with `outputs` units."""
+_OUTPUT = "output"
+
+
+def output_layer(task: Any, outputs: Any, bias: bool = True) -> Callable[[Any], Any]:
+    """The Dense layer that ends a network for `task`, with `outputs` units. Where both are dicts by
+    the names of heads, a layer for each; the result is a dict."""
+    if isinstance(outputs, Mapping):
+        heads = {
+            name: _dense_head(task[name], units, bias, f"{_OUTPUT}_{name}")
+            for name, units in outputs.items()
+        }
+        return lambda hidden: {name: head(hidden) for name, head in heads.items()}
+    return _dense_head(task, outputs, bias, _OUTPUT)
+
+
+def _dense_head(task: str, units: int, bias: bool, name: str) -> Any:
     activation = HEAD_ACTIVATIONS[task]
-    return keras.layers.Dense(outputs, activation=activation, use_bias=bias, name="output")
+    # float32 in any precision: probabilities and the loss must not be rounded more.
+    return keras.layers.Dense(units, activation, use_bias=bias, name=name, dtype="float32")
+
+
+def _is_output(layer: Any) -> bool:
+    return str(layer.name).partition("_")[0] == _OUTPUT
 
 
 def growing_sizes(sizes: list[int], factor: float) -> list[int]:
@@ -143,7 +162,7 @@ def dense_widths(params: Params) -> list[int]:
 
 
 def add_dense_layers(
-    hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
+    hidden: Any, params: Params, outputs: Any, task: Any, parts: LayerFactory, first: bool
 ) -> Any:
     """Add hidden layers and the output layer. `first`: no layer with weights comes before."""
     depth = read_whole(params, "depth")
@@ -185,7 +204,7 @@ def initialise(model: Any, params: Params, seed: int) -> None:
             continue
         has_bias = any(weight.name == "bias" for weight in layer.weights)
         kernel, bias = first_weights(
-            layer.kernel.shape, params, seed, number, layer.name == "output", has_bias
+            layer.kernel.shape, params, seed, number, _is_output(layer), has_bias
         )
         layer.kernel.assign(kernel)
         if has_bias:

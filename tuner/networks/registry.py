@@ -11,6 +11,7 @@ import numpy as np
 from tuner.networks.arranging import arranged_inputs, arranged_model, arranged_outputs
 from tuner.networks.custom import CustomNetwork, given_params
 from tuner.networks.layers import KerasLayers, LayerFactory
+from tuner.networks.precision import dtype_policy, precision_of
 from tuner.networks.step_rows import NO_STEPS, StepRows, steps_of
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import NETWORKS
@@ -42,14 +43,19 @@ def build_network(
 ) -> Any:
     """The network of `params` with fresh weights, ending in the task's activation. `steps`: what a
     network that reads rows step by step must know of them."""
-    if isinstance(network, CustomNetwork):
-        model = network.build(given_params(network, params), input_shape, outputs)
-        is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
-        return model if is_compiled else arranged_model(model, input_shape, outputs)
-    build: Any = _load_builder(network)
-    if NETWORKS[network].reads_steps:
-        build = partial(build, steps=steps)
-    return build(params, input_shape, outputs, task, parts)
+    with dtype_policy(precision_of(params)):
+        if isinstance(network, CustomNetwork):
+            return _build_own(network, params, input_shape, outputs)
+        build: Any = _load_builder(network)
+        if NETWORKS[network].reads_steps:
+            build = partial(build, steps=steps)
+        return build(params, input_shape, outputs, task, parts)
+
+
+def _build_own(network: CustomNetwork, params: Params, input_shape: Any, outputs: Any) -> Any:
+    model = network.build(given_params(network, params), input_shape, outputs)
+    is_compiled = getattr(model, "compiled", False)  # the fit engine arranges rows itself
+    return model if is_compiled else arranged_model(model, input_shape, outputs)
 
 
 def _load_builder(network: str) -> NetworkBuilder:
@@ -77,7 +83,7 @@ def export_network(
     Inputs are float64 where float32 would round them too much (`Dataset.float64_inputs`), and so
     are values in the target's units (`Dataset.target_shift`).
     """
-    shape = (dataset.input_shape, dataset.outputs, dataset.task)
+    shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
     trained = build_network(network, params, *shape, KerasLayers(), steps_of(dataset))
     trained.set_weights(weights)
     return with_preparation(trained, dataset)

@@ -4,6 +4,7 @@ Learnt from the training rows and saved with the network, so that later rows are
 encoded as these were. Scaling and offsets are layers of the saved network itself.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -111,9 +112,10 @@ def _first_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """`inputs`: (n, *input_shape), what the network takes. `findings`: of these rows."""
+    """`inputs`: (n, *input_shape), what the network takes; of several inputs a dict by name.
+    `findings`: of these rows."""
 
-    inputs: npt.NDArray[Any]
+    inputs: Any
     findings: Findings
 
 
@@ -127,9 +129,12 @@ class Preparation:
     `features`: the names of a matrix' columns. `value_range`: the lowest and highest value of
     sampled training rows; None for tables.
 
-    `target`: the name of the target column; None where data have no names. `target_format`: how its
-    texts are numbers, where they are. `ignored`: further columns of the training data that the
-    network does not take. `weights`: the one of them that weighed the
+    `inputs`: of several inputs how each is prepared, by name; `input_shape` is a dict then, and
+    `is_table` says whether all of them are columns of one table.
+
+    `target`: the name of the target column; None where data have no names, or several targets.
+    `target_format`: how its texts are numbers, where they are. `ignored`: further columns of the
+    training data that the network does not take. `weights`: the one of them that weighed the
     training rows.
 
     `padding`: rows are sequences of different lengths, which are padded with these values of their
@@ -137,7 +142,7 @@ class Preparation:
     `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: Any  # tuple[int, ...], or name → such
     input_dtype: str = "float32"
     columns: tuple[Column, ...] | None = None
     is_table: bool = False
@@ -149,11 +154,22 @@ class Preparation:
     weights: str | None = None
     padding: tuple[float, ...] | None = None
     vocabulary_size: int = 0
+    inputs: "Mapping[str, Preparation]" = field(default_factory=dict)
+
+    @property
+    def row_values(self) -> int:
+        """How many values a row has, in all inputs."""
+        if self.inputs:
+            return sum(part.row_values for part in self.inputs.values())
+        return math.prod(self.input_shape)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that rows must have, where rows are given by names; () for arrays whose
         columns have no names."""
+        if self.inputs:
+            parts = self.inputs.values() if self.is_table else ()
+            return tuple(name for part in parts for name in part.names)
         if self.is_table:
             return tuple(column.name for column in self.columns or ())
         return self.features or ()
@@ -170,7 +186,9 @@ class Preparation:
         Raises DatasetError for columns that are missing, values that cannot be what the training
         rows were, arrays of another shape, and no rows at all.
         """
-        if self.is_table:
+        if self.inputs:
+            prepared = self._prepare_inputs(rows, source, first_row)
+        elif self.is_table:
             prepared = self._prepare_table(rows, source)
         else:
             prepared = self._prepare_array(rows, source, first_row)
@@ -182,12 +200,58 @@ class Preparation:
             raise DatasetError(f"{source}: {columns}; leave strict out to predict these rows too")
         return prepared
 
-    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+    def _prepare_inputs(self, rows: Any, source: str, first_row: int) -> Prepared:
+        """Each input by itself; `inputs` of the result are arrays by name."""
+        findings = Findings()
+        if self.is_table:
+            given, notes = self._tables_of(rows, source)
+            findings.notes |= dict.fromkeys(notes)
+        else:
+            given = self._arrays_of(rows, source)
+        prepared = {}
+        for name, part in self.inputs.items():
+            of_input = f"{source}: input {name}" if not self.is_table else source
+            prepared[name] = part.prepare(given[name], of_input, first_row=first_row)
+        lengths = {name: len(each.inputs) for name, each in prepared.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+            raise DatasetError(f"{source}: the inputs differ in length: {counts}")
+        for each in prepared.values():
+            findings.add(each.findings)
+        findings.rows = next(iter(lengths.values()))
+        return Prepared({name: each.inputs for name, each in prepared.items()}, findings)
+
+    def _tables_of(self, rows: Any, source: str) -> tuple[dict[str, Any], list[str]]:
+        """The columns of each input, of rows of one table."""
+        self._check_is_frame(rows, source)
+        frame = with_index_columns(as_frame(rows, source), self.names)
+        notes = self.check_names(list(frame.columns), source)
+        return {name: frame[list(part.names)] for name, part in self.inputs.items()}, notes
+
+    def _arrays_of(self, rows: Any, source: str) -> dict[str, Any]:
+        """The rows of each input by its name."""
+        if not isinstance(rows, Mapping):
+            names = ", ".join(f"{name!r}: …" for name in self.inputs)
+            raise DatasetError(
+                f"{source}: the network takes {len(self.inputs)} inputs; give a dict {{{names}}}"
+            )
+        given = {str(name): value for name, value in rows.items()}
+        if lacking := [name for name in self.inputs if name not in given]:
+            raise DatasetError(
+                f"{source}: {describe_lacking(lacking)} among the inputs; there are "
+                f"{join_names(given) or 'none'}"
+            )
+        return given
+
+    def _check_is_frame(self, rows: Any, source: str) -> None:
         if not is_frame(rows):
             raise DatasetError(
                 f"{source}: the network takes a table with the columns {join_names(self.names)}; "
                 "give a DataFrame"
             )
+
+    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+        self._check_is_frame(rows, source)
         frame = with_index_columns(as_frame(rows, source), self.names)
         findings = Findings(notes=dict.fromkeys(self.check_names(list(frame.columns), source)))
         columns = self.columns or ()
@@ -304,6 +368,10 @@ class Preparation:
         """
         if self.is_table:
             return list(self.names), self.check_names(names, source)
+        if self.inputs:
+            raise DatasetError(
+                f"{source}: is a table; the network takes arrays named {join_names(self.inputs)}"
+            )
         if self.padding is not None and self.names:
             return list(self.names), self.check_names(names, source)
         if len(self.input_shape) != 1:
@@ -329,10 +397,14 @@ class Preparation:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Preparation":
+        shape, inputs = content["input_shape"], content.get("inputs", {})
         columns, value_range = content["columns"], content["value_range"]
         number = content["target_format"]
         changes = {
-            "input_shape": tuple(content["input_shape"]),
+            "input_shape": {name: tuple(each) for name, each in shape.items()}
+            if isinstance(shape, Mapping)
+            else tuple(shape),
+            "inputs": {name: cls.from_json(part) for name, part in inputs.items()},
             "columns": None if columns is None else tuple(map(column_from_json, columns)),
             "features": None if content["features"] is None else tuple(content["features"]),
             "value_range": None if value_range is None else tuple(value_range),

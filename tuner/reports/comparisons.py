@@ -23,6 +23,7 @@ from tuner.manage.creation import (
     file_data,
     trust_own_code,
 )
+from tuner.manage.own_functions import check_trained_by_tuner
 from tuner.reports.comparison_tables import (
     ComparisonTable,
     csv_text,
@@ -102,6 +103,7 @@ def of_trial(
 
     It trains up to the epoch that `epochs_to_train` says.
     """
+    check_trained_by_tuner(study.spec, "compare")
     trial = finished_trial(store, study, number)
     check_code(study.spec, settings, data)
     sources = check_data(settings, study.spec, data)

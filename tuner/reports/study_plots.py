@@ -24,6 +24,7 @@ from tuner.reports.charts import (
 from tuner.storage import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
 from tuner.study.messages import rank
+from tuner.system.names import command
 from tuner.values import word
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ def study_chart(
     if only and not STUDY_PLOTS[kind].takes_params:
         raise SpecError(f"the plot {kind} is of all parameters: leave out --param")
     check_is_search(study, "study plot")
+    if not study.spec.selects:
+        raise StudyError(
+            f"study {study.name!r} has several objectives; plots are of one. Optuna's dashboard "
+            f"draws them: {command('ui')}"
+        )
     plotted = _read_study(store, study, only)
     return STUDY_PLOTS[kind].draw(plotted), plotted
 

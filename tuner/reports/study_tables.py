@@ -8,6 +8,7 @@ from tuner.storage.attempt_rows import AttemptRow, ReportRow
 from tuner.storage.studies import StudyRow, StudySummary
 from tuner.storage.trials import TABLE_COLUMNS, Summary, TrialRow, table_row
 from tuner.study.ends import outcome
+from tuner.study.spec import StudySpec
 from tuner.training.program_key import engine_reason
 from tuner.values import clipped, word
 
@@ -71,9 +72,9 @@ def study_facts(study: StudyRow, summary: Summary, experiment: str | None) -> Fa
         "fingerprint": spec.fingerprint[:16] or None,
         "network": spec.space.network,
         "function": spec.function_kind.form if spec.network_path else None,
-        "varies": spec.space.varying(),
+        "varies": list(summary.varying),
         "epochs": spec.epochs,
-        "metric": f"{spec.metric}, {spec.direction}",
+        "metric": spec.objectives_in_words,
         "recorded": list(spec.record),
         "own_metrics": [str(own) for own in spec.own_metrics.values()],
         "scored_on": "test split, after the last epoch" if is_comparison else None,
@@ -96,6 +97,24 @@ def best_facts(study: StudyRow, best: TrialRow) -> Facts:
     return {"study": study.name, "metric": study.spec.metric} | table_row(best)
 
 
+def front_facts(study: StudyRow, front: Sequence[TrialRow]) -> Facts:
+    """The trials of a Pareto front, with their study and its objectives."""
+    names = [goal.metric for goal in study.spec.goals]
+    return {"study": study.name, "objectives": names, "trials": [table_row(t) for t in front]}
+
+
+def front_rows(study: StudyRow, front: Sequence[TrialRow]) -> list[Facts]:
+    """The same for people: a row for each trial, with its values and params."""
+    names = [goal.metric for goal in study.spec.goals]
+    params = list(dict.fromkeys(name for trial in front for name in trial.params))
+    return [
+        {"trial": trial.number, study.spec.metric: trial.value}
+        | dict(trial.metrics)
+        | {param_column(name, names): trial.params.get(name) for name in params}
+        for trial in front
+    ]
+
+
 def _with_options(name: str, options: Mapping[str, Any]) -> str:
     return " ".join([name, *(f"{option}={word(value)}" for option, value in options.items())])
 
@@ -112,8 +131,14 @@ class TrialReport:
     engine_reason: str | None = None
 
 
-def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -> TrialReport:
-    """What `trial show` prints. `curve`: the trial's reports."""
+def report_trial(
+    study: StudyRow,
+    trial: TrialRow,
+    curve: Sequence[ReportRow],
+    notes: Mapping[str, Any] | None = None,
+) -> TrialReport:
+    """What `trial show` prints. `curve`: the trial's reports. `notes`: what its own code has
+    noted."""
     facts: Facts = {"study": study.name, "queued": trial.state == "WAITING"}
     facts |= table_row(trial) | {"retry_of": trial.retry_of}
     if damages := list(dict.fromkeys(damage for report in curve for damage in report.damage)):
@@ -121,8 +146,11 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts |= {"state": "damaged", "damage": "; ".join(filter(None, [trial.damage, named]))}
     if trial.last is not None:
         facts |= _last_attempt_facts(trial.last)
+    if notes:
+        facts["logged"] = dict(notes)
     # A wide table is cut: what the study is about comes first.
-    first = (study.spec.metric, *study.spec.record) if study.spec.record else ()
+    beside = study.spec.beside_score
+    first = (study.spec.metric, *beside) if beside else ()
     reported = dict.fromkeys(name for report in curve for name in report.metrics)
     metrics = dict.fromkeys([*(name for name in first if name in reported), *reported])
     reports: list[Facts] = [
@@ -134,10 +162,15 @@ def report_trial(study: StudyRow, trial: TrialRow, curve: Sequence[ReportRow]) -
         facts=facts,
         attempts=[_attempt_row(attempt) for attempt in trial.attempts],
         reports=reports,
-        engine_reason=engine_reason(
-            trial.last.engine if trial.last else None, study.spec.space.network, trial.params
-        ),
+        engine_reason=_engine_reason(study.spec, trial),
     )
+
+
+def _engine_reason(spec: StudySpec, trial: TrialRow) -> str | None:
+    if spec.function_kind.trains:
+        return f"{spec.space.network} trains by itself"
+    engine = trial.last.engine if trial.last else None
+    return engine_reason(engine, spec.space.network, trial.params)
 
 
 def _last_attempt_facts(attempt: AttemptRow) -> Facts:

@@ -23,7 +23,7 @@ from tuner.study.spec import StudySpec
 def finished_trial(store: Store, study: StudyRow, number: int | None) -> TrialRow:
     """The trial of that number, or the study's best one. Raises StudyError for a comparison, and
     for a trial that has not finished, has failed or is damaged."""
-    if not study.spec.selects:
+    if study.spec.is_comparison:
         raise StudyError(f"study {study.name!r} is a comparison itself: nothing is chosen in it")
     if number is None:
         return require_best(study, find_best(store, study))

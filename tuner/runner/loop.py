@@ -226,7 +226,7 @@ class Loop:
             case Suggest():
                 return Decision(self._writer.suggest(running, message))
             case Noted():
-                self._writer.note(running, message.attributes)
+                self._writer.note(running, message)
                 return Decision(GO_ON)
             case Report():
                 return self._decide_after_report(worker, running, message)

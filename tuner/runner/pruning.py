@@ -20,7 +20,7 @@ class TrialPruning:
     """
 
     def __init__(
-        self, spec: StudySpec, trial: optuna.Trial, epochs: int | None, reported: int = 0
+        self, spec: StudySpec, trial: optuna.Trial, epochs: int | None, reported: int = -1
     ) -> None:
         self._spec, self._trial, self._epochs = spec, trial, epochs
         self._reported = reported
@@ -37,8 +37,12 @@ class TrialPruning:
     def should_prune(self, report: Report) -> bool:
         """Tell the report. The pruner is not asked after the last epoch: that trial is complete."""
         value = report.metrics.get(self._spec.metric)
+        if self._spec.further_objectives:
+            return False
         if value is None:
             return False  # a comparison reads its metric after the last epoch only
+        if report.own_step is not None:
+            return self._should_prune_own(value, report.own_step)
         if not all(math.isfinite(v) for v in report.metrics.values()):
             return False  # the training ends as diverged by itself
         self.remember(value, report.whole)
@@ -49,6 +53,16 @@ class TrialPruning:
         self._trial.report(told_value, report.step)
         if report.whole and self._epochs is not None and report.epoch >= self._epochs:
             return False
+        return self._trial.should_prune()
+
+    def _should_prune_own(self, value: float, step: int) -> bool:
+        """The same for code that reports and asks as it does with Optuna: the value as it is, at
+        its own step."""
+        if math.isfinite(value):
+            self.remember(value, whole=True)
+        if step <= self._reported:
+            return False
+        self._trial.report(value, step)
         return self._trial.should_prune()
 
     def remember(self, value: float, whole: bool) -> None:

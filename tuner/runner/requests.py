@@ -36,6 +36,7 @@ def make_request(
         first_epoch_reports=spec.first_epoch_reports,
         held_out=spec.held_out,
         host_metrics=spec.host_metrics(recorded),
+        further_goals=spec.goals[1:],
         choices=dict(choices),
         engine=engine,
         checkpoints=checkpoints,

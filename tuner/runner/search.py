@@ -354,7 +354,7 @@ def open_writer(store: Store, study: StudyRow, lease: Lease) -> TrialWriter:
     spec = study.spec
     name_objectives(store, only=study)
     sampler, pruner = SAMPLERS[spec.sampler.name], PRUNERS[spec.pruner.name]
-    if sampler.bounded:
+    if sampler.bounded and not spec.further_objectives:
         store.optuna.outlining = Outlining(
             whole=functools.partial(_read_whole, spec.direction),
             with_reports=pruner.compares_reports,

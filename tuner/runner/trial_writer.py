@@ -6,9 +6,9 @@ was taken over may write neither (SlotLost).
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -23,14 +23,15 @@ from tuner.runner.pruning import TrialPruning
 from tuner.search_space.parameter_types import Params, read_whole
 from tuner.storage import attempt_rows, leases, slots, transaction_hooks
 from tuner.storage.attempt_rows import AttemptEnd
+from tuner.storage.frozen_trials import OrderedCache
 from tuner.storage.leases import Lease, LeaseKeeper
 from tuner.storage.optuna_storage import is_missing, tell_trial
 from tuner.storage.slots import TrialSlot
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
-from tuner.storage.transaction_hooks import SlotChange
+from tuner.storage.trial_beginning import begin_trial
 from tuner.study.ends import MOST_LOSSES, Fate, TrialEnd
-from tuner.study.messages import Ended, Reply, Report, Suggest
+from tuner.study.messages import Ended, Noted, Reply, Report, Suggest
 from tuner.study.spec import StudySpec
 
 
@@ -75,6 +76,10 @@ class TrialWriter:
         )
         self._sampler = SAMPLERS[spec.sampler.name]
         self._configurations = spec.space.configurations() if self._sampler.lists else []
+        # Optuna's own cache of trials does not know which of them run here.
+        if not isinstance(study._storage, OrderedCache):
+            study._storage = OrderedCache(store.optuna)
+        self._trials = study._storage
 
     def begin(
         self,
@@ -87,36 +92,33 @@ class TrialWriter:
         start now. `running_slots`: the numbers of the slots whose trials this loop is running.
         `may_be_alone`: whether a process is idle, for a trial that must share it with no other.
         Raises SlotLost."""
-        slot = slots.claim(self.store, self.lease, limit, running_slots, may_be_alone)
-        if slot is None:
+        begun = begin_trial(
+            self.store,
+            self.lease,
+            limit,
+            running_slots,
+            may_be_alone,
+            worker,
+            self._fixed_params,
+        )
+        if begun is None:
             return None
-        if slot.trial_id is None:
-            slot = self._with_new_trial(slot)
-        trial = self._start(slot, worker)
-        if trial is None:
+        slot = begun.slot
+        if begun.trial is None:
             self._settle(slot)
             return None
+        # As `ask` does: Optuna reads the other trials again where its algorithms ask for them.
+        self.study._thread_local.cached_all_trials = None
+        self._trials.begin_own(self.lease.study_id, begun.trial)
+        trial = optuna.Trial(self.study, begun.trial._trial_id)
         params: Params = dict(self.spec.space.sample(trial))
-        reported = self._last_reported_step(trial) if slot.attempt else 0
+        reported = -1 if begun.trial.last_step is None else begun.trial.last_step
         pruning = TrialPruning(self.spec, trial, _epochs(params), reported)
-        return RunningTrial(replace(slot, attempt=slot.attempt + 1), trial, params, pruning)
+        return RunningTrial(slot, trial, params, pruning)
 
     def move(self, running: RunningTrial, worker: int) -> None:
         """Another worker trains the trial than it was begun for. Raises SlotLost."""
         attempt_rows.move(self.store, self.lease, running.slot, worker)
-
-    def _last_reported_step(self, trial: optuna.Trial) -> int:
-        return self.store.optuna.get_trial(trial._trial_id).last_step or 0
-
-    def _with_new_trial(self, slot: TrialSlot) -> TrialSlot:
-        # Not `Study.ask`: it takes any waiting trial, also one that was put back and has a slot of
-        # its own, which another loop may be about to start.
-        self.store.optuna.create_trial(
-            self.lease.study_id,
-            create_trial(state=TrialState.WAITING, system_attrs=self._fixed_params(slot)),
-            hook=transaction_hooks.bind_slot(self.lease, slot),
-        )
-        return replace(slot, trial_id=slots.bound_trial(self.store, slot))
 
     def _fixed_params(self, slot: TrialSlot) -> dict[str, Any]:
         """The attributes by which Optuna gives a new trial the configuration of its slot. The
@@ -127,32 +129,17 @@ class TrialWriter:
         number = (slot.number - 1) % len(self._configurations)
         return {"fixed_params": dict(self._configurations[number])}
 
-    def _start(self, slot: TrialSlot, worker: int) -> optuna.Trial | None:
-        """A trial that was put back keeps its number and params. None when it does not wait."""
-        assert slot.trial_id is not None
-        attempt = replace(slot, attempt=slot.attempt + 1)
-        hook = transaction_hooks.begin_attempt(self.store, self.lease, attempt, worker)
-        try:
-            if not self.store.optuna.set_trial_state(slot.trial_id, TrialState.RUNNING, hook=hook):
-                return None
-        except UpdateFinishedTrialError:
-            return None
-        # As `ask` does. Otherwise Optuna's caches would know neither a trial that another process
-        # queued nor one that began since the last `tell`.
-        self.study._thread_local.cached_all_trials = None
-        self.study.get_trials(deepcopy=False)
-        return optuna.Trial(self.study, slot.trial_id)
-
     def record_report(self, running: RunningTrial, report: Report) -> bool:
         """Store a report; whether the trial should be pruned. Raises SlotLost."""
-        with _owning(running.trial_id):
-            attempt_rows.record_report(self.store, self.lease, running.slot, report)
+        trial_id = running.trial_id
+        with _owning(trial_id), self.store.optuna.one_transaction(trial_id) as writes:
+            writes.ours.append(attempt_rows.report_writer(self.lease, running.slot, report))
             running.last_report = report
             return running.pruning.should_prune(report)
 
     def suggest(self, running: RunningTrial, suggest: Suggest) -> Reply:
-        """The value of a parameter of a trial that defines its own space, stored with the trial.
-        Raises SlotLost."""
+        """The value of a parameter of a trial that defines its own space, stored with the trial
+        before the trial may use it: its next attempt gets the same. Raises SlotLost."""
         with _owning(running.trial_id):
             try:
                 distribution = optuna_distribution(suggest.distribution)
@@ -161,14 +148,16 @@ class TrialWriter:
                 return Reply(problem=str(error))
         return Reply(value=value)
 
-    def note(self, running: RunningTrial, attributes: Mapping[str, Any]) -> None:
+    def note(self, running: RunningTrial, noted: Noted) -> None:
         """Keep what a trial's own code says of itself. Raises SlotLost."""
         with (
             _owning(running.trial_id),
             self.store.optuna.one_transaction(running.trial_id),
         ):
-            for name, value in attributes.items():
+            for name, value in noted.attributes.items():
                 running.trial.set_user_attr(name, value)
+            for name, number in noted.constraints.items():
+                running.trial.set_constraint(name, number)
 
     def record_resumption(self, running: RunningTrial, epoch: int) -> None:
         """The trial goes on after this many epochs of an earlier attempt. Raises SlotLost."""
@@ -185,24 +174,20 @@ class TrialWriter:
 
     def end(self, running: RunningTrial, ending: Ending) -> None:
         """End the attempt, and the trial where it does not go on. Raises SlotLost."""
-        match ending.fate:
-            case Fate.PUT_BACK:
+        try:
+            if ending.fate is Fate.PUT_BACK:
                 self._put_back(running, ending)
-            case Fate.FAILED:
-                if self._sampler.repeats_failed:
+            else:
+                if ending.fate is Fate.FAILED and self._sampler.repeats_failed:
                     self._queue_again(running)
-                self._tell(running, ending, slots.free)
-            case Fate.INFEASIBLE:
-                with _owning(running.trial_id):
-                    running.trial.set_constraint("feasible", 1.0)
-                self._tell(running, ending, slots.finish)
-            case Fate.COMPLETE | Fate.PRUNED:
-                self._tell(running, ending, slots.finish)
+                self._tell(running, ending)
+        finally:
+            self._trials.end_own(running.trial_id)
 
     def _queue_again(self, running: RunningTrial) -> None:
         """Queue the trial's configuration as a new trial. Before its slot is free: another loop
         that finds the slot free and nothing queued would take a point at random."""
-        point = self.store.optuna.get_trial(running.trial_id).params
+        point = self._trials.get_trial(running.trial_id).params
         queued = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         if all(trial.system_attrs.get("fixed_params") != point for trial in queued):
             self.store.optuna.create_trial(
@@ -222,23 +207,28 @@ class TrialWriter:
         with _owning(running.trial_id):
             self.store.optuna.set_trial_state(running.trial_id, TrialState.WAITING, hook=hook)
 
-    def _tell(self, running: RunningTrial, ending: Ending, change: SlotChange) -> None:
+    def _tell(self, running: RunningTrial, ending: Ending) -> None:
         """End the trial for Optuna. A pruned one keeps its last report, the running best, as its
         value."""
         trial_id, ended = running.trial_id, ending.training
-        with _owning(trial_id), self.store.optuna.one_transaction(trial_id):
-            if ended is not None and ending.end is TrialEnd.EARLY_STOPPED:
-                running.pruning.fill_rungs(ended)
-            self._describe(running, ending)
-        if self.store.optuna.get_trial(trial_id).state != TrialState.RUNNING:
-            raise SlotLost(trial_id)
-        value = ended.score if ended and ending.fate is Fate.COMPLETE else None
-        state = TrialState[ending.fate.optuna_state]
+        change = slots.finish if ending.fate.takes_slot else slots.free
         hook = transaction_hooks.end_attempt(
             self.store, self.lease, running.slot, _attempt_end(running, ending), change
         )
-        with _owning(trial_id):
-            tell_trial(self.study, trial_id, state, value, hook=hook)
+        is_complete = ended is not None and ending.fate is Fate.COMPLETE
+        with _owning(trial_id), self.store.optuna.one_transaction(trial_id):
+            if ended is not None and ending.end is TrialEnd.EARLY_STOPPED:
+                running.pruning.fill_rungs(ended)
+            if ending.fate is Fate.INFEASIBLE:
+                running.trial.set_constraint("feasible", 1.0)
+            self._describe(running, ending)
+            tell_trial(
+                self.study,
+                trial_id,
+                TrialState[ending.fate.optuna_state],
+                (ended.values or ended.score) if is_complete and ended is not None else None,
+                hook=hook,
+            )
 
     def _describe(self, running: RunningTrial, ending: Ending) -> None:
         """What Optuna's dashboard shows of a trial's end."""

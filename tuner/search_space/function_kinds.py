@@ -49,6 +49,7 @@ FORMS = (
 )
 _SUGGESTS = ("suggest_", "should_prune", "report", "set_user_attr")
 _HYPERPARAMETERS = ("Int", "Float", "Choice", "Boolean", "Fixed", "conditional_scope")
+_MOST_BASES = 8  # also of classes that are their own base, which Python refuses
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -64,8 +65,13 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
     except (SyntaxError, ValueError, RecursionError):
         return FunctionKind.BUILD  # running the file will say what is wrong
     found = _definition(module, name)
+    if isinstance(found, ast.Assign):
+        is_hypermodel = isinstance(found.value, ast.Call) and _is_hypermodel(
+            module, found.value.func
+        )
+        return FunctionKind.HYPERMODEL if is_hypermodel else FunctionKind.BUILD
     if isinstance(found, ast.ClassDef):
-        if _has_method(found, "build"):
+        if _is_hypermodel(module, ast.Name(name)):
             return FunctionKind.HYPERMODEL
         raise NetworkError(f"{where} is a class without a method build(self, hp); {_instead()}")
     if found is None:
@@ -96,11 +102,30 @@ def _instead() -> str:
     return f"write {FORMS}"
 
 
-def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | None:
-    """The last definition of that name at the top of the file."""
+def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | ast.Assign | None:
+    """What gives the name its meaning at the top of the file, the last time."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    found = [node for node in module.body if isinstance(node, kinds) and node.name == name]
+    found = [
+        node
+        for node in module.body
+        if (isinstance(node, kinds) and node.name == name)
+        or (isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets))
+    ]
     return found[-1] if found else None
+
+
+def _is_hypermodel(module: ast.Module, made_by: ast.expr, depth: int = 0) -> bool:
+    """Whether it is the name of a class with a method `build`, or of one of KerasTuner's own, such
+    as HyperResNet. Classes of the file are followed to their bases."""
+    name = ast.unparse(made_by).rpartition(".")[2]
+    found = _definition(module, name)
+    if not isinstance(found, ast.ClassDef):
+        return found is None and name.startswith("Hyper")
+    if _has_method(found, "build"):
+        return True
+    return depth < _MOST_BASES and any(
+        _is_hypermodel(module, base, depth + 1) for base in found.bases
+    )
 
 
 def _has_method(node: ast.ClassDef, name: str) -> bool:

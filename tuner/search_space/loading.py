@@ -14,6 +14,7 @@ import yaml
 
 from tuner.errors import SpaceError
 from tuner.search_space.checks import format_mistake
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import format_value, sort_by_similarity
 from tuner.search_space.parameters import TRAINING
 from tuner.search_space.ranges import InvalidError, check_number, check_scalar
@@ -274,21 +275,26 @@ def load_file(name_or_path: str | SpaceFile) -> SpaceFile:
     return parse_content(*read_content(name_or_path))
 
 
-def load_network(network: str, name_or_path: str | SpaceFile | None = None) -> SpaceFile:
+def load_network(
+    network: str,
+    name_or_path: str | SpaceFile | None = None,
+    function_kind: FunctionKind | None = None,
+) -> SpaceFile:
     """The space of a network: of a shipped one the shipped space, of `my_file.py:function` one
-    without parameters. `name_or_path`: a space whose network it replaces. Raises SpaceError."""
+    without parameters. `name_or_path`: a space whose network it replaces. `function_kind`: see
+    `check_space`. Raises SpaceError."""
     if name_or_path is None and network in shipped_spaces():
         return load_file(network)
     if isinstance(name_or_path, SpaceFile):
         own = name_or_path.space.model_dump(mode="json") | {"network": network}
-        return name_or_path._replace(space=check_space(own))
+        return name_or_path._replace(space=check_space(own, function_kind))
     content: object = {}
     source = "--network"
     if name_or_path is not None:
         content, source = read_content(name_or_path)
     if isinstance(content, dict):
         content = {"parameters": {}} | content | {"network": network}
-    return parse_content(content, source)
+    return parse_content(content, source, function_kind)
 
 
 def read_content(name_or_path: str) -> tuple[object, str]:
@@ -322,13 +328,16 @@ def parse_file(text: str, source: str) -> SpaceFile:
     return parse_content(read_yaml(text, source), source)
 
 
-def parse_content(content: object, source: str) -> SpaceFile:
-    """A file's content from the values that it holds. Raises SpaceError."""
+def parse_content(
+    content: object, source: str, function_kind: FunctionKind | None = None
+) -> SpaceFile:
+    """A file's content from the values that it holds. `function_kind`: see `check_space`. Raises
+    SpaceError."""
     if not isinstance(content, dict):
         raise SpaceError(f"{source}: must be a mapping with network and parameters")
     own = {key: value for key, value in content.items() if key not in EXTRAS_SCHEMA}
     try:
-        space = check_space(own)
+        space = check_space(own, function_kind)
         data = check_data(content["data"]) if "data" in content else {}
         columns = check_columns(content["columns"]) if "columns" in content else {}
         references = check_references(content.get("references", ()), len(space.baselines))

@@ -29,6 +29,7 @@ class Role(StrEnum):
     SCHEDULE = "schedule"  # sets the learning rate of each step, on the host
     LOOP = "loop"  # how long a trial trains
     INIT = "init"  # how weights are drawn before the first step
+    PRECISION = "precision"  # the numbers that layers compute in: one program for each value
     ROW_WEIGHT = "row_weight"  # how much a training row counts in the loss, set on the host
 
 

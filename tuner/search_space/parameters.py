@@ -192,7 +192,20 @@ _REGULARISATION = _table(
     ),
 )  # fmt: skip
 
-TRAINING: dict[str, Parameter] = _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION
+# Weights, inputs, outputs and losses are float32 in all of them (networks/precision.py).
+FULL_PRECISION = "float32"
+_PRECISION = _table(
+    _choice(
+        "precision", FULL_PRECISION, Role.PRECISION, (FULL_PRECISION, "bfloat16", "mixed_float16"),
+        keras_only=("bfloat16", "mixed_float16"),
+        doc="the numbers that layers compute in; the weights are float32 in all of them. Others "
+        "than float32 are for GPUs",
+    ),
+)  # fmt: skip
+
+TRAINING: dict[str, Parameter] = (
+    _LENGTH | _LOSS | _OPTIMIZER | _SCHEDULE | _REGULARISATION | _PRECISION
+)
 
 _LAYERS = _table(
     _whole("depth", 2, Role.STRUCTURE, (0, 64), doc="number of hidden layers"),
@@ -433,6 +446,7 @@ GROUPS: dict[str, dict[str, Parameter]] = {
     "optimizer": _OPTIMIZER,
     "schedule": _SCHEDULE,
     "regularisation": _REGULARISATION,
+    "precision": _PRECISION,
 }
 
 
@@ -456,18 +470,31 @@ DEFAULTS_BEFORE: dict[str, Scalar] = {
 # but for the number of epochs, which the pruner has to know. It has no default.
 OWN_TRAINING = "own training"
 _OWN_TRAINING = {"epochs": TRAINING["epochs"]}
+# In place of a network's name: a user's function that returns a compiled model, and asks for its
+# parameters. Of the training's parameters it has those that Keras' `fit` is called with.
+OWN_MODEL = "own model"
+_OWN_MODEL = {
+    name: parameter
+    for name, parameter in TRAINING.items()
+    if parameter.role in (Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+}
 
 
 def catalogue_key(network: str, kind: FunctionKind) -> str:
     """What `catalogue` takes for a study's network; `kind`: of a user's own."""
+    if kind is FunctionKind.HYPERMODEL:
+        return OWN_MODEL
     return OWN_TRAINING if kind.trains else network
 
 
 def catalogue(network: str) -> dict[str, Parameter]:
     """The parameters of `network`: its own and the training's. Of a user's own network
-    (`file.py:build`) only the training's are in the catalogue. `network` may be OWN_TRAINING."""
+    (`file.py:build`) only the training's are in the catalogue. `network` may be OWN_TRAINING or
+    OWN_MODEL."""
     if network == OWN_TRAINING:
         return _OWN_TRAINING
+    if network == OWN_MODEL:
+        return _OWN_MODEL
     kind = NETWORKS.get(network)
     return {**(kind.parameters if kind else {}), **TRAINING}
 
@@ -494,7 +521,7 @@ def training_only_names() -> frozenset[str]:
 def is_read_by_fit(name: str) -> bool:
     """Whether the parameter has an effect on a model that the user's code has compiled. Its
     optimizer, losses and regularisation are its own."""
-    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT)
+    return name in training_parameters(Role.LOOP, Role.SIZE, Role.ROW_WEIGHT, Role.PRECISION)
 
 
 def defaults(network: str) -> dict[str, Scalar]:

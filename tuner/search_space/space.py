@@ -248,17 +248,19 @@ class Space(BaseModel):
         return self._order.resolve(lambda name, range_: range_.suggest(trial, name))
 
     def resolve(self, flat: Mapping[str, Scalar]) -> Params:
-        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave.
-        Raises SpaceError when an active one is missing."""
+        """The parameters of a trial whose flat parameters Optuna stored: what `sample` gave, and
+        what a function that defines its own space has asked for. Raises SpaceError when an active
+        one is missing."""
 
         def stored(name: str, range_: Range) -> Scalar:
-            if name not in flat or range_.refusal(flat[name]):
-                raise SpaceError(
-                    f"{name} = {format_value(flat.get(name))} is no value of this space"
-                )
+            if name not in flat:
+                raise SpaceError(f"{name} has no value")
+            if range_.refusal(flat[name]):
+                raise SpaceError(f"{name} = {format_value(flat[name])} is no value of this space")
             return flat[name]
 
-        return self._order.resolve(stored)
+        resolved = self._order.resolve(stored)
+        return {**resolved, **flat} if self._function_kind.defines_space else resolved
 
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
@@ -390,8 +392,9 @@ class Space(BaseModel):
         return possible_values(self._order.nodes)
 
     def takes(self, name: str, value: Scalar) -> bool:
-        """Whether a parameter that the space knows can ever have this value."""
-        return self._order.nodes[name].takes(value)
+        """Whether a parameter can ever have this value; one that the space does not know cannot."""
+        node = self._order.nodes.get(name)
+        return node is not None and node.takes(value)
 
     def rows(self) -> list[Row]:
         """The table of `tuner space show`: searched parameters, constants, then defaults."""

@@ -1,5 +1,6 @@
 """What trials leave behind: the metrics of every report, the end of every attempt."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from tuner.storage.damage import Damage, count, flag, json_numbers, moment, real
 from tuner.storage.leases import Lease
 from tuner.storage.schema import StudyKey, attempts, reports
 from tuner.storage.slots import TrialSlot, hold
-from tuner.storage.store import Store, now
+from tuner.storage.store import Store, insert_or, now
 from tuner.study.artifacts import Artifact
 from tuner.study.engines import engine_name, recorded_engine
 from tuner.study.messages import Ended, Goal, Report
@@ -90,7 +91,12 @@ class ReportRow:
 def record_report(store: Store, lease: Lease, slot: TrialSlot, report: Report) -> None:
     """Store a report's raw metrics. Non-finite values are stored as text, since JSON has none.
     Raises SlotLost."""
-    store.write(_record_report, lease, slot, report)
+    store.write(report_writer(lease, slot, report))
+
+
+def report_writer(lease: Lease, slot: TrialSlot, report: Report) -> Callable[[sa.Connection], None]:
+    """What stores a report within a transaction."""
+    return lambda connection: _record_report(connection, lease, slot, report)
 
 
 def _record_report(
@@ -98,22 +104,19 @@ def _record_report(
 ) -> None:
     hold(connection, lease, slot.trial_id)
     key = {"study_uuid": slot.uuid, "trial_id": slot.trial_id, "attempt": slot.attempt}
-    key["step"] = report.step
-    stored = sa.select(reports.c.step).filter_by(**key)
-    if connection.execute(stored).first() is not None:
-        return
-    connection.execute(
-        sa.insert(reports).values(
-            **key,
-            epoch=report.epoch,
-            whole=report.whole,
-            metrics=_encode_metrics(report.metrics),
-            at=now(connection.dialect.name),
-        )
-    )
+    row: dict[str, Any] = {"step": report.step, "epoch": report.epoch, "whole": report.whole}
+    row |= {"metrics": encode_metrics(report.metrics)}
+    connection.execute(_insert_report(connection.dialect.name), key | row)
 
 
-def _encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+@functools.cache
+def _insert_report(dialect: str) -> Any:
+    """A step that is stored already stays as it is."""
+    return insert_or(dialect, reports).values(at=now(dialect)).on_conflict_do_nothing()
+
+
+def encode_metrics(metrics: Mapping[str, float]) -> dict[str, float | str]:
+    """Metrics as the table of reports stores them."""
     return {k: v if math.isfinite(v) else str(v) for k, v in metrics.items()}
 
 
@@ -203,15 +206,33 @@ class AttemptEnd:
 
 def close_attempt(connection: sa.Connection, slot: TrialSlot, end: AttemptEnd) -> None:
     """Record the attempt's end, within a transaction that holds its slot."""
-    _update_attempt(connection, slot, {"ended_at": now(connection.dialect.name)} | dict(end.values))
+    _update_attempt(connection, slot, end.values, is_end=True)
 
 
-def _update_attempt(connection: sa.Connection, slot: TrialSlot, values: Mapping[str, Any]) -> None:
-    connection.execute(
+def _update_attempt(
+    connection: sa.Connection, slot: TrialSlot, values: Mapping[str, Any], is_end: bool = False
+) -> None:
+    keys = {"a_uuid": slot.uuid, "a_trial": slot.trial_id, "an_attempt": slot.attempt}
+    new = {f"new_{name}": value for name, value in values.items()}
+    dialect = connection.dialect.name if is_end else None
+    connection.execute(_update_of(tuple(values), dialect), keys | new)
+
+
+@functools.cache
+def _update_of(columns: tuple[str, ...], ended_by: str | None) -> sa.Update:
+    """Changes these columns of one attempt. `ended_by`: the dialect whose clock says when it
+    ended, None where it goes on."""
+    new: dict[str, Any] = {
+        name: sa.bindparam(f"new_{name}", type_=attempts.c[name].type) for name in columns
+    }
+    if ended_by is not None:
+        new["ended_at"] = now(ended_by)
+    return (
         sa.update(attempts)
-        .where(attempts.c.study_uuid == slot.uuid, attempts.c.trial_id == slot.trial_id)
-        .where(attempts.c.attempt == slot.attempt)
-        .values(**values)
+        .where(attempts.c.study_uuid == sa.bindparam("a_uuid", type_=sa.String))
+        .where(attempts.c.trial_id == sa.bindparam("a_trial"))
+        .where(attempts.c.attempt == sa.bindparam("an_attempt"))
+        .values(new)
     )
 
 

@@ -4,9 +4,10 @@
 """
 
 import fcntl
+import json
 import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,7 +25,7 @@ from tuner.storage.schema import (
     optuna_user_attributes,
 )
 from tuner.storage.store import Store
-from tuner.study.messages import Direction, rank
+from tuner.study.messages import OWN_ATTRIBUTES, Direction, rank
 
 # States of a trial that never change again.
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
@@ -51,7 +52,7 @@ class Delivery:
 class TrackedTrial:
     """A trial that was not delivered completely. `params`: Optuna's flat ones. `attempt`: the last
     one. `started_at`: when its first attempt began, in seconds since 1970. `retry_of`: the number
-    of the trial that it repeats."""
+    of the trial that it repeats. `notes`: what its own code has noted."""
 
     trial_id: int
     number: int
@@ -61,6 +62,7 @@ class TrackedTrial:
     started_at: float
     delivery: Delivery | None
     retry_of: int | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -128,7 +130,7 @@ def _tracked(
     is_chosen = trials.c.trial_id == attempts.c.trial_id
     attempts_of = attempts_by_trial(connection, select_attempts(study).join(trials, is_chosen))
     params = flat_params(connection, chosen)
-    retried = _retries(connection, chosen)
+    noted = _user_attributes(connection, chosen)
     return [
         TrackedTrial(
             trial_id=row.trial_id,
@@ -138,7 +140,8 @@ def _tracked(
             attempt=attempts_of[row.trial_id][-1],
             started_at=attempts_of[row.trial_id][0].started_at,
             delivery=_delivery(row),
-            retry_of=retried.get(row.trial_id),
+            retry_of=noted.get(row.trial_id, {}).get("retry_of"),
+            notes=own_notes(noted.get(row.trial_id, {})),
         )
         for row in rows
         if row.trial_id in attempts_of
@@ -171,14 +174,37 @@ def _delivery(row: Any) -> Delivery | None:
     return Delivery(row.run_id, row.attempt, row.step, row.delivered_state)
 
 
-def _retries(connection: sa.Connection, chosen: sa.Select[Any]) -> dict[int, int]:
+def _user_attributes(
+    connection: sa.Connection, chosen: sa.Select[Any]
+) -> dict[int, dict[str, Any]]:
+    """Of each trial that has any, by its id."""
     trials, attributes = chosen.subquery(), optuna_user_attributes
-    query = (
-        sa.select(attributes.c.trial_id, attributes.c.value_json)
-        .join(trials, trials.c.trial_id == attributes.c.trial_id)
-        .where(attributes.c.key == "retry_of")
+    query = sa.select(attributes.c.trial_id, attributes.c.key, attributes.c.value_json).join(
+        trials, trials.c.trial_id == attributes.c.trial_id
     )
-    return {row.trial_id: int(row.value_json) for row in connection.execute(query)}
+    noted: dict[int, dict[str, Any]] = {}
+    for row in connection.execute(query):
+        noted.setdefault(row.trial_id, {})[row.key] = _read_json(row.value_json)
+    return noted
+
+
+def _read_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # damaged: shown as it is
+        return text
+
+
+def own_notes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a trial's user attributes that its own code has noted."""
+    return {key: value for key, value in attributes.items() if key not in OWN_ATTRIBUTES}
+
+
+def read_notes(store: Store, study: StudyKey, trial_id: int) -> dict[str, Any]:
+    """What the trial's own code has noted of it (`trial.log`, `set_user_attr`)."""
+    chosen = _select_trials(study).where(optuna_trials.c.trial_id == trial_id)
+    noted = store.read(_user_attributes, chosen)
+    return own_notes(noted.get(trial_id, {}))
 
 
 def completed(store: Store, study: StudyKey) -> list[Completed]:

@@ -16,7 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages import RDBStorage
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
@@ -239,7 +240,38 @@ class OrderedCache(_CachedStorage):
 
     Optuna's own sorts all trials whenever it is asked for them, several times for each trial of a
     search: 30 ms with 50 000. This one sorts only when a trial arrives out of order, which is
-    rare."""
+    rare.
+
+    A trial that this loop runs is kept here and never read again: nobody else may write it (see
+    `slots.hold`), so that its sampler and pruner ask the database only for other trials."""
+
+    def __init__(self, backend: RDBStorage) -> None:
+        super().__init__(backend)
+        self._own: dict[int, FrozenTrial] = {}
+
+    def begin_own(self, study_id: int, trial: FrozenTrial) -> None:
+        """The trial runs in this loop from here on. Optuna's `Trial` of it writes what it is given
+        into this object; attributes that Optuna's algorithms write are added here."""
+        with self._lock:
+            self._own[trial._trial_id] = trial
+            self._studies.setdefault(study_id, _StudyInfo())
+            self._add_trials_to_cache(study_id, [trial])
+
+    def end_own(self, trial_id: int) -> None:
+        """The trial has ended, or runs elsewhere: it is read again with the next trials."""
+        with self._lock:
+            if self._own.pop(trial_id, None) is not None:
+                study_id, _ = self._trial_id_to_study_id_and_number[trial_id]
+                self._studies[study_id].unfinished_trial_ids.add(trial_id)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        own = self._own.get(trial_id)
+        return super().get_trial(trial_id) if own is None else own
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, value)
+        if (own := self._own.get(trial_id)) is not None:
+            own._system_attrs[key] = value
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
@@ -251,6 +283,7 @@ class OrderedCache(_CachedStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        trials = [self._own.get(trial._trial_id, trial) for trial in trials]
         cached = self._studies[study_id].trials
         last = next(reversed(cached), -1)
         new = [trial.number for trial in trials if trial.number not in cached]

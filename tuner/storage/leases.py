@@ -109,16 +109,21 @@ def has_optuna_study() -> sa.ColumnElement[bool]:
     )
 
 
+# Built once: each write of a loop begins with it.
+_uuid = sa.bindparam("a_uuid", type_=sa.String)
+_OWN_LOOP = (
+    sa.select(loops.c.loop_id)
+    .where(loops.c.loop_id == sa.bindparam("a_loop"), loops.c.study_uuid == _uuid)
+    .where(sa.exists().where(studies.c.uuid == _uuid, has_optuna_study()))
+    .with_for_update(read=True)
+)
+
+
 def check(connection: sa.Connection, lease: Lease) -> None:
     """Make sure, until the transaction ends, that the lease's row and its study exist. An expired
     lease passes: writes to what was taken over are refused by its slot. Raises LeaseLost."""
-    own_row = (
-        sa.select(loops.c.loop_id)
-        .where(loops.c.loop_id == lease.loop_id, loops.c.study_uuid == lease.uuid)
-        .where(sa.exists().where(studies.c.uuid == lease.uuid, has_optuna_study()))
-        .with_for_update(read=True)
-    )
-    if connection.execute(own_row).first() is None:
+    asked = {"a_loop": lease.loop_id, "a_uuid": lease.uuid}
+    if connection.execute(_OWN_LOOP, asked).first() is None:
         raise LeaseLost
 
 

@@ -67,6 +67,37 @@ def finite_value() -> sa.ColumnElement[float]:
     return sa.case((is_finite, value), else_=sa.null())
 
 
+def all_finite_values(
+    connection: sa.Connection, *conditions: sa.ColumnElement[bool]
+) -> dict[int, tuple[float, ...]]:
+    """The values of all objectives of the trials that meet the conditions, by trial id, the first
+    objective first. What is no finite number is left out."""
+    values = optuna_trial_values
+    query = (
+        sa.select(values.c.trial_id, finite_value().label("value"))
+        .join(optuna_trials, optuna_trials.c.trial_id == values.c.trial_id)
+        .where(*conditions)
+        .order_by(values.c.trial_id, values.c.objective)
+    )
+    by_trial: dict[int, tuple[float, ...]] = {}
+    for row in connection.execute(query):
+        if isinstance(row.value, float | int):
+            by_trial[row.trial_id] = (*by_trial.get(row.trial_id, ()), float(row.value))
+    return by_trial
+
+
+def params_asked_for(connection: sa.Connection, study_id: int) -> list[str]:
+    """The names of the flat params of all trials, in the order in which they were first sampled."""
+    query = (
+        sa.select(trial_params.c.param_name)
+        .join(optuna_trials, optuna_trials.c.trial_id == trial_params.c.trial_id)
+        .where(optuna_trials.c.study_id == study_id)
+        .group_by(trial_params.c.param_name)
+        .order_by(sa.func.min(trial_params.c.param_id))
+    )
+    return [name for name in connection.execute(query).scalars() if isinstance(name, str)]
+
+
 def with_values() -> sa.FromClause:
     """All trials, each joined with its value if it has one."""
     values = optuna_trial_values

@@ -7,6 +7,7 @@ changes its state: both are committed, or neither.
 """
 
 import contextlib
+import copy
 import functools
 import json
 import math
@@ -24,19 +25,14 @@ from optuna.exceptions import (
 )
 from optuna.pruners import _filter_study
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import (
-    NOT_FOUND_MSG,
-    StudyModel,
-    TrialModel,
-)
-from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.storages._rdb.models import NOT_FOUND_MSG, StudyModel
 from optuna.study import Study, StudyDirection
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
-from tuner.storage import connections, frozen_trials
+from tuner.storage import connections, frozen_trials, trial_rows
 from tuner.storage.connections import RetryPolicy
 from tuner.storage.identity import process_identity
 from tuner.storage.schema import MADE, optuna_study_attributes
@@ -110,16 +106,17 @@ class RobustStorage(RDBStorage):
         self, study_id: int, template: FrozenTrial | None, hook: TransactionHook | None
     ) -> FrozenTrial:
         write = hook.write if hook is not None else mark_trial()
+        trial = copy.deepcopy(template) if template is not None else new_trial()
 
-        def before_commit(session: Session) -> None:
-            new = next(o for o in session.identity_map.values() if isinstance(o, TrialModel))
-            write(session.connection(), int(new.trial_id))
+        def create(connection: sa.Connection) -> None:
+            trial._trial_id, trial.number = trial_rows.insert_trial(connection, study_id, trial)
+            write(connection, trial._trial_id)
 
-        create = functools.partial(super()._create_new_trial, study_id, template)
         try:
-            return self.retry_policy.run(lambda _repeated: self._commit(before_commit, create))
+            self._run(create)
         except AlreadyCreated as already:
             return self.get_trial(already.trial_id)
+        return trial
 
     def set_trial_state(
         self,
@@ -131,23 +128,31 @@ class RobustStorage(RDBStorage):
         fence: Fence | None = None,
     ) -> bool:
         """Change a trial's state; False where a trial that does not wait is to become RUNNING.
-        `fence` is used in place of the storage's own. Raises UpdateFinishedTrialError."""
+        What `one_transaction` has collected of the trial is written with it. `fence` is used in
+        place of the storage's own. Raises UpdateFinishedTrialError."""
+        deferred = self._take_deferred(trial_id)
         fence = fence or self.fence
-        change = functools.partial(super().set_trial_state_values, trial_id, state, values)
 
-        def before_commit(session: Session) -> None:
-            # Optuna also commits where it has refused to start a trial that does not wait.
-            if state != TrialState.RUNNING or session.dirty:
-                if fence is not None:
-                    fence(session.connection(), trial_id)
-                if hook is not None:
-                    hook.write(session.connection(), trial_id)
+        def change(connection: sa.Connection) -> bool:
+            if fence is not None:
+                fence(connection, trial_id)
+            present = trial_rows.check_unfinished(connection, trial_id)
+            if state == TrialState.RUNNING and present != TrialState.WAITING:
+                return False
+            if deferred is not None:
+                deferred.write(connection)
+            trial_rows.set_values(connection, trial_id, values or ())
+            trial_rows.set_state(connection, trial_id, state)
+            if hook is not None:
+                hook.write(connection, trial_id)
+            return True
 
         def attempt(repeated: bool) -> bool:
             if repeated and hook is not None and hook.has_committed():
                 return True
             try:
-                return bool(self._commit(before_commit, change))
+                with self.engine.begin() as connection:
+                    return change(connection)
             except UpdateFinishedTrialError:
                 if repeated and hook is None and self.get_trial(trial_id).state == state:
                     return True
@@ -163,24 +168,27 @@ class RobustStorage(RDBStorage):
     # Trials: parameters, reports and attributes
 
     @contextlib.contextmanager
-    def one_transaction(self, trial_id: int) -> Iterator[None]:
-        """Inside, reports and attributes of the trial are collected; they are written at the end,
-        in one transaction. After an error none of them is."""
+    def one_transaction(self, trial_id: int) -> Iterator[DeferredWrites]:
+        """Inside, reports and attributes of the trial are collected; they are written in one
+        transaction: with a change of the trial's state, or else at the end. After an error none of
+        them is."""
         deferred = self._deferred = DeferredWrites(trial_id)
         try:
-            yield
+            yield deferred
+            if self._deferred is deferred and deferred:
+                self._write_trial(trial_id, deferred.write)
         finally:
             self._deferred = None
-        if deferred:
-            self._write_trial(trial_id, self._write_deferred, deferred)
-
-    def _write_deferred(self, deferred: DeferredWrites) -> None:
-        with _create_scoped_session(self.scoped_session) as session:
-            deferred.write(self, session)
 
     def _deferred_of(self, trial_id: int) -> DeferredWrites | None:
         deferred = self._deferred
         return deferred if deferred is not None and deferred.trial_id == trial_id else None
+
+    def _take_deferred(self, trial_id: int) -> DeferredWrites | None:
+        """What is collected of the trial, which the caller writes."""
+        if (deferred := self._deferred_of(trial_id)) is not None:
+            self._deferred = None
+        return deferred
 
     def _set_trial_param(
         self,
@@ -190,36 +198,29 @@ class RobustStorage(RDBStorage):
         distribution: BaseDistribution,
         previous_distribution: BaseDistribution | None = None,
     ) -> None:
+        arguments = (param_name, param_value_internal, distribution, previous_distribution)
         self._write_trial(
-            trial_id,
-            super()._set_trial_param,
-            trial_id,
-            param_name,
-            param_value_internal,
-            distribution,
-            previous_distribution,
+            trial_id, lambda connection: trial_rows.set_param(connection, trial_id, *arguments)
         )
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        if (deferred := self._deferred_of(trial_id)) is not None:
-            deferred.reports[step] = intermediate_value
-            return
-        write = super().set_trial_intermediate_value
-        self._write_trial(trial_id, write, trial_id, step, intermediate_value)
+        self._add(trial_id, lambda writes: writes.reports.update({step: intermediate_value}))
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        if (deferred := self._deferred_of(trial_id)) is not None:
-            deferred.user_attributes[key] = value
-            return
-        self._write_trial(trial_id, super().set_trial_user_attr, trial_id, key, value)
+        self._add(trial_id, lambda writes: writes.user_attributes.update({key: value}))
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        if (deferred := self._deferred_of(trial_id)) is not None:
-            deferred.system_attributes[key] = value
-            return
-        self._write_trial(trial_id, super().set_trial_system_attr, trial_id, key, value)
+        self._add(trial_id, lambda writes: writes.system_attributes.update({key: value}))
+
+    def _add(self, trial_id: int, add: Callable[[DeferredWrites], None]) -> None:
+        """Collect a write, or write it now where none are collected of the trial."""
+        deferred = self._deferred_of(trial_id)
+        writes = DeferredWrites(trial_id) if deferred is None else deferred
+        add(writes)
+        if deferred is None:
+            self._write_trial(trial_id, writes.write)
 
     # Trials: reading them
 
@@ -343,13 +344,26 @@ class RobustStorage(RDBStorage):
         """The result of Optuna's method, tried again while the database fails."""
         return self.retry_policy.run(lambda _repeated: method(*args, **kwargs))
 
-    def _write_trial(
-        self, trial_id: int, method: Callable[P, None], *args: P.args, **kwargs: P.kwargs
-    ) -> None:
-        """The same of a write to a trial, which the fence guards. Repeating it does no harm."""
-        call = functools.partial(method, *args, **kwargs)
-        guard = _guarding(self.fence, trial_id)
-        self.retry_policy.run(lambda _repeated: self._commit(guard, call))
+    def _write_trial(self, trial_id: int, write: Callable[[sa.Connection], None]) -> None:
+        """Write to a trial that has not ended, in a transaction that the fence guards. Repeating it
+        does no harm."""
+
+        def guarded(connection: sa.Connection) -> None:
+            if self.fence is not None:
+                self.fence(connection, trial_id)
+            trial_rows.check_unfinished(connection, trial_id)
+            write(connection)
+
+        self._run(guarded)
+
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        """The result of work in a write transaction, tried again while the database fails."""
+
+        def attempt(_repeated: bool) -> T:
+            with self.engine.begin() as connection:
+                return work(connection)
+
+        return self.retry_policy.run(attempt)
 
     def _write_study(
         self, study_id: int, method: Callable[P, None], *args: P.args, **kwargs: P.kwargs
@@ -385,19 +399,25 @@ def _guarding(fence: Fence | None, row_id: int) -> Callable[[Session], None]:
     return before_commit
 
 
+def new_trial() -> FrozenTrial:
+    """A trial that begins now."""
+    return create_trial(state=TrialState.RUNNING)
+
+
 def tell_trial(
     study: Study,
     trial_id: int,
     state: TrialState,
-    value: float | None = None,
+    value: float | Sequence[float] | None = None,
     *,
     hook: TransactionHook | None = None,
     fence: Fence | None = None,
     skip_if_finished: bool = False,
 ) -> None:
     """End a RUNNING trial of a study on a RobustStorage, as `Study.tell` does, with a hook or a
-    fence. COMPLETE needs a `value`; a PRUNED trial keeps its last report as its value. Raises
-    ValueError for a trial that does not run, and for a value that is NaN or missing."""
+    fence. COMPLETE needs a `value`, or one for each of the study's objectives; a PRUNED trial keeps
+    its last report as its value. Raises ValueError for a trial that does not run, and for a value
+    that is NaN or missing."""
     storage = study._storage
     study._thread_local.cached_all_trials = None
     trial = storage.get_trial(trial_id)
@@ -405,12 +425,12 @@ def tell_trial(
         return
     if trial.state != TrialState.RUNNING:
         raise ValueError(f"trial {trial.number} is {trial.state.name}: only RUNNING ones can end")
-    if state == TrialState.COMPLETE and (value is None or math.isnan(value)):
+    values = None if value is None else list(value if isinstance(value, Sequence) else [value])
+    if state == TrialState.COMPLETE and (not values or any(map(math.isnan, values))):
         raise ValueError(f"trial {trial.number} has no score: {value}")
     if state == TrialState.PRUNED and trial.last_step is not None:
         last_report = trial.intermediate_values[trial.last_step]
-        value = None if math.isnan(last_report) else last_report
-    values = None if value is None else [float(value)]
+        values = None if math.isnan(last_report) else [last_report]
     backend: Any = getattr(storage, "_backend", storage)  # behind Optuna's cache
     try:
         filtered = _filter_study(study, trial)

@@ -9,8 +9,10 @@ Functions of a store may be repeated after a COMMIT whose reply was lost. Functi
 are parts of a transaction.
 """
 
+import functools
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,16 +110,17 @@ def claim(
     `own_slots`: the numbers of the slots that the loop knows it holds. One that the database has
     beyond them was claimed by an attempt whose COMMIT reply was lost; it is returned again.
     `may_be_alone`: also slots whose trial has to run alone. Raises LeaseLost."""
-    return store.write(_claim, lease, limit, own_slots, may_be_alone)
+    return store.write(claim_in, lease, limit, own_slots, may_be_alone)
 
 
-def _claim(
+def claim_in(
     connection: sa.Connection,
     lease: Lease,
     limit: int,
     own_slots: frozenset[int] | None,
     may_be_alone: bool,
 ) -> TrialSlot | None:
+    """The same within a transaction."""
     check(connection, lease)
     claimed = None if own_slots is None else _claimed_before(connection, lease, own_slots)
     row = claimed or _open_slot(connection, lease, limit, may_be_alone)
@@ -125,73 +128,103 @@ def _claim(
         return None
     trial_id = row.trial_id or _first_waiting(connection, lease.study_id)
     slot = TrialSlot(lease.study_id, lease.uuid, row.number, row.attempt, trial_id, bool(row.alone))
-    connection.execute(
-        _update(slot).values(
-            state="claimed", loop_id=lease.loop_id, attempt=slot.attempt, trial_id=trial_id
-        )
-    )
+    change = {"state": "claimed", "loop_id": lease.loop_id, "trial_id": trial_id}
+    _change(connection, slot, change | {"attempt": slot.attempt})
     return slot
-
-
-def _slots_of_study(lease: Lease) -> sa.Select[Any]:
-    return sa.select(
-        slot_rows.c.number,
-        slot_rows.c.trial_id,
-        slot_rows.c.attempt,
-        _must_run_alone(lease).label("alone"),
-    ).where(slot_rows.c.study_id == lease.study_id)
 
 
 def _claimed_before(
     connection: sa.Connection, lease: Lease, own_slots: frozenset[int]
 ) -> sa.Row[Any, Any, Any, Any] | None:
-    query = _slots_of_study(lease).where(
-        slot_rows.c.loop_id == lease.loop_id,
-        slot_rows.c.state == "claimed",
-        slot_rows.c.number.not_in(own_slots),
-    )
-    return connection.execute(query.limit(1)).first()
+    asked = {"a_loop": lease.loop_id, "own": list(own_slots)}
+    return connection.execute(_CLAIMED_BEFORE, _keys_of(lease) | asked).first()
 
 
 def _open_slot(
     connection: sa.Connection, lease: Lease, limit: int, may_be_alone: bool
 ) -> sa.Row[Any, Any, Any, Any] | None:
-    query = (
-        _slots_of_study(lease)
-        .where(slot_rows.c.state == "open", slot_rows.c.number <= limit)
-        .order_by(slot_rows.c.trial_id.is_(None), slot_rows.c.number)
-    )
-    if not may_be_alone:
-        query = query.where(~_must_run_alone(lease))
-    return connection.execute(query.limit(1).with_for_update(skip_locked=True)).first()
+    query = _OPEN_SLOT if may_be_alone else _OPEN_TO_COMPANY
+    return connection.execute(query, _keys_of(lease) | {"most": limit}).first()
 
 
-def _must_run_alone(lease: Lease) -> sa.ColumnElement[bool]:
-    """Of a slot: whether its trial's last attempt ended so that the next must run alone."""
-    return sa.exists().where(
-        attempts.c.study_uuid == lease.uuid,
-        attempts.c.trial_id == slot_rows.c.trial_id,
-        attempts.c.attempt == slot_rows.c.attempt,
-        attempts.c.end.in_(_ALONE_AFTER),
-    )
+def _keys_of(lease: Lease) -> dict[str, Any]:
+    return {"a_study": lease.study_id, "a_uuid": lease.uuid}
 
 
 def _first_waiting(connection: sa.Connection, study_id: int) -> int | None:
     """The first trial that waits and has no slot; no other loop gets it until the transaction
     ends."""
     lock_study(connection, study_id)
-    query = (
-        sa.select(sa.func.min(optuna_trials.c.trial_id))
-        .where(optuna_trials.c.study_id == study_id)
-        .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
-        .where(~sa.exists().where(is_slot_of(optuna_trials)))
-    )
-    return connection.execute(query).scalar()
+    return connection.execute(_FIRST_WAITING, {"a_study": study_id}).scalar()
 
 
 def is_slot_of(trials: sa.TableClause) -> sa.ColumnElement[bool]:
     """The condition that a slot belongs to a row of Optuna's trials."""
     return (slot_rows.c.study_id == trials.c.study_id) & (slot_rows.c.trial_id == trials.c.trial_id)
+
+
+# Statements of each trial, built once: to build one anew takes longer than to execute it.
+_study, _uuid = sa.bindparam("a_study", type_=sa.Integer), sa.bindparam("a_uuid", type_=sa.String)
+_loop, _number = sa.bindparam("a_loop", type_=sa.String), sa.bindparam("a_number", type_=sa.Integer)
+# Of a slot: whether its trial's last attempt ended so that the next must run alone.
+_must_run_alone = sa.exists().where(
+    attempts.c.study_uuid == _uuid,
+    attempts.c.trial_id == slot_rows.c.trial_id,
+    attempts.c.attempt == slot_rows.c.attempt,
+    attempts.c.end.in_(_ALONE_AFTER),
+)
+_slots_of_study = sa.select(
+    slot_rows.c.number,
+    slot_rows.c.trial_id,
+    slot_rows.c.attempt,
+    _must_run_alone.label("alone"),
+).where(slot_rows.c.study_id == _study)
+_CLAIMED_BEFORE = _slots_of_study.where(
+    slot_rows.c.loop_id == _loop,
+    slot_rows.c.state == "claimed",
+    slot_rows.c.number.not_in(sa.bindparam("own", expanding=True)),
+).limit(1)
+_open = (
+    _slots_of_study.where(slot_rows.c.state == "open", slot_rows.c.number <= sa.bindparam("most"))
+    .order_by(slot_rows.c.trial_id.is_(None), slot_rows.c.number)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_OPEN_SLOT, _OPEN_TO_COMPANY = _open, _open.where(~_must_run_alone)
+_FIRST_WAITING = (
+    sa.select(sa.func.min(optuna_trials.c.trial_id))
+    .where(optuna_trials.c.study_id == _study)
+    .where(sa.cast(optuna_trials.c.state, sa.String(16)) == "WAITING")
+    .where(~sa.exists().where(is_slot_of(optuna_trials)))
+)
+_HOLDER = (
+    sa.select(slot_rows.c.loop_id)
+    .where(slot_rows.c.trial_id == sa.bindparam("a_trial"), slot_rows.c.study_id == _study)
+    .with_for_update()
+)
+_OWN_SLOT = (
+    sa.select(slot_rows.c.trial_id, slot_rows.c.attempt)
+    .where(slot_rows.c.study_id == _study, slot_rows.c.number == _number)
+    .where(slot_rows.c.loop_id == _loop, slot_rows.c.state == "claimed")
+    .with_for_update()
+)
+
+
+@functools.cache
+def _update_of(columns: tuple[str, ...]) -> sa.Update:
+    """Changes these columns of one slot."""
+    return (
+        sa.update(slot_rows)
+        .where(slot_rows.c.study_id == _study, slot_rows.c.number == _number)
+        .values(
+            {name: sa.bindparam(f"new_{name}", type_=slot_rows.c[name].type) for name in columns}
+        )
+    )
+
+
+@functools.cache
+def _insert_attempt(dialect: str) -> sa.Insert:
+    return sa.insert(attempts).values(started_at=now(dialect))
 
 
 def bind(connection: sa.Connection, lease: Lease, slot: TrialSlot, trial_id: int) -> int:
@@ -200,7 +233,7 @@ def bind(connection: sa.Connection, lease: Lease, slot: TrialSlot, trial_id: int
     row = _lock_slot(connection, lease, slot)
     if row.trial_id is not None:
         return row.trial_id
-    connection.execute(_update(slot).values(trial_id=trial_id))
+    _change(connection, slot, {"trial_id": trial_id})
     return trial_id
 
 
@@ -216,12 +249,8 @@ def hold(connection: sa.Connection, lease: Lease, trial_id: int | None) -> None:
     """Make sure, until the transaction ends, that the loop holds the trial's slot. Raises SlotLost
     where another loop holds it or there is none, LeaseLost where the study or the lease is gone."""
     check(connection, lease)
-    query = (
-        sa.select(slot_rows.c.loop_id)
-        .where(slot_rows.c.trial_id == trial_id, slot_rows.c.study_id == lease.study_id)
-        .with_for_update()
-    )
-    row = connection.execute(query).first()
+    asked = {"a_trial": trial_id, "a_study": lease.study_id}
+    row = connection.execute(_HOLDER, asked).first()
     if row is None or row.loop_id != lease.loop_id:
         raise SlotLost(trial_id)
 
@@ -230,13 +259,8 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
     """The trial and the attempt of a slot that the loop holds; nobody else changes them until the
     transaction ends. Raises SlotLost and LeaseLost."""
     check(connection, lease)
-    query = (
-        sa.select(slot_rows.c.trial_id, slot_rows.c.attempt)
-        .where(slot_rows.c.study_id == slot.study_id, slot_rows.c.number == slot.number)
-        .where(slot_rows.c.loop_id == lease.loop_id, slot_rows.c.state == "claimed")
-        .with_for_update()
-    )
-    row = connection.execute(query).first()
+    asked = {"a_study": slot.study_id, "a_number": slot.number, "a_loop": lease.loop_id}
+    row = connection.execute(_OWN_SLOT, asked).first()
     if row is None:
         raise SlotLost(slot.trial_id)
     return row
@@ -245,21 +269,24 @@ def _lock_slot(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> sa.R
 def begin_attempt(connection: sa.Connection, lease: Lease, slot: TrialSlot, worker: int) -> None:
     """Open the attempt `slot.attempt` of the slot's trial. Raises SlotLost."""
     _lock_slot(connection, lease, slot)
-    connection.execute(_update(slot).values(attempt=slot.attempt))
-    connection.execute(
-        sa.insert(attempts).values(
-            study_uuid=slot.uuid,
-            trial_id=slot.trial_id,
-            attempt=slot.attempt,
-            loop_id=lease.loop_id,
-            worker=worker,
-            started_at=now(connection.dialect.name),
-        )
-    )
+    _change(connection, slot, {"attempt": slot.attempt, "trial_id": slot.trial_id})
+    row = {
+        "study_uuid": slot.uuid,
+        "trial_id": slot.trial_id,
+        "attempt": slot.attempt,
+        "loop_id": lease.loop_id,
+        "worker": worker,
+    }
+    connection.execute(_insert_attempt(connection.dialect.name), row)
 
 
 def has_begun(store: Store, lease: Lease, slot: TrialSlot) -> bool:
     """Whether this loop has begun the slot's attempt, and it has not ended."""
+    return store.read(is_begun, lease, slot)
+
+
+def is_begun(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> bool:
+    """The same within a transaction."""
     query = sa.select(attempts.c.trial_id).where(
         attempts.c.study_uuid == slot.uuid,
         attempts.c.trial_id == slot.trial_id,
@@ -267,7 +294,7 @@ def has_begun(store: Store, lease: Lease, slot: TrialSlot) -> bool:
         attempts.c.loop_id == lease.loop_id,
         attempts.c.ended_at.is_(None),
     )
-    return store.read(lambda connection: connection.execute(query).first()) is not None
+    return connection.execute(query).first() is not None
 
 
 def finish(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
@@ -287,13 +314,13 @@ def free(connection: sa.Connection, lease: Lease, slot: TrialSlot) -> None:
 
 def _release(connection: sa.Connection, lease: Lease, slot: TrialSlot, **values: object) -> None:
     _lock_slot(connection, lease, slot)
-    connection.execute(_update(slot).values(loop_id=None, **values))
+    _change(connection, slot, {"loop_id": None, **values})
 
 
-def _update(slot: TrialSlot) -> sa.Update:
-    return sa.update(slot_rows).where(
-        slot_rows.c.study_id == slot.study_id, slot_rows.c.number == slot.number
-    )
+def _change(connection: sa.Connection, slot: TrialSlot, values: Mapping[str, object]) -> None:
+    keys = {"a_study": slot.study_id, "a_number": slot.number}
+    new = {f"new_{name}": value for name, value in values.items()}
+    connection.execute(_update_of(tuple(values)), keys | new)
 
 
 def take_over_orphans(store: Store, lease: Lease) -> list[TrialSlot]:
@@ -316,7 +343,7 @@ def _take_over_orphans(connection: sa.Connection, lease: Lease) -> list[TrialSlo
     ]
     for orphan in orphans:
         _close_as_lost(connection, orphan)
-        connection.execute(_update(orphan).values(loop_id=lease.loop_id))
+        _change(connection, orphan, {"loop_id": lease.loop_id})
     return orphans
 
 

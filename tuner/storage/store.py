@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
 from tuner.errors import LeaseLost, StorageError
@@ -214,6 +215,11 @@ def fold_all(within_s: float = 2.0) -> None:
         thread.start()
     for thread in threads:
         thread.join(within_s)
+
+
+def insert_or(dialect: str, table: Any) -> Any:
+    """An INSERT that can say what becomes of a row whose key is there already."""
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](table)
 
 
 def now(dialect: str) -> sa.ColumnElement[float]:

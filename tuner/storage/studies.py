@@ -108,7 +108,8 @@ def create_study(
     store.write(_forget_vanished)
     _clear_half_made(store, name)
     try:
-        study = optuna.create_study(storage=store.optuna, study_name=name, direction=spec.direction)
+        directions = [goal.direction for goal in spec.goals]
+        study = optuna.create_study(storage=store.optuna, study_name=name, directions=directions)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise StudyError(_taken_message(store, name)) from error
     try:
@@ -116,7 +117,7 @@ def create_study(
             study.enqueue_trial(params)
         values = {"name": name, "spec": spec.model_dump_json(), "experiment": experiment}
         values |= {"owner": user_name(), "owner_machine": machine_id(), "version": tuner_version()}
-        store.write(_insert_study, study._study_id, uuid.uuid4().hex, values, spec.metric)
+        store.write(_insert_study, study._study_id, uuid.uuid4().hex, values, spec)
     except BaseException:  # Ctrl-C too: half a study would only occupy the name
         store.optuna.delete_study(study._study_id)
         raise
@@ -124,14 +125,18 @@ def create_study(
 
 
 def _insert_study(
-    connection: sa.Connection, study_id: int, study_uuid: str, values: dict[str, Any], metric: str
+    connection: sa.Connection,
+    study_id: int,
+    study_uuid: str,
+    values: dict[str, Any],
+    spec: StudySpec,
 ) -> None:
     inserted_before = sa.select(studies.c.study_id).where(studies.c.uuid == study_uuid)
     if connection.execute(inserted_before).first() is not None:
         return
     mark = {"study_id": study_id, "key": STUDY_UUID, "value_json": json.dumps(study_uuid)}
     connection.execute(sa.insert(optuna_study_attributes).values(**mark))
-    _name_objective(connection, study_id, metric)
+    _name_objectives(connection, study_id, spec)
     created_at = now(connection.dialect.name)
     keys = {"study_id": study_id, "uuid": study_uuid, "created_at": created_at}
     connection.execute(sa.insert(studies).values(**keys, **values))
@@ -151,19 +156,20 @@ def name_objectives(store: Store, only: StudyKey | None = None) -> None:
     for row in rows:
         if row.damage is None:
             with contextlib.suppress(SpecError):
-                store.write(_name_objective, row.study_id, row.spec.metric)
+                store.write(_name_objectives, row.study_id, row.spec)
 
 
-def _name_objective(connection: sa.Connection, study_id: int, metric: str) -> None:
+def _name_objectives(connection: sa.Connection, study_id: int, spec: StudySpec) -> None:
     """As Optuna's `set_metric_names` does, but in the caller's transaction."""
     lock_study(connection, study_id)
-    name = {"study_id": study_id, "key": METRIC_NAMES, "value_json": json.dumps([metric])}
+    names = json.dumps([goal.metric for goal in spec.goals])
+    row = {"study_id": study_id, "key": METRIC_NAMES, "value_json": names}
     named_before = sa.select(optuna_study_attributes.c.key).where(
         optuna_study_attributes.c.study_id == study_id,
         optuna_study_attributes.c.key == METRIC_NAMES,
     )
     if connection.execute(named_before).first() is None:
-        connection.execute(sa.insert(optuna_study_attributes).values(**name))
+        connection.execute(sa.insert(optuna_study_attributes).values(**row))
 
 
 def _forget_vanished(connection: sa.Connection) -> None:
@@ -239,7 +245,7 @@ def load_studies(store: Store, tell: Callable[[str], None]) -> list[StudyRow]:
 def check_is_search(study: StudyRow, refused: str) -> None:
     """Raises StudyError for a comparison, whose trials are scored on the test split. `refused`:
     what the user asked for."""
-    if not study.spec.selects:
+    if study.spec.is_comparison:
         raise StudyError(
             f"study {study.name!r} is a comparison: {refused} is refused, since its trials are "
             "scored on the test split and its configurations are fixed; name a search, or repeat "

@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialSystemAttributeModel, TrialUserAttributeModel
 from optuna.trial import FrozenTrial
-from sqlalchemy.orm import Session
 
-from tuner.storage import attempt_rows, leases, slots
+from tuner.storage import attempt_rows, leases, slots, trial_rows
 from tuner.storage.attempt_rows import AttemptEnd
 from tuner.storage.leases import Lease
 from tuner.storage.schema import MADE, optuna_trial_attributes
@@ -48,32 +45,32 @@ class AlreadyCreated(Exception):
 
 @dataclass
 class DeferredWrites:
-    """Reports and attributes of one trial that are written later, in one transaction."""
+    """Reports and attributes of one trial that are written later, in one transaction. `ours`: what
+    writes rows of our own with them."""
 
     trial_id: int
     reports: dict[int, float] = field(default_factory=dict)
     user_attributes: dict[str, Any] = field(default_factory=dict)
     system_attributes: dict[str, Any] = field(default_factory=dict)
+    ours: list[Callable[[sa.Connection], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.reports or self.user_attributes or self.system_attributes)
+        return bool(self.reports or self.user_attributes or self.system_attributes or self.ours)
 
     def add_to(self, trial: FrozenTrial) -> None:
         trial.intermediate_values |= self.reports
         trial._user_attrs |= self.user_attributes
         trial._system_attrs |= self.system_attributes
 
-    def write(self, storage: RDBStorage, session: Session) -> None:
-        for step, value in self.reports.items():
-            storage._set_trial_intermediate_value_without_commit(
-                session, self.trial_id, step, value
-            )
-        for model, attributes in (
-            (TrialUserAttributeModel, self.user_attributes),
-            (TrialSystemAttributeModel, self.system_attributes),
+    def write(self, connection: sa.Connection) -> None:
+        trial_rows.set_reports(connection, self.trial_id, self.reports)
+        for table, attributes in (
+            (trial_rows.USER_ATTRIBUTES, self.user_attributes),
+            (trial_rows.SYSTEM_ATTRIBUTES, self.system_attributes),
         ):
-            for key, value in attributes.items():
-                storage._set_trial_attr_without_commit(session, model, self.trial_id, key, value)
+            trial_rows.set_attributes(connection, self.trial_id, table, attributes)
+        for write in self.ours:
+            write(connection)
 
 
 def mark_trial() -> Callable[[sa.Connection, int], None]:

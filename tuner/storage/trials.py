@@ -27,6 +27,7 @@ from tuner.storage.damage import shortened
 from tuner.storage.optuna_rows import (
     OptunaTrial,
     finite_value,
+    params_asked_for,
     read_trials,
     state_of_trial,
     with_values,
@@ -35,6 +36,7 @@ from tuner.storage.schema import attempts, optuna_trials
 from tuner.storage.slots import LOSSES
 from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search, no_finished_trial
+from tuner.system.names import command, in_command
 
 # The keys of `table_row` except the params.
 TABLE_COLUMNS = ("trial", "state", "end", "score", "epochs", "seconds")
@@ -49,7 +51,8 @@ class TrialRow:
     attempt ended; `seconds` is that attempt's whole time; `retry_of` the number of the trial that
     it repeats. `damage`: what cannot be read of its rows; then its number may be -1, and `params`
     has those that can be read. `usable`: its params and its score can be read. `metrics`: those
-    that the study records, in the epoch that gave the score; None for one without a value."""
+    that the study records, in the epoch that gave the score; None for one without a value. The
+    objectives after the first are among them."""
 
     number: int
     trial_id: int
@@ -89,12 +92,14 @@ class Best:
 @dataclass(frozen=True)
 class Summary:
     """A summary of a study's trials. `ends`: how many have each end, unfinished ones under their
-    state; `lost`: how many attempts were lost with their worker or loop."""
+    state; `lost`: how many attempts were lost with their worker or loop. `varying`: see
+    `varying_params`."""
 
     trials: int
     ends: dict[str, int]
     lost: int
     best: Best
+    varying: tuple[str, ...] = ()
 
 
 def list_trials(store: Store, study: StudyRow) -> list[TrialRow]:
@@ -114,7 +119,7 @@ def stream_trials(
         lambda connection: connection.execute(query.limit(limit)).scalars().all()
     )
     for start in range(0, len(trial_ids), _PAGE):
-        yield from store.read(_read_page, study, trial_ids[start : start + _PAGE])
+        yield from store.read(read_by_ids, study, trial_ids[start : start + _PAGE])
 
 
 def _by_number(study: StudyRow) -> sa.Select[Any]:
@@ -140,7 +145,7 @@ def _best_first(study: StudyRow) -> sa.Select[Any]:
     )
 
 
-def _read_page(
+def read_by_ids(
     connection: sa.Connection, study: StudyRow, trial_ids: Sequence[int]
 ) -> list[TrialRow]:
     """The trials with these ids, in that order, without those that were deleted meanwhile."""
@@ -167,7 +172,7 @@ def _with_metrics(
     rows: list[TrialRow],
     *conditions: sa.ColumnElement[bool],
 ) -> list[TrialRow]:
-    names = study.spec.record
+    names = study.spec.beside_score
     if not names:
         return rows
     last_attempts = {row.trial_id: row.last for row in rows if row.last is not None}
@@ -245,6 +250,18 @@ def _count_trials(connection: sa.Connection, study: StudyRow) -> int:
     return connection.execute(query.where(optuna_trials.c.study_id == study.study_id)).scalar_one()
 
 
+def varying_params(store: Store, study: StudyRow) -> list[str]:
+    """The parameters that vary: of a function that asks for them itself, those that its trials have
+    asked for so far."""
+    return store.read(_varying, study)
+
+
+def _varying(connection: sa.Connection, study: StudyRow) -> list[str]:
+    if not study.spec.function_kind.defines_space:
+        return study.spec.space.varying()
+    return params_asked_for(connection, study.study_id)
+
+
 def find_best(store: Store, study: StudyRow) -> Best:
     """The COMPLETE trial with the best finite score; the earliest among equals. A comparison, which
     selects nothing, has none."""
@@ -260,7 +277,7 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
     # The first is the best unless it is damaged: read one, then whole pages.
     size, after = 1, 0
     while trial_ids := connection.execute(query.limit(size).offset(after)).scalars().all():
-        for row in _read_page(connection, study, trial_ids):
+        for row in read_by_ids(connection, study, trial_ids):
             if row.usable:
                 return Best(row, tuple(damaged))
             damaged.append(row)
@@ -270,8 +287,13 @@ def _find_best(connection: sa.Connection, study: StudyRow) -> Best:
 
 def require_best(study: StudyRow, best: Best) -> TrialRow:
     """The best trial. Raises StudyError where there is none, and for a comparison."""
-    if not study.spec.selects:
+    if study.spec.is_comparison:
         raise StudyError(f"study {study.name!r} is a comparison: nothing is chosen in it")
+    if not study.spec.selects:
+        raise StudyError(
+            f"study {study.name!r} has several objectives, and no best trial; its Pareto front: "
+            + command("study", "best", in_command(study.name))
+        )
     if best.trial is not None:
         return best.trial
     if best.damaged:
@@ -295,6 +317,7 @@ def _summarize(connection: sa.Connection, study: StudyRow) -> Summary:
         ends=_ends(connection, study),
         lost=connection.execute(lost).scalar_one(),
         best=_find_best(connection, study),
+        varying=tuple(_varying(connection, study)),
     )
 
 

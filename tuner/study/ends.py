@@ -75,6 +75,10 @@ class TrialEnd(StrEnum):
     """The study was about to be deleted."""
     TAKEN_OVER = "taken_over"
     """Another loop has the trial. Shown by the loop that lost it; SQL has `lost`."""
+    IMPORTED = "imported"
+    """It was run elsewhere, and has its score from there."""
+    IMPORTED_PRUNED = "imported_pruned"
+    """It was run elsewhere, and pruned there."""
 
     @property
     def fate(self) -> Fate:
@@ -107,7 +111,9 @@ _FATES = {
     TrialEnd.COMPLETE: Fate.COMPLETE,
     TrialEnd.EARLY_STOPPED: Fate.COMPLETE,
     TrialEnd.TARGET: Fate.COMPLETE,
+    TrialEnd.IMPORTED: Fate.COMPLETE,
     TrialEnd.PRUNED: Fate.PRUNED,
+    TrialEnd.IMPORTED_PRUNED: Fate.PRUNED,
     TrialEnd.DIVERGED: Fate.INFEASIBLE,
     TrialEnd.OUT_OF_MEMORY: Fate.INFEASIBLE,
     TrialEnd.TIME_LIMIT: Fate.INFEASIBLE,

@@ -23,7 +23,7 @@ def fit_space(space: Space, task: Task, input_shape: Any, input_kind: str = "") 
     _check_losses(space, task)
     unmet = _unmet_needs(task, input_shape, input_kind)
     fixed: dict[str, Scalar] = {}
-    for name, parameter in catalogue(space.network).items():
+    for name, parameter in catalogue(space.catalogue_key).items():
         if parameter.needs not in unmet:
             continue
         off = parameter.without_effect

@@ -33,6 +33,8 @@ class Report:
     far, as Keras shows them) and `val_` values, in the units of the data. `seconds`: what the trial
     has spent so far, by kind of work. `engine`: what trains it (study/engines.py). `advisory`: the
     trial's own code decides whether it goes on: the pruner's decision is only told to it.
+    `own_step`: what that code calls the step, where it counts from 0; then Optuna is told that
+    step, and the value as it is.
     """
 
     step: int
@@ -42,6 +44,7 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     engine: str = ""
     advisory: bool = False
+    own_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,17 @@ class Suggest:
     distribution: Distribution
 
 
+# User attributes of trials that tuner itself writes.
+OWN_ATTRIBUTES = ("end", "best_epoch", "parameter_count", "retry_of")
+
+
 @dataclass(frozen=True)
 class Noted:
     """What a trial's own code says of itself, to be kept with the trial: values that JSON can
-    hold, by name."""
+    hold, by name. `constraints`: a number above 0 says that the trial is not feasible."""
 
-    attributes: dict[str, Any]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    constraints: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,8 @@ class TrialRequest:
     predictions (study/metrics.py) and added to each report on that split; of the user's own ones
     WorkerSetup has the code.
 
+    `further_goals`: of a study with several objectives, those after `goal`.
+
     `choices`: values that the study's other trials may have, by parameter: all values of a
     categorical one, both ends of a range. A shared program leaves room for them. A parameter
     without an entry has the value of `params` in all trials. `engine`: "keras" asks for a program
@@ -169,6 +179,7 @@ class TrialRequest:
     first_epoch_reports: int = 1
     held_out: HeldOut = "val"
     host_metrics: tuple[str, ...] = ()
+    further_goals: tuple[Goal, ...] = ()
     choices: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     engine: Engine = "auto"
     checkpoints: Checkpoints | None = field(default=None, compare=False)

@@ -32,7 +32,14 @@ from tuner.search_space.parameters import catalogue_key, former_defaults
 from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, Goal, HeldOut
-from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
+from tuner.study.metrics import (
+    METRICS,
+    check_metric,
+    direction_of,
+    host_metrics,
+    metric_named,
+    name_of,
+)
 from tuner.study.metrics import Task as Task
 from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
@@ -188,6 +195,15 @@ class OwnMetricSpec(BaseModel):
         return f"{self.path}:{self.function}"
 
 
+class FurtherObjective(BaseModel):
+    """An objective after the first. `direction`: whether more or less of it is better."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    direction: Direction
+
+
 class StudySpec(BaseModel):
     """A study's definition. JSON from `model_dump_json` gives an equal one.
 
@@ -202,6 +218,9 @@ class StudySpec(BaseModel):
     objective, by name, which is the function's: "val_profit" for "profit".
 
     `function_kind`: of a user's own network, what its function is (function_kinds.py).
+
+    `further_objectives`: of an objective that returns several values, those after `metric`. No
+    trial is the best of such a study, and none is pruned.
 
     `code`: the user's own files by path. Where it `keeps_modules`, the modules are among them that
     these files import from their folders; earlier studies store no modules and import them as they
@@ -231,6 +250,7 @@ class StudySpec(BaseModel):
     held_out: HeldOut = "val"
     record: tuple[str, ...] = ()
     own_metrics: dict[str, OwnMetricSpec] = Field(default_factory=dict)
+    further_objectives: tuple[FurtherObjective, ...] = ()
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
 
@@ -276,6 +296,7 @@ class StudySpec(BaseModel):
             raise SpecError(f"the data's task is {self.data.task}, the study's is {self.task}")
         if not self.function_kind.trains:
             self._check_metrics()
+        self._check_objectives()
         if self.held_out == "test" and (self.sampler.name, self.pruner.name) != ("listed", "none"):
             raise SpecError(
                 "a comparison on the test split selects nothing: its sampler is listed, its pruner "
@@ -283,6 +304,20 @@ class StudySpec(BaseModel):
             )
         _check_seed(self.seed)
         return self
+
+    def _check_objectives(self) -> None:
+        if not self.further_objectives:
+            return
+        if self.function_kind is not FunctionKind.OBJECTIVE:
+            raise SpecError(
+                f"several objectives need a function that returns several values, objective(trial);"
+                f" {self.space.network} has one"
+            )
+        if self.pruner.name != "none":
+            raise SpecError(f"several objectives: no trial is pruned, got pruner {self.pruner}")
+        names = [goal.metric for goal in self.goals]
+        if len(set(names)) < len(names):
+            raise SpecError(f"several objectives need a name each, got {', '.join(names)}")
 
     def _check_without_data(self) -> None:
         if not self.function_kind.trains:
@@ -295,9 +330,14 @@ class StudySpec(BaseModel):
         for name in self.own_metrics:
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
+        name = name_of(self.metric)
+        is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
+        is_models = ":" in self.space.network and not is_known
+        if is_models and self.metric == f"{self.held_out}_{name}":
+            return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
-        own = self.own_metrics.get(name_of(self.metric))
+        own = self.own_metrics.get(name)
         direction = direction_of(self.metric, self.heads) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"
@@ -331,8 +371,14 @@ class StudySpec(BaseModel):
 
     @property
     def selects(self) -> bool:
-        """Whether one of its trials is the best: none is, where the test split scored them."""
-        return self.held_out == "val"
+        """Whether one of its trials is the best: none is, where the test split scored them, or
+        where there are several objectives."""
+        return self.held_out == "val" and not self.further_objectives
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether the test split scores its trials."""
+        return self.held_out == "test"
 
     @property
     def known_data(self) -> DataSpec:
@@ -377,6 +423,23 @@ class StudySpec(BaseModel):
     def goal(self, target: float | None = None) -> Goal:
         """What trials are scored by. `target`: a score that ends the search."""
         return Goal(self.metric, self.direction, target)
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """All objectives, the first one first."""
+        further = (Goal(each.metric, each.direction) for each in self.further_objectives)
+        return (self.goal(), *further)
+
+    @property
+    def objectives_in_words(self) -> str:
+        """All objectives, each with its direction."""
+        return "; ".join(f"{goal.metric}, {goal.direction}" for goal in self.goals)
+
+    @property
+    def beside_score(self) -> tuple[str, ...]:
+        """The names of what is kept and shown of a trial beside its score: the further objectives,
+        and what the study records."""
+        return (*(each.metric for each in self.further_objectives), *self.record)
 
     def host_metrics(self, recorded: bool = True) -> tuple[str, ...]:
         """What trials compute from predictions: for the objective, and what is `recorded`. A
@@ -557,6 +620,9 @@ class StudySpec(BaseModel):
 # Facts that two definitions may differ in. The direction of a metric of ours follows from it.
 _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "metric": lambda spec: _objective_in_words(spec),
+    "further objectives": lambda spec: (
+        ", ".join(f"{each.metric} ({each.direction})" for each in spec.further_objectives) or "none"
+    ),
     "recorded metrics": lambda spec: ", ".join(sorted(spec.record)) or "none",
     "own metrics": lambda spec: ", ".join(sorted(map(str, spec.own_metrics.values()))) or "none",
     "sampler": lambda spec: spec.sampler,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuner.data import Dataset, open_dataset
+from tuner.data.named_rows import named_parts
 from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
@@ -155,7 +156,12 @@ def state_tags(trial: TrackedTrial) -> dict[str, str]:
     if trial.attempt.detail:
         # The end of a traceback says what went wrong.
         tags["traceback"] = trial.attempt.detail[-_LONGEST_TRACEBACK:]
-    return {name: tag_value(value) for name, value in tags.items()}
+    tags |= {f"log.{name}": _note_text(value) for name, value in trial.notes.items()}
+    return {allowed_key(name): tag_value(value) for name, value in tags.items()}
+
+
+def _note_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def curve_points(rows: Iterable[ReportRow]) -> Iterator[Point]:
@@ -180,7 +186,7 @@ def result_points(spec: StudySpec, trial: TrackedTrial, rows: list[ReportRow]) -
     if attempt.score is not None:
         yield Point("score", attempt.score, at, 0)
     scoring = report_of_score(rows, attempt, spec.goal())
-    for metric in spec.record:
+    for metric in spec.beside_score:
         if scoring is not None and (value := scoring.metrics.get(metric)) is not None:
             yield Point(best_key(metric), value, at, 0)
 
@@ -193,7 +199,8 @@ def result_numbers(trial: TrackedTrial, rows: list[ReportRow]) -> dict[str, floa
         "best_epoch": attempt.best_epoch,
         "epochs": attempt.epochs if attempt.epochs is not None else whole_epochs,
         "seconds": end_seconds(trial) - attempt.started_at,
-        "parameter_count": attempt.parameter_count,
+        # Of a function that trains by itself it is not known.
+        "parameter_count": attempt.parameter_count or None,
     }
     return {name: float(number) for name, number in numbers.items() if number is not None}
 
@@ -219,8 +226,8 @@ def study_params(spec: StudySpec) -> dict[str, str]:
         **_data_params(spec),
         "sampler": _choice(spec.sampler),
         "pruner": _choice(spec.pruner),
-        "metric": spec.metric,
-        "direction": spec.direction,
+        "metric": ", ".join(goal.metric for goal in spec.goals),
+        "direction": ", ".join(goal.direction for goal in spec.goals),
         "seed": str(spec.seed),
     }
     if spec.record:
@@ -310,13 +317,19 @@ def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
 
 
 def _schema(dataset: Dataset) -> dict[str, Any]:
-    def tensor(array: Any) -> list[dict[str, Any]]:
-        shape = [-1, *(int(size) for size in array.shape[1:])]
-        return [{"type": "tensor", "tensor-spec": {"dtype": str(array.dtype), "shape": shape}}]
+    def tensors(rows: Any) -> list[dict[str, Any]]:
+        specs = []
+        for name, array in named_parts(rows).items():
+            shape = [-1, *(int(size) for size in array.shape[1:])]
+            tensor = {"dtype": str(array.dtype), "shape": shape}
+            specs.append(
+                ({"name": name} if name else {}) | {"type": "tensor", "tensor-spec": tensor}
+            )
+        return specs
 
     split = dataset.train
     # MLflow expects both as JSON within JSON.
-    specs = {"features": json.dumps(tensor(split.x)), "targets": json.dumps(tensor(split.y))}
+    specs = {"features": json.dumps(tensors(split.x)), "targets": json.dumps(tensors(split.y))}
     return {"mlflow_tensorspec": specs}
 
 

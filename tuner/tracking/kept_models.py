@@ -21,9 +21,10 @@ from tuner.tracking.logged_models import (
 
 
 def wants_model(trial: TrackedTrial, log_models: str) -> bool:
-    """Whether the trial's network belongs in MLflow. A search that logs all networks keeps them
-    all."""
-    return log_models != "none" and trial.attempt.model is not None
+    """Whether the trial's network belongs in MLflow, which takes those of Keras. A search that logs
+    all networks keeps them all."""
+    model = trial.attempt.model
+    return log_models != "none" and model is not None and model.path.endswith(".keras")
 
 
 def drop_released(client: Client, run_id: str) -> None:

@@ -133,7 +133,7 @@ def _view_state(study: StudyRow) -> dict[str, Any]:
     """What MLflow's page of runs restores from a view."""
     spec = study.spec
     varying = [allowed_key(name) for name in spec.space.varying()][:_MOST_COLUMNS]
-    columns = [f"metrics.`{name}`" for name in ("score", *map(best_key, spec.record))]
+    columns = [f"metrics.`{name}`" for name in ("score", *map(best_key, spec.beside_score))]
     columns += [*(f"params.`{name}`" for name in varying), "tags.`end`"]
     widths = {"attributes.`Run Name`": 120, "runDateAndNestInfo": 150}
     widths |= {name: max(90, 7 * len(name) - 35) for name in columns}
@@ -168,7 +168,7 @@ def _section(uuid: str, name: str) -> dict[str, Any]:
 def _charts(spec: StudySpec) -> list[dict[str, Any]]:
     """The curves of the objective, recorded metrics and losses, then the parameters with the score.
     MLflow adds charts of the other metrics by itself, but not of those whose chart is deleted."""
-    curves = dict.fromkeys([spec.metric, *spec.record, "val_loss", "loss"])
+    curves = dict.fromkeys([spec.metric, *spec.beside_score, "val_loss", "loss"])
     charts = [_chart("LINE", "curves", metricKey=allowed_key(name)) for name in curves]
     # MLflow leaves out runs that lack one of the parameters.
     common = [row.name for row in spec.space.rows() if not row.condition]
@@ -176,7 +176,7 @@ def _charts(spec: StudySpec) -> list[dict[str, Any]]:
     if axes:
         chosen = {"selectedParams": axes, "selectedMetrics": ["score"], "showAllRuns": True}
         charts.append(_chart("PARALLEL", "axes", **chosen))
-    bars = [*_BARS, *map(best_key, spec.record)]
+    bars = [*_BARS, *map(best_key, spec.beside_score)]
     return charts + [_chart("BAR", "curves", metricKey=name, deleted=True) for name in bars]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tuner.data import Dataset
 from tuner.networks.custom import CustomNetwork, GivenParams, given_params
+from tuner.networks.precision import dtype_policy, precision_of
 from tuner.search_space.parameter_types import Params
 from tuner.training.fit_arguments import check_arguments, check_callbacks
 from tuner.training.fit_trial import FitPlan
@@ -23,7 +24,8 @@ def plan_of_build(
     where = f"{network.path}:{network.function}"
 
     def make_model() -> Any:
-        model = network.build(given, dataset.input_shape, dataset.outputs, file)
+        with dtype_policy(precision_of(params)):
+            model = network.build(given, dataset.input_shape, dataset.outputs, file)
         if not getattr(model, "compiled", False):
             raise UncompiledModel
         return model

@@ -1,16 +1,20 @@
 """What the user's own callbacks have counted, kept in checkpoints: simple values such as a count of
-epochs without gain, as JSON in an array of bytes. Knows no TensorFlow."""
+epochs without gain, as JSON in an array of bytes."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 _NAME = "callbacks"
 _SIMPLE = (bool, int, float, str, type(None))
 # What Keras itself sets anew.
 _NOT_KEPT = ("params", "validation_data")
+# Of a function of keras.ops, by its name. Keras' callbacks that monitor a metric hold how they
+# compare, and negate min_delta as they choose it.
+_OPERATION = "keras.ops."
 
 
 def state_arrays(callbacks: Sequence[Any]) -> dict[str, list[np.ndarray]]:
@@ -30,7 +34,7 @@ def restore_states(callbacks: Sequence[Any], states: Sequence[Mapping[str, Any]]
     """Set the values of callbacks that were made in the same order; without states, none."""
     for callback, state in zip(callbacks, states, strict=False):
         for name, value in state.items():
-            setattr(callback, name, value)
+            setattr(callback, name, _as_held(value))
 
 
 def _simple_values(callback: Any) -> dict[str, Any]:
@@ -43,7 +47,16 @@ def _simple_values(callback: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    if getattr(value, "shape", None) == ():  # a number of NumPy or TensorFlow
+        return np.asarray(value).item()
+    name = getattr(value, "__name__", "")
+    return f"{_OPERATION}{name}" if name and getattr(keras.ops, name, None) is value else value
+
+
+def _as_held(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_OPERATION):
+        return getattr(keras.ops, value.removeprefix(_OPERATION))
+    return value
 
 
 def _is_simple(value: Any) -> bool:

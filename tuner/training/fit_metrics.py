@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tuner.data import Dataset
 from tuner.data.preparing import in_target_units
-from tuner.study.metrics import compute, has_function, head_of, metric_named, name_of
+from tuner.study.metrics import SPLITS, compute, has_function, head_of, metric_named, name_of
 from tuner.study.own_metrics import OwnMetric
 
 # Keras' names → ours, where they differ.
@@ -85,11 +85,12 @@ def prediction_metrics(
 
 
 def missing_objective(objective: str, metrics: Mapping[str, float]) -> str:
-    reported = ", ".join(sorted(name for name in metrics if "_" in name)) or "nothing"
+    prefixes = tuple(f"{split}_" for split in SPLITS)
+    reported = ", ".join(name for name in metrics if name.startswith(prefixes)) or "nothing"
     name = name_of(objective)
     return (
-        f"the compiled model reports {reported}, not {objective}; give it a metric named {name!r} "
-        "in compile(metrics=[…]), or choose another --metric"
+        f"the compiled model reports {reported}, not {objective}; give it a metric named "
+        f"{name!r} in compile(metrics=[…]), or choose another --metric"
     )
 
 

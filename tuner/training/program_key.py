@@ -24,7 +24,8 @@ from tuner.study.messages import TrialRequest
 from tuner.values import Scalar, word
 
 # What a shared program does with the parameters of each role.
-FIXED_ROLES = (Role.STRUCTURE,)  # one value in the program: another value is another program
+# One value in the program: another value is another program.
+FIXED_ROLES = (Role.STRUCTURE, Role.PRECISION)
 CHOICE_ROLES = (Role.CHOICE,)  # every form that a trial of the study may choose is in the program
 OPERATION_ROLES = (  # in it if a trial may have them
     Role.SWITCH, Role.SCALAR, Role.DROPOUT, Role.ROW_WEIGHT,

@@ -6,11 +6,10 @@ Importing this module imports TensorFlow but runs no operation, so that a fork s
 import logging
 import traceback
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import describe_network, network_inputs
@@ -18,6 +17,7 @@ from tuner.errors import MetricError, NetworkError
 from tuner.networks import export_network
 from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.preparation.keras_file import has_own_parts, write_description
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import (
     Ended,
@@ -33,6 +33,12 @@ from tuner.training.build_plan import UncompiledModel, plan_of_build
 from tuner.training.engines.feeds import ResidentData
 from tuner.training.engines.lanes import Lane, LaneScheduler
 from tuner.training.fit_trial import FitPlan, FitTrial
+from tuner.training.hypermodels import (
+    HyperModel,
+    SearchStopped,
+    load_hypermodel,
+    plan_of_hypermodel,
+)
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.saved_check import ROWS_CHECKED, find_problem
 from tuner.training.trial import PreparedProgram, Trainer
@@ -50,6 +56,7 @@ class TrainingSession:
         self._request: TrialRequest | None = None
         self._fit_trial: FitTrial | None = None  # the one at hand, if Keras' fit trains it
         self._compiles = False  # whether the user's code has returned a compiled model before
+        self._asks = setup.function_kind is FunctionKind.HYPERMODEL
         self._study = setup.study
 
     def _make_trainer(self, setup: WorkerSetup) -> Trainer:
@@ -61,6 +68,9 @@ class TrainingSession:
         )
 
     def run(self, request: TrialRequest, tell: Tell) -> None:
+        if self._asks:
+            self._run_hypermodel(request, tell)
+            return
         # Only building a model tells whether it is compiled; nothing was told until then.
         if self._compiles and self._network is not None:
             try:
@@ -76,6 +86,16 @@ class TrainingSession:
         except CompiledModel:
             self._compiles = True
             self.run_fit(request, self._plan(request), tell)
+
+    def _run_hypermodel(self, request: TrialRequest, tell: Tell) -> None:
+        plan = plan_of_hypermodel(self._hypermodel, request, self.trainer.dataset, tell)
+        with suppress(SearchStopped):
+            self.run_fit(request, plan, tell)
+
+    @cached_property
+    def _hypermodel(self) -> HyperModel:
+        assert self._network is not None
+        return load_hypermodel(self._network)
 
     def run_fit(self, request: TrialRequest, plan: FitPlan, tell: Tell) -> None:
         """Train a trial by Keras' `fit`, as `run` does."""
@@ -97,8 +117,8 @@ class TrainingSession:
         if self._request is None:
             raise RuntimeError("no trial has ended yet")
         dataset, model = self.trainer.dataset, self._exported(self._request)
-        inputs = network_inputs(dataset, np.asarray(dataset.train.x[:ROWS_CHECKED]))
-        outputs = np.asarray(model(inputs, training=False))
+        inputs = network_inputs(dataset, dataset.train.x[:ROWS_CHECKED])
+        outputs = model(inputs, training=False)
         model.save(path)
         del model  # so that loading it again takes no more memory
         problem = find_problem(path, inputs, outputs)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.data import Dataset
+from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import Params
 from tuner.study.messages import Goal
 
@@ -19,7 +20,8 @@ class TrialBuilds:
     while a parameter has not been read yet. `varying`: the parameters by which a message names a
     configuration. `own`: the space's parameters that the training does not know; `declared`: all of
     them. `goal`: the study's objective. `until`: a time of `time.monotonic()`, which all processes
-    share; no configuration begins after it. `folder`: for the saved network.
+    share; no configuration begins after it. `folder`: for the saved network. `function_kind`: what
+    the code's function is.
     """
 
     code: tuple[Any, ...]
@@ -34,6 +36,7 @@ class TrialBuilds:
     goal: Goal
     until: float
     folder: Path
+    function_kind: FunctionKind = FunctionKind.BUILD
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ from multiprocessing.connection import Connection
 
 from tuner.errors import NetworkError
 from tuner.networks.custom import CustomNetwork
+from tuner.search_space.function_kinds import FunctionKind
+from tuner.training.hypermodel_check import check_hypermodel
 from tuner.training.network_check import check_network, error_line
 from tuner.training.ops.libraries import tensorflow as tf
 from tuner.training.trial_builds import Answer, Refused, Step, TrialBuilds, Tried
 
+_CHECKS = {FunctionKind.HYPERMODEL: check_hypermodel}
 # The network gets at least this time, however long the imports took.
 _LEAST_S = 5.0
 
@@ -32,7 +35,8 @@ def main() -> None:
 def _answer(request: TrialBuilds, connection: Connection) -> Answer:
     try:
         network = CustomNetwork(*request.code)
-        return check_network(network, request, lambda text: connection.send(Step(text)))
+        check = _CHECKS.get(request.function_kind, check_network)
+        return check(network, request, lambda text: connection.send(Step(text)))
     except NetworkError as error:
         return Refused(str(error))
     except Exception as error:  # a fault of tuner: the network may be right

@@ -17,6 +17,7 @@ from tuner.data import Dataset
 from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.networks.layers import CompiledLayers
+from tuner.networks.precision import precision_of
 from tuner.networks.step_rows import steps_of
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
@@ -87,13 +88,16 @@ class KerasProgram:
         self._scalars = Scalars()
         self.objective = objective_of(dataset, params, self._scalars)
         self._parts = CompiledLayers(self._scalars)
-        self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
+        self._shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
         self.model = self._build(params)
         self._augmented = Augmentation(
             read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
         )
         self._rules = ModelRegularizers(self.model, params, self._scalars)
         self.optimizer = build_optimizer(params, self._scalars)
+        self._scales_loss = precision_of(params) == "mixed_float16"
+        if self._scales_loss:
+            self.optimizer = keras.optimizers.LossScaleOptimizer(self.optimizer)
         self.optimizer.build(self.model.trainable_variables)
         self.called: set[str] = set()
         self._row_weights = RowWeights(dataset)
@@ -199,13 +203,13 @@ class KerasProgram:
             x = self._augmented(x, shift, share, seed, done)
         scaled = self._scaled(x)
         with tf.GradientTape() as tape:
-            outputs = self.model(scaled, training=True)
+            outputs = _as_float32(self.model(scaled, training=True))
             rows = weigh_loss(self.objective.row_values(self._target(y), outputs), weights)
             penalty = self._rules.penalty()
-            loss = tf.reduce_mean(rows[0]) + penalty
+            loss = self._scaled_loss(tf.reduce_mean(rows[0]) + penalty)
         variables = self.model.trainable_variables
         context = StepContext(ONE_TRIAL, learning_rate, seed, done)
-        gradients = self._rules.change_gradients(tape.gradient(loss, variables), context)
+        gradients = self._changed(tape.gradient(loss, variables), context)
         self._rules.before_step(context)
         self.optimizer.learning_rate.assign(learning_rate)
         self.optimizer.apply(gradients, variables)
@@ -213,6 +217,19 @@ class KerasProgram:
         self._parts.clock.tick()
         sums = tf.stack([tf.reduce_sum(values) for values in rows])
         return sums + self._penalty_sum(penalty, len(rows), tf.cast(_row_count(y), tf.float32))
+
+    def _scaled_loss(self, loss: tf.Tensor) -> tf.Tensor:
+        return self.optimizer.scale_loss(loss) if self._scales_loss else loss
+
+    def _changed(self, gradients: list[Any], context: StepContext) -> list[Any]:
+        """The gradients as the rules change them. The optimizer takes those of a scaled loss
+        scaled, but a rule, such as one that clips, means their true sizes."""
+        if not self._scales_loss:
+            return self._rules.change_gradients(gradients, context)
+        scale = self.optimizer.scale_loss(tf.constant(1.0))
+        true_sizes = [None if gradient is None else gradient / scale for gradient in gradients]
+        changed = self._rules.change_gradients(true_sizes, context)
+        return [None if gradient is None else gradient * scale for gradient in changed]
 
     def score(self, x: Any, y: Any, repeated: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Sums of loss and metrics over raw rows, of which the first `repeated` do not count, and
@@ -227,7 +244,7 @@ class KerasProgram:
 
     def predict(self, x: Any) -> Any:
         """The network's outputs (n, outputs) for raw rows."""
-        return self.model(self._scaled(x), training=False)
+        return _as_float32(self.model(self._scaled(x), training=False))
 
     @staticmethod
     def _penalty_sum(penalty: tf.Tensor, metrics: int, rows: tf.Tensor) -> tf.Tensor:
@@ -262,6 +279,10 @@ def _on_lines(change: Callable[[tf.Tensor, _Line], tf.Tensor], values: Any, line
 
 def _scaled_target(y: tf.Tensor, line: _Line) -> tf.Tensor:
     return y if y.dtype.is_integer else y * line[0] + line[1]
+
+
+def _as_float32(outputs: Any) -> Any:
+    return tf.nest.map_structure(lambda of_head: tf.cast(of_head, tf.float32), outputs)
 
 
 def _row_count(y: Any) -> tf.Tensor:

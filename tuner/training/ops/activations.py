@@ -58,7 +58,8 @@ class NumberedActivation(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         activation, numbers = self._held
-        return activation.function(numbers)(inputs)
+        assert activation.number is not None
+        return activation.formula(inputs, tf.cast(numbers[activation.number], inputs.dtype))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape

@@ -74,7 +74,8 @@ class FastDropout(keras.layers.Layer):
         rate = tf.convert_to_tensor(self.rate)
         positions = tf.reshape(tf.cast(tf.range(tf.size(inputs)), tf.uint32), tf.shape(inputs))
         seed, step = self.clock.seed.value(), self.clock.step.value()
-        return inputs * multipliers(positions, rate, self.place, seed, step)
+        mask = multipliers(positions, rate, self.place, seed, step)
+        return inputs * tf.cast(mask, inputs.dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
