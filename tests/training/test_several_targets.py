@@ -31,7 +31,8 @@ def build(params, input_shape, outputs):
     # In another order than the data, and by the names alone.
     b = keras.Input(input_shape["b"], name="b")
     a = keras.Input(input_shape["a"], name="a")
-    hidden = keras.layers.Dense(5, "tanh")(keras.layers.Concatenate()([a, keras.layers.Flatten()(b)]))
+    both = keras.layers.Concatenate()([a, keras.layers.Flatten()(b)])
+    hidden = keras.layers.Dense(5, "tanh")(both)
     heads = {"kind": "softmax", "price": "linear", "tags": "sigmoid"}
     return keras.Model(
         [b, a],

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tuner.data.later_target import encode_later_target, encode_later_targets
+from tuner.data.later_windows import window_rows
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.preparation.cells import first_row_of, has_index_name
@@ -89,6 +90,8 @@ def table_rows(
 ) -> LaterRows:
     """Later rows of a table. `read`: its chosen columns in frames, whose indices count the rows of
     the whole table. Of many features a block has fewer rows than a frame."""
+    if request.preparation.window is not None:
+        return window_rows(read, chosen.target, request, source, (*notes, *chosen.notes))
 
     def blocks() -> Iterator[RowBlock]:
         at_once = request.rows_at_once

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from tuner.data.later_rows import LaterRows, RowBlock
@@ -74,14 +75,15 @@ def evaluate_data(
         if seen is not None and sample is not None:
             seen += sample.compare(scored.inputs)
         count(findings.rows)
+    given, known, beyond = _with_known_future(join_outputs(outputs), join_outputs(targets), scoring)
     evaluation = evaluate_outputs(
-        join_outputs(outputs),
-        join_outputs(targets),
+        given,
+        known,
         network.task,
         network.labels,
         heads=network.heads,
     )
-    about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
+    about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines(), *beyond)
     notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
     return DataEvaluation(
         network=scoring.where,
@@ -92,6 +94,22 @@ def evaluate_data(
         seen=seen,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _with_known_future(outputs: Any, targets: Any, scoring: Scoring) -> tuple[Any, Any, list[str]]:
+    """Of forecasts those whose whole future is in the data, with a note on the others. Raises
+    DatasetError if there are none."""
+    if scoring.description.preparation.window is None:
+        return outputs, targets, []
+    known = np.isfinite(targets.reshape(len(targets), -1)).all(axis=1)
+    if not known.any():
+        raise DatasetError(
+            f"{scoring.rows.source}: no forecast ends within the data; give rows that go on behind "
+            "the windows"
+        )
+    beyond = int((~known).sum())
+    notes = [f"{beyond} forecasts reach beyond the data: they are left out"] if beyond else []
+    return outputs[known], targets[known], notes
 
 
 def notes_on_rows(network: NetworkDescription, seen: Seen | None) -> list[str]:

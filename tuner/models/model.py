@@ -144,7 +144,7 @@ class Model:
         outputs = self.outputs_of_prepared(prepared.inputs)
         _warn(prepared.findings)
         columns = predict_columns(outputs, self.description.targets)
-        return pd.DataFrame(columns, index=_index_of(rows, count_rows(outputs)))
+        return pd.DataFrame(columns, index=prepared.index_of(rows))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a .keras file with its preparation, as `tuner study best --save` does.
@@ -201,6 +201,10 @@ class Model:
         from tuner.models.evaluations import evaluate_outputs
 
         network = self.description
+        if network.preparation.window is not None:
+            raise DatasetError(
+                "data: a forecast needs the rows behind it; compare with a file, by tuner evaluate"
+            )
         rows, targets = _rows_and_targets(rows, target, network)
         request = RowRequest(
             network.preparation, self.task, self.labels, load_settings(), network.targets
@@ -282,12 +286,6 @@ def _rows_and_several(rows: Any, targets: Any, names: list[str]) -> tuple[Any, A
             f"data: give the targets of each row, {join_names(names)}: evaluate(rows, targets)"
         )
     return frame.drop(columns=names), frame[names].reset_index(drop=True)
-
-
-def _index_of(rows: Any, count: int) -> Any:
-    """The index of a DataFrame; for anything else the numbers of the rows."""
-    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
-    return rows.index if is_frame else range(count)
 
 
 def load_file(

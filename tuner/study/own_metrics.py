@@ -99,8 +99,8 @@ class OwnMetric:
         classes: int,
         heads: Mapping[str, tuple[Task, int]] | None = None,
     ) -> None:
-        """Try it on these targets with made-up predictions. `heads`: of several the task of each and
-        how many classes it has; y_true is a dict then. Raises MetricError where it fails, or
+        """Try it on these targets with made-up predictions. `heads`: of several the task of each
+        and how many classes it has; y_true is a dict then. Raises MetricError where it fails, or
         returns a number that is not finite."""
         if heads:
             rows = min((_rows_to_try(y_true[n], *of) for n, of in heads.items()), key=len)
