@@ -315,5 +315,5 @@ def test_a_trial_that_asks_for_a_hidden_name_fails_with_the_reason() -> None:
 
 def test_a_model_of_several_inputs_is_refused() -> None:
     model = "keras.Model([inputs, keras.Input((2,))], layers.Dense(3)(inputs))"
-    with pytest.raises(NetworkError, match="a network has one input, this one has 2"):
+    with pytest.raises(NetworkError, match="the data have one input, this network has 2"):
         returning(model).build({}, (6,), 3)
