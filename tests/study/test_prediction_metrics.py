@@ -30,6 +30,9 @@ def data(task: Task, seed: int) -> tuple[Values, Values]:
     if task == "binary":
         y = draw.integers(0, 2, 80)
         return y, np.round(0.7 * draw.random(80) + 0.3 * y, 1).astype(np.float32)
+    if task == "multilabel":
+        marks = draw.integers(0, 2, (80, 3))
+        return marks, (0.7 * draw.random((80, 3)) + 0.3 * marks).astype(np.float32)
     y = draw.integers(0, CLASSES, 80)
     weights = np.round(draw.random((80, CLASSES)) + np.eye(CLASSES)[y], 1) + 0.1
     return y, (weights / weights.sum(1, keepdims=True)).astype(np.float32)
@@ -115,6 +118,12 @@ def explained(y: Values, predictions: Values) -> float:
     return float(1 - np.sum((y - predictions) ** 2) / np.sum((y - y.mean()) ** 2))
 
 
+def harmonic_of(has_it: Values, is_given_it: Values) -> float:
+    """Two divided by the sum of the reciprocals of precision and recall."""
+    right = np.sum(has_it & is_given_it)
+    return float(2 / (np.sum(is_given_it) / right + np.sum(has_it) / right))
+
+
 DEFINITIONS: dict[str, Callable[[Values, Values], float]] = {
     "auc": one_by_one(ranking),
     "pr_auc": one_by_one(precision_by_recall),
@@ -125,6 +134,10 @@ DEFINITIONS: dict[str, Callable[[Values, Values], float]] = {
     "kappa": kappa,
     "log_loss": cross_entropy,
     "top_5_accuracy": in_top_5,
+    "f1_macro": lambda y, p: float(
+        np.mean([harmonic_of(y[:, i] == 1, p[:, i] > 0.5) for i in range(y.shape[1])])
+    ),
+    "f1_micro": lambda y, p: harmonic_of(y.ravel() == 1, p.ravel() > 0.5),
     "r2": explained,
     "mape": lambda y, predictions: float(np.mean(np.abs((y - predictions) / y))),
 }
