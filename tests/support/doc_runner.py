@@ -74,7 +74,9 @@ def small_searches(toy: bool = False) -> Iterator[None]:
         return optimize(settings, store, study, options, *rest, **more)
 
     def brief(space: Any, *rest: Any, **options: Any) -> Any:
-        return define_study(space.override({"epochs": _MOST_EPOCHS}), *rest, **options)
+        if not space.function_kind.defines_space:
+            space = space.override({"epochs": _MOST_EPOCHS})
+        return define_study(space, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (searching, comparisons):
