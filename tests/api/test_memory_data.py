@@ -192,7 +192,7 @@ def test_large_arrays_are_not_copied(settings: Settings) -> None:
         ((X, Y), "left", "target='left': only a table has columns"),
         ((X, np.array([1, "a"] * 30, object)), None, "y holds int, str; give it one type"),
         ((X, [None, 1] * 30), None, "y holds NoneType, int"),
-        (([[1], [1, 2]], [0, 1]), None, "x is no array"),
+        (([[1], ["a", "b"]], [0, 1]), None, "data: x: the sequence of row 2 must hold numbers"),
         ((WORDS[:, None], Y), None, "x must hold numbers"),
         ((scipy.sparse.csr_matrix(X), Y), None, "x is sparse; give x.toarray()"),
         ({"x": X}, None, "data: holds 'x' without 'y'"),

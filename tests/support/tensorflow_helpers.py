@@ -48,6 +48,14 @@ _CONVOLUTIONS: dict[str, Any] = {
     "pool": 2,
     "block_dropout": 0.0,
 }
+_OF_NETWORK: dict[str, dict[str, Any]] = {
+    "cnn": _CONVOLUTIONS,
+    "resnet": {"stages": 2, "stage_blocks": 1, "stage_filters": 3, "stage_growth": 2.0,
+               "stem": "small", "pre_activation": False, "stage_dropout": 0.0, "depth": 0},
+    "rnn": {"cell": "simple", "rnn_layers": 1, "units": 5, "bidirectional": False,
+            "pooling": "last", "embedding": 4, "recurrent_dropout": 0.0, "rnn_dropout": 0.0,
+            "depth": 0},
+}  # fmt: skip
 
 
 def make_dataset(task: str = "classes", rows: int = ROWS, images: bool = False) -> Dataset:
@@ -104,7 +112,7 @@ def make_request(
     **params: Any,
 ) -> TrialRequest:
     """A plan whose `params` override those of a small network trained by SGD for an epoch."""
-    complete = _DEFAULTS | (_CONVOLUTIONS if network == "cnn" else {}) | params
+    complete = _DEFAULTS | _OF_NETWORK.get(network, {}) | params
     if complete["optimizer"] == "sgd":
         complete.setdefault("momentum", 0.0)
     return TrialRequest(network, complete, seed, goal, intervals, engine=engine)

@@ -39,6 +39,14 @@ def create_study(
     direction: Direction | Sequence[Direction] | None = None,
     record: Iterable[str | Callable[..., float]] = (),
     weights: str | None = None,
+    kind: str | None = None,
+    text: str | None = None,
+    vocabulary: int | None = None,
+    steps: int | None = None,
+    window: int | None = None,
+    horizon: int | None = None,
+    time: str | None = None,
+    series: str | None = None,
     task: Task | None = None,
     columns: Mapping[str, str] | None = None,
     scaling: str | None = None,
@@ -76,10 +84,19 @@ def create_study(
         target: the name of a table's target column; or the targets of a DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`. Where a function trains by itself: a name that it reports.
-        direction: "maximize" or "minimize"; needed for a metric of your own. Several for an Optuna
-            objective that returns several values.
+        direction: "maximize" or "minimize"; needed for a metric of your own. Several for an
+            Optuna objective that returns several values.
         record: further metrics to keep of each epoch, as `metric` takes them.
         weights: the column, or the array, with a weight for each training row.
+        kind: what a row of an array is: "sequence" or "tokens"; None decides by the data.
+        text: what texts of a table become: "words", "tf_idf" or "tokens"; None: what the network
+            learns from.
+        vocabulary: how many of the most common words are known.
+        steps: the length of texts in words, or of sequences of different lengths.
+        window: forecast from a table: a row of the data is so many rows of it.
+        horizon: how many steps behind the window are forecast; None is 1.
+        time: the column by which the windows' table is sorted and split.
+        series: the column that tells several series of that table apart.
         task: what the targets are; None decides by the data.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
         scaling: how numbers are scaled.
@@ -127,6 +144,14 @@ def create_study(
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
         weights=weights,
+        kind=kind,
+        text=text,
+        vocabulary=vocabulary,
+        steps=steps,
+        window=window,
+        horizon=horizon,
+        time=time,
+        series=series,
         task=task,
         scaling=scaling,
         validation=plain(validation),

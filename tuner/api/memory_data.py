@@ -17,12 +17,13 @@ import numpy as np
 from tuner.api.functions import code_reference
 from tuner.data import parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
-from tuner.data.load import check_order
+from tuner.data.input_encoding import check_order
 from tuner.data.raw import Pair
 from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
 from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError, first_line
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
+from tuner.preparation.padding import as_sequences, check_sequences, pad_sequences
 from tuner.settings import Settings
 from tuner.system.locations import HASH_LENGTH
 from tuner.values import join_names, suggest_names
@@ -175,7 +176,8 @@ def _names(parts: Mapping[str, Pair]) -> dict[str, Any]:
 
 
 def _keep_arrays(values: Mapping[str, Any], settings: Settings) -> str:
-    arrays = {str(name): _checked_array(str(name), value) for name, value in values.items()}
+    values = _with_lengths({str(name): value for name, value in values.items()})
+    arrays = {name: _checked_array(name, value) for name, value in values.items()}
     _check_lengths(arrays)
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -188,6 +190,24 @@ def _keep_arrays(values: Mapping[str, Any], settings: Settings) -> str:
         with written_at_once(file, sum(array.nbytes for array in arrays.values())) as stream:
             _write_archive(stream, arrays)
     return path_in_project(file, settings)
+
+
+def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
+    """Sequences of different lengths as an array that ends in zeros, and their lengths beside it,
+    as an .npz has them."""
+    kept = dict(values)
+    for name, value in values.items():
+        meant = array_name(name)
+        sequences = as_sequences(value) if meant in FEATURES else None
+        if meant is None or sequences is None:
+            continue
+        channels = check_sequences(sequences, f"data: {name}")
+        lengths = np.array([len(sequence) for sequence in sequences])
+        padded = pad_sequences(sequences, int(lengths.max()), channels)[..., :-1]
+        is_flat = sequences[int(lengths.argmax())].ndim == 1
+        kept[name] = np.nan_to_num(padded[..., 0] if is_flat else padded)
+        kept[f"lengths{meant.removeprefix('x')}"] = lengths
+    return kept
 
 
 def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:

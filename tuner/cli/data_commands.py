@@ -19,6 +19,10 @@ DATA_HELP = (
     "answered with all formats."
 )
 _MOST_NOTES = 8
+# The options of `data describe` that are fields of a DataSpec, beside --column and --task.
+_DATA_OPTIONS = (
+    "weights", "kind", "text", "vocabulary", "steps", "window", "horizon", "time", "series"
+)  # fmt: skip
 
 Pairs = list[str] | None
 Columns = Annotated[
@@ -61,6 +65,84 @@ Weights = Annotated[
 ]
 
 
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="What a row of an array is: sequence (steps of channels, each scaled on its own) or "
+        "tokens (numbers of words).",
+        metavar="KIND",
+        show_default="by its shape and values",
+    ),
+]
+Text = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        help="What texts of a table become: words (which of the most common words they hold), "
+        "tf_idf (a weight for each word) or tokens (the words' numbers in order, for rnn).",
+        metavar="FORM",
+        show_default="tokens for rnn, else words",
+    ),
+]
+Vocabulary = Annotated[
+    int | None,
+    typer.Option(
+        "--vocabulary",
+        help="How many of the most common words are known.",
+        metavar="N",
+        show_default="256 for words, 2000 for tf_idf, 10000 for tokens",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        help="The length of texts in words, or of sequences: longer ones are cut, shorter ones "
+        "padded.",
+        metavar="N",
+        show_default="of 95 % of the texts; of the longest sequence",
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        "--window",
+        help="Forecast from a table: each row of the data is so many rows of it, one after the "
+        "other.",
+        metavar="N",
+        show_default="no windows",
+    ),
+]
+Horizon = Annotated[
+    int | None,
+    typer.Option(
+        "--horizon",
+        help="With --window: how many steps behind the window are forecast.",
+        metavar="N",
+        show_default="1",
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        help="With --window: the column by which the table is sorted and split.",
+        metavar="COLUMN",
+        show_default="the order of the rows",
+    ),
+]
+Series = Annotated[
+    str | None,
+    typer.Option(
+        "--series",
+        help="With --window: the column that tells several series of a table apart.",
+        metavar="COLUMN",
+        show_default="one series",
+    ),
+]
+
+
 def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
     """Print how the columns of new data were read, in brief, and the first notes on them."""
     from tuner.cli.output import say
@@ -75,8 +157,10 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
         options = [
             word for name, kind in data.columns.items() for word in ("--column", f"{name}={kind}")
         ]
-        if data.weights is not None:
-            options += ["--weights", data.weights]
+        for option in _DATA_OPTIONS:
+            value = getattr(data, option)
+            if value not in (None, type(data).model_fields[option].default):
+                options += [f"--{option}", str(value)]
         say(f"{more}: {command('data', 'describe', data.source, *options)}")
 
 
@@ -87,6 +171,14 @@ def describe_dataset(
     task: Task = None,
     column: Columns = None,
     weights: Weights = None,
+    kind: Kind = None,
+    text: Text = None,
+    vocabulary: Vocabulary = None,
+    steps: Steps = None,
+    window: Window = None,
+    horizon: Horizon = None,
+    time: Time = None,
+    series: Series = None,
     as_json: Json = False,
 ) -> None:
     """Print what a data set holds, and how it is split and scaled.
@@ -100,7 +192,20 @@ def describe_dataset(
     from tuner.values import join_names
 
     columns = parse_columns(column or [])
-    spec = data_spec(source=source, task=task, columns=columns, weights=weights)
+    spec = data_spec(
+        source=source,
+        task=task,
+        columns=columns,
+        weights=weights,
+        kind=kind,
+        text=text,
+        vocabulary=vocabulary,
+        steps=steps,
+        window=window,
+        horizon=horizon,
+        time=time,
+        series=series,
+    )
     dataset = load_dataset(spec, settings_of(context))
     facts = describe_dataset(dataset)
     if as_json:

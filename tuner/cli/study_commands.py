@@ -14,7 +14,23 @@ from tuner.cli.app import (
     new_typer,
     settings_of,
 )
-from tuner.cli.data_commands import DATA_HELP, Columns, Pairs, Scaling, Task, Weights, say_data
+from tuner.cli.data_commands import (
+    DATA_HELP,
+    Columns,
+    Horizon,
+    Kind,
+    Pairs,
+    Scaling,
+    Series,
+    Steps,
+    Task,
+    Text,
+    Time,
+    Vocabulary,
+    Weights,
+    Window,
+    say_data,
+)
 from tuner.cli.import_command import import_trials
 from tuner.cli.plot_commands import plot_study
 
@@ -58,6 +74,14 @@ def create(
     ] = None,
     column: Columns = None,
     weights: Weights = None,
+    kind: Kind = None,
+    text: Text = None,
+    vocabulary: Vocabulary = None,
+    steps: Steps = None,
+    window: Window = None,
+    horizon: Horizon = None,
+    time: Time = None,
+    series: Series = None,
     task: Task = None,
     scaling: Scaling = None,
     validation: Annotated[
@@ -190,6 +214,14 @@ def create(
         data=data,
         columns=parse_columns(column or []),
         weights=weights,
+        kind=kind,
+        text=text,
+        vocabulary=vocabulary,
+        steps=steps,
+        window=window,
+        horizon=horizon,
+        time=time,
+        series=series,
         task=task,
         scaling=scaling,
         validation=validation,

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from tuner.data.dataset import Dataset
 from tuner.errors import SpecError
+from tuner.preparation.kinds import has_one_class
 from tuner.search_space.class_weights import is_mapping, parse_weights
 from tuner.study.metrics import METRICS, name_of
 from tuner.values import join_names, suggest_names
@@ -67,7 +68,7 @@ def imbalance_note(
     """A line that one class has more than 90 % of the training rows, and what to do; None if none
     has, or if the study's objective counts every class. `weighs_classes`: whether the study has
     class weights already."""
-    if not dataset.labels or (objective and not _counts_by_rows(objective)):
+    if not has_one_class(dataset.task) or (objective and not _counts_by_rows(objective)):
         return None
     rows = np.bincount(dataset.train.y, minlength=len(dataset.labels))
     largest, share = int(rows.argmax()), float(rows.max() / rows.sum())

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # training reads data without pydantic
 
 PARTS = ("train", "validation", "test")
 EvaluationName = Literal["val", "test"]
+InputKind = Literal["", "sequence", "tokens"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class InputPart:
     reports: tuple[ColumnReport, ...] = ()
     shift: npt.NDArray[np.float64] | None = None
     float64_inputs: bool = False
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
+    padding: tuple[float, ...] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -138,6 +142,13 @@ class Dataset:
     where float32 would have lost too much (precision.py): one value in all, or one for each column
     or channel; None for nothing. `float64_inputs`: whether float32 would round the original x.
 
+    `input_kind`: what a row of x is. "tokens" (steps,): numbers of words, 0 for padding, 1 for a
+    word that is not in the vocabulary, below `vocabulary_size`; they are not scaled. "sequence"
+    (steps, channels): each channel is scaled on its own. Where sequences differ in length they are
+    `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled);
+    `padding` is the value of each other channel there, which scaling maps to about 0. "" is
+    anything else.
+
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
 
@@ -167,6 +178,14 @@ class Dataset:
     examples: ExampleRows | None = None
     inputs: Mapping[str, InputPart] = field(default_factory=dict)
     heads: tuple[TargetPart, ...] = ()
+    input_kind: InputKind = ""
+    vocabulary_size: int = 0
+    padding: tuple[float, ...] | None = None
+
+    @property
+    def padded(self) -> bool:
+        """Whether the last channel of a sequence says which steps are there."""
+        return self.padding is not None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -218,6 +237,16 @@ class Dataset:
         )
 
     @property
+    def head_tasks(self) -> dict[str, "Task"]:
+        """The task of each head; empty for a single target."""
+        return {head.name: head.task for head in self.heads}
+
+    @property
+    def network_task(self) -> Any:
+        """What the builder of a network is told: the task, or that of each head by name."""
+        return self.head_tasks or self.task
+
+    @property
     def input_parts(self) -> dict[str, InputPart]:
         """Its inputs by name; a single one is named ""."""
         return dict(self.inputs) or {
@@ -228,6 +257,9 @@ class Dataset:
                 self.reports,
                 self.shift,
                 self.float64_inputs,
+                self.input_kind,
+                self.vocabulary_size,
+                self.padding,
             )
         }
 

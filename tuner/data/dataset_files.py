@@ -81,6 +81,9 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "weighted": [part for part, split in dataset.splits.items() if split.weights is not None],
         "inputs": {name: _input_to_json(part) for name, part in dataset.inputs.items()},
         "heads": [_head_to_json(head) for head in dataset.heads],
+        "input_kind": dataset.input_kind,
+        "vocabulary_size": dataset.vocabulary_size,
+        "padding": dataset.padding,
     }
 
 
@@ -92,6 +95,9 @@ def _input_to_json(part: InputPart) -> dict[str, Any]:
         "reports": [asdict(report) for report in part.reports],
         "shift": None if part.shift is None else part.shift.tolist(),
         "float64_inputs": part.float64_inputs,
+        "input_kind": part.input_kind,
+        "vocabulary_size": part.vocabulary_size,
+        "padding": part.padding,
     }
 
 
@@ -104,6 +110,9 @@ def _input_from_json(value: dict[str, Any]) -> InputPart:
         _reports_from_json(value["reports"]),
         _shift_from_json(value["shift"]),
         value["float64_inputs"],
+        value["input_kind"],
+        value["vocabulary_size"],
+        _tuple(value["padding"]),
     )
 
 
@@ -186,6 +195,9 @@ def open_dataset(folder: Path) -> Dataset:
         examples=index.get("examples"),
         inputs=inputs,
         heads=heads,
+        input_kind=index.get("input_kind", ""),
+        vocabulary_size=index.get("vocabulary_size", 0),
+        padding=_tuple(index.get("padding")),
     )
 
 
@@ -232,5 +244,5 @@ def _target_column_from_json(value: dict[str, Any]) -> TargetColumn:
     )
 
 
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return None if values is None else tuple(values)

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from tuner.data.class_balance import imbalance_note
 from tuner.data.columns import ReadTable
-from tuner.data.dataset import ColumnReport, Dataset, Split
+from tuner.data.dataset import ColumnReport, Dataset, InputPart, Split, TargetPart
+from tuner.data.named_rows import named_parts
 from tuner.data.rows import Features, sampled_rows
+from tuner.data.sequence_lengths import describe_sequences
 from tuner.data.table_encoding import Table
 from tuner.data.target import Target
 from tuner.preparation.cells import Cells
@@ -92,19 +94,24 @@ def _one_to_one(x: Features, y: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 
 
 def describe_dataset(dataset: Dataset) -> dict[str, Any]:
-    """Rows, shapes, classes or target range, scaling, weights, notes, as plain values for JSON."""
+    """Rows, shapes, classes or target range, scaling, weights, notes, as plain values for JSON. Of
+    several inputs and targets, by name."""
     imbalance = imbalance_note(dataset)
+    shapes, x = dataset.input_shape, named_parts(dataset.train.x)
+    named = bool(dataset.inputs)
+    methods = {name: part.scaling.method for name, part in dataset.input_parts.items()}
     return {
         "name": dataset.name,
         "task": dataset.task,
         "rows": {part: len(split) for part, split in dataset.splits.items()},
-        "input_shape": list(dataset.input_shape),
-        "dtype": str(dataset.train.x.dtype),
+        "input_shape": {n: list(s) for n, s in shapes.items()} if named else list(shapes),
+        "dtype": {n: str(rows.dtype) for n, rows in x.items()} if named else str(x[""].dtype),
         "outputs": dataset.outputs,
-        **(_classes(dataset) if dataset.labels else {"target": _target(dataset)}),
+        **describe_sequences(dataset),
+        **_targets(dataset),
         "columns": [asdict(report) for report in dataset.reports],
         "features": None if dataset.features is None else list(dataset.features),
-        "scaling": dataset.scaling.method,
+        "scaling": methods if named else methods[""],
         "weights": _weights(dataset.train.weights),
         "notes": [*([imbalance] if imbalance else []), *dataset.notes],
         "bytes": dataset.nbytes,
@@ -112,17 +119,65 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _classes(dataset: Dataset) -> dict[str, Any]:
-    """The rows of each class by part, in the order of the class indices."""
-    counts = {
-        part: np.bincount(split.y, minlength=len(dataset.labels))
-        for part, split in dataset.splits.items()
+def _targets(dataset: Dataset) -> dict[str, Any]:
+    """What each target holds: of a single one directly, of several by name under "targets"."""
+    splits: dict[str, dict[str, Any]] = {
+        part: named_parts(split.y) for part, split in dataset.splits.items()
     }
+    if not dataset.heads:
+        target = dataset.targets[0]
+        return _target(target, {part: rows[""] for part, rows in splits.items()})
     return {
-        "classes": {
-            label: {part: int(rows[i]) for part, rows in counts.items()}
-            for i, label in enumerate(dataset.labels)
+        "targets": {
+            head.name: {
+                "task": head.task,
+                "weight": head.weight,
+                **_target(head, {part: rows[head.name] for part, rows in splits.items()}),
+            }
+            for head in dataset.heads
         }
+    }
+
+
+def _target(target: TargetPart, y: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    if target.task == "regression":
+        return {"target": _statistics(target, y["train"])}
+    if target.task == "multilabel":
+        return {"labels": _rows_of_labels(target, y)}
+    return {"classes": _rows_of_classes(target, y)}
+
+
+def _rows_of_classes(target: TargetPart, y: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """The rows of each class by part, in the order of the class indices."""
+    counts = {part: np.bincount(rows, minlength=len(target.labels)) for part, rows in y.items()}
+    return {
+        label: {part: int(rows[i]) for part, rows in counts.items()}
+        for i, label in enumerate(target.labels)
+    }
+
+
+def _rows_of_labels(target: TargetPart, y: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """The rows that have each label, by part."""
+    return {
+        label: {part: int(rows[:, i].sum()) for part, rows in y.items()}
+        for i, label in enumerate(target.labels)
+    }
+
+
+def _statistics(target: TargetPart, train: npt.NDArray[Any]) -> dict[str, Any]:
+    """Statistics of the training rows, in the units of the target; of k values by name."""
+    y = train.astype(np.float64) + target.shift
+    if y.ndim == 1:
+        return _of_values(y)
+    return {name: _of_values(y[:, i]) for i, name in enumerate(target.values)}
+
+
+def _of_values(y: npt.NDArray[np.float64]) -> dict[str, float]:
+    return {
+        "low": float(y.min()),
+        "high": float(y.max()),
+        "mean": float(y.mean()),
+        "deviation": float(y.std()),
     }
 
 
@@ -139,30 +194,30 @@ def _weights(weights: npt.NDArray[np.float32] | None) -> dict[str, float] | None
     }
 
 
-def _target(dataset: Dataset) -> dict[str, float]:
-    """Statistics of the training rows, in the units of the target."""
-    y = dataset.train.y.astype(np.float64) + dataset.target_shift
-    return {
-        "low": float(y.min()),
-        "high": float(y.max()),
-        "mean": float(y.mean()),
-        "deviation": float(y.std()),
-    }
-
-
 def describe_inputs(dataset: Dataset) -> str:
     """The inputs of a network: their shape, dtype and scaling."""
+    shapes = dataset.input_shape
+    if not dataset.inputs:
+        return f"inputs of shape {shapes}, {_in_words(dataset.input_parts[''], shapes)}"
+    lines = [
+        f"{name} of shape {shapes[name]}, {_in_words(part, shapes[name])}"
+        for name, part in dataset.inputs.items()
+    ]
+    return f"a dict of inputs: {'; '.join(lines)}"
+
+
+def _in_words(part: InputPart, shape: Sequence[int]) -> str:
     words = {
         "none": "as they are, not scaled",
         "minmax": "scaled to 0..1",
         "center": "scaled to -0.5..0.5",
         "standardize": "standardised",
-    }[dataset.scaling.method]
-    if dataset.scaling.scale.ndim:
-        words += " per column" if len(dataset.input_shape) == 1 else " per channel"
-    if any(column.categories is not None for column in dataset.columns or ()):
+    }[part.scaling.method]
+    if part.scaling.scale.ndim:
+        words += " per column" if len(shape) == 1 else " per channel"
+    if any(column.categories is not None for column in part.columns or ()):
         words += "; a category's columns are 0 and 1"
-    return f"inputs of shape {dataset.input_shape}, float32, {words}"
+    return f"float32, {words}"
 
 
 # Different numbers are counted up to this many rows: sorting more takes longer than reading.
@@ -175,9 +230,9 @@ _PLURALS = {"category": "categories"}
 
 
 def report_columns(
-    table: ReadTable, columns: Sequence[Column], target: ColumnReport | None
+    table: ReadTable, columns: Sequence[Column], targets: Sequence[ColumnReport]
 ) -> tuple[ColumnReport, ...]:
-    """A report on each column. Columns that were left out and the target come last."""
+    """A report on each column. Columns that were left out and the targets come last."""
     times = {column.name for column in table.columns if column.format.order == TIME}
     reports = [
         ColumnReport(
@@ -193,22 +248,41 @@ def report_columns(
     reports += [
         ColumnReport(name, "drop", features=0, gaps=None, different=None) for name in table.dropped
     ]
-    return (*reports, *([target] if target else []))
+    return (*reports, *targets)
 
 
-def report_target(y: Any, target: Target) -> ColumnReport | None:
-    """The report on the target, if it has a name."""
+def report_targets(y: Any, target: Target) -> tuple[ColumnReport, ...]:
+    """The reports on the targets that have names."""
+    if target.heads:
+        reports = (report for name in target.heads for report in _reports_of_head(name, target))
+        return tuple(reports)
+    names = target.value_names or (target.labels if target.task == "multilabel" else ())
+    if names:
+        values = np.concatenate(list(target.values.values()))
+        return tuple(_report_values(name, values[:, i]) for i, name in enumerate(names))
     name = getattr(y, "name", None)
-    if name is None:
-        return None
-    report = ColumnReport(
-        str(name), "target", features=0, gaps=0, different=len(target.labels),
-        examples=target.labels[:3],
-    )  # fmt: skip
+    return () if name is None else (_report_one(str(name), target),)
+
+
+def _reports_of_head(name: str, target: Target) -> tuple[ColumnReport, ...]:
+    head = target.heads[name]
+    return (_report_one(name, head),) if not head.value_names else report_targets(None, head)
+
+
+def _report_one(name: str, target: Target) -> ColumnReport:
+    """The report on a target with one value a row."""
     if target.labels:
-        return report
-    cells = Cells(np.concatenate(list(target.values.values())))
-    return replace(report, different=_different(cells), **_shown_values(cells))
+        return ColumnReport(
+            name, "target", features=0, gaps=0, different=len(target.labels),
+            examples=target.labels[:3],
+        )  # fmt: skip
+    return _report_values(name, np.concatenate(list(target.values.values())))
+
+
+def _report_values(name: str, values: npt.NDArray[Any]) -> ColumnReport:
+    cells = Cells(values)
+    report = ColumnReport(name, "target", features=0, gaps=0, different=_different(cells))
+    return replace(report, **_shown_values(cells))
 
 
 def _different(cells: Cells) -> int | None:

@@ -24,7 +24,8 @@ class Raw:
     """`parts` holds "train" and whichever of "validation" and "test" the source brings itself.
 
     `source` begins every message about these data. `label_names` are the names of the classes
-    0..k-1 in the target; `features` those of the columns of a matrix. `notes`: decisions of the
+    0..k-1 in the target; `features` those of the columns of a matrix, or, where it
+    `has_channels`, those of the channels of sequences. `notes`: decisions of the
     reader to report.
     """
 
@@ -34,6 +35,7 @@ class Raw:
     label_names: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    has_channels: bool = False
 
 
 @contextmanager

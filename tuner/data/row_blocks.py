@@ -1,6 +1,5 @@
 """Rows for a saved network, in blocks: one row out for each row in, in order."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ class RowRequest:
     @property
     def rows_at_once(self) -> int:
         """The most rows of a block: prepared, they are some 32 MB."""
-        return max(1, _MOST_VALUES // max(1, math.prod(self.preparation.input_shape)))
+        return max(1, _MOST_VALUES // max(1, self.preparation.row_values))
 
 
 class RowBlock:

@@ -6,7 +6,7 @@ later rows are encoded in the same way.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,39 @@ from tuner.preparation.encoding import (
     words_of,
 )
 from tuner.preparation.text_columns import ReadColumn
+from tuner.preparation.text_words import (
+    TextForm,
+    inverse_frequencies,
+    learn_vocabulary,
+)
 
 # Of a column of texts: so many of the most common words are features.
 MOST_WORDS = 256
+# Of tokens and tf_idf: so many words at most, unless the user says how many. tf_idf has a feature
+# for each.
+_VOCABULARY: dict[TextForm, int] = {"words": MOST_WORDS, "tokens": 10_000, "tf_idf": 2_000}
+# Texts are cut where so large a share of the training rows has ended, and at so many words.
+_WHOLE_TEXTS = 0.95
+_MOST_STEPS = 512
 _ROWS_AT_ONCE = 8192
 _Block = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TextRule:
+    """What texts become. `vocabulary`: how many words are known at most; `steps`: how many tokens a
+    text becomes. None: by the form, and by the training rows."""
+
+    form: TextForm = "words"
+    vocabulary: int | None = None
+    steps: int | None = None
+
+    @property
+    def most_words(self) -> int:
+        return _VOCABULARY[self.form] if self.vocabulary is None else self.vocabulary
+
+
+AS_WORDS = TextRule()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +117,21 @@ class TableRows(Rows):
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
 
-def learn_columns(table: Table, columns: Sequence[ReadColumn]) -> tuple[Column, ...]:
+def learn_columns(
+    table: Table, columns: Sequence[ReadColumn], texts: TextRule = AS_WORDS
+) -> tuple[Column, ...]:
     """How each column is encoded, by the training rows."""
-    learnt = map_columns(lambda c: _learn(table.column(c.name), c), columns, len(table))
+    learnt = map_columns(lambda c: _learn(table.column(c.name), c, texts), columns, len(table))
     return tuple(learnt)
 
 
-def _learn(cells: Cells, read: ReadColumn) -> Column:
+def _learn(cells: Cells, read: ReadColumn, texts: TextRule) -> Column:
     if read.kind == "number":
         return Column(read.name, _median(cells), format=read.format)
     if read.kind == "date":
         return _learn_date(cells, read)
     if read.kind == "text":
-        return Column(read.name, categories=_common_words(cells), kind="text", format=read.format)
+        return _learn_text(cells, read, texts)
     held = sorted(cells.texts[code] for code in np.flatnonzero(cells.counts()))
     return Column(
         read.name,
@@ -141,14 +171,39 @@ def _learn_date(cells: Cells, read: ReadColumn) -> Column:
     )
 
 
-def _common_words(cells: Cells) -> tuple[str, ...]:
+def _learn_text(cells: Cells, read: ReadColumn, rule: TextRule) -> Column:
+    if rule.form == "words":
+        words = _common_words(cells, rule.most_words)
+        return Column(read.name, categories=words, kind="text", format=read.format)
+    counts = cells.counts()
+    words, rows, lengths = learn_vocabulary(cells.texts, counts.tolist(), rule.most_words)
+    column = Column(
+        read.name, categories=words, kind="text", format=read.format, text_form=rule.form
+    )
+    if rule.form == "tf_idf":
+        return replace(column, idf=inverse_frequencies(rows, len(cells)))
+    return replace(column, steps=rule.steps or _common_length(lengths, counts))
+
+
+def _common_length(lengths: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> int:
+    """A length that most texts do not exceed, at least 1."""
+    held = counts > 0
+    if not held.any():
+        return 1
+    order = np.argsort(lengths[held])
+    shares = np.cumsum(counts[held][order]) / counts[held].sum()
+    length = lengths[held][order][np.searchsorted(shares, _WHOLE_TEXTS)]
+    return max(1, min(_MOST_STEPS, int(length)))
+
+
+def _common_words(cells: Cells, most: int) -> tuple[str, ...]:
     """The most common words by rows, at most MOST_WORDS, in alphabetical order."""
     rows: Counter[str] = Counter()
     for text, count in zip(cells.texts, cells.counts().tolist(), strict=True):
         if count:
             for word in words_of(text):
                 rows[word] += count
-    common = sorted(rows, key=lambda word: (-rows[word], word))[:MOST_WORDS]
+    common = sorted(rows, key=lambda word: (-rows[word], word))[:most]
     return tuple(sorted(common))
 
 

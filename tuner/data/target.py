@@ -4,7 +4,7 @@ A target of texts holds classes, or numbers in an unusual notation.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tuner.data.arrays import as_array
 from tuner.errors import DatasetError
 from tuner.preparation.cells import Cells, coded_cells, is_coded_text, read_cells
+from tuner.preparation.kinds import has_one_class
 from tuner.preparation.number_texts import NumberFormat, find_format, is_code
 from tuner.preparation.text_columns import ALMOST_ALL, FEW_TEXTS, TextColumn, capitals_note
 from tuner.values import join_names
@@ -142,21 +143,34 @@ if TYPE_CHECKING:  # training reads data without pydantic
 MAX_INTEGER_CLASSES = 100
 MAX_FLOAT_CLASSES = 20
 MIN_ROWS_A_CLASS = 3
-TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
+# NamedRows of such for several heads.
+TargetValues = Any
 _Values = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)
 class Target:
-    """`values` by part: int32 indices into `labels`, or float64 for regression (no labels).
-    `notes`: decisions to report. `format`: how its texts were read as numbers; None if they were
-    not."""
+    """`values` by part: int32 indices into `labels`, or float64 for regression (no labels); (n, k)
+    for k values, and for k labels, float32 then; NamedRows of such for several heads. `notes`:
+    decisions to report. `format`: how its texts were read as numbers; None if they were not.
+    `value_names`: of a regression's k values. `heads`: several targets by name."""
 
     task: "Task"
     values: dict[str, TargetValues]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
     format: NumberFormat | None = None
+    value_names: tuple[str, ...] = ()
+    heads: "Mapping[str, Target]" = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The labels of which a row has one; none for other tasks."""
+        return self.labels if has_one_class(self.task) else ()
+
+    def reading(self, notes: tuple[str, ...], format_: NumberFormat | None) -> "Target":
+        """With what was said, and found out, where its texts were read."""
+        return replace(self, notes=notes, format=format_)
 
 
 def encode_target(
@@ -289,13 +303,7 @@ def _remedy(values: _Values) -> str:
         return "; give y.ravel()"
     if values.ndim != 2:
         return ""
-    if values.dtype.kind in "biuf":
-        marks = np.isin(values, (0, 1)).all()
-        if marks and (values.sum(axis=1) == 1).all():
-            return "; for one-hot rows give y.argmax(axis=1)"
-        if marks:
-            return "; several labels a row are not supported: make a study of each column"
-    return "; several targets are not supported: give one, y[:, 0]"
+    return "; give several targets as a DataFrame, or as a dict of arrays"
 
 
 def _from_objects(values: npt.NDArray[np.object_], what: str) -> _Values:

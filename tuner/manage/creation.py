@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
@@ -49,7 +49,7 @@ from tuner.manage.wanted_metrics import (
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.search_space.parameters import FULL_PRECISION, TRAINING
+from tuner.search_space.parameters import FULL_PRECISION, NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -57,7 +57,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import METRICS, Task, ask_direction, name_of
+from tuner.study.metrics import ask_direction, metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -229,16 +229,17 @@ def define_study(
     code = code_to_store(space, wanted.data, sources[0], settings, subject, metrics.paths)
     # Only a study's spec says which network it is for: its scaling is settled here.
     raw_integers = ":" in space.network and wanted.data.reading == READING
+    wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    metric = _objective(space, wanted, dataset.task, metrics)
+    metric = _objective(space, wanted, dataset, metrics)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
         sampler=sampler,
         pruner=wanted.pruner or default_pruner(space.function_kind, 1),
         metric=metric,
-        direction=wanted.direction or metrics.direction(metric),
+        direction=wanted.direction or metrics.direction(metric, dataset.head_tasks),
         seed=wanted.seed,
         held_out=wanted.held_out,
         record=metrics.recorded(metric),
@@ -253,21 +254,29 @@ def define_study(
     return spec
 
 
-def _objective(space: Space, wanted: Wanted, task: Task, metrics: WantedMetrics) -> str:
+def _objective(space: Space, wanted: Wanted, dataset: Dataset, metrics: WantedMetrics) -> str:
     """The study's objective. A user's compiled model may report a name that tuner does not know:
     whether it does shows when the model is tried. Raises a UsageError."""
-    objective, held_out = metrics.objective, wanted.held_out
+    objective, heads = metrics.objective, dataset.head_tasks
     own: set[str] = set(metrics.own)
-    if ":" in space.network and objective is not None and name_of(objective) not in METRICS:
-        name = name_of(objective)
+    name = None if objective is None or ":" not in space.network else name_of(objective)
+    if objective is not None and name is not None and metric_named(name, heads) is None:
         has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
         if has_own_fit and wanted.direction is None:
             raise MetricError(ask_direction(objective))
         if has_own_fit and objective.isidentifier():
             return objective
-        if wanted.direction is not None and objective == f"{held_out}_{name}":
+        if wanted.direction is not None and objective == f"{wanted.held_out}_{name}":
             own.add(name)
-    return choose_objective(space, task, objective, held_out, own)
+    return choose_objective(space, dataset.task, objective, wanted.held_out, own, heads)
+
+
+def _for_network(data: DataSpec, network: str) -> DataSpec:
+    """The data with the form of texts that the network learns from, where none is given."""
+    kind = NETWORKS.get(network)
+    if data.text is None and kind is not None and kind.takes_tokens:
+        return data.model_copy(update={"text": "tokens"})
+    return data
 
 
 def _define_own_training(
@@ -314,7 +323,7 @@ def _objective_of(space: Space, wanted: Wanted) -> Objective:
 
 
 def _fit_to_data(space: Space, dataset: Dataset) -> Space:
-    fitted = fit_space(space, dataset.task, dataset.input_shape)
+    fitted = fit_space(space, dataset.task, dataset.input_shape, dataset.input_kind)
     check_class_weights(_class_weights(fitted), dataset)
     return fitted
 
@@ -343,6 +352,7 @@ def _data_facts(wanted: Wanted, dataset: Dataset, raw_integers: bool) -> dict[st
         "fingerprint": dataset.fingerprint,
         "train_rows": _trained_rows(dataset, wanted.held_out),
         "task": dataset.task,
+        "heads": dataset.head_tasks,
     }
 
 
@@ -355,8 +365,11 @@ def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
     update: dict[str, object] = {"task": dataset.task}
-    if raw_integers and dataset.scaling.method == "none":
+    # Of several inputs those of integers are never scaled.
+    if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
+    if not any(report.kind == "text" for report in dataset.reports):
+        update["text"] = None
     return data.model_copy(update=update)
 
 

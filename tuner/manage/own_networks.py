@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, Split, describe_inputs
+from tuner.data.named_rows import map_rows, named_parts
 from tuner.manage.stored_functions import user_network
 from tuner.search_space.parameters import TRAINING
 from tuner.settings import Settings
@@ -90,12 +91,13 @@ def some_rows(dataset: Dataset) -> Dataset:
     and the smallest value, by which integer ids are recognised."""
     x = dataset.train.x
     numbers = list(range(min(_ROWS, len(x))))
-    if isinstance(x, np.ndarray):
-        by_row = x.reshape(len(x), -1)
-        numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
+    for part in named_parts(x).values():
+        if isinstance(part, np.ndarray):
+            by_row = part.reshape(len(part), -1)
+            numbers += [int(by_row.max(axis=1).argmax()), int(by_row.min(axis=1).argmin())]
     weights = dataset.train.weights
     rows = Split(
-        np.asarray(x[numbers]),
+        map_rows(x[numbers], np.asarray),
         dataset.train.y[numbers],
         None if weights is None else weights[numbers],
     )
@@ -103,6 +105,6 @@ def some_rows(dataset: Dataset) -> Dataset:
 
 
 def _otherwise(dataset: Dataset) -> str:
-    if dataset.scaling.method == "none":
+    if all(part.scaling.method == "none" for part in dataset.input_parts.values()):
         return "; --scaling standardize scales them"
     return "; --scaling none gives them raw"

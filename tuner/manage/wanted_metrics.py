@@ -1,17 +1,24 @@
 """The metrics that a study is asked for: its objective and what it records, by name or as a user's
 own `my_file.py:function`, which is tried before the study is created."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from tuner.data import Dataset
+from tuner.data.dataset import TargetPart
+from tuner.data.preparing import given_targets
 from tuner.errors import MetricError
 from tuner.settings import quiet_tensorflow
 from tuner.study.messages import Direction, FunctionCode, HeldOut
-from tuner.study.metrics import METRICS, ask_direction, check_has_values, direction_of, name_of
+from tuner.study.metrics import (
+    METRICS,
+    ask_direction,
+    check_has_values,
+    direction_of,
+    head_of,
+    name_of,
+)
 from tuner.study.own_metrics import OwnMetric
 from tuner.study.spec import OwnMetricSpec, StudySpec
 from tuner.system.logs import python_output_only
@@ -35,10 +42,14 @@ class WantedMetrics:
         """The further metrics, once each, of a study with this objective."""
         return tuple(name for name in dict.fromkeys(self.record) if name != objective)
 
-    def direction(self, objective: str) -> Direction:
+    def direction(self, objective: str, heads: Collection[str] = ()) -> Direction:
         """Whether more or less of an objective is better. Raises SpecError if it is unknown."""
         own = self.own.get(name_of(objective))
-        return direction_of(objective) if own is None or own.direction is None else own.direction
+        return (
+            direction_of(objective, heads)
+            if own is None or own.direction is None
+            else own.direction
+        )
 
 
 def read_metrics(
@@ -88,19 +99,24 @@ def check_metrics(spec: StudySpec, dataset: Dataset, functions: Mapping[str, Fun
     """Check that the study's metrics have values on the data: what a comparison records may have
     none on the test split. The user's own `functions` are called once, with made-up predictions.
     Raises SpecError, MetricError for the user's own."""
-    y, task = _targets(spec, dataset), spec.known_task
+    split = dataset.validation if spec.held_out == "val" else dataset.test
+    y = given_targets(dataset, split)
+    targets = {target.name: target for target in dataset.heads}
     for objective in (spec.metric, *(spec.record if spec.selects else ())):
-        check_has_values(objective, task, y, classes=len(dataset.labels), held_out=spec.held_out)
+        head = head_of(name_of(objective), spec.heads)
+        target = dataset.targets[0] if head is None else targets[head]
+        if head is not None or not dataset.heads:
+            _check_has_values(objective, target, y if head is None else y[head], spec)
     if functions:
         quiet_tensorflow()  # a file may import it
         with python_output_only():
             for code in functions.values():
-                OwnMetric(code).check(y, task, len(dataset.labels))
+                OwnMetric(code).check(y, {t.name: (t.task, len(t.labels)) for t in dataset.targets})
 
 
-def _targets(spec: StudySpec, dataset: Dataset) -> npt.NDArray[np.int32] | npt.NDArray[np.floating]:
-    """The targets that trials are evaluated on, in the units of the data."""
-    split = dataset.validation if spec.held_out == "val" else dataset.test
-    if dataset.target_shift:
-        return np.asarray(split.y + np.float64(dataset.target_shift))
-    return split.y
+def _check_has_values(objective: str, target: TargetPart, y: Any, spec: StudySpec) -> None:
+    """`y`: the targets of one head, or the only ones."""
+    check_has_values(
+        objective, target.task, y, classes=len(target.labels), held_out=spec.held_out,
+        heads=spec.heads,
+    )  # fmt: skip

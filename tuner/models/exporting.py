@@ -68,7 +68,7 @@ class Export:
     @property
     def outputs(self) -> list[str]:
         """What the columns of its output are, in order."""
-        columns = prediction_columns(self.description.task, self.description.labels)
+        columns = prediction_columns(self.description.targets)
         # Of two classes the network gives the probability of the second.
         return {"regression": columns, "binary": columns[-1:]}.get(
             self.description.task, columns[1:]

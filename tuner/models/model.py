@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tuner.errors import ArtifactError, DatasetError, UsageError, first_line
 from tuner.models.own_layers import own_layers
 from tuner.preparation.keras_file import read_description, write_description
 from tuner.preparation.kinds import Task
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import network_outputs, predict_columns
+from tuner.preparation.predictions import count_rows, network_outputs, predict_columns
 from tuner.preparation.preparation import Findings, Prepared
 from tuner.preparation.raw_rows import as_frame, is_frame
 from tuner.settings import Settings, load_settings, quiet_tensorflow
@@ -61,7 +60,7 @@ class Model:
 
     @property
     def task(self) -> Task:
-        """classes, binary or regression."""
+        """classes, binary, regression, multilabel or, of several heads, several."""
         return self.description.task
 
     @property
@@ -75,8 +74,8 @@ class Model:
         return self.description.preparation.names or None
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one row as `keras_model` takes it."""
+    def input_shape(self) -> Any:
+        """The shape of one row as `keras_model` takes it; of several inputs a dict."""
         return self.description.preparation.input_shape
 
     @property
@@ -84,7 +83,7 @@ class Model:
         """The objective of its study, such as val_accuracy."""
         return self.description.metric
 
-    def outputs(self, rows: Any, source: str = "data") -> npt.NDArray[Any]:
+    def outputs(self, rows: Any, source: str = "data") -> Any:
         """What the network gives for raw rows.
 
         Args:
@@ -93,7 +92,8 @@ class Model:
 
         Returns:
             Of classes (n, classes) probabilities; of two classes (n, 1), the probability of the
-            second label; of regression (n, 1), values in the target's units.
+            second label; of regression (n, 1), values in the target's units; of several labels or
+            values (n, k). A network with several heads gives a dict of these.
 
         Raises:
             DatasetError: rows that are not what the network was trained on.
@@ -105,8 +105,9 @@ class Model:
         self.findings = prepared.findings
         return prepared
 
-    def outputs_of_prepared(self, inputs: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What the network gives for rows (n, *input_shape) that are prepared already."""
+    def outputs_of_prepared(self, inputs: Any) -> Any:
+        """What the network gives for rows (n, *input_shape) that are prepared already; dicts of
+        several inputs and heads."""
         with self._turn:
             return network_outputs(self.keras_model, inputs)
 
@@ -117,13 +118,16 @@ class Model:
         Args:
             rows: of a table a DataFrame, a dict of columns, or a list of dicts, with the columns
                 of the training data in any order, with or without the target. Else an array
-                (n, *input_shape), or one row of that shape, such as an image.
+                (n, *input_shape), or one row of that shape, such as an image. Of several inputs
+                that are no table a dict of arrays.
             strict: refuse categories that no training row had.
 
         Returns:
             A DataFrame with a row each, and the index of `rows`. Of classes the column
             `prediction`, the most probable label, and `probability_LABEL` for each label; of
-            regression `prediction`, in the target's units.
+            regression `prediction`, in the target's units, of several values
+            `prediction_NAME`. Of several labels a row `prediction` joins them by "|". Of several
+            heads each column begins with the head's name: `price_prediction`.
 
         Raises:
             DatasetError: rows that are not what the network was trained on.
@@ -139,8 +143,8 @@ class Model:
         prepared = self._prepare(rows, strict=strict)
         outputs = self.outputs_of_prepared(prepared.inputs)
         _warn(prepared.findings)
-        columns = predict_columns(outputs, self.task, self.labels)
-        return pd.DataFrame(columns, index=_index_of(rows, len(outputs)))
+        columns = predict_columns(outputs, self.description.targets)
+        return pd.DataFrame(columns, index=_index_of(rows, count_rows(outputs)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a .keras file with its preparation, as `tuner study best --save` does.

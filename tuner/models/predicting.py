@@ -21,7 +21,7 @@ from tuner.models.lean_import import lean_keras_import
 from tuner.models.model import Model
 from tuner.models.model_opening import BroughtNetwork, bring_network, describe_brought, load_brought
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import predict_columns, probabilities
+from tuner.preparation.predictions import finite_rows, predict_columns, probabilities
 from tuner.preparation.preparation import Findings, Preparation, Prepared
 from tuner.settings import Settings
 from tuner.system.temporary_folders import OwnFolder
@@ -44,8 +44,8 @@ class ScoredBlock:
     """
 
     block: RowBlock
-    outputs: npt.NDArray[Any]
-    inputs: npt.NDArray[Any]
+    outputs: Any
+    inputs: Any
     findings: Findings
 
 
@@ -135,7 +135,8 @@ def _readable(data: str, folder: Path) -> Iterator[str]:
 class PredictionSummary:
     """Of predicted rows.
 
-    `labels`: how many rows were given each label. `mean`, `least`, `greatest`: of predicted values.
+    `labels`: how many rows were given each label. `mean`, `least`, `greatest`: of predicted values,
+    where a row has one.
     `not_finite`: rows for which the network gives NaN or infinity; they are not in the others.
     `has_index`: whether the data have index columns.
     """
@@ -150,24 +151,31 @@ class PredictionSummary:
     findings: Findings = field(default_factory=Findings)
 
     def add(self, scored: ScoredBlock, network: NetworkDescription) -> None:
-        outputs = scored.outputs[np.isfinite(scored.outputs).all(axis=1)]
+        finite = finite_rows(scored.outputs)
         before = self.rows - self.not_finite
-        self.rows += len(scored.outputs)
-        self.not_finite += len(scored.outputs) - len(outputs)
+        self.rows += len(finite)
+        self.not_finite += int(np.count_nonzero(~finite))
         self.findings.add(scored.findings)
         self.has_index |= scored.block.index is not None
-        if not len(outputs):
+        if not finite.any() or network.heads or network.values:
             return
+        outputs = scored.outputs[finite]
         if network.task != "regression":
-            chosen = probabilities(outputs, network.task).argmax(axis=1)
-            counts = np.bincount(chosen, minlength=len(network.labels)).tolist()
-            for label, count in zip(network.labels, counts, strict=True):
-                self.labels[label] = self.labels.get(label, 0) + count
+            self._count_labels(outputs, network)
             return
         total = float(outputs.sum(dtype=np.float64)) + before * (self.mean or 0.0)
         self.mean = total / (before + len(outputs))
         self.least = min(self.least, float(outputs.min()))
         self.greatest = max(self.greatest, float(outputs.max()))
+
+    def _count_labels(self, outputs: npt.NDArray[Any], network: NetworkDescription) -> None:
+        shares = probabilities(outputs, network.task)
+        if network.task == "multilabel":
+            counts = (shares > 0.5).sum(axis=0).tolist()
+        else:
+            counts = np.bincount(shares.argmax(axis=1), minlength=len(network.labels)).tolist()
+        for label, count in zip(network.labels, counts, strict=True):
+            self.labels[label] = self.labels.get(label, 0) + count
 
 
 class Predictions:
@@ -190,7 +198,7 @@ class Predictions:
         network = self._scoring.description
         for scored in self._scoring.blocks(self._strict):
             self.summary.add(scored, network)
-            columns = predict_columns(scored.outputs, network.task, network.labels, self._top)
+            columns = predict_columns(scored.outputs, network.targets, self._top)
             yield _to_table(scored.block.index, columns, self._scoring.rows.source)
 
 
@@ -206,6 +214,8 @@ def _check_top(network: NetworkDescription, top: int | None) -> None:
         return
     if network.task == "regression":
         raise UsageError("--top is for labels; this network predicts numbers")
+    if network.task in ("several", "multilabel"):
+        raise UsageError("--top is for one label a row; this network predicts several")
     if not 1 <= top <= len(network.labels):
         raise UsageError(f"--top must be from 1 to {len(network.labels)}, the number of labels")
 

@@ -1,5 +1,8 @@
 """A user's own network: `file.py:build`, a function of (params, input_shape, outputs).
 
+Where inputs have names, `input_shape` is a dict name → shape; where there are several targets,
+`outputs` is a dict name → units. Else they are one shape and one number.
+
 `CustomNetwork` loads the file's stored text, calls the function and checks the model. `GivenParams`
 is the dict that it passes: all params but those of the training alone, such as learning_rate and
 epochs. `model_problems` says what would make a model unfit for training, before anything is
@@ -20,6 +23,7 @@ from typing import Any
 import keras
 
 from tuner.errors import NetworkError
+from tuner.networks.arranging import arranged_inputs, arranged_outputs, keras_inputs
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import TRAINING, training_only_names
 from tuner.system.user_files import known_files
@@ -199,15 +203,20 @@ def _uncompiled_problems(model: Any) -> Iterator[str]:
             )
 
 
-def input_problem(model: Any) -> str | None:
-    """What to say of a model that does not have exactly one input, or None."""
+def input_problem(model: Any, input_shape: Any) -> str | None:
+    """What to say of a model that does not have exactly one input, where the data have one; or
+    None."""
+    if isinstance(input_shape, Mapping):
+        return None
     count = len(_inputs(model)) or _positional_inputs(model)
-    return None if count == 1 else f"a network has one input, this one has {count}"
+    return None if count == 1 else f"the data have one input, this network has {count}"
 
 
-def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
-    """How a model's declared input differs from a row of this shape, or None. Keras accepts some of
+def shape_problem(model: Any, input_shape: Any) -> str | None:
+    """How a model's declared inputs differ from a row of this shape, or None. Keras accepts some of
     these models all the same."""
+    if isinstance(input_shape, Mapping):
+        return _named_shape_problem(model, input_shape)
     for tensor in _inputs(model):
         shape = tuple(tensor.shape)[1:]
         is_fitting = len(shape) == len(input_shape) and all(
@@ -217,6 +226,23 @@ def shape_problem(model: Any, input_shape: tuple[int, ...]) -> str | None:
             return (
                 f"has an input of shape {shape}, but a row has shape {input_shape}; write "
                 "keras.Input(input_shape), and a Reshape behind it where another is needed"
+            )
+    return None
+
+
+def _named_shape_problem(model: Any, input_shape: Mapping[str, tuple[int, ...]]) -> str | None:
+    tensors = _inputs(model)
+    if not tensors:
+        return None
+    arranged = keras.tree.flatten(arranged_inputs(model, {name: name for name in input_shape}))
+    for tensor, name in zip(tensors, arranged, strict=True):
+        shape, wanted = tuple(tensor.shape)[1:], tuple(input_shape[name])
+        fits = len(shape) == len(wanted) and all(
+            own in (None, size) for own, size in zip(shape, wanted, strict=True)
+        )
+        if not fits:
+            return (
+                f"has an input {tensor.name!r} of shape {shape}, but a row of {name!r} has {wanted}"
             )
     return None
 
@@ -327,41 +353,54 @@ class CustomNetwork:
     def build(
         self,
         params: Params,
-        input_shape: tuple[int, ...],
-        outputs: int,
+        input_shape: Any,
+        outputs: Any,
         file: "NetworkFile | None" = None,
     ) -> Any:
         """The user's model, checked. `file`: the file where it has run already. Raises NetworkError
         for anything but a fitting keras.Model."""
         return (file or self.run_file()).build(params, input_shape, outputs)
 
-    def checked(self, model: Any, input_shape: tuple[int, ...], outputs: int) -> Any:
+    def checked(self, model: Any, input_shape: Any, outputs: Any) -> Any:
         """The model that the function has returned. Raises NetworkError for one that does not
         fit."""
         where = f"{self.path}:{self.function}"
         if not isinstance(model, keras.Model):
             kind = type(model).__name__
             raise NetworkError(f"{where} must return a keras.Model, got {kind}")
-        if problem := input_problem(model):
+        if problem := input_problem(model, input_shape):
             raise NetworkError(f"{where}: {problem}")
-        built = self._call(model, tuple(input_shape))
-        shapes = [tuple(output.shape) for output in keras.tree.flatten(built)]
-        expected = (None, outputs)
-        if shapes != [expected]:
-            got = ", ".join(map(str, shapes))
-            raise NetworkError(f"{where} must give outputs of shape {expected}, got {got}")
+        built = self._call(model, input_shape)
+        try:
+            built = arranged_outputs(model, built, outputs)
+        except NetworkError as error:
+            raise NetworkError(f"{where} {error}") from error
+        wanted = outputs if isinstance(outputs, Mapping) else {"": outputs}
+        given = built if isinstance(outputs, Mapping) else {"": built}
+        for name, units in wanted.items():
+            shapes = [tuple(output.shape) for output in keras.tree.flatten(given[name])]
+            if shapes != [(None, units)]:
+                got, of = ", ".join(map(str, shapes)), f" for {name}" if name else ""
+                raise NetworkError(
+                    f"{where} must give outputs of shape {(None, units)}{of}, got {got}"
+                )
         return model
 
-    def _call(self, model: Any, input_shape: tuple[int, ...]) -> Any:
+    def _call(self, model: Any, input_shape: Any) -> Any:
         """The model's outputs; calling also builds a subclass of keras.Model. Raises NetworkError
         if the model has other inputs. Errors of the user's code pass through."""
+        where = f"{self.path}:{self.function}"
         try:
-            return model(keras.Input(input_shape))
+            inputs = arranged_inputs(model, keras_inputs(input_shape))
+        except NetworkError as error:
+            raise NetworkError(f"{where} {error}") from error
+        try:
+            return model(inputs)
         except Exception as error:
             problem = shape_problem(model, input_shape)
             if problem is None:
                 raise
-            raise NetworkError(f"{self.path}:{self.function} {problem}") from error
+            raise NetworkError(f"{where} {problem}") from error
 
 
 @dataclass(frozen=True)
@@ -372,7 +411,7 @@ class NetworkFile:
     module: ModuleType
     surroundings: Surroundings
 
-    def build(self, params: Params, input_shape: tuple[int, ...], outputs: int) -> Any:
+    def build(self, params: Params, input_shape: Any, outputs: Any) -> Any:
         """As `CustomNetwork.build`."""
         given = params if isinstance(params, GivenParams) else GivenParams(params)
         model = self._call_build(given, input_shape, outputs)

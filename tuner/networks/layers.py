@@ -1,7 +1,8 @@
-"""Parts of the shipped networks: dropout and activation in the forms that training and export need,
-dense layers with their normalisations, the output layer, and how weights start."""
+"""Parts of the shipped networks: dropouts, activations and recurrent layers in the forms that
+training and export need, dense layers with their normalisations, the output layer, and how weights
+start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import keras
@@ -17,6 +18,7 @@ from tuner.search_space.parameter_types import (
 from tuner.training.ops.activations import ACTIVATIONS
 from tuner.training.ops.dropout import DropoutClock, FastDropout
 from tuner.training.ops.normalization import NORMALIZATIONS
+from tuner.training.ops.recurrent import FastRecurrent, RecurrentShape, keras_layer
 from tuner.training.ops.scalars import Scalars
 
 
@@ -27,6 +29,10 @@ class LayerFactory(Protocol):
     def dropout(self, rate: float) -> Any | None: ...
 
     def activation(self, params: Params) -> Callable[[Any], Any]: ...
+
+    def recurrent(self, shape: RecurrentShape, dropout: float) -> Any:
+        """`dropout`: of the recurrent inputs. Its place is that of the call."""
+        ...
 
 
 class CompiledLayers:
@@ -49,6 +55,9 @@ class CompiledLayers:
     def activation(self, params: Params) -> Callable[[Any], Any]:
         return ACTIVATIONS[read_word(params, "activation")].compiled_form(self._scalars)
 
+    def recurrent(self, shape: RecurrentShape, dropout: float) -> FastRecurrent:
+        return FastRecurrent(shape, self.dropout(dropout))
+
     def reset(self, seed: int, rates: list[float]) -> None:
         """Start a trial: its dropout seed, and one rate for each dropout layer in order."""
         self.clock.reset(seed)
@@ -65,17 +74,41 @@ class KerasLayers:
     def activation(self, params: Params) -> Callable[[Any], Any]:
         return ACTIVATIONS[read_word(params, "activation")].exported_form(params)
 
+    def recurrent(self, shape: RecurrentShape, dropout: float) -> Any:
+        return keras_layer(shape, dropout)
 
-HEAD_ACTIVATIONS = {"classes": "softmax", "binary": "sigmoid", "regression": "linear"}
+
+HEAD_ACTIVATIONS = {
+    "classes": "softmax",
+    "binary": "sigmoid",
+    "multilabel": "sigmoid",
+    "regression": "linear",
+}
 
 
-def output_layer(task: str, outputs: int, bias: bool = True) -> Any:
-    """The Dense layer that ends a network for `task`, with `outputs` units."""
+_OUTPUT = "output"
+
+
+def output_layer(task: Any, outputs: Any, bias: bool = True) -> Callable[[Any], Any]:
+    """The Dense layer that ends a network for `task`, with `outputs` units. Where both are dicts by
+    the names of heads, a layer for each; the result is a dict."""
+    if isinstance(outputs, Mapping):
+        heads = {
+            name: _dense_head(task[name], units, bias, f"{_OUTPUT}_{name}")
+            for name, units in outputs.items()
+        }
+        return lambda hidden: {name: head(hidden) for name, head in heads.items()}
+    return _dense_head(task, outputs, bias, _OUTPUT)
+
+
+def _dense_head(task: str, units: int, bias: bool, name: str) -> Any:
     activation = HEAD_ACTIVATIONS[task]
     # float32 in any precision: probabilities and the loss must not be rounded more.
-    return keras.layers.Dense(
-        outputs, activation=activation, use_bias=bias, name="output", dtype="float32"
-    )
+    return keras.layers.Dense(units, activation, use_bias=bias, name=name, dtype="float32")
+
+
+def _is_output(layer: Any) -> bool:
+    return str(layer.name).partition("_")[0] == _OUTPUT
 
 
 def growing_sizes(sizes: list[int], factor: float) -> list[int]:
@@ -98,15 +131,15 @@ def normalises_before(params: Params) -> bool:
 def add_activation(hidden: Any, params: Params, parts: LayerFactory) -> Any:
     """Add normalisation and activation, in the order of `norm_position`."""
     if normalises_before(params):
-        return parts.activation(params)(_add_normalisations(hidden, params))
-    return _add_normalisations(parts.activation(params)(hidden), params)
+        return parts.activation(params)(add_normalisations(hidden, params))
+    return add_normalisations(parts.activation(params)(hidden), params)
 
 
 def _normalises(params: Params) -> bool:
     return any(params.get(name) for name in NORMALIZATIONS)
 
 
-def _add_normalisations(hidden: Any, params: Params) -> Any:
+def add_normalisations(hidden: Any, params: Params) -> Any:
     for name, normalization in NORMALIZATIONS.items():
         if params.get(name):
             hidden = normalization.keras()(hidden)
@@ -129,7 +162,7 @@ def dense_widths(params: Params) -> list[int]:
 
 
 def add_dense_layers(
-    hidden: Any, params: Params, outputs: int, task: str, parts: LayerFactory, first: bool
+    hidden: Any, params: Params, outputs: Any, task: Any, parts: LayerFactory, first: bool
 ) -> Any:
     """Add hidden layers and the output layer. `first`: no layer with weights comes before."""
     depth = read_whole(params, "depth")
@@ -163,17 +196,42 @@ def initialise(model: Any, params: Params, seed: int) -> None:
     default."""
     weighted = [layer for layer in model.layers if any(w.name == "kernel" for w in layer.weights)]
     for layer in model.layers:
-        for weight in layer.weights:
-            if weight.name not in ("kernel", "bias"):
-                weight.assign(getattr(layer, f"{weight.name}_initializer")(weight.shape))
+        if layer not in weighted:
+            _initialise_others(layer, seed)
     for number, layer in enumerate(weighted):
+        if isinstance(layer, FastRecurrent):
+            _initialise_recurrent(layer, params, seed, number)
+            continue
         has_bias = any(weight.name == "bias" for weight in layer.weights)
         kernel, bias = first_weights(
-            layer.kernel.shape, params, seed, number, layer.name == "output", has_bias
+            layer.kernel.shape, params, seed, number, _is_output(layer), has_bias
         )
         layer.kernel.assign(kernel)
         if has_bias:
             layer.bias.assign(bias)
+
+
+def _initialise_others(layer: Any, seed: int) -> None:
+    """A normalisation, or the vectors of tokens."""
+    for weight in layer.weights:
+        if weight.name == "embeddings":
+            draw = keras.initializers.RandomUniform(seed=_derive_seed(seed, *_OF_EMBEDDINGS))
+        else:
+            draw = getattr(layer, f"{weight.name}_initializer")
+        weight.assign(draw(weight.shape))
+
+
+def _initialise_recurrent(layer: FastRecurrent, params: Params, seed: int, number: int) -> None:
+    """Recurrent kernels are orthogonal (Saxe et al., 2014), whatever the initializer."""
+    chosen = {**params, "activation": "tanh"}  # what `auto` follows
+    for direction in range(layer.directions):
+        draw = _make_initializer(chosen, False, _derive_seed(seed, 2 * number, direction + 1))
+        recurrent_seed = _derive_seed(seed, 2 * number + 1, direction + 1)
+        orthogonal = keras.initializers.Orthogonal(seed=recurrent_seed)
+        kernel, recurrent = layer.kernels[direction], layer.recurrent_kernels[direction]
+        kernel.assign(draw(kernel.shape))
+        recurrent.assign(orthogonal(recurrent.shape))
+        layer.biases[direction].assign(layer.cell.first_bias(layer.shape.units))
 
 
 def first_weights(
@@ -212,5 +270,9 @@ def _with_constant_input(shape: Any, draw: Any, beside: Any, wanted: bool) -> tu
     return drawn[:-1], drawn[-1]
 
 
-def _derive_seed(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
+# Beside the numbers of layers with kernels.
+_OF_EMBEDDINGS = (0, 3)
+
+
+def _derive_seed(seed: int, *index: int) -> int:
+    return int(np.random.SeedSequence([seed, *index]).generate_state(1)[0] >> 1)

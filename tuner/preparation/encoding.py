@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tuner.preparation.cells import Cells
 from tuner.preparation.kinds import ColumnKind
 from tuner.preparation.text_columns import AS_TYPED, CellFormat
+from tuner.preparation.text_words import SPECIAL_TOKENS, TextForm, write_tf_idf, write_tokens
 
 _WORD = re.compile(r"\w+")
 _DAY_S = 86_400.0
@@ -33,8 +34,10 @@ class Column:
     the values become float32 (precision.py).
     category: one feature for each of the `categories`, none of them set for one not seen in
     training, and one more for missing values where the training part has some (`missing`).
-    text: one feature for each of the `categories`, the most common words of the training rows: 1
-    where the cell holds it.
+    text: by its `text_form` (text_words.py), with the most common words of the training rows as
+    `categories`. words: one feature for each, 1 where the cell holds it. tokens: the numbers of the
+    first `steps` words. tf_idf: one feature for each, and one before them for all other words, by
+    their weights `idf`.
     date: `parts` (year, month, …) that vary, and the days since `start`, the earliest training row,
     in seconds since 1970; `fill`, the training median, stands in for missing dates.
     `format`: how its texts are read.
@@ -49,20 +52,36 @@ class Column:
     start: float = 0.0
     format: CellFormat = AS_TYPED
     offset: float = 0.0
+    text_form: TextForm = "words"
+    steps: int = 0
+    idf: tuple[float, ...] | None = None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many numbers its tokens may be; 0 for a column that does not become tokens."""
+        return len(self.categories or ()) + SPECIAL_TOKENS if self.is_tokens else 0
+
+    @property
+    def is_tokens(self) -> bool:
+        return self.kind == "text" and self.text_form == "tokens"
 
     @property
     def features(self) -> tuple[str, ...]:
+        if self.is_tokens:
+            return tuple(f"{self.name}.{step + 1}" for step in range(self.steps))
         if self.kind == "date":
             return tuple(f"{self.name}.{part}" for part in (*self.parts, "days"))
         if self.categories is None:
             return (self.name,)
         values = (*self.categories, "(missing)") if self.missing else self.categories
+        if self.idf is not None:
+            values = ("(other words)", *self.categories)
         mark = ":" if self.kind == "text" else "="
         return tuple(f"{self.name}{mark}{value}" for value in values)
 
     @property
     def is_one_hot(self) -> bool:
-        """Whether its features are 0 or 1, and are not scaled."""
+        """Whether its features are 0 or 1, or made of words, and are not scaled."""
         return self.categories is not None
 
 
@@ -110,7 +129,8 @@ def column_writer(column: Column, cells: Cells) -> Writer:
     assert column.categories is not None
     if column.kind == "text":
         numbers = {word: number for number, word in enumerate(column.categories)}
-        return lambda rows, block: _write_words(numbers, cells, cells.values[rows], block)
+        write = _text_writer(column, numbers)
+        return lambda rows, block: _write_texts(write, cells, cells.values[rows], block)
     numbers = {text: number for number, text in enumerate(column.categories)}
     missing = len(column.categories) if column.missing else -1
     features = np.array([*(numbers.get(text, -1) for text in cells.texts), missing], np.int64)
@@ -132,14 +152,31 @@ def _write_categories(features: npt.NDArray[np.int64], block: Block) -> None:
     block[rows, features[rows]] = 1.0
 
 
-def _write_words(
-    numbers: Mapping[str, int], cells: Cells, codes: npt.NDArray[np.int64], block: Block
+_TextWriter = Callable[[str, npt.NDArray[np.floating]], None]
+
+
+def _text_writer(column: Column, numbers: Mapping[str, int]) -> _TextWriter:
+    """A function that writes one text into its row of zeros. `numbers`: of the vocabulary."""
+    if column.text_form == "tokens":
+        return lambda text, row: write_tokens(numbers, text, row)
+    if column.text_form == "tf_idf":
+        weights = np.array(column.idf, np.float64)
+        return lambda text, row: write_tf_idf(numbers, weights, text, row)
+    return lambda text, row: _write_words(numbers, text, row)
+
+
+def _write_words(numbers: Mapping[str, int], text: str, row: npt.NDArray[np.floating]) -> None:
+    row[[numbers[word] for word in words_of(text) if word in numbers]] = 1.0
+
+
+def _write_texts(
+    write: _TextWriter, cells: Cells, codes: npt.NDArray[np.int64], block: Block
 ) -> None:
     different, rows = np.unique(codes, return_inverse=True)
     held = np.zeros((len(different), block.shape[1]), block.dtype)
     for number, code in enumerate(different.tolist()):
         if code >= 0:
-            held[number, [numbers[w] for w in words_of(cells.texts[code]) if w in numbers]] = 1.0
+            write(cells.texts[code], held[number])
     block[:] = held[rows]
 
 
@@ -157,6 +194,8 @@ def how_filled(column: Column) -> str:
     if column.kind == "date":
         median = str(np.datetime64(round(column.fill), "s")).replace("T", " ")
         return f"set to the median {median}"
+    if column.kind == "text":
+        return "texts without words" if column.text_form != "words" else "all zeros"
     return "a feature of their own" if column.missing else "all zeros"
 
 

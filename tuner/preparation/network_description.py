@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 
 from tuner.errors import ArtifactError
 from tuner.preparation.kinds import Task
+from tuner.preparation.predictions import Head, head_from_json
 from tuner.preparation.preparation import Preparation
 from tuner.preparation.row_sample import RowSample
 
@@ -17,8 +18,10 @@ FORM = 1
 class NetworkDescription:
     """A saved network's description.
 
-    `task`: classes, binary or regression. `labels[i]` names class i; of two classes the second is
-    the one whose probability the network gives; none for regression. `metric`: the study's
+    `task`: classes, binary, regression, multilabel, or several. `labels[i]` names class i; of two
+    classes the second is the one whose probability the network gives; none for regression.
+    `values`: the names of the values of a regression of several. `heads`: of several targets each.
+    `metric`: the study's
     objective. `fingerprint`: of the data it was trained on, named `data`. `study`, `study_uuid`,
     `trial`: where it was found; "" and None for a network that no trial of a study gave.
     `trained_on`: the splits whose rows trained it, "train" or "train+validation". `version`:
@@ -42,6 +45,14 @@ class NetworkDescription:
     code: Mapping[str, str] = field(default_factory=dict)
     seen: RowSample | None = None
     problem: str = ""
+    values: tuple[str, ...] = ()
+    heads: tuple[Head, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Head, ...]:
+        """What it predicts: its heads, or the only one, which has no name."""
+        number = self.preparation.target_format
+        return self.heads or (Head("", self.task, self.labels, self.values, number),)
 
     def to_json(self) -> str:
         content = {"form": FORM} | asdict(self) | {"preparation": self.preparation.to_json()}
@@ -66,6 +77,8 @@ class NetworkDescription:
                 "preparation": preparation,
                 "labels": tuple(content["labels"]),
                 "code": code,
+                "values": tuple(content.get("values", ())),
+                "heads": tuple(map(head_from_json, content.get("heads", ()))),
                 "seen": None if seen is None else RowSample.from_json(seen),
             }
             return cls(**{**content, **changes})

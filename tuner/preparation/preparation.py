@@ -4,6 +4,7 @@ Learnt from the training rows and saved with the network, so that later rows are
 encoded as these were. Scaling and offsets are layers of the saved network itself.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,14 @@ from tuner.preparation.cells import Cells, first_row_of
 from tuner.preparation.encoding import Column, column_writer, how_filled
 from tuner.preparation.known_columns import match_categories, read_cells_as, read_known_columns
 from tuner.preparation.number_texts import NumberFormat
+from tuner.preparation.padding import (
+    as_padded_rows,
+    as_sequences,
+    check_tokens,
+    fill_padding,
+    pad_tokens,
+    rows_of_columns,
+)
 from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
 from tuner.values import clipped, describe_lacking, join_names, suggest_names
@@ -103,9 +112,10 @@ def _first_lines(lines: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """`inputs`: (n, *input_shape), what the network takes. `findings`: of these rows."""
+    """`inputs`: (n, *input_shape), what the network takes; of several inputs a dict by name.
+    `findings`: of these rows."""
 
-    inputs: npt.NDArray[Any]
+    inputs: Any
     findings: Findings
 
 
@@ -119,13 +129,20 @@ class Preparation:
     `features`: the names of a matrix' columns. `value_range`: the lowest and highest value of
     sampled training rows; None for tables.
 
-    `target`: the name of the target column; None where data have no names. `target_format`: how its
-    texts are numbers, where they are. `ignored`: further columns of the training data that the
-    network does not take. `weights`: the one of them that weighed the
+    `inputs`: of several inputs how each is prepared, by name; `input_shape` is a dict then, and
+    `is_table` says whether all of them are columns of one table.
+
+    `target`: the name of the target column; None where data have no names, or several targets.
+    `target_format`: how its texts are numbers, where they are. `ignored`: further columns of the
+    training data that the network does not take. `weights`: the one of them that weighed the
     training rows.
+
+    `padding`: rows are sequences of different lengths, which are padded with these values of their
+    channels (padding.py); `features` are the channels' names then, where they have any.
+    `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
     """
 
-    input_shape: tuple[int, ...]
+    input_shape: Any  # tuple[int, ...], or name → such
     input_dtype: str = "float32"
     columns: tuple[Column, ...] | None = None
     is_table: bool = False
@@ -135,11 +152,24 @@ class Preparation:
     target_format: NumberFormat | None = None
     ignored: tuple[str, ...] = ()
     weights: str | None = None
+    padding: tuple[float, ...] | None = None
+    vocabulary_size: int = 0
+    inputs: "Mapping[str, Preparation]" = field(default_factory=dict)
+
+    @property
+    def row_values(self) -> int:
+        """How many values a row has, in all inputs."""
+        if self.inputs:
+            return sum(part.row_values for part in self.inputs.values())
+        return math.prod(self.input_shape)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that rows must have, where rows are given by names; () for arrays whose
         columns have no names."""
+        if self.inputs:
+            parts = self.inputs.values() if self.is_table else ()
+            return tuple(name for part in parts for name in part.names)
         if self.is_table:
             return tuple(column.name for column in self.columns or ())
         return self.features or ()
@@ -156,7 +186,9 @@ class Preparation:
         Raises DatasetError for columns that are missing, values that cannot be what the training
         rows were, arrays of another shape, and no rows at all.
         """
-        if self.is_table:
+        if self.inputs:
+            prepared = self._prepare_inputs(rows, source, first_row)
+        elif self.is_table:
             prepared = self._prepare_table(rows, source)
         else:
             prepared = self._prepare_array(rows, source, first_row)
@@ -168,12 +200,58 @@ class Preparation:
             raise DatasetError(f"{source}: {columns}; leave strict out to predict these rows too")
         return prepared
 
-    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+    def _prepare_inputs(self, rows: Any, source: str, first_row: int) -> Prepared:
+        """Each input by itself; `inputs` of the result are arrays by name."""
+        findings = Findings()
+        if self.is_table:
+            given, notes = self._tables_of(rows, source)
+            findings.notes |= dict.fromkeys(notes)
+        else:
+            given = self._arrays_of(rows, source)
+        prepared = {}
+        for name, part in self.inputs.items():
+            of_input = f"{source}: input {name}" if not self.is_table else source
+            prepared[name] = part.prepare(given[name], of_input, first_row=first_row)
+        lengths = {name: len(each.inputs) for name, each in prepared.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+            raise DatasetError(f"{source}: the inputs differ in length: {counts}")
+        for each in prepared.values():
+            findings.add(each.findings)
+        findings.rows = next(iter(lengths.values()))
+        return Prepared({name: each.inputs for name, each in prepared.items()}, findings)
+
+    def _tables_of(self, rows: Any, source: str) -> tuple[dict[str, Any], list[str]]:
+        """The columns of each input, of rows of one table."""
+        self._check_is_frame(rows, source)
+        frame = with_index_columns(as_frame(rows, source), self.names)
+        notes = self.check_names(list(frame.columns), source)
+        return {name: frame[list(part.names)] for name, part in self.inputs.items()}, notes
+
+    def _arrays_of(self, rows: Any, source: str) -> dict[str, Any]:
+        """The rows of each input by its name."""
+        if not isinstance(rows, Mapping):
+            names = ", ".join(f"{name!r}: …" for name in self.inputs)
+            raise DatasetError(
+                f"{source}: the network takes {len(self.inputs)} inputs; give a dict {{{names}}}"
+            )
+        given = {str(name): value for name, value in rows.items()}
+        if lacking := [name for name in self.inputs if name not in given]:
+            raise DatasetError(
+                f"{source}: {describe_lacking(lacking)} among the inputs; there are "
+                f"{join_names(given) or 'none'}"
+            )
+        return given
+
+    def _check_is_frame(self, rows: Any, source: str) -> None:
         if not is_frame(rows):
             raise DatasetError(
                 f"{source}: the network takes a table with the columns {join_names(self.names)}; "
                 "give a DataFrame"
             )
+
+    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+        self._check_is_frame(rows, source)
         frame = with_index_columns(as_frame(rows, source), self.names)
         findings = Findings(notes=dict.fromkeys(self.check_names(list(frame.columns), source)))
         columns = self.columns or ()
@@ -240,7 +318,23 @@ class Preparation:
                     findings.unseen_texts[column.name] = dict(_by_count(texts)[:_MOST_TEXTS])
         return findings
 
+    def _prepare_sequences(self, rows: Any, source: str, first_row: int) -> Prepared:
+        notes: list[str] = []
+        if is_frame(rows):
+            frame = with_index_columns(as_frame(rows, source), self.names)
+            names, notes = self.choose_columns(list(frame.columns), source)
+            first_row = first_row_of(frame)
+            rows = rows_of_columns(frame, names)
+        steps, padding = self.input_shape[0], self.padding or ()
+        padded = as_padded_rows(rows, steps, len(padding), source, first_row)
+        inputs = fill_padding(padded, padding).astype(self.input_dtype)
+        return Prepared(inputs, Findings(len(inputs), notes=dict.fromkeys(notes)))
+
     def _prepare_array(self, rows: Any, source: str, first_row: int) -> Prepared:
+        if self.padding is not None:
+            return self._prepare_sequences(rows, source, first_row)
+        if self.vocabulary_size and (sequences := as_sequences(rows)) is not None:
+            rows = pad_tokens(sequences, self.input_shape[0])
         notes: list[str] = []
         if is_frame(rows):
             frame = with_index_columns(as_frame(rows, source), self.names)
@@ -255,6 +349,8 @@ class Preparation:
         if note := scale_note(values, self.input_shape, self.value_range):
             notes.append(note)
         inputs = values.astype(self.input_dtype)
+        if self.vocabulary_size:
+            check_tokens(inputs, self.vocabulary_size, source, first_row)
         findings = Findings(len(values), notes=dict.fromkeys(notes))
         for number, column in enumerate(self.columns or () if has_gaps else ()):
             gaps = np.isnan(inputs[:, number])
@@ -271,6 +367,12 @@ class Preparation:
         Raises DatasetError for columns that are missing or too many, and for a network of images.
         """
         if self.is_table:
+            return list(self.names), self.check_names(names, source)
+        if self.inputs:
+            raise DatasetError(
+                f"{source}: is a table; the network takes arrays named {join_names(self.inputs)}"
+            )
+        if self.padding is not None and self.names:
             return list(self.names), self.check_names(names, source)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
@@ -295,15 +397,20 @@ class Preparation:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Preparation":
+        shape, inputs = content["input_shape"], content.get("inputs", {})
         columns, value_range = content["columns"], content["value_range"]
         number = content["target_format"]
         changes = {
-            "input_shape": tuple(content["input_shape"]),
+            "input_shape": {name: tuple(each) for name, each in shape.items()}
+            if isinstance(shape, Mapping)
+            else tuple(shape),
+            "inputs": {name: cls.from_json(part) for name, part in inputs.items()},
             "columns": None if columns is None else tuple(map(column_from_json, columns)),
             "features": None if content["features"] is None else tuple(content["features"]),
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }
         return cls(**{**content, **changes})
 
@@ -316,6 +423,7 @@ def column_from_json(content: Mapping[str, Any]) -> Column:
         "categories": None if categories is None else tuple(categories),
         "parts": tuple(content["parts"]),
         "format": CellFormat(number and NumberFormat(**number), form["order"]),
+        "idf": None if content.get("idf") is None else tuple(content["idf"]),
     }
     return Column(**{**content, **changes})
 

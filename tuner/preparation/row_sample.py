@@ -43,14 +43,14 @@ class RowSample:
         text = base64.b64encode(smallest.astype("<u8").tobytes()).decode()
         return cls(text, is_complete, shift)
 
-    def compare(self, inputs: npt.NDArray[Any]) -> "Seen":
-        """With rows (n, *shape) as the network takes them."""
+    def compare(self, inputs: Any) -> "Seen":
+        """With rows (n, *shape) as the network takes them, of several inputs by name."""
         known = np.frombuffer(base64.b64decode(self.hashes), "<u8").astype(np.uint64)
-        shifted = inputs - np.asarray(self.shift) if self.shift else inputs
-        hashes = hash_rows(shifted)
+        rows = flat_rows(inputs)
+        hashes = hash_rows(rows - np.asarray(self.shift) if self.shift else rows)
         if not self.is_complete:
             hashes = hashes[hashes <= known.max(initial=0)]
-        return Seen(len(inputs), len(hashes), int(np.isin(hashes, known).sum()))
+        return Seen(len(rows), len(hashes), int(np.isin(hashes, known).sum()))
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "RowSample":
@@ -72,6 +72,13 @@ class Seen:
         return Seen(
             self.rows + other.rows, self.looked_up + other.looked_up, self.seen + other.seen
         )
+
+
+def flat_rows(inputs: Any) -> npt.NDArray[Any]:
+    """Rows as they are; of several inputs, by name, one row after the other as a matrix."""
+    if not isinstance(inputs, Mapping):
+        return np.asarray(inputs)
+    return np.concatenate([rows.reshape(len(rows), -1) for rows in inputs.values()], axis=1)
 
 
 def hash_rows(rows: npt.NDArray[Any]) -> _Hashes:

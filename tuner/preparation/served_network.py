@@ -50,7 +50,7 @@ class ServedNetwork:
             raise _for_client(error) from error
         with self._turn:
             outputs = network_outputs(self._network, inputs)
-        columns = predict_columns(outputs, description.task, description.labels)
+        columns = predict_columns(outputs, description.targets)
         return pd.DataFrame(columns, index=getattr(data, "index", None))
 
 

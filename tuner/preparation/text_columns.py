@@ -34,6 +34,9 @@ MAX_CATEGORIES = 1000
 # More different texts than this, and than half of the rows, are names, ids or prose.
 MANY_TEXTS = 50
 
+# Such texts are prose if so many words stand in half of them.
+PROSE_WORDS = 5
+
 # Texts that are almost all numbers or dates can be categories if no more than these differ.
 FEW_TEXTS = 20
 ALMOST_ALL = 0.9
@@ -296,9 +299,13 @@ def date_column(texts: TextColumn, read: DatesRead) -> ReadColumn:
 
 
 def category_column(name: str, cells: Cells, *notes: str) -> ReadColumn:
-    """Texts as categories. Raises UnclearColumn for too many of them."""
+    """Texts as categories, or as text where they are prose. Raises UnclearColumn for too many
+    categories."""
     different, filled = len(cells.texts), int((cells.values >= 0).sum())
     about = f" ({notes[0].partition(': taken for')[0]})" if notes else ""
+    if not notes and different > MANY_TEXTS and 2 * different > filled and _are_prose(cells):
+        note = f"different texts of many words: taken for text; else {column_option(name, 'drop')}"
+        return ReadColumn(name, "text", cells, notes=name_notes(name, [note]))
     if different > MAX_CATEGORIES:
         raise UnclearColumn(
             f"column {name!r} holds {different} different texts, more than {MAX_CATEGORIES}{about};"
@@ -312,6 +319,12 @@ def category_column(name: str, cells: Cells, *notes: str) -> ReadColumn:
         )
     notes = (*notes, capitals_note(cells.texts, "categories"))
     return ReadColumn(name, "category", cells, notes=name_notes(name, notes))
+
+
+def _are_prose(cells: Cells) -> bool:
+    """Whether half of the different texts have many words."""
+    lengths = [len(text.split()) for text in cells.texts]
+    return float(np.median(lengths)) >= PROSE_WORDS
 
 
 def capitals_note(texts: Sequence[str], what: str) -> str:

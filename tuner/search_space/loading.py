@@ -132,12 +132,28 @@ COLUMN_KINDS = ("number", "category", "text", "date", "drop", "target")
 
 _SCALAR = {"type": ["boolean", "integer", "number", "string"]}
 
+# By the key of the data's mapping, the JSON Schema of what is no single value: columns grouped into
+# inputs, and what is said of each of several targets.
+DATA_MAPPINGS: dict[str, dict[str, Any]] = {
+    "inputs": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+    "targets": {
+        "type": "object",
+        "additionalProperties": {"type": "object", "additionalProperties": _SCALAR},
+    },
+}
+
 # By the file's key, its JSON Schema.
 EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
     "data": {
         "title": "Data",
         "description": "The data: a source, or a mapping with one.",
-        "anyOf": [{"type": "string"}, {"type": "object", "additionalProperties": _SCALAR}],
+        "anyOf": [
+            {"type": "string"},
+            {"type": "object", "properties": DATA_MAPPINGS, "additionalProperties": _SCALAR},
+        ],
     },
     "columns": {
         "title": "Columns",
@@ -155,7 +171,7 @@ EXTRAS_SCHEMA: dict[str, dict[str, Any]] = {
 }
 
 
-def check_data(value: object) -> dict[str, Scalar]:
+def check_data(value: object) -> dict[str, Any]:
     """`mnist` becomes {"source": "mnist"}; a mapping stays as it is. Its keys are checked when the
     data are specified. Raises InvalidError."""
     if isinstance(value, str):
@@ -167,11 +183,28 @@ def check_data(value: object) -> dict[str, Scalar]:
     return {key: _check_setting(key, setting) for key, setting in value.items()}
 
 
-def _check_setting(key: str, value: object) -> Scalar:
+def _check_setting(key: str, value: object) -> Any:
+    if key in DATA_MAPPINGS:
+        return _check_mapping(key, value)
     try:
         return check_scalar(value)
     except InvalidError as wrong:
         raise wrong.under("data", key) from None
+
+
+def _check_mapping(key: str, value: object) -> dict[str, Any]:
+    """What is said of inputs or targets, by name; the DataSpec checks the rest."""
+    example = "{basket: [a, b], user: [c]}" if key == "inputs" else "{price: {weight: 0.5}}"
+    wanted = list if key == "inputs" else dict
+    if not isinstance(value, dict) or not value:
+        raise InvalidError(f"must be a mapping such as {example}", "data", key)
+    for name, content in value.items():
+        if not isinstance(content, wanted):
+            raise InvalidError(f"must be {_A_KIND[wanted]}, as in {example}", "data", key, name)
+    return dict(value)
+
+
+_A_KIND: dict[type, str] = {list: "a list of columns", dict: "a mapping"}
 
 
 def check_columns(value: object) -> dict[str, str]:
@@ -222,7 +255,7 @@ class SpaceFile(NamedTuple):
     """
 
     space: Space
-    data: dict[str, Scalar]
+    data: dict[str, Any]
     references: tuple[float | None, ...]
     source: str
     columns: dict[str, str]

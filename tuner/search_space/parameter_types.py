@@ -13,7 +13,7 @@ from tuner.values import Scalar, as_switch, shown
 # A trial's parameters by name. A parameter that is given for each layer is a list.
 Params = dict[str, Scalar | list[Scalar]]
 Kind = Literal["int", "float", "categorical", "bool"]
-DataNeed = Literal["images", "classes"]
+DataNeed = Literal["images", "classes", "words"]
 
 
 class Role(StrEnum):
@@ -46,7 +46,7 @@ class Parameter:
     an older tuner have it. None: false for a bool, 0 where that is the lower bound, else `default`.
     `keras_only`: the choices that only the Keras engine implements; True: any value but `off`.
     `changes_loss`: values of the loss cannot be compared between trials that differ in it.
-    `needs`: data without which it has no use. Images, or classes to tell apart.
+    `needs`: data without which it has no use. Images, classes to tell apart, or words as numbers.
     `by_class`: beside its choices it takes a weight for each class (class_weights.py).
     """
 

@@ -9,7 +9,7 @@ networks. No TensorFlow: the kinds name their builders as text.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.search_space.function_kinds import FunctionKind
@@ -33,7 +33,9 @@ SCHEDULES_BY_SCORE = ("plateau",)
 LOSSES: dict[str, tuple[str, ...]] = {
     "classes": ("cross_entropy", "mse"),
     "binary": ("cross_entropy", "mse"),
+    "multilabel": ("cross_entropy", "mse"),
     "regression": ("mse", "mae", "huber"),
+    "several": (),  # each head has the first of its task
 }
 ALL_LOSSES = tuple(dict.fromkeys(loss for losses in LOSSES.values() for loss in losses))
 
@@ -260,6 +262,80 @@ _BLOCKS = _table(
     _rate("block_dropout", "share of a block's outputs dropped in training", layers="blocks"),
 )  # fmt: skip
 
+_STAGES = _table(
+    _whole(
+        "stages", 3, Role.STRUCTURE, (1, 6),
+        doc="number of stages of residual blocks; each but the first halves the sides of the maps",
+    ),
+    _whole("stage_blocks", 2, Role.STRUCTURE, (1, 32), doc="number of residual blocks in a stage"),
+    _whole(
+        "stage_filters", 16, Role.SIZE, (1, 4096), layers="stages",
+        doc="filters of a stage's convolutions",
+    ),
+    _real(
+        "stage_growth", 2.0, Role.SIZE, "(0, 8]",
+        doc="each further stage has this many times the filters of the one before",
+    ),
+    _choice(
+        "stem", "small", Role.STRUCTURE, ("small", "large"),
+        doc="the first convolution: a window of 3, or for large images a window of 7 and pooling, "
+        "which quarter the sides",
+    ),
+    _switch(
+        "pre_activation", "normalisation and activation before each convolution of a block instead "
+        "of behind it",
+    ),
+    _rate("stage_dropout", "share of a stage's outputs dropped in training", layers="stages"),
+)  # fmt: skip
+
+_RECURRENT = _table(
+    _choice(
+        "cell", "lstm", Role.CHOICE, ("simple", "lstm", "gru"),
+        doc="what is computed at each step; gru has three quarters of the weights of lstm",
+    ),
+    _whole("rnn_layers", 1, Role.STRUCTURE, (1, 16), doc="number of recurrent layers"),
+    _whole(
+        "units", 64, Role.SIZE, (1, 8192), layers="rnn_layers",
+        doc="units of a recurrent layer, in each direction",
+    ),
+    _switch("bidirectional", "each recurrent layer reads a row from both ends"),
+    _choice(
+        "pooling", "last", Role.STRUCTURE, ("last", "mean"),
+        doc="what of the last recurrent layer goes on: its output at the last step, or the mean "
+        "over all steps",
+    ),
+    _whole(
+        "embedding", 64, Role.SIZE, (1, 8192), needs="words",
+        doc="size of the vector that is learnt for each word",
+    ),
+    _rate(
+        "recurrent_dropout",
+        "share of a recurrent layer's outputs that do not reach the next step in training; the "
+        "same ones at all steps",
+        layers="rnn_layers",
+    ),
+    _rate(
+        "rnn_dropout", "share of a recurrent layer's outputs dropped in training behind it",
+        layers="rnn_layers",
+    ),
+)  # fmt: skip
+
+
+def _choose(parameters: dict[str, Parameter], **own_defaults: Scalar) -> dict[str, Parameter]:
+    """The parameters, some with a network's own default."""
+    return {
+        name: replace(parameter, default=own_defaults.get(name, parameter.default))
+        for name, parameter in parameters.items()
+    }
+
+
+# Where few values, each with a meaning, come before the dense layers, no hidden one follows by
+# default. Biases and the place of a normalisation cannot be chosen there.
+_HEAD_OF_FEW = _choose(
+    {name: _LAYERS[name] for name in _LAYERS if name not in ("bias", "norm_position")},
+    depth=0,
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class NetworkKind:
@@ -271,6 +347,9 @@ class NetworkKind:
     `dropout_places`: the parameters of its dropouts, in the order of the network.
     `has_shared_program`: whether the graph and XLA engines can train it, and not only Keras.
     `row_axes`: the numbers of axes that a row of data may have, () for any; `row_noun`: such data.
+    `input_kinds`: which `Dataset.input_kind` it can learn from. Only a network that looks its words
+    up takes "tokens".
+    `reads_steps`: whether its builder is also told what steps are (networks/step_rows.py).
     """
 
     parameters: dict[str, Parameter]
@@ -280,10 +359,19 @@ class NetworkKind:
     has_shared_program: bool = False
     row_axes: tuple[int, ...] = ()
     row_noun: str = "data"
+    input_kinds: tuple[str, ...] = ("", "sequence")
+    reads_steps: bool = False
 
-    def accepts(self, input_shape: tuple[int, ...]) -> bool:
-        """Whether it can be built for rows of this shape."""
+    def accepts(self, input_shape: tuple[int, ...], input_kind: str = "") -> bool:
+        """Whether it can be built for rows of this shape and `Dataset.input_kind`."""
+        if input_kind == "tokens":
+            return self.takes_tokens
         return not self.row_axes or len(input_shape) in self.row_axes
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether texts become numbers of words for it, instead of a feature for each word."""
+        return "tokens" in self.input_kinds
 
     def dropout_rates(self, params: Mapping[str, Any]) -> list[float]:
         """The rate at each place where it may have a dropout, zeros included."""
@@ -296,6 +384,13 @@ def _estimate_dense_weights(params: Mapping[str, Any], inputs: int) -> int:
     """As if each hidden layer had the width of the widest."""
     widest = max(repeat_value(params["width"], 1), default=0)
     return int(widest * (inputs + widest * params["depth"]))
+
+
+def _estimate_recurrent_weights(params: Mapping[str, Any], inputs: int) -> int:
+    """Each as often as a row meets it, as if each input were a step: too many where a step has
+    several."""
+    widest = max(repeat_value(params["units"], 1))
+    return int(4 * widest * inputs * (1 + widest) * params["rnn_layers"])
 
 
 NETWORKS: dict[str, NetworkKind] = {
@@ -314,12 +409,32 @@ NETWORKS: dict[str, NetworkKind] = {
         row_axes=(2, 3),
         row_noun="images",
     ),
+    "resnet": NetworkKind(
+        parameters=_STAGES | _choose(_HEAD_OF_FEW, batch_norm=True),
+        builder="tuner.networks.resnet:build_resnet",
+        estimate_weights=_estimate_dense_weights,
+        dropout_places=("input_dropout", "stage_dropout", "dropout"),
+        row_axes=(2, 3),
+        row_noun="images",
+    ),
+    "rnn": NetworkKind(
+        parameters=_RECURRENT | _HEAD_OF_FEW,
+        builder="tuner.networks.rnn:build_rnn",
+        estimate_weights=_estimate_recurrent_weights,
+        dropout_places=("input_dropout", "recurrent_dropout", "rnn_dropout", "dropout"),
+        row_axes=(2, 3),
+        row_noun="sequences, images or words",
+        input_kinds=("", "sequence", "tokens"),
+        reads_steps=True,
+    ),
 }
 
 # The groups of the reference, in its order.
 GROUPS: dict[str, dict[str, Parameter]] = {
-    "dense layers (mlp, cnn)": _LAYERS,
+    "dense layers": _LAYERS,
     "convolutions (cnn)": _BLOCKS,
+    "residual blocks (resnet)": _STAGES,
+    "recurrent layers (rnn)": _RECURRENT,
     "length": _LENGTH,
     "loss": _LOSS,
     "optimizer": _OPTIMIZER,

@@ -25,6 +25,8 @@ from tuner.study.prediction_metrics import (
     balanced_accuracy,
     cohen_kappa,
     f1,
+    f1_macro,
+    f1_micro,
     log_loss,
     mean_absolute_percentage_error,
     precision,
@@ -45,10 +47,11 @@ if TYPE_CHECKING:
     OwnFunction = Callable[[Truth, Predictions], float]
     WeightedFunction = Callable[[weighted.WeightedRows], npt.NDArray[np.float64]]
 
-TASKS: tuple[Task, ...] = ("classes", "binary", "regression")
+TASKS: tuple[Task, ...] = ("classes", "binary", "regression", "multilabel", "several")
 SPLITS: tuple[HeldOut, ...] = ("val", "test")
 _CLASSES: tuple[Task, ...] = ("classes", "binary")
 _NUMBERS: tuple[Task, ...] = ("regression",)
+_LABELS: tuple[Task, ...] = ("multilabel",)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ METRICS: dict[str, Metric] = _table(
            weighted.top_5_accuracy, classes=5,
            by_rows=True,
            doc="The share of rows whose class is among the five most probable."),
+    Metric("f1_macro", "maximize", _LABELS, "share", f1_macro, weighted.f1_macro,
+           doc="The mean F1 of all labels: each counts the same, however rare."),
+    Metric("f1_micro", "maximize", _LABELS, "share", f1_micro, weighted.f1_micro,
+           doc="F1 of all labels of all rows together: common labels count more."),
+    Metric("subset_accuracy", "maximize", _LABELS, "share", weighted=weighted.accuracy,
+           by_rows=True, doc="The share of rows of which all labels are right."),
     Metric("r2", "maximize", _NUMBERS, "", r2, weighted.r2,
            doc="The share of the target's variance that is explained, 1 at best."),
     Metric("mape", "minimize", _NUMBERS, "share", mean_absolute_percentage_error, weighted.mape,
@@ -128,39 +137,72 @@ def compute(
     predictions: Predictions,
     task: Task,
     own: Mapping[str, OwnFunction] | None = None,
+    heads: Mapping[str, Task] | None = None,
 ) -> dict[str, float]:
     """The values of metrics that have a function, by name without a split's prefix. `own`: the
     user's own ones, which come first.
 
     `y_true`: (n,), classes as whole numbers from 0, or numbers in the units of the data.
     `predictions`: (n, k) probabilities for k classes; (n,) for two classes, the probability of
-    the second; (n,) for regression, in the units of the data.
+    the second; (n,) for regression, in the units of the data. (n, k) for k values or labels. Where
+    there are several `heads` (name → task) both are dicts, and metrics are named HEAD_METRIC.
 
     All values are NaN where a prediction is not finite: the trial has diverged. Raises MetricError
     where a metric of the user's own fails.
     """
-    functions = _functions(names, task, own or {})
-    import numpy as np  # here: whoever only lists studies needs no arrays
-
-    if not np.isfinite(predictions).all():
+    functions = _functions(names, task, own or {}, heads or {})
+    if not are_finite(predictions):
         return dict.fromkeys(functions, float("nan"))
     return {name: function(y_true, predictions) for name, function in functions.items()}
 
 
+def are_finite(predictions: Any) -> bool:
+    """Whether all predictions, of several heads by name, are finite."""
+    import numpy as np  # here: whoever only lists studies needs no arrays
+
+    parts = predictions.values() if isinstance(predictions, dict) else [predictions]
+    return all(bool(np.isfinite(part).all()) for part in parts)
+
+
 def _functions(
-    names: Iterable[str], task: Task, own: Mapping[str, OwnFunction]
+    names: Iterable[str], task: Task, own: Mapping[str, OwnFunction], heads: Mapping[str, Task]
 ) -> dict[str, OwnFunction]:
     functions: dict[str, OwnFunction] = {}
     for name in names:
         if name in own:
             functions[name] = own[name]
-        elif (function := METRICS[name].function) is not None:
-            functions[name] = _for_task(function, task)
+        elif (metric := metric_named(name, heads)) is not None and metric.function is not None:
+            head = head_of(name, heads)
+            functions[name] = (
+                _for_task(metric.function, task)
+                if head is None
+                else _for_head(metric.function, head, heads)
+            )
     return functions
 
 
 def _for_task(function: Function, task: Task) -> OwnFunction:
     return lambda y_true, predictions: function(y_true, predictions, task)
+
+
+def _for_head(function: Function, head: str, heads: Mapping[str, Task]) -> OwnFunction:
+    def of_head(y_true: Any, predictions: Any) -> float:
+        return function(y_true[head], predictions[head], heads[head])
+
+    return of_head
+
+
+def metric_named(name: str, heads: Collection[str] = ()) -> Metric | None:
+    """The metric of a name without a split's prefix: `mae`, or `price_mae` where price is one of
+    the heads. None for a name that is none, such as that of a user's own."""
+    head = head_of(name, heads)
+    return METRICS.get(name if head is None else name.removeprefix(f"{head}_"))
+
+
+def head_of(name: str, heads: Collection[str]) -> str | None:
+    """The head that a metric such as price_mae is of; None for one of all heads."""
+    of_heads = (h for h in heads if name.startswith(f"{h}_") and name[len(h) + 1 :] in METRICS)
+    return next(of_heads, None)
 
 
 def name_of(objective: str) -> str:
@@ -169,23 +211,27 @@ def name_of(objective: str) -> str:
     return name if split in SPLITS else objective
 
 
-def has_function(name: str) -> bool:
+def has_function(name: str, heads: Collection[str] = ()) -> bool:
     """Whether the metric is computed from predictions. `name`: without a split's prefix."""
-    return name in METRICS and METRICS[name].function is not None
+    metric = metric_named(name, heads)
+    return metric is not None and metric.function is not None
 
 
-def host_metrics(*objectives: str, own: Collection[str] = ()) -> tuple[str, ...]:
+def host_metrics(
+    *objectives: str, own: Collection[str] = (), heads: Collection[str] = ()
+) -> tuple[str, ...]:
     """What a trial's host must compute for these objectives and recorded metrics, without the
     split's prefix. `own`: the names of the user's own metrics."""
     names = dict.fromkeys(map(name_of, objectives))
-    return tuple(name for name in names if name in own or has_function(name))
+    return tuple(name for name in names if name in own or has_function(name, heads))
 
 
-def metric_of(objective: str) -> Metric:
+def metric_of(objective: str, heads: Collection[str] = ()) -> Metric:
     """The metric of an objective such as `val_accuracy`. Raises SpecError for an unknown one."""
     name = name_of(objective)
-    if name != objective and name in METRICS:
-        return METRICS[name]
+    metric = metric_named(name, heads)
+    if name != objective and metric is not None:
+        return metric
     objectives = [f"{split}_{name}" for split in SPLITS for name in METRICS]
     raise _unknown_metric(objective, objectives)
 
@@ -195,9 +241,19 @@ def _unknown_metric(objective: str, objectives: Iterable[str], where: str = "") 
     return SpecError(f"unknown metric {format_value(objective)}{where}; there are: {choices}")
 
 
-def metrics_of(task: Task, held_out: HeldOut = "val") -> list[str]:
-    """The objectives that a study of this task can have; the first is the default."""
-    return [f"{held_out}_{metric.name}" for metric in METRICS.values() if task in metric.tasks]
+def metrics_of(
+    task: Task, held_out: HeldOut = "val", heads: Mapping[str, Task] | None = None
+) -> list[str]:
+    """The objectives that a study of this task can have; the first is the default. `heads`: of a
+    study with several, name → task."""
+    of_all = [f"{held_out}_{metric.name}" for metric in METRICS.values() if task in metric.tasks]
+    of_heads = [
+        f"{held_out}_{head}_{metric.name}"
+        for head, task_of_head in (heads or {}).items()
+        for metric in METRICS.values()
+        if task_of_head in metric.tasks
+    ]
+    return of_all + of_heads
 
 
 def on_split(objective: str, held_out: HeldOut) -> str:
@@ -206,11 +262,15 @@ def on_split(objective: str, held_out: HeldOut) -> str:
 
 
 def check_metric(
-    objective: str, task: Task, held_out: HeldOut = "val", own: Collection[str] = ()
+    objective: str,
+    task: Task,
+    held_out: HeldOut = "val",
+    own: Collection[str] = (),
+    heads: Mapping[str, Task] | None = None,
 ) -> None:
     """Raises SpecError for a metric that training of this task does not report. `own`: the names of
-    the user's own metrics."""
-    objectives = metrics_of(task, held_out) + [f"{held_out}_{name}" for name in own]
+    the user's own metrics. `heads`: as of `metrics_of`."""
+    objectives = metrics_of(task, held_out, heads) + [f"{held_out}_{name}" for name in own]
     if objective not in objectives:
         error = _unknown_metric(objective, objectives, f" for {task}")
         other = METRICS.get(name_of(objective))
@@ -219,9 +279,9 @@ def check_metric(
         raise error
 
 
-def direction_of(objective: str) -> Direction:
+def direction_of(objective: str, heads: Collection[str] = ()) -> Direction:
     """Whether more or less of it is better. Raises SpecError for an unknown metric."""
-    return metric_of(objective).direction
+    return metric_of(objective, heads).direction
 
 
 def ask_direction(metric: str) -> str:
@@ -231,18 +291,25 @@ def ask_direction(metric: str) -> str:
     )
 
 
-def is_share(objective: str) -> bool:
+def is_share(objective: str, heads: Collection[str] = ()) -> bool:
     """Whether its values are shown in percent. A user's own metric has no unit."""
-    metric = METRICS.get(name_of(objective))
+    metric = metric_named(name_of(objective), heads)
     return metric is not None and metric.unit == "share"
 
 
 def check_has_values(
-    objective: str, task: Task, y: Truth, *, classes: int, held_out: HeldOut
+    objective: str,
+    task: Task,
+    y: Truth,
+    *,
+    classes: int,
+    held_out: HeldOut,
+    heads: Collection[str] = (),
 ) -> None:
     """Raises SpecError for a metric that says nothing, or has no value, on these targets `y` of the
-    split that is held out. `classes`: how many the data have."""
-    metric = METRICS.get(name_of(objective))
+    split that is held out. `classes`: how many the data have. Of several `heads`: those of the one
+    that the metric is of."""
+    metric = metric_named(name_of(objective), heads)
     if metric is None:
         return
     if task == "classes" and classes <= metric.classes:

@@ -1,13 +1,14 @@
 """A user's own metric: `my_file.py:function`, called as function(y_true, y_pred).
 
 Its arrays are those of `metrics.compute`: y_true (n,) and y_pred (n, k) probabilities for k
-classes, (n,) for two classes or a number. They are copies: the function may change them. It returns
-one number. Knows no TensorFlow, so that a study can be created with it quickly.
+classes, (n,) for two classes or a number; dicts by name of several heads. They are copies: the
+function may change them. It returns one number. Knows no TensorFlow, so that a study can be created
+with it quickly.
 """
 
 import inspect
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.errors import MetricError, first_line
+from tuner.preparation.kinds import has_one_class
 from tuner.study.messages import FunctionCode
 from tuner.study.metrics import Task
 from tuner.system.user_modules import error_place, stored_surroundings
@@ -37,7 +39,7 @@ class OwnMetric:
     def _where(self) -> str:
         return f"{self._code.path}:{self._code.function}"
 
-    def __call__(self, y_true: npt.NDArray[Any], predictions: npt.NDArray[np.float32]) -> float:
+    def __call__(self, y_true: Any, predictions: Any) -> float:
         """Its value, perhaps not finite. Raises MetricError, with file and line, where the user's
         code raises, or returns no number."""
         # Its modules are only set up where it has any: that hides the modules of an own network.
@@ -47,7 +49,7 @@ class OwnMetric:
                 with self._surroundings.entered():
                     self._function = self._load()
             with self._surroundings.entered() if has_modules else nullcontext():
-                value = self._function(np.array(y_true), np.array(predictions))
+                value = self._function(_copied(y_true), _copied(predictions))
         return self._number(value)
 
     def _load(self) -> Callable[..., Any]:
@@ -90,16 +92,32 @@ class OwnMetric:
             raise MetricError(f"{self._where}: must return one number, it returned a {kind}")
         return float(value)
 
-    def check(self, y_true: npt.NDArray[Any], task: Task, classes: int) -> None:
-        """Try it on these targets with made-up predictions. Raises MetricError where it fails, or
-        returns a number that is not finite."""
-        y = np.asarray(y_true)[_rows_to_try(y_true, task, classes)]
-        value = self(y, made_up_predictions(y, task, classes))
+    def check(self, y_true: Any, targets: Mapping[str, tuple[Task, int]]) -> None:
+        """Try it on these targets with made-up predictions. `targets`: of each head its task and
+        how many classes it has; y_true is a dict where there are several. Raises MetricError where
+        it fails, or returns a number that is not finite."""
+        if isinstance(y_true, dict):
+            rows = min((_rows_to_try(y_true[n], *of) for n, of in targets.items()), key=len)
+            y: Any = {name: np.asarray(y_true[name])[rows] for name in targets}
+            made_up: Any = {n: made_up_predictions(y[n], *of) for n, of in targets.items()}
+        else:
+            ((task, classes),) = targets.values()
+            rows = _rows_to_try(y_true, task, classes)
+            y = np.asarray(y_true)[rows]
+            made_up = made_up_predictions(y, task, classes)
+        value = self(y, made_up)
         if not math.isfinite(value):
             raise MetricError(
-                f"{self._where}: returned {value} for made-up predictions of {len(y)} validation "
-                "rows; it must return a finite number"
+                f"{self._where}: returned {value} for made-up predictions of {len(rows)} "
+                "validation rows; it must return a finite number"
             )
+
+
+def _copied(values: Any) -> Any:
+    """An array, or of several heads a dict of arrays, that the user's code may change."""
+    if isinstance(values, Mapping):
+        return {name: np.array(of_head) for name, of_head in values.items()}
+    return np.array(values)
 
 
 def _is_defined_in(value: Any, module: ModuleType) -> bool:
@@ -112,7 +130,7 @@ def _rows_to_try(y_true: npt.NDArray[Any], task: Task, classes: int) -> npt.NDAr
     if rows <= most:
         return np.arange(rows)
     some = np.linspace(0, rows - 1, most).astype(np.intp)
-    if task == "regression":
+    if not has_one_class(task):
         return some
     return np.union1d(some, np.unique(y_true, return_index=True)[1])
 
@@ -125,9 +143,9 @@ def made_up_predictions(y_true: npt.NDArray[Any], task: Task, classes: int) -> n
         spread = float(np.std(y_true)) or 1.0
         # A shifted target is float64, and so are its predictions.
         dtype = np.result_type(y_true, np.float32)
-        return np.asarray(y_true + draw.normal(scale=spread, size=len(y_true)), dtype)
-    if task == "binary":
-        chances = 0.8 * draw.random(len(y_true)) + 0.2 * y_true
+        return np.asarray(y_true + draw.normal(scale=spread, size=y_true.shape), dtype)
+    if task in ("binary", "multilabel"):
+        chances = 0.8 * draw.random(y_true.shape) + 0.2 * y_true
         return np.asarray(chances, np.float32)
     weights = draw.random((len(y_true), classes)) + np.eye(classes)[y_true]
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

@@ -5,7 +5,9 @@ are finite. NaN: the metric is undefined on this split. scikit-learn is imported
 its import takes a second.
 
 Of two classes, the metrics of one class are those of the second. Of several classes they are the
-mean over the classes, each with the same weight (macro).
+mean over the classes, each with the same weight (macro). Of a regression with k values, y_true and
+predictions (n, k), they are the mean over the values. Of several labels a row, (n, k), a label is
+given from a probability of 0.5 on.
 """
 
 from __future__ import annotations
@@ -125,6 +127,22 @@ def top_5_accuracy(y_true: Truth, predictions: Predictions, task: Task) -> float
 
     labels = range(predictions.shape[1])
     return float(top_k_accuracy_score(y_true, predictions, k=5, labels=labels))
+
+
+def f1_macro(y_true: Truth, predictions: Predictions, task: Task) -> float:
+    """The mean over the labels of each one's F1; 0 for a label that no row has or is given."""
+    from sklearn.metrics import f1_score
+
+    chosen = (predictions > 0.5).astype("int32")
+    return float(f1_score(y_true, chosen, average="macro", zero_division=0.0))
+
+
+def f1_micro(y_true: Truth, predictions: Predictions, task: Task) -> float:
+    """F1 of all labels of all rows together: common labels count more."""
+    from sklearn.metrics import f1_score
+
+    chosen = (predictions > 0.5).astype("int32")
+    return float(f1_score(y_true, chosen, average="micro", zero_division=0.0))
 
 
 def r2(y_true: Truth, predictions: Predictions, task: Task) -> float:

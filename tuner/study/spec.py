@@ -1,6 +1,7 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
@@ -18,6 +19,8 @@ from pydantic import (
 
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
+from tuner.preparation.kinds import HeadTask, part_name_problem
+from tuner.preparation.text_words import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.configurations import format_change, space_differences
@@ -29,12 +32,20 @@ from tuner.search_space.parameters import catalogue_key, former_defaults
 from tuner.search_space.parameters import defaults as present_defaults
 from tuner.search_space.ranges import InvalidError, Value
 from tuner.study.messages import Direction, Goal, HeldOut
-from tuner.study.metrics import METRICS, check_metric, direction_of, host_metrics, name_of
+from tuner.study.metrics import (
+    METRICS,
+    check_metric,
+    direction_of,
+    host_metrics,
+    metric_named,
+    name_of,
+)
 from tuner.study.metrics import Task as Task
 from tuner.system.locations import KEPT_NAMES, expanded_path
 from tuner.system.user_modules import imported_modules
 from tuner.values import Scalar
 
+RowKind = Literal["sequence", "tokens"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
@@ -46,6 +57,24 @@ ROWS_PER_REPORT = 10_000
 MOST_REPORTS = 5
 
 
+class TargetSpec(BaseModel):
+    """What a user says of one of several targets. `task`: None means inferred from its values.
+    `weight`: of its loss in the sum of all heads. Raises SpecError for a weight that is not above
+    0."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: HeadTask | None = None
+    weight: float = 1.0
+
+    @field_validator("weight")
+    @classmethod
+    def _check_weight(cls, weight: float) -> float:
+        if not 0 < weight < math.inf:
+            raise SpecError(f"the weight of a target must be above 0 and finite, got {weight:g}")
+        return weight
+
+
 class DataSpec(BaseModel):
     """Where the data come from and how they are split and scaled.
 
@@ -54,8 +83,20 @@ class DataSpec(BaseModel):
     `test`: the share of all rows that is held out for the test, where the source has no test split
     of its own. `task`: None means inferred from the target. `columns`: what the user says a column
     of a table is, by its name; the others are inferred. `weights`: the column or array that says
-    how much each row counts in training; None: all count alike. `reading`: see READING. Raises
-    SpecError for a share or seed out of range.
+    how much each row counts in training; None: all count alike. `inputs`: columns of a table by the
+    input that they make up; empty: one input of all columns. `targets`: of several targets what is
+    said of each, by its name; then each is a head. `reading`: see READING.
+
+    `kind`: what a row of an array is: a sequence (steps, channels), or numbers of words; None:
+    by its shape and values. `text`: what texts of a table become; None: what the network learns
+    from. `vocabulary`: how many words are known at most. `steps`: the length of sequences and of
+    texts in words. None for both: by the training rows.
+
+    `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
+    the `horizon` steps behind. `series`: the column that tells several series apart.
+
+    Raises SpecError for a share, a seed or a number out of range, for options that have no effect,
+    and for names that no input or target can have.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,16 +109,41 @@ class DataSpec(BaseModel):
     seed: int = 0
     columns: dict[str, ColumnKind] = Field(default_factory=dict)
     weights: str | None = None
+    inputs: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    targets: dict[str, TargetSpec] = Field(default_factory=dict)
+    kind: RowKind | None = None
+    text: TextForm | None = None
+    vocabulary: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    window: int | None = Field(default=None, ge=1)
+    horizon: int = Field(default=1, ge=1)
+    time: str | None = None
+    series: str | None = None
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.window is None and (self.horizon, self.time, self.series) != (1, None, None):
+            raise SpecError("horizon, time and series are of windows: give --window N too")
         for name in ("validation", "test"):
             share = getattr(self, name)
             if not 0 < share < 1:
                 raise SpecError(f"the {name} share must lie between 0 and 1, got {share}")
         _check_seed(self.seed)
+        self._check_inputs()
         return self
+
+    def _check_inputs(self) -> None:
+        for what, names in (("an input", self.inputs), ("a target", self.targets)):
+            for name in names:
+                if problem := part_name_problem(name):
+                    raise SpecError(f"{what} cannot be named {format_value(name)}: {problem}")
+        for name, columns in self.inputs.items():
+            if not columns:
+                raise SpecError(f"input {name} needs at least one column")
+        every = [column for columns in self.inputs.values() for column in columns]
+        if twice := sorted({column for column in every if every.count(column) > 1}):
+            raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
 
 
 class Choice(BaseModel):
@@ -144,7 +210,8 @@ class StudySpec(BaseModel):
     `fingerprint`: of the data. `train_rows`: how many rows are trained on. `held_out`: "val" for a
     search, scored by the best epoch on the validation split; "test" for a comparison, trained on
     train + validation and scored on the test split after the last epoch. A function that trains by
-    itself may need no data of ours: `data` and `task` are None then, `fingerprint` is "".
+    itself may need no data of ours: `data` and `task` are None then, `fingerprint` is "". `heads`:
+    the task of each of several targets, by name.
 
     `metric`: of such a function, whatever name it reports. `record`: further metrics that are kept,
     named as objectives ("val_auc"). `own_metrics`: the user's own metrics among these and the
@@ -177,6 +244,7 @@ class StudySpec(BaseModel):
     fingerprint: str = ""
     train_rows: int = Field(default=0, ge=0)
     task: Task | None = None
+    heads: dict[str, HeadTask] = Field(default_factory=dict)
     sampler: Choice = Choice(name="tpe")
     pruner: Choice = Choice(name="hyperband")
     metric: str
@@ -267,14 +335,15 @@ class StudySpec(BaseModel):
             if name in METRICS:
                 raise SpecError(f"{name} is a metric of tuner: a metric of your own needs another")
         name = name_of(self.metric)
-        is_models = ":" in self.space.network and name not in METRICS | self.own_metrics
+        is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
+        is_models = ":" in self.space.network and not is_known
         may_have_any_name = self.function_kind is FunctionKind.HYPERMODEL  # of an own `fit`
         if is_models and (may_have_any_name or self.metric == f"{self.held_out}_{name}"):
             return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
-            check_metric(objective, self.task, self.held_out, self.own_metrics)
+            check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
         own = self.own_metrics.get(name)
-        direction = direction_of(self.metric) if own is None else own.direction
+        direction = direction_of(self.metric, self.heads) if own is None else own.direction
         if self.direction != direction:
             better = "larger" if direction == "maximize" else "smaller"
             raise SpecError(
@@ -383,7 +452,7 @@ class StudySpec(BaseModel):
         if self.function_kind.trains:
             return ()
         objectives = (self.metric, *(self.record if recorded else ()))
-        return host_metrics(*objectives, own=self.own_metrics)
+        return host_metrics(*objectives, own=self.own_metrics, heads=self.heads)
 
     @property
     def metric_paths(self) -> list[str]:

@@ -66,16 +66,19 @@ class ScoredRows:
 
     @cached_property
     def predicted(self) -> Numbers:
-        """The most probable class, of equally probable ones the first."""
+        """The most probable class, of equally probable ones the first; of several labels which are
+        given, (n, k) of 0 and 1."""
         import numpy as np
 
-        if self.task == "binary":
+        if self.task in ("binary", "multilabel"):
             return (self.predictions > 0.5).astype(np.intp)
         return np.asarray(self.predictions.argmax(axis=1), np.intp)
 
     @cached_property
     def is_right(self) -> Floats:
-        return (self.predicted == self.y).astype("float64")
+        """Whether the class, or every label, is right."""
+        right = self.predicted == self.y
+        return (right.all(axis=1) if right.ndim > 1 else right).astype("float64")
 
     @cached_property
     def is_in_five(self) -> Floats:
@@ -90,11 +93,9 @@ class ScoredRows:
     def losses(self) -> Floats:
         """The task's own loss without regularisation: cross entropy, or the squared error in the
         units of the data."""
-        return (
-            self.squared_errors
-            if self.task == "regression"
-            else self._cross_entropies(_KERAS_EPSILON)
-        )
+        if self.task == "regression":
+            return _of_rows(self.squared_errors)
+        return self._cross_entropies(_KERAS_EPSILON)
 
     @cached_property
     def log_losses(self) -> Floats:
@@ -106,8 +107,8 @@ class ScoredRows:
         import numpy as np
 
         chances = np.clip(self.predictions.astype(np.float64), epsilon, 1.0 - epsilon)
-        if self.task == "binary":
-            return -np.log(np.where(self.y == 1, chances, 1.0 - chances))
+        if self.task in ("binary", "multilabel"):
+            return _of_rows(-np.log(np.where(self.y == 1, chances, 1.0 - chances)))
         of_truth = chances[np.arange(len(self.y)), self.y]
         return np.asarray(np.log(chances.sum(axis=1)) - np.log(of_truth))
 
@@ -127,7 +128,7 @@ class ScoredRows:
     def centred(self) -> Floats:
         """The targets around their mean: the squares of large ones would lose the digits that
         differ."""
-        return self.y.astype("float64") - self.y.mean(dtype="float64")
+        return self.y.astype("float64") - self.y.mean(axis=0, dtype="float64")
 
     @cached_property
     def centred_squares(self) -> Floats:
@@ -140,6 +141,16 @@ class ScoredRows:
 
         target = np.where(self.y == 0, np.nan, self.y.astype(np.float64))
         return np.asarray(np.abs(self.errors / target))
+
+    @cached_property
+    def label_hits(self) -> Floats:
+        """(n, k): 1 where a row has a label and is given it."""
+        return (self.predicted * self.y).astype("float64")
+
+    @cached_property
+    def label_counts(self) -> Floats:
+        """(n, k): whether a row has a label, plus whether it is given it."""
+        return (self.predicted + self.y).astype("float64")
 
     @cached_property
     def cells(self) -> ClassCells:
@@ -165,6 +176,11 @@ class ScoredRows:
             return {1: rank(self.y == 1, self.predictions)}
         classes = np.unique(self.y).tolist()
         return {each: rank(self.y == each, self.predictions[:, each]) for each in classes}
+
+
+def _of_rows(values: Floats) -> Floats:
+    """(n,): the mean over the values of each row, where it has several."""
+    return values.mean(axis=1) if values.ndim > 1 else values
 
 
 def rank(is_positive: npt.NDArray[np.bool_], scores: Predictions) -> Ranking:
@@ -202,11 +218,12 @@ class WeightedRows:
         return self.weights.sum(axis=1)
 
     def sum(self, values: Floats) -> Floats:
-        """(b,), of a value of each row."""
+        """(b,), of a value of each row; (b, k) of k."""
         return self.weights @ values
 
     def mean(self, values: Floats) -> Floats:
-        return self.sum(values) / self.total
+        """(b,), of one value of each row, or of the mean of its k values."""
+        return self.sum(_of_rows(values)) / self.total
 
     @cached_property
     def counts(self) -> ClassCounts:
@@ -346,15 +363,27 @@ def top_5_accuracy(weighted: WeightedRows) -> Floats:
     return weighted.mean(weighted.rows.is_in_five)
 
 
+def f1_macro(weighted: WeightedRows) -> Floats:
+    rows = weighted.rows
+    return share(2.0 * weighted.sum(rows.label_hits), weighted.sum(rows.label_counts)).mean(axis=1)
+
+
+def f1_micro(weighted: WeightedRows) -> Floats:
+    rows = weighted.rows
+    hits = 2.0 * weighted.sum(rows.label_hits.sum(axis=1))
+    return share(hits, weighted.sum(rows.label_counts.sum(axis=1)))
+
+
 def r2(weighted: WeightedRows) -> Floats:
     import numpy as np
 
     rows = weighted.rows
     unexplained, squares = weighted.sum(rows.squared_errors), weighted.sum(rows.centred_squares)
-    spread = squares - weighted.sum(rows.centred) ** 2 / weighted.total
+    total = weighted.total if unexplained.ndim == 1 else weighted.total[:, np.newaxis]
+    spread = squares - weighted.sum(rows.centred) ** 2 / total
     varies = spread > 1e-12 * squares
     values = 1.0 - unexplained / np.where(varies, spread, 1.0)
-    values = np.where(varies, values, np.where(unexplained == 0, 1.0, 0.0))
+    values = _of_rows(np.where(varies, values, np.where(unexplained == 0, 1.0, 0.0)))
     return np.where(weighted.total > 1, values, np.nan)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tuner.data import Dataset, open_dataset
+from tuner.data.named_rows import named_parts
 from tuner.errors import DatasetError, SpaceError
 from tuner.storage.attempt_rows import ReportRow, report_of_score
 from tuner.storage.deliveries import Completed, TrackedTrial, improvements
@@ -316,13 +317,19 @@ def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
 
 
 def _schema(dataset: Dataset) -> dict[str, Any]:
-    def tensor(array: Any) -> list[dict[str, Any]]:
-        shape = [-1, *(int(size) for size in array.shape[1:])]
-        return [{"type": "tensor", "tensor-spec": {"dtype": str(array.dtype), "shape": shape}}]
+    def tensors(rows: Any) -> list[dict[str, Any]]:
+        specs = []
+        for name, array in named_parts(rows).items():
+            shape = [-1, *(int(size) for size in array.shape[1:])]
+            tensor = {"dtype": str(array.dtype), "shape": shape}
+            specs.append(
+                ({"name": name} if name else {}) | {"type": "tensor", "tensor-spec": tensor}
+            )
+        return specs
 
     split = dataset.train
     # MLflow expects both as JSON within JSON.
-    specs = {"features": json.dumps(tensor(split.x)), "targets": json.dumps(tensor(split.y))}
+    specs = {"features": json.dumps(tensors(split.x)), "targets": json.dumps(tensors(split.y))}
     return {"mlflow_tensorspec": specs}
 
 

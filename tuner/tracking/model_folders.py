@@ -23,6 +23,7 @@ from tuner.data.preparing import network_inputs
 from tuner.errors import ArtifactError, first_line
 from tuner.preparation.keras_file import has_description, read_description
 from tuner.preparation.network_description import NetworkDescription
+from tuner.preparation.predictions import count_rows
 from tuner.preparation.served_network import NETWORK_FILE
 from tuner.study.artifacts import Input, input_of
 from tuner.study.spec import StudySpec
@@ -179,8 +180,9 @@ def _check(folder: Path, loader: str, dataset: Dataset | None) -> None:
         inputs = description.preparation.prepare(example).inputs
     except Exception as error:
         raise ArtifactError(f"its model would not load ({first_line(error)})") from error
-    expected = network_inputs(dataset, np.asarray(dataset.train.x[: len(inputs)]))
-    if not np.allclose(inputs, expected, rtol=1e-5, atol=1e-6):
+    expected = network_inputs(dataset, dataset.train.x[: count_rows(inputs)])
+    pairs = [(inputs[n], expected[n]) for n in inputs] if dataset.inputs else [(inputs, expected)]
+    if not all(np.allclose(*pair, rtol=1e-5, atol=1e-6) for pair in pairs):
         raise ArtifactError("its model would not read the training rows as training did")
 
 

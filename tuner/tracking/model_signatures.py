@@ -16,7 +16,7 @@ import numpy as np
 from tuner.data import Dataset
 from tuner.data.preparing import network_inputs
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.predictions import prediction_columns
+from tuner.preparation.predictions import PREDICTION, prediction_columns
 from tuner.preparation.preparation import Preparation
 from tuner.study.artifacts import Input
 from tuner.study.spec import StudySpec
@@ -38,14 +38,18 @@ def signature_of(description: NetworkDescription) -> Any:
     from mlflow.types.schema import AnyType, ColSpec, Schema, TensorSpec
 
     preparation = description.preparation
-    first, *probabilities = prediction_columns(description.task, description.labels)
-    given = [ColSpec("double" if description.task == "regression" else "string", first)]
-    given += [ColSpec("double", name) for name in probabilities]
+    labels = {head.column(PREDICTION) for head in description.targets if head.labels}
+    given = [
+        ColSpec("string" if name in labels else "double", name)
+        for name in prediction_columns(description.targets)
+    ]
     names = input_columns(preparation)
     taken = [ColSpec(AnyType(), name) for name in names or ()]
     if names is None:
-        shape = (-1, *preparation.input_shape)
-        taken = [TensorSpec(np.dtype(preparation.input_dtype), shape)]
+        taken = [
+            TensorSpec(np.dtype(part.input_dtype), (-1, *part.input_shape), name or None)
+            for name, part in (dict(preparation.inputs) or {"": preparation}).items()
+        ]
     return ModelSignature(inputs=Schema(taken), outputs=Schema(given))
 
 
@@ -89,9 +93,18 @@ def example_of(dataset: Dataset, preparation: Preparation | None) -> Any:
 
     if preparation is not None and preparation.is_table:
         return None if dataset.examples is None else pd.DataFrame(dataset.examples, dtype=object)
-    given = network_inputs(dataset, np.asarray(dataset.train.x[:_MOST_EXAMPLES]))
+    given = network_inputs(dataset, dataset.train.x[:_MOST_EXAMPLES])
+    if isinstance(given, dict):
+        return given
     names = None if preparation is None else input_columns(preparation)
     return given if names is None else pd.DataFrame(given, columns=names)
+
+
+def _as_lists(example: Any) -> Any:
+    """Nested lists of an array, or of each by name."""
+    if isinstance(example, dict):
+        return {name: rows.tolist() for name, rows in example.items()}
+    return example.tolist()
 
 
 def write_example(folder: Path, example: Any) -> dict[str, Any]:
@@ -102,7 +115,7 @@ def write_example(folder: Path, example: Any) -> dict[str, Any]:
         rows = {"columns": list(example.columns), "data": example.to_numpy(object).tolist()}
         kind = {"type": "dataframe", "pandas_orient": "split"}
     else:
-        rows, kind = example.tolist(), {"type": "ndarray"}
+        rows, kind = _as_lists(example), {"type": "ndarray"}
     served = {"dataframe_split" if is_table else "inputs": rows}
     (folder / "input_example.json").write_text(json.dumps(rows), encoding="utf-8")
     (folder / "serving_input_example.json").write_text(json.dumps(served), encoding="utf-8")

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.study.metrics import SPLITS, compute, has_function, name_of
+from tuner.data.preparing import in_target_units
+from tuner.study.metrics import SPLITS, compute, has_function, head_of, metric_named, name_of
 from tuner.study.own_metrics import OwnMetric
 
 # Keras' names → ours, where they differ.
@@ -70,14 +71,17 @@ def prediction_metrics(
     """The values of those of these metrics that predictions give: of the user's own ones, of those
     with a function, and of FROM_PREDICTIONS. `predictions` as `Feed.predictions` gives them, in the
     units of the data but for `target_shift`."""
-    y = dataset.evaluation.y
-    if np.any(dataset.target_shift):
-        shift = np.float64(dataset.target_shift)  # float32 would lose the differences
-        y, predictions = y + shift, predictions + shift
-    known = [name for name in names if name in own or has_function(name)]
-    values = compute(known, y, predictions, dataset.task, own)
-    plain = [name for name in names if name not in values and name in FROM_PREDICTIONS]
-    return values | {name: FROM_PREDICTIONS[name](y, predictions) for name in plain}
+    y, predictions = in_target_units(dataset, dataset.evaluation, predictions)
+    heads = dataset.head_tasks
+    known = [name for name in names if name in own or has_function(name, heads)]
+    values = compute(known, y, predictions, dataset.task, own, heads)
+    for name in names:
+        metric, head = metric_named(name, heads), head_of(name, heads)
+        if name in values or metric is None or metric.name not in FROM_PREDICTIONS:
+            continue
+        pair = (y, predictions) if head is None else (y[head], predictions[head])
+        values[name] = FROM_PREDICTIONS[metric.name](*pair)
+    return values
 
 
 def missing_objective(objective: str, metrics: Mapping[str, float]) -> str:

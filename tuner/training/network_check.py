@@ -17,8 +17,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tuner.data.named_rows import named_parts, take_arrays
 from tuner.errors import NetworkError
 from tuner.networks import build_network, export_network
+from tuner.networks.arranging import arranged_inputs, arranged_outputs
 from tuner.networks.custom import (
     CompiledModel,
     CustomNetwork,
@@ -30,7 +32,7 @@ from tuner.networks.custom import (
     model_problems,
     why_hidden,
 )
-from tuner.networks.layers import KerasLayers
+from tuner.networks.layers import HEAD_ACTIVATIONS, KerasLayers
 from tuner.networks.precision import output_problem, precision_of, precision_problem
 from tuner.search_space.parameter_types import Params, read_number, read_whole
 from tuner.search_space.parameters import TRAINING, is_read_by_fit
@@ -42,6 +44,7 @@ from tuner.training.engines.keras import KerasProgram
 from tuner.training.fit_trial import FitTrial
 from tuner.training.network_inputs import is_beside, may_mention, modules_of, watched_layers
 from tuner.training.program_key import structure_key
+from tuner.training.saved_check import outputs_differ
 from tuner.training.trial import Trainer
 from tuner.training.trial_builds import TrialBuilds, Tried
 from tuner.values import clipped
@@ -280,11 +283,14 @@ class _Check:
             )
 
     def _check_values(self, model: Any) -> None:
-        inputs = self._dataset.scaling.apply(np.asarray(self._dataset.train.x))
+        parts, x = self._dataset.input_parts, named_parts(self._dataset.train.x)
+        scaled = {name: part.scaling.apply(np.asarray(x[name])) for name, part in parts.items()}
+        inputs = scaled if self._dataset.inputs else scaled[""]
         weights = len(model.variables)
-        with watched_layers(inputs, self._dataset.scaling.method) as watched:
+        methods = {name: part.scaling.method for name, part in parts.items()}
+        with watched_layers(scaled, methods) as watched:
             try:
-                outputs = model(tf.constant(inputs), training=False)
+                outputs = self._run_model(model, inputs)
             except Exception:
                 if watched.problem is None:
                     raise
@@ -298,25 +304,42 @@ class _Check:
                 "makes weights only when it runs, as a layer such as PReLU does that is given as "
                 "an activation; call each layer in the network instead: PReLU()(x)"
             )
-        if not tf.is_tensor(outputs):
+        if not self._dataset.heads and not tf.is_tensor(outputs):
             raise self._refusal(f"must give one tensor, gives a {type(outputs).__name__}")
-        if outputs.dtype != tf.float32 and not model.compiled:
-            raise self._refusal(output_problem(outputs.dtype.name, self._precision))
-        values = np.asarray(outputs)
-        if not np.isfinite(values).all():
-            raise self._refusal(
-                "gives values that are not finite (NaN or infinity) before any step"
-            )
-        if self._dataset.task == "regression" or gives_logits(model):
+        for output in tf.nest.flatten(outputs):
+            if output.dtype != tf.float32 and not model.compiled:
+                raise self._refusal(output_problem(output.dtype.name, self._precision))
+            if not np.isfinite(np.asarray(output)).all():
+                raise self._refusal(
+                    "gives values that are not finite (NaN or infinity) before any step"
+                )
+        values = self._by_target(outputs)
+        if gives_logits(model) or all(t.task == "regression" for t in self._dataset.targets):
             return
-        self._check_probabilities(values)
-        self._check_probabilities(_with_large_weights(model, inputs), constant=values)
+        _enlarge_weights(model)
+        other = self._by_target(self._run_model(model, inputs))
+        for target in self._dataset.targets:
+            if target.task != "regression":
+                self._check_probabilities(values[target.name], target.task)
+                self._check_probabilities(other[target.name], target.task, values[target.name])
 
-    def _check_probabilities(self, values: np.ndarray, constant: np.ndarray | None = None) -> None:
+    def _run_model(self, model: Any, inputs: Any) -> Any:
+        """The model's outputs for scaled rows; of several heads by name."""
+        tensors = tf.nest.map_structure(tf.constant, inputs)
+        outputs = model(arranged_inputs(model, tensors), training=False)
+        return arranged_outputs(model, outputs, self._dataset.outputs)
+
+    def _by_target(self, outputs: Any) -> dict[str, np.ndarray]:
+        named = outputs if self._dataset.heads else {self._dataset.targets[0].name: outputs}
+        return {name: np.asarray(values) for name, values in named.items()}
+
+    def _check_probabilities(
+        self, values: np.ndarray, task: str, constant: np.ndarray | None = None
+    ) -> None:
         """Each value must be in [0, 1]; for classes a row must sum to 1. `constant`: the values of
         other weights, which must differ."""
-        binary = self._dataset.task == "binary"
-        head = "sigmoid" if binary else "softmax"
+        binary = task == "binary"
+        head = HEAD_ACTIVATIONS[task]
         values = values[np.isfinite(values).all(axis=-1)]
         if not len(values):
             return
@@ -331,7 +354,7 @@ class _Check:
                 f"gives {values[0, 0]:.3g} for every row whatever its weights, as softmax over one "
                 f"unit does; end it with activation={head!r}"
             )
-        if not binary and np.abs(sums - 1).max() > _SUM_TOLERANCE:
+        if task == "classes" and np.abs(sums - 1).max() > _SUM_TOLERANCE:
             worst = sums[np.abs(sums - 1).argmax()]
             raise self._refusal(
                 f"gives rows that add up to {worst:.3g}, not to 1, which are no probabilities of "
@@ -340,7 +363,10 @@ class _Check:
 
     def _check_step(self, program: KerasProgram, params: Params, compiled: bool) -> None:
         split, size = self._dataset.train, read_whole(params, "batch_size")
-        x, y = tf.constant(np.asarray(split.x[:size])), tf.constant(split.y[:size])
+        x, y = (
+            tf.nest.map_structure(tf.constant, take_arrays(rows[:size]))
+            for rows in (split.x, split.y)
+        )
         step: Any = program.step
         if compiled:
             # Refuses what works only eagerly, or not under XLA. Compiling takes as long as many
@@ -371,10 +397,12 @@ class _Check:
             _without_modules_of(self._network.path),
         ):
             loaded = keras.saving.load_model(file)
-        rows = tf.constant(np.asarray(self._dataset.train.x), tf.float32)
+        rows = tf.nest.map_structure(
+            lambda array: tf.constant(array, tf.float32), take_arrays(self._dataset.train.x)
+        )
         with self._step("loads", "the saved network cannot be run"):
-            saved, again = (np.asarray(each(rows, training=False)) for each in (model, loaded))
-        if not np.allclose(saved, again, rtol=1e-3, atol=1e-3 * float(np.abs(saved).max())):
+            saved, again = (each(rows, training=False) for each in (model, loaded))
+        if outputs_differ(saved, again):
             raise self._refusal(
                 "loads as another network than was saved: a layer's get_config() lacks something, "
                 "or it keeps state outside of its weights"
@@ -425,8 +453,9 @@ class _Check:
         ]
 
     def _read_more(self) -> bool:
-        """Build further configurations until all is read; False if time ran out."""
-        shape = self._dataset.input_shape, self._dataset.outputs, self._dataset.task
+        dataset = self._dataset
+        shape = dataset.input_shape, dataset.outputs, dataset.network_task
+        shape = dataset.input_shape, dataset.outputs, dataset.network_task
         for params in self._request.more:
             if not self._unread():
                 return True
@@ -489,9 +518,9 @@ def _kinds(model: Any) -> frozenset[str]:
     )
 
 
-def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
-    """The outputs with weights far from their start: without an activation at its end a network
-    leaves [0, 1]. The model cannot be used afterwards."""
+def _enlarge_weights(model: Any) -> None:
+    """Set weights far from their start: without an activation at its end a network leaves [0, 1].
+    The model cannot be used afterwards."""
     draw = np.random.default_rng(0)
     for variable in model.trainable_variables:
         value = variable.numpy()
@@ -499,7 +528,6 @@ def _with_large_weights(model: Any, inputs: np.ndarray) -> np.ndarray:
         variable.assign(drawn)
         if variable.constraint is not None:  # as after each step of an optimizer
             variable.assign(variable.constraint(variable))
-    return np.asarray(model(tf.constant(inputs), training=False))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ of the inputs.
 
 import ast
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +93,15 @@ class Watched:
 
 
 @contextmanager
-def watched_layers(inputs: np.ndarray, scaling: str) -> Iterator[Watched]:
-    """Watch layers that are called eagerly inside. `inputs`: rows (n, …) as the network gets them,
-    scaled by the method `scaling`."""
+def watched_layers(
+    inputs: Mapping[str, np.ndarray], scaling: Mapping[str, str]
+) -> Iterator[Watched]:
+    """Watch layers that are called eagerly inside. `inputs`: by name rows (n, …) as the network
+    gets them, scaled by the methods `scaling`."""
     watched = Watched()
-    checks = _LayerChecks(watched, inputs, scaling)
+    checks = _LayerChecks(
+        watched, [_Given(x, scaling[name] != "none") for name, x in inputs.items()]
+    )
     with ExitStack() as patches:
         for layer_class, check in checks.by_class():
             watched_call = _checked_first(layer_class.call, check)
@@ -116,13 +120,30 @@ def _checked_first(call: Callable[..., Any], check: Check) -> Callable[..., Any]
     return checked_call
 
 
+class _Given:
+    """An input's rows as the network gets them, and whether they were scaled."""
+
+    def __init__(self, rows: np.ndarray, is_scaled: bool) -> None:
+        self.rows, self.is_scaled = rows, is_scaled
+        self.are_whole = bool((rows == np.trunc(rows)).all())
+
+    def gave(self, values: np.ndarray, cut_off: bool = False) -> bool:
+        """Whether a layer's rows, in whatever shape, hold only values of this input's rows. If all
+        rows are equal, such as positions, the network made them itself."""
+        inputs = np.trunc(self.rows) if cut_off else self.rows
+        if values.ndim < 2 or len(values) != len(inputs) or not values.size:
+            return False
+        if len(values) > 1 and (values == values[0]).all():
+            return False
+        return all(np.isin(row, given).all() for row, given in zip(values, inputs, strict=True))
+
+
 class _LayerChecks:
     """What is looked at when a layer is called, by its class."""
 
-    def __init__(self, watched: Watched, inputs: np.ndarray, scaling: str) -> None:
+    def __init__(self, watched: Watched, inputs: Sequence[_Given]) -> None:
         self._watched, self._inputs = watched, inputs
-        self._are_scaled = scaling != "none"
-        self._are_whole = bool((inputs == np.trunc(inputs)).all())
+        self._any_scaled = any(given.is_scaled for given in inputs)
 
     def by_class(self) -> list[tuple[Any, Check]]:
         layers = keras.layers
@@ -160,10 +181,12 @@ class _LayerChecks:
         if values is None:
             return None
         odd = values[(values != np.trunc(values)) | (values < 0)]
-        if not odd.size and not self._are_whole and self._are_inputs(values, cut_off=True):
-            odd = self._inputs[self._inputs != np.trunc(self._inputs)]
+        if not odd.size:
+            cut_off = (g for g in self._inputs if not g.are_whole and g.gave(values, cut_off=True))
+            if (given := next(cut_off, None)) is not None:
+                odd = given.rows[given.rows != np.trunc(given.rows)]
         if odd.size and not self._watched.problem:
-            remedy = "; --scaling none gives them raw" if self._are_scaled else ""
+            remedy = "; --scaling none gives them raw" if self._any_scaled else ""
             self._watched.problem = (
                 f"{_name(layer)} needs whole numbers from 0, and is given values such as "
                 f"{float(odd.flat[0]):.3g}{remedy}"
@@ -176,10 +199,10 @@ class _LayerChecks:
 
     def _scales_again(self, layer: Any, inputs: Any, *_: Any, factor: float = 1.0) -> None:
         values = _values(inputs)
-        if not self._are_scaled or self._watched.warning or values is None or not values.size:
+        if not self._any_scaled or self._watched.warning or values is None or not values.size:
             return
         small = factor <= _FOR_PIXELS and float(np.abs(values).max()) <= _NO_PIXELS
-        if small or self._are_inputs(values):
+        if small or any(given.is_scaled and given.gave(values) for given in self._inputs):
             self._watched.warning = (
                 f"{_name(layer)} scales inputs that are scaled already; remove it, or create the "
                 "study with --scaling none"
@@ -192,16 +215,6 @@ class _LayerChecks:
     def _multiplication(self, operation: Any, first: Any, second: Any, *_: Any) -> None:
         if np.ndim(second) == 0 and 0 < _number(second) <= _FOR_PIXELS:
             self._scales_again(operation, first, factor=_number(second))
-
-    def _are_inputs(self, values: np.ndarray, cut_off: bool = False) -> bool:
-        """Whether a layer's rows, in whatever shape, hold only values of the inputs' rows. If all
-        rows are equal, such as positions, the network made them itself."""
-        inputs = np.trunc(self._inputs) if cut_off else self._inputs
-        if values.ndim < 2 or len(values) != len(inputs) or not values.size:
-            return False
-        if len(values) > 1 and (values == values[0]).all():
-            return False
-        return all(np.isin(row, given).all() for row, given in zip(values, inputs, strict=True))
 
 
 def _values(inputs: Any) -> np.ndarray | None:

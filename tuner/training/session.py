@@ -11,8 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tuner.data import Dataset, open_dataset
 from tuner.data.preparing import describe_network, network_inputs
 from tuner.errors import MetricError, NetworkError
@@ -119,8 +117,8 @@ class TrainingSession:
         if self._request is None:
             raise RuntimeError("no trial has ended yet")
         dataset, model = self.trainer.dataset, self._exported(self._request)
-        inputs = network_inputs(dataset, np.asarray(dataset.train.x[:ROWS_CHECKED]))
-        outputs = np.asarray(model(inputs, training=False))
+        inputs = network_inputs(dataset, dataset.train.x[:ROWS_CHECKED])
+        outputs = model(inputs, training=False)
         model.save(path)
         del model  # so that loading it again takes no more memory
         problem = find_problem(path, inputs, outputs)

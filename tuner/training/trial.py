@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.data import Dataset
+from tuner.data.preparing import in_target_units
 from tuner.networks.custom import CustomNetwork
 from tuner.search_space.parameter_types import read_whole
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Ended, Goal, Report, Resumed, TrialRequest
-from tuner.study.metrics import compute, name_of
+from tuner.study.metrics import are_finite, compute, name_of
 from tuner.study.own_metrics import OwnMetric
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.training.engines.cache import ProgramCache
@@ -111,7 +112,8 @@ class Trainer:
 
     def _shared_key(self, request: TrialRequest) -> ProgramKey | None:
         """The key of the program that other trials share; None if there can be none."""
-        if self._data is None or self._network is not None:
+        has_several = self.dataset.heads or self.dataset.inputs
+        if self._data is None or self._network is not None or has_several:
             return None
         return program_key_of(request)
 
@@ -314,15 +316,14 @@ class _TrialRun:
         """The metrics that are computed from predictions. A recorded value that is undefined is
         left out: a report with NaN would mean that the training has diverged."""
         dataset = self._trainer.dataset
-        y: npt.NDArray[Any] = dataset.evaluation.y
         predictions = self._timed("predict", self._feed.predictions, counted_as="evaluate")
-        if dataset.target_shift:
-            shift = np.float64(dataset.target_shift)  # float32 would lose the differences
-            y, predictions = y + shift, predictions + shift
+        y, predictions = in_target_units(dataset, dataset.evaluation, predictions)
         clock, own = time.perf_counter(), self._trainer.own_metrics
-        values = compute(self._request.host_metrics, y, predictions, dataset.task, own)
+        values = compute(
+            self._request.host_metrics, y, predictions, dataset.task, own, dataset.head_tasks
+        )
         self._progress.seconds["evaluate"] += time.perf_counter() - clock
-        if not np.isfinite(predictions).all():
+        if not are_finite(predictions):
             return values
         objective = name_of(self._goal.metric)
         return {n: value for n, value in values.items() if n == objective or math.isfinite(value)}
@@ -331,8 +332,7 @@ class _TrialRun:
         """Loss and metrics of a row, in the units of the data."""
         names, dataset = self._program.objective.names, self._trainer.dataset
         means = dict(zip(names, (float(value) / rows for value in sums), strict=True))
-        target_scale = 1.0 / float(dataset.target_scaling.scale)
-        return metrics_in_target_units(dataset.task, means, target_scale)
+        return metrics_in_target_units(dataset, means)
 
     def _finish_epoch(self, epoch: int, value: float | None) -> None:
         """A whole epoch is over; `value` is the objective's, None if it was not evaluated."""

@@ -56,7 +56,10 @@ def test_a_list_of_two_rows_is_no_pair(load: Load, tmp_path: Path) -> None:
         ("return x", "mine.py:load: must return .* it returned a ndarray"),
         ("return x, y, y", "must return .* it returned a tuple of 3"),
         ("return {'x': x}", "holds 'x' without 'y'"),
-        ("return [[1], [2, 3]], [0, 1]", r"x \(train\) is no array"),
+        (
+            "return [[[1]], [[2, 3], [4, 5]]], [0, 1]",
+            r"x \(train\): the sequence of row 2 has steps of shape \(2,\)",
+        ),
         ("import pandas; return pandas.DataFrame(), []", "the target is empty"),
         ("import pandas; return (pandas.DataFrame(x), y), (x, y)", "a DataFrame in one part only"),
     ],

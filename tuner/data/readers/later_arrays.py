@@ -11,12 +11,21 @@ from tuner.data.later_target import encode_later_target
 from tuner.data.raw import Pair, dataset_errors
 from tuner.data.readers.bundled import read_named
 from tuner.data.readers.idx import find_idx_files, read_idx
-from tuner.data.readers.npz import KEYS, WHOLE, names_by_meaning, open_archive, read_member
+from tuner.data.readers.npz import (
+    KEYS,
+    LENGTHS,
+    WHOLE,
+    names_by_meaning,
+    open_archive,
+    read_member,
+    with_lengths,
+)
 from tuner.data.readers.reader import Source
 from tuner.data.readers.user_function import read_user_code
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.preparation.array_rows import fit_shape
+from tuner.preparation.padding import as_objects, as_sequences
 from tuner.values import join_names, suggest_names
 
 _TARGET = "y"
@@ -52,6 +61,11 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
                 )
             )
             for part, pair in chosen.items()
+        }
+        lengths = {name: archive[name] for name in archive.files if name in LENGTHS}
+        parts = {
+            part: held._replace(x=with_lengths(held.x, chosen[part][0], lengths, str(path)))
+            for part, held in parts.items()
         }
     return _array_rows(parts, request, source)
 
@@ -164,6 +178,9 @@ def _array_rows(
 
 def _as_rows(part: _Part, shape: tuple[int, ...], source: str) -> _Part:
     """One row, and its target, become rows. Raises DatasetError for a single value."""
+    sequences = as_sequences(part.x)
+    if sequences is not None:
+        return _Part(as_objects(sequences), part.y)
     given = np.shape(part.x)
     if not given:
         fit_shape(np.asarray(part.x), shape, (), source)

@@ -5,7 +5,7 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -22,6 +22,7 @@ from tuner.data.rows import (
     make_scratch_folder,
 )
 from tuner.errors import DatasetError
+from tuner.preparation.padding import cut_to_lengths
 from tuner.settings import Settings
 from tuner.values import join_names, suggest_names
 
@@ -51,12 +52,18 @@ def read_npz(
     with dataset_errors(source), open_archive(path) as archive:
         arrays = {
             name: read_member(path, archive, name, settings, meant or "")
-            if meant or name in weight_names
+            if meant or name in weight_names or name in LENGTHS
             else None
             for name in archive.files
-            for meant in [array_name(name, first_reading)]
+            for meant in [_meaning(name, first_reading)]
         }
     return parts_from_mapping(source, arrays, first_reading, weights)
+
+
+def _meaning(name: str, first_reading: bool) -> str | None:
+    """What an array is meant as: the name in KEYS or WHOLE, also of one of several."""
+    named = None if first_reading else named_array(name)
+    return named[0] if named else array_name(name, first_reading)
 
 
 def open_archive(path: Path) -> "np.lib.npyio.NpzFile":
@@ -146,8 +153,19 @@ KEYS = {
 
 WHOLE = ("x", "y")
 FEATURES = {WHOLE[0], *(x for x, _ in KEYS.values())}
+# Of sequences that are padded: how many steps of each row are none. "lengths" beside "x",
+# "lengths_train" beside "x_train".
+LENGTHS = {f"lengths{name.removeprefix('x')}" for name in FEATURES}
 _NAMES = {*WHOLE, *(key for pair in KEYS.values() for key in pair)}
-_FORMS = "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test)"
+_FORMS = (
+    "x and y, or x_train and y_train (and, as you like, x_val, y_val, x_test, y_test); of several "
+    "inputs x_NAME or x_train_NAME each"
+)
+
+# One of several inputs or targets: x_NAME, y_NAME, x_train_NAME, y_test_NAME, …
+_NAMED = re.compile(
+    r"(?P<key>[xy](?:_(?:train|val|test))?)_(?P<name>.+)", re.IGNORECASE | re.DOTALL
+)
 
 # Other names of the parts, since the second reading of data (READING in spec.py).
 _SPELLINGS = {"train": "train|training", "val": "val|valid|validation|dev", "test": "test|testing"}
@@ -183,6 +201,29 @@ def array_name(name: str, first_reading: bool = False) -> str | None:
     return None
 
 
+def named_array(name: str) -> tuple[str, str] | None:
+    """("x_train", "basket") of x_train_basket, ("y", "price") of y_price: the name in KEYS or WHOLE
+    that is meant, and the name of the input or target. None for other names."""
+    found = None if array_name(name) else _NAMED.fullmatch(name)
+    return (found["key"].lower(), found["name"]) if found else None
+
+
+def gather_named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays, those of several inputs (x_NAME, x_train_NAME) or targets (y_NAME) as one dict
+    each, by the name that it stands for. Where there is a plain x or y, names like these mean
+    nothing, as in earlier versions."""
+    roles = {meant[0] for name in values if (meant := array_name(str(name)))}
+    gathered: dict[str, Any] = {}
+    for name, value in values.items():
+        named = named_array(str(name))
+        if named is None or named[0][0] in roles:
+            gathered[name] = value
+            continue
+        key, own_name = named
+        gathered.setdefault(key, {})[own_name] = value
+    return gathered
+
+
 def parts_from_mapping(
     source: str,
     values: Mapping[str, Any],
@@ -195,8 +236,11 @@ def parts_from_mapping(
     Raises DatasetError for features without a target, for several arrays of one meaning, and for a
     name that looks like a part but is none. `first_reading`: other names are ignored. `weights`:
     the name of the array of sample weights; beside x_train it may be NAME_train, and beside x_val
-    it is NAME_val. Where x is a table they may be a column of it instead.
+    it is NAME_val. Where x is a table they may be a column of it instead. Several inputs are dicts,
+    or arrays named as `gather_named` says; so are several targets.
     """
+    if not first_reading:
+        values = _without(values, weights, gather_named)
     names = names_by_meaning(source, values, first_reading)
     pairs = {**KEYS, "train": WHOLE} if WHOLE[0] in names else KEYS
     parts: dict[str, Pair] = {}
@@ -209,7 +253,8 @@ def parts_from_mapping(
             weights_key = _weights_of(part, weights, values, names.values())
             used_weights += [weights_key] if weights_key else []
             row_weights = values[weights_key] if weights_key else None
-            parts[part] = Pair(values[names[x_key]], values[names[y_key]], row_weights)
+            x = with_lengths(values[names[x_key]], x_key, values, source)
+            parts[part] = Pair(x, values[names[y_key]], row_weights)
     if "train" not in parts:
         all_names = join_names(sorted(map(str, values))) or "nothing"
         raise DatasetError(f"{source}: needs {_FORMS}; it holds {all_names}")
@@ -218,10 +263,31 @@ def parts_from_mapping(
     if first_reading:
         return parts, ()
     used = {key for part in parts for key in pairs[part]}
+    used_weights += [name for name in values if str(name) in LENGTHS]
     others = [name for name in values if name not in (*names.values(), *used_weights)]
     _refuse_parts(source, map(str, others))
     _refuse_parts(source, [names[key] for key in names if key not in used])
     return parts, _notes({key: names[key] for key in names if key in used}, values, used_weights)
+
+
+def with_lengths(x: Any, key: str, values: Mapping[str, Any], source: str) -> Any:
+    """x, cut to the lengths of its sequences where the archive has them. `key`: the meaning of x,
+    "x" or "x_train"."""
+    lengths = values.get(f"lengths{key.removeprefix('x')}")
+    if lengths is None or isinstance(x, Mapping):
+        return x
+    return cut_to_lengths(x, lengths, source)
+
+
+def _without(
+    values: Mapping[str, Any],
+    weights: str | None,
+    gather: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Gathered values but for the weights, which stay as they are."""
+    kept = {key for keys in _weight_keys(weights) for key in keys}
+    weighing = {name: value for name, value in values.items() if name in kept}
+    return gather({n: v for n, v in values.items() if n not in kept}) | weighing
 
 
 def _weight_keys(weights: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

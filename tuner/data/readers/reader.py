@@ -5,7 +5,8 @@ has it on a line of its own. A format of tables needs nothing but a function tha
 `TableFile`: see `table_reader`.
 """
 
-from collections.abc import Callable, Mapping
+import csv
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tuner.values import join_names, suggest_names
 if TYPE_CHECKING:  # training reads data without pydantic; only tables need pandas
     import pandas as pd
 
-    from tuner.study.spec import ColumnKind, DataSpec
+    from tuner.study.spec import DataSpec
 
 
 @dataclass(frozen=True)
@@ -88,44 +89,64 @@ def table_reader(*endings: str, example: str, read_file: Callable[[Path], TableF
                 table = TableFile(read_table_first(source.path))
             else:
                 table = read_file(source.path)
-        pair = _split_target(source.path, source.selector, spec.columns, table)
+        pair = _split_targets(source.path, source.selector, spec, table)
         return Raw(source.text, source.name, {"train": pair}, notes=table.notes)
 
     return Reader(example, read, endings, selects="column")
 
 
-def _split_target(
-    path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], table: TableFile
-) -> Pair:
-    """A DataFrame of every column but the target, and the target's Series.
+def _split_targets(path: Path, selector: str, spec: "DataSpec", table: TableFile) -> Pair:
+    """A DataFrame of every column but the targets, and the target's Series, or a DataFrame of
+    several targets.
 
-    Raises DatasetError if the target is not named, or is the only column.
+    Raises DatasetError if the target is not named, or there is no other column.
     """
-    target = _target_name(path, selector, kinds, table)
-    if table.frame.shape[1] < 2:
-        raise DatasetError(f"{path}: has no column beside the target {target!r}{table.hint}")
-    return Pair(table.frame.drop(columns=target), table.frame[target])
+    targets = _target_names(path, selector, spec, table)
+    if table.frame.shape[1] <= len(targets):
+        names = join_names(map(repr, targets))
+        raise DatasetError(f"{path}: has no column beside the target {names}{table.hint}")
+    y = table.frame[targets[0]] if len(targets) == 1 else table.frame[targets]
+    return Pair(table.frame.drop(columns=targets), y)
 
 
-def _target_name(
-    path: Path, selector: str, kinds: Mapping[str, "ColumnKind"], table: TableFile
-) -> str:
-    """The target column: named by the selector, or as a column of that kind."""
-    names = list(table.frame.columns)
-    targets = dict.fromkeys([selector] if selector else [])
-    targets |= dict.fromkeys(name for name, kind in kinds.items() if kind == "target")
+def selected_columns(selector: str, names: Sequence[str]) -> list[str]:
+    """The columns that the words after a file's colon name: one, or several with commas between
+    them, in quotes where a name holds a comma. A column that is named so itself comes first."""
+    if not selector or selector in names:
+        return [selector] if selector else []
+    columns = next(csv.reader([selector], skipinitialspace=True), [])
+    return list(dict.fromkeys(column.strip() for column in columns if column.strip()))
+
+
+def _target_names(path: Path, selector: str, spec: "DataSpec", table: TableFile) -> list[str]:
+    """The target columns: named by the selector, by what is said of each of several targets, or as
+    a column of that kind."""
+    names, kinds = list(table.frame.columns), spec.columns
+    selected = selected_columns(selector, names)
+    said = {name: kind for name, kind in kinds.items() if kind == "target"}
+    targets = list(dict.fromkeys([*(selected or spec.targets), *said]))
     columns = join_names(names)
     problems = []
     if not targets:
         problems.append(f"name the target column as {path}:COLUMN, one of {columns}")
-    elif len(targets) > 1:
-        problems.append(f"several targets are named: {join_names(targets)}; name one")
-    elif selector and selector not in names:
-        meant = suggest_names(selector, names)
-        problems.append(f"no column {selector!r}{meant}; it has {columns}{table.hint}")
-    target = next(iter(targets)) if len(targets) == 1 else ""
+    elif len(targets) > max(1, len(selected or spec.targets)):
+        together = ",".join(targets)
+        problems.append(
+            f"several targets are named: {join_names(targets)}; name one, or all of them as "
+            f"{path}:{together}"
+        )
+    for name in selected or spec.targets:
+        if name not in names:
+            meant = suggest_names(name, names)
+            problems.append(f"no column {name!r}{meant}; it has {columns}{table.hint}")
+    target = targets[0] if len(targets) == 1 else ""
     others = {n: kind for n, kind in kinds.items() if kind != "target" or n not in names}
     problems += check_kinds(others, names, target)
+    problems += [
+        f"--column {name}={kinds[name]}: it is a target; say its task in the space's data: targets"
+        for name in targets
+        if len(targets) > 1 and kinds.get(name, "target") != "target"
+    ]
     if problems:
         raise DatasetError(f"{path}: {'; '.join(problems)}")
-    return target
+    return targets

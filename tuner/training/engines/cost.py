@@ -5,7 +5,7 @@ trains the same way. Knows no TensorFlow.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,7 +50,17 @@ _KERAS_XLA = XlaCost(compile_s=0.5, saved_per_step_s=1e-4, saved_share=0.5)
 _LANES = XlaCost(compile_s=2.0, saved_per_step_s=2e-4, saved_share=0.15)
 
 
-def worth_compiling(request: TrialRequest, input_shape: Sequence[int], rows: int) -> bool:
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+
+
+def _row_values(input_shape: InputShape) -> int:
+    """How many values a row has, in all of its inputs."""
+    if isinstance(input_shape, Mapping):
+        return sum(map(math.prod, input_shape.values()))
+    return math.prod(input_shape)
+
+
+def worth_compiling(request: TrialRequest, input_shape: InputShape, rows: int) -> bool:
     """Whether XLA repays for a trial in the Keras engine. `rows`: of training."""
     kind, params = NETWORKS.get(request.network), request.params
     if kind is None:
@@ -58,14 +68,14 @@ def worth_compiling(request: TrialRequest, input_shape: Sequence[int], rows: int
     return _KERAS_XLA.repays(
         steps=_steps(request, rows),
         rows=rows,
-        weights=kind.estimate_weights(params, math.prod(input_shape)),
+        weights=kind.estimate_weights(params, _row_values(input_shape)),
         epochs=read_whole(request.params, "epochs"),
     )
 
 
-def worth_lanes(request: TrialRequest, input_shape: Sequence[int], rows: int) -> bool:
+def worth_lanes(request: TrialRequest, input_shape: InputShape, rows: int) -> bool:
     """Whether a program of one lane repays for the epochs after the first."""
-    sizes = [math.prod(input_shape), *dense_widths(request.params)]
+    sizes = [_row_values(input_shape), *dense_widths(request.params)]
     return _LANES.repays(
         steps=_steps(request, rows),
         rows=rows,

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tuner.data import Dataset, Split
+from tuner.data.dataset import TargetPart
+from tuner.data.named_rows import NamedRows, SplitRows, named_parts, take_arrays
 from tuner.training.engines.keras import KerasProgram
 
 # Evaluation runs in chunks: large ones for speed, bounded so that activations stay small.
@@ -35,10 +37,10 @@ class Feed(Protocol):
         """Sums of loss and metrics over the rows of the split that is evaluated."""
         ...
 
-    def predictions(self) -> Floats:
-        """Predictions for those rows, in their order: (n, k) probabilities of k classes; (n,) of
-        two classes the probability of the second; (n,) for regression in the units of the
-        split's y."""
+    def predictions(self) -> Any:
+        """Predictions for those rows, in their order: (n, k) probabilities of k classes or labels;
+        (n,) of two classes the probability of the second; (n,), or (n, k) of k values, for
+        regression in the units of the split's y. Of several heads a dict by name."""
         ...
 
 
@@ -52,11 +54,12 @@ class Compilation:
 
 
 class Chunk(NamedTuple):
-    """Rows to evaluate at once. The first `repeated` of them belong to the chunk before, and do not
-    count: they fill the last chunk up where all need one size."""
+    """Rows to evaluate at once; x and y are dicts by name where there are several inputs or heads.
+    The first `repeated` rows belong to the chunk before, and do not count: they fill the last chunk
+    up where all need one size."""
 
-    x: tf.Tensor
-    y: tf.Tensor
+    x: Any
+    y: Any
     repeated: int = 0
 
 
@@ -71,7 +74,7 @@ class ResidentData:
         """The rows to evaluate. `row_values`: how many values a row takes where the network is
         widest. `equal`: all chunks have one size."""
         x, y = self.evaluation
-        rows = len(y)
+        rows = row_count(y)
         size = chunk_rows(rows, row_values)
         for first in range(0, rows, size):
             stop = min(first + size, rows)
@@ -82,13 +85,29 @@ class ResidentData:
                 yield Chunk(_rows(x, begin, stop), _rows(y, begin, stop), first - begin)
 
 
-def _tensors(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(np.asarray(split.x)), tf.constant(np.asarray(split.y))
+def row_count(rows: Any) -> int:
+    """Of a tensor, or of tensors by name, which have equally many."""
+    return int(tf.nest.flatten(rows)[0].shape[0])
 
 
-def _rows(values: tf.Tensor, begin: int, stop: int) -> tf.Tensor:
-    rest = values.shape[1:]
-    return tf.slice(values, [begin] + [0] * len(rest), [stop - begin, *rest])
+def _tensors(split: Split) -> tuple[Any, Any]:
+    """x and y; dicts of tensors where there are several inputs or heads."""
+    return tuple(
+        tf.nest.map_structure(tf.constant, take_arrays(rows)) for rows in (split.x, split.y)
+    )
+
+
+def _rows(values: Any, begin: int, stop: int) -> Any:
+    def sliced(tensor: tf.Tensor) -> tf.Tensor:
+        rest = tensor.shape[1:]
+        return tf.slice(tensor, [begin] + [0] * len(rest), [stop - begin, *rest])
+
+    return tf.nest.map_structure(sliced, values)
+
+
+def gather_rows(values: Any, rows: tf.Tensor) -> Any:
+    """These rows of a tensor, or of each by name."""
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), values)
 
 
 def chunk_rows(rows: int, row_values: int) -> int:
@@ -107,27 +126,40 @@ def evaluate_chunks(
     for chunk in chunks:
         chunk_sums, chunk_penalty = score(chunk)
         sums, penalty = sums + np.asarray(chunk_sums), np.asarray(chunk_penalty)
-        rows += len(chunk.y) - chunk.repeated
+        rows += row_count(chunk.y) - chunk.repeated
     # Keras adds regularisation to the reported loss of every row, to no other metric.
     sums[..., 0] += penalty * np.float32(rows)
     return sums
 
 
-def predict_chunks(chunks: Iterable[Chunk], predict: Callable[[tf.Tensor], tf.Tensor]) -> Floats:
-    """The network's outputs for all rows that count, float32 (…, n, outputs)."""
-    outputs = [np.asarray(predict(chunk.x))[..., chunk.repeated :, :] for chunk in chunks]
-    return np.concatenate(outputs, axis=-2)
+def predict_chunks(chunks: Iterable[Chunk], predict: Callable[[Any], Any]) -> Any:
+    """The network's outputs for all rows that count, float32 (…, n, outputs); of several heads by
+    name."""
+    outputs = [
+        tf.nest.map_structure(
+            lambda of_head, chunk=chunk: np.asarray(of_head)[..., chunk.repeated :, :],
+            predict(chunk.x),
+        )
+        for chunk in chunks
+    ]
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts, axis=-2), *outputs)
 
 
-def as_predictions(outputs: Floats, dataset: Dataset) -> Floats:
+def as_predictions(outputs: Any, dataset: Dataset) -> Any:
     """Outputs (n, outputs) as `Feed.predictions` gives them."""
-    if dataset.task == "classes":
+    if not dataset.heads:
+        return _head_predictions(outputs, dataset.targets[0])
+    return {head.name: _head_predictions(outputs[head.name], head) for head in dataset.heads}
+
+
+def _head_predictions(outputs: Floats, target: TargetPart) -> Floats:
+    if target.task in ("classes", "multilabel"):
         return outputs
-    column = outputs[:, 0]
-    if dataset.task == "binary":
-        return column
-    scaling = dataset.target_scaling
-    return np.asarray((column - scaling.offset) / scaling.scale, np.float32)
+    if target.task == "binary":
+        return outputs[:, 0]
+    scaling = target.scaling
+    values = outputs if scaling.scale.ndim else outputs[:, 0]
+    return np.asarray((values - scaling.offset) / scaling.scale, np.float32)
 
 
 def sum_steps(
@@ -159,7 +191,7 @@ class ResidentFeed:
         self._program, self._data, self._xla = program, data, compilation.xla
         self._batch_size = batch_size
         self._x, self._y = data.train
-        self._train_row_count = int(self._x.shape[0])
+        self._train_row_count = row_count(self._y)
         self._loop = tf.function(self._train_steps, jit_compile=self._xla, autograph=False)
         traced = tf.function(self._train_rows, autograph=False)
         self._last = traced if compilation.traces_last_batch else self._train_rows
@@ -186,7 +218,7 @@ class ResidentFeed:
             self._chunks(), lambda c: self._score(c.x, c.y, tf.constant(c.repeated))
         )
 
-    def predictions(self) -> Floats:
+    def predictions(self) -> Any:
         outputs = predict_chunks(self._chunks(), self._predict)
         return as_predictions(outputs, self._program.dataset)
 
@@ -196,7 +228,8 @@ class ResidentFeed:
 
     def _train_rows(self, rows: tf.Tensor, rate: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
         of_rows = None if weights is None else tf.gather(weights, rows)
-        return self._program.step(tf.gather(self._x, rows), tf.gather(self._y, rows), rate, of_rows)
+        x, y = gather_rows(self._x, rows), gather_rows(self._y, rows)
+        return self._program.step(x, y, rate, of_rows)
 
     def _train_steps(
         self,
@@ -218,6 +251,24 @@ class ResidentFeed:
         return sum_steps(train_step, start, stop, count=len(self._program.objective.names))
 
 
+def _rows_in_order(rows: SplitRows, numbers: np.ndarray, order: np.ndarray) -> Any:
+    """Rows by number, then brought into an order."""
+    return tf.nest.map_structure(lambda array: array[order], take_arrays(rows[numbers]))
+
+
+def _signature(rows: SplitRows) -> Any:
+    """Of batches of these rows."""
+    specs = {
+        name: tf.TensorSpec((None, *part.shape[1:]), part.dtype)
+        for name, part in named_parts(rows).items()
+    }
+    return specs if isinstance(rows, NamedRows) else specs[""]
+
+
+def _batch_rows(y: Any) -> int:
+    return len(tf.nest.flatten(y)[0])
+
+
 class StreamingFeed:
     """For data that should not sit in memory: batches are read from the mapped files by tf.data,
     two ahead, and each goes through one compiled step; a short last one through a plain graph, as
@@ -237,7 +288,7 @@ class StreamingFeed:
         batches = self._batches(self._dataset.train, rows, self._batch_size)
         weights = self._weights_of_batches(rows)
         for (x, y), rate, of_rows in zip(batches, rates[start:stop], weights, strict=True):
-            step = self._step if len(y) == self._batch_size else self._last
+            step = self._step if _batch_rows(y) == self._batch_size else self._last
             sums = sums + step(x, y, tf.constant(rate), of_rows).numpy()
             if not np.isfinite(sums[0]):
                 break
@@ -246,7 +297,7 @@ class StreamingFeed:
     def evaluate(self) -> np.ndarray:
         return evaluate_chunks(self._chunks(), lambda c: self._score(c.x, c.y, tf.constant(0)))
 
-    def predictions(self) -> Floats:
+    def predictions(self) -> Any:
         return as_predictions(predict_chunks(self._chunks(), self._predict), self._dataset)
 
     def _chunks(self) -> Iterator[Chunk]:
@@ -261,22 +312,19 @@ class StreamingFeed:
             of_batch = rows[first : first + self._batch_size]
             yield None if weights is None else tf.constant(weights[of_batch])
 
-    def _batches(
-        self, split: Split, rows: np.ndarray, size: int
-    ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        def read() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, split: Split, rows: np.ndarray, size: int) -> Iterator[tuple[Any, Any]]:
+        def read() -> Iterator[tuple[Any, Any]]:
             for first in range(0, len(rows), size):
                 chosen = rows[first : first + size]
                 # Sorted reads walk the file forwards; the batch keeps its order.
                 ascending = np.argsort(chosen, kind="stable")
                 back = np.argsort(ascending, kind="stable")
                 in_file_order = chosen[ascending]
-                x, y = split.x[in_file_order], split.y[in_file_order]
-                yield np.asarray(x)[back], np.asarray(y)[back]
+                yield (
+                    _rows_in_order(split.x, in_file_order, back),
+                    _rows_in_order(split.y, in_file_order, back),
+                )
 
-        signature = (
-            tf.TensorSpec((None, *split.x.shape[1:]), split.x.dtype),
-            tf.TensorSpec((None,), split.y.dtype),
-        )
+        signature = tuple(map(_signature, (split.x, split.y)))
         batches: Any = tf.data.Dataset.from_generator(read, output_signature=signature)
         return iter(batches.prefetch(2))

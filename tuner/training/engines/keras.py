@@ -5,7 +5,7 @@ which says where rows come from. A trial's numbers and weights are variables, so
 structure share the compilation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -18,10 +18,17 @@ from tuner.networks import build_network, dropout_rates, initialise
 from tuner.networks.custom import CompiledModel, CustomNetwork
 from tuner.networks.layers import CompiledLayers
 from tuner.networks.precision import precision_of
+from tuner.networks.step_rows import steps_of
 from tuner.search_space.parameter_types import Params, read_number
 from tuner.study.engines import KERAS, KERAS_XLA
 from tuner.training.ops.augmentation import FLIPPED_SHARE, Augmentation
-from tuner.training.ops.losses import Objective, parameter_count, weigh_loss
+from tuner.training.ops.losses import (
+    HeadObjectives,
+    Objective,
+    objective_of,
+    parameter_count,
+    weigh_loss,
+)
 from tuner.training.ops.optimizers import build_optimizer
 from tuner.training.ops.regularizers import ONE_TRIAL, ModelRegularizers, StepContext
 from tuner.training.ops.scalars import Scalars
@@ -34,8 +41,10 @@ class Program(Protocol):
     """What every engine is: compiled training with a trial's weights in it. `called`: the kinds of
     work whose functions are compiled."""
 
-    objective: Objective
     called: set[str]
+
+    @property
+    def objective(self) -> Objective | HeadObjectives: ...
 
     @property
     def engine(self) -> str:
@@ -77,10 +86,10 @@ class KerasProgram:
     def __init__(self, network: str | CustomNetwork, params: Params, dataset: Dataset) -> None:
         self.network, self.dataset, self.xla = network, dataset, False
         self._scalars = Scalars()
-        self.objective = Objective(dataset.task, dataset.outputs, params, self._scalars)
+        self.objective = objective_of(dataset, params, self._scalars)
         self._parts = CompiledLayers(self._scalars)
-        self._shape = (dataset.input_shape, dataset.outputs, dataset.task)
-        self.model = _uncompiled(build_network(network, params, *self._shape, self._parts))
+        self._shape = (dataset.input_shape, dataset.outputs, dataset.network_task)
+        self.model = self._build(params)
         self._augmented = Augmentation(
             read_number(params, "augment_shift", 0.0) > 0, bool(params.get("augment_flip", False))
         )
@@ -94,18 +103,26 @@ class KerasProgram:
         self._row_weights = RowWeights(dataset)
         self.row_weights: Weights | None = None  # of the trial at hand, one a training row
         self._optimizer_start = [v.numpy() for v in self.optimizer.variables]
-        self._scale = tf.constant(dataset.scaling.scale, tf.float32)
-        self._offset = tf.constant(dataset.scaling.offset, tf.float32)
-        self._target_scale = tf.constant(dataset.target_scaling.scale, tf.float32)
-        self._target_offset = tf.constant(dataset.target_scaling.offset, tf.float32)
+        of_inputs = {name: part.scaling for name, part in dataset.input_parts.items()}
+        of_heads = {head.name: head.scaling for head in dataset.heads}
+        self._scale = _lines(of_inputs if dataset.inputs else dataset.scaling)
+        self._target_scale = _lines(of_heads if dataset.heads else dataset.target_scaling)
+
+    def _build(self, params: Params) -> Any:
+        steps = steps_of(self.dataset)
+        return _uncompiled(build_network(self.network, params, *self._shape, self._parts, steps))
 
     @property
     def slow_under_xla(self) -> bool:
-        """Whether the network has convolutions and trains on a CPU. XLA makes plain loops of their
-        gradients there: an epoch took 118 s, and 5 s in a graph, whose kernels are oneDNN's."""
+        """Whether the network trains on a CPU and has convolutions or unrolled recurrent layers.
+        XLA makes plain loops of a convolution's gradients there: an epoch took 118 s, and 5 s in a
+        graph, whose kernels are oneDNN's. Figures of recurrent layers: ops/recurrent.py."""
         # Also those inside a user's own layers and wrappers, which `model.layers` does not list.
-        convolves = any("Conv" in type(layer).__name__ for layer in self.model._flatten_layers())
-        return convolves and not tf.config.get_visible_devices("GPU")
+        is_slow = any(
+            "Conv" in type(layer).__name__ or getattr(layer, "is_unrolled", False)
+            for layer in self.model._flatten_layers()
+        )
+        return is_slow and not tf.config.get_visible_devices("GPU")
 
     @cached_property  # asking all layers takes as long as evaluating a small network
     def row_values(self) -> int:
@@ -116,7 +133,8 @@ class KerasProgram:
             for output in keras.tree.flatten(getattr(layer, "output", []))
         ]
         complete_shapes = [shape for shape in shapes if None not in shape]
-        return max(int(np.prod(shape)) for shape in [self._shape[0], *complete_shapes])
+        inputs = self._shape[0].values() if self.dataset.inputs else [self._shape[0]]
+        return max(int(np.prod(shape)) for shape in [*inputs, *complete_shapes])
 
     @property
     def engine(self) -> str:
@@ -144,7 +162,7 @@ class KerasProgram:
     def _rebuild(self, params: Params, seed: int) -> None:
         # Only a user's own code knows how its layers start: run it again under the seed.
         tf.keras.utils.set_random_seed(seed % (2**31))
-        fresh = _uncompiled(build_network(self.network, params, *self._shape, self._parts))
+        fresh = self._build(params)
         _assign(self.model.variables, fresh.variables)
 
     def state(self) -> State:
@@ -171,19 +189,21 @@ class KerasProgram:
 
     def step(
         self,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        x: Any,
+        y: Any,
         learning_rate: tf.Tensor,
         weights: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """One optimizer step on a raw batch, whose rows have these weights (n,) if the trial weighs
-        rows. Sums over its rows of loss and metrics, float32."""
+        """One optimizer step on a raw batch; x and y are dicts by name where there are several
+        inputs or heads. `weights`: of its rows (n,), if the trial weighs rows. Sums over its rows
+        of loss and metrics, float32."""
         seed, done = self._parts.clock.seed.value(), self._parts.clock.step.value()
-        shift, share = self._scalars["augment_shift"], tf.constant(FLIPPED_SHARE)
-        x = self._augmented(x, shift, share, seed, done)
+        if not self.dataset.inputs:
+            shift, share = self._scalars["augment_shift"], tf.constant(FLIPPED_SHARE)
+            x = self._augmented(x, shift, share, seed, done)
         scaled = self._scaled(x)
         with tf.GradientTape() as tape:
-            outputs = tf.cast(self.model(scaled, training=True), tf.float32)
+            outputs = _as_float32(self.model(scaled, training=True))
             rows = weigh_loss(self.objective.row_values(self._target(y), outputs), weights)
             penalty = self._rules.penalty()
             loss = self._scaled_loss(tf.reduce_mean(rows[0]) + penalty)
@@ -196,7 +216,7 @@ class KerasProgram:
         self._rules.after_step(context)
         self._parts.clock.tick()
         sums = tf.stack([tf.reduce_sum(values) for values in rows])
-        return sums + self._penalty_sum(penalty, len(rows), tf.cast(tf.shape(y)[0], tf.float32))
+        return sums + self._penalty_sum(penalty, len(rows), tf.cast(_row_count(y), tf.float32))
 
     def _scaled_loss(self, loss: tf.Tensor) -> tf.Tensor:
         return self.optimizer.scale_loss(loss) if self._scales_loss else loss
@@ -211,33 +231,62 @@ class KerasProgram:
         changed = self._rules.change_gradients(true_sizes, context)
         return [None if gradient is None else gradient * scale for gradient in changed]
 
-    def score(self, x: tf.Tensor, y: tf.Tensor, repeated: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def score(self, x: Any, y: Any, repeated: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Sums of loss and metrics over raw rows, of which the first `repeated` do not count, and
         0: the penalties are in the sums, since those of a user's own layers depend on the rows."""
         rows = self.objective.row_values(self._target(y), self.predict(x))
-        counts = tf.range(tf.shape(y)[0]) >= repeated
+        counts = tf.range(_row_count(y)) >= repeated
         # where, not a product: a padded row's infinity times 0 would be NaN.
         sums = tf.stack([tf.reduce_sum(tf.where(counts, values, 0.0)) for values in rows])
         row_count = tf.reduce_sum(tf.cast(counts, tf.float32))
         penalties = self._penalty_sum(self._rules.penalty(), len(rows), row_count)
         return sums + penalties, tf.constant(0.0)
 
-    def predict(self, x: tf.Tensor) -> tf.Tensor:
+    def predict(self, x: Any) -> Any:
         """The network's outputs (n, outputs) for raw rows."""
-        return tf.cast(self.model(self._scaled(x), training=False), tf.float32)
+        return _as_float32(self.model(self._scaled(x), training=False))
 
     @staticmethod
     def _penalty_sum(penalty: tf.Tensor, metrics: int, rows: tf.Tensor) -> tf.Tensor:
         """Keras adds regularisation to the reported loss of every row, to no other metric."""
         return tf.one_hot(0, metrics) * penalty * rows
 
-    def _scaled(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(x, tf.float32) * self._scale + self._offset
+    def _scaled(self, x: Any) -> Any:
+        return _on_lines(
+            lambda values, line: tf.cast(values, tf.float32) * line[0] + line[1], x, self._scale
+        )
 
-    def _target(self, y: tf.Tensor) -> tf.Tensor:
-        if y.dtype.is_integer:
-            return y
-        return y * self._target_scale + self._target_offset
+    def _target(self, y: Any) -> Any:
+        return _on_lines(_scaled_target, y, self._target_scale)
+
+
+_Line = tuple[tf.Tensor, tf.Tensor]
+
+
+def _lines(scaling: Any) -> Any:
+    """Scale and offset, of several scalings by name."""
+    if isinstance(scaling, dict):
+        return {name: _lines(each) for name, each in scaling.items()}
+    return tf.constant(scaling.scale, tf.float32), tf.constant(scaling.offset, tf.float32)
+
+
+def _on_lines(change: Callable[[tf.Tensor, _Line], tf.Tensor], values: Any, lines: Any) -> Any:
+    """Values changed by their line; of several by name."""
+    if isinstance(values, Mapping):
+        return {name: change(values[name], lines[name]) for name in lines}
+    return change(values, lines)
+
+
+def _scaled_target(y: tf.Tensor, line: _Line) -> tf.Tensor:
+    return y if y.dtype.is_integer else y * line[0] + line[1]
+
+
+def _as_float32(outputs: Any) -> Any:
+    return tf.nest.map_structure(lambda of_head: tf.cast(of_head, tf.float32), outputs)
+
+
+def _row_count(y: Any) -> tf.Tensor:
+    return tf.shape(tf.nest.flatten(y)[0])[0]
 
 
 def _uncompiled(model: Any) -> Any:

@@ -57,6 +57,7 @@ class FastDropout(keras.layers.Layer):
 
     def __init__(self, place: int, clock: DropoutClock, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.place = place
         self.clock = clock
         # A bare variable in a tuple stays out of the layer's weights, so that the weights of the
