@@ -230,6 +230,14 @@ def _predicting() -> str:
     )
 
 
+def _fit_engine() -> str:
+    r = run("fit_engine", "epochs")
+    return (
+        f"**{r['ratio']:.2f}x** ({r['low']:.2f} to {r['high']:.2f}; {r['tuner_s']:.2f} s against "
+        f"{r['keras_s']:.2f} s)"
+    )
+
+
 ROWS = {
     "epoch-small": Row(
         "an epoch of 784-64-64-10, SGD, batch 32, against Keras `fit`",
@@ -242,6 +250,12 @@ ROWS = {
         "4x",
         "5x",
         lambda: _epoch("784-500-300-100-10"),
+    ),
+    "fit": Row(
+        "an epoch of a compiled model in the fit engine, validation included, against Keras `fit`",
+        "1.03x",
+        "",
+        _fit_engine,
     ),
     "dropout": Row("dropout 0.3 on 784-128-128-10: its share of the epoch", "20 %", "", _dropout),
     "list": Row(

@@ -64,7 +64,8 @@ def _share_of_variables(model: Any, shares: Mapping[str, float]) -> dict[int, fl
         if not share >= 0:
             raise ValueError(f"the share of layer {name!r} must be >= 0, got {share!r}")
         variables = [v for layer in by_name[name] for v in layer.trainable_variables]
-        found |= {id(variable): float(share) for variable in variables}
+        # An optimizer is given the variables of TensorFlow inside.
+        found |= {id(variable.value): float(share) for variable in variables}
     return found
 
 
