@@ -125,7 +125,7 @@ def _write(model: Any, file: Path) -> None:
     if isinstance(model, str | os.PathLike):
         if not Path(model).is_file():
             raise NetworkError(
-                f"trial.save({str(model)!r}): is no file; give a keras.Model, a file, bytes or an "
+                f"{str(model)!r} is no file; give a keras.Model, a file, bytes or an "
                 "object that can be pickled"
             )
         shutil.copyfile(model, file)
@@ -143,6 +143,6 @@ def _pickle(model: Any, file: Path) -> None:
             pickle.dump(model, stream, protocol=5)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise NetworkError(
-            f"trial.save: a {type(model).__name__} cannot be pickled ({error}); write it to a file "
+            f"a {type(model).__name__} cannot be pickled ({error}); write it to a file "
             "yourself and give its path"
         ) from error

@@ -525,11 +525,14 @@ def _defined_otherwise(study: StudyRow, differences: list[str]) -> str:
 
 
 def default_name(wanted: Wanted) -> str:
-    """Space and data, as in mlp-fashion_mnist. Without data, file and function, as in
-    forest-train."""
-    if not wanted.names_data and not isinstance(wanted.space, str):
-        path, _, function = wanted.space.space.network.rpartition(":")
-        return make_name(Path(path).stem.replace(".", "-"), function)
+    """Space and data, as in mlp-fashion_mnist. Without data that of the space, or file and
+    function, as in forest-train."""
+    own = load_space(wanted.space)
+    if own.function_kind.trains and not wanted.names_data:
+        path, _, function = own.network.rpartition(":")
+        is_file = isinstance(wanted.space, str)
+        parts = [_space_name(wanted.space)] if is_file else [Path(path).stem, function]
+        return make_name(*(part.replace(".", "-") for part in parts))
     source = Path(wanted.data.source)
     # A folder may be given as . or ..
     data = source.name.partition(".")[0] or source.resolve().name
