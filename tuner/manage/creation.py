@@ -57,7 +57,7 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import ask_direction, metric_named, name_of
+from tuner.study.metrics import Task, ask_direction, metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
@@ -69,6 +69,7 @@ from tuner.system.names import check_experiment, check_name, command, in_command
 from tuner.values import Scalar, shown
 
 _MAX_DIFFERENCES = 4
+_MOST_SKIPPED = 1000  # names of broken images that a study stores
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,9 @@ def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choic
 
 
 # What a space's file may say of its data. `columns` have a section of their own; `reading` records
-# a version of tuner and cannot be chosen.
-_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in ("columns", "reading"))
+# a version of tuner, and `skipped` what was found: they cannot be chosen.
+_NO_KEYS = ("columns", "reading", "skipped")
+_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in _NO_KEYS)
 
 
 def data_spec(**values: Any) -> DataSpec:
@@ -232,7 +234,8 @@ def define_study(
     wanted = replace(wanted, data=_for_network(wanted.data, space.network))
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
-    metric = _objective(space, wanted, dataset, metrics)
+    heads = dataset.head_tasks
+    metric = _objective(space, wanted, dataset.task, metrics, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
@@ -254,29 +257,31 @@ def define_study(
     return spec
 
 
-def _objective(space: Space, wanted: Wanted, dataset: Dataset, metrics: WantedMetrics) -> str:
-    """The study's objective. A user's compiled model may report a name that tuner does not know:
-    whether it does shows when the model is tried. Raises a UsageError."""
-    objective, heads = metrics.objective, dataset.head_tasks
-    own: set[str] = set(metrics.own)
-    name = None if objective is None or ":" not in space.network else name_of(objective)
-    if objective is not None and name is not None and metric_named(name, heads) is None:
-        has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
-        if has_own_fit and wanted.direction is None:
-            raise MetricError(ask_direction(objective))
-        if has_own_fit and objective.isidentifier():
-            return objective
-        if wanted.direction is not None and objective == f"{wanted.held_out}_{name}":
-            own.add(name)
-    return choose_objective(space, dataset.task, objective, wanted.held_out, own, heads)
-
-
 def _for_network(data: DataSpec, network: str) -> DataSpec:
     """The data with the form of texts that the network learns from, where none is given."""
     kind = NETWORKS.get(network)
     if data.text is None and kind is not None and kind.takes_tokens:
         return data.model_copy(update={"text": "tokens"})
     return data
+
+
+def _objective(
+    space: Space, wanted: Wanted, task: Task, metrics: WantedMetrics, heads: Mapping[str, Task]
+) -> str:
+    """The study's objective. A user's compiled model may report a name that tuner does not know:
+    whether it does shows when the model is tried. Raises a UsageError."""
+    objective, held_out = metrics.objective, wanted.held_out
+    own: set[str] = set(metrics.own)
+    name = "" if objective is None else name_of(objective)
+    if ":" in space.network and objective is not None and metric_named(name, heads) is None:
+        has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
+        if has_own_fit and wanted.direction is None:
+            raise MetricError(ask_direction(objective))
+        if has_own_fit and objective.isidentifier():
+            return objective
+        if wanted.direction is not None and objective == f"{held_out}_{name}":
+            own.add(name)
+    return choose_objective(space, task, objective, held_out, own, heads)
 
 
 def _define_own_training(
@@ -364,7 +369,7 @@ def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
 def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec:
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
-    update: dict[str, object] = {"task": dataset.task}
+    update: dict[str, object] = {"task": dataset.task, "skipped": dataset.skipped[:_MOST_SKIPPED]}
     # Of several inputs those of integers are never scaled.
     if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"

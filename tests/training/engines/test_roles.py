@@ -53,7 +53,9 @@ def two_values(parameter: Parameter) -> tuple[Any, Any]:
 
 def complete_params(network: str, parameter: Parameter) -> dict[str, Any]:
     """Everything that a trial has in which the parameter exists."""
-    parents = {parent: values[-1] for parent, values in parameter.when.items()}
+    parents: dict[str, Any] = {parent: values[-1] for parent, values in parameter.when.items()}
+    if parameter.layers is not None:
+        parents[parameter.layers] = 2
     return {**defaults(network), **parents}
 
 
