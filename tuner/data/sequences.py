@@ -84,9 +84,8 @@ def _text_note(train: Table, column: Column) -> str:
     )
     if column.is_tokens:
         longer = float(np.mean(lengths > column.steps))
-        line += f"; cut at {column.steps} words" + (
-            f" ({100 * longer:.2g} % are longer)" if longer else ""
-        )
+        line += f"; cut at {column.steps} words"
+        line += f" ({100 * longer:.2g} % are longer)" if longer else ""
     return line
 
 
