@@ -209,6 +209,26 @@ def _csv() -> str:
     )
 
 
+def _images() -> str:
+    result = run("image_files", "reading")
+    ours, keras = result["ours"], result["keras"]
+    return "; ".join(
+        f"{words} **{ours[name] / keras[name]:.2f}x** ({ours[name]:.2f} s against "
+        f"{keras[name]:.2f} s)"
+        for name, words in {
+            "epoch": "until all are ready, and were in a batch",
+            "first": "until the first batch",
+            "later": "a later epoch",
+        }.items()
+    )
+def _objectives() -> str:
+    pairs = [(run("objectives", "by_tuner"), run("objectives", "by_optuna")) for _ in range(3)]
+    ours, theirs = (
+        statistics.median(pair[side]["trials_per_s"] for pair in pairs) for side in (0, 1)
+    )
+    return f"**{ours / theirs:.1f}x** of Optuna's ({ours:.0f}/s against {theirs:.0f}/s)"
+
+
 def _predicting() -> str:
     seconds = run("predictions", "scoring")
     ratios = "; ".join(
@@ -219,6 +239,14 @@ def _predicting() -> str:
     return (
         f"{ratios}; ten rows **{seconds['start'] - seconds['keras_start']:+.1f} s** beside "
         f"{seconds['keras_start']:.1f} s"
+    )
+
+
+def _fit_engine() -> str:
+    r = run("fit_engine", "epochs")
+    return (
+        f"**{r['ratio']:.2f}x** ({r['low']:.2f} to {r['high']:.2f}; {r['tuner_s']:.2f} s against "
+        f"{r['keras_s']:.2f} s)"
     )
 
 
@@ -235,12 +263,25 @@ ROWS = {
         "5x",
         lambda: _epoch("784-500-300-100-10"),
     ),
+    "fit": Row(
+        "an epoch of a compiled model in the fit engine, validation included, against Keras `fit`",
+        "1.03x",
+        "",
+        _fit_engine,
+    ),
     "dropout": Row("dropout 0.3 on 784-128-128-10: its share of the epoch", "20 %", "", _dropout),
     "list": Row(
         "trial-epochs a second over 20 fixed configurations, compilation included",
         "6x",
         "8x",
         _fixed_list,
+    ),
+    "objectives": Row(
+        "an Optuna `objective(trial)` of 1 ms, 1000 random trials on SQLite, synchronous=NORMAL: "
+        "trials a second, two workers against `n_jobs=2`, medians of 3 pairs",
+        "2x",
+        "",
+        _objectives,
     ),
     "until": Row("seconds to validation accuracy 0.88, median of 3 seeds", "10x", "15x", _until),
     "build-model": Row(
@@ -289,6 +330,13 @@ ROWS = {
         "2.5x",
         "",
         _csv,
+    ),
+    "images": Row(
+        "a folder of 20 000 PNG files of 64 x 64 pixels: from the folder to training, nothing in "
+        "the cache, against `image_dataset_from_directory(...).cache()`",
+        "1.2x",
+        "",
+        _images,
     ),
     "predict": Row(
         "`tuner predict` on a CSV file of 1 000 000 rows and 20 columns, less its start-up, "

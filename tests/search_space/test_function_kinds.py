@@ -41,6 +41,7 @@ def test_a_function_is_known_by_its_text(text: str, kind: FunctionKind) -> None:
         ("def f(a, b, c, d): ...", r"mine\.py:f takes \(a, b, c, d\)"),
         ("def f(config): return config['x']", r"neither asks it for parameters as Optuna's trial"),
         ("class f:\n  def call(self): ...", "a class without a method build"),
+        ("def g(params, trial): ...", r"mine\.py: no function 'f'; it has g"),
     ],
 )
 def test_one_that_fits_no_kind_is_refused(text: str, reason: str) -> None:

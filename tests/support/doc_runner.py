@@ -69,12 +69,14 @@ def small_searches(toy: bool = False) -> Iterator[None]:
 
     def small(settings: Any, store: Any, study: Any, options: Any, *rest: Any, **more: Any) -> Any:
         options = replace(options, workers=1, tracking=False)
-        if toy:
+        if toy and not study.spec.function_kind.trains:
             rest, more = rest[:2], more | {"entry": TOY}
         return optimize(settings, store, study, options, *rest, **more)
 
     def brief(space: Any, *rest: Any, **options: Any) -> Any:
-        return define_study(space.override({"epochs": _MOST_EPOCHS}), *rest, **options)
+        if not space.function_kind.defines_space:
+            space = space.override({"epochs": _MOST_EPOCHS})
+        return define_study(space, *rest, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (searching, comparisons):

@@ -8,6 +8,9 @@ cannot be saved (unsaved), is large (big), takes for ever to save (unending), or
 it (unsafe). It crashes only the first `crashes` times that its trial is begun under one loop. An
 epoch takes `pace` seconds. Where the plan keeps checkpoints, it writes them and goes on from them.
 Where it holds out the test split, the last epoch's value is the score, and the only one told.
+
+With `asks` it defines its own space: it asks for `x`, notes what it was given, and its reports are
+advisory; it ends itself as pruned.
 """
 
 import os
@@ -19,7 +22,18 @@ from typing import Any
 import numpy as np
 
 from tuner.data import Dataset, open_dataset
-from tuner.study.messages import Ended, Failed, Report, Resumed, Tell, TrialRequest, WorkerSetup
+from tuner.study.messages import (
+    Distribution,
+    Ended,
+    Failed,
+    Noted,
+    Report,
+    Resumed,
+    Suggest,
+    Tell,
+    TrialRequest,
+    WorkerSetup,
+)
 from tuner.training.checkpoints import Checkpoint, CheckpointFiles, Progress, identity
 from tuner.workers import EntryPoint
 
@@ -39,6 +53,7 @@ SLOW = EntryPoint("toy_training:open_slowly", PRELOAD)
 
 class ToySession:
     def __init__(self, setup: WorkerSetup) -> None:
+        assert setup.data is not None
         self._setup, self._folder = setup, setup.data
         self._dataset: Dataset = open_dataset(setup.data)
         self._request: TrialRequest | None = None
@@ -49,9 +64,27 @@ class ToySession:
         return ToySession(self._setup)
 
     def run(self, request: TrialRequest, tell: Tell) -> None:
+        if request.params.get("asks"):
+            self._run_asking(request, tell)
+            return
         for event in self.events(request):
             if tell(event).stop:
                 break
+
+    def _run_asking(self, request: TrialRequest, tell: Tell) -> None:
+        reply = tell(Suggest("x", Distribution("float", 0.0, 1.0)))
+        if reply.problem is not None:
+            raise ValueError(reply.problem)
+        tell(Noted({"given": reply.value}))
+        for epoch in (1, 2):
+            value = float(reply.value or 0) * epoch
+            reply = tell(Report(epoch, epoch, True, {"val_accuracy": value}, advisory=True))
+            if reply.stop:
+                return
+            if reply.prune:
+                tell(Ended("pruned", value, epoch, epoch, 0))
+                return
+        tell(Ended("complete", value, 2, 2, 0))
 
     def events(self, request: TrialRequest) -> Iterator[Resumed | Report | Ended]:
         self._request = request

@@ -18,15 +18,18 @@ from tuner.study.artifacts import Artifact, FolderArtifacts
 from tuner.study.messages import (
     Checkpointed,
     Checkpoints,
+    Distribution,
     Ended,
     Failed,
     Goal,
     Lost,
     Message,
+    Noted,
     Reply,
     Report,
     Resumed,
     Saved,
+    Suggest,
     TrialRequest,
     WorkerSetup,
 )
@@ -206,6 +209,32 @@ class Conformance:
         workers.restart(0)
         workers.reply(0, GO_ON)  # to the one before
         assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
+
+    def test_a_trial_asks_for_its_values_and_ends_itself(self, workers: Workers) -> None:
+        wait_until_free(workers)
+        workers.submit(0, replace(REQUEST, params={"asks": True}))
+        assert next_message(workers) == Suggest("x", Distribution("float", 0.0, 1.0))
+        workers.reply(0, Reply(value=0.25))
+        assert next_message(workers) == Noted({"given": 0.25})
+        workers.reply(0, GO_ON)
+        report = next_message(workers)
+        assert isinstance(report, Report)
+        assert (report.metrics, report.advisory) == ({"val_accuracy": 0.25}, True)
+        workers.reply(0, Reply(prune=True))
+        ended = next_message(workers)
+        assert isinstance(ended, Ended)
+        assert (ended.end, ended.score) == ("pruned", 0.25)
+        workers.reply(0, STOP)
+        assert isinstance(run_trial(workers, REQUEST)[-1], Ended)
+
+    def test_a_value_that_cannot_be_given_fails_the_trial(self, workers: Workers) -> None:
+        wait_until_free(workers)
+        workers.submit(0, replace(REQUEST, params={"asks": True}))
+        assert isinstance(next_message(workers), Suggest)
+        workers.reply(0, Reply(problem="x has other choices now"))
+        failed = next_message(workers)
+        assert isinstance(failed, Failed)
+        assert failed.message == "ValueError: x has other choices now"
 
     def test_workers_train_side_by_side(self, start: Callable[..., Workers]) -> None:
         workers = start(processes=2, lanes=2)

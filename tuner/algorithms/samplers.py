@@ -56,7 +56,7 @@ class SamplerKind:
     `make_sampler`. `lists`: it is given the space's configurations. `repeats_failed`: the params of
     a trial that failed are queued again, since no other trial would get them. `bounded`: of a large
     study it needs only the trials that `InView` chooses. `several`: it takes several
-    objectives."""
+    objectives. `needs_space`: it needs all parameters beforehand."""
 
     build: Callable[..., BaseSampler]
     options: Mapping[str, Option] = field(default_factory=dict)
@@ -67,6 +67,7 @@ class SamplerKind:
     repeats_failed: bool = False
     bounded: bool = False
     several: bool = True
+    needs_space: bool = False
 
 
 class ListedSampler(BaseSampler):
@@ -200,8 +201,8 @@ SAMPLERS: dict[str, SamplerKind] = {
     ),
     "random": SamplerKind(RandomSampler, bounded=True),
     # The loop queues the points of `Space.grid`: the random sampler only fills the place.
-    "grid": SamplerKind(RandomSampler, repeats_failed=True, bounded=True),
-    "listed": SamplerKind(ListedSampler, lists=True, bounded=True),
+    "grid": SamplerKind(RandomSampler, repeats_failed=True, bounded=True, needs_space=True),
+    "listed": SamplerKind(ListedSampler, lists=True, bounded=True, needs_space=True),
     "qmc": SamplerKind(
         QMCSampler,
         {"qmc_type": Option(str, choices=("sobol", "halton")), "scramble": FLAG},
@@ -261,6 +262,12 @@ def check_sampler(choice: Choice, space: Space) -> None:
         raise SpecError(
             f"sampler {choice.name} needs the package {kind.package}: "
             f"install it with pip install {kind.package}"
+        )
+    if kind.needs_space and space.function_kind.defines_space:
+        others = ", ".join(name for name, other in SAMPLERS.items() if not other.needs_space)
+        raise SpecError(
+            f"sampler {choice.name} needs to know all parameters beforehand, and {space.network} "
+            f"asks for them while it runs; there are: {others}"
         )
     if choice.name == "grid" and space.grid_size() is None:
         raise SpecError(f"sampler grid: {space.why_no_grid()}")

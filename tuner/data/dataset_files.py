@@ -26,7 +26,7 @@ from tuner.data.scaling import Scaling
 from tuner.data.window_rows import WindowRows
 from tuner.errors import DatasetError
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.preparation import column_from_json
+from tuner.preparation.preparation import ImageFiles, column_from_json
 from tuner.preparation.window_rule import WindowRule
 
 _INDEX = "dataset.json"
@@ -101,6 +101,8 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "input_kind": dataset.input_kind,
         "vocabulary_size": dataset.vocabulary_size,
         "padding": dataset.padding,
+        "skipped": dataset.skipped,
+        "image_files": None if dataset.image_files is None else asdict(dataset.image_files),
         "window": None if dataset.window is None else asdict(dataset.window),
         "windows": {
             part: split.x.steps
@@ -221,6 +223,8 @@ def open_dataset(folder: Path) -> Dataset:
         input_kind=index.get("input_kind", ""),
         vocabulary_size=index.get("vocabulary_size", 0),
         padding=_tuple(index.get("padding")),
+        skipped=tuple(index.get("skipped", ())),
+        image_files=None if (files := index.get("image_files")) is None else ImageFiles(**files),
         window=WindowRule.from_json(index.get("window")),
     )
 

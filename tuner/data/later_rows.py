@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tuner.data.image_decoding import ENDINGS as IMAGE_ENDINGS
 from tuner.data.raw import dataset_errors
 from tuner.data.readers import (
     bundled,
     delimited,
     find_source,
     idx,
-    images,
+    image_folder,
     npz,
     parquet,
     parse_source,
@@ -25,6 +26,7 @@ from tuner.data.readers.later_arrays import (
     open_npz,
 )
 from tuner.data.readers.later_delimited import open_delimited
+from tuner.data.readers.later_images import open_image, open_image_folder, open_image_table
 from tuner.data.readers.later_parquet import open_parquet
 from tuner.data.readers.reader import Reader, Source
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
@@ -47,6 +49,7 @@ OPENERS: dict[Reader, OpenSource] = {
     parquet.READER: open_parquet,
     npz.READER: open_npz,
     idx.READER: open_idx_folder,
+    image_folder.READER: open_image_folder,
     user_function.READER: open_function,
 }
 _IDX_BEGINNINGS = (b"\0\0", b"\x1f\x8b")
@@ -60,7 +63,8 @@ def open_rows(
     labels: Sequence[str],
     targets: Sequence[Head] = (),
 ) -> LaterRows:
-    """The rows that `text` names: as for `--data`, also one IDX file or an image. The word after
+    """The rows that `text` names: as for `--data`, also one IDX file, an image, or a folder of
+    images without classes. The word after
     the colon of a table names its target, that after an archive or a folder the part (train,
     validation, test). Data with and without a target are read alike. `targets`: of a network with
     several, `NetworkDescription.targets`.
@@ -70,6 +74,9 @@ def open_rows(
     """
     request = RowRequest(preparation, task, tuple(labels), settings, tuple(targets))
     source, open_source = _find(text, settings)
+    images = preparation.image_files
+    if images is not None and images.column is not None and source.reader.selects == "column":
+        return open_image_table(source, request, open_source)
     return open_source(source, request)
 
 
@@ -81,11 +88,11 @@ def _find(text: str, settings: Settings) -> tuple[Source, OpenSource]:
     source = parse_source(text)
     path = source.path
     assert path is not None
-    is_image = path.suffix.lower() in images.ENDINGS
+    is_image = path.suffix.lower() in IMAGE_ENDINGS
     if source.reader.is_folder and (is_file(path) or is_image):
         if not is_file(path):
             raise DatasetError(f"{path}: no such file")
-        return source, images.open_image if is_image else _open_unnamed(path)
+        return source, open_image if is_image else _open_unnamed(path)
     source = find_source(text, settings)[0]
     return source, OPENERS[source.reader]
 
@@ -97,7 +104,7 @@ def _open_unnamed(path: Path) -> OpenSource:
         begins = file.read(2)
     if begins not in _IDX_BEGINNINGS:
         of_readers = [ending for reader in OPENERS for ending in reader.endings]
-        endings = [ending for ending in (*of_readers, *images.ENDINGS) if ".gz" not in ending]
+        endings = [ending for ending in (*of_readers, *IMAGE_ENDINGS) if ".gz" not in ending]
         raise DatasetError(
             f"{path}: the format is not known by its name; it may end in {', '.join(endings)}, or "
             "be an IDX file"

@@ -85,6 +85,8 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     if spec.window is not None:
         return _load_windows(raw, spec)
     raw, weights = take_weights(raw, spec)
+    if spec.images is not None:  # which has read the table
+        spec = spec.model_copy(update={"columns": {}})
     raw = group_columns(raw, spec)
     inputs = {
         name: read_input(name, each, spec, raw_integers) for name, each in raw_inputs(raw).items()
@@ -170,6 +172,8 @@ def _dataset(
         input_kind=whole.input_kind,
         vocabulary_size=whole.vocabulary_size,
         padding=whole.padding,
+        image_files=raw.image_files,
+        skipped=raw.skipped,
     )
     if spec.reading == FIRST_READING:
         return dataset
@@ -203,7 +207,8 @@ def _under(name: str, note: str) -> str:
 def _target_column(
     raw: Raw, target: Target, spec: "DataSpec", inputs: Mapping[str, PreparedInput]
 ) -> TargetColumn:
-    ignored = dict.fromkeys(column for each in inputs.values() for column in each.ignored)
+    by_input = [column for each in inputs.values() for column in each.ignored]
+    ignored = dict.fromkeys([*by_input, *raw.left_out])
     return TargetColumn(
         _target_name(raw), target.format, tuple(ignored), spec.weights, target.value_names
     )

@@ -41,6 +41,7 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target_format=target.format,
         ignored=(*target.ignored, *(name for name in targets if name != target.name)),
         weights=target.weights,
+        image_files=dataset.image_files,
         padding=dataset.padding,
         window=dataset.window,
         vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,

@@ -92,7 +92,8 @@ def _text_note(train: Table, column: Column) -> str:
 def with_padded_sequences(raw: Raw, spec: "DataSpec") -> tuple[Raw, bool]:
     """The data with sequences of different lengths padded to one, and whether they are sequences of
     channels, whose padding is NaN (padding.py). Columns of a table that hold a sequence in each
-    cell are its channels. Padded data have one note, on the lengths. Raises DatasetError for sequences that do not fit together."""
+    cell are its channels. Padded data have one note, on the lengths. Raises DatasetError for
+    sequences that do not fit together."""
     if spec.reading == FIRST_READING:
         return raw, False
     frames = {part: pair.x for part, pair in raw.parts.items() if hasattr(pair.x, "iloc")}

@@ -117,7 +117,10 @@ class TrainingTrial:
         Raises:
             NetworkError: anything else.
         """
-        self._call.files.save(model, self._call.setup, self._call.request)
+        try:
+            self._call.files.save(model, self._call.setup, self._call.request)
+        except NetworkError as error:
+            raise NetworkError(f"{self._call.where}: trial.save: {error}") from error
         self._has_saved = True
 
     def log(self, **values: Any) -> None:

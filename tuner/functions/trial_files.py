@@ -27,6 +27,7 @@ class OwnFiles:
     def __init__(self, checkpoints: Checkpoints | None) -> None:
         self._checkpoints = checkpoints
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._has_saved = False
 
     def _folder(self, name: str) -> Path:
         if self._checkpoints is not None:
@@ -50,6 +51,8 @@ class OwnFiles:
         """The network that was saved last, in any attempt."""
         if self._checkpoints is None and self._temporary is None:
             return None
+        if not self._has_saved and (self._checkpoints is None or self._checkpoints.attempt == 1):
+            return None
         return max(self._networks(), key=lambda file: file.stat().st_mtime_ns, default=None)
 
     def _networks(self) -> list[Path]:
@@ -67,6 +70,7 @@ class OwnFiles:
 
                 describe(model, partial, setup, request)
             partial.replace(file)
+            self._has_saved = True
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -121,7 +125,7 @@ def _write(model: Any, file: Path) -> None:
     if isinstance(model, str | os.PathLike):
         if not Path(model).is_file():
             raise NetworkError(
-                f"trial.save({str(model)!r}): is no file; give a keras.Model, a file, bytes or an "
+                f"{str(model)!r} is no file; give a keras.Model, a file, bytes or an "
                 "object that can be pickled"
             )
         shutil.copyfile(model, file)
@@ -139,6 +143,6 @@ def _pickle(model: Any, file: Path) -> None:
             pickle.dump(model, stream, protocol=5)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise NetworkError(
-            f"trial.save: a {type(model).__name__} cannot be pickled ({error}); write it to a file "
+            f"a {type(model).__name__} cannot be pickled ({error}); write it to a file "
             "yourself and give its path"
         ) from error

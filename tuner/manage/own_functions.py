@@ -4,13 +4,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tuner.errors import MetricError, SpecError, StudyError
+from tuner.errors import MetricError, NetworkError, SpecError, StudyError
 from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 from tuner.study.messages import Direction
-from tuner.study.metrics import METRICS, SPLITS, name_of
+from tuner.study.metrics import METRICS, SPLITS, ask_direction, name_of
 from tuner.study.spec import Choice, DataSpec, FurtherObjective, StudySpec
 
 # What an objective of Optuna's is called that has no name, and where it goes unless it is said.
@@ -29,8 +29,10 @@ def with_kind(space: Space, settings: Settings, subject: StudySpec | None = None
         return space.of_kind(subject.function_kind)
     try:
         text = (find_code(path, settings) or Path(path)).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return space  # whoever stores the file says so
+    except OSError as error:
+        raise NetworkError(f"{path}: {error.strerror or error}") from error
+    except ValueError:
+        return space  # no text: whoever stores the file says so
     return space.of_kind(kind_of_function(text, function, space.network))
 
 
@@ -51,7 +53,13 @@ def check_function(space: Space, *, has_data: bool, has_patience: bool) -> None:
 
 
 def check_function_space(space: Space) -> None:
-    """Raises SpecError where a function that asks for its parameters is given ranges."""
+    """Raises SpecError where a function that asks for its parameters is given ranges, or an Optuna
+    objective any parameter."""
+    if space.function_kind is FunctionKind.OBJECTIVE and space.parameters:
+        raise SpecError(
+            f"{space.network} asks for its parameters itself: {', '.join(space.parameters)} would "
+            "have no effect; leave this out"
+        )
     varying = space.varying() if space.function_kind.defines_space else []
     if varying:
         raise SpecError(
@@ -104,7 +112,7 @@ def returned_objectives(
     `metric`: their names with commas between, None for value_0, value_1 and so on. Raises
     MetricError where their number differs, SpecError for a function that returns one value."""
     if space.function_kind is not FunctionKind.OBJECTIVE:
-        what = describe_kind(space) or f"{space.network} returns none"
+        what = describe_kind(space) or f"{space.network} has one"
         raise SpecError(
             "several directions need Optuna's objective(trial), which returns a value for each; "
             f"{what}"
@@ -150,8 +158,5 @@ def reported_objective(
     if direction is None and is_optunas:
         direction = _OPTUNAS_DIRECTION
     if direction is None:
-        raise MetricError(
-            f"{names[0]}: is more of it better, or less? Say --direction maximize or --direction "
-            "minimize"
-        )
+        raise MetricError(ask_direction(names[0]))
     return Objective(names[0], direction, tuple(dict.fromkeys(names[1:])))

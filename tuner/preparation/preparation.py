@@ -135,6 +135,14 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class ImageFiles:
+    """That the training rows were decoded from image files of any size: later files are resized and
+    converted in the same way. `column`: that of a table with their paths; None for a folder."""
+
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class Preparation:
     """How raw rows become what a network takes: arrays (n, *input_shape) of `input_dtype`, not
     scaled.
@@ -156,6 +164,7 @@ class Preparation:
     channels (padding.py); `features` are the channels' names then, where they have any.
     `window`: rows are windows over the rows of a table, whose columns become channels.
     `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
+    `image_files`: None for rows that were given as numbers.
     """
 
     input_shape: Any  # tuple[int, ...], or name → such
@@ -179,6 +188,8 @@ class Preparation:
         if self.inputs:
             return sum(part.row_values for part in self.inputs.values())
         return math.prod(self.input_shape)
+
+    image_files: ImageFiles | None = None
 
     @property
     def every_column(self) -> tuple[Column, ...]:
@@ -466,6 +477,9 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "image_files": None
+            if (files := content.get("image_files")) is None
+            else ImageFiles(**files),
             "window": WindowRule.from_json(content.get("window")),
             "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }

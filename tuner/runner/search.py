@@ -191,8 +191,9 @@ class _Search:
             if outcome is not None:
                 with interrupts.gently(), self._tracker(None) as tracker:
                     return outcome, self._deliver(tracker)
-            self.stage("starting the workers and reading the data")
             data = self._data_folder(folder)
+            reading = "" if data is None else " and reading the data"
+            self.stage(f"starting the workers{reading}")
             with self._workers(data) as workers:
                 if data is not None:
                     self._prepare_data(data)
@@ -225,7 +226,8 @@ class _Search:
     def _prepare_data(self, folder: Path) -> None:
         spec = self.study.spec
         dataset = trained_on(self.settings, spec, self.options.data)
-        if (network := spec.space.network) not in NETWORKS:  # a user's own
+        network = spec.space.network
+        if network not in NETWORKS and not spec.function_kind.trains:  # a user's own
             self.stage(f"{network} is given {describe_inputs(dataset)}")
         save_dataset(dataset, folder)
 

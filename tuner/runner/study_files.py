@@ -86,9 +86,10 @@ class TrialFiles:
 
     def forget(self, number: int) -> None:
         """Remove the checkpoints of a trial that has ended, and the folders of its own code."""
+        trial = self.trial_prefix(number)
         for folder in OWN_FOLDERS:
-            self.artifacts.sweep(f"{self.trial_prefix(number)}/{folder}")
-        self.artifacts.sweep(self.trial_prefix(number), CHECKPOINT_PATTERNS)
+            self.artifacts.sweep(f"{trial}/{folder}")
+        self.artifacts.sweep(trial, CHECKPOINT_PATTERNS)
 
 
 _PREFIX = "tuner-data-"

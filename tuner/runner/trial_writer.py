@@ -145,7 +145,7 @@ class TrialWriter:
                 distribution = optuna_distribution(suggest.distribution)
                 value = running.trial._suggest(suggest.name, distribution)
             except (ValueError, TypeError) as error:  # what the trial asks for cannot be
-                return Reply(problem=str(error))
+                return Reply(problem=str(error).rstrip("."))
         return Reply(value=value)
 
     def note(self, running: RunningTrial, noted: Noted) -> None:

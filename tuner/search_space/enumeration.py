@@ -51,6 +51,9 @@ def grid_points(order: SamplingOrder) -> Iterator[Point]:
         for node in order.order
         for layer, name in enumerate(node.flat_names(), start=1)
     ]
+    if not slots:  # a function that trains by itself may have no parameters
+        yield {}
+        return
     values: dict[str, Scalar] = {}
     point: Point = {}
     # A stack of iterators instead of a recursion, which could be a thousand calls deep.

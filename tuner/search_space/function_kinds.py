@@ -75,7 +75,8 @@ def kind_of_function(text: str, name: str, where: str) -> FunctionKind:
             return FunctionKind.HYPERMODEL
         raise NetworkError(f"{where} is a class without a method build(self, hp); {_instead()}")
     if found is None:
-        return FunctionKind.BUILD  # made otherwise, by a decorator's module or an import
+        _check_bound(module, name, where)
+        return FunctionKind.BUILD  # made otherwise, by a call or an import
     names, required = _arguments(found)
     if required == 1:
         return _kind_of_one_argument(found, names[0], where)
@@ -112,6 +113,22 @@ def _definition(module: ast.Module, name: str) -> _Function | ast.ClassDef | ast
         or (isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets))
     ]
     return found[-1] if found else None
+
+
+def _check_bound(module: ast.Module, name: str, where: str) -> None:
+    """Raises NetworkError where nothing in the file can have given that name a value."""
+    names: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+    if not names & {name, "*"}:
+        own = [node.name for node in module.body if isinstance(node, ast.FunctionDef)]
+        path = where.rpartition(":")[0] or where
+        raise NetworkError(f"{path}: no function {name!r}; it has {', '.join(own) or 'none'}")
 
 
 def _is_hypermodel(module: ast.Module, made_by: ast.expr, depth: int = 0) -> bool:

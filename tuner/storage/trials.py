@@ -373,9 +373,12 @@ def table_row(trial: TrialRow, only: Sequence[str] | None = None) -> dict[str, A
 
 def enqueue(store: Store, study: StudyRow, configuration: Params) -> tuple[int, int]:
     """Queue a configuration; its trial's number, and how many trials wait. Raises SpaceError for
-    values that are not in the study's space, StudyError for a comparison."""
+    values that are not in the study's space, StudyError for a comparison. A function that asks for
+    its parameters itself gets those values that it asks for."""
     check_is_search(study, "trial add")
-    return _queue(store, study, study.spec.space.flatten(configuration), {})
+    space = study.spec.space
+    flat = configuration if space.function_kind.defines_space else space.flatten(configuration)
+    return _queue(store, study, dict(flat), {})
 
 
 def retry(store: Store, study: StudyRow, number: int) -> tuple[int, int]:

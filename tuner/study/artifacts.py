@@ -171,6 +171,8 @@ class FolderArtifacts:
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.glob(pattern))
 
     def sweep(self, prefix: str, patterns: Sequence[str] = ()) -> None:
+        if not os.path.lexists(self.root / prefix):
+            return  # as is usual; a few µs, where the rest takes 0.1 ms
         folder = self._locate(prefix)
         if not patterns:
             shutil.rmtree(folder, ignore_errors=True)
