@@ -462,7 +462,8 @@ def watched(layer: str, x: np.ndarray, scaling: str = "auto") -> Watched:
     names = {"inputs": inputs, "keras": keras, "L": keras.layers}
     model = keras.Model(inputs, keras.layers.Flatten()(eval(layer, names)))
     # TensorFlow refuses some values by itself.
-    with watched_layers(rows, given.method) as seen, suppress(tf.errors.InvalidArgumentError):
+    watching = watched_layers({"": rows}, {"": given.method})
+    with watching as seen, suppress(tf.errors.InvalidArgumentError):
         model(rows)
     return seen
 

@@ -49,6 +49,8 @@ def create_study(
     series: str | None = None,
     task: Task | None = None,
     columns: Mapping[str, str] | None = None,
+    inputs: Mapping[str, Sequence[str]] | None = None,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -81,7 +83,8 @@ def create_study(
             or a function that returns such data. None takes the data that the space names, else
             fashion_mnist; a function that trains by itself is given none then. Data from memory
             are kept in `.tuner/data` beside the database.
-        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        target: the name of a table's target column, or a list of several; or the targets of a
+            DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`. Where a function trains by itself: a name that it reports.
         direction: "maximize" or "minimize"; needed for a metric of your own. Several for an
@@ -99,6 +102,10 @@ def create_study(
         series: the column that tells several series of that table apart.
         task: what the targets are; None decides by the data.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        inputs: columns of a table by the input that they make up, such as
+            `{"basket": ["a", "b"], "user": ["age"]}`; None: one input of all columns.
+        targets: what is said of each of several targets, such as
+            `{"price": {"weight": 0.5}, "kind": {}}`; each is a head then.
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
@@ -143,6 +150,8 @@ def create_study(
         space=_space(space, settings),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        inputs=by_name("inputs", inputs),
+        targets=by_name("targets", targets),
         weights=weights,
         kind=kind,
         text=text,

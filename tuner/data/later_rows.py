@@ -30,6 +30,7 @@ from tuner.data.readers.reader import Reader, Source
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
+from tuner.preparation.predictions import Head
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
 from tuner.system.locations import is_file
@@ -57,15 +58,17 @@ def open_rows(
     settings: Settings,
     task: Task,
     labels: Sequence[str],
+    targets: Sequence[Head] = (),
 ) -> LaterRows:
     """The rows that `text` names: as for `--data`, also one IDX file or an image. The word after
     the colon of a table names its target, that after an archive or a folder the part (train,
-    validation, test). Data with and without a target are read alike.
+    validation, test). Data with and without a target are read alike. `targets`: of a network with
+    several, `NetworkDescription.targets`.
 
     Raises DatasetError for data that cannot be found or read, or that are not what the network
     takes.
     """
-    request = RowRequest(preparation, task, tuple(labels), settings)
+    request = RowRequest(preparation, task, tuple(labels), settings, tuple(targets))
     source, open_source = _find(text, settings)
     return open_source(source, request)
 

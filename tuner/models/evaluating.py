@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from tuner.data.later_rows import LaterRows, RowBlock
@@ -12,9 +11,11 @@ from tuner.errors import DatasetError
 from tuner.models.evaluations import Evaluation, evaluate_outputs
 from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.preparation import Findings, Preparation
+from tuner.preparation.predictions import join_outputs
+from tuner.preparation.preparation import Findings
 from tuner.preparation.row_sample import Seen
 from tuner.system.names import command
+from tuner.values import join_names
 
 _Array = npt.NDArray[Any]
 
@@ -63,7 +64,7 @@ def evaluate_data(
     that the network cannot take.
     """
     network, sample = scoring.description, scoring.description.seen
-    findings, outputs, targets = Findings(), list[_Array](), list[_Array]()
+    findings, outputs, targets = Findings(), list[Any](), list[Any]()
     seen = None if sample is None else Seen()
     for scored in _with_targets(scoring).blocks(strict):
         findings.add(scored.findings)
@@ -74,7 +75,11 @@ def evaluate_data(
             seen += sample.compare(scored.inputs)
         count(findings.rows)
     evaluation = evaluate_outputs(
-        np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
+        join_outputs(outputs),
+        join_outputs(targets),
+        network.task,
+        network.labels,
+        heads=network.heads,
     )
     about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
     notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
@@ -129,19 +134,25 @@ def _with_targets(scoring: Scoring) -> Scoring:
     def read() -> Iterator[RowBlock]:
         for block in rows.blocks():
             if block.target is None:
-                raise _no_target(rows, scoring.description.preparation)
+                raise _no_target(rows, scoring.description)
             yield block
 
     return replace(scoring, rows=replace(rows, read_blocks=read))
 
 
-def _no_target(rows: LaterRows, preparation: Preparation) -> DatasetError:
-    if preparation.target is None:
+def _no_target(rows: LaterRows, network: NetworkDescription) -> DatasetError:
+    several = [name for head in network.targets for name in head.target_columns]
+    if len(several) > 1:
+        return DatasetError(
+            f"{rows.source}: lacks some of the targets to compare predictions with: "
+            f"{join_names(several)}"
+        )
+    if (target := network.preparation.target) is None:
         return DatasetError(
             f"{rows.source}: holds no targets to compare predictions with; it can be predicted: "
             + command("predict", "MODEL", rows.source)
         )
     return DatasetError(
-        f"{rows.source}: lacks the target {preparation.target!r} to compare predictions with; name "
+        f"{rows.source}: lacks the target {target!r} to compare predictions with; name "
         "the column that holds it: FILE:COLUMN"
     )

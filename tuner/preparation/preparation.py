@@ -164,6 +164,12 @@ class Preparation:
         return math.prod(self.input_shape)
 
     @property
+    def every_column(self) -> tuple[Column, ...]:
+        """The columns of all inputs; none for arrays without gaps."""
+        parts = self.inputs.values() or (self,)
+        return tuple(column for part in parts for column in part.columns or ())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The columns that rows must have, where rows are given by names; () for arrays whose
         columns have no names."""
