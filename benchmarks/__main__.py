@@ -209,6 +209,18 @@ def _csv() -> str:
     )
 
 
+def _images() -> str:
+    result = run("image_files", "reading")
+    ours, keras = result["ours"], result["keras"]
+    return "; ".join(
+        f"{words} **{ours[name] / keras[name]:.2f}x** ({ours[name]:.2f} s against "
+        f"{keras[name]:.2f} s)"
+        for name, words in {
+            "epoch": "until all are ready, and were in a batch",
+            "first": "until the first batch",
+            "later": "a later epoch",
+        }.items()
+    )
 def _objectives() -> str:
     pairs = [(run("objectives", "by_tuner"), run("objectives", "by_optuna")) for _ in range(3)]
     ours, theirs = (
@@ -230,6 +242,14 @@ def _predicting() -> str:
     )
 
 
+def _fit_engine() -> str:
+    r = run("fit_engine", "epochs")
+    return (
+        f"**{r['ratio']:.2f}x** ({r['low']:.2f} to {r['high']:.2f}; {r['tuner_s']:.2f} s against "
+        f"{r['keras_s']:.2f} s)"
+    )
+
+
 ROWS = {
     "epoch-small": Row(
         "an epoch of 784-64-64-10, SGD, batch 32, against Keras `fit`",
@@ -242,6 +262,12 @@ ROWS = {
         "4x",
         "5x",
         lambda: _epoch("784-500-300-100-10"),
+    ),
+    "fit": Row(
+        "an epoch of a compiled model in the fit engine, validation included, against Keras `fit`",
+        "1.03x",
+        "",
+        _fit_engine,
     ),
     "dropout": Row("dropout 0.3 on 784-128-128-10: its share of the epoch", "20 %", "", _dropout),
     "list": Row(
@@ -304,6 +330,13 @@ ROWS = {
         "2.5x",
         "",
         _csv,
+    ),
+    "images": Row(
+        "a folder of 20 000 PNG files of 64 x 64 pixels: from the folder to training, nothing in "
+        "the cache, against `image_dataset_from_directory(...).cache()`",
+        "1.2x",
+        "",
+        _images,
     ),
     "predict": Row(
         "`tuner predict` on a CSV file of 1 000 000 rows and 20 columns, less its start-up, "

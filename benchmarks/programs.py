@@ -30,7 +30,7 @@ def epoch(network: str = "784-64-64-10", dropout: float = 0.0, optimizer: str = 
     from tuner.study.messages import Goal, TrialRequest
     from tuner.training.trial import Trainer, epoch_order
 
-    _one_thread()
+    one_thread()
     hidden = parse_network(network)
     params = {"depth": len(hidden), "width": list(hidden), "activation": "relu"}
     params |= {"dropout": dropout, "batch_norm": False, "batch_size": 32, "optimizer": optimizer}
@@ -61,7 +61,7 @@ def program_epoch(configuration: dict[str, Any]) -> Result:
     from tuner.study.messages import Goal, TrialRequest
     from tuner.training.trial import Trainer, epoch_order
 
-    _one_thread()
+    one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = {"epochs": 27, "patience": 5, "momentum": 0.0} | configuration
     keras = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"), engine="keras")
@@ -99,7 +99,7 @@ def warm() -> Result:
     from tuner.study.messages import Ended, Goal, TrialRequest
     from tuner.training.trial import Trainer
 
-    _one_thread()
+    one_thread()
     trainer = Trainer(load_dataset(DataSpec(source="digits"), load_settings()))
     seconds = []
     for number, chosen in enumerate(c for c in configurations() if c["depth"] == 2):
@@ -123,7 +123,7 @@ def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) ->
     from tuner.training.program_key import program_key_of
     from tuner.training.trial import epoch_order
 
-    _one_thread()
+    one_thread()
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     params = _PLAIN | (configuration or {})
     request = TrialRequest("mlp", params, 0, Goal("val_accuracy", "maximize"))
@@ -146,7 +146,7 @@ def lane_program(lanes: int = 8, configuration: dict[str, Any] | None = None) ->
     return seconds | {"lanes": lanes, "params": params}
 
 
-def _one_thread() -> None:
+def one_thread() -> None:
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -160,7 +160,13 @@ def _space_choices() -> dict[str, tuple[Any, ...]]:
 
 
 def _all_images() -> Dataset:
+    return images_of(None)
+
+
+def images_of(rows: int | None) -> Dataset:
+    """Fashion-MNIST with its first `rows` training images; None for all 60 000."""
     x, y = load_images()
+    x, y = x[:rows], y[:rows]
     images = Split((x * 255).round().astype(np.uint8), y.astype(np.int32))
     dataset = load_dataset(DataSpec(source="fashion_mnist"), load_settings())
     return replace(dataset, train=images)

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from tuner.models.evaluations import Estimate, Evaluation
     from tuner.models.model import Model
     from tuner.models.registering import Promotion
+    from tuner.networks.learning_rates import layer_learning_rates
+    from tuner.system.user_files import local_file
 
     __version__: str
 
@@ -80,15 +82,19 @@ __all__ = [
     "WorkerError",
     "__version__",
     "create_study",
+    "layer_learning_rates",
     "list_studies",
     "load_model",
     "load_study",
+    "local_file",
 ]
 
 _MODULES = {
     **dict.fromkeys(("Categorical", "Float", "Int", "Space"), "tuner.api.spaces"),
     **dict.fromkeys(("create_study", "list_studies", "load_study"), "tuner.api.create"),
+    "layer_learning_rates": "tuner.networks.learning_rates",
     "load_model": "tuner.api.models",
+    "local_file": "tuner.system.user_files",
     "Model": "tuner.models.model",
     **dict.fromkeys(("Estimate", "Evaluation"), "tuner.models.evaluations"),
     "Promotion": "tuner.models.registering",

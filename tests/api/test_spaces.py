@@ -163,7 +163,10 @@ parameters:
             lambda: Categorical(["none", {"no": -1}]),
             "Categorical(['none', {'no': -1}]): choices must have finite weights >= 0, got -1",
         ),
-        (lambda: Space("mlq"), "Space: network must be one of mlp, cnn, or file.py:function"),
+        (
+            lambda: Space("mlq"),
+            "Space: network must be one of mlp, cnn, resnet, rnn, or file.py:function",
+        ),
         (lambda: Space("mlp", {"dropot": 0.1}), "Space: parameters.dropot is no parameter of mlp"),
         (lambda: Space("mlp", [1]), "Space: parameters must be a mapping of names to values"),
         (
@@ -182,7 +185,10 @@ parameters:
         (lambda: Space("mlp", data={"columns": 1}), "Space: data.columns belongs beside data"),
         (lambda: Space(lambda params: None), "Space: network: a lambda has no name"),
         (lambda: Space(3), "Space: network: int is no function that a file defines"),
-        (lambda: Space.from_yaml("network: mlq"), "YAML: network must be one of mlp, cnn"),
+        (
+            lambda: Space.from_yaml("network: mlq"),
+            "YAML: network must be one of mlp, cnn, resnet, rnn",
+        ),
         (lambda: Space.load("mlq"), "unknown search space 'mlq'; shipped: mlp"),
         (lambda: file_of({"network": "mlp"}), "space must be a shipped name, the path of a YAML"),  # type: ignore[arg-type]
     ],

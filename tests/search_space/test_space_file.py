@@ -243,7 +243,7 @@ baselines:
         ("parameters: {}", "mine.yaml: network is missing"),
         (
             "network: mpl\nparameters: {}",
-            "must be one of mlp, cnn, or file.py:function; got",
+            "must be one of mlp, cnn, resnet, rnn, or file.py:function; got",
         ),
         ("network: net.py\nparameters: {}", "or file.py:function; got 'net.py'"),
         ("network: 3\nparameters: {}", "network must be a string"),

@@ -4,7 +4,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tuner.api.arguments import check_texts
 from tuner.api.functions import code_reference, kind_of
@@ -49,6 +49,12 @@ def create_study(
     series: str | None = None,
     task: Task | None = None,
     columns: Mapping[str, str] | None = None,
+    image_size: int | str | tuple[int, int] | None = None,
+    grayscale: bool | None = None,
+    broken: Literal["refuse", "skip"] | None = None,
+    images: str | None = None,
+    inputs: Mapping[str, Sequence[str]] | None = None,
+    targets: Mapping[str, Mapping[str, Any]] | None = None,
     scaling: str | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -76,12 +82,13 @@ def create_study(
             network, or `train(params, trial)`, which trains by itself. None takes the space's.
         space: what to search: a shipped space such as "cnn", the path of a YAML file, or a `Space`.
             None takes mlp, or that of `network`.
-        data: a source such as "digits", "table.csv" or "my_file.py:load"; or arrays `(x, y)`,
+        data: a source such as "digits", "photos/" or "my_file.py:load"; or arrays `(x, y)`,
             `((x_train, y_train), (x_test, y_test))`, a dict with the keys of an .npz, a DataFrame,
             or a function that returns such data. None takes the data that the space names, else
             fashion_mnist; a function that trains by itself is given none then. Data from memory
             are kept in `.tuner/data` beside the database.
-        target: the name of a table's target column; or the targets of a DataFrame `data`.
+        target: the name of a table's target column, or a list of several; or the targets of a
+            DataFrame `data`.
         metric: the objective, such as "val_auc", "file.py:function", or a function
             `(y_true, y_pred)`. Where a function trains by itself: a name that it reports.
         direction: "maximize" or "minimize"; needed for a metric of your own. Several for an
@@ -99,6 +106,15 @@ def create_study(
         series: the column that tells several series of that table apart.
         task: what the targets are; None decides by the data.
         columns: kinds of a table's columns, such as `{"zip": "category"}`.
+        image_size: of image files, to what they are resized in pixels: 64, or (height, width); None
+            keeps their own size, which must be the same of all.
+        grayscale: whether image files become grey, of one channel.
+        broken: what becomes of image files that cannot be read: "refuse" the data, or "skip" them.
+        images: the column of a table with the paths of image files.
+        inputs: columns of a table by the input that they make up, such as
+            `{"basket": ["a", "b"], "user": ["age"]}`; None: one input of all columns.
+        targets: what is said of each of several targets, such as
+            `{"price": {"weight": 0.5}, "kind": {}}`; each is a head then.
         scaling: how numbers are scaled.
         validation: the share of the training rows for the validation split.
         test: the share of all rows for the test split, if the data bring none.
@@ -143,6 +159,8 @@ def create_study(
         space=_space(space, settings),
         data=_source(data, target, settings),
         columns=by_name("columns", columns),
+        inputs=by_name("inputs", inputs),
+        targets=by_name("targets", targets),
         weights=weights,
         kind=kind,
         text=text,
@@ -153,6 +171,10 @@ def create_study(
         time=time,
         series=series,
         task=task,
+        image_size=plain(image_size),
+        grayscale=grayscale,
+        broken=broken,
+        images=images,
         scaling=scaling,
         validation=plain(validation),
         test=plain(test),

@@ -7,7 +7,7 @@ each, and a data function that reads them.
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Number
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,7 +19,15 @@ from tuner.data import parse_source
 from tuner.data.arrays import as_array, check_features, transposed_hint
 from tuner.data.input_encoding import check_order
 from tuner.data.raw import Pair
-from tuner.data.readers.npz import FEATURES, KEYS, WHOLE, array_name, parts_from_mapping
+from tuner.data.readers.npz import (
+    FEATURES,
+    KEYS,
+    WHOLE,
+    array_name,
+    gather_named,
+    named_array,
+    parts_from_mapping,
+)
 from tuner.data.rows import rows_per_block
 from tuner.errors import DatasetError, first_line
 from tuner.manage.kept_files import kept_folder, path_in_project, written_at_once
@@ -64,7 +72,7 @@ def data_source(data: Any, target: Any, settings: Settings) -> str:
         data: a source (text or path); (x, y); ((x_train, y_train), (x_test, y_test)); a mapping
             with the keys of an .npz; a DataFrame; or a function without arguments that returns one
             of these.
-        target: the name of the target column, or the targets themselves, one a row.
+        target: the name of the target column, a list of names, or the targets themselves.
 
     Arrays and tables are written to `.tuner/data/` beside the studies' database, under a name made
     of their contents, so the same data are written once. Raises a UsageError.
@@ -77,6 +85,11 @@ def data_source(data: Any, target: Any, settings: Settings) -> str:
         return code_reference(data, settings)
     if isinstance(target, Number | np.generic):
         target = str(target)  # as columns are named that are numbers
+    if _names_columns(data, target):
+        frame = _as_frame(data)
+        for name in target:
+            _with_named_target(frame, name)
+        return _keep_table(frame, _selector(target), settings)
     if target is not None and not isinstance(target, str):
         _refuse_list_of_name(data, target)
         data, target = (data, target), None
@@ -88,6 +101,19 @@ def data_source(data: Any, target: Any, settings: Settings) -> str:
     if any(_is_table(pair.x) for pair in parts.values()):
         return _keep_tables(parts, settings)
     return _keep_arrays(data if isinstance(data, Mapping) else _names(parts), settings)
+
+
+def _names_columns(data: Any, target: Any) -> bool:
+    """Whether a list names several columns of a table as its targets."""
+    is_list = isinstance(target, list | tuple) and len(target) > 1
+    if not is_list or not _is_table(data) or not all(isinstance(name, str) for name in target):
+        return False
+    return len(target) != len(data) or {str(name) for name in data.columns} >= set(target)
+
+
+def _selector(names: Sequence[str]) -> str:
+    """Several columns as they stand behind a file's colon."""
+    return ",".join(f'"{name}"' if "," in name else name for name in names)
 
 
 def _with_target(source: str, target: Any) -> str:
@@ -176,7 +202,7 @@ def _names(parts: Mapping[str, Pair]) -> dict[str, Any]:
 
 
 def _keep_arrays(values: Mapping[str, Any], settings: Settings) -> str:
-    values = _with_lengths({str(name): value for name, value in values.items()})
+    values = _with_lengths({str(name): value for name, value in _flattened(values).items()})
     arrays = {name: _checked_array(name, value) for name, value in values.items()}
     _check_lengths(arrays)
     digest = hashlib.sha256()
@@ -190,6 +216,24 @@ def _keep_arrays(values: Mapping[str, Any], settings: Settings) -> str:
         with written_at_once(file, sum(array.nbytes for array in arrays.values())) as stream:
             _write_archive(stream, arrays)
     return path_in_project(file, settings)
+
+
+def _flattened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arrays by the names that they have in an .npz: of several inputs or targets, x_NAME or
+    x_train_NAME each. Raises DatasetError for a table among the inputs."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if not isinstance(value, Mapping):
+            flat[name] = value
+            continue
+        for own, part in value.items():
+            if _is_table(part):
+                raise DatasetError(
+                    f"data: {name}[{own!r}] is a DataFrame; give arrays, or one table whose "
+                    "columns are grouped by inputs={…}"
+                )
+            flat[f"{name}_{own}"] = part
+    return flat
 
 
 def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
@@ -211,7 +255,11 @@ def _with_lengths(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_lengths(arrays: Mapping[str, np.ndarray]) -> None:
-    by_meaning = {array_name(name): array for name, array in arrays.items()}
+    by_meaning = {
+        key: next(iter(value.values())) if isinstance(value, dict) else value
+        for name, value in gather_named(arrays).items()
+        for key in [array_name(name)]
+    }
     for x_name, y_name in (WHOLE, *KEYS.values()):
         x, y = by_meaning.get(x_name), by_meaning.get(y_name)
         if x is not None and y is not None and y.ndim and len(x) != len(y):
@@ -232,7 +280,8 @@ def _checked_array(name: str, value: Any) -> np.ndarray:
     array = as_array(value, name)
     if array.dtype.kind == "O":
         array = _without_objects(name, array)
-    if array_name(name) in FEATURES:
+    named = named_array(name)
+    if array_name(name) in FEATURES or (named is not None and named[0] in FEATURES):
         check_features(array, name)
     return array
 

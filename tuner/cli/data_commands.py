@@ -1,7 +1,7 @@
 """`tuner data`, and the options on data that several commands take."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 app = new_typer("Look at data sets.")
 
 DATA_HELP = (
-    "A name such as digits, a folder of IDX files, a file with its target column such as "
-    "file.csv:target or file.parquet:target, file.npz, or my_file.py:load. An unknown name is "
-    "answered with all formats."
+    "A name such as digits, a folder of images (photos/cat/1.png) or of IDX files, a file with its "
+    "target column such as file.csv:target or file.parquet:target, file.npz, or my_file.py:load. "
+    "An unknown name is answered with all formats."
 )
 _MOST_NOTES = 8
 # The options of `data describe` that are fields of a DataSpec, beside --column and --task.
@@ -161,7 +161,55 @@ def say_data(columns: str, notes: Sequence[str], data: "DataSpec") -> None:
             value = getattr(data, option)
             if value not in (None, type(data).model_fields[option].default):
                 options += [f"--{option}", str(value)]
+        options += _image_options(data)
         say(f"{more}: {command('data', 'describe', data.source, *options)}")
+
+
+def _image_options(data: "DataSpec") -> list[str]:
+    """The options that say what becomes of image files."""
+    size = data.image_size
+    return [
+        *(["--image-size", f"{size[0]}x{size[1]}"] if size is not None else []),
+        *(["--grayscale"] if data.grayscale else []),
+        *(["--broken", data.broken] if data.broken != "refuse" else []),
+        *(["--images", data.images] if data.images is not None else []),
+    ]
+
+
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        "--image-size",
+        help="Resize image files to so many pixels: 64, or 64x48 (height x width).",
+        metavar="SIZE",
+        show_default="the space file's, else their own size, the same of all",
+    ),
+]
+Grayscale = Annotated[
+    bool,
+    typer.Option(
+        "--grayscale",
+        help="Make image files grey, of one channel.",
+        show_default="the space file's, else colours where there are any",
+    ),
+]
+BrokenImages = Annotated[
+    Literal["refuse", "skip"] | None,
+    typer.Option(
+        "--broken",
+        help="What to do with image files that cannot be read: refuse the data, or skip the files.",
+        show_default="the space file's, else refuse",
+    ),
+]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        "--images",
+        help="The column of a table that holds the paths of image files, relative to the table.",
+        metavar="COLUMN",
+        show_default="the space file's, else the table itself holds the features",
+    ),
+]
 
 
 @app.command("describe")
@@ -171,6 +219,10 @@ def describe_dataset(
     task: Task = None,
     column: Columns = None,
     weights: Weights = None,
+    image_size: ImageSize = None,
+    grayscale: Grayscale = False,
+    broken: BrokenImages = None,
+    images: Images = None,
     kind: Kind = None,
     text: Text = None,
     vocabulary: Vocabulary = None,
@@ -197,6 +249,10 @@ def describe_dataset(
         task=task,
         columns=columns,
         weights=weights,
+        image_size=image_size,
+        grayscale=grayscale,
+        broken=broken,
+        images=images,
         kind=kind,
         text=text,
         vocabulary=vocabulary,

@@ -9,6 +9,7 @@ from tuner.data.description import (
     summarize_columns,
     tabulate_columns,
 )
+from tuner.data.image_cache import unused_images
 from tuner.data.load import load_dataset
 from tuner.data.preparing import preparation_of
 from tuner.data.readers import find_source, parse_source
@@ -40,5 +41,6 @@ __all__ = [
     "scratch_folder",
     "summarize_columns",
     "tabulate_columns",
+    "unused_images",
     "weights_of_classes",
 ]

@@ -37,6 +37,8 @@ def weights_of_classes(value: str, y: npt.NDArray[np.integer], labels: Sequence[
 def check_class_weights(values: Iterable[object], dataset: Dataset) -> None:
     """Raises SpecError for a mapping, among the values of a parameter, that names what is no class
     of the data, or that gives every training row the weight 0."""
+    if not has_one_class(dataset.task):
+        return  # such spaces have no weights of classes
     y, of_rows = np.asarray(dataset.train.y, np.int32), dataset.train.weights
     for value in values:
         if isinstance(value, str) and is_mapping(value):

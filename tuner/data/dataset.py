@@ -20,6 +20,8 @@ from tuner.data.scaling import IDENTITY, Scaling
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
 from tuner.preparation.number_texts import NumberFormat
+from tuner.preparation.preparation import ImageFiles
+from tuner.preparation.window_rule import WindowRule
 
 if TYPE_CHECKING:  # training reads data without pydantic
     from tuner.study.spec import ColumnKind, Task
@@ -148,6 +150,8 @@ class Dataset:
     `padded` to one: the last channel is 1 for a step that is there, 0 for padding (and not scaled);
     `padding` is the value of each other channel there, which scaling maps to about 0. "" is
     anything else.
+    `image_files`: of rows that were decoded from image files, how later files become rows.
+    `skipped`: names of broken ones that were left out.
 
     `examples`: the first training rows of a table as they were given; None for arrays, and in data
     that an earlier version prepared.
@@ -176,11 +180,14 @@ class Dataset:
     evaluation_name: EvaluationName = "val"
     target_column: TargetColumn = TargetColumn()
     examples: ExampleRows | None = None
+    image_files: ImageFiles | None = None
+    skipped: tuple[str, ...] = ()
     inputs: Mapping[str, InputPart] = field(default_factory=dict)
     heads: tuple[TargetPart, ...] = ()
     input_kind: InputKind = ""
     vocabulary_size: int = 0
     padding: tuple[float, ...] | None = None
+    window: WindowRule | None = None
 
     @property
     def padded(self) -> bool:

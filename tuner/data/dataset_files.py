@@ -23,9 +23,11 @@ from tuner.data.named_rows import NamedRows
 from tuner.data.raw import dataset_errors
 from tuner.data.rows import AnyRows, check_free_space, disk_full_message, is_disk_full, row_blocks
 from tuner.data.scaling import Scaling
+from tuner.data.window_rows import WindowRows
 from tuner.errors import DatasetError
 from tuner.preparation.number_texts import NumberFormat
-from tuner.preparation.preparation import column_from_json
+from tuner.preparation.preparation import ImageFiles, column_from_json
+from tuner.preparation.window_rule import WindowRule
 
 _INDEX = "dataset.json"
 
@@ -37,17 +39,32 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        check_free_space(folder, dataset.nbytes)
+        check_free_space(folder, _stored_bytes(dataset))
         for part, split in dataset.splits.items():
             for name, array in split.arrays.items():
-                _save(folder / f"{part}_{name}.npy", array)
+                for ending, stored in _stored_arrays(array).items():
+                    _save(folder / f"{part}_{name}{ending}.npy", stored)
         unfinished = folder / f"{_INDEX}.part"
         unfinished.write_text(json.dumps(_index(dataset)), encoding="utf-8")
         unfinished.replace(folder / _INDEX)
     except OSError as error:
         if is_disk_full(error):
-            raise DatasetError(disk_full_message(folder, dataset.nbytes)) from error
+            raise DatasetError(disk_full_message(folder, _stored_bytes(dataset))) from error
         raise DatasetError(f"{folder}: cannot be written ({error.strerror or error})") from error
+
+
+def _stored_arrays(array: AnyRows) -> dict[str, AnyRows]:
+    """An array by the end of its file's name; of windows what they are made of."""
+    return array.stored if isinstance(array, WindowRows) else {"": array}
+
+
+def _stored_bytes(dataset: Dataset) -> int:
+    return sum(
+        stored.nbytes
+        for split in dataset.splits.values()
+        for array in split.arrays.values()
+        for stored in _stored_arrays(array).values()
+    )
 
 
 def _save(path: Path, array: AnyRows) -> None:
@@ -84,6 +101,14 @@ def _index(dataset: Dataset) -> dict[str, Any]:
         "input_kind": dataset.input_kind,
         "vocabulary_size": dataset.vocabulary_size,
         "padding": dataset.padding,
+        "skipped": dataset.skipped,
+        "image_files": None if dataset.image_files is None else asdict(dataset.image_files),
+        "window": None if dataset.window is None else asdict(dataset.window),
+        "windows": {
+            part: split.x.steps
+            for part, split in dataset.splits.items()
+            if isinstance(split.x, WindowRows)
+        },
     }
 
 
@@ -165,12 +190,12 @@ def open_dataset(folder: Path) -> Dataset:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     with dataset_errors(str(folder)):
         evaluation_name = index.get("evaluation", "val")
-        weighted = index.get("weighted", [])
+        weighted, windows = index.get("weighted", []), index.get("windows", {})
         inputs = {name: _input_from_json(part) for name, part in index.get("inputs", {}).items()}
         heads = tuple(map(_head_from_json, index.get("heads", [])))
         names = list(inputs), [head.name for head in heads]
         splits = {
-            part: _open_split(folder, part, names, part in weighted)
+            part: _open_split(folder, part, names, part in weighted, windows.get(part))
             for part in parts_with_rows(evaluation_name)
         }
     splits.setdefault("validation", empty_split(splits["train"]))
@@ -198,13 +223,20 @@ def open_dataset(folder: Path) -> Dataset:
         input_kind=index.get("input_kind", ""),
         vocabulary_size=index.get("vocabulary_size", 0),
         padding=_tuple(index.get("padding")),
+        skipped=tuple(index.get("skipped", ())),
+        image_files=None if (files := index.get("image_files")) is None else ImageFiles(**files),
+        window=WindowRule.from_json(index.get("window")),
     )
 
 
 def _open_split(
-    folder: Path, part: str, names: tuple[list[str], list[str]], weighted: bool
+    folder: Path,
+    part: str,
+    names: tuple[list[str], list[str]],
+    weighted: bool,
+    window: int | None = None,
 ) -> Split:
-    """`names`: of inputs and of heads, where there are several."""
+    """`names`: of inputs and of heads, where there are several. `window`: the steps of windows."""
 
     def load(name: str) -> Any:
         return np.load(folder / f"{part}_{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -216,7 +248,10 @@ def _open_split(
 
     inputs, heads = names
     weights = load("weights") if weighted else None
-    return Split(load_named("x", inputs), load_named("y", heads), weights)
+    x = load_named("x", inputs)
+    if window is not None:
+        x = WindowRows(x, load("x_starts"), window)
+    return Split(x, load_named("y", heads), weights)
 
 
 def _scaling_to_json(scaling: Scaling) -> dict[str, Any]:

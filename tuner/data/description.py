@@ -107,7 +107,7 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "input_shape": {n: list(s) for n, s in shapes.items()} if named else list(shapes),
         "dtype": {n: str(rows.dtype) for n, rows in x.items()} if named else str(x[""].dtype),
         "outputs": dataset.outputs,
-        **describe_sequences(dataset),
+        **_sequences(dataset),
         **_targets(dataset),
         "columns": [asdict(report) for report in dataset.reports],
         "features": None if dataset.features is None else list(dataset.features),
@@ -117,6 +117,16 @@ def describe_dataset(dataset: Dataset) -> dict[str, Any]:
         "bytes": dataset.nbytes,
         "fingerprint": dataset.fingerprint,
     }
+
+
+def _sequences(dataset: Dataset) -> dict[str, Any]:
+    """What is said of sequences and tokens; of several inputs by name under "sequences"."""
+    rows = named_parts(dataset.train.x)
+    facts = {n: describe_sequences(part, rows[n]) for n, part in dataset.input_parts.items()}
+    if not dataset.inputs:
+        return facts[""]
+    held = {name: each for name, each in facts.items() if each}
+    return {"sequences": held} if held else {}
 
 
 def _targets(dataset: Dataset) -> dict[str, Any]:
@@ -207,6 +217,8 @@ def describe_inputs(dataset: Dataset) -> str:
 
 
 def _in_words(part: InputPart, shape: Sequence[int]) -> str:
+    if part.input_kind == "tokens":
+        return f"numbers of words below {part.vocabulary_size}, 0 for padding"
     words = {
         "none": "as they are, not scaled",
         "minmax": "scaled to 0..1",
@@ -217,6 +229,8 @@ def _in_words(part: InputPart, shape: Sequence[int]) -> str:
         words += " per column" if len(shape) == 1 else " per channel"
     if any(column.categories is not None for column in part.columns or ()):
         words += "; a category's columns are 0 and 1"
+    if part.padding is not None:
+        words += "; the last channel is 1 for a step that is there, 0 for padding"
     return f"float32, {words}"
 
 

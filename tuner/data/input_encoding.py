@@ -53,6 +53,7 @@ from tuner.data.table_encoding import (
     learn_columns,
 )
 from tuner.data.target import Target
+from tuner.data.windows import Windows
 from tuner.errors import DatasetError
 from tuner.preparation.encoding import Column
 from tuner.settings import Settings
@@ -229,6 +230,23 @@ def prepare_input(
         taken = [column.name for column in columns]
         examples = example_rows(x["train"], taken, rows.get("train"))
     return PreparedInput(matrices, part, encoded, _ignored(table, spec), examples)
+
+
+def prepared_windows(windows: Windows) -> PreparedInput:
+    """The windows over a table as the only input. They stay windows, whatever their size: in memory
+    each row of the table is held once."""
+    names = tuple(name for column in windows.columns for name in column.features)
+    part = InputPart(
+        windows.scaling,
+        names,
+        windows.columns,
+        windows.reports,
+        windows.shift,
+        windows.float64,
+        "sequence",
+    )
+    encoded = _Encoded({}, None, notes=windows.notes, axes=Axes(True))
+    return PreparedInput(dict(windows.rows), part, encoded, (), None)
 
 
 def _ignored(table: ReadTable | None, spec: "DataSpec") -> tuple[str, ...]:

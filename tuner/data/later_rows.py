@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tuner.data.image_decoding import ENDINGS as IMAGE_ENDINGS
 from tuner.data.raw import dataset_errors
 from tuner.data.readers import (
     bundled,
     delimited,
     find_source,
     idx,
-    images,
+    image_folder,
     npz,
     parquet,
     parse_source,
@@ -25,11 +26,13 @@ from tuner.data.readers.later_arrays import (
     open_npz,
 )
 from tuner.data.readers.later_delimited import open_delimited
+from tuner.data.readers.later_images import open_image, open_image_folder, open_image_table
 from tuner.data.readers.later_parquet import open_parquet
 from tuner.data.readers.reader import Reader, Source
 from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
+from tuner.preparation.predictions import Head
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
 from tuner.system.locations import is_file
@@ -46,6 +49,7 @@ OPENERS: dict[Reader, OpenSource] = {
     parquet.READER: open_parquet,
     npz.READER: open_npz,
     idx.READER: open_idx_folder,
+    image_folder.READER: open_image_folder,
     user_function.READER: open_function,
 }
 _IDX_BEGINNINGS = (b"\0\0", b"\x1f\x8b")
@@ -57,16 +61,22 @@ def open_rows(
     settings: Settings,
     task: Task,
     labels: Sequence[str],
+    targets: Sequence[Head] = (),
 ) -> LaterRows:
-    """The rows that `text` names: as for `--data`, also one IDX file or an image. The word after
+    """The rows that `text` names: as for `--data`, also one IDX file, an image, or a folder of
+    images without classes. The word after
     the colon of a table names its target, that after an archive or a folder the part (train,
-    validation, test). Data with and without a target are read alike.
+    validation, test). Data with and without a target are read alike. `targets`: of a network with
+    several, `NetworkDescription.targets`.
 
     Raises DatasetError for data that cannot be found or read, or that are not what the network
     takes.
     """
-    request = RowRequest(preparation, task, tuple(labels), settings)
+    request = RowRequest(preparation, task, tuple(labels), settings, tuple(targets))
     source, open_source = _find(text, settings)
+    images = preparation.image_files
+    if images is not None and images.column is not None and source.reader.selects == "column":
+        return open_image_table(source, request, open_source)
     return open_source(source, request)
 
 
@@ -78,11 +88,11 @@ def _find(text: str, settings: Settings) -> tuple[Source, OpenSource]:
     source = parse_source(text)
     path = source.path
     assert path is not None
-    is_image = path.suffix.lower() in images.ENDINGS
+    is_image = path.suffix.lower() in IMAGE_ENDINGS
     if source.reader.is_folder and (is_file(path) or is_image):
         if not is_file(path):
             raise DatasetError(f"{path}: no such file")
-        return source, images.open_image if is_image else _open_unnamed(path)
+        return source, open_image if is_image else _open_unnamed(path)
     source = find_source(text, settings)[0]
     return source, OPENERS[source.reader]
 
@@ -94,7 +104,7 @@ def _open_unnamed(path: Path) -> OpenSource:
         begins = file.read(2)
     if begins not in _IDX_BEGINNINGS:
         of_readers = [ending for reader in OPENERS for ending in reader.endings]
-        endings = [ending for ending in (*of_readers, *images.ENDINGS) if ".gz" not in ending]
+        endings = [ending for ending in (*of_readers, *IMAGE_ENDINGS) if ".gz" not in ending]
         raise DatasetError(
             f"{path}: the format is not known by its name; it may end in {', '.join(endings)}, or "
             "be an IDX file"

@@ -25,6 +25,7 @@ from tuner.data.input_encoding import (
     PreparedInput,
     lost_values,
     prepare_input,
+    prepared_windows,
     read_input,
 )
 from tuner.data.named_rows import NamedRows
@@ -39,6 +40,7 @@ from tuner.data.several_inputs import SINGLE, group_columns, raw_inputs
 from tuner.data.several_targets import encode_targets
 from tuner.data.target import Target, TargetValues, encode_target
 from tuner.data.trained_targets import lost_targets, target_vectors, targets_as_trained
+from tuner.data.windows import naive_forecast_note, read_windows
 from tuner.errors import DatasetError
 from tuner.settings import Settings
 from tuner.values import join_names
@@ -79,7 +81,12 @@ def load_dataset(
 
 
 def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bool) -> Dataset:
-    raw, weights = take_weights(read_source(source, settings, spec), spec)
+    raw = read_source(source, settings, spec)
+    if spec.window is not None:
+        return _load_windows(raw, spec)
+    raw, weights = take_weights(raw, spec)
+    if spec.images is not None:  # which has read the table
+        spec = spec.model_copy(update={"columns": {}})
     raw = group_columns(raw, spec)
     inputs = {
         name: read_input(name, each, spec, raw_integers) for name, each in raw_inputs(raw).items()
@@ -92,6 +99,14 @@ def _load(source: Source, spec: "DataSpec", settings: Settings, raw_integers: bo
     prepared = {name: prepare_input(each, rows, target, settings) for name, each in inputs.items()}
     of_rows = split_weights(weights, rows, raw.source)
     return _dataset(raw, spec, target, y, prepared, of_rows)
+
+
+def _load_windows(raw: Raw, spec: "DataSpec") -> Dataset:
+    windows = read_windows(raw, spec)
+    raw = replace(raw, notes=(*raw.notes, naive_forecast_note(windows)))
+    inputs = {SINGLE: prepared_windows(windows)}
+    dataset = _dataset(raw, spec, windows.target, windows.target.values, inputs, {})
+    return replace(dataset, window=windows.rule)
 
 
 def check_columns_named(spec: "DataSpec", inputs: Iterable[Input], source: str) -> None:
@@ -157,6 +172,8 @@ def _dataset(
         input_kind=whole.input_kind,
         vocabulary_size=whole.vocabulary_size,
         padding=whole.padding,
+        image_files=raw.image_files,
+        skipped=raw.skipped,
     )
     if spec.reading == FIRST_READING:
         return dataset
@@ -190,7 +207,8 @@ def _under(name: str, note: str) -> str:
 def _target_column(
     raw: Raw, target: Target, spec: "DataSpec", inputs: Mapping[str, PreparedInput]
 ) -> TargetColumn:
-    ignored = dict.fromkeys(column for each in inputs.values() for column in each.ignored)
+    by_input = [column for each in inputs.values() for column in each.ignored]
+    ignored = dict.fromkeys([*by_input, *raw.left_out])
     return TargetColumn(
         _target_name(raw), target.format, tuple(ignored), spec.weights, target.value_names
     )

@@ -41,7 +41,9 @@ def preparation_of(dataset: Dataset) -> Preparation:
         target_format=target.format,
         ignored=(*target.ignored, *(name for name in targets if name != target.name)),
         weights=target.weights,
+        image_files=dataset.image_files,
         padding=dataset.padding,
+        window=dataset.window,
         vocabulary_size=0 if dataset.is_table else dataset.vocabulary_size,
     )
 
@@ -131,7 +133,7 @@ def describe_network(
         task=dataset.task,
         labels=dataset.labels,
         values=dataset.target_column.values,
-        heads=tuple(map(_head, dataset.heads)),
+        heads=tuple(map(head_of_target, dataset.heads)),
         metric=metric,
         fingerprint=dataset.fingerprint,
         data=dataset.name,
@@ -174,7 +176,8 @@ def _shift_of_rows(dataset: Dataset) -> tuple[float, ...]:
     return tuple(np.concatenate(wide).tolist())
 
 
-def _head(target: TargetPart) -> Head:
+def head_of_target(target: TargetPart) -> Head:
+    """What a saved network says of a target."""
     return Head(target.name, target.task, target.labels, target.values, target.format)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tuner.errors import DatasetError, first_line
+from tuner.preparation.preparation import ImageFiles
 
 FIRST_READING = 1  # as in spec.py, which training does not import
 
@@ -26,7 +27,9 @@ class Raw:
     `source` begins every message about these data. `label_names` are the names of the classes
     0..k-1 in the target; `features` those of the columns of a matrix, or, where it
     `has_channels`, those of the channels of sequences. `notes`: decisions of the
-    reader to report.
+    reader to report. `image_files`: how later image files become rows, where these were
+    some. `skipped`: names of broken ones that were left out. `left_out`: further columns of the
+    table that named them.
     """
 
     source: str
@@ -36,6 +39,9 @@ class Raw:
     features: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     has_channels: bool = False
+    image_files: ImageFiles | None = None
+    skipped: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @contextmanager

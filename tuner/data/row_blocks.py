@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from tuner.errors import DatasetError
 from tuner.preparation.kinds import Task
+from tuner.preparation.predictions import Head, count_rows
 from tuner.preparation.preparation import Preparation
 from tuner.settings import Settings
 
@@ -16,17 +14,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_VALUES = 2**23
-TargetValues = npt.NDArray[np.int32] | npt.NDArray[np.float64]
+# (n,) int32 or float64; (n, k) of several values or labels; dicts of such of several heads.
+TargetValues = Any
 
 
 @dataclass(frozen=True)
 class RowRequest:
-    """What a network takes, and how its target is encoded: see `NetworkDescription`."""
+    """What a network takes, and how its target is encoded: see `NetworkDescription`. `targets`: its
+    heads, or the only one."""
 
     preparation: Preparation
     task: Task
     labels: tuple[str, ...]
     settings: Settings
+    targets: tuple[Head, ...] = ()
+
+    @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns that hold several targets; none for a single one."""
+        columns = tuple(name for head in self.targets for name in head.target_columns)
+        return columns if len(columns) > 1 else ()
 
     @property
     def rows_at_once(self) -> int:
@@ -53,11 +60,12 @@ class RowBlock:
         self._target = target
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return count_rows(self.rows)
 
     @property
     def target(self) -> TargetValues | None:
-        """(n,): int32 numbers of the labels, or float64 values; None where the data have none.
+        """(n,): int32 numbers of the labels, or float64 values; (n, k) of several values or labels,
+        a dict of several heads; None where the data have none.
 
         It is encoded when it is asked for, so that predictions need not care what it holds. Raises
         DatasetError for gaps, and for labels that the network does not know.

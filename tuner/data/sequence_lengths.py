@@ -5,20 +5,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tuner.data.dataset import Dataset, Split
-from tuner.data.rows import row_blocks
+from tuner.data.dataset import InputPart
+from tuner.data.rows import AnyRows, row_blocks
 
 
-def describe_sequences(dataset: Dataset) -> dict[str, Any]:
-    """What a row is, the vocabulary of tokens, and the lengths of the training rows; nothing for
-    data that are no sequences."""
-    if not dataset.input_kind:
+def describe_sequences(part: InputPart, train: AnyRows) -> dict[str, Any]:
+    """What a row of an input is, the vocabulary of tokens, and the lengths of the training rows;
+    nothing for an input that is no sequence."""
+    if not part.input_kind:
         return {}
-    facts: dict[str, Any] = {"rows_are": dataset.input_kind}
-    if dataset.input_kind == "tokens":
-        facts["vocabulary"] = dataset.vocabulary_size
-    steps = dataset.input_shape[0]
-    lengths = row_lengths(dataset, dataset.train)
+    facts: dict[str, Any] = {"rows_are": part.input_kind}
+    if part.input_kind == "tokens":
+        facts["vocabulary"] = part.vocabulary_size
+    lengths, steps = row_lengths(part, train), train.shape[1]
     facts["steps"] = {
         "shortest": int(lengths.min()),
         "median": float(np.median(lengths)),
@@ -29,13 +28,10 @@ def describe_sequences(dataset: Dataset) -> dict[str, Any]:
     return facts
 
 
-def row_lengths(dataset: Dataset, split: Split) -> npt.NDArray[np.intp]:
+def row_lengths(part: InputPart, rows: AnyRows) -> npt.NDArray[np.intp]:
     """How many steps of each row (n,) are no padding."""
-    steps = dataset.input_shape[0]
-    if dataset.input_kind == "tokens":
-        present = [(block != 0) for block in row_blocks(split.x)]
-    elif dataset.padded:
-        present = [(block[..., -1] != 0) for block in row_blocks(split.x)]
-    else:
-        return np.full(len(split), steps)
-    return np.concatenate([block.sum(axis=1) for block in present])
+    if part.input_kind == "tokens":
+        return np.concatenate([(block != 0).sum(axis=1) for block in row_blocks(rows)])
+    if part.padding is not None:
+        return np.concatenate([(block[..., -1] != 0).sum(axis=1) for block in row_blocks(rows)])
+    return np.full(len(rows), rows.shape[1])

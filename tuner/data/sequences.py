@@ -46,8 +46,8 @@ def kind_of_columns(columns: Sequence[Column] | None, source: str) -> tuple[Inpu
     if others:
         raise DatasetError(
             f"{source}: tokens are made of one column of text alone, and {tokens[0].name!r} stands "
-            f"beside {join_names(others)}; leave these out (--column NAME=drop), or give --text "
-            "tf_idf with a network such as mlp"
+            f"beside {join_names(others)}; leave these out (--column NAME=drop), take --text "
+            "tf_idf, or for a network of your own name inputs in the space's file"
         )
     return "tokens", tokens[0].vocabulary_size
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tuner.data import unused_images
 from tuner.errors import ArtifactError
 from tuner.manage.databases import check_settled
 from tuner.manage.kept_files import delete_kept, kept_folder, unused_files
@@ -379,6 +380,20 @@ def _kept(what: str, project: Project, file: Path) -> Iterator[Leftover]:
     yield Leftover(what, str(file), _folder_size(file), remove)
 
 
+def _decoded_images(project: Project) -> Iterator[Leftover]:
+    """Of folders of images: made again when they are needed. A process that reads one keeps its
+    open file."""
+    for folder in unused_images(project.settings, _CREATION_S):
+
+        def remove(folder: Path = folder) -> bool:
+            if folder not in unused_images(project.settings, _CREATION_S):
+                return False
+            delete_kept(folder)
+            return not folder.exists()
+
+        yield Leftover("decoded images", str(folder), _folder_size(folder), remove)
+
+
 FINDERS_OF_STUDY: tuple[Callable[[Project, StudyRow], Iterator[Leftover]], ...] = (
     _checkpoints,
     _own_folders,
@@ -392,4 +407,5 @@ FINDERS_OF_PROJECT: tuple[Callable[[Project], Iterator[Leftover]], ...] = (
     _deleted_studies,
     _scratch,
     _kept_files,
+    _decoded_images,
 )

@@ -1,7 +1,7 @@
 """Creating studies: a request becomes a StudySpec, once its data and code have been checked."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
@@ -21,6 +21,7 @@ from tuner.data import (
 )
 from tuner.errors import (
     CodeError,
+    MetricError,
     SpaceError,
     SpecError,
     StudyError,
@@ -37,14 +38,18 @@ from tuner.manage.own_functions import (
     returned_objectives,
     with_kind,
 )
-from tuner.manage.stored_code import code_to_store
+from tuner.manage.stored_code import code_to_store, local_files_to_store
 from tuner.manage.stored_functions import user_metrics
 from tuner.manage.trust import code_of, require_trusted, trust_code
-from tuner.manage.wanted_metrics import WantedMetrics, check_metrics, read_metrics
+from tuner.manage.wanted_metrics import (
+    WantedMetrics,
+    check_metrics,
+    read_metrics,
+)
 from tuner.search_space import Space, SpaceFile, load_file, load_network, load_space
 from tuner.search_space.function_kinds import FunctionKind
 from tuner.search_space.parameter_types import sort_by_similarity
-from tuner.search_space.parameters import NETWORKS, TRAINING
+from tuner.search_space.parameters import FULL_PRECISION, NETWORKS, TRAINING
 from tuner.search_space.ranges import Choices
 from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
@@ -52,17 +57,19 @@ from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
-from tuner.study.metrics import metric_named, name_of
+from tuner.study.metrics import Task, ask_direction, metric_named, name_of
 from tuner.study.spec import (
     READING,
     Choice,
     DataSpec,
     StudySpec,
 )
+from tuner.system.machine import driver_gpus
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.values import Scalar, shown
 
 _MAX_DIFFERENCES = 4
+_MOST_SKIPPED = 1000  # names of broken images that a study stores
 
 
 @dataclass(frozen=True)
@@ -163,8 +170,9 @@ def _choice(what: str, name: str, options: Mapping[str, Scalar] | None) -> Choic
 
 
 # What a space's file may say of its data. `columns` have a section of their own; `reading` records
-# a version of tuner and cannot be chosen.
-_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in ("columns", "reading"))
+# a version of tuner, and `skipped` what was found: they cannot be chosen.
+_NO_KEYS = ("columns", "reading", "skipped")
+_DATA_KEYS = tuple(name for name in DataSpec.model_fields if name not in _NO_KEYS)
 
 
 def data_spec(**values: Any) -> DataSpec:
@@ -227,8 +235,7 @@ def define_study(
     dataset = load_dataset(wanted.data, settings, sources, fingerprint, raw_integers)
     space = _fit_to_data(space, dataset)
     heads = dataset.head_tasks
-    own = {*metrics.own, *_reported_by_model(space, metrics.objective, wanted, heads)}
-    metric = choose_objective(space, dataset.task, metrics.objective, wanted.held_out, own, heads)
+    metric = _objective(space, wanted, dataset.task, metrics, heads)
     spec = StudySpec(
         space=space,
         **_data_facts(wanted, dataset, raw_integers),
@@ -241,6 +248,7 @@ def define_study(
         record=metrics.recorded(metric),
         own_metrics=metrics.own,
         code=code,
+        local_files=local_files_to_store(space, code, settings, subject),
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     # Metrics of a stored study were tried when it was created.
@@ -257,16 +265,23 @@ def _for_network(data: DataSpec, network: str) -> DataSpec:
     return data
 
 
-def _reported_by_model(
-    space: Space, objective: str | None, wanted: Wanted, heads: Collection[str]
-) -> set[str]:
-    """The name of an objective that only a user's compiled model may report: whether it does shows
-    when the model is tried."""
-    if ":" not in space.network or objective is None or wanted.direction is None:
-        return set()
-    name = name_of(objective)
-    is_models = objective == f"{wanted.held_out}_{name}" and metric_named(name, heads) is None
-    return {name} if is_models else set()
+def _objective(
+    space: Space, wanted: Wanted, task: Task, metrics: WantedMetrics, heads: Mapping[str, Task]
+) -> str:
+    """The study's objective. A user's compiled model may report a name that tuner does not know:
+    whether it does shows when the model is tried. Raises a UsageError."""
+    objective, held_out = metrics.objective, wanted.held_out
+    own: set[str] = set(metrics.own)
+    name = "" if objective is None else name_of(objective)
+    if ":" in space.network and objective is not None and metric_named(name, heads) is None:
+        has_own_fit = space.function_kind is FunctionKind.HYPERMODEL and name not in own
+        if has_own_fit and wanted.direction is None:
+            raise MetricError(ask_direction(objective))
+        if has_own_fit and objective.isidentifier():
+            return objective
+        if wanted.direction is not None and objective == f"{held_out}_{name}":
+            own.add(name)
+    return choose_objective(space, task, objective, held_out, own, heads)
 
 
 def _define_own_training(
@@ -285,6 +300,7 @@ def _define_own_training(
         facts = _data_facts(wanted, dataset, False)
     else:
         check_no_data(wanted.data, space.network)
+    code = code_to_store(space, wanted.data, source, settings, None, ())
     spec = StudySpec(
         space=space,
         **facts,
@@ -295,7 +311,8 @@ def _define_own_training(
         further_objectives=objective.further,
         seed=wanted.seed,
         record=objective.record,
-        code=code_to_store(space, wanted.data, source, settings, None, ()),
+        code=code,
+        local_files=local_files_to_store(space, code, settings, None),
     )
     check_pruner(spec.pruner, spec.max_step, spec.direction)
     return spec
@@ -352,7 +369,7 @@ def _trained_rows(dataset: Dataset, held_out: HeldOut) -> int:
 def _as_loaded(data: DataSpec, dataset: Dataset, raw_integers: bool) -> DataSpec:
     """The data as the study keeps them: with their task, and with the scaling of integers that are
     left raw for an own network. Whoever reads them again need not know which network it is for."""
-    update: dict[str, object] = {"task": dataset.task}
+    update: dict[str, object] = {"task": dataset.task, "skipped": dataset.skipped[:_MOST_SKIPPED]}
     # Of several inputs those of integers are never scaled.
     if raw_integers and not dataset.inputs and dataset.scaling.method == "none":
         update["scaling"] = "none"
@@ -417,8 +434,18 @@ def _with_notes(created: Created, spec: StudySpec, dataset: Dataset) -> Created:
     columns = summarize_columns(dataset.reports)
     weighs_classes = any(value != "none" for value in _class_weights(spec.space))
     imbalance = imbalance_note(dataset, spec.metric, weighs_classes)
-    notes = (*([imbalance] if imbalance else []), *dataset.notes)
+    precision = _precision_note(spec.space)
+    notes = (*filter(None, [imbalance, precision]), *dataset.notes)
     return created._replace(columns=columns, notes=notes)
+
+
+def _precision_note(space: Space) -> str | None:
+    """What the user should know of a precision that is made for GPUs."""
+    choices = TRAINING["precision"].choices
+    narrow = [word for word in choices if word != FULL_PRECISION and space.takes("precision", word)]
+    if not narrow or driver_gpus():
+        return None
+    return f"precision {', '.join(map(str, narrow))}: slower than float32 without a GPU"
 
 
 def check_network(

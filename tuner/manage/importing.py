@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tuner.algorithms.distributions import optuna_distribution
-from tuner.errors import SpaceError, UsageError
+from tuner.errors import SpaceError, StudyError, UsageError
 from tuner.manage.sources import WantedHistory, read_history
 from tuner.storage.imported_trials import ImportedTrial, imported_marks, write_imported
 from tuner.storage.store import Store
@@ -56,6 +56,8 @@ def import_trials(
     another objective; StudyError for a comparison."""
     check_is_search(study, "study import")
     spec = study.spec
+    if len(spec.goals) > 1:
+        raise StudyError(f"study {study.name!r} has several objectives: it cannot import trials")
     metric = wanted.metric or spec.metric
     history = read_history(
         WantedHistory(

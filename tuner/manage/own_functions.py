@@ -10,7 +10,7 @@ from tuner.search_space import Space
 from tuner.search_space.function_kinds import FunctionKind, kind_of_function
 from tuner.settings import Settings
 from tuner.study.messages import Direction
-from tuner.study.metrics import METRICS, SPLITS, name_of
+from tuner.study.metrics import METRICS, SPLITS, ask_direction, name_of
 from tuner.study.spec import Choice, DataSpec, FurtherObjective, StudySpec
 
 # What an objective of Optuna's is called that has no name, and where it goes unless it is said.
@@ -158,8 +158,5 @@ def reported_objective(
     if direction is None and is_optunas:
         direction = _OPTUNAS_DIRECTION
     if direction is None:
-        raise MetricError(
-            f"{names[0]}: is more of it better, or less? Say --direction maximize or --direction "
-            "minimize"
-        )
+        raise MetricError(ask_direction(names[0]))
     return Objective(names[0], direction, tuple(dict.fromkeys(names[1:])))

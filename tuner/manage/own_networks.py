@@ -105,6 +105,8 @@ def some_rows(dataset: Dataset) -> Dataset:
 
 
 def _otherwise(dataset: Dataset) -> str:
+    if dataset.input_kind == "tokens":
+        return ""
     if all(part.scaling.method == "none" for part in dataset.input_parts.values()):
         return "; --scaling standardize scales them"
     return "; --scaling none gives them raw"

@@ -2,7 +2,7 @@
 modules that they import from their folders."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tuner.data import Source, parse_source
@@ -11,6 +11,7 @@ from tuner.manage.trust import find_code
 from tuner.search_space import Space
 from tuner.settings import Settings
 from tuner.study.spec import CodeFile, DataSpec, StudySpec, beside
+from tuner.system.user_files import hash_named_files
 from tuner.system.user_modules import read_modules
 
 
@@ -86,3 +87,18 @@ def _reading_code(path: str, error_class: type[UsageError]) -> Iterator[None]:
         raise error_class(f"{named}: {error.strerror or error}") from error
     except SpecError as error:
         raise error_class(f"{path}: {error}") from error
+
+
+def local_files_to_store(
+    space: Space, code: Mapping[str, CodeFile], settings: Settings, subject: StudySpec | None
+) -> dict[str, str]:
+    """The SHA-256 of each file that the code of a user's own network reads by `tuner.local_file`,
+    by its path there. `subject`: as in `code_to_store`. Raises NetworkError for one that is
+    missing."""
+    path, is_own, _ = space.network.rpartition(":")
+    if subject is not None:
+        return subject.local_files
+    if not is_own:
+        return {}
+    file = find_code(path, settings) or Path(path)
+    return hash_named_files((each.text for each in code.values()), file)

@@ -15,7 +15,8 @@ def user_network(settings: Settings, spec: StudySpec) -> FunctionCode | None:
     path = spec.network_path
     if path is None:
         return None
-    return _function_code(settings, spec, path, spec.space.network.rpartition(":")[2])
+    code = _function_code(settings, spec, path, spec.space.network.rpartition(":")[2])
+    return code._replace(local_files=tuple(sorted(spec.local_files.items())))
 
 
 def user_metrics(settings: Settings, spec: StudySpec) -> dict[str, FunctionCode]:

@@ -11,7 +11,14 @@ from tuner.data.preparing import given_targets
 from tuner.errors import MetricError
 from tuner.settings import quiet_tensorflow
 from tuner.study.messages import Direction, FunctionCode, HeldOut
-from tuner.study.metrics import METRICS, check_has_values, direction_of, head_of, name_of
+from tuner.study.metrics import (
+    METRICS,
+    ask_direction,
+    check_has_values,
+    direction_of,
+    head_of,
+    name_of,
+)
 from tuner.study.own_metrics import OwnMetric
 from tuner.study.spec import OwnMetricSpec, StudySpec
 from tuner.system.logs import python_output_only
@@ -61,10 +68,7 @@ def read_metrics(
     if metric is not None:
         objective = _name(metric, held_out, direction, own)
         if objective != metric and direction is None:
-            raise MetricError(
-                f"{metric}: is more of it better, or less? Say --direction maximize or "
-                "--direction minimize"
-            )
+            raise MetricError(ask_direction(metric))
     return WantedMetrics(objective, recorded, own)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from tuner.data import Dataset
-from tuner.data.preparing import given_targets
+from tuner.data.preparing import given_targets, head_of_target
 from tuner.errors import ArtifactError, NotPromoted, TrackingError
 from tuner.manage.stored_functions import user_metrics
 from tuner.models.evaluations import Estimate, Evaluation, difference, evaluate_outputs
@@ -19,6 +19,7 @@ from tuner.models.model_opening import bring_network
 from tuner.models.own_figures import OwnFunction, own_difference, own_figure
 from tuner.models.own_layers import require_trusted_layers
 from tuner.preparation.keras_file import read_description
+from tuner.preparation.predictions import count_rows
 from tuner.settings import Settings
 from tuner.storage.studies import StudyRow
 from tuner.study.messages import rank
@@ -88,20 +89,22 @@ class Judge:
         """All figures, and those by metric, the study's first. The user's own are among the
         latter."""
         task, labels = self.dataset.task, self.dataset.labels
-        evaluation = evaluate_outputs(outputs, self._y, task, labels)
-        own = {name: own_figure(f, outputs, self._y, task) for name, f in self._own.items()}
+        heads = tuple(map(head_of_target, self.dataset.heads))
+        evaluation = evaluate_outputs(outputs, self._y, task, labels, heads=heads)
+        tasks = self.dataset.head_tasks
+        own = {n: own_figure(f, outputs, self._y, task, tasks) for n, f in self._own.items()}
         figures = evaluation.metrics | own
         return evaluation, {self.metric: figures[self.metric]} | figures
 
     def compare(self, outputs: _Array, champion: RegisteredVersion) -> Verdict:
         """Raises as `check_comparable`."""
         theirs = self._outputs_of(champion)
-        task = self.dataset.task
+        task, heads = self.dataset.task, self.dataset.head_tasks
         function = self._own.get(self.metric)
         if function is None:
-            gap = difference(outputs, theirs, self._y, task, self.metric)
+            gap = difference(outputs, theirs, self._y, task, self.metric, heads=heads)
         else:
-            gap = own_difference(function, outputs, theirs, self._y, task)
+            gap = own_difference(function, outputs, theirs, self._y, task, heads)
         beats = gap.value is not None and rank(gap.value, self._study.spec.direction) < 0
         return Verdict(beats, self._in_words(gap, beats, champion))
 
@@ -120,7 +123,7 @@ class Judge:
             raise NotPromoted(f"{_refused(champion)}: {error}") from error
 
     def _in_words(self, gap: Estimate, beats: bool, champion: RegisteredVersion) -> str:
-        rows = f"on the same {len(self._y):,} test rows"
+        rows = f"on the same {count_rows(self._y):,} test rows"
         if gap.value is None:
             return f"test {self.metric} has no value {rows} for this network or {champion.uri}"
         if gap.value == gap.low == gap.high == 0:

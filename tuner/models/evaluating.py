@@ -12,9 +12,11 @@ from tuner.errors import DatasetError
 from tuner.models.evaluations import Evaluation, evaluate_outputs
 from tuner.models.predicting import Scoring
 from tuner.preparation.network_description import NetworkDescription
-from tuner.preparation.preparation import Findings, Preparation
+from tuner.preparation.predictions import join_outputs
+from tuner.preparation.preparation import Findings
 from tuner.preparation.row_sample import Seen
 from tuner.system.names import command
+from tuner.values import join_names
 
 _Array = npt.NDArray[Any]
 
@@ -63,7 +65,7 @@ def evaluate_data(
     that the network cannot take.
     """
     network, sample = scoring.description, scoring.description.seen
-    findings, outputs, targets = Findings(), list[_Array](), list[_Array]()
+    findings, outputs, targets = Findings(), list[Any](), list[Any]()
     seen = None if sample is None else Seen()
     for scored in _with_targets(scoring).blocks(strict):
         findings.add(scored.findings)
@@ -73,10 +75,15 @@ def evaluate_data(
         if seen is not None and sample is not None:
             seen += sample.compare(scored.inputs)
         count(findings.rows)
+    given, known, beyond = _with_known_future(join_outputs(outputs), join_outputs(targets), scoring)
     evaluation = evaluate_outputs(
-        np.concatenate(outputs), np.concatenate(targets), network.task, network.labels
+        given,
+        known,
+        network.task,
+        network.labels,
+        heads=network.heads,
     )
-    about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines())
+    about_data = (*scoring.remarks, *scoring.rows.notes, *findings.lines(), *beyond)
     notes = (*about_data, *evaluation.notes, *notes_on_rows(network, seen))
     return DataEvaluation(
         network=scoring.where,
@@ -87,6 +94,22 @@ def evaluate_data(
         seen=seen,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _with_known_future(outputs: Any, targets: Any, scoring: Scoring) -> tuple[Any, Any, list[str]]:
+    """Of forecasts those whose whole future is in the data, with a note on the others. Raises
+    DatasetError if there are none."""
+    if scoring.description.preparation.window is None:
+        return outputs, targets, []
+    known = np.isfinite(targets.reshape(len(targets), -1)).all(axis=1)
+    if not known.any():
+        raise DatasetError(
+            f"{scoring.rows.source}: no forecast ends within the data; give rows that go on behind "
+            "the windows"
+        )
+    beyond = int((~known).sum())
+    notes = [f"{beyond} forecasts reach beyond the data: they are left out"] if beyond else []
+    return outputs[known], targets[known], notes
 
 
 def notes_on_rows(network: NetworkDescription, seen: Seen | None) -> list[str]:
@@ -129,19 +152,25 @@ def _with_targets(scoring: Scoring) -> Scoring:
     def read() -> Iterator[RowBlock]:
         for block in rows.blocks():
             if block.target is None:
-                raise _no_target(rows, scoring.description.preparation)
+                raise _no_target(rows, scoring.description)
             yield block
 
     return replace(scoring, rows=replace(rows, read_blocks=read))
 
 
-def _no_target(rows: LaterRows, preparation: Preparation) -> DatasetError:
-    if preparation.target is None:
+def _no_target(rows: LaterRows, network: NetworkDescription) -> DatasetError:
+    several = [name for head in network.targets for name in head.target_columns]
+    if len(several) > 1:
+        return DatasetError(
+            f"{rows.source}: lacks some of the targets to compare predictions with: "
+            f"{join_names(several)}"
+        )
+    if (target := network.preparation.target) is None:
         return DatasetError(
             f"{rows.source}: holds no targets to compare predictions with; it can be predicted: "
             + command("predict", "MODEL", rows.source)
         )
     return DatasetError(
-        f"{rows.source}: lacks the target {preparation.target!r} to compare predictions with; name "
+        f"{rows.source}: lacks the target {target!r} to compare predictions with; name "
         "the column that holds it: FILE:COLUMN"
     )

@@ -6,18 +6,25 @@ on the same rows.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tuner.models.label_figures import Calibration, ClassFigures, Confusion, label_figures
+from tuner.models.label_figures import (
+    Calibration,
+    ClassFigures,
+    Confusion,
+    figures_of_labels,
+    label_figures,
+)
 from tuner.models.resampling import LEVEL, Interval, Method, Resampling, of_repeated_rows
 from tuner.models.residuals import Residuals, residuals_of
 from tuner.preparation.kinds import Task
-from tuner.study.metrics import METRICS, Metric
+from tuner.preparation.predictions import Head
+from tuner.study.metrics import METRICS, Metric, head_of
 from tuner.study.weighted_metrics import ScoredRows, WeightedRows
 from tuner.values import format_number, join_names
 
@@ -59,7 +66,8 @@ class Evaluation:
     resamples by `method` (models/resampling.py). `loss` is without regularisation: cross entropy,
     or the mean squared error in the target's units. `per_class`, `confusion`, `calibration`: of
     classes, else empty and None; `residuals`: of regression, else None. `notes`: lines on what the
-    figures do not say.
+    figures do not say. `heads`: of several heads each, by name; `metrics` has those of all then,
+    as `price_mae`.
     """
 
     task: Task
@@ -72,6 +80,7 @@ class Evaluation:
     method: Method = "BCa"
     resamples: int = 0
     notes: tuple[str, ...] = ()
+    heads: Mapping[str, "Evaluation"] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         width = max(map(len, self.metrics), default=0)
@@ -98,15 +107,22 @@ class Evaluation:
             "calibration": self.calibration and asdict(self.calibration),
             "residuals": self.residuals and self.residuals.to_json(),
             "notes": list(self.notes),
+            **self._heads_to_json(),
         }
+
+    def _heads_to_json(self) -> dict[str, Any]:
+        if not self.heads:
+            return {}
+        return {"heads": {name: each.to_json() for name, each in self.heads.items()}}
 
 
 def evaluate_outputs(
-    outputs: _Array,
-    y: _Array,
+    outputs: Any,
+    y: Any,
     task: Task,
     labels: Sequence[str],
     *,
+    heads: Sequence[Head] = (),
     seed: int = 0,
     resamples: int = 2000,
 ) -> Evaluation:
@@ -117,11 +133,14 @@ def evaluate_outputs(
             probability of the second of two labels, or (n, 1) values in the target's units.
         y: (n,) class numbers, indices of `labels`, or targets.
         labels: of the classes; empty for regression.
+        heads: of a network with several: outputs and targets are dicts by their names.
         seed: of the resamples.
         resamples: at most; fewer for many rows (`resamples` of the evaluation).
 
     Raises ValueError for no rows, and for outputs and targets of different lengths.
     """
+    if heads:
+        return _evaluate_heads(outputs, y, heads, seed, resamples)
     predictions = predictions_of(outputs, y, task)
     if not np.isfinite(predictions).all():
         return _without_figures(predictions, task, labels)
@@ -139,21 +158,58 @@ def evaluate_outputs(
     )
 
 
+def _evaluate_heads(
+    outputs: Mapping[str, _Array],
+    y: Mapping[str, _Array],
+    heads: Sequence[Head],
+    seed: int,
+    resamples: int,
+) -> Evaluation:
+    """Each head by itself; all resample the same rows."""
+    each = {
+        head.name: evaluate_outputs(
+            outputs[head.name], y[head.name], head.task, head.labels, seed=seed, resamples=resamples
+        )
+        for head in heads
+    }
+    first = next(iter(each.values()))
+    notes = dict.fromkeys(f"{name}: {note}" for name, one in each.items() for note in one.notes)
+    return Evaluation(
+        task="several",
+        rows=first.rows,
+        metrics={
+            f"{name}_{metric}": figure
+            for name, one in each.items()
+            for metric, figure in one.metrics.items()
+        },
+        method=first.method,
+        resamples=first.resamples,
+        notes=tuple(notes),
+        heads=each,
+    )
+
+
 def difference(
-    outputs_a: _Array,
-    outputs_b: _Array,
-    y: _Array,
+    outputs_a: Any,
+    outputs_b: Any,
+    y: Any,
     task: Task,
     metric: str,
     *,
+    heads: Mapping[str, Task] | None = None,
     seed: int = 0,
     resamples: int = 2000,
 ) -> Estimate:
     """The metric of network a less that of network b, on the same rows: a paired bootstrap, each
     resample with the same rows for both. An interval without 0: they differ.
 
-    `metric`: a name in METRICS, without a split's prefix. Otherwise as `evaluate_outputs`.
+    `metric`: a name in METRICS, without a split's prefix; of several `heads` (name → task) that of
+    one, as `price_mae`. Otherwise as `evaluate_outputs`.
     """
+    head = head_of(metric, heads or {})
+    if head is not None and heads:
+        outputs_a, outputs_b, y = (each[head] for each in (outputs_a, outputs_b, y))
+        task, metric = heads[head], metric.removeprefix(f"{head}_")
     chosen = METRICS[metric]
     a, b = (ScoredRows(y, predictions_of(each, y, task), task) for each in (outputs_a, outputs_b))
     value = _value(chosen, a) - _value(chosen, b)
@@ -182,13 +238,17 @@ def _without_figures(predictions: _Array, task: Task, labels: Sequence[str]) -> 
     )
 
 
-def predictions_of(outputs: _Array, y: _Array, task: Task) -> _Array:
-    """Outputs as metrics take them: (n,), or (n, classes). Raises ValueError for no rows, and for
-    outputs and targets of different lengths."""
+def predictions_of(
+    outputs: Any, y: Any, task: Task, heads: Mapping[str, Task] | None = None
+) -> Any:
+    """Outputs as metrics take them: (n,), or (n, classes); of several `heads` (name → task) by
+    name. Raises ValueError for no rows, and for outputs and targets of different lengths."""
+    if heads:
+        return {n: predictions_of(outputs[n], y[n], of_head) for n, of_head in heads.items()}
     outputs = np.asarray(outputs)
     if len(y) == 0 or len(outputs) != len(y):
         raise ValueError(f"{len(outputs)} outputs for {len(y)} targets")
-    return outputs if task == "classes" else outputs[:, 0]
+    return outputs if task in ("classes", "multilabel") or y.ndim > 1 else outputs[:, 0]
 
 
 def _metrics_of(task: Task, labels: Sequence[str]) -> list[Metric]:
@@ -278,7 +338,8 @@ def _row_notes(y: _Array, task: Task, labels: Sequence[str]) -> list[str]:
         what = "1 row says" if len(y) == 1 else f"{len(y)} rows say"
         notes.append(f"{what} little of a network: take more")
     if task != "regression":
-        absent = np.flatnonzero(np.bincount(y, minlength=len(labels)) == 0)
+        counts = y.sum(axis=0) if y.ndim > 1 else np.bincount(y, minlength=len(labels))
+        absent = np.flatnonzero(counts == 0)
         if len(absent):
             names = join_names(labels[i] for i in absent.tolist())
             notes.append(f"no row has the label: {names}")
@@ -287,6 +348,10 @@ def _row_notes(y: _Array, task: Task, labels: Sequence[str]) -> list[str]:
 
 def _details(scored: ScoredRows, labels: Sequence[str]) -> dict[str, Any]:
     """What an evaluation holds for the task alone, by field."""
+    if scored.task == "multilabel":
+        return {"per_class": figures_of_labels(scored, labels)}
+    if scored.y.ndim > 1:
+        return {}
     if scored.task == "regression":
         return {"residuals": residuals_of(scored)}
     return label_figures(scored, labels)._asdict()

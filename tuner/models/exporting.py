@@ -141,6 +141,7 @@ def write_export(
     model = opened.model
     if isinstance(model.keras_model, RuntimeNetwork):
         raise UsageError(f"{text}: is an export already; export the .keras file that it is from")
+    _check_exportable(model, text)
     compared = find_rows(model, settings, rows)
     try:
         with written_whole(path) as written:  # and checked, before it takes its place
@@ -149,6 +150,17 @@ def write_export(
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
     return Export(path, form, size, comparison, network, model.description, opened.remarks)
+
+
+def _check_exportable(model: Model, text: str) -> None:
+    """Raises ExportError for several inputs or heads: an export has one array of each."""
+    network = model.description
+    counts = [(len(network.preparation.inputs), "inputs"), (len(network.heads), "heads")]
+    if words := " and ".join(f"{count} {what}" for count, what in counts if count):
+        raise ExportError(
+            f"{text}: has {words}, an export has one of each; use the .keras file itself, or the "
+            "model in MLflow"
+        )
 
 
 def _write_and_compare(

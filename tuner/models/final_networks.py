@@ -22,6 +22,7 @@ from tuner.data.preparing import input_blocks
 from tuner.errors import ArtifactError
 from tuner.models.model import Model, load_file
 from tuner.models.training_here import Training, train_here
+from tuner.preparation.predictions import join_outputs
 from tuner.runner.final_training import request_without_validation
 from tuner.settings import Settings, tuner_version
 from tuner.storage.studies import StudyRow
@@ -143,7 +144,7 @@ class FinalNetworks:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def outputs_for_test(model: Model, dataset: Dataset) -> npt.NDArray[Any]:
+def outputs_for_test(model: Model, dataset: Dataset) -> Any:
     """What a network that was saved with this preparation gives for the test rows, (n, units)."""
     blocks = input_blocks(dataset, dataset.test)
-    return np.concatenate([model.outputs_of_prepared(inputs) for inputs in blocks])
+    return join_outputs([model.outputs_of_prepared(inputs) for inputs in blocks])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuner.preparation.predictions import probabilities
-from tuner.study.weighted_metrics import ScoredRows, areas_of
+from tuner.study.weighted_metrics import ScoredRows, areas_of, rank
 
 _Array = npt.NDArray[Any]
 
@@ -101,24 +101,38 @@ def label_figures(scored: ScoredRows, labels: Sequence[str]) -> LabelFigures:
 
 def _class_figures(scored: ScoredRows, labels: Sequence[str]) -> tuple[ClassFigures, ...]:
     areas = _roc_areas(scored)
+    return tuple(
+        _figures_of(label, scored.y == number, scored.predicted == number, areas.get(number))
+        for number, label in enumerate(labels)
+    )
+
+
+def figures_of_labels(scored: ScoredRows, labels: Sequence[str]) -> tuple[ClassFigures, ...]:
+    """Of labels of which a row may have several, each by itself."""
+    every = np.ones((1, len(scored.y)))
     figures = []
     for number, label in enumerate(labels):
-        is_actual, is_predicted = scored.y == number, scored.predicted == number
-        actual, predicted, right = (
-            int(each.sum()) for each in (is_actual, is_predicted, is_actual & is_predicted)
-        )
+        is_actual, is_predicted = scored.y[:, number] == 1, scored.predicted[:, number] == 1
+        area = float(areas_of(rank(is_actual, scored.predictions[:, number]), every)[0][0])
         figures.append(
-            ClassFigures(
-                label=label,
-                rows=actual,
-                predicted=predicted,
-                precision=right / predicted if predicted else None,
-                recall=right / actual if actual else None,
-                f1=2 * right / (actual + predicted) if actual + predicted else None,
-                auc=areas.get(number),
-            )
+            _figures_of(label, is_actual, is_predicted, area if math.isfinite(area) else None)
         )
     return tuple(figures)
+
+
+def _figures_of(label: str, is_actual: Any, is_predicted: Any, auc: float | None) -> ClassFigures:
+    actual, predicted, right = (
+        int(each.sum()) for each in (is_actual, is_predicted, is_actual & is_predicted)
+    )
+    return ClassFigures(
+        label=label,
+        rows=actual,
+        predicted=predicted,
+        precision=right / predicted if predicted else None,
+        recall=right / actual if actual else None,
+        f1=2 * right / (actual + predicted) if actual + predicted else None,
+        auc=auc,
+    )
 
 
 def _roc_areas(scored: ScoredRows) -> dict[int, float]:

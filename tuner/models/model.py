@@ -144,7 +144,7 @@ class Model:
         outputs = self.outputs_of_prepared(prepared.inputs)
         _warn(prepared.findings)
         columns = predict_columns(outputs, self.description.targets)
-        return pd.DataFrame(columns, index=_index_of(rows, count_rows(outputs)))
+        return pd.DataFrame(columns, index=prepared.index_of(rows))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a .keras file with its preparation, as `tuner study best --save` does.
@@ -175,7 +175,8 @@ class Model:
         Args:
             rows: as for `predict`.
             target: the label or value of each row, (n,); or the name of the column of `rows` that
-                holds them, by default that of the training data.
+                holds them, by default that of the training data. Of several values or labels
+                (n, k), of several heads a dict by name; by default columns of `rows`.
 
         Returns:
             All metrics with 95 % intervals, as `metrics["auc"].value`, `low` and `high`; of labels
@@ -194,20 +195,28 @@ class Model:
         >>> accuracy.low < accuracy.value < accuracy.high
         True
         """
-        from tuner.data.later_target import encode_later_target
+        from tuner.data.later_target import encode_later_target, encode_later_targets
         from tuner.data.row_blocks import RowRequest
         from tuner.models.evaluating import notes_on_rows
         from tuner.models.evaluations import evaluate_outputs
 
         network = self.description
+        if network.preparation.window is not None:
+            raise DatasetError(
+                "data: a forecast needs the rows behind it; compare with a file, by tuner evaluate"
+            )
         rows, targets = _rows_and_targets(rows, target, network)
-        request = RowRequest(network.preparation, self.task, self.labels, load_settings())
-        y = encode_later_target(targets, request, "data")
+        request = RowRequest(
+            network.preparation, self.task, self.labels, load_settings(), network.targets
+        )
+        encode = encode_later_targets if request.target_columns else encode_later_target
+        y = encode(targets, request, "data")
         prepared = self._prepare(rows)
-        if len(y) != len(prepared.inputs):
-            raise DatasetError(f"data: has {len(prepared.inputs)} rows and {len(y)} targets")
+        count = count_rows(prepared.inputs)
+        if count_rows(y) != count:
+            raise DatasetError(f"data: has {count} rows and {count_rows(y)} targets")
         outputs = self.outputs_of_prepared(prepared.inputs)
-        evaluation = evaluate_outputs(outputs, y, self.task, self.labels)
+        evaluation = evaluate_outputs(outputs, y, self.task, self.labels, heads=network.heads)
         _warn(prepared.findings)
         seen = None if network.seen is None else network.seen.compare(prepared.inputs)
         return replace(evaluation, notes=(*evaluation.notes, *notes_on_rows(network, seen)))
@@ -244,9 +253,12 @@ def _warn(findings: Findings) -> None:
 def _rows_and_targets(
     rows: Any, target: Any, network: NetworkDescription
 ) -> tuple[Any, "pd.Series[Any]"]:
-    """The rows without their targets, and these: as given, or a column of the rows."""
+    """The rows without their targets, and these: as given, or columns of the rows."""
     import pandas as pd
 
+    several = [name for head in network.targets for name in head.target_columns]
+    if len(several) > 1:
+        return _rows_and_several(rows, target, several)
     if target is not None and not isinstance(target, str):
         values = target if hasattr(target, "iloc") else np.ravel(target)
         return rows, pd.Series(values).reset_index(drop=True)
@@ -264,10 +276,16 @@ def _rows_and_targets(
     return frame if is_taken else frame.drop(columns=name), targets
 
 
-def _index_of(rows: Any, count: int) -> Any:
-    """The index of a DataFrame; for anything else the numbers of the rows."""
-    is_frame = hasattr(rows, "iloc") and rows.ndim == 2
-    return rows.index if is_frame else range(count)
+def _rows_and_several(rows: Any, targets: Any, names: list[str]) -> tuple[Any, Any]:
+    """The same of several targets. `names`: of their columns."""
+    if targets is not None and not isinstance(targets, str):
+        return rows, targets
+    frame = as_frame(rows, "data") if is_frame(rows) else None
+    if frame is None or not set(names) <= set(frame.columns):
+        raise DatasetError(
+            f"data: give the targets of each row, {join_names(names)}: evaluate(rows, targets)"
+        )
+    return frame.drop(columns=names), frame[names].reset_index(drop=True)
 
 
 def load_file(

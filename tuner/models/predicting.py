@@ -105,7 +105,14 @@ def open_scoring(
         brought = bring_network(model, settings, Path(folder), trust)
         network = describe_brought(brought)
         with _readable(data, Path(folder)) as source:
-            rows = open_rows(source, network.preparation, settings, network.task, network.labels)
+            rows = open_rows(
+                source,
+                network.preparation,
+                settings,
+                network.task,
+                network.labels,
+                network.targets,
+            )
             load_model = partial(_load_leanly, brought, settings)
             yield Scoring(network, rows, brought.where, brought.remarks, load_model)
 

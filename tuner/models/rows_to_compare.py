@@ -10,6 +10,7 @@ from tuner.data.later_rows import open_rows
 from tuner.errors import TunerError
 from tuner.manage.trust import require_trusted
 from tuner.models.model import Model
+from tuner.preparation.predictions import count_rows, take_rows
 from tuner.runner.study_files import check_data
 from tuner.settings import Settings
 from tuner.storage import look_into
@@ -47,10 +48,18 @@ def find_rows(model: Model, settings: Settings, rows: str | None) -> ComparedRow
 
 def _first_rows(model: Model, settings: Settings, text: str) -> ComparedRows:
     description = model.description
-    rows = open_rows(text, description.preparation, settings, description.task, description.labels)
+    rows = open_rows(
+        text,
+        description.preparation,
+        settings,
+        description.task,
+        description.labels,
+        description.targets,
+    )
     first = next(rows.blocks())
-    inputs = description.preparation.prepare(first.rows[:_MOST_ROWS], rows.source).inputs
-    return ComparedRows(inputs, f"the first {len(inputs)} rows of {text}")
+    some = take_rows(first.rows, 0, _MOST_ROWS)
+    inputs = description.preparation.prepare(some, rows.source).inputs
+    return ComparedRows(inputs, f"the first {count_rows(inputs)} rows of {text}")
 
 
 def _study_data(model: Model, settings: Settings) -> str | None:

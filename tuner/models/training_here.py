@@ -77,6 +77,7 @@ def _open_session(settings: Settings, training: Training, data: Path) -> "Traini
             data=data,
             budget_bytes=data_budget_bytes(1),
             code=user_network(settings, study.spec),
+            function_kind=study.spec.function_kind,
             metrics=user_metrics(settings, study.spec),
             gpu=next(iter(gpus()), None),
             lanes=training.lanes,
@@ -87,7 +88,7 @@ def _open_session(settings: Settings, training: Training, data: Path) -> "Traini
 
 def _run(session: "TrainingSession", training: Training) -> "Ended":
     """Raises StudyError where the training fails, or gives no network."""
-    from tuner.study.messages import Ended, Event, Reply
+    from tuner.study.messages import Ended, Event, Reply, Suggest
 
     trial = training.trial
     failed = f"trial {trial.number} cannot be {training.doing}"
@@ -96,6 +97,9 @@ def _run(session: "TrainingSession", training: Training) -> "Ended":
 
     def hear(event: Event) -> Reply:
         nonlocal ended
+        if isinstance(event, Suggest):  # the trial's own value
+            value = training.request.params.get(event.name)
+            return Reply(value=None if isinstance(value, list) else value)
         if isinstance(event, Ended):
             ended = event
         elif _epochs_done(event) == last_epoch - 1:

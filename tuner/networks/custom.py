@@ -13,9 +13,10 @@ import ast
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from tuner.errors import NetworkError
 from tuner.networks.arranging import arranged_inputs, arranged_outputs, keras_inputs
 from tuner.search_space.parameter_types import Params
 from tuner.search_space.parameters import TRAINING, training_only_names
+from tuner.system.user_files import known_files
 from tuner.system.user_modules import Surroundings, stored_surroundings
 
 
@@ -284,7 +286,8 @@ class CustomNetwork:
 
     `path`: the file's path as the user gave it. `modules`: path and text of the modules that it
     imports from its folder; None if the study stored none, then they are read from the folder.
-    `file`: the file's absolute path when the study was made; "" if unknown.
+    `file`: the file's absolute path when the study was made; "" if unknown. `local_files`: path and
+    SHA-256 of other files that it reads.
     """
 
     path: str
@@ -292,6 +295,7 @@ class CustomNetwork:
     text: str
     modules: tuple[tuple[str, str], ...] | None = None
     file: str = ""
+    local_files: tuple[tuple[str, str], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -299,6 +303,8 @@ class CustomNetwork:
         content = hashlib.sha256(self.text.encode())
         for path, text in self.modules or ():
             content.update(f"\0{path}\0{text}".encode())
+        for path, file_hash in self.local_files:
+            content.update(f"\0{path}\0{file_hash}".encode())
         return f"{self.function}@{content.hexdigest()}"
 
     def texts(self) -> dict[str, str]:
@@ -315,7 +321,8 @@ class CustomNetwork:
         return self._load(self._surroundings())
 
     def _load(self, surroundings: Surroundings) -> Callable[..., Any]:
-        return self._function(run_network_file(self.text, surroundings))
+        with self.known_files():
+            return self._function(run_network_file(self.text, surroundings))
 
     def _function(self, module: ModuleType) -> Callable[..., Any]:
         function = getattr(module, self.function, None)
@@ -332,7 +339,13 @@ class CustomNetwork:
     def run_file(self) -> "NetworkFile":
         """The file run once, for a trial that needs several of its functions."""
         surroundings = self._surroundings()
-        return NetworkFile(self, run_network_file(self.text, surroundings), surroundings)
+        with self.known_files():
+            module = run_network_file(self.text, surroundings)
+        return NetworkFile(self, module, surroundings)
+
+    def known_files(self) -> AbstractContextManager[None]:
+        """Inside, its code reads its local files."""
+        return known_files(self.local_files, Path(self.file or self.path).absolute())
 
     def _surroundings(self) -> Surroundings:
         return stored_surroundings(self.path, self.text, self.modules, self.file)
@@ -411,7 +424,8 @@ class NetworkFile:
 
     def _call_build(self, given: GivenParams, input_shape: Any, outputs: Any) -> Any:
         shape = input_shape if isinstance(input_shape, Mapping) else tuple(input_shape)
-        with self.surroundings.on_path():  # a function may import when it is called
+        # A function may import when it is called.
+        with self.surroundings.on_path(), self.network.known_files():
             return self.network._function(self.module)(given, shape, outputs)
 
     def call(self, name: str, params: Params) -> Any:
@@ -420,7 +434,7 @@ class NetworkFile:
         function = getattr(self.module, name, None)
         if not inspect.isfunction(function):
             return None
-        with self.surroundings.on_path():
+        with self.surroundings.on_path(), self.network.known_files():
             return function(params)
 
 

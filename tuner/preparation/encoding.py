@@ -38,8 +38,9 @@ class Column:
     `categories`. words: one feature for each, 1 where the cell holds it. tokens: the numbers of the
     first `steps` words. tf_idf: one feature for each, and one before them for all other words, by
     their weights `idf`.
-    date: `parts` (year, month, …) that vary, and the days since `start`, the earliest training row,
-    in seconds since 1970; `fill`, the training median, stands in for missing dates.
+    date: `parts` (year, month, …) that vary, and, if it `has_days`, the days since `start`, the
+    earliest training row, in seconds since 1970; `fill`, the training median, stands in for missing
+    dates.
     `format`: how its texts are read.
     """
 
@@ -55,6 +56,7 @@ class Column:
     text_form: TextForm = "words"
     steps: int = 0
     idf: tuple[float, ...] | None = None
+    has_days: bool = True
 
     @property
     def vocabulary_size(self) -> int:
@@ -70,7 +72,8 @@ class Column:
         if self.is_tokens:
             return tuple(f"{self.name}.{step + 1}" for step in range(self.steps))
         if self.kind == "date":
-            return tuple(f"{self.name}.{part}" for part in (*self.parts, "days"))
+            days = ("days",) if self.has_days else ()
+            return tuple(f"{self.name}.{part}" for part in (*self.parts, *days))
         if self.categories is None:
             return (self.name,)
         values = (*self.categories, "(missing)") if self.missing else self.categories
@@ -184,7 +187,8 @@ def _write_dates(column: Column, values: npt.NDArray[Any], block: Block) -> None
     seconds = np.where(np.isnan(values), column.fill, values)
     for number, part in enumerate(column.parts):
         block[:, number] = DATE_PARTS[part](seconds)
-    block[:, -1] = (seconds - column.start) / _DAY_S
+    if column.has_days:
+        block[:, -1] = (seconds - column.start) / _DAY_S
 
 
 def how_filled(column: Column) -> str:

@@ -38,6 +38,12 @@ class Head:
         return f"{self.name}_{name}" if self.name else name
 
     @property
+    def target_columns(self) -> tuple[str, ...]:
+        """The columns of a table that hold its targets, where these have names."""
+        named = self.values or (self.labels if self.task == "multilabel" else ())
+        return named or ((self.name,) if self.name else ())
+
+    @property
     def columns(self) -> list[str]:
         """The columns of its predictions: the label with all probabilities, or the values."""
         if self.task == "regression":
@@ -91,7 +97,7 @@ def join_outputs(blocks: Sequence[Any]) -> Any:
 
 
 def count_rows(rows: Any) -> int:
-    """Of an array, or of arrays by name, which have equally many."""
+    """Of an array or a table, or of arrays by name, which have equally many."""
     return len(next(iter(rows.values())) if isinstance(rows, Mapping) else rows)
 
 

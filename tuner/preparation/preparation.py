@@ -28,6 +28,12 @@ from tuner.preparation.padding import (
 )
 from tuner.preparation.raw_rows import as_frame, as_numbers, is_frame, with_index_columns
 from tuner.preparation.text_columns import AS_TYPED, CellFormat, UnclearColumn
+from tuner.preparation.window_rule import (
+    WindowedTable,
+    WindowRule,
+    order_rows,
+    read_ordered_cells,
+)
 from tuner.values import clipped, describe_lacking, join_names, suggest_names
 
 if TYPE_CHECKING:  # pandas takes half a second to import: only tables pay it
@@ -113,10 +119,27 @@ def _first_lines(lines: Sequence[str]) -> list[str]:
 @dataclass(frozen=True, eq=False)
 class Prepared:
     """`inputs`: (n, *input_shape), what the network takes; of several inputs a dict by name.
-    `findings`: of these rows."""
+    `findings`: of these rows. `ends`: of windows the number of the row in which each ends; None
+    where each row is one of the inputs."""
 
     inputs: Any
     findings: Findings
+    ends: npt.NDArray[np.intp] | None = None
+
+    def index_of(self, rows: Any) -> Any:
+        """The index of the DataFrame that was prepared; of anything else the numbers of rows."""
+        is_table = hasattr(rows, "iloc") and rows.ndim == 2
+        if self.ends is None:
+            return rows.index if is_table else range(self.findings.rows)
+        return rows.index[self.ends] if is_table else self.ends
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """That the training rows were decoded from image files of any size: later files are resized and
+    converted in the same way. `column`: that of a table with their paths; None for a folder."""
+
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,7 +162,9 @@ class Preparation:
 
     `padding`: rows are sequences of different lengths, which are padded with these values of their
     channels (padding.py); `features` are the channels' names then, where they have any.
+    `window`: rows are windows over the rows of a table, whose columns become channels.
     `vocabulary_size`: rows of arrays are numbers of words below it; 0 for others.
+    `image_files`: None for rows that were given as numbers.
     """
 
     input_shape: Any  # tuple[int, ...], or name → such
@@ -154,6 +179,7 @@ class Preparation:
     weights: str | None = None
     padding: tuple[float, ...] | None = None
     vocabulary_size: int = 0
+    window: WindowRule | None = None
     inputs: "Mapping[str, Preparation]" = field(default_factory=dict)
 
     @property
@@ -163,6 +189,14 @@ class Preparation:
             return sum(part.row_values for part in self.inputs.values())
         return math.prod(self.input_shape)
 
+    image_files: ImageFiles | None = None
+
+    @property
+    def every_column(self) -> tuple[Column, ...]:
+        """The columns of all inputs; none for arrays without gaps."""
+        parts = self.inputs.values() or (self,)
+        return tuple(column for part in parts for column in part.columns or ())
+
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that rows must have, where rows are given by names; () for arrays whose
@@ -171,7 +205,8 @@ class Preparation:
             parts = self.inputs.values() if self.is_table else ()
             return tuple(name for part in parts for name in part.names)
         if self.is_table:
-            return tuple(column.name for column in self.columns or ())
+            beside = () if self.window is None else self.window.beside
+            return tuple(dict.fromkeys((*(c.name for c in self.columns or ()), *beside)))
         return self.features or ()
 
     def prepare(
@@ -188,6 +223,8 @@ class Preparation:
         """
         if self.inputs:
             prepared = self._prepare_inputs(rows, source, first_row)
+        elif self.window is not None:
+            prepared = self._prepare_windows(rows, source)
         elif self.is_table:
             prepared = self._prepare_table(rows, source)
         else:
@@ -199,6 +236,33 @@ class Preparation:
             columns = "; ".join(map(findings.describe_unseen, findings.unseen))
             raise DatasetError(f"{source}: {columns}; leave strict out to predict these rows too")
         return prepared
+
+    def _prepare_windows(self, rows: Any, source: str) -> Prepared:
+        if isinstance(rows, np.ndarray) and rows.shape[1:] == self.input_shape:
+            return Prepared(rows, Findings(len(rows)))
+        found = self.find_windows(rows, source)
+        findings = replace(found.findings, rows=len(found.starts))
+        return Prepared(found.windows(), findings, found.ends)
+
+    def find_windows(self, rows: Any, source: str) -> WindowedTable:
+        """The windows over the rows of a table, each ending in another row. Raises DatasetError as
+        `prepare`, and for fewer rows than a window has."""
+        assert self.window is not None
+        rule, frame = self.window, self._as_frame(rows, source)
+        prepared = self._prepare_table(frame, source)
+        series, times = (
+            None if name is None else read_ordered_cells(frame[name])
+            for name in (rule.series, rule.time)
+        )
+        ordered = order_rows(len(frame), series, times, rule, source)
+        starts = ordered.starts(np.ones(len(frame), np.bool_), rule.steps)
+        if not len(starts):
+            raise DatasetError(
+                f"{source}: has {len(frame)} rows, and the network forecasts from {rule.steps} of "
+                "one series"
+            )
+        base = prepared.inputs[ordered.order]
+        return WindowedTable(base, starts, ordered, rule, prepared.findings)
 
     def _prepare_inputs(self, rows: Any, source: str, first_row: int) -> Prepared:
         """Each input by itself; `inputs` of the result are arrays by name."""
@@ -250,9 +314,12 @@ class Preparation:
                 "give a DataFrame"
             )
 
-    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+    def _as_frame(self, rows: Any, source: str) -> "pd.DataFrame":
         self._check_is_frame(rows, source)
-        frame = with_index_columns(as_frame(rows, source), self.names)
+        return with_index_columns(as_frame(rows, source), self.names)
+
+    def _prepare_table(self, rows: Any, source: str) -> Prepared:
+        frame = self._as_frame(rows, source)
         findings = Findings(notes=dict.fromkeys(self.check_names(list(frame.columns), source)))
         columns = self.columns or ()
         cells, problems = read_known_columns(frame, columns)
@@ -290,7 +357,7 @@ class Preparation:
     def _encode(self, cells: Mapping[str, Cells], rows: int) -> npt.NDArray[Any]:
         # The network subtracts the offsets itself.
         columns = [replace(column, offset=0.0) for column in self.columns or ()]
-        inputs = np.zeros((rows, *self.input_shape), self.input_dtype)
+        inputs = np.zeros((rows, self.input_shape[-1]), self.input_dtype)
         writers = [column_writer(column, cells[column.name]) for column in columns]
         starts = np.cumsum([0, *(len(column.features) for column in columns)]).tolist()
         for begin in range(0, rows, _ROWS_AT_ONCE):
@@ -368,12 +435,12 @@ class Preparation:
         """
         if self.is_table:
             return list(self.names), self.check_names(names, source)
+        if self.padding is not None and self.names:
+            return list(self.names), self.check_names(names, source)
         if self.inputs:
             raise DatasetError(
                 f"{source}: is a table; the network takes arrays named {join_names(self.inputs)}"
             )
-        if self.padding is not None and self.names:
-            return list(self.names), self.check_names(names, source)
         if len(self.input_shape) != 1:
             shape = " x ".join(map(str, self.input_shape))
             raise DatasetError(f"{source}: is a table; the network takes arrays of {shape} values")
@@ -410,6 +477,10 @@ class Preparation:
             "value_range": None if value_range is None else tuple(value_range),
             "target_format": None if number is None else NumberFormat(**number),
             "ignored": tuple(content["ignored"]),
+            "image_files": None
+            if (files := content.get("image_files")) is None
+            else ImageFiles(**files),
+            "window": WindowRule.from_json(content.get("window")),
             "padding": None if content.get("padding") is None else tuple(content["padding"]),
         }
         return cls(**{**content, **changes})

@@ -45,13 +45,13 @@ class ServedNetwork:
 
         description = self._description
         try:
-            inputs = description.preparation.prepare(data).inputs
+            prepared = description.preparation.prepare(data)
         except TunerError as error:
             raise _for_client(error) from error
         with self._turn:
-            outputs = network_outputs(self._network, inputs)
+            outputs = network_outputs(self._network, prepared.inputs)
         columns = predict_columns(outputs, description.targets)
-        return pd.DataFrame(columns, index=getattr(data, "index", None))
+        return pd.DataFrame(columns, index=prepared.index_of(data))
 
 
 def _for_client(error: TunerError) -> Exception:

@@ -1,7 +1,7 @@
 """An evaluation as tables: names and values, no printing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.cells import cell_len
@@ -21,7 +21,9 @@ _LABEL_CHARACTERS = 24
 _LOSSES: dict[Task, str] = {
     "classes": "cross entropy",
     "binary": "cross entropy",
+    "multilabel": "cross entropy",
     "regression": "mean squared error",
+    "several": "cross entropy of labels, mean squared error of numbers",
 }
 _TRUE = "true \\ predicted"
 
@@ -48,6 +50,9 @@ def evaluation_tables(evaluation: Evaluation, width: int | None) -> list[Evaluat
         tables.append(_calibration(evaluation.calibration, _chance_of(evaluation)))
     if evaluation.residuals is not None:
         tables += _residuals(evaluation.residuals)
+    for name, head in evaluation.heads.items():
+        of_head = evaluation_tables(head, width)[1:]  # the metrics of all heads come first
+        tables += [replace(table, title=f"{name}: {table.title}") for table in of_head]
     return tables
 
 

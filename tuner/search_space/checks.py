@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from tuner.search_space.class_weights import canonical_weights, is_mapping
 from tuner.search_space.nodes import Node, format_conditions
 from tuner.search_space.parameter_types import Parameter, Role, format_value, sort_by_similarity
-from tuner.search_space.parameters import NETWORKS, TRAINING, catalogue
+from tuner.search_space.parameters import NETWORKS, OWN_MODEL, TRAINING, catalogue
 from tuner.search_space.ranges import (
     RANGES,
     Choices,
@@ -127,7 +127,9 @@ def _weights_as_text(value: object, *keys: str) -> object:
 def fit_to_catalogue(network: str, name: str, declared: Range | Scalar) -> Range | Scalar:
     """What a space declares of a parameter, in the catalogue's own types, if all its values are
     legal for `network`."""
-    if not name.isidentifier() or len(name) > LONGEST_NAME:
+    # KerasTuner's names may be any text: "encoder/units".
+    is_name = name.isidentifier() or (network == OWN_MODEL and name.isprintable())
+    if not is_name or len(name) > LONGEST_NAME:
         raise InvalidError(
             "must be a name of letters, digits and _, not starting with a digit", name
         )

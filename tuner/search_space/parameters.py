@@ -44,6 +44,12 @@ def _table(*parameters: Parameter) -> dict[str, Parameter]:
     return {parameter.name: parameter for parameter in parameters}
 
 
+def _table_of_new_network(*parameters: Parameter) -> dict[str, Parameter]:
+    """Those that a network has had from its first version on: no study is older than they are, so
+    `off` is their default."""
+    return _table(*(replace(parameter, off=parameter.default) for parameter in parameters))
+
+
 def _whole(name: str, default: int, role: Role, bounds: tuple[int, int], **more: Any) -> Parameter:
     """A whole number from the first to the second bound."""
     return Parameter(name, "int", default, role=role, low=bounds[0], high=bounds[1], **more)
@@ -262,7 +268,7 @@ _BLOCKS = _table(
     _rate("block_dropout", "share of a block's outputs dropped in training", layers="blocks"),
 )  # fmt: skip
 
-_STAGES = _table(
+_STAGES = _table_of_new_network(
     _whole(
         "stages", 3, Role.STRUCTURE, (1, 6),
         doc="number of stages of residual blocks; each but the first halves the sides of the maps",
@@ -288,7 +294,7 @@ _STAGES = _table(
     _rate("stage_dropout", "share of a stage's outputs dropped in training", layers="stages"),
 )  # fmt: skip
 
-_RECURRENT = _table(
+_RECURRENT = _table_of_new_network(
     _choice(
         "cell", "lstm", Role.CHOICE, ("simple", "lstm", "gru"),
         doc="what is computed at each step; gru has three quarters of the weights of lstm",

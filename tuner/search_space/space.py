@@ -55,6 +55,7 @@ from tuner.search_space.ranges import (
     InvalidError,
     Range,
     Suggests,
+    check_scalar,
 )
 from tuner.values import SWITCH_TEXTS, Scalar
 
@@ -265,11 +266,21 @@ class Space(BaseModel):
     def flatten(self, configuration: Mapping[str, object]) -> dict[str, Scalar]:
         """A configuration as a person writes it, checked and in Optuna's flat names, to be
         enqueued. `width: [64, 32]` has a value for each layer, `width: 64` one for all layers,
-        `width_2: 32` one for layer 2. The sampler chooses what is left out. Raises SpaceError."""
+        `width_2: 32` one for layer 2. The sampler chooses what is left out. Of a function that
+        defines its own space, names that the space does not know are what it will ask for. Raises
+        SpaceError."""
+        defines = self._function_kind.defines_space
+        asked = [name for name in configuration if defines and not self.knows(name)]
+        known = {name: value for name, value in configuration.items() if name not in asked}
         try:
-            return flatten_configuration(self._order, configuration)
+            given = {name: check_scalar(configuration[name]) for name in asked}
+            return flatten_configuration(self._order, known) | given
         except InvalidError as wrong:
             raise SpaceError(format_mistake(wrong)) from wrong
+
+    def knows(self, name: str) -> bool:
+        """Whether it is a parameter of the space, searched, constant or default."""
+        return name in self._order.nodes
 
     def override(self, values: Mapping[str, object]) -> "Space":
         """The space with parameters fixed (`--set`): constants, searched ones, or defaults that
@@ -311,7 +322,10 @@ class Space(BaseModel):
         return Space.model_validate(content, context=context)
 
     def only(self, configuration: Mapping[str, object]) -> "Space":
-        """The space with one configuration as its only baseline. Raises SpaceError."""
+        """The space with one configuration as its only baseline; what a function asks for that
+        defines its own space is constant in it. Raises SpaceError."""
+        if self._function_kind.defines_space:
+            return self.override(configuration)
         return self._like(self.parameters, [self.flatten(configuration)])
 
     def grid(self) -> Iterator[dict[str, Scalar]]:

@@ -202,13 +202,15 @@ class Failed:
 class FunctionCode(NamedTuple):
     """A function of a user's file as a study keeps it. `modules`: path and text of the modules that
     the file imports from its folder; None if the study stored none. `file`: see
-    `user_modules.stored_surroundings`."""
+    `user_modules.stored_surroundings`. `local_files`: path and SHA-256 of other files that it
+    reads (system/user_files.py)."""
 
     path: str
     function: str
     text: str
     modules: tuple[tuple[str, str], ...] | None = None
     file: str = ""
+    local_files: tuple[tuple[str, str], ...] = ()
 
 
 class StudyOrigin(NamedTuple):

@@ -284,6 +284,13 @@ def direction_of(objective: str, heads: Collection[str] = ()) -> Direction:
     return metric_of(objective, heads).direction
 
 
+def ask_direction(metric: str) -> str:
+    """What to say of a metric that tuner does not know."""
+    return (
+        f"{metric}: is more of it better, or less? Say --direction maximize or --direction minimize"
+    )
+
+
 def is_share(objective: str, heads: Collection[str] = ()) -> bool:
     """Whether its values are shown in percent. A user's own metric has no unit."""
     metric = metric_named(name_of(objective), heads)

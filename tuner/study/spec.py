@@ -1,7 +1,9 @@
 """What defines a study: everything that is stored with it and never changes afterwards."""
 
+import contextlib
 import hashlib
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Literal, Self
@@ -47,6 +49,7 @@ from tuner.values import Scalar
 
 RowKind = Literal["sequence", "tokens"]
 ScalingMethod = Literal["auto", "minmax", "center", "standardize", "none"]
+Broken = Literal["refuse", "skip"]
 
 SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 # Numbers the ways in which files are read and columns understood. A study stores its number, so
@@ -54,6 +57,7 @@ SEEDS = 2**32  # what NumPy, Keras and Optuna all take
 FIRST_READING = 1
 READING = 2
 ROWS_PER_REPORT = 10_000
+_MOST_PIXELS = 8192  # a side of an image
 MOST_REPORTS = 5
 
 
@@ -95,6 +99,11 @@ class DataSpec(BaseModel):
     `window`: a row is so many steps of a table, in the order of its column `time`; its targets are
     the `horizon` steps behind. `series`: the column that tells several series apart.
 
+    Of image files: `image_size` (height, width) in pixels is what all are resized to; None keeps
+    their own. `grayscale`: one channel. `broken`: what becomes of files that cannot be read.
+    `images`: the column of a table with their paths. `skipped`: names of the broken files that were
+    left out when the study was created.
+
     Raises SpecError for a share, a seed or a number out of range, for options that have no effect,
     and for names that no input or target can have.
     """
@@ -119,6 +128,11 @@ class DataSpec(BaseModel):
     horizon: int = Field(default=1, ge=1)
     time: str | None = None
     series: str | None = None
+    image_size: tuple[int, int] | None = None
+    grayscale: bool = False
+    broken: Broken = "refuse"
+    images: str | None = None
+    skipped: tuple[str, ...] = ()
     reading: int = Field(default=READING, ge=FIRST_READING, le=READING)
 
     @model_validator(mode="after")
@@ -144,6 +158,32 @@ class DataSpec(BaseModel):
         every = [column for columns in self.inputs.values() for column in columns]
         if twice := sorted({column for column in every if every.count(column) > 1}):
             raise SpecError(f"column {format_value(twice[0])} is named twice among the inputs")
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _read_image_size(cls, value: Any) -> tuple[int, int] | None:
+        return None if value is None else read_image_size(value)
+
+
+def read_image_size(value: Any) -> tuple[int, int]:
+    """(height, width) in pixels, from 64, "64", "64x48" or two numbers. Raises SpecError."""
+    sides: Any = value
+    if isinstance(value, str):
+        sides = value.lower().replace("×", "x").split("x")
+    elif not isinstance(value, list | tuple):
+        sides = [value]
+    if not isinstance(value, bool) and len(sides) in (1, 2):
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            height, width = (
+                operator.index(int(side) if isinstance(side, str) else side)
+                for side in (*sides, sides[-1])[:2]
+            )
+            if 0 < height <= _MOST_PIXELS and 0 < width <= _MOST_PIXELS:
+                return height, width
+    raise SpecError(
+        f"image_size must be pixels from 1 to {_MOST_PIXELS}, such as 64, or 64x48 (height x "
+        f"width), got {value!r}"
+    )
 
 
 class Choice(BaseModel):
@@ -226,6 +266,9 @@ class StudySpec(BaseModel):
     these files import from their folders; earlier studies store no modules and import them as they
     are now.
 
+    `local_files`: SHA-256 of each file that the network's code reads by `tuner.local_file`, by its
+    path there.
+
     `defaults`: of all parameters of the catalogue, as they were when the study was made; the space
     uses them. Studies that were stored without any have `DEFAULTS_BEFORE`.
 
@@ -253,6 +296,7 @@ class StudySpec(BaseModel):
     further_objectives: tuple[FurtherObjective, ...] = ()
     code: dict[str, CodeFile] = Field(default_factory=dict)
     keeps_modules: bool = True
+    local_files: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -333,7 +377,8 @@ class StudySpec(BaseModel):
         name = name_of(self.metric)
         is_known = name in self.own_metrics or metric_named(name, self.heads) is not None
         is_models = ":" in self.space.network and not is_known
-        if is_models and self.metric == f"{self.held_out}_{name}":
+        may_have_any_name = self.function_kind is FunctionKind.HYPERMODEL  # of an own `fit`
+        if is_models and (may_have_any_name or self.metric == f"{self.held_out}_{name}"):
             return  # of the user's compiled model; whether it reports it, only a trial can say
         for objective in (self.metric, *self.record):
             check_metric(objective, self.task, self.held_out, self.own_metrics, self.heads)
@@ -537,6 +582,7 @@ class StudySpec(BaseModel):
                 "fingerprint": self.fingerprint,
                 "train_rows": rows,
                 "code": self.code,
+                "local_files": self.local_files,
                 "keeps_modules": self.keeps_modules,
             }
         )
@@ -568,7 +614,7 @@ class StudySpec(BaseModel):
 
     def _data(self, was: "StudySpec") -> list[str]:
         """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
-        if self.fingerprint == was.fingerprint:
+        if self.fingerprint == was.fingerprint:  # however the images were asked for
             if _request(self) == _request(was) and self.train_rows != was.train_rows:
                 return [format_change("rows trained on", str(was.train_rows), str(self.train_rows))]
             return []
@@ -576,8 +622,12 @@ class StudySpec(BaseModel):
             return [format_change("data", was.data_source or "none", self.data_source or "none")]
         if _data_location(self) != _data_location(was):
             return [format_change("data", was.data.source, self.data.source)]
-        if _request(self) != _request(was):
-            return []  # other contents are what was asked for
+        if _request(self) != _request(was):  # other contents are what was asked for
+            return [
+                format_change(name, fact(was.data), fact(self.data))
+                for name, fact in _IMAGE_FACTS.items()
+                if fact(was.data) != fact(self.data)
+            ]
         if self.data.reading != was.data.reading:
             return ["the data are read otherwise by this version of tuner"]
         old, new = was.fingerprint[:12], self.fingerprint[:12]
@@ -595,6 +645,11 @@ class StudySpec(BaseModel):
         """A file that only one of them has is another network or source, and named already."""
         lines = [
             f"{p} has changed" for p in self.code if was.code.get(p) not in (None, self.code[p])
+        ]
+        lines += [
+            f"{path} has changed"
+            for path, file_hash in self.local_files.items()
+            if was.local_files.get(path) not in (None, file_hash)
         ]
         own_paths = [self.network_path, self.data_path, *self.metric_paths]
         pairs = [(path, path) for path in own_paths]
@@ -633,8 +688,19 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
     "test share": lambda spec: _data_fact(spec, "test"),
     "scaling": lambda spec: _data_fact(spec, "scaling"),
     "weights": lambda spec: _weights_in_words(spec),
+    "images": lambda spec: _data_fact(spec, "images") or "none",
     "seed": lambda spec: spec.seed,
     "split that is held out": lambda spec: spec.held_out,
+}
+
+
+# Of the same pixels it does not matter how they were asked for.
+_IMAGE_FACTS: dict[str, Callable[[DataSpec], str]] = {
+    "image size": lambda data: (
+        "that of the files" if data.image_size is None else "{}x{}".format(*data.image_size)
+    ),
+    "grayscale": lambda data: "yes" if data.grayscale else "no",
+    "broken images": lambda data: f"to {data.broken}",
 }
 
 
@@ -688,7 +754,7 @@ def _request(spec: StudySpec) -> DataSpec | None:
     whichever version reads them."""
     if spec.data is None:
         return None
-    update = {"task": spec.task, "source": "", "reading": READING}
+    update = {"task": spec.task, "source": "", "reading": READING, "skipped": ()}
     return spec.data.model_copy(update=update)
 
 

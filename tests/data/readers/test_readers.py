@@ -5,8 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tuner.data import parse_source
-from tuner.data.readers import READERS, bundled, list_formats, read_source
+from tuner.data import find_source, parse_source
+from tuner.data.readers import (
+    READERS,
+    bundled,
+    idx,
+    image_folder,
+    list_formats,
+    read_source,
+)
 from tuner.data.readers.reader import Reader, Source, TableFile, table_reader
 from tuner.errors import DatasetError
 from tuner.settings import Settings
@@ -26,7 +33,17 @@ def test_a_file_is_read_by_its_ending(reader: Reader, ending: str) -> None:
 
 def test_no_ending_has_two_readers() -> None:
     assert len(ENDINGS) == len({ending for _, ending in ENDINGS})
-    assert sum(reader.is_folder for reader in READERS) == 1
+
+
+def test_folders_are_told_apart_by_what_they_hold(tmp_path: Path, settings: Settings) -> None:
+    for reader in READERS:
+        assert not reader.holds(tmp_path)
+    (tmp_path / "train-images-idx3-ubyte").touch()
+    assert [reader for reader in READERS if reader.holds(tmp_path)] == [idx.READER]
+    assert find_source(str(tmp_path), settings)[0].reader is idx.READER
+    (tmp_path / "train-images-idx3-ubyte").rename(tmp_path / "a.png")
+    assert [reader for reader in READERS if reader.holds(tmp_path)] == [image_folder.READER]
+    assert find_source(str(tmp_path), settings)[0].reader is image_folder.READER
 
 
 def test_messages_name_every_format() -> None:

@@ -49,7 +49,7 @@ def words() -> Dataset:
 
 def padded() -> Dataset:
     """Rows of up to three steps of three channels. Padding holds what must have no effect."""
-    return replace(_changed(_as_padded), input_kind="sequence", padded=True)
+    return replace(_changed(_as_padded), input_kind="sequence", padding=(0.0, 0.0))
 
 
 def _changed(rows: Callable[[Split], np.ndarray]) -> Dataset:

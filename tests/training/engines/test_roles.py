@@ -34,7 +34,7 @@ EVERY = [(network, name) for network in NETWORKS for name in catalogue(network)]
 SHARED = [name for name, parameter in catalogue(SHARED_NETWORK).items() if not parameter.keras_only]
 # Another value of these gives another program of the Keras engine; of the others only whether a
 # number or a rate is above zero, or whether rows have weights, counts.
-KERAS_STRUCTURE = (Role.STRUCTURE, Role.SIZE, Role.CHOICE, Role.SWITCH)
+KERAS_STRUCTURE = (Role.STRUCTURE, Role.SIZE, Role.CHOICE, Role.SWITCH, Role.PRECISION)
 
 
 def two_values(parameter: Parameter) -> tuple[Any, Any]:
@@ -53,7 +53,9 @@ def two_values(parameter: Parameter) -> tuple[Any, Any]:
 
 def complete_params(network: str, parameter: Parameter) -> dict[str, Any]:
     """Everything that a trial has in which the parameter exists."""
-    parents = {parent: values[-1] for parent, values in parameter.when.items()}
+    parents: dict[str, Any] = {parent: values[-1] for parent, values in parameter.when.items()}
+    if parameter.layers is not None:
+        parents[parameter.layers] = 2
     return {**defaults(network), **parents}
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -142,8 +143,9 @@ def read_idx_folder(folder: Path, settings: Settings) -> dict[str, Pair]:
         )
     if "train" not in parts:
         raise DatasetError(
-            f"{folder}: no IDX files; expected train-images-idx3-ubyte and "
-            "train-labels-idx1-ubyte (and t10k-… for the test), each plain or .gz"
+            f"{folder}: no images and no IDX files; expected train-images-idx3-ubyte and "
+            "train-labels-idx1-ubyte (and t10k-… for the test), each plain or .gz, or a folder of "
+            "images for each class"
         )
     return parts
 
@@ -171,4 +173,11 @@ def _read(source: Source, settings: Settings, spec: "DataSpec") -> Raw:
     return Raw(source.text, source.name, read_idx_folder(source.path, settings))
 
 
-READER = Reader("a folder of IDX files", _read, is_folder=True)
+def _holds_files(folder: Path) -> bool:
+    """Whether the folder has files named as any part of IDX files."""
+    with suppress(OSError, DatasetError):
+        return bool(find_idx_files(folder))
+    return True  # its reader will say what is wrong
+
+
+READER = Reader("a folder of IDX files", _read, is_folder=True, holds=_holds_files)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tuner.data.later_tables import ChosenColumns, choose_columns, table_block
-from tuner.data.later_target import encode_later_target
+from tuner.data.later_target import encode_later_target, encode_later_targets
 from tuner.data.raw import Pair, dataset_errors
 from tuner.data.readers.bundled import read_named
 from tuner.data.readers.idx import find_idx_files, read_idx
@@ -15,6 +15,7 @@ from tuner.data.readers.npz import (
     KEYS,
     LENGTHS,
     WHOLE,
+    gather_named,
     names_by_meaning,
     open_archive,
     read_member,
@@ -26,7 +27,9 @@ from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest, TargetValues
 from tuner.errors import DatasetError
 from tuner.preparation.array_rows import fit_shape
 from tuner.preparation.padding import as_objects, as_sequences
-from tuner.values import join_names, suggest_names
+from tuner.preparation.predictions import count_rows, take_rows
+from tuner.settings import Settings
+from tuner.values import describe_lacking, join_names, suggest_names
 
 _TARGET = "y"
 
@@ -44,7 +47,9 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
     path = source.path
     assert path is not None
     with dataset_errors(str(path)), open_archive(path) as archive:
-        names = names_by_meaning(str(path), archive.files)
+        gathered = gather_named({name: name for name in archive.files})
+        by_meaning = names_by_meaning(str(path), gathered)
+        names = {key: gathered[name] for key, name in by_meaning.items()}
         if not set(names) & {WHOLE[0], *(x for x, _ in KEYS.values())} and len(archive.files) == 1:
             names = {WHOLE[0]: archive.files[0]}
         pairs = {"": WHOLE} if WHOLE[0] in names else KEYS
@@ -55,7 +60,7 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
         parts = {
             part: _Part(
                 *(
-                    read_member(path, archive, names[key], request.settings, key)
+                    _read_members(path, archive, names[key], request.settings, key)
                     for key in pair
                     if key in names
                 )
@@ -68,6 +73,13 @@ def open_npz(source: Source, request: RowRequest) -> LaterRows:
             for part, held in parts.items()
         }
     return _array_rows(parts, request, source)
+
+
+def _read_members(path: Any, archive: Any, name: Any, settings: Settings, key: str) -> Any:
+    """An array, or those of several inputs or targets by their names."""
+    if isinstance(name, dict):
+        return {own: read_member(path, archive, n, settings, key) for own, n in name.items()}
+    return read_member(path, archive, name, settings, key)
 
 
 def open_idx_folder(source: Source, request: RowRequest) -> LaterRows:
@@ -154,7 +166,13 @@ def _array_rows(
     name = source.text
     first = next(iter(parts.values()))
     chosen = None
-    if hasattr(first.x, "iloc"):
+    if request.preparation.inputs and not request.preparation.is_table:
+        parts = {part: _named_inputs(held, request, name) for part, held in parts.items()}
+    elif isinstance(first.x, Mapping):
+        raise DatasetError(
+            f"{name}: holds the inputs {join_names(first.x)}, the network takes one input"
+        )
+    elif hasattr(first.x, "iloc"):
         names = [str(column) for column in first.x.columns]
         chosen = choose_columns(names, request, name)
         notes = (*notes, *chosen.notes)
@@ -167,13 +185,32 @@ def _array_rows(
     if len(parts) > 1:
         notes = (*notes, f"rows of {', then '.join(parts)}")
     for part in parts.values():
-        if part.y is not None and len(part.y) != len(part.x):
-            raise DatasetError(f"{name}: x and y differ in length, {len(part.x)} and {len(part.y)}")
+        if part.y is not None and count_rows(part.y) != count_rows(part.x):
+            lengths = f"{count_rows(part.x)} and {count_rows(part.y)}"
+            raise DatasetError(f"{name}: x and y differ in length, {lengths}")
     target = None if first.y is None else str(getattr(first.y, "name", None) or _TARGET)
-    count = sum(len(part.x) for part in parts.values())
+    count = sum(count_rows(part.x) for part in parts.values())
     return LaterRows(
         name, lambda: _blocks(parts, chosen, request, name), tuple(notes), count, target
     )
+
+
+def _named_inputs(part: _Part, request: RowRequest, source: str) -> _Part:
+    """The arrays of the inputs that the network takes. Raises DatasetError for others, and for
+    inputs of different lengths."""
+    wanted = request.preparation.inputs
+    held = part.x if isinstance(part.x, Mapping) else {}
+    given = {str(name): rows for name, rows in held.items()}
+    if lacking := [name for name in wanted if name not in given]:
+        raise DatasetError(
+            f"{source}: {describe_lacking(lacking)} among the inputs; the network takes "
+            f"{join_names(wanted)}"
+        )
+    lengths = {name: len(given[name]) for name in wanted}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in lengths.items())
+        raise DatasetError(f"{source}: the inputs differ in length: {counts}")
+    return _Part({name: given[name] for name in wanted}, part.y)
 
 
 def _as_rows(part: _Part, shape: tuple[int, ...], source: str) -> _Part:
@@ -195,13 +232,13 @@ def _blocks(
     before = 0
     for part in parts.values():
         at_once = request.rows_at_once
-        for start in range(0, len(part.x), at_once):
-            rows, target = part.x[start : start + at_once], None
+        for start in range(0, count_rows(part.x), at_once):
+            rows, target = take_rows(part.x, start, start + at_once), None
             if part.y is not None:
-                values = part.y[start : start + at_once]
+                values = take_rows(part.y, start, start + at_once)
                 target = partial(_encode, values, before + start, request, source)
             yield _block(rows, chosen, target, before + start, request, source)
-        before += len(part.x)
+        before += count_rows(part.x)
 
 
 def _block(
@@ -214,6 +251,8 @@ def _block(
 ) -> RowBlock:
     import pandas as pd
 
+    if isinstance(rows, Mapping):
+        return RowBlock(rows, None, target, first_row)
     if chosen is None:
         is_column = rows.ndim == 1 and request.preparation.input_shape == (1,)
         return RowBlock(rows[:, np.newaxis] if is_column else rows, None, target, first_row)
@@ -226,6 +265,8 @@ def _block(
 def _encode(values: Any, first_row: int, request: RowRequest, source: str) -> TargetValues:
     import pandas as pd
 
+    if request.target_columns:
+        return encode_later_targets(values, request, source)
     index = pd.RangeIndex(first_row, first_row + len(values))
     if hasattr(values, "iloc"):
         return encode_later_target(values.set_axis(index), request, source)

@@ -95,7 +95,7 @@ class _DelimitedRows:
     ) -> None:
         self._file, self._source = file, file.source
         labels = dict(zip(names, file.labels, strict=True))
-        learnt = {column.name: column for column in request.preparation.columns or ()}
+        learnt = {column.name: column for column in request.preparation.every_column}
         floating = [label for label in file.labels if _is_floating(file.first_type(label))]
         self._certain_commas = file.commas_are_decimal(floating)
         with_commas = any(
@@ -273,6 +273,9 @@ def _expected(
 ) -> tuple[bool, NumberFormat | None]:
     """Whether a column is read as numbers first, and how its texts were numbers in training."""
     preparation = request.preparation
+    if name in chosen.targets and name not in chosen.rows:
+        head = next(head for head in request.targets if name in head.target_columns)
+        return head.task in ("regression", "multilabel"), head.format
     if name == chosen.target and name not in chosen.rows:
         return request.task == "regression", preparation.target_format
     if name in chosen.index:

@@ -31,7 +31,8 @@ class Reader:
     `example`: how to name such data, for messages. `read`: reads a source that was found; raises
     DatasetError. `endings`: how names of its files end, in small letters; none for folders
     (`is_folder`) and known names. `selects`: what the word after the file's colon names; "" if no
-    word may follow. `runs_code`: whether reading runs code of the user.
+    word may follow. `runs_code`: whether reading runs code of the user. `holds`: whether a folder
+    holds such data. `takes_images`: whether it decodes image files.
     """
 
     example: str
@@ -40,6 +41,8 @@ class Reader:
     selects: str = ""
     is_folder: bool = False
     runs_code: bool = False
+    holds: Callable[[Path], bool] = lambda folder: False
+    takes_images: bool = False
 
 
 @dataclass(frozen=True)

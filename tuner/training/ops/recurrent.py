@@ -158,7 +158,9 @@ class FastRecurrent(keras.layers.Layer):
         (dropout,) = self._held
         if dropout is None or not training:
             return None
-        return dropout(tf.ones([rows, self.directions * self.shape.units]), training=True)
+        return dropout(
+            tf.ones([rows, self.directions * self.shape.units], self.compute_dtype), training=True
+        )
 
     def _run(
         self, direction: int, by_step: tf.Tensor, valid: tf.Tensor | None, kept: tf.Tensor | None
@@ -178,14 +180,14 @@ class FastRecurrent(keras.layers.Layer):
                 return new
             return tuple(tf.where(valid[at], *pair) for pair in zip(new, state, strict=True))
 
-        start = tuple(tf.zeros([rows, units]) for _ in range(cell.states))
+        start = tuple(tf.zeros([rows, units], products.dtype) for _ in range(cell.states))
         run = _run_unrolled if self.is_unrolled else _run_in_loop
         return run(advance, products, start, direction == 1, self.shape.sequences)
 
     def _biases_of(self, direction: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Those of the inputs' product and of the recurrent one."""
         bias = tf.convert_to_tensor(self.biases[direction])
-        return (bias[0], bias[1]) if self.cell.biases == 2 else (bias, tf.zeros([]))
+        return (bias[0], bias[1]) if self.cell.biases == 2 else (bias, tf.zeros([], bias.dtype))
 
 
 Advance = Callable[[Any, tf.Tensor, State], State]
@@ -208,7 +210,7 @@ def _run_in_loop(
     advance: Advance, inputs: tf.Tensor, start: State, backwards: bool, sequences: bool
 ) -> tf.Tensor:
     steps = inputs.shape[0]
-    outputs = tf.TensorArray(tf.float32, steps, element_shape=[None, start[0].shape[-1]])
+    outputs = tf.TensorArray(inputs.dtype, steps, element_shape=[None, start[0].shape[-1]])
 
     def body(step: tf.Tensor, state: State, outputs: Any) -> Any:
         at = steps - 1 - step if backwards else step

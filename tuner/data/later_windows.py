@@ -1,0 +1,49 @@
+"""Later rows of a table as windows: a forecast for each row that has enough rows before it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tuner.data.later_target import encode_later_target
+from tuner.data.row_blocks import LaterRows, RowBlock, RowRequest
+from tuner.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def window_rows(
+    read: "Callable[[], Iterable[pd.DataFrame]]",
+    target: str | None,
+    request: RowRequest,
+    source: str,
+    notes: Sequence[str] = (),
+) -> LaterRows:
+    """The windows of a table, by series and time. Their index is the time, and the series, of the
+    row in which each ends; their target what follows it, NaN where the table ends before. The whole
+    table is read at once: windows need rows that lie apart."""
+    rule = request.preparation.window
+    assert rule is not None
+
+    def blocks() -> "Iterator[RowBlock]":
+        import pandas as pd
+
+        frames = list(read())
+        if not frames:
+            raise DatasetError(f"{source}: holds no rows")
+        frame = pd.concat(frames, ignore_index=True)
+        found = request.preparation.find_windows(frame, source)
+        index = frame[list(rule.beside)].iloc[found.ends] if rule.beside else None
+        values = None
+        if target is not None:
+            values = found.behind(encode_later_target(frame[target], request, source))
+        for start in range(0, len(found.starts), request.rows_at_once):
+            some = slice(start, start + request.rows_at_once)
+            yield RowBlock(
+                found.windows(some),
+                None if index is None else index.iloc[some],
+                None if values is None else values[some],
+                start,
+            )
+
+    said = f"a forecast for each row that has {rule.steps - 1} rows before it"
+    return LaterRows(source, blocks, (*notes, said), None, target)
