@@ -178,7 +178,7 @@ def build(params, input_shape, outputs):
     "half precision": (dense("x = L.Dense(4, dtype='float16')(x)"), "computes in float16"),
     "half precision head": (
         dense(head="L.Dense(outputs, activation='softmax', dtype='mixed_float16')"),
-        "computes in float16, but tuner trains in float32",
+        "computes in float16, but the study's precision is float32",
     ),
     "double precision": (
         dense(head="L.Dense(outputs, activation='softmax', dtype='float64')"),

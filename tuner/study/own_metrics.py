@@ -99,7 +99,7 @@ class OwnMetric:
         classes: int,
         heads: Mapping[str, tuple[Task, int]] | None = None,
     ) -> None:
-        """Try it on these targets with made-up predictions. `heads`: of several the task of each
+        """Try it on these targets with made-up predictions. `heads`: of several, the task of each
         and how many classes it has; y_true is a dict then. Raises MetricError where it fails, or
         returns a number that is not finite."""
         if heads:
