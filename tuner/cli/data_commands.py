@@ -46,7 +46,7 @@ Scaling = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="What to learn: classes, binary or regression.",
+        help="What to learn: classes, binary, regression, multilabel or several.",
         metavar="TASK",
         show_default="the space file's, else by the target",
     ),

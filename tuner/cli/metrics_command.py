@@ -9,7 +9,7 @@ from tuner.cli.app import Json
 
 def metrics(
     task: Annotated[
-        Literal["classes", "binary", "regression"] | None,
+        Literal["classes", "binary", "regression", "multilabel"] | None,
         typer.Option(help="Only the metrics of this task.", show_default="all tasks"),
     ] = None,
     as_json: Json = False,
