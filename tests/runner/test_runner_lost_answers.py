@@ -16,7 +16,6 @@ from tuner.storage.trials import enqueue
 from tuner.study.ends import TrialEnd
 from tuner.study.messages import Distribution, Ended, Report, Suggest
 
-
 ASKED = Suggest("y", Distribution("float", 0.0, 1.0))
 
 
