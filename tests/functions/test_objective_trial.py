@@ -64,6 +64,7 @@ def ended(objective: Callable[[Any], Any], told: Told | None = None, objectives:
     return run_objective(call(objective, told or Told(), objectives))
 
 
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
 def test_each_suggestion_is_asked_for_once() -> None:
     told = Told()
     trial = trial_of(told)

@@ -111,7 +111,7 @@ def create(
     sampler: Annotated[
         str,
         typer.Option(
-            help="How to choose parameters: tpe, random, grid, listed, qmc, cmaes or gp.",
+            help="How to choose parameters: tpe, random, grid, listed, qmc, cmaes, gp or nsgaii.",
             metavar="NAME",
         ),
     ] = "tpe",
