@@ -115,7 +115,8 @@ def import_trials(
         return
     verb = "would be imported" if dry_run else "imported"
     known = f", {imported.known} were there already" if imported.known else ""
-    say(f"{verb} into study {row.name}: {imported.added} trials of {imported.name}{known}")
+    trials = "1 trial" if imported.added == 1 else f"{imported.added} trials"
+    say(f"{verb} into study {row.name}: {trials} of {imported.name}{known}")
     for line in describe_left_out(imported.left_out):
         say(line)
-    say(f"next: {command('trial', 'list', '--study', in_command(row.name), '--best-first')}")
+    say(f"next: {command('trial', 'list', in_command(row.name), '--best-first')}")
