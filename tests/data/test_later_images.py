@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tuner.data import Dataset, preparation_of
-from tuner.data.dataset import open_dataset, save_dataset
+from tuner.data.dataset_files import open_dataset, save_dataset
 from tuner.data.later_rows import LaterRows, open_rows
 from tuner.data.row_blocks import RowRequest
 from tuner.errors import DatasetError

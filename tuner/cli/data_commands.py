@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tuner.cli.app import Json, new_typer, settings_of
+from tuner.cli.app import Json, flag, new_typer, settings_of
 from tuner.system.names import command
 
 if TYPE_CHECKING:
@@ -187,11 +187,7 @@ ImageSize = Annotated[
 ]
 Grayscale = Annotated[
     bool,
-    typer.Option(
-        "--grayscale",
-        help="Make image files grey, of one channel.",
-        show_default="the space file's, else colours where there are any",
-    ),
+    flag("--grayscale", text="Make image files grey, of one channel."),
 ]
 BrokenImages = Annotated[
     Literal["refuse", "skip"] | None,
