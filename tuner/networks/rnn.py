@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from tuner.networks.layers import LayerFactory, add_dense_layers, add_dropout
+from tuner.networks.masking import mask_padding
 from tuner.networks.step_rows import NO_STEPS, StepRows
 from tuner.search_space.parameter_types import (
     Params,
@@ -70,7 +71,4 @@ def _vectors(inputs: Any, params: Params, steps: StepRows) -> Any:
     if len(inputs.shape) == 4:
         height, width, channels = inputs.shape[1:]
         return keras.layers.Reshape((height, width * channels))(inputs)
-    if steps.padded:
-        # All zeros in padding alone: elsewhere the last channel is 1.
-        return keras.layers.Masking()(keras.layers.Multiply()([inputs, inputs[..., -1:]]))
-    return inputs
+    return mask_padding(inputs) if steps.padded else inputs
