@@ -48,6 +48,7 @@ def show(
     """
     from tuner.cli.output import print_json, say, show_rows
     from tuner.search_space import load_file
+    from tuner.search_space.function_kinds import FunctionKind
     from tuner.training.program_key import slower_space_reason
 
     file = load_file(space)
@@ -58,10 +59,13 @@ def show(
     if as_json:
         facts = {"network": loaded.network, "data": file.data, "grid_points": points}
         facts["slower_engine_reason"] = reason
+        facts["function_kind"] = loaded.function_kind
         print_json(facts | {"parameters": parameters, "baselines": loaded.baselines})
         return
     data = ", ".join(f"{name} {value}" for name, value in file.data.items())
     title = f"network: {loaded.network}" + (f";  data: {data}" if data else "")
+    if loaded.function_kind is not FunctionKind.BUILD:
+        title += f";  it {loaded.function_kind.form}"
     if reason is not None:
         title += f";  engine: keras, because {reason}"
     show_rows(parameters, as_json, title)

@@ -101,8 +101,10 @@ def engine_reason(engine: str | None, network: str, params: Mapping[str, Any]) -
 
 
 def slower_space_reason(space: Space) -> str | None:
-    """The same for all trials of a space. Of single values that it searches, the rows of
-    `space show` have notes."""
+    """The same for all trials of a space; None too where a user's function trains them. Of single
+    values that it searches, the rows of `space show` have notes."""
+    if space.function_kind.trains:
+        return None
     constants = {
         name: declared
         for name, declared in space.parameters.items()
