@@ -221,6 +221,8 @@ def _images() -> str:
             "later": "a later epoch",
         }.items()
     )
+
+
 def _objectives() -> str:
     pairs = [(run("objectives", "by_tuner"), run("objectives", "by_optuna")) for _ in range(3)]
     ours, theirs = (

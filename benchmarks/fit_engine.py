@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks.commands import Result, main
 from benchmarks.programs import images_of, one_thread
 from tuner.data import Dataset
+from tuner.search_space.parameter_types import Params
 
 _CODE = """
 import keras
@@ -54,7 +55,7 @@ def _by_tuner(dataset: Dataset) -> float:
     from tuner.training.trial import Trainer
 
     network = CustomNetwork("net.py", "build", _CODE, ())
-    params = {"epochs": _EPOCHS, "batch_size": _BATCH, "patience": _EPOCHS}
+    params: Params = {"epochs": _EPOCHS, "batch_size": _BATCH, "patience": _EPOCHS}
     request = TrialRequest("net.py:build", params, 0, Goal("val_accuracy", "maximize"))
     trainer = Trainer(dataset, network=network)
     clock: list[float] = []

@@ -94,6 +94,15 @@ def test_a_source_is_imported_once(tuner, store, optuna_url):
     assert len(trials_of(store)) == 3
 
 
+def test_a_moved_table_with_more_rows_adds_those(tuner, store, tmp_path):
+    (tmp_path / "old.csv").write_text("x,kind,value\n0.5,a,0.9\n0.5,a,0.9\n")
+    tuner("study", "import", "old.csv")
+    (tmp_path / "new.csv").write_text("x,kind,value\n0.25,b,0.8\n0.5,a,0.9\n0.5,a,0.9\n")
+    done = tuner("study", "import", "new.csv")
+    assert "1 trials of table" in done.out
+    assert "2 were there already" in done.out
+
+
 def test_imported_trials_are_counted_apart_and_take_no_slot(tuner, store, tmp_path):
     (tmp_path / "old.csv").write_text("x,kind,value\n0.5,a,0.9\n0.25,b,0.8\n")
     assert tuner("study", "import", "old.csv").code == 0

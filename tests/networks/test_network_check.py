@@ -178,7 +178,7 @@ def build(params, input_shape, outputs):
     "half precision": (dense("x = L.Dense(4, dtype='float16')(x)"), "computes in float16"),
     "half precision head": (
         dense(head="L.Dense(outputs, activation='softmax', dtype='mixed_float16')"),
-        "computes in float16, but tuner trains in float32",
+        "computes in float16, but the study's precision is float32",
     ),
     "double precision": (
         dense(head="L.Dense(outputs, activation='softmax', dtype='float64')"),
@@ -462,7 +462,8 @@ def watched(layer: str, x: np.ndarray, scaling: str = "auto") -> Watched:
     names = {"inputs": inputs, "keras": keras, "L": keras.layers}
     model = keras.Model(inputs, keras.layers.Flatten()(eval(layer, names)))
     # TensorFlow refuses some values by itself.
-    with watched_layers(rows, given.method) as seen, suppress(tf.errors.InvalidArgumentError):
+    watching = watched_layers({"": rows}, {"": given.method})
+    with watching as seen, suppress(tf.errors.InvalidArgumentError):
         model(rows)
     return seen
 

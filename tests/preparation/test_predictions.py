@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from tuner.preparation import predictions
-from tuner.preparation.predictions import network_outputs, predict_columns
+from tuner.preparation.predictions import Head, network_outputs, predict_columns
 
 LABELS = ("a", "b", "c")
+HEAD = Head("", "classes", LABELS)
 SHARES = np.array([[0.4, 0.4, 0.2], [0.1, 0.3, 0.6]])
 
 
 def test_of_equally_probable_labels_the_first_is_predicted() -> None:
-    columns = predict_columns(SHARES, "classes", LABELS)
+    columns = predict_columns(SHARES, [HEAD])
     assert columns["prediction"].tolist() == ["a", "c"]
     np.testing.assert_array_equal([columns[f"probability_{label}"] for label in LABELS], SHARES.T)
-    ranked = predict_columns(SHARES, "classes", LABELS, top=3)
+    ranked = predict_columns(SHARES, [HEAD], top=3)
     assert [ranked[f"label_{k}"].tolist() for k in (1, 2, 3)] == [
         ["a", "c"],
         ["b", "b"],

@@ -14,7 +14,9 @@ from tuner.storage import Store, attempt_rows, leases, open_store, slots
 from tuner.storage.studies import StudyRow, create_study, list_studies, load_study
 from tuner.storage.trials import enqueue
 from tuner.study.ends import TrialEnd
-from tuner.study.messages import Ended, Report
+from tuner.study.messages import Distribution, Ended, Report, Suggest
+
+ASKED = Suggest("y", Distribution("float", 0.0, 1.0))
 
 
 def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
@@ -26,10 +28,12 @@ def run_a_trial(bench: Bench, study: StudyRow, store: Store) -> None:
     first = writer.begin(0, total, frozenset())
     assert first is not None
     writer.move(first, 1)
+    value = writer.suggest(first, ASKED).value
     writer.record_report(first, Report(1, 1, True, {"val_accuracy": 0.25}))
     writer.end(first, put_back(TrialEnd.INTERRUPTED))
     second = writer.begin(0, total, frozenset())
     assert second is not None
+    assert writer.suggest(second, ASKED).value == value
     writer.record_resumption(second, 1)
     writer.record_report(second, Report(2, 2, True, {"val_accuracy": 0.5}))
     writer.end(second, completed(Ended("complete", 0.5, 2, 2, 7)))
@@ -41,7 +45,7 @@ def written(bench: Bench) -> list[Any]:
     told = bench.store.optuna.get_trial(trial.trial_id)
     rows = attempt_rows.read_reports(bench.store, load_study(bench.store), trial.trial_id, 2)
     return [
-        (trial.state, trial.value, told.intermediate_values, told.user_attrs),
+        (trial.state, trial.value, told.intermediate_values, told.user_attrs, sorted(told.params)),
         [(a.attempt, a.worker, a.end, a.score) for a in trial.attempts],
         [(row.step, row.metrics) for row in rows],
         bench.slots,

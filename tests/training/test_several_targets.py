@@ -31,7 +31,8 @@ def build(params, input_shape, outputs):
     # In another order than the data, and by the names alone.
     b = keras.Input(input_shape["b"], name="b")
     a = keras.Input(input_shape["a"], name="a")
-    hidden = keras.layers.Dense(5, "tanh")(keras.layers.Concatenate()([a, keras.layers.Flatten()(b)]))
+    both = keras.layers.Concatenate()([a, keras.layers.Flatten()(b)])
+    hidden = keras.layers.Dense(5, "tanh")(both)
     heads = {"kind": "softmax", "price": "linear", "tags": "sigmoid"}
     return keras.Model(
         [b, a],
@@ -208,7 +209,7 @@ def test_inputs_and_heads_by_name_train_as_in_keras() -> None:
     for start in range(0, ROWS, 16):
         rows = slice(start, start + 16)
         batch = [{n: v[rows] for n, v in each.items()} for each in (x, y)]
-        model.train_on_batch(*batch, sample_weight={n: of_rows[rows] for n in y})
+        model.train_on_batch(*batch, sample_weight=dict.fromkeys(y, of_rows[rows]))
     for ours, theirs in zip(program.weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=3e-6)
     held = dataset.validation

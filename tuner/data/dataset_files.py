@@ -135,9 +135,9 @@ def _input_from_json(value: dict[str, Any]) -> InputPart:
         _reports_from_json(value["reports"]),
         _shift_from_json(value["shift"]),
         value["float64_inputs"],
-        value["input_kind"],
-        value["vocabulary_size"],
-        _tuple(value["padding"]),
+        value.get("input_kind", ""),
+        value.get("vocabulary_size", 0),
+        _tuple(value.get("padding")),
     )
 
 
@@ -199,30 +199,23 @@ def open_dataset(folder: Path) -> Dataset:
             for part in parts_with_rows(evaluation_name)
         }
     splits.setdefault("validation", empty_split(splits["train"]))
-    columns = index["columns"]
     return Dataset(
         name=index["name"],
         task=index["task"],
-        **splits,
-        scaling=_scaling_from_json(index["scaling"]),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        **vars(_input_from_json(index)),  # it says of a single input what each of several says
         target_scaling=_scaling_from_json(index["target_scaling"]),
         labels=tuple(index["labels"]),
         fingerprint=index["fingerprint"],
-        features=_tuple(index["features"]),
-        columns=None if columns is None else tuple(map(column_from_json, columns)),
         notes=tuple(index["notes"]),
-        reports=_reports_from_json(index["reports"]),
-        shift=_shift_from_json(index["shift"]),
         target_shift=_target_shift_from_json(index["target_shift"]),
-        float64_inputs=index["float64_inputs"],
         evaluation_name=evaluation_name,
         target_column=_target_column_from_json(index["target_column"]),
         examples=index.get("examples"),
         inputs=inputs,
         heads=heads,
-        input_kind=index.get("input_kind", ""),
-        vocabulary_size=index.get("vocabulary_size", 0),
-        padding=_tuple(index.get("padding")),
         skipped=tuple(index.get("skipped", ())),
         image_files=None if (files := index.get("image_files")) is None else ImageFiles(**files),
         window=WindowRule.from_json(index.get("window")),

@@ -85,7 +85,7 @@ class _Encoded(NamedTuple):
     vocabulary_size: int = 0
 
 
-class Input(NamedTuple):
+class ReadInput(NamedTuple):
     """One input: its data, with the features of each part. `table`: its columns, of a table that
     was read by the present way. `is_padded`: sequences of different lengths (padding.py)."""
 
@@ -95,14 +95,16 @@ class Input(NamedTuple):
     table: ReadTable | None
     spec: "DataSpec"
     is_padded: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> Input:
-    raw, is_padded = with_padded_sequences(raw, spec)
+def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> ReadInput:
+    given = raw
+    raw, is_padded = with_padded_sequences(given, spec)
+    notes = () if raw is given else raw.notes
     if is_padded:
-        return Input(
-            raw, {part: pair.x for part, pair in raw.parts.items()}, False, None, spec, True
-        )
+        parts = {part: pair.x for part, pair in raw.parts.items()}
+        return ReadInput(raw, parts, False, None, spec, True, notes)
     x, gaps = _checked(raw)
     if spec.kind is not None:
         x, spec = as_kind(x, spec, raw.source)
@@ -113,7 +115,7 @@ def read_input(name: str, raw: Raw, spec: "DataSpec", raw_integers: bool) -> Inp
         held = set(x["train"].columns) if hasattr(x["train"], "iloc") else set()
         kinds = {column: kind for column, kind in spec.columns.items() if column in held}
         spec = spec.model_copy(update={"columns": kinds})
-    return Input(raw, x, gaps, _read_table(x, raw, spec), spec)
+    return ReadInput(raw, x, gaps, _read_table(x, raw, spec), spec, notes=notes)
 
 
 def _checked(raw: Raw) -> tuple[Features, bool]:
@@ -199,7 +201,7 @@ class PreparedInput(NamedTuple):
 
 
 def prepare_input(
-    each: Input, rows: dict[str, Indices], target: Target, settings: Settings
+    each: ReadInput, rows: dict[str, Indices], target: Target, settings: Settings
 ) -> PreparedInput:
     raw, x, spec, table = each.raw, each.x, each.spec, each.table
     # No offsets for studies that were made before these, nor for unscaled data.
@@ -229,6 +231,7 @@ def prepare_input(
     if table is not None and columns is not None:
         taken = [column.name for column in columns]
         examples = example_rows(x["train"], taken, rows.get("train"))
+    encoded = encoded._replace(notes=(*each.notes, *encoded.notes))
     return PreparedInput(matrices, part, encoded, _ignored(table, spec), examples)
 
 

@@ -21,8 +21,8 @@ from tuner.data.dataset import (
 from tuner.data.description import leak_notes
 from tuner.data.input_encoding import (
     Features,
-    Input,
     PreparedInput,
+    ReadInput,
     lost_values,
     prepare_input,
     prepared_windows,
@@ -109,7 +109,7 @@ def _load_windows(raw: Raw, spec: "DataSpec") -> Dataset:
     return replace(dataset, window=windows.rule)
 
 
-def check_columns_named(spec: "DataSpec", inputs: Iterable[Input], source: str) -> None:
+def check_columns_named(spec: "DataSpec", inputs: Iterable[ReadInput], source: str) -> None:
     """Raises DatasetError for kinds of columns that no table of several inputs has."""
     each = list(inputs)
     if len(each) == 1 and each[0].spec.columns == spec.columns:
@@ -152,26 +152,18 @@ def _dataset(
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
-        scaling=whole.scaling,
+        **{**vars(whole), "reports": _reports_of(inputs)},
         target_scaling=target_scaling,
         labels=target.labels,
         fingerprint=fingerprint(
             splits, target.task, target.labels, whole.scaling, shifts, by_channel, named, heads
         ),
-        features=whole.features,
-        columns=whole.columns,
         notes=(*raw.notes, *target.notes, *_notes_of(inputs)),
-        shift=whole.shift,
         target_shift=target_shift,
-        float64_inputs=whole.float64_inputs,
-        reports=_reports_of(inputs),
         target_column=_target_column(raw, target, spec, inputs),
         examples=None if single is None else single.examples,
         inputs=named,
         heads=heads,
-        input_kind=whole.input_kind,
-        vocabulary_size=whole.vocabulary_size,
-        padding=whole.padding,
         image_files=raw.image_files,
         skipped=raw.skipped,
     )

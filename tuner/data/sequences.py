@@ -39,6 +39,12 @@ def kind_of_columns(columns: Sequence[Column] | None, source: str) -> tuple[Inpu
     """What a row of an encoded table is, and how many numbers its tokens may be. Raises
     DatasetError for tokens beside other columns, and for texts without a word."""
     columns = columns or ()
+    texts = [c for c in columns if c.kind == "text" and c.text_form != "words"]
+    if empty := [column.name for column in texts if not column.categories]:
+        raise DatasetError(
+            f"{source}: {join_names(map(repr, empty))} holds no words in the training rows; leave "
+            f"it out: --column {empty[0]}=drop"
+        )
     tokens = [column for column in columns if column.is_tokens]
     if not tokens:
         return "", 0
@@ -78,16 +84,16 @@ def _text_note(train: Table, column: Column) -> str:
     )
     if column.is_tokens:
         longer = float(np.mean(lengths > column.steps))
-        line += f"; cut at {column.steps} words" + (
-            f" ({100 * longer:.2g} % are longer)" if longer else ""
-        )
+        line += f"; cut at {column.steps} words"
+        line += f" ({100 * longer:.2g} % are longer)" if longer else ""
     return line
 
 
 def with_padded_sequences(raw: Raw, spec: "DataSpec") -> tuple[Raw, bool]:
     """The data with sequences of different lengths padded to one, and whether they are sequences of
     channels, whose padding is NaN (padding.py). Columns of a table that hold a sequence in each
-    cell are its channels. Raises DatasetError for sequences that do not fit together."""
+    cell are its channels. Padded data have one note, on the lengths. Raises DatasetError for
+    sequences that do not fit together."""
     if spec.reading == FIRST_READING:
         return raw, False
     frames = {part: pair.x for part, pair in raw.parts.items() if hasattr(pair.x, "iloc")}
@@ -116,9 +122,9 @@ def with_padded_sequences(raw: Raw, spec: "DataSpec") -> tuple[Raw, bool]:
     else:
         width = channels.pop()
         padded = {part: pad_sequences(rows, steps, width) for part, rows in held.items()}
-    notes = (*raw.notes, _length_note(held["train"], steps))
     parts = {part: pair._replace(x=padded[part]) for part, pair in parts.items()}
-    return replace(raw, parts=parts, notes=notes), spec.kind != "tokens"
+    raw = replace(raw, parts=parts, notes=(_length_note(held["train"], steps),))
+    return raw, spec.kind != "tokens"
 
 
 def _length_note(sequences: Sequence[Features], steps: int) -> str:

@@ -1,6 +1,7 @@
 """The description of a network that a function has trained on the study's data and saved, so that
 `tuner predict` takes new rows as they are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,15 @@ def describe(model: Any, file: Path, setup: WorkerSetup, request: TrialRequest) 
 
 
 def _fits(model: Any, dataset: Dataset) -> bool:
-    takes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
-    return takes == ((None, *dataset.input_shape), (None, dataset.outputs))
+    has = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    return has == (_batches(dataset.input_shape), _batches(dataset.outputs))
+
+
+def _batches(of: Any) -> Any:
+    """The shape of batches, from that of a row, or from a number; of several a dict."""
+    if isinstance(of, Mapping):
+        return {name: _batches(each) for name, each in of.items()}
+    return (None, of) if isinstance(of, int) else (None, *of)
 
 
 def _texts(code: FunctionCode) -> dict[str, str]:

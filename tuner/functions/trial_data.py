@@ -5,8 +5,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tuner.data import Dataset, Split, open_dataset
 from tuner.data.preparing import given_targets, network_inputs
 
@@ -21,7 +19,7 @@ class TrialData:
 
     @cached_property
     def x_train(self) -> Any:
-        """Rows to train on, float32 (n, *input_shape)."""
+        """Rows to train on, float32 (n, *input_shape). Of several inputs a dict by name."""
         return self._inputs(self._dataset.train)
 
     @cached_property
@@ -41,7 +39,7 @@ class TrialData:
         return given_targets(self._dataset, self._dataset.validation)
 
     def _inputs(self, split: Split) -> Any:
-        return network_inputs(self._dataset, np.asarray(split.x[:]))
+        return network_inputs(self._dataset, split.x)
 
     @property
     def weights(self) -> Any:

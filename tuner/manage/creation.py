@@ -242,7 +242,7 @@ def define_study(
         sampler=sampler,
         pruner=wanted.pruner or default_pruner(space.function_kind, 1),
         metric=metric,
-        direction=wanted.direction or metrics.direction(metric, heads),
+        direction=wanted.direction or metrics.direction(metric, dataset.head_tasks),
         seed=wanted.seed,
         held_out=wanted.held_out,
         record=metrics.recorded(metric),

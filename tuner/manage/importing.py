@@ -5,8 +5,9 @@ from them, lists, plots and MLflow show them. Importing a source again adds what
 """
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow, check_is_search
 from tuner.study.ends import TrialEnd
 from tuner.study.history import UNNAMED, History, PastTrial
-from tuner.study.messages import Distribution
+from tuner.study.messages import Distribution, rank
 from tuner.values import Scalar, join_names, shown
 
 
@@ -100,14 +101,26 @@ def _fit_all(
     left_out = Counter(history.left_out)
     fitting: list[ImportedTrial] = []
     place = _Asked(store, study) if study.spec.function_kind.defines_space else _Declared(study)
-    for trial in history.trials:
+    for trial, mark in zip(history.trials, _marks(history), strict=True):
         try:
             named = _as_named_here(trial, wanted)
             params, distributions = place.fit(named)
-            fitting.append(_imported(study, history, named, metric, params, distributions))
+            imported = _imported(study, history, named, metric)
+            fitting.append(replace(imported, mark=mark, params=params, distributions=distributions))
         except (SpaceError, _Unfit) as reason:
             left_out[str(reason)] += 1
     return fitting, left_out
+
+
+def _marks(history: History) -> Iterator[str]:
+    """What tells each trial of the history apart: what it was given and what came of it, and which
+    of several equal ones it is. So a source may be moved, and a table may get rows in between."""
+    seen: Counter[str] = Counter()
+    for trial in history.trials:
+        facts = [sorted(trial.params.items()), sorted(trial.values.items())]
+        text = json.dumps([history.name.partition(" ")[0], facts])
+        seen[text] += 1
+        yield hashlib.sha256(f"{text} {seen[text]}".encode()).hexdigest()[:32]
 
 
 class _Unfit(Exception):
@@ -172,14 +185,8 @@ class _Asked:
         return self._distributions[name]
 
 
-def _imported(
-    study: StudyRow,
-    history: History,
-    trial: PastTrial,
-    metric: str,
-    params: Mapping[str, Any],
-    distributions: Mapping[str, Any],
-) -> ImportedTrial:
+def _imported(study: StudyRow, history: History, trial: PastTrial, metric: str) -> ImportedTrial:
+    """The trial with its score and its curve, still without params."""
     goal = study.spec.goal()
     score = trial.values.get(metric, trial.values.get(UNNAMED))
     if score is None:
@@ -192,20 +199,12 @@ def _imported(
         for epoch, metrics in trial.curve.items()
     }
     scored = {epoch: m[goal.metric] for epoch, m in curve.items() if goal.metric in m}
-    best: int | None = None
-    for epoch, value in sorted(scored.items()):
-        if goal.better(value, None if best is None else scored[best]):
-            best = epoch
-    text = f"{history.name}\0{trial.key}"
     return ImportedTrial(
-        mark=hashlib.sha256(text.encode()).hexdigest()[:32],
         origin=f"{history.name}, trial {trial.key}",
-        params=params,
-        distributions=distributions,
         score=score,
         end=TrialEnd.IMPORTED_PRUNED if trial.pruned else TrialEnd.IMPORTED,
         curve=curve,
-        best_epoch=best,
+        best_epoch=min(scored, key=lambda n: (rank(scored[n], goal.direction), n), default=None),
         started_at=trial.started_at,
         ended_at=trial.ended_at,
     )

@@ -39,7 +39,11 @@ def with_kind(space: Space, settings: Settings, subject: StudySpec | None = None
 def describe_kind(space: Space) -> str:
     """A line for the user, "" for a network that `build` makes."""
     kind = space.function_kind
-    return "" if kind is FunctionKind.BUILD else f"{space.network} {kind.form}"
+    if kind is FunctionKind.BUILD:
+        return ""
+    same = kind is FunctionKind.TRAIN and not space.varying()
+    note = "; the space has no ranges, so all trials have the same parameters" if same else ""
+    return f"{space.network} {kind.form}{note}"
 
 
 def check_function(space: Space, *, has_data: bool, has_patience: bool) -> None:

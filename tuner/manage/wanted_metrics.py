@@ -111,7 +111,8 @@ def check_metrics(spec: StudySpec, dataset: Dataset, functions: Mapping[str, Fun
         quiet_tensorflow()  # a file may import it
         with python_output_only():
             for code in functions.values():
-                OwnMetric(code).check(y, {t.name: (t.task, len(t.labels)) for t in dataset.targets})
+                of_heads = {t.name: (t.task, len(t.labels)) for t in dataset.heads}
+                OwnMetric(code).check(y, dataset.task, len(dataset.labels), of_heads)
 
 
 def _check_has_values(objective: str, target: TargetPart, y: Any, spec: StudySpec) -> None:

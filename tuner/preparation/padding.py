@@ -49,7 +49,7 @@ def rows_of_columns(frame: Any, names: Sequence[str]) -> npt.NDArray[np.object_]
 def check_sequences(sequences: Sequences, source: str, first_row: int = 0) -> int:
     """The number of channels, 1 for sequences of numbers. Raises DatasetError, with the row, for
     different numbers of channels, anything but numbers, and where all sequences are empty."""
-    shapes = [sequence.shape[1:] for sequence in sequences if len(sequence)]
+    shapes = [sequence.shape[1:] for sequence in sequences if sequence.size]
     if not shapes:
         raise DatasetError(f"{source}: all sequences are empty")
     for number, sequence in enumerate(sequences):

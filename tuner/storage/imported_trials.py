@@ -32,16 +32,16 @@ _ORIGIN = "imported_from"
 
 @dataclass(frozen=True)
 class ImportedTrial:
-    """A trial to be written. `mark`: no other trial of any source has it. `origin`: where it is
-    from, in words. `params`: flat, each with Optuna's distribution. `curve`: metrics by whole
+    """A trial to be written. `mark`: no other trial that the study imports has it. `origin`: where
+    it is from, in words. `params`: flat, each with Optuna's distribution. `curve`: metrics by whole
     epoch; those of the objective by its name."""
 
-    mark: str
     origin: str
-    params: Mapping[str, Any]
-    distributions: Mapping[str, Any]
     score: float
     end: TrialEnd
+    mark: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    distributions: Mapping[str, Any] = field(default_factory=dict)
     curve: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     best_epoch: int | None = None
     started_at: float | None = None

@@ -147,18 +147,28 @@ class RobustStorage(RDBStorage):
                 hook.write(connection, trial_id)
             return True
 
-        def attempt(repeated: bool) -> bool:
-            if repeated and hook is not None and hook.has_committed():
-                return True
-            try:
-                with self.engine.begin() as connection:
-                    return change(connection)
-            except UpdateFinishedTrialError:
-                if repeated and hook is None and self.get_trial(trial_id).state == state:
-                    return True
-                raise
+        return self.retry_policy.run(
+            lambda repeated: self._change_state(trial_id, state, change, hook, repeated)
+        )
 
-        return self.retry_policy.run(attempt)
+    def _change_state(
+        self,
+        trial_id: int,
+        state: TrialState,
+        change: Callable[[sa.Connection], bool],
+        hook: TransactionHook | None,
+        repeated: bool,
+    ) -> bool:
+        """One try; a repeated one finds what an earlier one has committed."""
+        if repeated and hook is not None and hook.has_committed():
+            return True
+        try:
+            with self.engine.begin() as connection:
+                return change(connection)
+        except UpdateFinishedTrialError:
+            if repeated and hook is None and self.get_trial(trial_id).state == state:
+                return True
+            raise
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

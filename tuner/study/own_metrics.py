@@ -92,16 +92,21 @@ class OwnMetric:
             raise MetricError(f"{self._where}: must return one number, it returned a {kind}")
         return float(value)
 
-    def check(self, y_true: Any, targets: Mapping[str, tuple[Task, int]]) -> None:
-        """Try it on these targets with made-up predictions. `targets`: of each head its task and
-        how many classes it has; y_true is a dict where there are several. Raises MetricError where
-        it fails, or returns a number that is not finite."""
-        if isinstance(y_true, dict):
-            rows = min((_rows_to_try(y_true[n], *of) for n, of in targets.items()), key=len)
-            y: Any = {name: np.asarray(y_true[name])[rows] for name in targets}
-            made_up: Any = {n: made_up_predictions(y[n], *of) for n, of in targets.items()}
+    def check(
+        self,
+        y_true: Any,
+        task: Task,
+        classes: int,
+        heads: Mapping[str, tuple[Task, int]] | None = None,
+    ) -> None:
+        """Try it on these targets with made-up predictions. `heads`: of several, the task of each
+        and how many classes it has; y_true is a dict then. Raises MetricError where it fails, or
+        returns a number that is not finite."""
+        if heads:
+            rows = min((_rows_to_try(y_true[n], *of) for n, of in heads.items()), key=len)
+            y: Any = {name: np.asarray(y_true[name])[rows] for name in heads}
+            made_up: Any = {n: made_up_predictions(y[n], *of) for n, of in heads.items()}
         else:
-            ((task, classes),) = targets.values()
             rows = _rows_to_try(y_true, task, classes)
             y = np.asarray(y_true)[rows]
             made_up = made_up_predictions(y, task, classes)

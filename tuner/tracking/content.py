@@ -299,12 +299,15 @@ def open_prepared(folder: Path | None) -> Dataset | None:
         return None
 
 
-def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
-    """MLflow's record of a run's data: a name, a digest, a small description."""
+def dataset_inputs(spec: StudySpec, dataset: Dataset | None) -> list[Any]:
+    """MLflow's record of a run's data: a name, a digest, a small description. None for a study
+    without data."""
+    if spec.data is None:
+        return []
     from mlflow.entities import Dataset as DatasetEntity
     from mlflow.entities import DatasetInput, InputTag
 
-    source = spec.data_source
+    source = spec.data.source
     entity = DatasetEntity(
         name=dataset_name(Path(source).name or source),
         digest=spec.fingerprint[:_DIGEST],
@@ -313,7 +316,7 @@ def dataset_input(spec: StudySpec, dataset: Dataset | None) -> Any:
         schema=json.dumps(_schema(dataset)) if dataset else None,
         profile=json.dumps(_profile(spec, dataset)),
     )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])
+    return [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
 
 
 def _schema(dataset: Dataset) -> dict[str, Any]:

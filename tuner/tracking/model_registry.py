@@ -21,7 +21,7 @@ from tuner.tracking.client import Client, is_not_found
 from tuner.tracking.content import (
     Point,
     allowed_key,
-    dataset_input,
+    dataset_inputs,
     shown_params,
     tag_value,
     to_milliseconds,
@@ -147,7 +147,7 @@ def describe_run(
     params = shown_params(study.spec, trial.params)
     tags = {name: tag_value(value) for name, value in content.tags.items()}
     send_to_run(client, run_id, points, params, tags)
-    client.log_inputs(run_id, [dataset_input(study.spec, content.dataset)])
+    client.log_inputs(run_id, dataset_inputs(study.spec, content.dataset))
     client.log_text(run_id, content.card, CARD_FILE)
     client.log_dict(run_id, dict(content.evaluation), EVALUATION_FILE)
     client.set_terminated(run_id, "FINISHED")

@@ -18,7 +18,7 @@ from tuner.tracking.content import (
     TRIAL_TAG,
     UUID_TAG,
     Point,
-    dataset_input,
+    dataset_inputs,
     to_milliseconds,
 )
 from tuner.tracking.experiments import (
@@ -216,7 +216,7 @@ class StudyRun:
     def _send_definition(self, run_id: str, dataset: Dataset | None) -> None:
         params, tags = content.study_params(self._study.spec), content.study_tags(self._study)
         send_to_run(self._client, run_id, [], params, tags)
-        self._client.log_inputs(run_id, [dataset_input(self._study.spec, dataset)])
+        self._client.log_inputs(run_id, dataset_inputs(self._study.spec, dataset))
 
     def _adopt(self, run_id: str, children: list[ChildRun]) -> None:
         """Show the runs of trials beneath this one. Runs in the bin stay as they are."""

@@ -14,7 +14,7 @@ from tuner.storage.store import Store
 from tuner.storage.studies import StudyRow
 from tuner.tracking import content
 from tuner.tracking.client import Client, tracking_errors
-from tuner.tracking.content import UUID_TAG, dataset_input, open_prepared, to_milliseconds
+from tuner.tracking.content import UUID_TAG, dataset_inputs, open_prepared, to_milliseconds
 from tuner.tracking.kept_models import drop_released, wants_model
 from tuner.tracking.logged_models import (
     drop_broken_models,
@@ -134,8 +134,8 @@ class StudyDelivery:
         params = content.trial_params(self._study.spec, trial) if run.step == 0 else {}
         send_to_run(self._client, run.run_id, points, params, self._tags(trial, run, rows))
         if run.step == 0:
-            data = dataset_input(self._study.spec, self._dataset)
-            self._client.log_inputs(run.run_id, [data])
+            data = dataset_inputs(self._study.spec, self._dataset)
+            self._client.log_inputs(run.run_id, data)
         if trial.ended:
             again = trial.delivery is not None and run.step == 0
             self._end(trial, run.run_id, again)

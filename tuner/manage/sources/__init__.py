@@ -32,7 +32,7 @@ class WantedHistory:
     experiment: str | None = None
 
 
-class Source(Protocol):
+class TrialSource(Protocol):
     """A module of this room."""
 
     def recognizes(self, wanted: WantedHistory) -> bool:
@@ -47,7 +47,7 @@ class Source(Protocol):
 def read_history(wanted: WantedHistory) -> History:
     """The trials of the source. Raises UsageError for one that is of no known kind."""
     for name in SOURCES:
-        module = cast(Source, importlib.import_module(name))
+        module = cast(TrialSource, importlib.import_module(name))
         if module.recognizes(wanted):
             return module.read(wanted)
     raise UsageError(
