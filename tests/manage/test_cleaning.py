@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from tracking_helpers import Search, make_spec
 
+from tuner.data.image_cache import image_cache_folder
 from tuner.errors import StudyError
 from tuner.manage.cleaning import Leftover, Project, find_leftovers, remove_leftovers
 from tuner.manage.deletion import delete_study
@@ -267,6 +268,23 @@ def test_scratch_of_dead_processes(project: Folder) -> None:
     assert project.remove(project.find()) == 1
     assert [path.name for path in scratch.iterdir()] == ["tuner-data-alive"]
     os.close(owners["tuner-data-alive"])
+
+
+def test_decoded_images_that_nobody_has_read_lately(project: Folder) -> None:
+    images = image_cache_folder(project.settings)
+    for name in ("old", "new", "half.1.part"):
+        write(images / name / "index.json")
+        write(images / name / "pixels.npy")
+    for name in ("old", "half.1.part"):
+        os.utime(images / name, (_LONG_AGO, _LONG_AGO))
+    os.utime(images / "new" / "index.json")
+    place = images.relative_to(project.folder)
+    unused = [f"{place}/half.1.part", f"{place}/old"]
+    assert project.found() == {"decoded images": unused}
+    leftovers = project.find()
+    os.utime(images / "old" / "index.json")  # a search has begun to read it
+    assert project.remove(leftovers) == 1
+    assert sorted(path.name for path in images.iterdir()) == ["new", "old"]
 
 
 def spec_on(name: str) -> StudySpec:

@@ -353,5 +353,17 @@ def test_data_that_a_later_version_reads_otherwise_differ() -> None:
     assert now.differences(was) == ["the data are read otherwise by this version of tuner"]
 
 
+def test_images_differ_by_their_pixels_not_by_how_they_were_asked_for() -> None:
+    was = spec(data=DataSpec(source="photos", task="classes", broken="skip", skipped=("a.png",)))
+    now = spec(data=DataSpec(source="photos", task="classes", image_size=(8, 6), grayscale=True))
+    assert now.differences(was) == []
+    now = now.model_copy(update={"fingerprint": "1" * 64})
+    assert now.differences(was) == [
+        "image size was that of the files, is 8x6",
+        "grayscale was no, is yes",
+        "broken images was skip, is refuse",
+    ]
+
+
 def test_the_kinds_of_columns_are_listed_once_more() -> None:
     assert get_args(ColumnKind) == COLUMN_KINDS

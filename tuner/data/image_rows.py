@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tuner.data.image_cache import DecodedImages, ImageFile, ImageForm, decoded_images
+from tuner.data.image_tree import counted
 from tuner.data.rows import Indices, StoredRows
 from tuner.errors import DatasetError
 from tuner.settings import Settings
@@ -65,7 +66,7 @@ def read_images(
     skipped = tuple(files[row].name for row in sorted(broken))
     notes = _notes(decoded, len(taken))
     if broken:
-        notes.insert(0, f"{len(broken)} images left out: {_names_of(files, broken)}")
+        notes.insert(0, f"{counted(len(broken), 'image')} left out: {_names_of(files, broken)}")
     return ImageRows(decoded.rows, taken, skipped, tuple(notes))
 
 

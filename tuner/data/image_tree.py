@@ -53,17 +53,18 @@ class ImageTree:
         if self.others:
             kinds = ", ".join(f"{n} {ending}" for ending, n in Counter(self.others).most_common(5))
             count = sum(self.others.values())
-            lines.append(f"ignored: {_counted(count, 'file')} without an image ({kinds})")
+            lines.append(f"ignored: {counted(count, 'file')} without an image ({kinds})")
         if self.empty:
             names = join_names(self.empty[:_SHOWN]) + (", …" if len(self.empty) > _SHOWN else "")
-            lines.append(f"ignored: {_counted(len(self.empty), 'folder')} without images ({names})")
+            lines.append(f"ignored: {counted(len(self.empty), 'folder')} without images ({names})")
         if self.left_out:
             names = join_names(self.left_out)
             lines.append(f"ignored: {names}, beside the folders of train, validation and test")
         return lines
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """ "1 image", "2 images"."""
     return f"{count} {what}{'s' * (count != 1)}"
 
 

@@ -700,7 +700,7 @@ _IMAGE_FACTS: dict[str, Callable[[DataSpec], str]] = {
         "that of the files" if data.image_size is None else "{}x{}".format(*data.image_size)
     ),
     "grayscale": lambda data: "yes" if data.grayscale else "no",
-    "broken images": lambda data: f"to {data.broken}",
+    "broken images": lambda data: data.broken,
 }
 
 

@@ -82,7 +82,7 @@ def test_folders_of_parts_are_kept(tmp_path: Path, load: Load, name: str) -> Non
         expected = [(v, label) for label in ("cat", "dog") for v in reversed(both)]
         assert values(dataset)[part] == expected
     assert dataset.notes == (
-        "ignored: 1 images in no class folder (loose.png)",
+        "ignored: 1 image in no class folder (loose.png)",
         "ignored: more, beside the folders of train, validation and test",
     )
 

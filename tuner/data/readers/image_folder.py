@@ -8,7 +8,7 @@ import numpy as np
 
 from tuner.data.image_cache import ImageFile
 from tuner.data.image_rows import ImageRows, read_images
-from tuner.data.image_tree import PARTS_BY_FOLDER, ImageTree, holds_images, read_tree
+from tuner.data.image_tree import PARTS_BY_FOLDER, ImageTree, counted, holds_images, read_tree
 from tuner.data.raw import Pair, Raw
 from tuner.data.readers.reader import Reader, Source
 from tuner.data.rows import ChosenRows
@@ -60,7 +60,9 @@ def _parts_with_classes(tree: ImageTree, folder: Path) -> tuple[_Parts, list[str
         if loose:
             shown = join_names([file.name for file in loose[:_SHOWN]])
             more = ", …" if len(loose) > _SHOWN else ""
-            notes.append(f"ignored: {len(loose)} images in no class folder ({shown}{more})")
+            notes.append(
+                f"ignored: {counted(len(loose), 'image')} in no class folder ({shown}{more})"
+            )
         if labelled:
             parts[part or "train"] = labelled
     _check_classes(parts, folder)
