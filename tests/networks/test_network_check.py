@@ -164,11 +164,11 @@ def build(params, input_shape, outputs):
         "def build(params, input_shape, outputs):\n"
         "    a, b = keras.Input(input_shape), keras.Input((3,))\n"
         "    return keras.Model([a, b], L.Dense(outputs)(L.Concatenate()([a, b])))",
-        "a network has one input, this one has 2",
+        "the data have one input, this network has 2",
     ),
     "two inputs of a subclass": (
         SUBCLASS.replace("def call(self, x)", "def call(self, x, context)"),
-        "a network has one input, this one has 2",
+        "the data have one input, this network has 2",
     ),
     "two outputs": (dense(head="(lambda x: [x, x])"), r"got \(None, 4\), \(None, 4\)"),
     "linear": (dense(head="L.Dense(outputs)"), "no probabilities; .* activation='softmax'"),
