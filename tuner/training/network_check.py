@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -239,6 +239,9 @@ class _Check:
         if not first and self._is_late():
             return
         request = TrialRequest(self._where, params | _ONE_EPOCH, 0, self._request.goal)
+        make_model = plan.make_model
+        if not first:  # tracing a graph, and compiling it, takes far longer than these few steps
+            plan = replace(plan, make_model=lambda: _eager(make_model()))
         trial = FitTrial(Trainer(self._dataset, network=self._network), request, plan)
         with self._step("trains", "cannot be trained", self._another_structure):
             trial.run(self._hear)
@@ -489,6 +492,11 @@ def _installing(error: BaseException) -> str | None:
         return None
     name = error.name.partition(".")[0]
     return f"there is no module {name}; install it beside tuner, or put it into the file's folder"
+
+
+def _eager(model: Any) -> Any:
+    model.run_eagerly, model.jit_compile = True, False
+    return model
 
 
 def _needs_config(model: Any, error: BaseException) -> str | None:
