@@ -55,15 +55,12 @@ from tuner.settings import Settings
 from tuner.storage import Store, exists, studies
 from tuner.storage.corrections import correct_study
 from tuner.storage.studies import StudyRow, free_name, load_study
+from tuner.study.data_spec import READING, DataSpec
 from tuner.study.fitting import choose_objective, fit_space
 from tuner.study.messages import Direction, HeldOut
 from tuner.study.metrics import Task, ask_direction, metric_named, name_of
-from tuner.study.spec import (
-    READING,
-    Choice,
-    DataSpec,
-    StudySpec,
-)
+from tuner.study.spec import Choice, StudySpec
+from tuner.study.study_differences import corrected_study, study_differences
 from tuner.system.machine import driver_gpus
 from tuner.system.names import check_experiment, check_name, command, in_command, make_name
 from tuner.values import Scalar, shown
@@ -503,12 +500,12 @@ def _take_existing(
 ) -> Created:
     """The existing study, with the user's own files as they are now. Raises StudyError where it has
     another definition, or can no longer be corrected."""
-    differences = spec.differences(study.spec)
+    differences = study_differences(study.spec, spec)
     if study.experiment != (experiment or study.name):
         differences.append(
             f"MLflow experiment was {study.experiment}, is {experiment or study.name}"
         )
-    elif differences and (corrected := spec.correcting(study.spec)) is not None:
+    elif differences and (corrected := corrected_study(study.spec, spec)) is not None:
         changes_data = corrected.fingerprint != study.spec.fingerprint
         done = correct_study(store, study, corrected.model_dump_json(), changes_data)
         if isinstance(done, StudyRow):
