@@ -197,7 +197,7 @@ FULL_PRECISION = "float32"
 _PRECISION = _table(
     _choice(
         "precision", FULL_PRECISION, Role.PRECISION, (FULL_PRECISION, "bfloat16", "mixed_float16"),
-        keras_only=("bfloat16", "mixed_float16"),
+        off=FULL_PRECISION, keras_only=("bfloat16", "mixed_float16"),
         doc="the numbers that layers compute in; the weights are float32 in all of them. Others "
         "than float32 are for GPUs",
     ),

@@ -8,8 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tuner.errors import SpecError
-from tuner.preparation.kinds import ColumnKind, HeadTask, part_name_problem
-from tuner.preparation.text_words import TextForm
+from tuner.preparation.kinds import ColumnKind, HeadTask, TextForm, part_name_problem
 from tuner.search_space.parameter_types import format_value
 from tuner.study.metrics import Task
 

@@ -18,7 +18,7 @@ from pydantic import (
 from tuner.errors import SpecError
 from tuner.preparation.kinds import ColumnKind as ColumnKind
 from tuner.preparation.kinds import HeadTask
-from tuner.preparation.text_words import TextForm as TextForm
+from tuner.preparation.kinds import TextForm as TextForm
 from tuner.search_space import Space
 from tuner.search_space.checks import check_defaults, explain_validation_error, format_mistake
 from tuner.search_space.enumeration import MOST_POINTS, varying_values
