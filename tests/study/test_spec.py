@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tuner.errors import SpecError
 from tuner.search_space import Space, load_space, make_space
 from tuner.search_space.loading import COLUMN_KINDS
-from tuner.study.data_spec import FIRST_READING, READING, DataSpec
+from tuner.study.data_spec import FIRST_READING, READING, DataSpec, TargetSpec
 from tuner.study.metrics import direction_of
 from tuner.study.spec import Choice, CodeFile, ColumnKind, OwnMetricSpec, StudySpec
 from tuner.study.study_differences import corrected_study, study_differences
@@ -357,6 +357,56 @@ def test_images_differ_by_their_pixels_not_by_how_they_were_asked_for() -> None:
         "image size was that of the files, is 8x6",
         "grayscale was no, is yes",
         "broken images was skip, is refuse",
+    ]
+
+
+REQUESTS: dict[str, Any] = {
+    "source": "x.csv:y",
+    "validation": 0.25,
+    "test": 0.25,
+    "scaling": "none",
+    "seed": 8,
+    "columns": {"a": "drop"},
+    "weights": "w",
+    "inputs": {"left": ("a", "b"), "right": ("c",)},
+    "targets": {"price": TargetSpec(weight=2), "sold": TargetSpec(task="binary")},
+    "kind": "tokens",
+    "text": "tf_idf",
+    "vocabulary": 100,
+    "steps": 10,
+    "window": 24,
+    "horizon": 3,
+    "time": "hour",
+    "series": "shop",
+    "image_size": (8, 6),
+    "grayscale": True,
+    "broken": "skip",
+    "images": "file",
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_whatever_is_asked_of_the_data_makes_another_study(name: str) -> None:
+    """Else a search of other data would go on as the old one."""
+    windowed = {"window": 12} if name in ("window", "horizon", "time", "series") else {}
+    said: dict[str, Any] = {"source": "digits", "task": "classes", **windowed}
+    was = spec(data=DataSpec(**said))
+    now = spec(data=DataSpec(**said | {name: REQUESTS[name]}), fingerprint="1" * 64)
+    told = study_differences(was, now)
+    assert len(told) == len(study_differences(now, was)) == 1, told
+
+
+def test_no_request_is_left_out() -> None:
+    assert DataSpec.model_fields.keys() - REQUESTS == {"task", "reading", "skipped"}
+
+
+def test_several_parts_are_told_by_their_names() -> None:
+    said = {"source": "digits", "task": "classes"}
+    parts = {name: REQUESTS[name] for name in ("inputs", "targets")}
+    now = spec(data=DataSpec(**said, **parts), fingerprint="1" * 64)
+    assert study_differences(spec(data=DataSpec(**said)), now) == [
+        "inputs was one of all columns, is left: a, b; right: c",
+        "targets was by the data, is price (weight 2), sold (binary)",
     ]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 
 from tuner.search_space.configurations import format_change, space_differences
 from tuner.search_space.parameter_types import format_value
-from tuner.study.data_spec import READING, DataSpec
+from tuner.study.data_spec import READING, DataSpec, TargetSpec
 from tuner.study.metrics import name_of
 from tuner.study.spec import CodeFile, StudySpec, beside
 from tuner.system.locations import KEPT_NAMES, expanded_path
@@ -77,7 +77,7 @@ def _data_code(spec: StudySpec) -> tuple[CodeFile | None, dict[str, CodeFile]]:
 
 def _changed_data(was: StudySpec, now: StudySpec) -> list[str]:
     """The fingerprint decides: the same data may lie elsewhere, or be named otherwise."""
-    if now.fingerprint == was.fingerprint:  # however the images were asked for
+    if now.fingerprint == was.fingerprint:  # however the data were asked for
         if _request(now) == _request(was) and now.train_rows != was.train_rows:
             return [format_change("rows trained on", str(was.train_rows), str(now.train_rows))]
         return []
@@ -87,8 +87,8 @@ def _changed_data(was: StudySpec, now: StudySpec) -> list[str]:
         return [format_change("data", was.data.source, now.data.source)]
     if _request(now) != _request(was):  # other contents are what was asked for
         return [
-            format_change(name, fact(was.data), fact(now.data))
-            for name, fact in _IMAGE_FACTS.items()
+            format_change(name, str(fact(was.data)), str(fact(now.data)))
+            for name, fact in _DATA_FACTS.items()
             if fact(was.data) != fact(now.data)
         ]
     if now.data.reading != was.data.reading:
@@ -158,14 +158,35 @@ _FACTS: dict[str, Callable[[StudySpec], object]] = {
 }
 
 
-# Of the same pixels it does not matter how they were asked for.
-_IMAGE_FACTS: dict[str, Callable[[DataSpec], str]] = {
+# How data were asked for does not matter while training sees the same: the fingerprint decides.
+_DATA_FACTS: dict[str, Callable[[DataSpec], object]] = {
+    "kind of rows": lambda data: data.kind or "by the data",
+    "text": lambda data: data.text or "by the network",
+    "vocabulary": lambda data: data.vocabulary or "by the data",
+    "steps": lambda data: data.steps or "by the data",
+    "window": lambda data: data.window or "none",
+    "horizon": lambda data: data.horizon,
+    "time": lambda data: data.time or "none",
+    "series": lambda data: data.series or "none",
+    "inputs": lambda data: (
+        "; ".join(f"{name}: {', '.join(columns)}" for name, columns in data.inputs.items())
+        or "one of all columns"
+    ),
+    "targets": lambda data: (
+        ", ".join(_target_in_words(name, target) for name, target in data.targets.items())
+        or "by the data"
+    ),
     "image size": lambda data: (
         "that of the files" if data.image_size is None else "{}x{}".format(*data.image_size)
     ),
     "grayscale": lambda data: "yes" if data.grayscale else "no",
     "broken images": lambda data: data.broken,
 }
+
+
+def _target_in_words(name: str, target: TargetSpec) -> str:
+    said = [*filter(None, [target.task]), *([f"weight {target.weight:g}"] * (target.weight != 1))]
+    return f"{name} ({', '.join(said)})" if said else name
 
 
 def _data_fact(spec: StudySpec, name: str) -> object:
