@@ -28,7 +28,7 @@ from tuner.errors import (
 )
 from tuner.manage import own_networks
 from tuner.manage.own_functions import (
-    Objective,
+    ChosenObjectives,
     check_function,
     check_function_space,
     check_no_data,
@@ -315,7 +315,7 @@ def _define_own_training(
     return spec
 
 
-def _objective_of(space: Space, wanted: Wanted) -> Objective:
+def _objective_of(space: Space, wanted: Wanted) -> ChosenObjectives:
     """The objective of a function that trains by itself. Raises MetricError and SpecError."""
     if wanted.further_directions:
         assert wanted.direction is not None  # the first of them
