@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tuner.errors import SpecError
-from tuner.manage.creation import Wanted, define_study
+from tuner.manage.definition import define_study
+from tuner.manage.wanted_study import Wanted
 from tuner.search_space import Space, load_space, make_space, shipped_spaces
 from tuner.search_space.parameter_types import Parameter, Role, equal_values
 from tuner.search_space.parameters import DEFAULTS_BEFORE, NETWORKS, TRAINING, catalogue

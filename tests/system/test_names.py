@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.errors import StudyError
-from tuner.manage.creation import Wanted, data_spec, default_name
+from tuner.manage.creation import default_name
+from tuner.manage.wanted_study import Wanted, data_spec
 from tuner.system.names import (
     as_file_name,
     check_experiment,
