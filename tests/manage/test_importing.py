@@ -8,8 +8,10 @@ from optuna.trial import TrialState, create_trial
 from toy_study import ANY_X, any_of, toy_spec
 
 from tuner.storage import open_store
+from tuner.storage.imported_trials import ImportedTrial, write_imported
 from tuner.storage.studies import create_study, load_study
 from tuner.storage.trials import list_trials, trial_curve
+from tuner.study.ends import TrialEnd
 
 
 @pytest.fixture
@@ -92,6 +94,14 @@ def test_a_source_is_imported_once(tuner, store, optuna_url):
     assert "0 trials of Optuna" in done.out
     assert "3 were there already" in done.out
     assert len(trials_of(store)) == 3
+
+
+def test_of_two_imports_at_once_one_writes(store):
+    """Neither has seen the other's marks."""
+    trial = ImportedTrial("old, trial 0", 0.9, TrialEnd.IMPORTED, mark="m")
+    for _ in range(2):
+        write_imported(store, load_study(store, "toy"), [trial])
+    assert len(trials_of(store)) == 1
 
 
 def test_a_moved_table_with_more_rows_adds_those(tuner, store, tmp_path):
