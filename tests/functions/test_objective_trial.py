@@ -17,6 +17,7 @@ from tuner.functions.objective_trial import ObjectiveTrial, run_objective
 from tuner.functions.trial_files import OwnFiles
 from tuner.storage.studies import load_study
 from tuner.storage.trials import enqueue, find_trial
+from tuner.study.engines import OWN_CODE
 from tuner.study.messages import (
     Distribution,
     Ended,
@@ -276,3 +277,14 @@ def test_what_an_objective_cannot_have_is_refused_at_creation(
 ) -> None:
     with pytest.raises(SpecError, match=says):
         studies.create(studies.copy("parabola.py"), **options)
+
+
+def test_what_trained_it_is_the_objective_itself() -> None:
+    told = Told()
+
+    def objective(trial: ObjectiveTrial) -> float:
+        trial.report(1.0, 0)
+        return 1.0
+
+    assert run_objective(call(objective, told)).engine == OWN_CODE
+    assert [event.engine for event in told.events if isinstance(event, Report)] == [OWN_CODE]

@@ -18,6 +18,7 @@ from typing import Any, cast
 from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
 from tuner.study.ends import TrialEnd
+from tuner.study.engines import OWN_CODE
 from tuner.study.messages import (
     Direction,
     Distribution,
@@ -49,9 +50,9 @@ def run_objective(call: Call) -> Ended:
         score = trial.last_report
     if len(values) > 1:  # what is kept of a trial beside its score is read from its reports
         by_name = {goal.metric: value for goal, value in zip(goals, values, strict=True)}
-        call.tell(Report(1, 1, True, by_name, advisory=True))
+        call.tell(Report(1, 1, True, by_name, engine=OWN_CODE, advisory=True))
     seconds = {"train": time.perf_counter() - began}
-    return Ended(end, score, None, trial.reports, 0, seconds, values=values)
+    return Ended(end, score, None, trial.reports, 0, seconds, OWN_CODE, values=values)
 
 
 def scores(result: object, objectives: int, where: str) -> tuple[float, ...]:
@@ -197,6 +198,7 @@ class ObjectiveTrial:
             whole=True,
             metrics={self._metric: reported},
             seconds={"train": time.perf_counter() - self._began},
+            engine=OWN_CODE,
             advisory=True,
             own_step=at,
         )

@@ -192,7 +192,7 @@ _REGULARISATION = _table(
     ),
 )  # fmt: skip
 
-# Weights, inputs, outputs and losses are float32 in all of them (networks/precision.py).
+# Weights, inputs, outputs and losses are float32 in all of them (networks/dtype_policies.py).
 FULL_PRECISION = "float32"
 _PRECISION = _table(
     _choice(

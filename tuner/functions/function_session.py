@@ -22,6 +22,7 @@ from tuner.study.messages import (
     Failed,
     FunctionCode,
     Reply,
+    Stopped,
     Tell,
     TrialRequest,
     WorkerSetup,
@@ -29,11 +30,6 @@ from tuner.study.messages import (
 from tuner.system.user_modules import stored_surroundings
 
 log = logging.getLogger(__name__)
-
-
-class Stopped(BaseException):
-    """The search has stopped the trial: its function is left at once. No Exception, so that a
-    function which catches those does not go on."""
 
 
 class FunctionSession:
