@@ -201,3 +201,9 @@ def test_an_attempt_that_begins_anew_counts_only_its_own(trial: Trial) -> None:
     ended = trial.run("trial.report(1, val_auc=0.5)", attempt=2)
     assert isinstance(ended, Ended)
     assert (ended.score, ended.best_epoch, ended.network) == (0.5, 1, "")
+
+
+def test_what_is_pickled_names_the_users_file(trial: Trial, tmp_path: Path) -> None:
+    trial.run("trial.report(1, val_auc=0.5)\nfrom mine import train as own\ntrial.save(own)")
+    trial.session.save(tmp_path / "saved.pkl")  # type: ignore[union-attr]
+    assert b"mine" in (tmp_path / "saved.pkl").read_bytes()

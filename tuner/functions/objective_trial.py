@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tuner.errors import NetworkError, TrialPruned
 from tuner.functions.calls import Call
@@ -29,6 +29,11 @@ from tuner.study.messages import (
     TrialRequest,
 )
 from tuner.values import shown
+
+if TYPE_CHECKING:
+    from tuner.functions.trial_data import TrialData
+
+ENGINE = "objective"
 
 
 def run_objective(call: Call) -> Ended:
@@ -49,9 +54,9 @@ def run_objective(call: Call) -> Ended:
         score = trial.last_report
     if len(values) > 1:  # what is kept of a trial beside its score is read from its reports
         by_name = {goal.metric: value for goal, value in zip(goals, values, strict=True)}
-        call.tell(Report(1, 1, True, by_name, advisory=True))
+        call.tell(Report(1, 1, True, by_name, engine=ENGINE, advisory=True))
     seconds = {"train": time.perf_counter() - began}
-    return Ended(end, score, None, trial.reports, 0, seconds, values=values)
+    return Ended(end, score, None, trial.reports, 0, seconds, ENGINE, values=values)
 
 
 def scores(result: object, objectives: int, where: str) -> tuple[float, ...]:
@@ -99,7 +104,7 @@ class ObjectiveTrial:
         self.datetime_start = datetime.now()
         self.reports = 0
         self.last_report: float | None = None
-        self._metric, self._tell = call.request.goal.metric, call.tell
+        self._call, self._metric, self._tell = call, call.request.goal.metric, call.tell
         self._params: dict[str, Any] = {}
         self._distributions: dict[str, Distribution] = {}
         self._user_attrs: dict[str, Any] = {}
@@ -197,6 +202,7 @@ class ObjectiveTrial:
             whole=True,
             metrics={self._metric: reported},
             seconds={"train": time.perf_counter() - self._began},
+            engine=ENGINE,
             advisory=True,
             own_step=at,
         )
@@ -213,6 +219,12 @@ class ObjectiveTrial:
             raise NotImplementedError(
                 f"Trial.{method} is not supported for multi-objective optimization."
             )
+
+    @property
+    def data(self) -> "TrialData":
+        """The study's data, split and prepared (`--data`), as `train(params, trial)` gets them; not
+        one of Optuna's. Raises NetworkError where the study has none."""
+        return self._call.data()
 
     # What the objective says of the trial
 
